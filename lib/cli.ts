@@ -1,0 +1,18 @@
+#!/usr/bin/env node
+// The command line: verbs in lib/cli/, one file each.
+
+import { generateCommand } from './cli/generate.js'
+import { infoCommand } from './cli/info.js'
+import { runProgram } from './cli/program.js'
+import { showCommand } from './cli/show.js'
+import { VERSION } from './version.js'
+
+process.exitCode = await runProgram(
+  {
+    name: 'ssm-metal',
+    summary: 'State-space language models on Apple silicon and CPUs.',
+    version: VERSION,
+    commands: [generateCommand, showCommand, infoCommand],
+  },
+  process.argv.slice(2),
+)

@@ -1,0 +1,65 @@
+// ssm-metal generate
+
+import { text } from 'node:stream/consumers'
+import type { GenerateResult } from '../generate.js'
+import { defineCommand, UsageError } from './command.js'
+import { formatBytes } from './format.js'
+import { interruptible } from './interrupt.js'
+import { loadFromOptions } from './load.js'
+import { generateOptions } from './options.js'
+import { exitCodes } from './program.js'
+
+export const generateCommand = defineCommand({
+  name: 'generate',
+  aliases: ['run'],
+  summary: 'continue a text',
+  usage: '-m MODEL -p PROMPT [options]',
+  options: generateOptions,
+  example: 'ssm-metal generate -m ./mamba2-130m -p "Once upon a time" -n 100 --temp 0.8',
+  async run({ options }) {
+    if (options.prompt === undefined)
+      throw new UsageError('no prompt given: add -p PROMPT, or -p -')
+    return interruptible(async (signal) => {
+      const prompt = options.prompt === '-' ? await text(process.stdin) : options.prompt!
+      await using model = await loadFromOptions(options, signal)
+      const stream = model.stream(prompt, {
+        maxTokens: options.maxTokens,
+        temperature: options.temp,
+        topP: options.topP,
+        topK: options.topK,
+        minP: options.minP,
+        repetitionPenalty: options.repeatPenalty,
+        seed: options.seed,
+        stop: options.stop,
+        ignoreEos: options.ignoreEos,
+        signal,
+      })
+      let interrupted = false
+      try {
+        for await (const { text } of stream) if (!options.json) process.stdout.write(text)
+      } catch (error) {
+        if (!signal.aborted) throw error
+        interrupted = true
+      }
+      const result = stream.partial
+      if (options.json) process.stdout.write(`${JSON.stringify({ prompt, ...result })}\n`)
+      else process.stdout.write('\n')
+      if (options.verbose) process.stderr.write(summary(result))
+      return interrupted ? exitCodes.interrupted : exitCodes.success
+    })
+  },
+})
+
+// In the form that users of mlx_lm.generate know.
+function summary({ usage, timings, finishReason }: GenerateResult): string {
+  const { promptTokens, completionTokens } = usage
+  return [
+    '==========',
+    `Load: ${(timings.loadMs / 1000).toFixed(3)} s`,
+    `Prompt: ${promptTokens} tokens, ${timings.promptTokensPerSecond.toFixed(3)} tokens-per-sec`,
+    `Time to first token: ${timings.timeToFirstTokenMs.toFixed(1)} ms`,
+    `Generation: ${completionTokens} tokens, ${timings.generationTokensPerSecond.toFixed(3)} tokens-per-sec (${finishReason})`,
+    `Peak memory: ${formatBytes(timings.peakMemoryBytes)}`,
+    '',
+  ].join('\n')
+}

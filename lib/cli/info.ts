@@ -1,0 +1,55 @@
+// ssm-metal info: what this machine and this build are.
+
+import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
+import { createDevice, type DeviceName } from '../device.js'
+import { VERSION } from '../version.js'
+import { defineCommand } from './command.js'
+import { formatBytes } from './format.js'
+import { exitCodes } from './program.js'
+
+export const infoCommand = defineCommand({
+  name: 'info',
+  summary: 'describe this machine: device, cores, memory, versions',
+  usage: '[--device DEVICE] [--json]',
+  options: {
+    device: {
+      type: 'string',
+      choices: ['auto', 'cpu', 'metal'],
+      default: 'auto',
+      placeholder: 'DEVICE',
+      description: 'the device to describe',
+    },
+    json: { type: 'boolean', description: 'print one JSON object instead of a table' },
+  },
+  example: 'ssm-metal info --json',
+  async run({ options }) {
+    using device = createDevice(options.device as DeviceName)
+    const facts = {
+      version: VERSION,
+      device: device.name,
+      threads: device.threads,
+      processor: cpus()[0]?.model.trim() ?? 'unknown',
+      cores: cpus().length,
+      memoryBytes: totalmem(),
+      freeMemoryBytes: freemem(),
+      platform: platform(),
+      architecture: arch(),
+      system: release(),
+      node: process.versions.node,
+    }
+    if (options.json) {
+      process.stdout.write(`${JSON.stringify(facts)}\n`)
+      return exitCodes.success
+    }
+    const rows: [string, string][] = [
+      ['ssm-metal', facts.version],
+      ['device', `${facts.device}, ${facts.threads} threads`],
+      ['processor', `${facts.processor}, ${facts.cores} cores`],
+      ['memory', `${formatBytes(facts.memoryBytes)}, ${formatBytes(facts.freeMemoryBytes)} free`],
+      ['system', `${facts.platform} ${facts.architecture} ${facts.system}`],
+      ['node', facts.node],
+    ]
+    process.stdout.write(rows.map(([name, value]) => `${name.padEnd(9)}  ${value}\n`).join(''))
+    return exitCodes.success
+  },
+})

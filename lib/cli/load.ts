@@ -1,0 +1,39 @@
+// Loading a model as the command line asks for it, with a progress line on a terminal.
+
+import { loadModel, type Model } from '../model.js'
+import type { OptionValues } from './command.js'
+import { UsageError } from './command.js'
+import type { modelOptions } from './options.js'
+import { ProgressLine } from './progress.js'
+
+/** Loads the model that the options name. */
+export async function loadFromOptions(
+  options: OptionValues<typeof modelOptions>,
+  signal: AbortSignal,
+): Promise<Model> {
+  if (options.model === undefined) throw new UsageError('no model given: add -m MODEL')
+  if (options.qGroupSize !== undefined && options.qBits === undefined) {
+    throw new UsageError('--q-group-size needs --q-bits')
+  }
+  const line = new ProgressLine()
+  try {
+    return await loadModel(options.model, {
+      device: options.device as 'auto' | 'cpu' | 'metal',
+      dtype: options.dtype as 'auto' | 'float32' | 'float16' | 'bfloat16',
+      threads: options.threads,
+      tokenizer: options.tokenizer,
+      ...(options.qBits === undefined
+        ? {}
+        : {
+            quantize: {
+              bits: options.qBits as 4 | 8,
+              groupSize: options.qGroupSize as 32 | 64 | 128 | undefined,
+            },
+          }),
+      signal,
+      onProgress: (progress) => line.update(progress),
+    })
+  } finally {
+    line.clear()
+  }
+}

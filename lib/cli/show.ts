@@ -1,0 +1,118 @@
+// ssm-metal show MODEL: what a checkpoint is, from its configuration and headers alone.
+
+import { resolveModelPath } from '../hub/cache.js'
+import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
+import { type LayerConfig, stateBytes } from '../models/config.js'
+import { defineCommand } from './command.js'
+import { formatBytes, formatCount } from './format.js'
+import { exitCodes } from './program.js'
+
+export const showCommand = defineCommand({
+  name: 'show',
+  summary: 'describe a model: architecture, sizes, memory needed',
+  usage: 'MODEL [--json]',
+  options: { json: { type: 'boolean', description: 'print one JSON object instead of a table' } },
+  positionals: [
+    { name: 'MODEL', description: 'file, folder, or Hub name in the local cache', required: true },
+  ],
+  example: 'ssm-metal show ./mamba2-130m',
+  async run({ options, positionals }) {
+    const checkpoint = await openCheckpoint(await resolveModelPath(positionals[0]!))
+    const facts = describeCheckpoint(checkpoint)
+    process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : table(facts, checkpoint))
+    return exitCodes.success
+  },
+})
+
+function describeCheckpoint(checkpoint: Checkpoint) {
+  const { config, tensors, folder } = checkpoint
+  const entries = [...tensors.values()]
+  const dtypes: Record<string, number> = {}
+  for (const { dtype, byteLength } of entries) dtypes[dtype] = (dtypes[dtype] ?? 0) + byteLength
+  const weightBytes = entries.reduce((sum, { byteLength }) => sum + byteLength, 0)
+  const state = stateBytes(config)
+  return {
+    path: folder,
+    ...config,
+    parameters: parameterCount(checkpoint),
+    weightBytes,
+    bytesByDtype: dtypes,
+    stateBytes: state,
+    memoryBytes: weightBytes + state,
+  }
+}
+
+// Packed words hold several parameters each; their scales and biases are not parameters.
+function parameterCount({ tensors, quantizationOf }: Checkpoint): number {
+  let count = 0
+  for (const [name, { shape }] of tensors) {
+    const elements = shape.reduce((product, d) => product * d, 1)
+    const module = name.slice(0, name.lastIndexOf('.'))
+    const isQuantized = tensors.has(`${module}.scales`)
+    if (!isQuantized || name.endsWith('.bias')) count += elements
+    else if (name.endsWith('.weight'))
+      count += (elements * 32) / (quantizationOf(module)?.bits ?? 32)
+  }
+  return count
+}
+
+function table(facts: ReturnType<typeof describeCheckpoint>, { config }: Checkpoint): string {
+  const { quantization, vocabSize, paddedVocabSize } = config
+  const rows: [string, string][] = [
+    ['path', facts.path],
+    ['architecture', `${config.architecture} (${config.format})`],
+    ['parameters', formatCount(facts.parameters)],
+    ['layers', layerSummary(config.layers)],
+    ['d_model', String(config.dModel)],
+  ]
+  for (const layer of uniqueLayers(config.layers)) rows.push([layer.kind, layerDetails(layer)])
+  rows.push(
+    [
+      'vocabulary',
+      paddedVocabSize === vocabSize
+        ? String(vocabSize)
+        : `${vocabSize}, padded to ${paddedVocabSize}`,
+    ],
+    ['head', config.tieEmbeddings ? 'tied to the embedding' : 'its own'],
+    [
+      'quantisation',
+      quantization ? `${quantization.bits} bits, groups of ${quantization.groupSize}` : 'none',
+    ],
+    [
+      'types',
+      Object.entries(facts.bytesByDtype)
+        .map(([dtype, bytes]) => `${dtype} ${formatBytes(bytes)}`)
+        .join(', '),
+    ],
+    ['weights', formatBytes(facts.weightBytes)],
+    ['state', `${formatBytes(facts.stateBytes)} a sequence, whatever its length`],
+    ['memory needed', `${formatBytes(facts.memoryBytes)} and scratch space`],
+  )
+  if (config.tokenizerName) rows.push(['tokenizer', config.tokenizerName])
+  const width = Math.max(...rows.map(([name]) => name.length))
+  return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('')
+}
+
+function layerSummary(layers: readonly LayerConfig[]): string {
+  const counts = new Map<string, number>()
+  for (const { kind } of layers) counts.set(kind, (counts.get(kind) ?? 0) + 1)
+  const parts = [...counts].map(([kind, count]) => `${count} ${kind}`)
+  return `${layers.length}: ${parts.join(', ')}`
+}
+
+function uniqueLayers(layers: readonly LayerConfig[]): LayerConfig[] {
+  return [...new Map(layers.map((layer) => [JSON.stringify(layer), layer])).values()]
+}
+
+function layerDetails(layer: LayerConfig): string {
+  switch (layer.kind) {
+    case 'mamba2': {
+      const order = layer.normBeforeGate ? 'norm before gate' : 'gate before norm'
+      return `${layer.numHeads} heads x ${layer.headDim}, d_state ${layer.dState}, n_groups ${layer.nGroups}, d_conv ${layer.dConv}, ${order}`
+    }
+    case 'mlp':
+      return `${layer.dInner} wide, ${layer.gated ? 'gated ' : ''}${layer.activation}`
+    case 'attention':
+      return `${layer.numHeads} heads x ${layer.headDim}, ${layer.numKvHeads} key/value heads, window ${layer.window}`
+  }
+}

@@ -1,0 +1,130 @@
+// Devices: where tensors live and command lists run.
+
+import { addon } from './addon.js'
+import { CommandList } from './command-list.js'
+import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from './errors.js'
+import { checkOptions, integerOption } from './options.js'
+import { Recorder } from './recorder.js'
+import {
+  bytesPerElement,
+  type DType,
+  DTYPE_NUMBERS,
+  elementCount,
+  formatShape,
+  Memory,
+  Tensor,
+  type TensorData,
+} from './tensor.js'
+
+/** `auto` takes Metal where it exists and is built in, else the CPU. */
+export type DeviceName = 'auto' | 'cpu' | 'metal'
+
+export interface DeviceOptions {
+  /** Threads of the CPU device. Defaults to one for each core. */
+  threads?: number | undefined
+}
+
+/**
+ * Creates a device. Throws `DeviceNotAvailableError` when it does not exist here and
+ * `UnsupportedOptionError` for an unknown name or option.
+ *
+ * @example
+ * using device = createDevice('cpu', { threads: 2 })
+ */
+export function createDevice(name: DeviceName = 'auto', options: DeviceOptions = {}): Device {
+  checkOptions('createDevice', options, ['threads'])
+  const threads = integerOption('createDevice', 'threads', options.threads, { min: 1, max: 1024 })
+  if (name === 'metal') {
+    throw new DeviceNotAvailableError(
+      "[createDevice] device 'metal' is not part of this version yet: use 'cpu', or 'auto', which takes the CPU",
+    )
+  }
+  if (name !== 'auto' && name !== 'cpu') {
+    throw new UnsupportedOptionError(
+      `[createDevice] device must be 'auto', 'cpu' or 'metal' but is ${JSON.stringify(name)}`,
+    )
+  }
+  return new Device(addon().createDevice(threads ?? 0))
+}
+
+/** A compute device. `dispose()` cancels what is running and joins its threads. */
+export class Device {
+  readonly name = 'cpu'
+  /** Threads that work on an operation. */
+  readonly threads: number
+  #handle: number
+
+  /** @internal Use `createDevice`. */
+  constructor(handle: number) {
+    this.#handle = handle
+    this.threads = addon().deviceThreads(handle)
+  }
+
+  /** @internal */
+  get handle(): number {
+    if (this.#handle === 0) throw new DisposedError('this device was disposed')
+    return this.#handle
+  }
+
+  /**
+   * Allocates a tensor, zeroed or with the given data (float16 and bfloat16 as raw 16-bit numbers).
+   *
+   * @example
+   * const x = device.tensor('float32', [1, 4], new Float32Array([1, 2, 3, 4]))
+   */
+  tensor(dtype: DType, shape: readonly number[], data?: TensorData): Tensor {
+    if (!Object.hasOwn(DTYPE_NUMBERS, dtype)) {
+      throw new TypeError(`[tensor] dtype must be one of ${Object.keys(DTYPE_NUMBERS).join(', ')}`)
+    }
+    const elements = elementCount(shape)
+    if (!shape.every((d) => Number.isSafeInteger(d) && d > 0) || !Number.isSafeInteger(elements)) {
+      throw new RangeError(
+        `[tensor] shape must be of positive integers but is ${formatShape(shape)}`,
+      )
+    }
+    const tensor = new Tensor(Memory.allocate(elements * bytesPerElement(dtype)), dtype, shape)
+    if (data) {
+      if (data.length !== elements) {
+        throw new RangeError(
+          `[tensor] shape ${formatShape(shape)} has ${elements} elements but data has ${data.length}`,
+        )
+      }
+      tensor.write(data)
+    }
+    return tensor
+  }
+
+  /**
+   * Records a command list: `record` calls one method an operation on what it is given. Nothing is
+   * computed before `list.run()`.
+   *
+   * @example
+   * const list = device.record((cl) => {
+   *   cl.rmsNorm(x, weight, normed, { eps: 1e-5 })
+   *   cl.matmul(normed, projection, out)
+   * })
+   * await list.run()
+   */
+  record(record: (cl: Recorder) => void): CommandList {
+    const handle = addon().createList()
+    try {
+      const recorder = new Recorder(handle)
+      record(recorder)
+      return new CommandList(this, handle, recorder.length)
+    } catch (error) {
+      addon().disposeList(handle)
+      throw error
+    }
+  }
+
+  /** Cancels runs in flight (they reject with `DisposedError`) and frees the threads. */
+  dispose(): void {
+    if (this.#handle === 0) return
+    addon().disposeDevice(this.#handle)
+    this.#handle = 0
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}

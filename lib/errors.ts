@@ -1,0 +1,49 @@
+// Errors that a caller can act on. Each has a stable `code`; everything else is a plain
+// TypeError (wrong kind of argument), RangeError (wrong value) or Error (native failure).
+
+abstract class CodedError extends Error {
+  abstract readonly code: string
+  override get name(): string {
+    return this.constructor.name
+  }
+}
+
+/** No such folder, file or Hub name on this machine. The message names the places looked at. */
+export class ModelNotFoundError extends CodedError {
+  readonly code = 'ERR_MODEL_NOT_FOUND'
+}
+
+/** The checkpoint ships no tokenizer. The message names the one that its authors use. */
+export class TokenizerNotFoundError extends CodedError {
+  readonly code = 'ERR_TOKENIZER_NOT_FOUND'
+}
+
+/** A file that is not what it claims to be: the message leads with the file and the part concerned. */
+export class CorruptFileError extends CodedError {
+  readonly code = 'ERR_CORRUPT_FILE'
+}
+
+/** A checkpoint of an architecture, or with a setting, that this package does not implement. */
+export class UnsupportedArchitectureError extends CodedError {
+  readonly code = 'ERR_UNSUPPORTED_ARCHITECTURE'
+}
+
+/** An option that does not exist, or that this device or model cannot honour. */
+export class UnsupportedOptionError extends CodedError {
+  readonly code = 'ERR_UNSUPPORTED_OPTION'
+}
+
+/** The device asked for does not exist here. The message says why and what to do. */
+export class DeviceNotAvailableError extends CodedError {
+  readonly code = 'ERR_DEVICE_NOT_AVAILABLE'
+}
+
+/** The native addon could not be loaded. The message lists what was tried and what fixes it. */
+export class AddonNotFoundError extends CodedError {
+  readonly code = 'ERR_ADDON_NOT_FOUND'
+}
+
+/** Use of a model, device, buffer or command list after its `dispose()`. */
+export class DisposedError extends CodedError {
+  readonly code = 'ERR_DISPOSED'
+}

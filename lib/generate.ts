@@ -1,0 +1,282 @@
+// The generation loop: prompt in, text out, token by token.
+
+import type { Sequence } from './models/sequence.js'
+import type { DetokenizerStream } from './tokenizer/detokenizer.js'
+import type { StopStrings } from './tokenizer/stop-strings.js'
+
+/** `stop`: a stop token or stop string. `length`: `maxTokens`. `abort`: the caller stopped early. */
+export type FinishReason = 'stop' | 'length' | 'abort'
+
+export interface TokenLogprob {
+  token: number
+  /** Natural logarithm of the probability that the model gives, before penalties and temperature. */
+  logprob: number
+}
+
+/** What one token adds. */
+export interface TextChunk {
+  /** May be empty: a character can take several tokens, and a possible stop string is held back. */
+  text: string
+  /** Undefined for text that was held back and is released at the end. */
+  token: number | undefined
+  logprob?: number
+  topLogprobs?: TokenLogprob[]
+}
+
+export interface Usage {
+  promptTokens: number
+  /** Tokens of the prompt that a kept state saved; 0 in this version. */
+  cachedTokens: number
+  completionTokens: number
+  totalTokens: number
+}
+
+/** Milliseconds, and rates from them. Tokenisation is not included. */
+export interface Timings {
+  loadMs: number
+  promptMs: number
+  timeToFirstTokenMs: number
+  /** From the first token to the last. */
+  generationMs: number
+  promptTokensPerSecond: number
+  /** 0 when fewer than two tokens were generated. */
+  generationTokensPerSecond: number
+  /** Highest resident memory of the process so far. */
+  peakMemoryBytes: number
+}
+
+export interface GenerateResult {
+  text: string
+  /** Generated tokens; a stop token is not among them. */
+  tokens: number[]
+  finishReason: FinishReason
+  /** Of each token, when `logprobs` was asked for. */
+  logprobs?: { logprob: number; topLogprobs: TokenLogprob[] }[]
+  usage: Usage
+  timings: Timings
+  /** Repeats the result when given as an option. */
+  seed: number
+}
+
+/** One generation, checked and ready to run. */
+export interface Generation {
+  sequence: Sequence
+  prompt: Uint32Array
+  maxTokens: number
+  stopTokens: ReadonlySet<number>
+  stopStrings: StopStrings
+  detokenizer: DetokenizerStream | undefined
+  /** How many alternatives to report for each token; undefined for no logprobs at all. */
+  logprobs: number | undefined
+  vocabulary: number
+  signal: AbortSignal | undefined
+  prefillChunkSize: number | undefined
+  loadMs: number
+  seed: number
+  /** Called once at the end, however it comes. */
+  dispose(): void
+}
+
+/** Runs a generation. What was generated so far stands in `result` at every moment. */
+export class GenerationRun {
+  readonly result: GenerateResult
+  readonly #generation: Generation
+  #logits: Float32Array | undefined
+
+  constructor(generation: Generation) {
+    this.#generation = generation
+    const promptTokens = generation.prompt.length
+    this.result = {
+      text: '',
+      tokens: [],
+      // Until an end of its own is reached.
+      finishReason: 'abort',
+      ...(generation.logprobs === undefined ? {} : { logprobs: [] }),
+      usage: { promptTokens, cachedTokens: 0, completionTokens: 0, totalTokens: promptTokens },
+      timings: {
+        loadMs: generation.loadMs,
+        promptMs: 0,
+        timeToFirstTokenMs: 0,
+        generationMs: 0,
+        promptTokensPerSecond: 0,
+        generationTokensPerSecond: 0,
+        peakMemoryBytes: 0,
+      },
+      seed: generation.seed,
+    }
+  }
+
+  /** Yields a chunk a token. Returning early stops the work; nothing runs between two calls of `next`. */
+  async *chunks(): AsyncGenerator<TextChunk, void, void> {
+    const { sequence, prompt, signal, prefillChunkSize } = this.#generation
+    const { timings } = this.result
+    const start = performance.now()
+    let firstToken = Number.NaN
+    try {
+      await sequence.prefill(prompt, { signal, prefillChunkSize })
+      firstToken = performance.now()
+      timings.promptMs = firstToken - start
+      timings.timeToFirstTokenMs = firstToken - start
+      timings.promptTokensPerSecond = (1000 * prompt.length) / (firstToken - start)
+      for (;;) {
+        const { chunk, done } = this.#take(sequence.token)
+        this.#measure(firstToken)
+        if (chunk) yield chunk
+        if (done) return
+        signal?.throwIfAborted()
+        await sequence.decode({ signal })
+      }
+    } finally {
+      this.#measure(firstToken)
+      this.#generation.dispose()
+    }
+  }
+
+  #take(token: number): { chunk: TextChunk | undefined; done: boolean } {
+    const { stopTokens, maxTokens, detokenizer, stopStrings } = this.#generation
+    const { result } = this
+    if (stopTokens.has(token)) {
+      result.finishReason = 'stop'
+      const released = stopStrings.push(detokenizer?.flush() ?? '')
+      const text = released.text + (released.stopped ? '' : stopStrings.flush())
+      result.text += text
+      return { chunk: text === '' ? undefined : { text, token: undefined }, done: true }
+    }
+    result.tokens.push(token)
+    const isLast = result.tokens.length === maxTokens
+    let piece = detokenizer?.push(token) ?? ''
+    if (isLast) piece += detokenizer?.flush() ?? ''
+    const released = stopStrings.push(piece)
+    let text = released.text
+    if (released.stopped) result.finishReason = 'stop'
+    else if (isLast) {
+      result.finishReason = 'length'
+      text += stopStrings.flush()
+    }
+    result.text += text
+    const chunk = { text, token, ...this.#logprobsOf(token) }
+    return { chunk, done: released.stopped || isLast }
+  }
+
+  #logprobsOf(token: number): { logprob?: number; topLogprobs?: TokenLogprob[] } {
+    const { logprobs: count, sequence, vocabulary } = this.#generation
+    if (count === undefined) return {}
+    this.#logits ??= new Float32Array(vocabulary)
+    sequence.readLogits(this.#logits)
+    const entry = {
+      logprob: this.#logits[token]! - logSumExp(this.#logits),
+      topLogprobs: topLogprobs(this.#logits, count),
+    }
+    this.result.logprobs!.push(entry)
+    return entry
+  }
+
+  #measure(firstToken: number): void {
+    const { usage, timings, tokens } = this.result
+    usage.completionTokens = tokens.length
+    usage.totalTokens = usage.promptTokens + tokens.length
+    timings.peakMemoryBytes = process.resourceUsage().maxRSS * 1024
+    if (Number.isNaN(firstToken)) return
+    timings.generationMs = performance.now() - firstToken
+    // The first token belongs to the prompt: it costs no decode.
+    const decoded = tokens.length - 1
+    if (decoded > 0 && timings.generationMs > 0) {
+      timings.generationTokensPerSecond = (1000 * decoded) / timings.generationMs
+    }
+  }
+}
+
+/** log of the sum of exp(x): what turns logits into log-probabilities. */
+export function logSumExp(logits: Float32Array): number {
+  let largest = Number.NEGATIVE_INFINITY
+  for (const x of logits) if (x > largest) largest = x
+  let sum = 0
+  for (const x of logits) sum += Math.exp(x - largest)
+  return largest + Math.log(sum)
+}
+
+/** The `count` most probable tokens, best first. */
+function topLogprobs(logits: Float32Array, count: number): TokenLogprob[] {
+  const best: TokenLogprob[] = []
+  const total = logSumExp(logits)
+  for (const [token, logit] of logits.entries()) {
+    if (best.length === count && !(logit - total > (best.at(-1)?.logprob ?? 0))) continue
+    if (count === 0) break
+    const at = best.findIndex(({ logprob }) => logit - total > logprob)
+    best.splice(at === -1 ? best.length : at, 0, { token, logprob: logit - total })
+    if (best.length > count) best.pop()
+  }
+  return best
+}
+
+/** A stream of text, to be iterated once. */
+export class TextStream implements AsyncIterableIterator<TextChunk, void, void> {
+  readonly #run: GenerationRun
+  readonly #chunks: AsyncGenerator<TextChunk, void, void>
+  readonly #ended: Promise<GenerateResult>
+  #end!: (outcome: { error?: unknown }) => void
+  #started = false
+
+  /** @internal Use `model.stream`. */
+  constructor(generation: Generation) {
+    this.#run = new GenerationRun(generation)
+    this.#chunks = this.#run.chunks()
+    this.#ended = new Promise((resolve, reject) => {
+      this.#end = (outcome) =>
+        'error' in outcome ? reject(outcome.error) : resolve(this.#run.result)
+    })
+    // A failure reaches whoever iterates; it must not also count as unhandled here.
+    this.#ended.catch(() => {})
+    this.#dispose = () => generation.dispose()
+  }
+
+  readonly #dispose: () => void
+
+  /** What has been generated so far. */
+  get partial(): GenerateResult {
+    return this.#run.result
+  }
+
+  /**
+   * The whole result, once the stream has ended: by itself, by `break` (finishReason 'abort'), or with
+   * the error that iteration throws. Runs the generation when nobody iterates.
+   */
+  get result(): Promise<GenerateResult> {
+    if (!this.#started) void this.#drain()
+    return this.#ended
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this
+  }
+
+  async next(): Promise<IteratorResult<TextChunk, void>> {
+    this.#started = true
+    try {
+      const next = await this.#chunks.next()
+      if (next.done) this.#end({})
+      return next
+    } catch (error) {
+      this.#end({ error })
+      throw error
+    }
+  }
+
+  /** Stops the generation: what `break` calls. */
+  async return(): Promise<IteratorResult<TextChunk, void>> {
+    // A generator that never started does not run its `finally`.
+    if (!this.#started) this.#dispose()
+    this.#started = true
+    const done = await this.#chunks.return()
+    this.#end({})
+    return done
+  }
+
+  async #drain(): Promise<void> {
+    try {
+      while (!(await this.next()).done);
+    } catch {
+      // `result` carries it.
+    }
+  }
+}

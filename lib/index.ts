@@ -1,0 +1,46 @@
+// The public interface: exports only.
+
+export { CommandList } from './command-list.js'
+export { createDevice, Device, type DeviceName, type DeviceOptions } from './device.js'
+export * from './errors.js'
+export {
+  type FinishReason,
+  type GenerateResult,
+  type TextChunk,
+  TextStream,
+  type Timings,
+  type TokenLogprob,
+  type Usage,
+} from './generate.js'
+export {
+  type GenerateOptions,
+  type LoadOptions,
+  type LoadProgress,
+  loadModel,
+  type LogitsOptions,
+  Model,
+  type Prompt,
+} from './model.js'
+export type {
+  Architecture,
+  AttentionConfig,
+  CheckpointFormat,
+  LayerConfig,
+  Mamba2Config,
+  MlpConfig,
+  ModelConfig,
+  Quantization,
+} from './models/config.js'
+export {
+  type AffineMatrix,
+  type AttentionOptions,
+  type AttentionTensors,
+  type ConvTensors,
+  Recorder,
+  type SampleTensors,
+  type SsdOptions,
+  type SsdTensors,
+} from './recorder.js'
+export type { SamplingOptions } from './sampler.js'
+export { type DType, Tensor, type TensorData } from './tensor.js'
+export { Tokenizer } from './tokenizer/tokenizer.js'

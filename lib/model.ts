@@ -1,0 +1,381 @@
+// A loaded model: what most users hold.
+
+import { createDevice, type Device, type DeviceName } from './device.js'
+import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
+import { type GenerateResult, type TextChunk, TextStream } from './generate.js'
+import { resolveModelPath, resolveTokenizerPath } from './hub/cache.js'
+import { type Checkpoint, openCheckpoint } from './models/checkpoint.js'
+import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
+import { LanguageModel } from './models/language-model.js'
+import { Sequence } from './models/sequence.js'
+import { checkOptions, describe, integerOption } from './options.js'
+import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
+import { StopStrings } from './tokenizer/stop-strings.js'
+import { Tokenizer } from './tokenizer/tokenizer.js'
+
+export interface LoadProgress {
+  phase: 'load'
+  /** Bytes of the checkpoint dealt with, of `total`. */
+  loaded: number
+  total: number
+}
+
+export interface LoadOptions {
+  /** Where to compute. Defaults to `auto`. */
+  device?: DeviceName | undefined
+  /** Threads of the CPU device. Defaults to one for each core. */
+  threads?: number | undefined
+  /** Element type of float matrices in memory; `auto` keeps what the file has. Activations are float32. Defaults to `auto`. */
+  dtype?: 'auto' | 'float32' | 'float16' | 'bfloat16' | undefined
+  /** Path of a tokenizer.json or its folder, or a Hub name. Defaults to what lies beside the weights. */
+  tokenizer?: string | undefined
+  /** Quantise float matrices on load. `groupSize` defaults to 64. */
+  quantize?: { bits: 4 | 8; groupSize?: 32 | 64 | 128 | undefined } | undefined
+  /** Branch, tag or commit of a Hub name. Defaults to `main`. */
+  revision?: string | undefined
+  /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). */
+  cacheDir?: string | undefined
+  signal?: AbortSignal | undefined
+  onProgress?: ((progress: LoadProgress) => void) | undefined
+}
+
+const LOAD_OPTIONS = [
+  'device',
+  'threads',
+  'dtype',
+  'tokenizer',
+  'quantize',
+  'revision',
+  'cacheDir',
+  'signal',
+  'onProgress',
+] as const satisfies readonly (keyof LoadOptions)[]
+
+/** A text, or token ids. */
+export type Prompt = string | ArrayLike<number>
+
+export interface LogitsOptions {
+  signal?: AbortSignal | undefined
+  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 512. */
+  prefillChunkSize?: number | undefined
+}
+
+export interface GenerateOptions extends SamplingOptions, LogitsOptions {
+  /** Defaults to 256. */
+  maxTokens?: number | undefined
+  /** Texts that end the generation; they are not part of the result. */
+  stop?: string | readonly string[] | undefined
+  /** Tokens that end the generation besides the model's own end of text. */
+  stopTokens?: readonly number[] | undefined
+  /** Go on after the model's own end of text. Defaults to false. */
+  ignoreEos?: boolean | undefined
+  /** Report each token's log-probability and this many alternatives. */
+  logprobs?: number | undefined
+}
+
+const LOGITS_OPTIONS = ['signal', 'prefillChunkSize'] as const
+const GENERATE_OPTIONS = [
+  ...SAMPLING_OPTIONS,
+  ...LOGITS_OPTIONS,
+  'maxTokens',
+  'stop',
+  'stopTokens',
+  'ignoreEos',
+  'logprobs',
+] as const satisfies readonly (keyof GenerateOptions)[]
+
+/**
+ * Loads a model: a folder or file in any of the published formats, or a Hub name that is in the local
+ * cache. Throws `ModelNotFoundError`, `CorruptFileError`, `UnsupportedArchitectureError`,
+ * `UnsupportedOptionError` or `DeviceNotAvailableError`.
+ *
+ * @example
+ * await using model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
+ * for await (const { text } of model.stream('The capital of France is')) process.stdout.write(text)
+ */
+export async function loadModel(pathOrId: string, options: LoadOptions = {}): Promise<Model> {
+  checkOptions('loadModel', options, LOAD_OPTIONS)
+  const { signal, cacheDir, revision, onProgress } = options
+  if (typeof pathOrId !== 'string' || pathOrId === '') {
+    throw new TypeError(
+      `[loadModel] the model must be a path or a Hub name but is ${describe(pathOrId)}`,
+    )
+  }
+  const dtype = options.dtype ?? 'auto'
+  if (!['auto', 'float32', 'float16', 'bfloat16'].includes(dtype)) {
+    throw new UnsupportedOptionError(
+      `[loadModel] dtype must be 'auto', 'float32', 'float16' or 'bfloat16' but is ${describe(dtype)}`,
+    )
+  }
+  const quantize = options.quantize && checkQuantize(options.quantize)
+  signal?.throwIfAborted()
+
+  const start = performance.now()
+  const path = await resolveModelPath(pathOrId, { cacheDir, revision })
+  const checkpoint = await openCheckpoint(path)
+  const tokenizer = await findTokenizer(checkpoint, options)
+  const device = createDevice(options.device, { threads: options.threads })
+  try {
+    const languageModel = await LanguageModel.load(device, checkpoint, {
+      dtype: dtype === 'auto' ? undefined : dtype,
+      quantize,
+      signal,
+      onProgress: onProgress && ((loaded, total) => onProgress({ phase: 'load', loaded, total })),
+    })
+    return new Model(device, languageModel, tokenizer, performance.now() - start)
+  } catch (error) {
+    device.dispose()
+    throw error
+  }
+}
+
+function checkQuantize(quantize: NonNullable<LoadOptions['quantize']>): Quantization {
+  checkOptions('loadModel] [quantize', quantize, ['bits', 'groupSize'])
+  const { bits, groupSize = 64 } = quantize
+  if (bits !== 4 && bits !== 8) {
+    throw new UnsupportedOptionError(
+      `[loadModel] quantize.bits must be 4 or 8 but is ${describe(bits)}`,
+    )
+  }
+  if (![32, 64, 128].includes(groupSize)) {
+    throw new UnsupportedOptionError(
+      `[loadModel] quantize.groupSize must be 32, 64 or 128 but is ${describe(groupSize)}`,
+    )
+  }
+  return { bits, groupSize }
+}
+
+// The one asked for must be there; one beside the weights or already in the cache is taken silently;
+// a model without any still works on token ids.
+async function findTokenizer(
+  checkpoint: Checkpoint,
+  { tokenizer, cacheDir }: LoadOptions,
+): Promise<Tokenizer | undefined> {
+  if (tokenizer !== undefined) {
+    return Tokenizer.fromFile(await resolveTokenizerPath(tokenizer, { cacheDir }))
+  }
+  for (const place of [checkpoint.folder, checkpoint.config.tokenizerName]) {
+    if (place === undefined) continue
+    const file = await resolveTokenizerPath(place, { cacheDir }).catch(() => undefined)
+    if (file) return Tokenizer.fromFile(file)
+  }
+  return undefined
+}
+
+/**
+ * A model on a device. Holds native memory: dispose of it with `await using`, or `dispose()`.
+ * Methods may be called while others run; the device takes turns.
+ */
+export class Model {
+  readonly config: ModelConfig
+  /** Undefined when the checkpoint ships none and none was given: prompts must then be token ids. */
+  readonly tokenizer: Tokenizer | undefined
+  readonly device: Device
+  /** Bytes of the weights in memory. */
+  readonly weightBytes: number
+  /** Bytes that one sequence keeps between tokens, whatever its length. */
+  readonly stateBytes: number
+  readonly #model: LanguageModel
+  readonly #loadMs: number
+  #disposed = false
+
+  /** @internal Use `loadModel`. */
+  constructor(
+    device: Device,
+    model: LanguageModel,
+    tokenizer: Tokenizer | undefined,
+    loadMs: number,
+  ) {
+    this.device = device
+    this.#model = model
+    this.tokenizer = tokenizer
+    this.#loadMs = loadMs
+    this.config = model.config
+    this.weightBytes = model.weightBytes
+    this.stateBytes = stateBytes(model.config)
+  }
+
+  /** `mamba2` or `rene`. */
+  get architecture(): ModelConfig['architecture'] {
+    return this.config.architecture
+  }
+
+  /**
+   * The logits after each token: data[i * vocabulary + v] of shape [length, vocabulary].
+   *
+   * @example
+   * const { data, shape } = await model.logits([1, 2, 3])
+   */
+  async logits(
+    tokens: Prompt,
+    options: LogitsOptions = {},
+  ): Promise<{ data: Float32Array; shape: [length: number, vocabulary: number] }> {
+    this.#check('logits')
+    checkOptions('logits', options, LOGITS_OPTIONS)
+    const ids = this.#tokens('logits', tokens)
+    const vocabulary = this.config.paddedVocabSize
+    const data = new Float32Array(ids.length * vocabulary)
+    await this.forEachLogits(ids, (rows, first) => data.set(rows, first * vocabulary), options)
+    return { data, shape: [ids.length, vocabulary] }
+  }
+
+  /** @internal `logits` chunk by chunk, for texts whose logits would not fit in memory. */
+  async forEachLogits(
+    tokens: Uint32Array,
+    onLogits: (rows: Float32Array, first: number) => void,
+    options: LogitsOptions,
+  ): Promise<void> {
+    const prefillChunkSize = chunkSizeOption('logits', options)
+    const sequence = new Sequence(this.#model)
+    try {
+      await sequence.logits(tokens, onLogits, { signal: options.signal, prefillChunkSize })
+    } finally {
+      sequence.dispose()
+    }
+  }
+
+  /**
+   * Generates text. Greedy unless `temperature` is given; with a `seed`, sampling repeats exactly.
+   * Rejects with `signal.reason` when aborted.
+   *
+   * @example
+   * const { text } = await model.generate('Once upon a time', { maxTokens: 50, temperature: 0.8 })
+   */
+  async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<GenerateResult> {
+    return this.#stream('generate', prompt, options).result
+  }
+
+  /**
+   * Generates text as a stream. `break` or `signal` stop the work within a token.
+   *
+   * @example
+   * for await (const { text } of model.stream('Once upon a time')) process.stdout.write(text)
+   */
+  stream(prompt: Prompt, options: GenerateOptions = {}): TextStream {
+    return this.#stream('stream', prompt, options)
+  }
+
+  /** Frees weights, device and threads. Generations in flight reject with `DisposedError`. */
+  dispose(): void {
+    if (this.#disposed) return
+    this.#disposed = true
+    this.#model.dispose()
+    this.device.dispose()
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose()
+  }
+
+  #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
+    this.#check(operation)
+    checkOptions(operation, options, GENERATE_OPTIONS)
+    const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
+    const logprobs = integerOption(operation, 'logprobs', options.logprobs, { min: 0, max: 100 })
+    const prefillChunkSize = chunkSizeOption(operation, options)
+    const stopStrings = this.#stopStrings(operation, options.stop)
+    const stopTokens = this.#stopTokens(operation, options)
+    const ids = this.#tokens(operation, prompt)
+    const sampler = new Sampler(this.device, operation, options)
+    const sequence = new Sequence(this.#model, sampler)
+    return new TextStream({
+      sequence,
+      prompt: ids,
+      maxTokens,
+      stopTokens,
+      stopStrings,
+      detokenizer: this.tokenizer?.createStream({ keepLeadingSpace: true }),
+      logprobs,
+      vocabulary: this.config.paddedVocabSize,
+      signal: options.signal,
+      prefillChunkSize,
+      loadMs: this.#loadMs,
+      seed: sampler.seed,
+      dispose() {
+        sequence.dispose()
+        sampler.dispose()
+      },
+    })
+  }
+
+  #check(operation: string): void {
+    if (this.#disposed) throw new DisposedError(`[${operation}] this model was disposed`)
+  }
+
+  #tokens(operation: string, prompt: Prompt): Uint32Array {
+    const isText = typeof prompt === 'string'
+    if (!isText && (typeof prompt !== 'object' || typeof prompt?.length !== 'number')) {
+      throw new TypeError(
+        `[${operation}] the prompt must be a text or token ids but is ${describe(prompt)}`,
+      )
+    }
+    const ids = isText ? this.#needTokenizer(operation).encode(prompt) : prompt
+    if (ids.length === 0) throw new RangeError(`[${operation}] the prompt is empty`)
+    const vocabulary = this.config.paddedVocabSize
+    return Uint32Array.from(ids, (id, index) => {
+      if (Number.isInteger(id) && id >= 0 && id < vocabulary) return id
+      throw new RangeError(
+        `[${operation}] token ${index} of the prompt is ${describe(id)}, which is outside the vocabulary of ${vocabulary}`,
+      )
+    })
+  }
+
+  #needTokenizer(operation: string): Tokenizer {
+    if (this.tokenizer) return this.tokenizer
+    const name = this.config.tokenizerName
+    throw new TokenizerNotFoundError(
+      `[${operation}] this checkpoint ships no tokenizer.json. ` +
+        (name
+          ? `Its authors use ${name}: give loadModel (or --tokenizer) the path of that tokenizer.json, or fetch it with: hf download ${name} tokenizer.json`
+          : 'Give loadModel (or --tokenizer) the path of a tokenizer.json') +
+        '. Token ids work without one.',
+    )
+  }
+
+  #stopStrings(operation: string, stop: GenerateOptions['stop']): StopStrings {
+    const texts = stop === undefined ? [] : typeof stop === 'string' ? [stop] : [...stop]
+    for (const text of texts) {
+      if (typeof text !== 'string' || text === '') {
+        throw new TypeError(
+          `[${operation}] stop must be of non-empty texts but holds ${describe(text)}`,
+        )
+      }
+    }
+    if (texts.length > 0) this.#needTokenizer(operation)
+    return new StopStrings(texts)
+  }
+
+  #stopTokens(operation: string, { stopTokens = [], ignoreEos }: GenerateOptions): Set<number> {
+    if (ignoreEos !== undefined && typeof ignoreEos !== 'boolean') {
+      throw new TypeError(
+        `[${operation}] ignoreEos must be true or false but is ${describe(ignoreEos)}`,
+      )
+    }
+    const vocabulary = this.config.paddedVocabSize
+    for (const id of stopTokens) {
+      if (!Number.isInteger(id) || id < 0 || id >= vocabulary) {
+        throw new RangeError(
+          `[${operation}] stopTokens holds ${describe(id)}, which is outside the vocabulary of ${vocabulary}`,
+        )
+      }
+    }
+    if (ignoreEos) return new Set(stopTokens)
+    const own = this.config.eosTokenIds
+    const fromTokenizer = this.tokenizer?.endOfTextToken
+    if (own.length > 0 || fromTokenizer === undefined) return new Set([...stopTokens, ...own])
+    return new Set([...stopTokens, fromTokenizer])
+  }
+}
+
+function chunkSizeOption(operation: string, options: LogitsOptions): number | undefined {
+  return integerOption(operation, 'prefillChunkSize', options.prefillChunkSize, {
+    min: 1,
+    max: 65536,
+  })
+}
+
+export type { GenerateResult, TextChunk }

@@ -1,0 +1,102 @@
+// Opens a checkpoint of any family: finds its files, recognises the family by content, reads the
+// configuration and where each tensor lies. Loads no weights.
+
+import { readdir, readFile, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { CorruptFileError, ModelNotFoundError, UnsupportedArchitectureError } from '../errors.js'
+import type { TensorEntry } from '../weights/checkpoint.js'
+import { parseConfigJson } from '../weights/json.js'
+import { readPytorchCheckpoint } from '../weights/pytorch.js'
+import { readSafetensors, readSafetensorsIndex } from '../weights/safetensors.js'
+import { ConfigReader } from './config-reader.js'
+import { describeEdge, isEdgeMetadata } from './families/edge-mlx.js'
+import type { ModelDescription } from './families/family.js'
+import { describeHfMamba2 } from './families/hf-mamba2.js'
+import { describeRene } from './families/rene.js'
+import { describeStateSpaces } from './families/state-spaces.js'
+
+export interface Checkpoint extends ModelDescription {
+  /** Folder with the files. */
+  folder: string
+  /** The file that messages about tensors name: the weights, or the index of their shards. */
+  weightsFile: string
+  tensors: Map<string, TensorEntry>
+}
+
+const LARGEST_CONFIG = 16 * 2 ** 20
+
+/**
+ * Opens the checkpoint at `path`: a folder, or a weights file in one. Throws `ModelNotFoundError` when
+ * there is none, `CorruptFileError` for damaged files, `UnsupportedArchitectureError` for other models.
+ */
+export async function openCheckpoint(path: string): Promise<Checkpoint> {
+  const full = resolve(path)
+  const info = await stat(full).catch(() => undefined)
+  if (!info) throw new ModelNotFoundError(`${full}: no such file or folder`)
+  const folder = info.isDirectory() ? full : dirname(full)
+  const configFile = join(folder, 'config.json')
+  const hasConfig = (await stat(configFile).catch(() => undefined))?.isFile() ?? false
+  const weightsFile = info.isDirectory() ? await findWeights(folder, hasConfig) : full
+  const { tensors, metadata } = await readWeights(weightsFile)
+  const description = isEdgeMetadata(metadata)
+    ? describeEdge(weightsFile, metadata)
+    : describeConfig(await readConfig(configFile, hasConfig), tensors)
+  return { ...description, folder, weightsFile, tensors }
+}
+
+function describeConfig(
+  config: ConfigReader,
+  tensors: Map<string, TensorEntry>,
+): ModelDescription {
+  if (!config.has('model_type')) {
+    if (config.has('ssm_cfg')) return describeStateSpaces(config)
+    config.unsupported('has neither model_type nor ssm_cfg: it is of no family known here')
+  }
+  const type = config.string('model_type')
+  if (type === 'rene') return describeRene(config)
+  if (type === 'mamba2') return describeHfMamba2(config, tensors.has('lm_head.weight'))
+  config.unsupported(
+    `has model_type ${JSON.stringify(type)}. Implemented: rene, mamba2, the state-spaces/mamba2 ` +
+      'checkpoints (no model_type) and the MLX files of Cartesia Edge and mlx-lm',
+  )
+}
+
+async function readConfig(file: string, exists: boolean): Promise<ConfigReader> {
+  if (!exists) {
+    throw new ModelNotFoundError(
+      `${file} is missing, and the weights beside it carry no configuration of their own`,
+    )
+  }
+  const { size } = await stat(file)
+  if (size > LARGEST_CONFIG) {
+    throw new CorruptFileError(`${file}: is ${size} bytes, too large for a configuration`)
+  }
+  return new ConfigReader(file, parseConfigJson(await readFile(file, 'utf8'), file))
+}
+
+// In order of preference. A shard's index before a lone file, as transformers does not either.
+const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin']
+
+async function findWeights(folder: string, hasConfig: boolean): Promise<string> {
+  const names = await readdir(folder)
+  const known = WEIGHT_FILES.find((name) => names.includes(name))
+  if (known) return join(folder, known)
+  if (names.includes('pytorch_model.bin.index.json')) {
+    throw new UnsupportedArchitectureError(
+      `${folder}: sharded pytorch_model.bin is not supported; save the model as safetensors`,
+    )
+  }
+  // Edge names its one file after the model.
+  const others = names.filter((name) => name.endsWith('.safetensors'))
+  if (others.length === 1) return join(folder, others[0]!)
+  throw new ModelNotFoundError(
+    `${folder}: expected one of ${WEIGHT_FILES.join(', ')}${hasConfig ? '' : ' or a single *.safetensors'} ` +
+      `but found ${others.length > 1 ? `${others.length} other *.safetensors` : 'no weights'}`,
+  )
+}
+
+async function readWeights(file: string) {
+  const name = basename(file)
+  if (name.endsWith('.index.json')) return readSafetensorsIndex(file)
+  return name.endsWith('.safetensors') ? readSafetensors(file) : readPytorchCheckpoint(file)
+}

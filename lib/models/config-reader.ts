@@ -1,0 +1,188 @@
+// Reads the values of a config.json (or of the header that stands for one) and checks them: nothing
+// in such a file is trusted, and no dimension is used before it was bounded here.
+
+import { CorruptFileError, UnsupportedArchitectureError } from '../errors.js'
+import { describe } from '../options.js'
+import { isJsonObject, type JsonObject, type JsonValue } from '../weights/json.js'
+
+// Larger than any published model by far, small enough that no product of two overflows and no list
+// of layers fills memory before the tensors of the file are looked at.
+const LARGEST_DIMENSION = 2 ** 24
+const MOST_LAYERS = 4096
+
+/** One object of a config, with the path to it for error messages. */
+export class ConfigReader {
+  readonly #file: string
+  readonly #path: string
+  readonly #values: JsonObject
+
+  constructor(file: string, values: JsonObject, path = '') {
+    this.#file = file
+    this.#values = values
+    this.#path = path
+  }
+
+  /** Whether the key is there with a value other than null. */
+  has(key: string): boolean {
+    const value = this.#get(key)
+    return value !== undefined && value !== null
+  }
+
+  /** Whether the key is there and null. */
+  isNull(key: string): boolean {
+    return this.#get(key) === null
+  }
+
+  isFalse(key: string): boolean {
+    return this.#get(key) === false
+  }
+
+  /** A whole number from 1 to 2^24. Missing without a default is an error. */
+  dimension(key: string, byDefault?: number): number {
+    return this.#whole(key, LARGEST_DIMENSION, byDefault)
+  }
+
+  layerCount(key: string): number {
+    return this.#whole(key, MOST_LAYERS)
+  }
+
+  number(key: string, byDefault?: number): number {
+    const value = this.#required(key, byDefault)
+    if (typeof value !== 'number' || Number.isNaN(value)) this.#wrong(key, 'a number', value)
+    return value
+  }
+
+  /** A small positive number. */
+  epsilon(key: string, byDefault: number): number {
+    const value = this.number(key, byDefault)
+    if (!(value > 0 && value < 1)) this.#wrong(key, 'a number between 0 and 1', value)
+    return value
+  }
+
+  boolean(key: string, byDefault?: boolean): boolean {
+    const value = this.#required(key, byDefault)
+    if (typeof value !== 'boolean') this.#wrong(key, 'true or false', value)
+    return value
+  }
+
+  string(key: string, byDefault?: string): string {
+    const value = this.#required(key, byDefault)
+    if (typeof value !== 'string') this.#wrong(key, 'a string', value)
+    return value
+  }
+
+  /** An object; empty when absent or null. */
+  object(key: string): ConfigReader {
+    const value = this.#get(key) ?? {}
+    if (!isJsonObject(value)) this.#wrong(key, 'an object', value)
+    return new ConfigReader(this.#file, value, this.#name(key))
+  }
+
+  /** Objects stored under the keys "0", "1", ...: lists of a flattened config. */
+  numberedObjects(key: string): ConfigReader[] {
+    const list = this.object(key)
+    const count = Object.keys(list.#values).length
+    if (count > MOST_LAYERS) this.#wrong(key, `at most ${MOST_LAYERS} entries`, count)
+    return Array.from({ length: count }, (_, i) => {
+      if (!list.has(String(i))) list.#wrong(String(i), 'an object', undefined)
+      return list.object(String(i))
+    })
+  }
+
+  /** Layer numbers below `layers`; empty when absent. */
+  layerIndices(key: string, layers: number): Set<number> {
+    const value = this.#get(key) ?? []
+    if (!Array.isArray(value)) this.#wrong(key, 'a list of layer numbers', value)
+    for (const index of value) {
+      if (typeof index !== 'number' || !Number.isInteger(index) || index < 0 || index >= layers) {
+        this.#wrong(key, `a list of layer numbers from 0 to ${layers - 1}`, index)
+      }
+    }
+    return new Set(value as number[])
+  }
+
+  /** Bounds [min, max] with 0 <= min <= max; max may be infinite. As a list, or as keys "0" and "1". */
+  limits(key: string): readonly [number, number] {
+    const value = this.#get(key) ?? [0, Number.POSITIVE_INFINITY]
+    const pair = isJsonObject(value) ? [value['0'], value['1']] : value
+    if (Array.isArray(pair) && pair.length === 2) {
+      const [min, max] = pair
+      if (typeof min === 'number' && typeof max === 'number' && min >= 0 && min <= max) {
+        return [min, max]
+      }
+    }
+    this.#wrong(key, 'two numbers [min, max] with 0 <= min <= max', value)
+  }
+
+  /** A token id, a list of them, or null. */
+  tokenIds(key: string): number[] {
+    const value = this.#get(key)
+    if (value === undefined || value === null) return []
+    const ids = Array.isArray(value) ? value : [value]
+    for (const id of ids) {
+      if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id >= 2 ** 32) {
+        this.#wrong(key, 'a token id or a list of them', id)
+      }
+    }
+    return ids as number[]
+  }
+
+  keys(): string[] {
+    return Object.keys(this.#values)
+  }
+
+  /** Throws when a key is none of these: it could change the arithmetic. */
+  onlyKnown(known: readonly string[]): void {
+    for (const key of this.keys()) {
+      if (!known.includes(key)) this.unsupported(`has ${this.#name(key)}, which is not known here`)
+    }
+  }
+
+  /** Throws unless the value is one of those implemented (absent counts as the first). */
+  only<T extends JsonValue>(key: string, implemented: readonly T[]): T {
+    const value = this.#get(key) ?? implemented[0]!
+    const match = implemented.find((candidate) => candidate === value)
+    if (match === undefined) {
+      const choices = implemented.map((choice) => JSON.stringify(choice)).join(' or ')
+      this.unsupported(`has ${this.#name(key)} = ${JSON.stringify(value)}; implemented: ${choices}`)
+    }
+    return match
+  }
+
+  unsupported(what: string): never {
+    throw new UnsupportedArchitectureError(`${this.#file}: the model ${what}`)
+  }
+
+  /** Throws a CorruptFileError about this file. */
+  invalid(what: string): never {
+    throw new CorruptFileError(`${this.#file}: ${what}`)
+  }
+
+  #whole(key: string, max: number, byDefault?: number): number {
+    const value = this.#required(key, byDefault)
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > max) {
+      this.#wrong(key, `a whole number from 1 to ${max}`, value)
+    }
+    return value
+  }
+
+  #get(key: string): JsonValue | undefined {
+    return Object.hasOwn(this.#values, key) ? this.#values[key] : undefined
+  }
+
+  #required(key: string, byDefault?: JsonValue): JsonValue {
+    const value = this.#get(key) ?? byDefault
+    if (value === undefined) throw new CorruptFileError(`${this.#file}: ${this.#name(key)} is missing`)
+    return value
+  }
+
+  #name(key: string): string {
+    return this.#path === '' ? key : `${this.#path}.${key}`
+  }
+
+  #wrong(key: string, expected: string, value: unknown): never {
+    throw new CorruptFileError(
+      `${this.#file}: ${this.#name(key)} must be ${expected} but is ${describe(value)}`,
+    )
+  }
+}

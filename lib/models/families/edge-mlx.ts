@@ -1,0 +1,189 @@
+// Cartesia Edge's MLX files (cartesia-ai/*-mlx): one safetensors file whose header metadata holds the
+// configuration, flattened to dotted keys with JSON values, layers named by their Python class in
+// `_class_`; no config.json, no tokenizer. Keys that a file leaves out have the defaults of those
+// classes. (cartesia_mlx/models, cartesia_mlx/layers)
+
+import { CorruptFileError } from '../../errors.js'
+import { type JsonObject, type JsonValue, parseConfigJson } from '../../weights/json.js'
+import type { AttentionConfig, LayerConfig, Mamba2Config, MlpConfig } from '../config.js'
+import { ConfigReader } from '../config-reader.js'
+import type { ModelDescription, TensorNames } from './family.js'
+import { readBitsAndGroup } from './mlx-quantization.js'
+
+const EDGE_NAMES: TensorNames = {
+  embedding: 'embedding.encoder',
+  head: 'head.linear',
+  finalNorm: 'model.norm.weight',
+  block: 'model.layers',
+  norm: 'norm.weight',
+  layer: 'layer',
+  mamba2: {
+    inProj: 'in_proj',
+    outProj: 'out_proj',
+    convWeight: 'conv_weight',
+    convBias: 'conv_bias',
+    dtBias: 'dt_bias',
+    D: 'D',
+    gatedNorm: 'rms_norm.weight',
+    decay: { name: 'A' },
+  },
+  mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
+  attention: { qkvProj: 'qkv_proj', outProj: 'out_proj' },
+}
+
+// mlx.nn.RMSNorm's default; no config of Edge chooses another.
+const MLX_EPSILON = 1e-5
+
+/** Whether the metadata of a safetensors header is an Edge configuration. */
+export function isEdgeMetadata(metadata: Record<string, string>): boolean {
+  return Object.hasOwn(metadata, '_class_') && Object.hasOwn(metadata, 'model._class_')
+}
+
+/** Describes an Edge file from its header's metadata. */
+export function describeEdge(file: string, metadata: Record<string, string>): ModelDescription {
+  const config = new ConfigReader(file, unflatten(file, metadata))
+  const sequence = config.object('model')
+  sequence.only('post_norm', [true])
+  sequence.only('final_proj', [false])
+  const dModel = config.dimension('d_model')
+  const vocabSize = config.dimension('n_tokens')
+  const head = config.object('head')
+  const uniqueLayers = sequence
+    .numberedObjects('unique_layers')
+    .map((block) => readBlock(block, dModel))
+  const repeats = sequence.has('n_layer_repeats') ? sequence.layerCount('n_layer_repeats') : 1
+  const count = repeats * uniqueLayers.length
+  if (count < 1 || count > 4096) config.invalid(`the model has ${count} layers, expected 1 to 4096`)
+  const layers = Array.from({ length: count }, (_, i) => uniqueLayers[i % uniqueLayers.length]!)
+  const quantization = config.has('quantization_kwargs')
+    ? readBitsAndGroup(config.object('quantization_kwargs'))
+    : undefined
+  const tokenizer = config.object('tokenizer')
+  return {
+    config: {
+      architecture: layers.every((layer) => layer.kind === 'mamba2') ? 'mamba2' : 'rene',
+      format: 'edge-mlx',
+      dModel,
+      vocabSize,
+      paddedVocabSize: vocabSize,
+      layers,
+      normEpsilon: MLX_EPSILON,
+      tieEmbeddings: false,
+      headBias: head.boolean('bias', true),
+      eosTokenIds: config.tokenIds('eos'),
+      quantization,
+      tokenizerName: tokenizer.has('name') ? tokenizer.string('name') : undefined,
+    },
+    names: EDGE_NAMES,
+    quantizationOf: () => quantization,
+  }
+}
+
+function className(object: ConfigReader): string {
+  return object.string('_class_').split('.').at(-1)!
+}
+
+function readBlock(block: ConfigReader, dModel: number): LayerConfig {
+  if (className(block) !== 'ResidualBlock') block.unsupported(`has a ${className(block)}`)
+  block.only('norm_point', ['pre'])
+  const layer = block.object('layer')
+  switch (className(layer)) {
+    case 'SSD':
+      return readSsd(layer, dModel)
+    case 'FFN':
+      return readFeedForward(layer, dModel, { expand: 4, glu: false, norm: false })
+    case 'SwiGLU':
+      return readFeedForward(layer, dModel, { expand: 2, glu: true, norm: true })
+    case 'SelfAttention':
+      return readAttention(layer, dModel)
+    default:
+      return layer.unsupported(`has a layer of class ${className(layer)}`)
+  }
+}
+
+function readSsd(layer: ConfigReader, dModel: number): Mamba2Config {
+  const dInner = layer.dimension('expand', 2) * dModel
+  const headDim = layer.dimension('d_head', 64)
+  const nGroups = layer.dimension('n_groups', 1)
+  if (dInner % headDim !== 0 || (dInner / headDim) % nGroups !== 0) {
+    layer.invalid(`d_head ${headDim} and n_groups ${nGroups} do not divide d_inner ${dInner}`)
+  }
+  return {
+    kind: 'mamba2',
+    dInner,
+    numHeads: dInner / headDim,
+    headDim,
+    nGroups,
+    dState: layer.dimension('d_state', 64),
+    dConv: layer.dimension('kernel_size', 4),
+    normGroups: 1,
+    normBeforeGate: layer.boolean('norm_before_gate', false),
+    dtLimit: layer.limits('dt_limit'),
+    projectionBias: layer.boolean('bias', false),
+    // The convolution adds conv_bias whatever this flag says, in Edge as here.
+    convBias: true,
+    normEpsilon: MLX_EPSILON,
+  }
+}
+
+function readFeedForward(
+  layer: ConfigReader,
+  dModel: number,
+  defaults: { expand: number; glu: boolean; norm: boolean },
+): MlpConfig {
+  const expand = layer.number('expand', defaults.expand)
+  const dInner = Math.round(expand * dModel)
+  if (!(dInner >= 1 && dInner <= 2 ** 24)) layer.invalid(`expand ${expand} is out of range`)
+  const gated = layer.boolean('glu', defaults.glu)
+  return {
+    kind: 'mlp',
+    dInner,
+    activation: layer.only('activation', ['swish', 'gelu']) === 'gelu' ? 'gelu' : 'silu',
+    gated,
+    bias: layer.boolean('bias', false),
+    norm: gated && layer.boolean('norm', defaults.norm),
+    normEpsilon: MLX_EPSILON,
+  }
+}
+
+function readAttention(layer: ConfigReader, dModel: number): AttentionConfig {
+  layer.only('causal', [true])
+  const dInner = Math.round((layer.has('expand') ? layer.number('expand') : 1) * dModel)
+  const headDim = layer.dimension('d_head', 64)
+  const numHeads = dInner / headDim
+  // kv_heads null means as many as query heads; the key left out means 1.
+  const numKvHeads = layer.isNull('kv_heads') ? numHeads : layer.dimension('kv_heads', 1)
+  if (!Number.isInteger(numHeads) || numHeads < 1 || numHeads % numKvHeads !== 0) {
+    layer.invalid(`d_head ${headDim} and kv_heads ${numKvHeads} do not divide d_inner ${dInner}`)
+  }
+  const bias = layer.boolean('bias', false)
+  return {
+    kind: 'attention',
+    numHeads,
+    numKvHeads,
+    headDim,
+    window: layer.dimension('max_context_len', 4096),
+    qkvBias: bias,
+    outBias: bias,
+    scale: 1 / Math.sqrt(headDim),
+  }
+}
+
+/** { "a.b": "1" } as { a: { b: 1 } }. Lists stay objects with the keys "0", "1", ... */
+function unflatten(file: string, metadata: Record<string, string>): JsonObject {
+  const root: JsonObject = Object.create(null)
+  for (const [key, text] of Object.entries(metadata)) {
+    const path = key.split('.')
+    let object = root
+    for (const part of path.slice(0, -1)) {
+      const inner: JsonValue = (object[part] ??= Object.create(null) as JsonObject)
+      if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) {
+        throw new CorruptFileError(`${file}: __metadata__ holds both ${part} and ${key}`)
+      }
+      object = inner
+    }
+    // A JSON text need not be an object; the parser of configs reads objects.
+    object[path.at(-1)!] = parseConfigJson(`{"value":${text}}`, `${file}: ${key}`)['value']!
+  }
+  return root
+}

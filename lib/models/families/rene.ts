@@ -1,0 +1,101 @@
+// Rene (cartesia-ai/Rene-v0.1-1.3b-pytorch): config.json with model_type "rene" and
+// model.safetensors; no tokenizer. (cartesia_pytorch/rene.py)
+
+import type { AttentionConfig, LayerConfig, MlpConfig } from '../config.js'
+import type { ConfigReader } from '../config-reader.js'
+import { MAMBA_SSM_NAMES, type ModelDescription } from './family.js'
+import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
+import { readQuantization } from './mlx-quantization.js'
+
+/** Describes a Rene checkpoint. Its weights may be quantised in mlx-lm's form. */
+export function describeRene(config: ConfigReader): ModelDescription {
+  config.only('rms_norm', [true])
+  const dModel = config.dimension('d_model')
+  const layerCount = config.layerCount('n_layer')
+  const vocabSize = config.dimension('vocab_size')
+  const attentionLayers = config.layerIndices('attn_layer_idx', layerCount)
+  const mlpLayers = config.layerIndices('mlp_layer_idx', layerCount)
+  const mamba2 = readSsmConfig(config.object('ssm_cfg'), dModel)
+  const mlp = mlpLayers.size > 0 ? readMlp(config.object('mlp_cfg'), dModel) : undefined
+  const attention =
+    attentionLayers.size > 0 ? readAttention(config.object('attn_cfg'), dModel) : undefined
+
+  const layers = Array.from({ length: layerCount }, (_, i): LayerConfig => {
+    if (attentionLayers.has(i) && mlpLayers.has(i)) {
+      config.invalid(`layer ${i} stands in both attn_layer_idx and mlp_layer_idx`)
+    }
+    if (attentionLayers.has(i)) return attention!
+    return mlpLayers.has(i) ? mlp! : mamba2
+  })
+  const quantization = readQuantization(config)
+  return {
+    config: {
+      architecture: 'rene',
+      format: 'rene',
+      dModel,
+      vocabSize,
+      paddedVocabSize: roundUp(vocabSize, config.dimension('pad_vocab_size_multiple', 16)),
+      layers,
+      normEpsilon: MAMBA_SSM_EPSILON,
+      tieEmbeddings: config.boolean('tie_word_embeddings', true),
+      headBias: false,
+      eosTokenIds: config.tokenIds('eos_token_id'),
+      quantization: quantization?.standard,
+      tokenizerName: 'allenai/OLMo-1B-hf',
+    },
+    names: MAMBA_SSM_NAMES,
+    quantizationOf: (path) => quantization?.of(path),
+  }
+}
+
+function readMlp(mlp: ConfigReader, dModel: number): MlpConfig {
+  mlp.onlyKnown(['expand', 'bias'])
+  const expand = mlp.number('expand', 3)
+  const dInner = Math.round(expand * dModel)
+  if (!(dInner >= 1 && dInner <= 2 ** 24)) mlp.invalid(`mlp_cfg.expand ${expand} is out of range`)
+  return {
+    kind: 'mlp',
+    dInner,
+    activation: 'gelu',
+    gated: false,
+    bias: mlp.boolean('bias', true),
+    norm: false,
+    normEpsilon: MAMBA_SSM_EPSILON,
+  }
+}
+
+function readAttention(attention: ConfigReader, dModel: number): AttentionConfig {
+  attention.onlyKnown([
+    'causal',
+    'head_dim',
+    'num_heads',
+    'num_heads_kv',
+    'out_proj_bias',
+    'qkv_proj_bias',
+    'sliding_window_length',
+    'softmax_scale',
+  ])
+  attention.only('causal', [true])
+  const numHeads = attention.dimension('num_heads')
+  const numKvHeads = attention.dimension('num_heads_kv', numHeads)
+  if (numHeads % numKvHeads !== 0) {
+    attention.invalid(`attn_cfg.num_heads_kv ${numKvHeads} does not divide num_heads ${numHeads}`)
+  }
+  if (!attention.has('head_dim') && dModel % numHeads !== 0) {
+    attention.invalid(`attn_cfg.num_heads ${numHeads} does not divide d_model ${dModel}`)
+  }
+  const headDim = attention.dimension('head_dim', dModel / numHeads)
+  if (!attention.has('sliding_window_length')) {
+    attention.unsupported('has attention without a sliding_window_length')
+  }
+  return {
+    kind: 'attention',
+    numHeads,
+    numKvHeads,
+    headDim,
+    window: attention.dimension('sliding_window_length'),
+    qkvBias: attention.boolean('qkv_proj_bias', true),
+    outBias: attention.boolean('out_proj_bias', true),
+    scale: attention.number('softmax_scale', 1 / Math.sqrt(headDim)),
+  }
+}

@@ -1,0 +1,46 @@
+// state-spaces/mamba2-*: config.json without model_type (the fields of mamba_ssm's MambaConfig) and
+// pytorch_model.bin; no tokenizer. (mamba_ssm/models/config_mamba.py)
+
+import type { ConfigReader } from '../config-reader.js'
+import { MAMBA_SSM_NAMES, type ModelDescription } from './family.js'
+import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
+
+/** Describes a checkpoint of the original implementation. Throws for Mamba-1 and for attention layers. */
+export function describeStateSpaces(config: ConfigReader): ModelDescription {
+  config.only('rms_norm', [true])
+  const ssm = config.object('ssm_cfg')
+  // Without ssm_cfg.layer the model is a Mamba-1.
+  ssm.only('layer', ['Mamba1', 'Mamba2'])
+  if (ssm.string('layer', 'Mamba1') !== 'Mamba2') {
+    config.unsupported('is a Mamba-1 (ssm_cfg.layer is not "Mamba2")')
+  }
+  const dModel = config.dimension('d_model')
+  const layerCount = config.layerCount('n_layer')
+  const vocabSize = config.dimension('vocab_size')
+  if (config.layerIndices('attn_layer_idx', layerCount).size > 0) {
+    config.unsupported('has attention layers with rotary embedding (attn_layer_idx)')
+  }
+  if (config.number('d_intermediate', 0) !== 0) {
+    config.unsupported('has MLPs between its layers (d_intermediate)')
+  }
+  const mamba2 = readSsmConfig(ssm, dModel)
+  return {
+    config: {
+      architecture: 'mamba2',
+      format: 'state-spaces',
+      dModel,
+      vocabSize,
+      paddedVocabSize: roundUp(vocabSize, config.dimension('pad_vocab_size_multiple', 8)),
+      layers: Array.from({ length: layerCount }, () => mamba2),
+      normEpsilon: MAMBA_SSM_EPSILON,
+      tieEmbeddings: config.boolean('tie_embeddings', true),
+      headBias: false,
+      // <|endoftext|> of EleutherAI/gpt-neox-20b; the config does not say.
+      eosTokenIds: [0],
+      quantization: undefined,
+      tokenizerName: 'EleutherAI/gpt-neox-20b',
+    },
+    names: MAMBA_SSM_NAMES,
+    quantizationOf: () => undefined,
+  }
+}

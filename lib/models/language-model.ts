@@ -1,0 +1,164 @@
+// A language model on a device: token ids to logits, written in device operations.
+//   h = embedding(tokens);  h = h + layer(norm(h)) for each layer;  logits = head(norm(h))
+
+import type { Device } from '../device.js'
+import type { Memory, Tensor } from '../tensor.js'
+import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../weights/loader.js'
+import type { Checkpoint } from './checkpoint.js'
+import type { ModelConfig } from './config.js'
+import type { TensorNames } from './families/family.js'
+import { AttentionLayer } from './layers/attention.js'
+import {
+  type Layer,
+  type LayerState,
+  type Pass,
+  recordEmbedding,
+  recordLinear,
+} from './layers/layer.js'
+import { Mamba2Layer } from './layers/mamba2.js'
+import { MlpLayer } from './layers/mlp.js'
+
+interface Block {
+  norm: Tensor
+  layer: Layer
+}
+
+/** The state of all layers, in order. */
+export type ModelState = readonly LayerState[]
+
+export class LanguageModel {
+  readonly device: Device
+  readonly config: ModelConfig
+  /** Bytes of the weights as the device holds them. */
+  readonly weightBytes: number
+  readonly #embedding: Weight
+  readonly #blocks: readonly Block[]
+  readonly #finalNorm: Tensor
+  readonly #head: Linear
+  readonly #owned: readonly Memory[]
+
+  private constructor(
+    device: Device,
+    config: ModelConfig,
+    loader: WeightLoader,
+    weights: { embedding: Weight; blocks: Block[]; finalNorm: Tensor; head: Linear },
+  ) {
+    this.device = device
+    this.config = config
+    this.weightBytes = loader.weightBytes
+    this.#owned = loader.owned
+    this.#embedding = weights.embedding
+    this.#blocks = weights.blocks
+    this.#finalNorm = weights.finalNorm
+    this.#head = weights.head
+  }
+
+  /** Brings the weights of a checkpoint to a device. Frees what it has loaded when it fails. */
+  static async load(
+    device: Device,
+    checkpoint: Checkpoint,
+    options: LoaderOptions,
+  ): Promise<LanguageModel> {
+    const { config, names } = checkpoint
+    const { dModel, paddedVocabSize } = config
+    const loader = new WeightLoader(device, checkpoint, options)
+    try {
+      const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
+      const blocks: Block[] = []
+      for (const index of config.layers.keys()) {
+        const block = `${names.block}.${index}`
+        blocks.push({
+          norm: await loader.vector(`${block}.${names.norm}`, dModel),
+          layer: await loadLayer(loader, config, index, names, `${block}.${names.layer}`),
+        })
+      }
+      const finalNorm = await loader.vector(names.finalNorm, dModel)
+      let head: Linear = { weight: embedding, bias: undefined }
+      // A tied head may be in the file a second time.
+      if (config.tieEmbeddings) loader.ignore(`${names.head}.weight`)
+      else head = await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
+      loader.finish()
+      return new LanguageModel(device, config, loader, { embedding, blocks, finalNorm, head })
+    } catch (error) {
+      for (const memory of loader.owned) memory.dispose()
+      throw error
+    } finally {
+      await loader.close()
+    }
+  }
+
+  /** The state of `batch` sequences that have seen nothing. */
+  createState(batch: number): ModelState {
+    return this.#blocks.map(({ layer }) => layer.createState(this.device, batch))
+  }
+
+  /**
+   * Records one token a sequence: tokens uint32 (batch). Returns the scratch tensor of the logits
+   * (batch, paddedVocabSize).
+   */
+  decode(pass: Pass, tokens: Tensor, state: ModelState): Tensor {
+    return this.#logits(pass, this.#forward(pass, tokens, state, 'decode'))
+  }
+
+  /**
+   * Records a chunk of a prompt: tokens uint32 (batch, length). Returns the scratch tensor of the
+   * logits: of every position (batch, length, paddedVocabSize), of the last one
+   * (batch, paddedVocabSize), or none, which saves the head.
+   */
+  prefill(
+    pass: Pass,
+    tokens: Tensor,
+    state: ModelState,
+    logits: 'all' | 'last' | 'none',
+  ): Tensor | undefined {
+    const hidden = this.#forward(pass, tokens, state, 'prefill')
+    if (logits === 'none') return undefined
+    return this.#logits(pass, logits === 'all' ? hidden : hidden.select(tokens.cols - 1))
+  }
+
+  #forward(pass: Pass, tokens: Tensor, state: ModelState, mode: 'decode' | 'prefill'): Tensor {
+    const { cl, workspace } = pass
+    const { dModel, normEpsilon } = this.config
+    const hidden = workspace.take('hidden', tokens.shape, dModel)
+    const normed = workspace.take('normed', tokens.shape, dModel)
+    recordEmbedding(cl, tokens, this.#embedding, hidden)
+    for (const [index, { norm, layer }] of this.#blocks.entries()) {
+      cl.rmsNorm(hidden, norm, normed, { eps: normEpsilon })
+      cl.add(hidden, layer[mode](pass, normed, state[index]!), hidden)
+    }
+    return hidden
+  }
+
+  #logits({ cl, workspace }: Pass, hidden: Tensor): Tensor {
+    const { dModel, paddedVocabSize, normEpsilon } = this.config
+    const leading = hidden.shape.slice(0, -1)
+    const normed = workspace.take('normed', leading, dModel)
+    cl.rmsNorm(hidden, this.#finalNorm, normed, { eps: normEpsilon })
+    const logits = workspace.take('logits', leading, paddedVocabSize)
+    recordLinear(cl, normed, this.#head, logits)
+    return logits
+  }
+
+  /** Frees the weights once no command list uses them. */
+  dispose(): void {
+    for (const memory of this.#owned) memory.dispose()
+  }
+}
+
+function loadLayer(
+  loader: WeightLoader,
+  config: ModelConfig,
+  index: number,
+  names: TensorNames,
+  prefix: string,
+): Promise<Layer> {
+  const layer = config.layers[index]!
+  switch (layer.kind) {
+    case 'mamba2':
+      return Mamba2Layer.load(loader, layer, config.dModel, names.mamba2, prefix)
+    case 'mlp':
+      return MlpLayer.load(loader, layer, config.dModel, names.mlp, prefix)
+    case 'attention':
+      return AttentionLayer.load(loader, layer, config.dModel, names.attention, prefix)
+  }
+}

@@ -1,0 +1,85 @@
+// Causal sliding-window attention with multi- or grouped-query heads, no rotary embedding:
+//   q, k, v = qkv_proj(x)                   columns in the order q | k | v
+//   out     = out_proj(softmax(scale * q · k) v) over the last `window` positions
+
+import type { Device } from '../../device.js'
+import type { Tensor } from '../../tensor.js'
+import type { Linear, WeightLoader } from '../../weights/loader.js'
+import type { AttentionConfig } from '../config.js'
+import type { TensorNames } from '../families/family.js'
+import { type Layer, type LayerState, type Pass, recordLinear } from './layer.js'
+
+export class AttentionLayer implements Layer {
+  readonly #config: AttentionConfig
+  readonly #dModel: number
+  readonly #qkvProj: Linear
+  readonly #outProj: Linear
+
+  private constructor(config: AttentionConfig, dModel: number, qkvProj: Linear, outProj: Linear) {
+    this.#config = config
+    this.#dModel = dModel
+    this.#qkvProj = qkvProj
+    this.#outProj = outProj
+  }
+
+  /** Loads the weights under `prefix`. */
+  static async load(
+    loader: WeightLoader,
+    config: AttentionConfig,
+    dModel: number,
+    names: TensorNames['attention'],
+    prefix: string,
+  ): Promise<AttentionLayer> {
+    const { numHeads, numKvHeads, headDim, qkvBias, outBias } = config
+    const qkvRows = (numHeads + 2 * numKvHeads) * headDim
+    return new AttentionLayer(
+      config,
+      dModel,
+      await loader.linear(`${prefix}.${names.qkvProj}`, qkvRows, dModel, qkvBias),
+      await loader.linear(`${prefix}.${names.outProj}`, dModel, numHeads * headDim, outBias),
+    )
+  }
+
+  createState(device: Device, batch: number): LayerState {
+    const { window, numKvHeads, headDim } = this.#config
+    const shape = [batch, window, numKvHeads * headDim]
+    return { keys: device.tensor('float32', shape), values: device.tensor('float32', shape) }
+  }
+
+  decode(pass: Pass, x: Tensor, state: LayerState): Tensor {
+    const tensors = this.#project(pass, x, state)
+    pass.cl.attentionDecode(tensors, this.#config)
+    return this.#output(pass, tensors.out)
+  }
+
+  prefill(pass: Pass, x: Tensor, state: LayerState): Tensor {
+    const tensors = this.#project(pass, x, state)
+    pass.cl.attentionPrefill(tensors, this.#config)
+    pass.cl.kvCacheWrite(tensors, this.#config)
+    return this.#output(pass, tensors.out)
+  }
+
+  #project({ cl, workspace, position }: Pass, x: Tensor, state: LayerState) {
+    const { numHeads, numKvHeads, headDim } = this.#config
+    const leading = x.shape.slice(0, -1)
+    const queryCols = numHeads * headDim
+    const keyCols = numKvHeads * headDim
+    const qkv = workspace.take('in_proj', leading, queryCols + 2 * keyCols)
+    recordLinear(cl, x, this.#qkvProj, qkv)
+    return {
+      q: qkv.columns(0, queryCols),
+      k: qkv.columns(queryCols, queryCols + keyCols),
+      v: qkv.columns(queryCols + keyCols, queryCols + 2 * keyCols),
+      keys: state['keys']!,
+      values: state['values']!,
+      position,
+      out: workspace.take('attention', leading, queryCols),
+    }
+  }
+
+  #output({ cl, workspace }: Pass, attended: Tensor): Tensor {
+    const out = workspace.take('layer', attended.shape.slice(0, -1), this.#dModel)
+    recordLinear(cl, attended, this.#outProj, out)
+    return out
+  }
+}

@@ -1,0 +1,78 @@
+// Checks of options that come from outside: unknown names and wrong values are errors.
+
+import { UnsupportedOptionError } from './errors.js'
+import { nearest } from './nearest.js'
+
+/** Throws `UnsupportedOptionError` for a key that is not known, naming the nearest one. */
+export function checkOptions(operation: string, options: object, known: readonly string[]): void {
+  if (typeof options !== 'object' || options === null) {
+    throw new TypeError(`[${operation}] options must be an object but is ${describe(options)}`)
+  }
+  for (const key of Object.keys(options)) {
+    if (known.includes(key)) continue
+    const near = nearest(key, known)
+    throw new UnsupportedOptionError(
+      `[${operation}] unknown option ${JSON.stringify(key)}` +
+        (near ? `: did you mean ${JSON.stringify(near)}?` : `. Known: ${known.join(', ')}`),
+    )
+  }
+}
+
+interface Range {
+  min?: number
+  max?: number
+}
+
+/** The value when it is a finite number in range, undefined when absent; otherwise throws. */
+export function numberOption(
+  operation: string,
+  name: string,
+  value: unknown,
+  { min = -Infinity, max = Infinity }: Range = {},
+): number | undefined {
+  if (value === undefined) return undefined
+  if (typeof value !== 'number') {
+    throw new TypeError(`[${operation}] ${name} must be a number but is ${describe(value)}`)
+  }
+  if (!Number.isFinite(value) || value < min || value > max) {
+    throw new RangeError(
+      `[${operation}] ${name} must be ${rangeText('a number', min, max)} but is ${value}`,
+    )
+  }
+  return value
+}
+
+/** As `numberOption`, for whole numbers. */
+export function integerOption(
+  operation: string,
+  name: string,
+  value: unknown,
+  { min = Number.MIN_SAFE_INTEGER, max = Number.MAX_SAFE_INTEGER }: Range = {},
+): number | undefined {
+  const number = numberOption(operation, name, value)
+  if (number === undefined) return undefined
+  if (!Number.isSafeInteger(number) || number < min || number > max) {
+    throw new RangeError(
+      `[${operation}] ${name} must be ${rangeText('a whole number', min, max)} but is ${number}`,
+    )
+  }
+  return number
+}
+
+function rangeText(kind: string, min: number, max: number): string {
+  const from = min > Number.MIN_SAFE_INTEGER
+  const to = max < Number.MAX_SAFE_INTEGER
+  if (from && to) return `${kind} from ${min} to ${max}`
+  if (from) return `${kind}, at least ${min}`
+  return to ? `${kind}, at most ${max}` : kind
+}
+
+/** A value in an error message, short whatever it is. */
+export function describe(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return `an array of ${value.length}`
+  if (typeof value === 'object') return 'an object'
+  if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
+  if (typeof value === 'function') return 'a function'
+  return String(value)
+}

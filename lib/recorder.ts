@@ -1,0 +1,434 @@
+// One documented method an operation: checks shapes and element types, then appends to a command
+// list. Kernels trust what passes here.
+//
+// Activations are float32. Arguments stand in the order inputs, weights, outputs, options; an
+// operation with more than four tensors takes them by name. Rows of an input may lie apart
+// (`tensor.columns`, `tensor.select`); outputs are contiguous.
+
+import { addon } from './addon.js'
+import { Checker } from './checker.js'
+import {
+  encodeParams,
+  OPERATION_NUMBERS,
+  OPERATIONS,
+  type OperationName,
+  type OperationParams,
+} from './operations.js'
+import { type DType, DTYPE_NUMBERS, type Tensor } from './tensor.js'
+
+/** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
+export interface AffineMatrix {
+  /** Packed values, uint32 (rows, cols * bits / 32), lowest bits first. */
+  words: Tensor
+  /** (rows, cols / groupSize), any float type. */
+  scales: Tensor
+  /** As scales. */
+  biases: Tensor
+  bits: 4 | 8
+  groupSize: 32 | 64 | 128
+}
+
+export interface SsdTensors {
+  /** (batch, heads * headDim), or (batch, length, heads * headDim) for the scan. Rows may lie apart. */
+  x: Tensor
+  /** (batch, heads), or (batch, length, heads): before bias and softplus. */
+  dt: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (batch, groups * dState), or (batch, length, groups * dState). */
+  B: Tensor
+  /** As B. */
+  C: Tensor
+  /** (heads): the skip connection. */
+  D: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (batch, heads, headDim, dState), updated in place. */
+  state: Tensor
+  /** As x, contiguous. */
+  out: Tensor
+}
+
+export interface SsdOptions {
+  /** Groups of B and C. Defaults to 1. */
+  groups?: number
+  /** Bounds of softplus(dt + dtBias). Defaults to [0, Infinity]. */
+  dtLimit?: readonly [number, number]
+}
+
+export interface AttentionTensors {
+  /** (batch, heads * headDim), or (batch, length, heads * headDim). Rows may lie apart. */
+  q: Tensor
+  /** (batch, kvHeads * headDim), or (batch, length, kvHeads * headDim). */
+  k: Tensor
+  /** As k. */
+  v: Tensor
+  /** Ring of the last keys: (batch, window, kvHeads * headDim). */
+  keys: Tensor
+  /** Ring of the last values, as keys. */
+  values: Tensor
+  /** Tokens that each sequence has seen before: uint32 (batch). */
+  position: Tensor
+  /** As q, contiguous. */
+  out: Tensor
+}
+
+export interface AttentionOptions {
+  headDim: number
+  /** Of the scores. Defaults to 1 / sqrt(headDim). */
+  scale?: number
+}
+
+export interface ConvTensors {
+  /** (batch, channels), or (batch, length, channels). Rows may lie apart. */
+  x: Tensor
+  /** (channels, width). */
+  weight: Tensor
+  /** (channels). */
+  bias?: Tensor | undefined
+  /** Ring of the last inputs: (batch, width, channels), updated in place. */
+  state: Tensor
+  /** Tokens that each sequence has seen before: uint32 (batch). */
+  position: Tensor
+  /** As x, contiguous. */
+  out: Tensor
+}
+
+export interface SampleTensors {
+  /** (batch, vocabulary). */
+  logits: Tensor
+  /** float32 (batch, 4): temperature, topP, minP, repetitionPenalty. */
+  settings: Tensor
+  /** uint32 (batch, 4): topK, low and high half of the seed, 0. */
+  selection: Tensor
+  /** uint32 (batch, n): ring of recent tokens, 0xffffffff where empty; the new one is added. */
+  history: Tensor
+  /** Tokens seen so far: uint32 (batch). With the seed it decides the random numbers. */
+  position: Tensor
+  /** uint32 (batch). */
+  out: Tensor
+}
+
+const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
+
+/**
+ * Appends operations to a command list: what `device.record` hands to its callback.
+ * Every method throws a `TypeError` or `RangeError` led by its name when a tensor does not fit.
+ */
+export class Recorder {
+  readonly #list: number
+  #length = 0
+
+  /** @internal */
+  constructor(list: number) {
+    this.#list = list
+  }
+
+  /** Operations so far. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
+  embedding(tokens: Tensor, table: Tensor, out: Tensor): void {
+    const check = new Checker('embedding')
+    check.type('table', table, FLOATS)
+    const [vocabulary, cols] = check.matrix('table', table)
+    check.tokens(tokens, out, cols)
+    this.#add('embedding', [tokens, table, out], { rows: tokens.elements, cols, vocabulary })
+  }
+
+  /** `embedding` from a quantised table (vocabulary, cols). */
+  affineEmbedding(tokens: Tensor, table: AffineMatrix, out: Tensor): void {
+    const check = new Checker('affineEmbedding')
+    const { rows: vocabulary, cols, bindings, params } = check.affine(table)
+    check.tokens(tokens, out, cols)
+    const rows = tokens.elements
+    this.#add('affine_embedding', [tokens, ...bindings, out], {
+      rows,
+      cols,
+      vocabulary,
+      ...params,
+    })
+  }
+
+  /** out = x / rms(x) * weight over the last dimension: x and out (…, cols), weight (cols). */
+  rmsNorm(x: Tensor, weight: Tensor, out: Tensor, { eps }: { eps: number }): void {
+    const check = new Checker('rmsNorm')
+    check.float32({ x, weight, out })
+    check.shape('weight', weight, [x.cols])
+    check.output('out', out, x.shape)
+    this.#add('rms_norm', [x, weight, out], {
+      rows: x.rows,
+      cols: x.cols,
+      x_stride: x.rowStride,
+      eps,
+    })
+  }
+
+  /**
+   * The norm after a Mamba-2 scan, with x, z and out (…, cols), weight (cols): rms(x * silu(z)) * weight, or with
+   * `normBeforeGate` rms(x) * weight * silu(z). Each of `groups` equal parts of a row is normed by itself. `out` may be x.
+   */
+  gatedRmsNorm(
+    x: Tensor,
+    z: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    options: { eps: number; groups?: number; normBeforeGate?: boolean },
+  ): void {
+    const check = new Checker('gatedRmsNorm')
+    const groups = options.groups ?? 1
+    check.float32({ x, z, weight, out })
+    check.shape('z', z, x.shape)
+    check.shape('weight', weight, [x.cols])
+    check.output('out', out, x.shape)
+    check.divides('groups', groups, 'the columns', x.cols)
+    this.#add('gated_rms_norm', [x, z, weight, out], {
+      rows: x.rows,
+      cols: x.cols,
+      group_cols: x.cols / groups,
+      x_stride: x.rowStride,
+      z_stride: z.rowStride,
+      norm_before_gate: options.normBeforeGate ? 1 : 0,
+      eps: options.eps,
+    })
+  }
+
+  /** out = x · weightᵀ (+ bias): x (…, inputs), weight (outputs, inputs) of any float type, bias (outputs), out (…, outputs). */
+  matmul(
+    x: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    { bias }: { bias?: Tensor | undefined } = {},
+  ): void {
+    const check = new Checker('matmul')
+    check.type('weight', weight, FLOATS)
+    const [outputs, inputs] = check.matrix('weight', weight)
+    check.linear(x, inputs, outputs, bias, out)
+    this.#add('matmul', [x, weight, bias, out], {
+      rows: x.rows,
+      inputs,
+      outputs,
+      x_stride: x.rowStride,
+      has_bias: bias ? 1 : 0,
+    })
+  }
+
+  /** `matmul` with a quantised weight (outputs, inputs). */
+  affineMatmul(
+    x: Tensor,
+    weight: AffineMatrix,
+    out: Tensor,
+    { bias }: { bias?: Tensor | undefined } = {},
+  ): void {
+    const check = new Checker('affineMatmul')
+    const { rows: outputs, cols: inputs, bindings, params } = check.affine(weight)
+    check.linear(x, inputs, outputs, bias, out)
+    this.#add('affine_matmul', [x, ...bindings, bias, out], {
+      rows: x.rows,
+      inputs,
+      outputs,
+      x_stride: x.rowStride,
+      ...params,
+      has_bias: bias ? 1 : 0,
+    })
+  }
+
+  /** One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. */
+  conv1dUpdate(tensors: ConvTensors): void {
+    const { x, weight, bias, state, position, out } = tensors
+    const [batch, channels, width] = new Checker('conv1dUpdate').convolution(tensors, 2)
+    this.#add('conv1d_update', [x, weight, bias, state, position, out], {
+      batch,
+      channels,
+      width,
+      x_stride: x.rowStride,
+      has_bias: bias ? 1 : 0,
+    })
+  }
+
+  /** A chunk of the causal depthwise convolution, then SiLU, continuing from the ring `state` and leaving its last inputs there. */
+  conv1dPrefill(tensors: ConvTensors): void {
+    const { x, weight, bias, state, position, out } = tensors
+    const [batch, channels, width] = new Checker('conv1dPrefill').convolution(tensors, 3)
+    this.#add('conv1d_prefill', [x, weight, bias, state, position, out], {
+      batch,
+      length: x.shape[1]!,
+      channels,
+      width,
+      x_stride: x.rowStride,
+      has_bias: bias ? 1 : 0,
+    })
+  }
+
+  /** One token of the Mamba-2 recurrence: S = exp(dt·A)·S + (dt·x) ⊗ B, y = S·C + D·x. */
+  ssdUpdate(tensors: SsdTensors, options: SsdOptions = {}): void {
+    const params = new Checker('ssdUpdate').ssd(tensors, options, 2)
+    this.#add('ssd_update', ssdBindings(tensors), params)
+  }
+
+  /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
+  ssdChunkScan(tensors: SsdTensors, options: SsdOptions & { chunkSize?: number } = {}): void {
+    const check = new Checker('ssdChunkScan')
+    const params = check.ssd(tensors, options, 3)
+    const chunkSize = options.chunkSize ?? 64
+    check.positive('chunkSize', chunkSize)
+    this.#add('ssd_chunk_scan', ssdBindings(tensors), {
+      ...params,
+      length: tensors.x.shape[1]!,
+      chunk_size: chunkSize,
+    })
+  }
+
+  /** out = activation(x), times `gate` when given; all of one shape. `gelu` is exact (erf). `out` may be x. */
+  mlpActivation(
+    x: Tensor,
+    out: Tensor,
+    { activation, gate }: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
+  ): void {
+    const check = new Checker('mlpActivation')
+    check.float32({ x, gate, out })
+    check.output('x', x, x.shape)
+    if (gate) check.output('gate', gate, x.shape)
+    check.output('out', out, x.shape)
+    this.#add('mlp_activation', [x, gate, out], {
+      count: x.elements,
+      activation: activation === 'gelu' ? 0 : 1,
+      gated: gate ? 1 : 0,
+    })
+  }
+
+  /** One token of causal sliding-window attention: k and v enter the rings, then q attends to the last `window` keys, its own included. */
+  attentionDecode(tensors: AttentionTensors, options: AttentionOptions): void {
+    const params = new Checker('attentionDecode').attention(tensors, options, 2)
+    this.#add('attention_decode', attentionBindings(tensors), params)
+  }
+
+  /** A chunk of causal sliding-window attention over the rings and this chunk's own k and v. Follow with `kvCacheWrite`. */
+  attentionPrefill(tensors: AttentionTensors, options: AttentionOptions): void {
+    const params = new Checker('attentionPrefill').attention(tensors, options, 3)
+    this.#add('attention_prefill', attentionBindings(tensors), {
+      ...params,
+      length: tensors.q.shape[1]!,
+    })
+  }
+
+  /** Puts a chunk's k and v, (batch, length, kvHeads * headDim), into the rings; of more than `window` tokens the last. */
+  kvCacheWrite(
+    tensors: Omit<AttentionTensors, 'q' | 'out'>,
+    { headDim }: { headDim: number },
+  ): void {
+    const { k, v, keys, values, position } = tensors
+    const check = new Checker('kvCacheWrite')
+    check.float32({ k, v, keys, values })
+    check.dimensions('k', k, 3)
+    const [batch, length, cols] = k.shape as [number, number, number]
+    check.divides('headDim', headDim, 'the columns of k', cols)
+    const window = check.rings(tensors, batch, cols)
+    this.#add('kv_cache_write', [k, v, keys, values, position], {
+      batch,
+      length,
+      kv_heads: cols / headDim,
+      head_dim: headDim,
+      window,
+      k_stride: k.rowStride,
+      v_stride: v.rowStride,
+    })
+  }
+
+  /** out = a + b, all of one shape. `out` may be a or b. */
+  add(a: Tensor, b: Tensor, out: Tensor): void {
+    const check = new Checker('add')
+    check.float32({ a, b, out })
+    for (const [name, tensor] of Object.entries({ a, b, out })) check.output(name, tensor, a.shape)
+    this.#add('add', [a, b, out], { count: a.elements })
+  }
+
+  /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). The run fails on NaN. */
+  argmax(x: Tensor, out: Tensor): void {
+    const check = new Checker('argmax')
+    check.float32({ x })
+    check.output('x', x, x.shape)
+    check.type('out', out, ['uint32'])
+    check.output('out', out, x.shape.slice(0, -1))
+    this.#add('argmax', [x, out], { rows: x.rows, cols: x.cols })
+  }
+
+  /** Draws one token a sequence: repetition penalty, temperature, top-k, top-p, min-p, in that order. The run fails on NaN. */
+  sample({ logits, settings, selection, history, position, out }: SampleTensors): void {
+    const check = new Checker('sample')
+    check.float32({ logits, settings })
+    const [batch, vocabulary] = check.matrix('logits', logits)
+    check.output('settings', settings, [batch, 4])
+    for (const [name, tensor] of Object.entries({ selection, history, position, out })) {
+      check.type(name, tensor, ['uint32'])
+    }
+    check.output('selection', selection, [batch, 4])
+    check.dimensions('history', history, 2)
+    check.output('history', history, [batch, history.cols])
+    check.output('position', position, [batch])
+    check.output('out', out, [batch])
+    this.#add('sample', [logits, settings, selection, history, position, out], {
+      batch,
+      vocabulary,
+      history_length: history.cols,
+    })
+  }
+
+  /** Turns a float matrix (rows, cols) into the affine format, with scales of the type of `out.scales`. The run fails on NaN and infinity. */
+  affineQuantize(weight: Tensor, out: AffineMatrix): void {
+    const check = new Checker('affineQuantize')
+    check.type('weight', weight, FLOATS)
+    const { rows, cols, bindings, params } = check.affine(out)
+    check.output('weight', weight, [rows, cols])
+    this.#add('affine_quantize', [weight, ...bindings], { rows, cols, ...params })
+  }
+
+  /** out = scale * q + bias: out (rows, cols) of any float type. */
+  affineDequantize(matrix: AffineMatrix, out: Tensor): void {
+    const check = new Checker('affineDequantize')
+    check.type('out', out, FLOATS)
+    const { rows, cols, bindings, params } = check.affine(matrix)
+    check.output('out', out, [rows, cols])
+    this.#add('affine_dequantize', [...bindings, out], { rows, cols, ...params })
+  }
+
+  /** out = x in another float type, of the same shape; to nearest, ties to even. */
+  cast(x: Tensor, out: Tensor): void {
+    const check = new Checker('cast')
+    check.type('x', x, FLOATS)
+    check.type('out', out, FLOATS)
+    check.output('x', x, x.shape)
+    check.output('out', out, x.shape)
+    this.#add('cast', [x, out], { count: x.elements })
+  }
+
+  /** position += count, for a uint32 (batch): tokens that the operations before this one consumed. */
+  advancePosition(position: Tensor, count: number): void {
+    const check = new Checker('advancePosition')
+    check.type('position', position, ['uint32'])
+    check.positive('count', count)
+    this.#add('advance_position', [position], { batch: position.elements, count })
+  }
+
+  #add<Name extends OperationName>(
+    name: Name,
+    tensors: readonly (Tensor | undefined)[],
+    params: OperationParams<Name>,
+  ): void {
+    const bindings = tensors.flatMap((tensor) =>
+      tensor
+        ? [tensor.memory.handle, tensor.byteOffset, tensor.byteSpan, DTYPE_NUMBERS[tensor.dtype]]
+        : [0, 0, 0, 0],
+    )
+    addon().record(this.#list, OPERATION_NUMBERS[name], bindings, encodeParams(name, params))
+    this.#length += 1
+  }
+}
+
+const ssdBindings = (tensors: SsdTensors): Tensor[] =>
+  OPERATIONS.ssd_update.buffers.map((name) => tensors[name])
+
+const attentionBindings = (tensors: AttentionTensors): Tensor[] =>
+  OPERATIONS.attention_decode.buffers.map((name) => tensors[name])

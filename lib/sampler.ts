@@ -1,0 +1,91 @@
+// How the next token is chosen: options of the caller, as the device buffers that the `sample`
+// operation reads.
+
+import { randomInt } from 'node:crypto'
+import type { Device } from './device.js'
+import { integerOption, numberOption } from './options.js'
+import type { Tensor } from './tensor.js'
+
+export interface SamplingOptions {
+  /** 0 takes the most probable token every time. Defaults to 0. */
+  temperature?: number | undefined
+  /** Keep the k most probable tokens; 0 keeps all. Has no effect at temperature 0. Defaults to 0. */
+  topK?: number | undefined
+  /** Keep the most probable tokens whose probabilities sum up to this. Has no effect at temperature 0. Defaults to 1. */
+  topP?: number | undefined
+  /** Keep tokens at least this many times as probable as the most probable one. Has no effect at temperature 0. Defaults to 0. */
+  minP?: number | undefined
+  /** Above 1, makes tokens seen recently less likely (at temperature 0 too). Defaults to 1. */
+  repetitionPenalty?: number | undefined
+  /** How many recent tokens, the prompt's included, `repetitionPenalty` looks at. Defaults to 64. */
+  repetitionContextSize?: number | undefined
+  /** With the same seed, sampling repeats exactly. Defaults to a random one. */
+  seed?: number | undefined
+}
+
+/** Names of `SamplingOptions`, for checks. */
+export const SAMPLING_OPTIONS = [
+  'temperature',
+  'topK',
+  'topP',
+  'minP',
+  'repetitionPenalty',
+  'repetitionContextSize',
+  'seed',
+] as const
+
+// An empty row of the ring of recent tokens; no vocabulary is so large.
+const NO_TOKEN = 0xffffffff
+
+/** Checked sampling options on a device, for one sequence. */
+export class Sampler {
+  readonly seed: number
+  /** float32 (1, 4): see `recorder.sample`. */
+  readonly settings: Tensor
+  /** uint32 (1, 4). */
+  readonly selection: Tensor
+  /** uint32 (1, repetitionContextSize): the token at absolute position i stands in column i mod the size. */
+  readonly history: Tensor
+
+  /** Throws a `TypeError` or `RangeError` for a value that makes no sense. `operation` leads the message. */
+  constructor(device: Device, operation: string, options: SamplingOptions) {
+    const number = (name: keyof SamplingOptions, byDefault: number, min: number, max: number) =>
+      numberOption(operation, name, options[name], { min, max }) ?? byDefault
+    const integer = (name: keyof SamplingOptions, byDefault: number, min: number, max: number) =>
+      integerOption(operation, name, options[name], { min, max }) ?? byDefault
+
+    const temperature = number('temperature', 0, 0, 1000)
+    const topP = number('topP', 1, 0, 1)
+    const minP = number('minP', 0, 0, 1)
+    const repetitionPenalty = number('repetitionPenalty', 1, 0.01, 100)
+    const topK = integer('topK', 0, 0, 2 ** 31)
+    const contextSize = integer('repetitionContextSize', 64, 1, 2 ** 16)
+    this.seed = integer('seed', randomInt(2 ** 47), 0, Number.MAX_SAFE_INTEGER)
+
+    this.settings = device.tensor(
+      'float32',
+      [1, 4],
+      Float32Array.of(temperature, topP, minP, repetitionPenalty),
+    )
+    this.selection = device.tensor(
+      'uint32',
+      [1, 4],
+      Uint32Array.of(topK, this.seed % 2 ** 32, Math.floor(this.seed / 2 ** 32), 0),
+    )
+    this.history = device.tensor('uint32', [1, contextSize])
+  }
+
+  /** Starts the ring of recent tokens with those of a prompt. */
+  remember(prompt: Uint32Array): void {
+    const size = this.history.cols
+    const ring = new Uint32Array(size).fill(NO_TOKEN)
+    for (let i = Math.max(0, prompt.length - size); i < prompt.length; i++) {
+      ring[i % size] = prompt[i]!
+    }
+    this.history.write(ring)
+  }
+
+  dispose(): void {
+    for (const tensor of [this.settings, this.selection, this.history]) tensor.dispose()
+  }
+}

@@ -1,0 +1,53 @@
+// Tensor bytes to float32 numbers.
+
+import { CorruptFileError } from '../errors.js'
+import { DTYPE_BITS, type FileDtype, type TensorEntry } from './checkpoint.js'
+
+/** The numbers of a float tensor as float32. Throws `CorruptFileError` for other types. */
+export function bytesToFloat32(dtype: FileDtype, bytes: ArrayBuffer): Float32Array {
+  switch (dtype) {
+    case 'float32':
+      return new Float32Array(bytes)
+    case 'float64':
+      return Float32Array.from(new Float64Array(bytes))
+    case 'float16':
+      return Float32Array.from(new Uint16Array(bytes), halfToFloat)
+    case 'bfloat16': {
+      const bits = Uint32Array.from(new Uint16Array(bytes), (half) => half << 16)
+      return new Float32Array(bits.buffer)
+    }
+    default:
+      throw new CorruptFileError(`a tensor of ${dtype} cannot be read as float32`)
+  }
+}
+
+/** IEEE 754 binary16 to a number. */
+export function halfToFloat(half: number): number {
+  const sign = half & 0x8000 ? -1 : 1
+  const exponent = (half >> 10) & 0x1f
+  const fraction = half & 0x3ff
+  if (exponent === 0) return sign * fraction * 2 ** -24
+  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
+  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+}
+
+/** The bytes of a tensor with its elements in row-major order and nothing between them. */
+export function rowMajor(entry: TensorEntry, bytes: ArrayBuffer): ArrayBuffer {
+  const { shape, strides } = entry
+  if (!strides) return bytes
+  const size = DTYPE_BITS[entry.dtype] / 8
+  const source = new Uint8Array(bytes)
+  const elements = shape.reduce((product, dimension) => product * dimension, 1)
+  const target = new Uint8Array(elements * size)
+  const index = shape.map(() => 0)
+  for (let i = 0; i < elements; i++) {
+    const from = index.reduce((sum, n, axis) => sum + n * strides[axis]!, 0) * size
+    target.set(source.subarray(from, from + size), i * size)
+    for (let axis = shape.length - 1; axis >= 0; axis--) {
+      index[axis]! += 1
+      if (index[axis]! < shape[axis]!) break
+      index[axis] = 0
+    }
+  }
+  return target.buffer
+}

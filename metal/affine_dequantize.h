@@ -1,0 +1,11 @@
+// Parameters of affine_dequantize, written by the host, read by the kernel.
+#pragma once
+#include "types.h"
+
+struct AffineDequantizeParams {
+  uint32_t rows;
+  uint32_t cols;        // a multiple of group_size
+  uint32_t bits;        // 4 or 8
+  uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
+};
+static_assert(sizeof(AffineDequantizeParams) == 16, "one layout for host and kernel");

@@ -1,0 +1,12 @@
+// Parameters of affine_embedding, written by the host, read by the kernel.
+#pragma once
+#include "types.h"
+
+struct AffineEmbeddingParams {
+  uint32_t rows;        // tokens to look up (batch x length)
+  uint32_t cols;        // d_model
+  uint32_t vocabulary;  // rows of the table
+  uint32_t bits;        // 4 or 8
+  uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
+};
+static_assert(sizeof(AffineEmbeddingParams) == 20, "one layout for host and kernel");

@@ -1,0 +1,9 @@
+// Parameters of argmax, written by the host, read by the kernel.
+#pragma once
+#include "types.h"
+
+struct ArgmaxParams {
+  uint32_t rows;
+  uint32_t cols;
+};
+static_assert(sizeof(ArgmaxParams) == 8, "one layout for host and kernel");

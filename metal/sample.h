@@ -1,0 +1,29 @@
+// Parameters of sample, written by the host, read by the kernel. What may change from token to
+// token is not here but in two small buffers, so that a recorded list can be run again.
+#pragma once
+#include "types.h"
+
+struct SampleParams {
+  uint32_t batch;
+  uint32_t vocabulary;
+  uint32_t history_length;  // slots of the ring of recent tokens
+};
+static_assert(sizeof(SampleParams) == 12, "one layout for host and kernel");
+
+// One row of the float32 buffer `settings`.
+struct SampleSettings {
+  float temperature;         // 0: take the largest logit
+  float top_p;               // 1: off
+  float min_p;               // 0: off
+  float repetition_penalty;  // 1: off
+};
+static_assert(sizeof(SampleSettings) == 16, "one layout for host and kernel");
+
+// One row of the uint32 buffer `selection`.
+struct SampleSelection {
+  uint32_t top_k;  // 0: off
+  uint32_t seed_low;
+  uint32_t seed_high;
+  uint32_t reserved;
+};
+static_assert(sizeof(SampleSelection) == 16, "one layout for host and kernel");

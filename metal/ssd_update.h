@@ -1,0 +1,18 @@
+// Parameters of ssd_update, written by the host, read by the kernel.
+#pragma once
+#include "types.h"
+
+struct SsdUpdateParams {
+  uint32_t batch;
+  uint32_t heads;
+  uint32_t head_dim;
+  uint32_t d_state;
+  uint32_t groups;     // head h reads B and C of group h / (heads / groups)
+  uint32_t x_stride;   // elements from one sequence of x to the next
+  uint32_t dt_stride;  // the same for dt, B and C
+  uint32_t b_stride;
+  uint32_t c_stride;
+  float dt_min;  // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
+  float dt_max;
+};
+static_assert(sizeof(SsdUpdateParams) == 44, "one layout for host and kernel");

@@ -1,0 +1,252 @@
+// The Node-API surface: unwrap arguments, call, wrap results. lib/addon.ts states the contract.
+// Everything in this file runs on the JavaScript thread of its environment (the main thread or a
+// worker), except the body of Run::on_complete.
+#include <napi.h>
+
+#include <map>
+#include <string>
+
+#include "device.h"
+#include "handle_table.h"
+
+namespace ssm {
+
+namespace {
+
+using Napi::CallbackInfo;
+using Napi::Value;
+
+int64_t integer(const CallbackInfo& info, size_t i) {
+  if (!info[i].IsNumber()) throw std::invalid_argument("argument must be a number");
+  return info[i].As<Napi::Number>().Int64Value();
+}
+
+size_t size(const CallbackInfo& info, size_t i) {
+  const int64_t value = integer(info, i);
+  if (value < 0) throw std::invalid_argument("argument must not be negative");
+  return static_cast<size_t>(value);
+}
+
+Napi::Uint8Array bytes(const CallbackInfo& info, size_t i) {
+  if (!info[i].IsTypedArray() ||
+      info[i].As<Napi::TypedArray>().TypedArrayType() != napi_uint8_array) {
+    throw std::invalid_argument("argument must be a Uint8Array");
+  }
+  return info[i].As<Napi::Uint8Array>();
+}
+
+// What one environment owns. Destroyed when the environment ends: at process exit, after an
+// uncaught exception, when a worker is terminated.
+class Addon : public Napi::Addon<Addon> {
+ public:
+  Addon(Napi::Env env, Napi::Object exports) : env_(env) {
+    DefineAddon(exports, {
+                             InstanceMethod("operations", &Addon::Operations),
+                             InstanceMethod("createDevice", &Addon::CreateDevice),
+                             InstanceMethod("deviceThreads", &Addon::DeviceThreads),
+                             InstanceMethod("disposeDevice", &Addon::DisposeDevice),
+                             InstanceMethod("allocate", &Addon::Allocate),
+                             InstanceMethod("mapFile", &Addon::MapFile),
+                             InstanceMethod("memorySize", &Addon::MemorySize),
+                             InstanceMethod("readMemory", &Addon::ReadMemory),
+                             InstanceMethod("writeMemory", &Addon::WriteMemory),
+                             InstanceMethod("disposeMemory", &Addon::DisposeMemory),
+                             InstanceMethod("createList", &Addon::CreateList),
+                             InstanceMethod("record", &Addon::Record),
+                             InstanceMethod("disposeList", &Addon::DisposeList),
+                             InstanceMethod("run", &Addon::RunList),
+                             InstanceMethod("cancel", &Addon::Cancel),
+                         });
+    const napi_status status = napi_create_threadsafe_function(
+        env, nullptr, nullptr, Napi::String::New(env, "ssm-metal"), 0, 1, nullptr, nullptr, this,
+        &Addon::Complete, &completions_);
+    if (status != napi_ok) throw std::runtime_error("cannot create a thread-safe function");
+    napi_unref_threadsafe_function(env, completions_);
+    // Hooks run in reverse order: this one, which joins our threads, before the one with which
+    // Node closes the thread-safe function that they call.
+    env.AddCleanupHook([this] { devices_.clear(); });
+  }
+
+ private:
+  struct Pending {
+    std::shared_ptr<Run> run;
+    std::shared_ptr<CommandList> list;
+    Napi::FunctionReference callback;
+  };
+  struct Completion {
+    int64_t run;
+    std::string error;
+  };
+
+  // () -> { name, paramBytes, buffers }[], in the order of operation numbers
+  Value Operations(const CallbackInfo& info) {
+    Napi::Array result = Napi::Array::New(info.Env(), operation_count());
+    for (size_t i = 0; i < operation_count(); ++i) {
+      const OperationInfo& operation = info_of(static_cast<OperationKind>(i));
+      Napi::Object object = Napi::Object::New(info.Env());
+      object.Set("name", operation.name);
+      object.Set("paramBytes", static_cast<double>(operation.param_bytes));
+      object.Set("buffers", static_cast<double>(operation.buffers));
+      result.Set(static_cast<uint32_t>(i), object);
+    }
+    return result;
+  }
+
+  // (threads) -> device
+  Value CreateDevice(const CallbackInfo& info) {
+    return handle(devices_.add(create_cpu_device(static_cast<unsigned>(size(info, 0)))));
+  }
+
+  Value DeviceThreads(const CallbackInfo& info) {
+    return Napi::Number::New(env_, devices_.get(integer(info, 0))->threads());
+  }
+
+  // Cancels what the device was asked to run, waits for its threads.
+  void DisposeDevice(const CallbackInfo& info) { devices_.remove(integer(info, 0)); }
+
+  // (bytes) -> memory, zeroed
+  Value Allocate(const CallbackInfo& info) {
+    auto memory = Memory::allocate(size(info, 0));
+    Napi::MemoryManagement::AdjustExternalMemory(env_, static_cast<int64_t>(memory->size()));
+    return handle(memories_.add(std::move(memory)));
+  }
+
+  // (path) -> memory, read-only
+  Value MapFile(const CallbackInfo& info) {
+    return handle(memories_.add(Memory::map_file(info[0].As<Napi::String>().Utf8Value())));
+  }
+
+  Value MemorySize(const CallbackInfo& info) {
+    return Napi::Number::New(env_, static_cast<double>(memories_.get(integer(info, 0))->size()));
+  }
+
+  // (memory, byteOffset, target)
+  void ReadMemory(const CallbackInfo& info) {
+    const auto& memory = memories_.get(integer(info, 0));
+    Napi::Uint8Array target = bytes(info, 2);
+    const std::byte* source = part(*memory, size(info, 1), target.ByteLength());
+    if (memory->writers > 0) {
+      throw std::runtime_error("a run in flight writes this memory: await it first");
+    }
+    if (target.ByteLength() > 0) std::memcpy(target.Data(), source, target.ByteLength());
+  }
+
+  // (memory, byteOffset, source)
+  void WriteMemory(const CallbackInfo& info) {
+    const auto& memory = memories_.get(integer(info, 0));
+    Napi::Uint8Array source = bytes(info, 2);
+    std::byte* target = part(*memory, size(info, 1), source.ByteLength());
+    if (memory->is_mapped_file()) throw std::runtime_error("memory is a read-only file");
+    if (memory->writers > 0 || memory->readers > 0) {
+      throw std::runtime_error("a run in flight uses this memory: await it first");
+    }
+    if (source.ByteLength() > 0) std::memcpy(target, source.Data(), source.ByteLength());
+  }
+
+  void DisposeMemory(const CallbackInfo& info) {
+    const auto memory = memories_.remove(integer(info, 0));
+    if (memory->is_mapped_file()) return;
+    Napi::MemoryManagement::AdjustExternalMemory(env_, -static_cast<int64_t>(memory->size()));
+  }
+
+  Value CreateList(const CallbackInfo&) {
+    return handle(lists_.add(std::make_shared<CommandList>()));
+  }
+
+  // (list, operation number, [memory, byteOffset, byteLength, type, ...], params)
+  // Memory 0 stands for an optional buffer that is absent.
+  void Record(const CallbackInfo& info) {
+    const auto& list = lists_.get(integer(info, 0));
+    const size_t kind = size(info, 1);
+    if (kind >= operation_count()) throw std::invalid_argument("no such operation");
+    if (!info[2].IsArray()) throw std::invalid_argument("bindings must be an array");
+    const Napi::Array flat = info[2].As<Napi::Array>();
+    const auto number = [&](uint32_t i) {
+      const Value value = flat.Get(i);
+      if (!value.IsNumber()) throw std::invalid_argument("bindings must be numbers");
+      return value.As<Napi::Number>().Int64Value();
+    };
+    std::vector<Binding> bindings(flat.Length() / 4);
+    for (uint32_t i = 0; i < bindings.size(); ++i) {
+      const int64_t memory = number(4 * i);
+      if (memory == 0) continue;
+      const int64_t offset = number(4 * i + 1), length = number(4 * i + 2),
+                    type = number(4 * i + 3);
+      if (offset < 0 || length < 0 || type < kFloat32 || type > kUInt32) {
+        throw std::invalid_argument("a binding is malformed");
+      }
+      bindings[i] = {memories_.get(memory), static_cast<size_t>(offset),
+                     static_cast<size_t>(length), static_cast<DataType>(type)};
+    }
+    const Napi::Uint8Array params = bytes(info, 3);
+    list->add(static_cast<OperationKind>(kind), std::move(bindings), params.Data(),
+              params.ByteLength());
+  }
+
+  void DisposeList(const CallbackInfo& info) { lists_.remove(integer(info, 0)); }
+
+  // (device, list, callback(error: string)) -> run. Returns at once.
+  Value RunList(const CallbackInfo& info) {
+    const auto& device = devices_.get(integer(info, 0));
+    const auto& list = lists_.get(integer(info, 1));
+    auto run = std::make_shared<Run>();
+    run->list = list;
+    const int64_t id = next_run_++;
+    run->on_complete = [completions = completions_, id](std::string error) {
+      // On a device thread. Not napi_ok only when the environment is ending.
+      auto* completion = new Completion{id, std::move(error)};
+      const napi_status status =
+          napi_call_threadsafe_function(completions, completion, napi_tsfn_nonblocking);
+      if (status != napi_ok) delete completion;
+    };
+    pending_.emplace(id, Pending{run, list, Napi::Persistent(info[2].As<Napi::Function>())});
+    if (pending_.size() == 1) napi_ref_threadsafe_function(env_, completions_);
+    list->mark_submitted();
+    device->submit(std::move(run));
+    return handle(id);
+  }
+
+  // (run): a run that has ended is not an error.
+  void Cancel(const CallbackInfo& info) {
+    const auto pending = pending_.find(integer(info, 0));
+    if (pending != pending_.end()) pending->second.run->cancelled = true;
+  }
+
+  // Called by Node on the JavaScript thread for each completion; env is null when it is ending.
+  static void Complete(napi_env env, napi_value, void* context, void* data) {
+    const std::unique_ptr<Completion> completion(static_cast<Completion*>(data));
+    if (env == nullptr) return;
+    auto* self = static_cast<Addon*>(context);
+    const auto found = self->pending_.find(completion->run);
+    if (found == self->pending_.end()) return;
+    const Pending pending = std::move(found->second);
+    self->pending_.erase(found);
+    if (self->pending_.empty()) napi_unref_threadsafe_function(env, self->completions_);
+    pending.list->mark_finished();
+    const Napi::HandleScope scope(self->env_);
+    pending.callback.Value().Call({Napi::String::New(self->env_, completion->error)});
+  }
+
+  std::byte* part(const Memory& memory, size_t offset, size_t length) {
+    if (offset > memory.size() || length > memory.size() - offset) {
+      throw std::out_of_range("reaches past the end of its memory");
+    }
+    return memory.data() + offset;
+  }
+
+  Value handle(int64_t value) { return Napi::Number::New(env_, static_cast<double>(value)); }
+
+  Napi::Env env_;
+  napi_threadsafe_function completions_ = nullptr;
+  HandleTable<Memory> memories_{"memory"};
+  HandleTable<CommandList> lists_{"command list"};
+  HandleTable<Device> devices_{"device"};
+  std::map<int64_t, Pending> pending_;  // runs submitted and not yet reported
+  int64_t next_run_ = 1;
+};
+
+NODE_API_ADDON(Addon)
+
+}  // namespace
+
+}  // namespace ssm

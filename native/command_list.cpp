@@ -1,0 +1,62 @@
+#include "command_list.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+namespace ssm {
+
+void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const void* params,
+                      size_t param_bytes) {
+  const OperationInfo& info = info_of(kind);
+  const auto fail = [&](const std::string& what) {
+    throw std::invalid_argument("[" + std::string(info.name) + "] " + what);
+  };
+  if (bindings.size() != info.buffers) {
+    fail("takes " + std::to_string(info.buffers) + " buffers but got " +
+         std::to_string(bindings.size()));
+  }
+  if (param_bytes != info.param_bytes) {
+    fail("takes " + std::to_string(info.param_bytes) + " bytes of parameters but got " +
+         std::to_string(param_bytes));
+  }
+  Operation operation{kind, {}, {}};
+  std::memcpy(operation.param_bytes.data(), params, param_bytes);
+  for (size_t i = 0; i < bindings.size(); ++i) {
+    const Binding& b = bindings[i];
+    if (!b.memory) continue;
+    const bool written = (info.written >> i) & 1u;
+    const std::string argument = "buffer " + std::to_string(i);
+    if (b.offset > b.memory->size() || b.bytes > b.memory->size() - b.offset) {
+      fail(argument + " reaches past the end of its memory");
+    }
+    if (b.offset % size_of(b.type) != 0) {
+      fail(argument + " is not aligned to " + name_of(b.type));
+    }
+    if (written && b.memory->is_mapped_file()) fail(argument + " is written but is a mapped file");
+  }
+  for (size_t i = 0; i < bindings.size(); ++i) {
+    if (bindings[i].memory) note_use(bindings[i].memory, (info.written >> i) & 1u);
+    operation.bindings[i] = std::move(bindings[i]);
+  }
+  operations_.push_back(std::move(operation));
+}
+
+void CommandList::note_use(const std::shared_ptr<Memory>& memory, bool written) {
+  const auto known = std::find_if(uses_.begin(), uses_.end(),
+                                  [&](const Use& use) { return use.memory == memory; });
+  if (known == uses_.end()) {
+    uses_.push_back({memory, written});
+  } else {
+    known->written |= written;
+  }
+}
+
+void CommandList::mark_submitted() {
+  for (Use& use : uses_) (use.written ? use.memory->writers : use.memory->readers) += 1;
+}
+
+void CommandList::mark_finished() {
+  for (Use& use : uses_) (use.written ? use.memory->writers : use.memory->readers) -= 1;
+}
+
+}  // namespace ssm

@@ -1,0 +1,36 @@
+// Operations recorded once and run many times, in order. Immutable after recording.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "operation.h"
+
+namespace ssm {
+
+class CommandList {
+ public:
+  // Checks the number of buffers, that each lies inside its memory, is aligned to its type, and is
+  // not a mapped file when it is written. Throws std::invalid_argument led by the operation.
+  void add(OperationKind kind, std::vector<Binding> bindings, const void* params,
+           size_t param_bytes);
+
+  const std::vector<Operation>& operations() const { return operations_; }
+
+  // JavaScript thread only: marks every memory of the list as in use by a run, or no longer so.
+  void mark_submitted();
+  void mark_finished();
+
+ private:
+  struct Use {
+    std::shared_ptr<Memory> memory;
+    bool written;
+  };
+  void note_use(const std::shared_ptr<Memory>& memory, bool written);
+
+  std::vector<Operation> operations_;
+  std::vector<Use> uses_;  // each memory once
+};
+
+}  // namespace ssm

@@ -1,0 +1,18 @@
+// out[r] = index of the largest x[r, :], of equal ones the first
+#include "largest.h"
+#include "operations.h"
+
+namespace ssm::cpu {
+
+void argmax(const Operation& operation, ThreadPool& threads) {
+  const auto p = operation.params<ArgmaxParams>();
+  const auto* x = operation.data<const float>(0);  // (rows, cols)
+  auto* out = operation.data<uint32_t>(1);         // (rows)
+  threads.parallel_for(p.rows, p.cols, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      out[r] = static_cast<uint32_t>(largest("argmax", x + r * p.cols, p.cols));
+    }
+  });
+}
+
+}  // namespace ssm::cpu

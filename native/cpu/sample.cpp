@@ -1,0 +1,113 @@
+// Draws the next token from a row of logits. In this order:
+//   1. repetition penalty: the logit of each token in the ring of recent ones is divided by the
+//      penalty when positive, multiplied when negative (Keskar et al., CTRL, 2019)
+//   2. temperature 0: the largest logit, done. Otherwise logits are divided by the temperature
+//   3. top-k: keep logits >= the k-th largest
+//   4. top-p: keep the most probable tokens up to and including the one with which their summed
+//      probability reaches top_p, and all others equally probable
+//   5. min-p: keep tokens at least min_p times as probable as the most probable one
+//   6. the largest of logit + Gumbel noise, which draws from the softmax of what is left
+// Thresholds are values, so the result does not depend on the order of equal logits. The noise of
+// a token is a function of (seed, position, token id): random.h.
+// The drawn token enters the ring of recent tokens at row position mod history_length.
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <stdexcept>
+#include <vector>
+
+#include "largest.h"
+#include "operations.h"
+#include "random.h"
+
+namespace ssm::cpu {
+
+namespace {
+
+void penalise_repetition(std::vector<float>& logits, const uint32_t* history, size_t length,
+                         float penalty) {
+  if (penalty == 1.0f) return;
+  std::vector<uint32_t> recent(history, history + length);
+  std::sort(recent.begin(), recent.end());
+  recent.erase(std::unique(recent.begin(), recent.end()), recent.end());
+  for (uint32_t token : recent) {
+    if (token >= logits.size()) continue;  // an empty row of the ring
+    float& logit = logits[token];
+    logit = logit > 0 ? logit / penalty : logit * penalty;
+  }
+}
+
+void drop_below(std::vector<float>& logits, float threshold) {
+  for (float& logit : logits) {
+    if (logit < threshold) logit = -INFINITY;
+  }
+}
+
+void keep_top_k(std::vector<float>& logits, uint32_t k) {
+  if (k == 0 || k >= logits.size()) return;
+  std::vector<float> sorted = logits;
+  std::nth_element(sorted.begin(), sorted.begin() + (k - 1), sorted.end(), std::greater<>());
+  drop_below(logits, sorted[k - 1]);
+}
+
+void keep_top_p(std::vector<float>& logits, float top_p) {
+  if (top_p >= 1.0f) return;
+  std::vector<float> sorted;
+  for (float logit : logits) {
+    if (logit > -INFINITY) sorted.push_back(logit);
+  }
+  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  double total = 0;
+  for (float logit : sorted) total += std::exp(static_cast<double>(logit) - sorted[0]);
+  double sum = 0;
+  for (float logit : sorted) {
+    sum += std::exp(static_cast<double>(logit) - sorted[0]);
+    if (sum >= top_p * total) return drop_below(logits, logit);
+  }
+}
+
+void keep_min_p(std::vector<float>& logits, float min_p) {
+  if (min_p <= 0.0f) return;
+  drop_below(logits, *std::max_element(logits.begin(), logits.end()) + std::log(min_p));
+}
+
+}  // namespace
+
+void sample(const Operation& operation, ThreadPool&) {
+  const auto p = operation.params<SampleParams>();
+  const auto* logits = operation.data<const float>(0);               // (batch, vocabulary)
+  const auto* settings = operation.data<const SampleSettings>(1);    // (batch, 4) float32
+  const auto* selection = operation.data<const SampleSelection>(2);  // (batch, 4) uint32
+  auto* history = operation.data<uint32_t>(3);                       // (batch, history_length)
+  const auto* position = operation.data<const uint32_t>(4);          // (batch)
+  auto* out = operation.data<uint32_t>(5);                           // (batch)
+  for (size_t b = 0; b < p.batch; ++b) {
+    std::vector<float> row(logits + b * p.vocabulary, logits + (b + 1) * p.vocabulary);
+    uint32_t* recent = history + b * p.history_length;
+    penalise_repetition(row, recent, p.history_length, settings[b].repetition_penalty);
+    size_t token = largest("sample", row.data(), row.size());
+    const float temperature = settings[b].temperature;
+    if (temperature > 0.0f) {
+      // Relative to the largest, so that a tiny temperature cannot overflow.
+      const float top = row[token];
+      if (!std::isfinite(top)) {
+        throw std::domain_error("[sample] the largest logit is infinite: no token can be drawn");
+      }
+      for (float& logit : row) logit = (logit - top) / temperature;
+      keep_top_k(row, selection[b].top_k);
+      keep_top_p(row, settings[b].top_p);
+      keep_min_p(row, settings[b].min_p);
+      for (size_t i = 0; i < row.size(); ++i) {
+        if (row[i] == -INFINITY) continue;
+        const RandomBlock random = philox(position[b], static_cast<uint32_t>(i),
+                                          selection[b].seed_low, selection[b].seed_high);
+        row[i] -= std::log(-std::log(uniform(random.word[0])));
+      }
+      token = largest("sample", row.data(), row.size());
+    }
+    out[b] = static_cast<uint32_t>(token);
+    if (p.history_length > 0) recent[position[b] % p.history_length] = out[b];
+  }
+}
+
+}  // namespace ssm::cpu

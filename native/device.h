@@ -1,0 +1,38 @@
+// What a device must do. The CPU device is native/cpu/; others follow the same interface.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "command_list.h"
+
+namespace ssm {
+
+// One run of a command list. `cancelled` may be set from any thread; the device then stops before
+// the next operation (or part of one) and reports the run as cancelled.
+struct Run {
+  std::shared_ptr<const CommandList> list;
+  std::atomic<bool> cancelled{false};
+  // Called once, on a thread of the device. `error` is empty on success.
+  std::function<void(std::string error)> on_complete;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;  // cancels what is queued, waits for its threads
+
+  virtual const char* name() const = 0;
+  virtual unsigned threads() const = 0;
+
+  // Queues a run and returns at once. Runs of one device finish in the order of submission.
+  virtual void submit(std::shared_ptr<Run> run) = 0;
+};
+
+inline constexpr const char* kCancelled = "cancelled";
+
+// threads 0: one for each core. Throws std::runtime_error when a thread cannot be started.
+std::unique_ptr<Device> create_cpu_device(unsigned threads);
+
+}  // namespace ssm

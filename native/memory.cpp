@@ -1,0 +1,52 @@
+#include "memory.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+
+namespace ssm {
+
+namespace {
+
+[[noreturn]] void fail(const std::string& what, int error) {
+  throw std::runtime_error(what + ": " + std::strerror(error));
+}
+
+}  // namespace
+
+// Anonymous pages come zeroed and page-aligned, cost nothing until touched, and go straight back
+// to the system when unmapped; small blocks are rare and waste at most a page.
+std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
+  if (bytes == 0) return std::shared_ptr<Memory>(new Memory(nullptr, 0, false));
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) fail("cannot allocate " + std::to_string(bytes) + " bytes", errno);
+  return std::shared_ptr<Memory>(new Memory(static_cast<std::byte*>(data), bytes, false));
+}
+
+std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) fail(path, errno);
+  struct stat info {};
+  const int status = fstat(file, &info);
+  if (status != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+    close(file);
+    throw std::runtime_error(path + ": is empty or not a regular file");
+  }
+  const size_t size = static_cast<size_t>(info.st_size);
+  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+  const int error = errno;
+  close(file);  // the mapping keeps the file open
+  if (data == MAP_FAILED) fail(path + ": cannot map " + std::to_string(size) + " bytes", error);
+  return std::shared_ptr<Memory>(new Memory(static_cast<std::byte*>(data), size, true));
+}
+
+Memory::~Memory() {
+  if (data_ != nullptr) munmap(data_, size_);
+}
+
+}  // namespace ssm

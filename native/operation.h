@@ -1,0 +1,93 @@
+// What a command list is made of: one operation, its parameters and the buffers that it reads and
+// writes. Nothing here knows a device.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+#include <memory>
+
+#include "data_type.h"
+#include "memory.h"
+
+namespace ssm {
+
+// The one list of operations. name | parameter struct | buffers | bit mask of the buffers written.
+// Buffers stand in the order inputs, weights, outputs; the parameter struct is metal/<name>.h; the
+// CPU implementation is native/cpu/<name>.cpp; JavaScript lists the same names in
+// lib/operations.ts.
+#define SSM_OPERATIONS(X)                                    \
+  X(embedding, EmbeddingParams, 3, 0b100)                    \
+  X(affine_embedding, AffineEmbeddingParams, 5, 0b10000)     \
+  X(rms_norm, RmsNormParams, 3, 0b100)                       \
+  X(gated_rms_norm, GatedRmsNormParams, 4, 0b1000)           \
+  X(matmul, MatmulParams, 4, 0b1000)                         \
+  X(affine_matmul, AffineMatmulParams, 6, 0b100000)          \
+  X(conv1d_update, Conv1dUpdateParams, 6, 0b101000)          \
+  X(conv1d_prefill, Conv1dPrefillParams, 6, 0b101000)        \
+  X(ssd_update, SsdUpdateParams, 9, 0b110000000)             \
+  X(ssd_chunk_scan, SsdChunkScanParams, 9, 0b110000000)      \
+  X(mlp_activation, MlpActivationParams, 3, 0b100)           \
+  X(attention_decode, AttentionDecodeParams, 7, 0b1011000)   \
+  X(attention_prefill, AttentionPrefillParams, 7, 0b1000000) \
+  X(kv_cache_write, KvCacheWriteParams, 5, 0b01100)          \
+  X(add, AddParams, 3, 0b100)                                \
+  X(argmax, ArgmaxParams, 2, 0b10)                           \
+  X(sample, SampleParams, 6, 0b101000)                       \
+  X(affine_quantize, AffineQuantizeParams, 4, 0b1110)        \
+  X(affine_dequantize, AffineDequantizeParams, 4, 0b1000)    \
+  X(cast, CastParams, 2, 0b10)                               \
+  X(advance_position, AdvancePositionParams, 1, 0b1)
+
+enum class OperationKind {
+#define SSM_KIND(name, Params, buffers, written) name,
+  SSM_OPERATIONS(SSM_KIND)
+#undef SSM_KIND
+};
+
+inline constexpr size_t kMaxBuffers = 9;
+inline constexpr size_t kMaxParamBytes = 64;
+
+// Part of a Memory, bound to one argument of an operation. An absent optional argument has no
+// memory.
+struct Binding {
+  std::shared_ptr<Memory> memory;
+  size_t offset = 0;  // bytes
+  size_t bytes = 0;
+  DataType type = kFloat32;
+};
+
+struct Operation {
+  OperationKind kind;
+  std::array<Binding, kMaxBuffers> bindings;
+  alignas(8) std::array<std::byte, kMaxParamBytes> param_bytes;
+
+  template <class Params>
+  Params params() const {
+    static_assert(sizeof(Params) <= kMaxParamBytes);
+    Params p;
+    std::memcpy(&p, param_bytes.data(), sizeof(Params));
+    return p;
+  }
+
+  // Argument i as a pointer; null for an absent optional one. Alignment was checked when the
+  // operation was recorded.
+  template <class T>
+  T* data(size_t i) const {
+    const Binding& binding = bindings[i];
+    return binding.memory ? reinterpret_cast<T*>(binding.memory->data() + binding.offset) : nullptr;
+  }
+};
+
+struct OperationInfo {
+  const char* name;
+  size_t param_bytes;
+  size_t buffers;
+  unsigned written;  // bit i: buffer i is written
+};
+
+// Indexed by OperationKind.
+const OperationInfo& info_of(OperationKind kind);
+size_t operation_count();
+
+}  // namespace ssm

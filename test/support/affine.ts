@@ -1,0 +1,57 @@
+// Random matrices in the affine quantised format, with the values that they stand for.
+
+import type { Device } from '../../lib/device.js'
+import type { AffineMatrix } from '../../lib/recorder.js'
+import type { DType } from '../../lib/tensor.js'
+import { dequantize, pack } from '../reference/affine.js'
+import { seededIntegers } from '../unit/random.js'
+import { rounded, seededNormals, upload } from './arrays.js'
+
+/** Every combination of bits and group size. */
+export const AFFINE_FORMATS = ([4, 8] as const).flatMap((bits) =>
+  ([32, 64, 128] as const).map((groupSize) => ({ bits, groupSize })),
+)
+
+export interface AffineSpecification {
+  rows: number
+  cols: number
+  bits: 4 | 8
+  groupSize: 32 | 64 | 128
+  scaleType: DType
+  seed: number
+}
+
+export function affineMatrix(
+  device: Device,
+  { rows, cols, bits, groupSize, scaleType, seed }: AffineSpecification,
+): { tensors: AffineMatrix; values: number[][] } {
+  const integers = seededIntegers(seed)
+  const normals = seededNormals(seed)
+  const groups = cols / groupSize
+  const steps = Array.from({ length: rows }, () =>
+    Array.from({ length: cols }, () => integers(2 ** bits)),
+  )
+  // Values of about the size of normal numbers, whatever the number of bits.
+  const scales = rounded(normals(rows * groups, 2 / 2 ** bits), scaleType)
+  const biases = rounded(normals(rows * groups), scaleType)
+  const values = steps.map((row, r) =>
+    dequantize(
+      row,
+      Array.from({ length: groups }, (_, g) => ({
+        scale: scales[r * groups + g]!,
+        bias: biases[r * groups + g]!,
+      })),
+    ),
+  )
+  const words = steps.flatMap((row) => pack(row, bits))
+  return {
+    tensors: {
+      words: upload(device, 'uint32', [rows, (cols * bits) / 32], words),
+      scales: upload(device, scaleType, [rows, groups], scales),
+      biases: upload(device, scaleType, [rows, groups], biases),
+      bits,
+      groupSize,
+    },
+    values,
+  }
+}

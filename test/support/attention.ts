@@ -1,0 +1,77 @@
+// Random inputs of the attention operations, their reference results, and their tensors.
+
+import type { Device } from '../../lib/device.js'
+import type { AttentionTensors } from '../../lib/recorder.js'
+import type { Tensor } from '../../lib/tensor.js'
+import { slidingWindowAttention } from '../reference/attention.js'
+import { seededNormals, unwritten, upload } from './arrays.js'
+import { type Batch, newTokens, randomBatch, ringsAfter } from './sequences.js'
+
+export interface AttentionSpecification {
+  positions: readonly number[]
+  length: number
+  heads: number
+  kvHeads: number
+  headDim: number
+  window: number
+  scale?: number
+}
+
+export interface AttentionCase {
+  specification: AttentionSpecification
+  q: Batch
+  k: Batch
+  v: Batch
+  /** Results of all tokens, the past ones too: (batch, positions[b] + length, heads · headDim). */
+  expected: number[][][]
+}
+
+export function randomAttention(specification: AttentionSpecification): AttentionCase {
+  const { positions, length, heads, kvHeads, headDim, window, scale } = specification
+  const normals = seededNormals(length + heads)
+  const tokens = (cols: number) => randomBatch(normals, { positions, length, cols })
+  const [q, k, v] = [tokens(heads * headDim), tokens(kvHeads * headDim), tokens(kvHeads * headDim)]
+  const shape = { heads, kvHeads, headDim, window, scale: scale ?? headDim ** -0.5 }
+  const expected = positions.map((_, b) =>
+    slidingWindowAttention(q.sequences[b]!, k.sequences[b]!, v.sequences[b]!, shape),
+  )
+  return { specification, q, k, v, expected }
+}
+
+type Place = (device: Device, shape: readonly number[], values: ArrayLike<number>) => Tensor
+
+/**
+ * Tensors of the new tokens `start` up to but not including `end`: of three dimensions, or of two
+ * for a single token when `single`. Rings and position continue from another call when given.
+ */
+export function attentionTensors(
+  device: Device,
+  { specification, q, k, v }: AttentionCase,
+  place: Place,
+  range: {
+    start?: number
+    end?: number
+    single?: boolean
+    keys?: Tensor
+    values?: Tensor
+    position?: Tensor
+  } = {},
+): AttentionTensors {
+  const { positions, length, window } = specification
+  const { start = 0, end = length, single = false } = range
+  const batch = positions.length
+  const leading = single ? [batch] : [batch, end - start]
+  const input = (tokens: Batch) =>
+    place(device, [...leading, tokens.cols], newTokens(tokens, start, end))
+  const ring = (tokens: Batch) =>
+    upload(device, 'float32', [batch, window, tokens.cols], ringsAfter(tokens, start, window))
+  return {
+    q: input(q),
+    k: input(k),
+    v: input(v),
+    keys: range.keys ?? ring(k),
+    values: range.values ?? ring(v),
+    position: range.position ?? upload(device, 'uint32', [batch], positions),
+    out: unwritten(device, [...leading, q.cols]),
+  }
+}

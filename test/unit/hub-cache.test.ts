@@ -1,0 +1,259 @@
+import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { homedir, tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { CorruptFileError, ModelNotFoundError, TokenizerNotFoundError } from '../../lib/errors.js'
+import {
+  hubCacheFolder,
+  isHubName,
+  resolveModelPath,
+  resolveTokenizerPath,
+} from '../../lib/hub/cache.js'
+
+const variables = [
+  'HF_HUB_CACHE',
+  'HUGGINGFACE_HUB_CACHE',
+  'HF_HOME',
+  'XDG_CACHE_HOME',
+  'HOME',
+] as const
+const commit = '0123456789abcdef0123456789abcdef01234567'
+
+const saved = new Map<string, string | undefined>()
+const savedFolder = process.cwd()
+let folder = ''
+
+beforeEach(async () => {
+  folder = await realpath(await mkdtemp(join(tmpdir(), 'hub-cache-')))
+  for (const name of variables) {
+    saved.set(name, process.env[name])
+    if (name !== 'HOME') delete process.env[name]
+  }
+  process.env.HF_HUB_CACHE = join(folder, 'hub')
+  await mkdir(join(folder, 'work'))
+  process.chdir(join(folder, 'work'))
+})
+
+afterEach(async () => {
+  process.chdir(savedFolder)
+  for (const [name, value] of saved) {
+    if (value === undefined) delete process.env[name]
+    else process.env[name] = value
+  }
+  await rm(folder, { recursive: true, force: true })
+})
+
+/** Puts a snapshot into a cache as `hf download` does. */
+async function addSnapshot(name: string, reference?: string, root = join(folder, 'hub')) {
+  const repository = join(root, `models--${name.replace('/', '--')}`)
+  const snapshot = join(repository, 'snapshots', commit)
+  await mkdir(snapshot, { recursive: true })
+  await writeFile(join(snapshot, 'config.json'), '{}')
+  if (reference !== undefined) {
+    await mkdir(join(repository, 'refs', reference, '..'), { recursive: true })
+    await writeFile(join(repository, 'refs', reference), commit)
+  }
+  return snapshot
+}
+
+async function messageOf(promise: Promise<string>): Promise<string> {
+  return promise.then(
+    (path) => expect.fail(`resolved to ${path}`),
+    (error: Error) => error.message,
+  )
+}
+
+describe('hubCacheFolder', () => {
+  it('takes the first variable that is set, in the order of the Python client', () => {
+    const order: [string, string, string][] = [
+      ['HF_HUB_CACHE', '/a', '/a'],
+      ['HUGGINGFACE_HUB_CACHE', '/b', '/b'],
+      ['HF_HOME', '/c', '/c/hub'],
+      ['XDG_CACHE_HOME', '/d', '/d/huggingface/hub'],
+    ]
+    for (const [name, value] of order) process.env[name] = value
+    for (const [name, , expected] of order) {
+      expect(hubCacheFolder()).toBe(expected)
+      process.env[name] = ''
+    }
+    expect(hubCacheFolder()).toBe(join(homedir(), '.cache', 'huggingface', 'hub'))
+    process.env.HF_HOME = '~/models'
+    expect(hubCacheFolder()).toBe(join(homedir(), 'models', 'hub'))
+  })
+})
+
+describe('isHubName', () => {
+  it.each(['a/b', 'cartesia-ai/Rene-v0.1-1.3b', 'state-spaces/mamba2-130m', '_x/y_'])(
+    'accepts %s',
+    (name) => expect(isHubName(name)).toBe(true),
+  )
+  it.each([
+    'gpt2',
+    'a/b/c',
+    '../b',
+    'a/..',
+    './b',
+    'a/.b',
+    'a/b.',
+    'a/-b',
+    'a/b--c',
+    'a/b..c',
+    'a/',
+    '/b',
+    'a b/c',
+    'a/b\n',
+    'a/b\0',
+    `a/${'b'.repeat(97)}`,
+  ])('refuses %j', (name) => expect(isHubName(name)).toBe(false))
+})
+
+describe('resolveModelPath', () => {
+  it('gives existing paths as absolute ones, however they are written', async () => {
+    const file = join(folder, 'work', 'model.safetensors')
+    await writeFile(file, '')
+    await mkdir(join(folder, 'work', 'models', 'tiny'), { recursive: true })
+    expect(await resolveModelPath('model.safetensors')).toBe(file)
+    expect(await resolveModelPath('./model.safetensors')).toBe(file)
+    expect(await resolveModelPath(file)).toBe(file)
+    expect(await resolveModelPath(pathToFileURL(file).href)).toBe(file)
+    expect(await resolveModelPath('models/tiny')).toBe(join(folder, 'work', 'models', 'tiny'))
+    process.env.HOME = folder
+    expect(await resolveModelPath('~/work/models')).toBe(join(folder, 'work', 'models'))
+    expect(await resolveModelPath('~')).toBe(folder)
+  })
+
+  it('finds the snapshot that a revision names', async () => {
+    const snapshot = await addSnapshot('org/name', 'main')
+    await addSnapshot('org/name', 'refs/pr/1')
+    expect(await resolveModelPath('org/name')).toBe(snapshot)
+    expect(await resolveModelPath('org/name', { revision: 'refs/pr/1' })).toBe(snapshot)
+    expect(await resolveModelPath('org/name', { revision: commit })).toBe(snapshot)
+  })
+
+  it('looks in cacheDir instead if given', async () => {
+    const elsewhere = join(folder, 'elsewhere')
+    const snapshot = await addSnapshot('org/name', 'main', elsewhere)
+    expect(await resolveModelPath('org/name', { cacheDir: elsewhere })).toBe(snapshot)
+    expect(await resolveModelPath('org/name', { cacheDir: relative('.', elsewhere) })).toBe(
+      snapshot,
+    )
+    await expect(resolveModelPath('org/name')).rejects.toThrow(ModelNotFoundError)
+  })
+
+  it('prefers a path that exists to a name in the cache', async () => {
+    await addSnapshot('org/name', 'main')
+    await mkdir(join(folder, 'work', 'org', 'name'), { recursive: true })
+    expect(await resolveModelPath('org/name')).toBe(join(folder, 'work', 'org', 'name'))
+  })
+
+  it('names the places looked at and the commands that would fetch the model', async () => {
+    const error = await resolveModelPath('org/name').catch((reason: unknown) => reason)
+    expect(error).toBeInstanceOf(ModelNotFoundError)
+    const { message } = error as Error
+    expect(message).toContain('[resolveModelPath] the model org/name (revision main) is not on')
+    expect(message).toContain(join(folder, 'work', 'org', 'name'))
+    expect(message).toContain(join(folder, 'hub', 'models--org--name'))
+    expect(message).toContain('Downloading is not built in yet')
+    expect(message).toMatch(/^ +hf download org\/name$/m)
+    expect(message).toMatch(/^ +huggingface-cli download org\/name$/m)
+  })
+
+  it('repeats revision and cache folder in the command', async () => {
+    const cacheDir = join(folder, 'my cache')
+    const message = await messageOf(resolveModelPath('org/name', { cacheDir, revision: 'v2' }))
+    expect(message).toContain(`hf download org/name --revision v2 --cache-dir '${cacheDir}'`)
+  })
+
+  it('says which revisions there are instead, and when a snapshot is missing', async () => {
+    const snapshot = await addSnapshot('org/name')
+    expect(await messageOf(resolveModelPath('org/name'))).toMatch(
+      new RegExp(`refs.main \\(no such file\\)\n.*other revisions that are there: ${commit}`),
+    )
+    await addSnapshot('org/name', 'main')
+    await rm(snapshot, { recursive: true })
+    expect(await messageOf(resolveModelPath('org/name'))).toContain(`${snapshot} (no such folder)`)
+  })
+
+  it('says how far a path exists', async () => {
+    await mkdir(join(folder, 'work', 'models', 'tiny'), { recursive: true })
+    const message = await messageOf(resolveModelPath('./models/tony/model.safetensors'))
+    expect(message).toContain(
+      `no such file or folder: ${join(folder, 'work', 'models', 'tony', 'model.safetensors')}`,
+    )
+    expect(message).toContain(`${join(folder, 'work', 'models')} has no tony; it has tiny`)
+    expect(message).not.toContain('download')
+    // Half of it exists, so a path may be meant; a Hub name is possible too.
+    const both = await messageOf(resolveModelPath('models/tony'))
+    expect(both).toContain('has no tony; it has tiny')
+    expect(both).toContain('hf download models/tony')
+    await writeFile('weights.bin', '')
+    expect(await messageOf(resolveModelPath('./weights.bin/x'))).toContain(
+      'is a file, not a folder',
+    )
+  })
+
+  it.each(['rene', 'org/na me', 'org/name--x', 'org/name\n'])(
+    'refuses the name %j',
+    async (name) => {
+      const message = await messageOf(resolveModelPath(name))
+      expect(message).toContain('must be an existing path, or a Hub name of the form')
+    },
+  )
+
+  it.each([
+    '../../etc/passwd',
+    'a/../../b',
+    '/no/such/place',
+    '~/no/such/place',
+    'x.gguf',
+    'a/b/c',
+  ])('takes %s for a path', async (name) => {
+    expect(await messageOf(resolveModelPath(name))).toContain('no such file or folder: /')
+  })
+
+  it('never leaves the cache by way of a revision or a reference', async () => {
+    const snapshot = await addSnapshot('org/name', 'main')
+    for (const revision of ['..', '../main', 'a/../b', '/main', 'a//b', '', 'a\0b']) {
+      await expect(resolveModelPath('org/name', { revision })).rejects.toThrow(RangeError)
+    }
+    const reference = join(snapshot, '..', '..', 'refs', 'main')
+    for (const content of ['../../../..', '', commit.slice(1), `${commit}/../x`, 'x'.repeat(999)]) {
+      await writeFile(reference, content)
+      await expect(resolveModelPath('org/name')).rejects.toThrow(CorruptFileError)
+    }
+    await writeFile(reference, `${commit}\n`)
+    expect(await resolveModelPath('org/name')).toBe(snapshot)
+  })
+
+  it('refuses an empty name', async () => {
+    await expect(resolveModelPath('')).rejects.toThrow(TypeError)
+  })
+})
+
+describe('resolveTokenizerPath', () => {
+  it('gives tokenizer.json for the file, its folder, and a Hub name', async () => {
+    const snapshot = await addSnapshot('org/name', 'main')
+    const file = join(snapshot, 'tokenizer.json')
+    await writeFile(file, '{}')
+    expect(await resolveTokenizerPath('org/name')).toBe(file)
+    expect(await resolveTokenizerPath(snapshot)).toBe(file)
+    expect(await resolveTokenizerPath(file)).toBe(file)
+  })
+
+  it('asks for the two tokenizer files only', async () => {
+    const missing = resolveTokenizerPath('EleutherAI/gpt-neox-20b')
+    await expect(missing).rejects.toThrow(TokenizerNotFoundError)
+    expect(await messageOf(missing)).toContain(
+      'hf download EleutherAI/gpt-neox-20b tokenizer.json tokenizer_config.json',
+    )
+  })
+
+  it('says so when the folder has no tokenizer.json', async () => {
+    const snapshot = await addSnapshot('org/name', 'main')
+    const message = await messageOf(resolveTokenizerPath('org/name'))
+    expect(message).toContain(`the folder ${snapshot} has no tokenizer.json; it has config.json`)
+    expect(message).toContain('hf download org/name tokenizer.json tokenizer_config.json')
+    expect(await messageOf(resolveTokenizerPath('.'))).not.toContain('download')
+  })
+})
