@@ -1,23 +1,31 @@
 #include "affine.h"
 
+#include <bit>
+
 namespace ssm::cpu {
 
+// Reads words as bytes: lowest bits first, on a little-endian machine, is byte order, and loops
+// over bytes vectorise.
+static_assert(std::endian::native == std::endian::little);
+
 void AffineMatrix::dequantize_row(size_t row, float* out) const {
-  const uint32_t per_word = 32 / bits;
-  const uint32_t mask = (1u << bits) - 1;
   const size_t groups = cols / group_size;
-  const uint32_t* row_words = words + row * (cols / per_word);
+  const auto* q = reinterpret_cast<const uint8_t*>(words) + row * cols * bits / 8;
   with_float_type(scale_type, [&](auto* type) {
     using Scale = decltype(type);
     const auto* scale = static_cast<Scale>(scales) + row * groups;
     const auto* bias = static_cast<Scale>(biases) + row * groups;
-    for (size_t group = 0; group < groups; ++group) {
+    for (size_t group = 0; group < groups; ++group, out += group_size) {
       const float s = to_float(scale[group]), b = to_float(bias[group]);
-      for (uint32_t i = 0; i < group_size; i += per_word) {
-        const uint32_t word = *row_words++;
-        for (uint32_t j = 0; j < per_word; ++j) {
-          *out++ = s * static_cast<float>((word >> (bits * j)) & mask) + b;
+      if (bits == 8) {
+        for (size_t i = 0; i < group_size; ++i) out[i] = s * static_cast<float>(q[i]) + b;
+        q += group_size;
+      } else {
+        for (size_t i = 0; i < group_size / 2; ++i) {
+          out[2 * i] = s * static_cast<float>(q[i] & 15) + b;
+          out[2 * i + 1] = s * static_cast<float>(q[i] >> 4) + b;
         }
+        q += group_size / 2;
       }
     }
   });

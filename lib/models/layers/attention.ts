@@ -47,15 +47,18 @@ export class AttentionLayer implements Layer {
   }
 
   decode(pass: Pass, x: Tensor, state: LayerState): Tensor {
+    const { headDim, scale } = this.#config
     const tensors = this.#project(pass, x, state)
-    pass.cl.attentionDecode(tensors, this.#config)
+    pass.cl.attentionDecode(tensors, { headDim, scale })
     return this.#output(pass, tensors.out)
   }
 
   prefill(pass: Pass, x: Tensor, state: LayerState): Tensor {
+    const { headDim, scale } = this.#config
     const tensors = this.#project(pass, x, state)
-    pass.cl.attentionPrefill(tensors, this.#config)
-    pass.cl.kvCacheWrite(tensors, this.#config)
+    const { k, v, keys, values, position } = tensors
+    pass.cl.attentionPrefill(tensors, { headDim, scale })
+    pass.cl.kvCacheWrite({ k, v, keys, values, position }, { headDim })
     return this.#output(pass, tensors.out)
   }
 

@@ -1,0 +1,125 @@
+// Shows what state-space models are about: time per decoded token and memory do not grow with the
+// context, prefill time grows linearly.
+//
+//   npx tsx scripts/make-random-model.ts --shape mamba2-130m --out /tmp/mamba2-130m
+//   npm run flat-cost -- /tmp/mamba2-130m
+//
+// Decode is measured on two sequences of one process, one short and one long, that take turns token
+// by token, so that a busy neighbour slows both.
+
+import { parseArgs } from 'node:util'
+import { createDevice } from '../../lib/device.js'
+import { openCheckpoint } from '../../lib/models/checkpoint.js'
+import { LanguageModel } from '../../lib/models/language-model.js'
+import { Sequence } from '../../lib/models/sequence.js'
+import { Sampler } from '../../lib/sampler.js'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    short: { type: 'string', default: '200' },
+    long: { type: 'string', default: '20000' },
+    tokens: { type: 'string', default: '64' },
+    prefill: { type: 'string', default: '1024,2048,4096,8192,16384' },
+    threads: { type: 'string' },
+  },
+})
+if (!positionals[0]) {
+  console.error(
+    'Usage: npm run flat-cost -- MODEL [--short 200] [--long 20000] [--tokens 64] [--prefill 1024,2048] [--threads N]',
+  )
+  process.exit(2)
+}
+
+const device = createDevice('cpu', values.threads ? { threads: Number(values.threads) } : {})
+const checkpoint = await openCheckpoint(positionals[0])
+const model = await LanguageModel.load(device, checkpoint, {})
+const vocabulary = model.config.vocabSize
+
+// Fresh random tokens for every prompt, from a small generator with a fixed seed.
+let seed = 1
+function randomTokens(count: number): Uint32Array {
+  return Uint32Array.from({ length: count }, () => {
+    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
+    return Math.floor((seed / 2 ** 32) * vocabulary)
+  })
+}
+
+function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b)
+  const middle = sorted.length >> 1
+  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+}
+
+async function timed(work: () => Promise<void>): Promise<number> {
+  const start = performance.now()
+  await work()
+  return performance.now() - start
+}
+
+const megabytes = () => process.memoryUsage.rss() / 2 ** 20
+
+async function prefillTable(): Promise<void> {
+  console.log('\nprefill, tokens | ms | ms a token | against the first')
+  console.log('--------------- | --: | --: | --:')
+  let first: number | undefined
+  await prefill(512) // the first touch of the weights belongs to nobody
+  for (const length of values.prefill.split(',').map(Number)) {
+    // The shorter ones several times, so that each row stands on about the same time.
+    const times: number[] = []
+    for (let i = 0; i < Math.max(1, Math.min(5, Math.floor(4096 / length))); i++) {
+      times.push(await prefill(length))
+    }
+    const perToken = median(times) / length
+    first ??= perToken
+    console.log(
+      `${length} | ${median(times).toFixed(0)} | ${perToken.toFixed(3)} | ${(perToken / first).toFixed(3)}`,
+    )
+  }
+}
+
+async function prefill(length: number): Promise<number> {
+  const sequence = new Sequence(model)
+  const tokens = randomTokens(length)
+  const time = await timed(() => sequence.prefill(tokens))
+  sequence.dispose()
+  return time
+}
+
+async function decodeTable(): Promise<void> {
+  const lengths = [Number(values.short), Number(values.long)]
+  const rows = []
+  for (const length of lengths) {
+    const sampler = new Sampler(device, 'flat-cost', {})
+    const sequence = new Sequence(model, sampler)
+    await sequence.prefill(randomTokens(length))
+    rows.push({ length, sequence, sampler, times: [] as number[] })
+  }
+  for (const { sequence } of rows) await sequence.decode()
+  const before = megabytes()
+  for (let i = 0; i < Number(values.tokens); i++) {
+    for (const row of rows) row.times.push(await timed(() => row.sequence.decode()))
+  }
+  const after = megabytes()
+  console.log('\ndecode at position | ms a token, median | against the first')
+  console.log('------------------ | --: | --:')
+  const first = median(rows[0]!.times)
+  for (const { length, times } of rows) {
+    console.log(`${length} | ${median(times).toFixed(2)} | ${(median(times) / first).toFixed(3)}`)
+  }
+  console.log(
+    `\nresident memory while decoding: ${before.toFixed(0)} MiB before, ${after.toFixed(0)} MiB after`,
+  )
+  for (const { sequence, sampler } of rows) {
+    sequence.dispose()
+    sampler.dispose()
+  }
+}
+
+console.log(
+  `${positionals[0]}: ${device.threads} threads, weights ${(model.weightBytes / 2 ** 20).toFixed(0)} MiB`,
+)
+await decodeTable()
+await prefillTable()
+model.dispose()
+device.dispose()
