@@ -1,6 +1,7 @@
 // Checks of the tensors that operations are given. Messages lead with the operation and say what was
 // expected and what came.
 
+import { checkOptions, describe } from './options.js'
 import type {
   AffineMatrix,
   AttentionOptions,
@@ -69,6 +70,23 @@ export class Checker {
     this.#fail(`${name} must be a positive whole number but is ${value}`)
   }
 
+  /** A finite number that is not negative. */
+  notNegative(name: string, value: number): void {
+    if (Number.isFinite(value) && value >= 0) return
+    this.#fail(`${name} must be a finite number, at least 0, but is ${describe(value)}`)
+  }
+
+  /** Refuses options that do not exist: a misspelt one would be ignored. */
+  options(options: object, known: readonly string[]): void {
+    checkOptions(this.#operation, options, known)
+  }
+
+  oneOf(name: string, value: unknown, allowed: readonly string[]): void {
+    if (allowed.some((known) => known === value)) return
+    const expected = allowed.map((known) => JSON.stringify(known)).join(' or ')
+    this.#fail(`${name} must be ${expected} but is ${describe(value)}`)
+  }
+
   divides(name: string, value: number, what: string, total: number): void {
     this.positive(name, value)
     if (total % value !== 0) this.#fail(`${name} ${value} does not divide ${what}, ${total}`)
@@ -134,7 +152,7 @@ export class Checker {
 
   ssd(tensors: SsdTensors, { groups = 1, dtLimit = [0, Infinity] }: SsdOptions, dimensions: 2 | 3) {
     const { x, dt, A, B, C, D, dtBias, state, out } = tensors
-    this.float32({ ...tensors })
+    this.float32({ x, dt, A, B, C, D, dtBias, state, out })
     this.dimensions('state', state, 4)
     const [batch, heads, headDim, dState] = state.shape as [number, number, number, number]
     this.output('state', state, state.shape)
@@ -168,6 +186,7 @@ export class Checker {
 
   attention(tensors: AttentionTensors, { headDim, scale }: AttentionOptions, dimensions: 2 | 3) {
     const { q, k, v, keys, values, out } = tensors
+    if (scale !== undefined) this.notNegative('scale', scale)
     this.float32({ q, k, v, keys, values, out })
     this.dimensions('q', q, dimensions)
     this.divides('headDim', headDim, 'the columns of q', q.cols)

@@ -3,16 +3,19 @@
 
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
+import { ignoreClosedPipes } from './cli/interrupt.js'
+import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
 import { showCommand } from './cli/show.js'
 import { VERSION } from './version.js'
 
+ignoreClosedPipes()
 process.exitCode = await runProgram(
   {
     name: 'ssm-metal',
     summary: 'State-space language models on Apple silicon and CPUs.',
     version: VERSION,
-    commands: [generateCommand, showCommand, infoCommand],
+    commands: [generateCommand, perplexityCommand, showCommand, infoCommand],
   },
   process.argv.slice(2),
 )

@@ -3,6 +3,7 @@
 import { addon } from './addon.js'
 import type { Device } from './device.js'
 import { DisposedError } from './errors.js'
+import { checkOptions } from './options.js'
 
 const forgotten = new FinalizationRegistry<number>((handle) => addon().disposeList(handle))
 
@@ -37,10 +38,11 @@ export class CommandList {
    * fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
    * buffers that the list writes hold an unfinished mixture.
    */
-  run(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+  async run(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
+    checkOptions('run', options, ['signal'])
     const { signal } = options
     if (this.#handle === 0) throw new DisposedError('[run] this command list was disposed')
-    if (signal?.aborted) return Promise.reject(signal.reason)
+    signal?.throwIfAborted()
     return new Promise((resolve, reject) => {
       const abort = () => addon().cancel(run)
       const run = addon().run(this.device.handle, this.#handle, (error) => {

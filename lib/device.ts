@@ -3,10 +3,11 @@
 import { addon } from './addon.js'
 import { CommandList } from './command-list.js'
 import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from './errors.js'
-import { checkOptions, integerOption } from './options.js'
+import { checkOptions, describe, integerOption } from './options.js'
 import { Recorder } from './recorder.js'
 import {
   bytesPerElement,
+  checkShape,
   type DType,
   DTYPE_NUMBERS,
   elementCount,
@@ -74,14 +75,12 @@ export class Device {
    */
   tensor(dtype: DType, shape: readonly number[], data?: TensorData): Tensor {
     if (!Object.hasOwn(DTYPE_NUMBERS, dtype)) {
-      throw new TypeError(`[tensor] dtype must be one of ${Object.keys(DTYPE_NUMBERS).join(', ')}`)
-    }
-    const elements = elementCount(shape)
-    if (!shape.every((d) => Number.isSafeInteger(d) && d > 0) || !Number.isSafeInteger(elements)) {
-      throw new RangeError(
-        `[tensor] shape must be of positive integers but is ${formatShape(shape)}`,
+      throw new TypeError(
+        `[tensor] dtype must be one of ${Object.keys(DTYPE_NUMBERS).join(', ')} but is ${describe(dtype)}`,
       )
     }
+    checkShape('tensor', shape)
+    const elements = elementCount(shape)
     const tensor = new Tensor(Memory.allocate(elements * bytesPerElement(dtype)), dtype, shape)
     if (data) {
       if (data.length !== elements) {

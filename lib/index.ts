@@ -31,6 +31,7 @@ export type {
   ModelConfig,
   Quantization,
 } from './models/config.js'
+export { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
 export {
   type AffineMatrix,
   type AttentionOptions,

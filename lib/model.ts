@@ -8,7 +8,7 @@ import { type Checkpoint, openCheckpoint } from './models/checkpoint.js'
 import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
 import { LanguageModel } from './models/language-model.js'
 import { Sequence } from './models/sequence.js'
-import { checkOptions, describe, integerOption } from './options.js'
+import { checkOptions, checkSignal, describe, integerOption, stringOption } from './options.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { StopStrings } from './tokenizer/stop-strings.js'
 import { Tokenizer } from './tokenizer/tokenizer.js'
@@ -96,6 +96,13 @@ const GENERATE_OPTIONS = [
 export async function loadModel(pathOrId: string, options: LoadOptions = {}): Promise<Model> {
   checkOptions('loadModel', options, LOAD_OPTIONS)
   const { signal, cacheDir, revision, onProgress } = options
+  checkSignal('loadModel', signal)
+  for (const name of ['tokenizer', 'revision', 'cacheDir'] as const) {
+    stringOption('loadModel', name, options[name])
+  }
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(`[loadModel] onProgress must be a function but is ${describe(onProgress)}`)
+  }
   if (typeof pathOrId !== 'string' || pathOrId === '') {
     throw new TypeError(
       `[loadModel] the model must be a path or a Hub name but is ${describe(pathOrId)}`,
@@ -175,7 +182,8 @@ export class Model {
   readonly weightBytes: number
   /** Bytes that one sequence keeps between tokens, whatever its length. */
   readonly stateBytes: number
-  readonly #model: LanguageModel
+  /** @internal */
+  readonly languageModel: LanguageModel
   readonly #loadMs: number
   #disposed = false
 
@@ -187,7 +195,7 @@ export class Model {
     loadMs: number,
   ) {
     this.device = device
-    this.#model = model
+    this.languageModel = model
     this.tokenizer = tokenizer
     this.#loadMs = loadMs
     this.config = model.config
@@ -212,26 +220,30 @@ export class Model {
   ): Promise<{ data: Float32Array; shape: [length: number, vocabulary: number] }> {
     this.#check('logits')
     checkOptions('logits', options, LOGITS_OPTIONS)
+    checkSignal('logits', options.signal)
     const ids = this.#tokens('logits', tokens)
     const vocabulary = this.config.paddedVocabSize
     const data = new Float32Array(ids.length * vocabulary)
-    await this.forEachLogits(ids, (rows, first) => data.set(rows, first * vocabulary), options)
-    return { data, shape: [ids.length, vocabulary] }
-  }
-
-  /** @internal `logits` chunk by chunk, for texts whose logits would not fit in memory. */
-  async forEachLogits(
-    tokens: Uint32Array,
-    onLogits: (rows: Float32Array, first: number) => void,
-    options: LogitsOptions,
-  ): Promise<void> {
-    const prefillChunkSize = chunkSizeOption('logits', options)
-    const sequence = new Sequence(this.#model)
+    const sequence = new Sequence(this.languageModel)
     try {
-      await sequence.logits(tokens, onLogits, { signal: options.signal, prefillChunkSize })
+      const prefillChunkSize = chunkSizeOption('logits', options)
+      const store = (rows: Float32Array, first: number) => data.set(rows, first * vocabulary)
+      await sequence.logits(ids, store, { signal: options.signal, prefillChunkSize })
     } finally {
       sequence.dispose()
     }
+    return { data, shape: [ids.length, vocabulary] }
+  }
+
+  /**
+   * The token ids of a prompt, checked against the vocabulary. Throws for an empty one, and
+   * `TokenizerNotFoundError` for a text when the model has no tokenizer.
+   *
+   * @example
+   * model.encode('Once upon a time') // Uint32Array
+   */
+  encode(prompt: Prompt): Uint32Array {
+    return this.#tokens('encode', prompt)
   }
 
   /**
@@ -259,7 +271,7 @@ export class Model {
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
-    this.#model.dispose()
+    this.languageModel.dispose()
     this.device.dispose()
   }
 
@@ -274,6 +286,7 @@ export class Model {
   #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     this.#check(operation)
     checkOptions(operation, options, GENERATE_OPTIONS)
+    checkSignal(operation, options.signal)
     const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
     const logprobs = integerOption(operation, 'logprobs', options.logprobs, { min: 0, max: 100 })
     const prefillChunkSize = chunkSizeOption(operation, options)
@@ -281,7 +294,7 @@ export class Model {
     const stopTokens = this.#stopTokens(operation, options)
     const ids = this.#tokens(operation, prompt)
     const sampler = new Sampler(this.device, operation, options)
-    const sequence = new Sequence(this.#model, sampler)
+    const sequence = new Sequence(this.languageModel, sampler)
     return new TextStream({
       sequence,
       prompt: ids,
@@ -337,7 +350,12 @@ export class Model {
   }
 
   #stopStrings(operation: string, stop: GenerateOptions['stop']): StopStrings {
-    const texts = stop === undefined ? [] : typeof stop === 'string' ? [stop] : [...stop]
+    const texts = typeof stop === 'string' ? [stop] : (stop ?? [])
+    if (!Array.isArray(texts)) {
+      throw new TypeError(
+        `[${operation}] stop must be a text or a list of texts but is ${describe(stop)}`,
+      )
+    }
     for (const text of texts) {
       if (typeof text !== 'string' || text === '') {
         throw new TypeError(
@@ -353,6 +371,11 @@ export class Model {
     if (ignoreEos !== undefined && typeof ignoreEos !== 'boolean') {
       throw new TypeError(
         `[${operation}] ignoreEos must be true or false but is ${describe(ignoreEos)}`,
+      )
+    }
+    if (!Array.isArray(stopTokens)) {
+      throw new TypeError(
+        `[${operation}] stopTokens must be a list of token ids but is ${describe(stopTokens)}`,
       )
     }
     const vocabulary = this.config.paddedVocabSize

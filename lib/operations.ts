@@ -138,6 +138,7 @@ export const OPERATIONS = {
     params: { batch: U, vocabulary: U, history_length: U },
     buffers: ['logits', 'settings', 'selection', 'history', 'position', 'out'],
   },
+  cross_entropy: { params: { rows: U, vocabulary: U }, buffers: ['logits', 'targets', 'out'] },
   affine_quantize: {
     params: { rows: U, cols: U, bits: U, group_size: U },
     buffers: ['weight', 'words', 'scales', 'biases'],

@@ -59,6 +59,20 @@ export function integerOption(
   return number
 }
 
+/** The value when it is a string, undefined when absent; otherwise throws. */
+export function stringOption(operation: string, name: string, value: unknown): string | undefined {
+  if (value === undefined || typeof value === 'string') return value
+  throw new TypeError(`[${operation}] ${name} must be a string but is ${describe(value)}`)
+}
+
+/** Throws unless the value is an AbortSignal, of this realm or another, or absent. */
+export function checkSignal(operation: string, value: unknown): void {
+  if (value === undefined) return
+  const signal = value as Partial<AbortSignal> | null
+  if (typeof signal?.addEventListener === 'function' && typeof signal.aborted === 'boolean') return
+  throw new TypeError(`[${operation}] signal must be an AbortSignal but is ${describe(value)}`)
+}
+
 function rangeText(kind: string, min: number, max: number): string {
   const from = min > Number.MIN_SAFE_INTEGER
   const to = max < Number.MAX_SAFE_INTEGER

@@ -153,8 +153,11 @@ export class Recorder {
   }
 
   /** out = x / rms(x) * weight over the last dimension: x and out (…, cols), weight (cols). */
-  rmsNorm(x: Tensor, weight: Tensor, out: Tensor, { eps }: { eps: number }): void {
+  rmsNorm(x: Tensor, weight: Tensor, out: Tensor, options: { eps: number }): void {
+    const { eps } = options
     const check = new Checker('rmsNorm')
+    check.options(options, ['eps'])
+    check.notNegative('eps', eps)
     check.float32({ x, weight, out })
     check.shape('weight', weight, [x.cols])
     check.output('out', out, x.shape)
@@ -178,6 +181,8 @@ export class Recorder {
     options: { eps: number; groups?: number; normBeforeGate?: boolean },
   ): void {
     const check = new Checker('gatedRmsNorm')
+    check.options(options, ['eps', 'groups', 'normBeforeGate'])
+    check.notNegative('eps', options.eps)
     const groups = options.groups ?? 1
     check.float32({ x, z, weight, out })
     check.shape('z', z, x.shape)
@@ -200,9 +205,11 @@ export class Recorder {
     x: Tensor,
     weight: Tensor,
     out: Tensor,
-    { bias }: { bias?: Tensor | undefined } = {},
+    options: { bias?: Tensor | undefined } = {},
   ): void {
+    const { bias } = options
     const check = new Checker('matmul')
+    check.options(options, ['bias'])
     check.type('weight', weight, FLOATS)
     const [outputs, inputs] = check.matrix('weight', weight)
     check.linear(x, inputs, outputs, bias, out)
@@ -220,9 +227,11 @@ export class Recorder {
     x: Tensor,
     weight: AffineMatrix,
     out: Tensor,
-    { bias }: { bias?: Tensor | undefined } = {},
+    options: { bias?: Tensor | undefined } = {},
   ): void {
+    const { bias } = options
     const check = new Checker('affineMatmul')
+    check.options(options, ['bias'])
     const { rows: outputs, cols: inputs, bindings, params } = check.affine(weight)
     check.linear(x, inputs, outputs, bias, out)
     this.#add('affine_matmul', [x, ...bindings, bias, out], {
@@ -264,13 +273,16 @@ export class Recorder {
 
   /** One token of the Mamba-2 recurrence: S = exp(dt·A)·S + (dt·x) ⊗ B, y = S·C + D·x. */
   ssdUpdate(tensors: SsdTensors, options: SsdOptions = {}): void {
-    const params = new Checker('ssdUpdate').ssd(tensors, options, 2)
+    const check = new Checker('ssdUpdate')
+    check.options(options, ['groups', 'dtLimit'])
+    const params = check.ssd(tensors, options, 2)
     this.#add('ssd_update', ssdBindings(tensors), params)
   }
 
   /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
   ssdChunkScan(tensors: SsdTensors, options: SsdOptions & { chunkSize?: number } = {}): void {
     const check = new Checker('ssdChunkScan')
+    check.options(options, ['groups', 'dtLimit', 'chunkSize'])
     const params = check.ssd(tensors, options, 3)
     const chunkSize = options.chunkSize ?? 64
     check.positive('chunkSize', chunkSize)
@@ -285,9 +297,12 @@ export class Recorder {
   mlpActivation(
     x: Tensor,
     out: Tensor,
-    { activation, gate }: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
+    options: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
   ): void {
+    const { activation, gate } = options
     const check = new Checker('mlpActivation')
+    check.options(options, ['activation', 'gate'])
+    check.oneOf('activation', activation, ['gelu', 'silu'])
     check.float32({ x, gate, out })
     check.output('x', x, x.shape)
     if (gate) check.output('gate', gate, x.shape)
@@ -301,13 +316,17 @@ export class Recorder {
 
   /** One token of causal sliding-window attention: k and v enter the rings, then q attends to the last `window` keys, its own included. */
   attentionDecode(tensors: AttentionTensors, options: AttentionOptions): void {
-    const params = new Checker('attentionDecode').attention(tensors, options, 2)
+    const check = new Checker('attentionDecode')
+    check.options(options, ['headDim', 'scale'])
+    const params = check.attention(tensors, options, 2)
     this.#add('attention_decode', attentionBindings(tensors), params)
   }
 
   /** A chunk of causal sliding-window attention over the rings and this chunk's own k and v. Follow with `kvCacheWrite`. */
   attentionPrefill(tensors: AttentionTensors, options: AttentionOptions): void {
-    const params = new Checker('attentionPrefill').attention(tensors, options, 3)
+    const check = new Checker('attentionPrefill')
+    check.options(options, ['headDim', 'scale'])
+    const params = check.attention(tensors, options, 3)
     this.#add('attention_prefill', attentionBindings(tensors), {
       ...params,
       length: tensors.q.shape[1]!,
@@ -315,12 +334,11 @@ export class Recorder {
   }
 
   /** Puts a chunk's k and v, (batch, length, kvHeads * headDim), into the rings; of more than `window` tokens the last. */
-  kvCacheWrite(
-    tensors: Omit<AttentionTensors, 'q' | 'out'>,
-    { headDim }: { headDim: number },
-  ): void {
+  kvCacheWrite(tensors: Omit<AttentionTensors, 'q' | 'out'>, options: { headDim: number }): void {
+    const { headDim } = options
     const { k, v, keys, values, position } = tensors
     const check = new Checker('kvCacheWrite')
+    check.options(options, ['headDim'])
     check.float32({ k, v, keys, values })
     check.dimensions('k', k, 3)
     const [batch, length, cols] = k.shape as [number, number, number]
@@ -376,6 +394,20 @@ export class Recorder {
     })
   }
 
+  /** out = -log softmax(logits)[target] in nats: logits (…, vocabulary), targets uint32 (…), out (…). */
+  crossEntropy(logits: Tensor, targets: Tensor, out: Tensor): void {
+    const check = new Checker('crossEntropy')
+    check.float32({ logits, out })
+    check.type('targets', targets, ['uint32'])
+    check.output('logits', logits, logits.shape)
+    check.output('targets', targets, logits.shape.slice(0, -1))
+    check.output('out', out, targets.shape)
+    this.#add('cross_entropy', [logits, targets, out], {
+      rows: logits.rows,
+      vocabulary: logits.cols,
+    })
+  }
+
   /** Turns a float matrix (rows, cols) into the affine format, with scales of the type of `out.scales`. The run fails on NaN and infinity. */
   affineQuantize(weight: Tensor, out: AffineMatrix): void {
     const check = new Checker('affineQuantize')
@@ -408,6 +440,7 @@ export class Recorder {
   advancePosition(position: Tensor, count: number): void {
     const check = new Checker('advancePosition')
     check.type('position', position, ['uint32'])
+    check.output('position', position, position.shape)
     check.positive('count', count)
     this.#add('advance_position', [position], { batch: position.elements, count })
   }

@@ -2,6 +2,7 @@
 
 import { addon } from './addon.js'
 import { DisposedError } from './errors.js'
+import { describe } from './options.js'
 
 /** Element types that a device computes with. `uint32` holds token ids and packed weights. */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'uint32'
@@ -25,6 +26,15 @@ export function bytesPerElement(dtype: DType): number {
 /** Product of the dimensions. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1)
+}
+
+/** Throws unless the dimensions are positive whole numbers whose product is exact. */
+export function checkShape(operation: string, shape: readonly number[]): void {
+  const whole = shape.every((dimension) => Number.isSafeInteger(dimension) && dimension > 0)
+  if (whole && Number.isSafeInteger(elementCount(shape))) return
+  throw new RangeError(
+    `[${operation}] shape must be of positive whole numbers but is ${formatShape(shape)}`,
+  )
 }
 
 /** "(2, 64)": a shape in an error message. */
@@ -127,7 +137,8 @@ export class Tensor {
 
   /** Columns `start` up to but not including `end`, as a view. */
   columns(start: number, end: number): Tensor {
-    if (!(start >= 0 && start < end && end <= this.cols)) {
+    const whole = Number.isSafeInteger(start) && Number.isSafeInteger(end)
+    if (!(whole && start >= 0 && start < end && end <= this.cols)) {
       throw new RangeError(
         `[columns] ${start} to ${end} is not a range of columns of shape ${formatShape(this.shape)}`,
       )
@@ -138,7 +149,8 @@ export class Tensor {
   /** For shape [batch, length, cols]: the row at `index` of each sequence, as a view [batch, cols]. */
   select(index: number): Tensor {
     const [batch, length, cols] = this.shape
-    if (this.shape.length !== 3 || !(index >= 0 && index < length!)) {
+    const whole = Number.isSafeInteger(index)
+    if (this.shape.length !== 3 || !(whole && index >= 0 && index < length!)) {
       throw new RangeError(`[select] no row ${index} in shape ${formatShape(this.shape)}`)
     }
     return this.#view([batch!, cols!], index * this.rowStride, length! * this.rowStride)
@@ -146,6 +158,7 @@ export class Tensor {
 
   /** The first elements in another shape, as a view. The tensor must be contiguous and large enough. */
   view(shape: readonly number[]): Tensor {
+    checkShape('view', shape)
     if (!this.isContiguous || elementCount(shape) > this.elements) {
       throw new RangeError(
         `[view] shape ${formatShape(shape)} does not fit in shape ${formatShape(this.shape)}` +
@@ -194,7 +207,9 @@ function asBytes(data: TensorData, tensor: Tensor, operation: string): Uint8Arra
         ? Uint32Array
         : Uint16Array
   if (!(data instanceof wanted)) {
-    throw new TypeError(`[${operation}] ${tensor.dtype} takes a ${wanted.name}`)
+    throw new TypeError(
+      `[${operation}] ${tensor.dtype} takes a ${wanted.name} but got ${describe(data)}`,
+    )
   }
   if (!tensor.isContiguous || data.length > tensor.elements) {
     throw new RangeError(

@@ -223,8 +223,19 @@ class Addon : public Napi::Addon<Addon> {
     self->pending_.erase(found);
     if (self->pending_.empty()) napi_unref_threadsafe_function(env, self->completions_);
     pending.list->mark_finished();
-    const Napi::HandleScope scope(self->env_);
-    pending.callback.Value().Call({Napi::String::New(self->env_, completion->error)});
+    self->report(pending, completion->error);
+  }
+
+  // In plain Node-API: when a worker is being terminated these calls fail, and an exception could
+  // not be caught by anyone here. What the callback itself throws stays pending and Node reports
+  // it.
+  void report(const Pending& pending, const std::string& error) {
+    const Napi::HandleScope scope(env_);
+    napi_value global, callback, message;
+    if (napi_get_global(env_, &global) != napi_ok) return;
+    if (napi_get_reference_value(env_, pending.callback, &callback) != napi_ok) return;
+    if (napi_create_string_utf8(env_, error.data(), error.size(), &message) != napi_ok) return;
+    napi_call_function(env_, global, callback, 1, &message, nullptr);
   }
 
   std::byte* part(const Memory& memory, size_t offset, size_t length) {

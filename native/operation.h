@@ -34,6 +34,7 @@ namespace ssm {
   X(add, AddParams, 3, 0b100)                                \
   X(argmax, ArgmaxParams, 2, 0b10)                           \
   X(sample, SampleParams, 6, 0b101000)                       \
+  X(cross_entropy, CrossEntropyParams, 3, 0b100)             \
   X(affine_quantize, AffineQuantizeParams, 4, 0b1110)        \
   X(affine_dequantize, AffineDequantizeParams, 4, 0b1000)    \
   X(cast, CastParams, 2, 0b10)                               \

@@ -44,6 +44,18 @@ export function expectClose(
   if (worst > 0) expect.fail(message)
 }
 
+/**
+ * Fails with the first element that is not the very same. For arrays so large that the differences
+ * which `toEqual` lists would take minutes.
+ */
+export function expectSame(actual: ArrayLike<number>, expected: ArrayLike<number>): void {
+  expect(actual.length, 'number of elements').toBe(expected.length)
+  for (let i = 0; i < expected.length; i++) {
+    if (Object.is(actual[i], expected[i])) continue
+    expect.fail(`element ${i} of ${expected.length} is ${actual[i]} but should be ${expected[i]}`)
+  }
+}
+
 /** ‖actual − expected‖ / ‖expected‖. */
 export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
   expect(actual.length, 'number of elements').toBe(expected.length)

@@ -4,7 +4,7 @@ import { text } from 'node:stream/consumers'
 import type { GenerateResult } from '../generate.js'
 import { defineCommand, UsageError } from './command.js'
 import { formatBytes } from './format.js'
-import { interruptible } from './interrupt.js'
+import { interruptible, OutputClosedError } from './interrupt.js'
 import { loadFromOptions } from './load.js'
 import { generateOptions } from './options.js'
 import { exitCodes } from './program.js'
@@ -38,6 +38,7 @@ export const generateCommand = defineCommand({
       try {
         for await (const { text } of stream) if (!options.json) process.stdout.write(text)
       } catch (error) {
+        if (error instanceof OutputClosedError) return exitCodes.success
         if (!signal.aborted) throw error
         interrupted = true
       }

@@ -18,6 +18,8 @@ import { describeStateSpaces } from './families/state-spaces.js'
 export interface Checkpoint extends ModelDescription {
   /** Folder with the files. */
   folder: string
+  /** The file that the configuration was read from. */
+  configFile: string
   /** The file that messages about tensors name: the weights, or the index of their shards. */
   weightsFile: string
   tensors: Map<string, TensorEntry>
@@ -38,10 +40,12 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const hasConfig = (await stat(configFile).catch(() => undefined))?.isFile() ?? false
   const weightsFile = info.isDirectory() ? await findWeights(folder, hasConfig) : full
   const { tensors, metadata } = await readWeights(weightsFile)
-  const description = isEdgeMetadata(metadata)
-    ? describeEdge(weightsFile, metadata)
-    : describeConfig(await readConfig(configFile, hasConfig), tensors)
-  return { ...description, folder, weightsFile, tensors }
+  if (isEdgeMetadata(metadata)) {
+    const description = describeEdge(weightsFile, metadata)
+    return { ...description, folder, configFile: weightsFile, weightsFile, tensors }
+  }
+  const description = describeConfig(await readConfig(configFile, hasConfig), tensors)
+  return { ...description, folder, configFile, weightsFile, tensors }
 }
 
 function describeConfig(

@@ -172,6 +172,7 @@ export class ConfigReader {
 
   #required(key: string, byDefault?: JsonValue): JsonValue {
     const value = this.#get(key) ?? byDefault
+    if (value === undefined && this.isNull(key)) this.invalid(`${this.#name(key)} is null`)
     if (value === undefined) throw new CorruptFileError(`${this.#file}: ${this.#name(key)} is missing`)
     return value
   }

@@ -86,13 +86,20 @@ export function convDim(config: Mamba2Config): number {
   return config.dInner + 2 * config.nGroups * config.dState
 }
 
+/** Bytes that one layer keeps of one sequence. */
+export function layerStateBytes(layer: LayerConfig): number {
+  switch (layer.kind) {
+    case 'mamba2':
+      return 4 * (layer.dConv * convDim(layer) + layer.dInner * layer.dState)
+    case 'attention':
+      return 4 * 2 * layer.window * layer.numKvHeads * layer.headDim
+    case 'mlp':
+      return 0
+  }
+}
+
 /** Bytes that one sequence keeps between tokens, whatever its length. */
 export function stateBytes(config: ModelConfig): number {
   const position = 4
-  const elements = config.layers.map((layer) => {
-    if (layer.kind === 'mamba2') return layer.dConv * convDim(layer) + layer.dInner * layer.dState
-    if (layer.kind === 'attention') return 2 * layer.window * layer.numKvHeads * layer.headDim
-    return 0
-  })
-  return 4 * elements.reduce((sum, n) => sum + n, 0) + position
+  return config.layers.reduce((sum, layer) => sum + layerStateBytes(layer), position)
 }

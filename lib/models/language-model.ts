@@ -2,10 +2,11 @@
 //   h = embedding(tokens);  h = h + layer(norm(h)) for each layer;  logits = head(norm(h))
 
 import type { Device } from '../device.js'
+import { CorruptFileError } from '../errors.js'
 import type { Memory, Tensor } from '../tensor.js'
 import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../weights/loader.js'
 import type { Checkpoint } from './checkpoint.js'
-import type { ModelConfig } from './config.js'
+import { layerStateBytes, type ModelConfig, stateBytes } from './config.js'
 import type { TensorNames } from './families/family.js'
 import { AttentionLayer } from './layers/attention.js'
 import {
@@ -78,6 +79,7 @@ export class LanguageModel {
       if (config.tieEmbeddings) loader.ignore(`${names.head}.weight`)
       else head = await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
       loader.finish()
+      checkStateSize(checkpoint)
       return new LanguageModel(device, config, loader, { embedding, blocks, finalNorm, head })
     } catch (error) {
       for (const memory of loader.owned) memory.dispose()
@@ -143,6 +145,27 @@ export class LanguageModel {
   dispose(): void {
     for (const memory of this.#owned) memory.dispose()
   }
+}
+
+// Above what published models need (Mamba-Codestral-7B: 266 MiB, of 14 GB of weights).
+const LARGEST_STATE = 2 ** 29
+
+// Once the weights have proved the other sizes, an attention window is the one number that decides
+// over memory and stands nowhere but in the configuration.
+function checkStateSize({ config, configFile, tensors }: Checkpoint): void {
+  const bytes = stateBytes(config)
+  const weightBytes = [...tensors.values()].reduce((sum, entry) => sum + entry.byteLength, 0)
+  const most = Math.max(LARGEST_STATE, weightBytes)
+  if (bytes <= most) return
+  const largest = [...config.layers].sort((a, b) => layerStateBytes(b) - layerStateBytes(a))[0]!
+  const cause =
+    largest.kind === 'attention'
+      ? `attention over a window of ${largest.window} positions`
+      : 'the states of its Mamba-2 layers'
+  throw new CorruptFileError(
+    `${configFile}: one sequence would need ${bytes} bytes for ${cause}; ` +
+      `a model with ${weightBytes} bytes of weights may need ${most}`,
+  )
 }
 
 function loadLayer(

@@ -1,6 +1,7 @@
 // One sequence of tokens running through a model: its state, and the command lists that advance it.
 
 import type { CommandList } from '../command-list.js'
+import type { Recorder } from '../recorder.js'
 import type { Sampler } from '../sampler.js'
 import type { Tensor } from '../tensor.js'
 import type { LanguageModel, ModelState } from './language-model.js'
@@ -18,6 +19,19 @@ export interface RunOptions {
   signal?: AbortSignal | undefined
   /** Tokens of a prompt that run through the model at once. Results do not depend on it. Defaults to 512. */
   prefillChunkSize?: number | undefined
+}
+
+interface Chunk {
+  /** Index of its first token. */
+  first: number
+  length: number
+}
+
+interface Recorded {
+  list: CommandList
+  logits: Tensor | undefined
+  /** Where the tokens of a prompt go before each run. */
+  tokens?: Tensor
 }
 
 /**
@@ -57,17 +71,48 @@ export class Sequence {
   async logits(
     tokens: Uint32Array,
     onLogits: (rows: Float32Array, first: number) => void,
-    { signal, prefillChunkSize = PREFILL_CHUNK_SIZE }: RunOptions = {},
+    options: RunOptions = {},
   ): Promise<void> {
     const vocabulary = this.#model.config.paddedVocabSize
-    const most = Math.max(1, Math.floor(LARGEST_LOGITS_BYTES / (4 * vocabulary)))
-    const chunkSize = Math.min(prefillChunkSize, most)
-    const rows = new Float32Array(Math.min(chunkSize, tokens.length) * vocabulary)
-    await this.#chunks(tokens, chunkSize, signal, 'all', (logits, first, length) => {
-      const part = rows.subarray(0, length * vocabulary)
-      logits!.readInto(part)
-      onLogits(part, first)
+    let rows = new Float32Array(0)
+    await this.#chunks(tokens, this.#logitsChunkSize(options), options.signal, {
+      record: (length) => this.#recordPrefill(length, 'all'),
+      after: ({ logits }, { first, length }) => {
+        if (rows.length === 0) rows = new Float32Array(length * vocabulary)
+        const part = rows.subarray(0, length * vocabulary)
+        logits!.readInto(part)
+        onLogits(part, first)
+      },
     })
+  }
+
+  /**
+   * Runs tokens through the model; calls `onLosses` with -log p (in nats) that the model gives to
+   * targets[i] after tokens[0..i], chunk by chunk.
+   */
+  async negativeLogLikelihoods(
+    tokens: Uint32Array,
+    targets: Uint32Array,
+    onLosses: (losses: Float32Array) => void,
+    options: RunOptions = {},
+  ): Promise<void> {
+    const { device } = this.#model
+    const chunkSize = Math.min(this.#logitsChunkSize(options), tokens.length)
+    const targetIds = device.tensor('uint32', [1, chunkSize])
+    const losses = device.tensor('float32', [1, chunkSize])
+    try {
+      await this.#chunks(tokens, chunkSize, options.signal, {
+        record: (length) =>
+          this.#recordPrefill(length, 'all', (cl, logits) =>
+            cl.crossEntropy(logits, targetIds.view([1, length]), losses.view([1, length])),
+          ),
+        before: ({ first, length }) => targetIds.write(targets.subarray(first, first + length)),
+        after: (_, { length }) => onLosses(losses.view([length]).read() as Float32Array),
+      })
+    } finally {
+      targetIds.dispose()
+      losses.dispose()
+    }
   }
 
   /** Runs a prompt through the model and chooses the token after it. */
@@ -76,8 +121,11 @@ export class Sequence {
     { signal, prefillChunkSize = PREFILL_CHUNK_SIZE }: RunOptions = {},
   ): Promise<void> {
     this.#sampler?.remember(tokens)
-    await this.#chunks(tokens, prefillChunkSize, signal, 'last', (logits) => {
-      this.#logits = logits
+    await this.#chunks(tokens, prefillChunkSize, signal, {
+      record: (length, isLast) => this.#recordPrefill(length, isLast ? 'last' : 'none'),
+      after: ({ logits }) => {
+        this.#logits = logits
+      },
     })
   }
 
@@ -115,47 +163,60 @@ export class Sequence {
     this.#token.dispose()
   }
 
-  // `onChunk` gets the logits asked for: with 'last' only for the last chunk.
+  // Logits of all positions are large: fewer tokens at once when the vocabulary is.
+  #logitsChunkSize({ prefillChunkSize = PREFILL_CHUNK_SIZE }: RunOptions): number {
+    const rowBytes = 4 * this.#model.config.paddedVocabSize
+    return Math.max(1, Math.min(prefillChunkSize, Math.floor(LARGEST_LOGITS_BYTES / rowBytes)))
+  }
+
+  // Records and runs a list for each chunk; one list serves all chunks but the last.
   async #chunks(
     tokens: Uint32Array,
     chunkSize: number,
     signal: AbortSignal | undefined,
-    wanted: 'all' | 'last',
-    onChunk: (logits: Tensor | undefined, first: number, length: number) => void,
+    steps: {
+      record(length: number, isLast: boolean): Recorded
+      before?(chunk: Chunk): void
+      after(recorded: Recorded, chunk: Chunk): void
+    },
   ): Promise<void> {
-    // One list serves all chunks of full length.
-    let full: { list: CommandList; logits: Tensor | undefined } | undefined
+    let shared: Recorded | undefined
+    let last: Recorded | undefined
     try {
       for (let first = 0; first < tokens.length; first += chunkSize) {
-        const chunk = tokens.subarray(first, first + chunkSize)
-        const isLast = first + chunk.length === tokens.length
-        const wantedHere = wanted === 'last' && !isLast ? 'none' : wanted
-        const reusable = chunk.length === chunkSize && (wanted === 'all' || !isLast)
-        const recorded = reusable
-          ? (full ??= this.#recordPrefill(chunk.length, wantedHere))
-          : this.#recordPrefill(chunk.length, wantedHere)
-        this.#prompt!.write(chunk)
-        try {
-          await recorded.list.run({ signal })
-          if (wanted === 'all' || isLast) onChunk(recorded.logits, first, chunk.length)
-        } finally {
-          if (!reusable) recorded.list.dispose()
-        }
+        const ids = tokens.subarray(first, first + chunkSize)
+        const isLast = first + ids.length === tokens.length
+        const chunk = { first, length: ids.length }
+        const recorded = isLast
+          ? (last = steps.record(ids.length, true))
+          : (shared ??= steps.record(ids.length, false))
+        recorded.tokens!.write(ids)
+        steps.before?.(chunk)
+        await recorded.list.run({ signal })
+        steps.after(recorded, chunk)
       }
     } finally {
-      full?.list.dispose()
+      shared?.list.dispose()
+      last?.list.dispose()
     }
   }
 
-  #recordPrefill(length: number, logits: 'all' | 'last' | 'none') {
+  #recordPrefill(
+    length: number,
+    wanted: 'all' | 'last' | 'none',
+    withLogits?: (cl: Recorder, logits: Tensor) => void,
+  ): Recorded {
     if (!this.#prompt || this.#prompt.elements < length) {
       this.#prompt?.dispose()
       this.#prompt = this.#model.device.tensor('uint32', [length])
     }
     const tokens = this.#prompt.view([1, length])
-    return this.#record(length, logits === 'last', (pass) =>
-      this.#model.prefill(pass, tokens, this.#state, logits),
-    )
+    const recorded = this.#record(length, wanted === 'last', (pass) => {
+      const logits = this.#model.prefill(pass, tokens, this.#state, wanted)
+      if (logits) withLogits?.(pass.cl, logits)
+      return logits
+    })
+    return { ...recorded, tokens }
   }
 
   #recordDecode() {
@@ -165,7 +226,11 @@ export class Sequence {
     return { list, logits: logits! }
   }
 
-  #record(length: number, choose: boolean, forward: (pass: Pass) => Tensor | undefined) {
+  #record(
+    length: number,
+    choose: boolean,
+    forward: (pass: Pass) => Tensor | undefined,
+  ): Recorded {
     let logits: Tensor | undefined
     const list = this.#model.device.record((cl) => {
       const position = this.#position

@@ -35,6 +35,7 @@ class ThreadPool {
  private:
   void work();
   void take_parts();
+  void stop();
 
   std::vector<std::thread> workers_;
   std::mutex mutex_;

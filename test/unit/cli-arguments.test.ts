@@ -59,7 +59,7 @@ describe('parseArguments', () => {
   it('fills in defaults, and leaves out what has none', () => {
     const options = parse()
     expect(options.device).toBe('auto')
-    expect(options.maxTokens).toBe(100)
+    expect(options.maxTokens).toBe(256)
     expect(options.stop).toEqual([])
     expect(options.temp).toBeUndefined()
   })
@@ -92,15 +92,15 @@ describe('parseArguments', () => {
     [['--temp'], 'option --temp needs a value'],
     [['-p', '--temp', '1'], 'option -p needs a value but is followed by --temp; if that is the'],
     [['--json=yes'], 'option --json takes no value but has "yes"'],
-    [['--temp', 'warm'], 'option --temp must be a number of at least 0 but is "warm"'],
-    [['--temp', '-1'], 'option --temp must be a number of at least 0 but is "-1"'],
-    [['--temp=Infinity'], 'option --temp must be a number of at least 0 but is "Infinity"'],
-    [['--temp='], 'option --temp must be a number of at least 0 but is ""'],
-    [['--temp=1e999'], 'option --temp must be a number of at least 0 but is "1e999"'],
+    [['--temp', 'warm'], 'option --temp must be a number from 0 to 1000 but is "warm"'],
+    [['--temp', '-1'], 'option --temp must be a number from 0 to 1000 but is "-1"'],
+    [['--temp=Infinity'], 'option --temp must be a number from 0 to 1000 but is "Infinity"'],
+    [['--temp='], 'option --temp must be a number from 0 to 1000 but is ""'],
+    [['--temp=1e999'], 'option --temp must be a number from 0 to 1000 but is "1e999"'],
     [['--temperature', 'x'], 'option --temperature must be a number'],
     [['--top-p', '1.5'], 'option --top-p must be a number from 0 to 1 but is "1.5"'],
-    [['-n', '1.5'], 'option -n must be an integer of at least 0 but is "1.5"'],
-    [['-n', '0x10'], 'option -n must be an integer of at least 0 but is "0x10"'],
+    [['-n', '1.5'], 'option -n must be an integer of at least 1 but is "1.5"'],
+    [['-n', '0x10'], 'option -n must be an integer of at least 1 but is "0x10"'],
     [['--seed', '1e30'], 'option --seed must be an integer of at least 0 but is "1e30"'],
     [['--threads', '0'], 'option --threads must be an integer from 1 to 1024 but is "0"'],
     [['--q-bits', '3'], 'option --q-bits must be 4 or 8 but is "3"'],
@@ -137,7 +137,7 @@ describe('help', () => {
     }
     const text = commandHelp('ssm-metal', generate)
     expect(text).toContain('Usage: ssm-metal generate -m MODEL -p PROMPT [options]\n')
-    expect(text).toMatch(/^ {2}-n, --max-tokens N {8}end after this many tokens .*default 100\)$/m)
+    expect(text).toMatch(/^ {2}-n, --max-tokens N {8}end after this many tokens .*default 256\)$/m)
     expect(text).toMatch(/^ {6}--temp NUMBER .*$/m)
     expect(text).toContain('also --temperature')
     expect(text).toMatch(/^ {2}-h, --help {16}show this help$/m)

@@ -88,6 +88,10 @@ function readAttention(attention: ConfigReader, dModel: number): AttentionConfig
   if (!attention.has('sliding_window_length')) {
     attention.unsupported('has attention without a sliding_window_length')
   }
+  const scale = attention.number('softmax_scale', 1 / Math.sqrt(headDim))
+  if (!(scale > 0 && Number.isFinite(scale))) {
+    attention.invalid(`attn_cfg.softmax_scale must be a positive number but is ${scale}`)
+  }
   return {
     kind: 'attention',
     numHeads,
@@ -96,6 +100,6 @@ function readAttention(attention: ConfigReader, dModel: number): AttentionConfig
     window: attention.dimension('sliding_window_length'),
     qkvBias: attention.boolean('qkv_proj_bias', true),
     outBias: attention.boolean('out_proj_bias', true),
-    scale: attention.number('softmax_scale', 1 / Math.sqrt(headDim)),
+    scale,
   }
 }

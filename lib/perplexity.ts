@@ -1,0 +1,84 @@
+// How well a model predicts a text.
+
+import type { Model } from './model.js'
+import { Sequence } from './models/sequence.js'
+import { checkOptions } from './options.js'
+
+export interface PerplexityOptions {
+  signal?: AbortSignal | undefined
+  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 512. */
+  prefillChunkSize?: number | undefined
+  /** Called after each chunk. */
+  onProgress?: ((progress: { tokens: number; total: number }) => void) | undefined
+}
+
+export interface Perplexity {
+  /** Tokens that were predicted. */
+  tokens: number
+  /** Bytes of the text, in UTF-8. */
+  bytes: number
+  /** Sum of -log p over the tokens, in nats. */
+  negativeLogLikelihood: number
+  /** exp of the mean -log p of a token. */
+  perplexity: number
+  /** Standard error of `perplexity`, taking tokens as independent. */
+  perplexityError: number
+  /** -log2 p of the text for each of its bytes: comparable between tokenizers. */
+  bitsPerByte: number
+}
+
+/**
+ * Measures how well a model predicts a text of any length, as one sequence whose state is carried on.
+ * The text follows the model's end-of-text token, as documents did in training, so that its first token
+ * counts too; throws when the model has no such token or no tokenizer.
+ *
+ * @example
+ * const { bitsPerByte } = await perplexity(model, await readFile('text.txt', 'utf8'))
+ */
+export async function perplexity(
+  model: Model,
+  text: string,
+  options: PerplexityOptions = {},
+): Promise<Perplexity> {
+  checkOptions('perplexity', options, ['signal', 'prefillChunkSize', 'onProgress'])
+  const { signal, prefillChunkSize, onProgress } = options
+  const tokens = model.encode(text)
+  const start = model.config.eosTokenIds[0] ?? model.tokenizer?.endOfTextToken
+  if (start === undefined) {
+    throw new RangeError('[perplexity] the model has no end-of-text token to start from')
+  }
+  let sum = 0
+  let squares = 0
+  let done = 0
+  const onLosses = (losses: Float32Array) => {
+    for (const loss of losses) {
+      sum += loss
+      squares += loss * loss
+    }
+    done += losses.length
+    onProgress?.({ tokens: done, total: tokens.length })
+  }
+  // Each token is predicted from those before it, the first from the end-of-text token.
+  const inputs = new Uint32Array(tokens.length)
+  inputs.set(tokens.subarray(0, -1), 1)
+  inputs[0] = start
+  const sequence = new Sequence(model.languageModel)
+  try {
+    await sequence.negativeLogLikelihoods(inputs, tokens, onLosses, { signal, prefillChunkSize })
+  } finally {
+    sequence.dispose()
+  }
+  const count = tokens.length
+  const mean = sum / count
+  const variance = count > 1 ? Math.max(0, squares - count * mean * mean) / (count - 1) : 0
+  const bytes = Buffer.byteLength(text)
+  return {
+    tokens: count,
+    bytes,
+    negativeLogLikelihood: sum,
+    perplexity: Math.exp(mean),
+    // Of exp(mean), to first order: exp(mean) times the standard error of the mean.
+    perplexityError: Math.exp(mean) * Math.sqrt(variance / count),
+    bitsPerByte: sum / Math.LN2 / bytes,
+  }
+}

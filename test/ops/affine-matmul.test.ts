@@ -1,0 +1,60 @@
+import { test } from 'vitest'
+import { linear } from '../reference/linear.js'
+import { affineMatrix } from '../support/affine.js'
+import {
+  download,
+  FLOAT_TYPES,
+  LAYOUTS,
+  rowsOf,
+  runOnce,
+  seededNormals,
+  unwritten,
+  upload,
+} from '../support/arrays.js'
+import { AFFINE_FORMATS } from '../support/affine.js'
+import { describeEachDevice } from '../support/with-device.js'
+import { expectClose } from '../tolerance.js'
+
+describeEachDevice('affineMatmul', (device) => {
+  for (const scaleType of FLOAT_TYPES) {
+    for (const { layout, place } of LAYOUTS) {
+      test.each(AFFINE_FORMATS)(
+        `$bits bits in groups of $groupSize, ${scaleType} scales, ${layout}`,
+        async ({ bits, groupSize }) => {
+          for (const [rows, groups, outputs] of [
+            [1, 1, 1],
+            [1, 3, 33],
+            [5, 3, 67],
+            [9, 1, 2],
+          ] as const) {
+            const inputs = groups * groupSize
+            const normals = seededNormals(rows + outputs)
+            const x = normals(rows * inputs)
+            const bias = normals(outputs)
+            const weight = affineMatrix(device(), {
+              rows: outputs,
+              cols: inputs,
+              bits,
+              groupSize,
+              scaleType,
+              seed: groupSize + bits,
+            })
+            const plain = unwritten(device(), [rows, outputs])
+            const biased = unwritten(device(), [rows, outputs])
+            await runOnce(device(), (cl) => {
+              const input = place(device(), [rows, inputs], x)
+              cl.affineMatmul(input, weight.tensors, plain)
+              cl.affineMatmul(input, weight.tensors, biased, {
+                bias: upload(device(), 'float32', [outputs], bias),
+              })
+            })
+            const products = (b?: number[]) =>
+              rowsOf(x, inputs).flatMap((row) => linear(row, weight.values, b))
+            expectClose(download(plain), products(), 'float32')
+            expectClose(download(biased), products(bias), 'float32')
+          }
+        },
+      )
+    }
+  }
+})

@@ -1,0 +1,150 @@
+import { expect, test } from 'vitest'
+import { causalConvolution } from '../reference/convolution.js'
+import {
+  download,
+  LAYOUTS,
+  rowsOf,
+  runOnce,
+  seededNormals,
+  unwritten,
+  upload,
+  uploadApart,
+} from '../support/arrays.js'
+import { newTokens, randomBatch, resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { loadOperationGoldens } from '../support/tensors-file.js'
+import { describeEachDevice } from '../support/with-device.js'
+import { expectClose, expectSame, GOLDEN_RELATIVE_L2, relativeL2 } from '../tolerance.js'
+
+const CASES = [
+  { positions: [0], length: 1, channels: 1, width: 4 },
+  { positions: [0], length: 2, channels: 5, width: 4 }, // shorter than the convolution
+  { positions: [2], length: 1, channels: 5, width: 4 },
+  { positions: [0, 1, 2, 3, 17], length: 3, channels: 6, width: 4 },
+  { positions: [5, 0], length: 4, channels: 3, width: 4 },
+  { positions: [9, 6], length: 5, channels: 17, width: 4 },
+  { positions: [1, 7], length: 6, channels: 3, width: 1 },
+  { positions: [4, 2], length: 7, channels: 3, width: 3 },
+  { positions: [3, 8], length: 60, channels: 160, width: 4 }, // large enough to be shared
+]
+
+describeEachDevice('conv1dPrefill', (device) => {
+  for (const { layout, place } of LAYOUTS) {
+    for (const withBias of [false, true]) {
+      test.each(CASES)(
+        `positions $positions, $length tokens of $channels channels, width $width, ${layout}${withBias ? ', bias' : ''}`,
+        async ({ positions, length, channels, width }) => {
+          const normals = seededNormals(channels * width)
+          const batch = randomBatch(normals, { positions, length, cols: channels })
+          const weight = normals(channels * width)
+          const bias = withBias ? normals(channels) : undefined
+          const shape = [positions.length, length, channels]
+          const stateShape = [positions.length, width, channels]
+          const state = upload(device(), 'float32', stateShape, ringsAfter(batch, 0, width))
+          const position = upload(device(), 'uint32', [positions.length], positions)
+          const out = unwritten(device(), shape)
+          await runOnce(device(), (cl) =>
+            cl.conv1dPrefill({
+              x: place(device(), shape, newTokens(batch)),
+              weight: upload(device(), 'float32', [channels, width], weight),
+              bias: bias && upload(device(), 'float32', [channels], bias),
+              state,
+              position,
+              out,
+            }),
+          )
+          const expected = batch.sequences.map((tokens) =>
+            causalConvolution(tokens, rowsOf(weight, width), bias),
+          )
+          expectClose(download(out), resultsOfNewTokens(expected, length), 'float32')
+          expectSame(download(state), ringsAfter(batch, length, width))
+          expect(download(position)).toEqual([...positions])
+        },
+      )
+    }
+  }
+
+  test('two chunks and single tokens give what one chunk gives, to the bit', async () => {
+    const [channels, width] = [7, 4]
+    const positions = [0, 3, 6]
+    const length = 11
+    const normals = seededNormals(1)
+    const batch = randomBatch(normals, { positions, length, cols: channels })
+    const weight = upload(device(), 'float32', [channels, width], normals(channels * width))
+    const bias = upload(device(), 'float32', [channels], normals(channels))
+
+    /** Results of chunks that end at `ends`; with `update` those of one token use conv1dUpdate. */
+    const results = async (ends: number[], update: boolean) => {
+      const state = upload(
+        device(),
+        'float32',
+        [positions.length, width, channels],
+        ringsAfter(batch, 0, width),
+      )
+      const position = upload(device(), 'uint32', [positions.length], positions)
+      const tokens: number[][] = Array.from({ length: positions.length }, () => [])
+      let start = 0
+      for (const end of ends) {
+        const single = update && end === start + 1
+        const shape = single
+          ? [positions.length, channels]
+          : [positions.length, end - start, channels]
+        const x = uploadApart(device(), shape, newTokens(batch, start, end))
+        const out = unwritten(device(), shape)
+        await runOnce(device(), (cl) => {
+          const tensors = { x, weight, bias, state, position, out }
+          if (single) cl.conv1dUpdate(tensors)
+          else cl.conv1dPrefill(tensors)
+          cl.advancePosition(position, end - start)
+        })
+        for (const [b, rows] of rowsOf(download(out), (end - start) * channels).entries()) {
+          tokens[b]!.push(...rows)
+        }
+        start = end
+      }
+      return { out: tokens, state: download(state), position: download(position) }
+    }
+
+    const whole = await results([length], false)
+    expect(whole.position).toEqual(positions.map((p) => p + length))
+    expect(await results([1, length], false)).toEqual(whole)
+    expect(await results([3, 5, length], false)).toEqual(whole)
+    const single = Array.from({ length }, (_, t) => t + 1)
+    expect(await results(single, true)).toEqual(whole)
+    expect(await results([6, ...single.slice(6)], true)).toEqual(whole)
+  })
+
+  // The golden's state is the three inputs before the first, oldest first; our ring has a row for
+  // each of the last four positions. Where the sequence stands must not matter.
+  test.each([3, 4, 6, 1001])('golden, from position %i', async (start) => {
+    const goldens = await loadOperationGoldens('conv1d_silu')
+    const { x, y, weight, bias, state: before, next_state: after } = goldens
+    const [length, channels] = x!.shape as [number, number]
+    const width = 4
+    const ringAt = (position: number, rows: number[][]) => {
+      const ring = Array.from({ length: width }, () => new Array<number>(channels).fill(NaN))
+      for (const [i, row] of rows.entries()) ring[(position - rows.length + i) % width] = row
+      return ring
+    }
+    const given = (name: string, shape = goldens[name]!.shape) =>
+      upload(device(), 'float32', shape, goldens[name]!.values)
+    const initial = ringAt(start, rowsOf(before!.values, channels))
+    const state = upload(device(), 'float32', [1, width, channels], initial.flat())
+    const out = unwritten(device(), [1, length, channels])
+    await runOnce(device(), (cl) =>
+      cl.conv1dPrefill({
+        x: given('x', [1, length, channels]),
+        weight: given('weight'),
+        bias: given('bias'),
+        state,
+        position: upload(device(), 'uint32', [1], [start]),
+        out,
+      }),
+    )
+    expect([weight!.shape, bias!.shape]).toEqual([[channels, width], [channels]])
+    expect(relativeL2(download(out), y!.values)).toBeLessThan(GOLDEN_RELATIVE_L2)
+    const ring = rowsOf(download(state), channels)
+    for (const [i, row] of rowsOf(after!.values, channels).entries()) {
+      expect(ring[(start + length - 3 + i) % width]).toEqual(row)
+    }
+  })
+})

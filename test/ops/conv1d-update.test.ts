@@ -1,0 +1,81 @@
+import { expect, test } from 'vitest'
+import { causalConvolution } from '../reference/convolution.js'
+import {
+  download,
+  LAYOUTS,
+  rowsOf,
+  runOnce,
+  seededNormals,
+  unwritten,
+  upload,
+} from '../support/arrays.js'
+import { newTokens, randomBatch, resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { describeEachDevice } from '../support/with-device.js'
+import { expectClose, expectSame } from '../tolerance.js'
+
+const CASES = [
+  { positions: [0], channels: 1, width: 4 },
+  { positions: [1], channels: 5, width: 4 },
+  { positions: [0, 1, 2, 3, 4, 17], channels: 17, width: 4 },
+  { positions: [3, 0], channels: 6, width: 1 },
+  { positions: [7, 1], channels: 6, width: 3 },
+  { positions: [2, 5, 8, 11, 14, 30], channels: 1500, width: 4 }, // large enough to be shared
+]
+
+describeEachDevice('conv1dUpdate', (device) => {
+  for (const { layout, place } of LAYOUTS) {
+    for (const withBias of [false, true]) {
+      test.each(CASES)(
+        `positions $positions, $channels channels, width $width, ${layout}${withBias ? ', bias' : ''}`,
+        async ({ positions, channels, width }) => {
+          const normals = seededNormals(channels * width)
+          const batch = randomBatch(normals, { positions, length: 1, cols: channels })
+          const weight = normals(channels * width)
+          const bias = withBias ? normals(channels) : undefined
+          const shape = [positions.length, channels]
+          const stateShape = [positions.length, width, channels]
+          const state = upload(device(), 'float32', stateShape, ringsAfter(batch, 0, width))
+          const position = upload(device(), 'uint32', [positions.length], positions)
+          const out = unwritten(device(), shape)
+          await runOnce(device(), (cl) =>
+            cl.conv1dUpdate({
+              x: place(device(), shape, newTokens(batch)),
+              weight: upload(device(), 'float32', [channels, width], weight),
+              bias: bias && upload(device(), 'float32', [channels], bias),
+              state,
+              position,
+              out,
+            }),
+          )
+          const expected = batch.sequences.map((tokens) =>
+            causalConvolution(tokens, rowsOf(weight, width), bias),
+          )
+          expectClose(download(out), resultsOfNewTokens(expected, 1), 'float32')
+          expectSame(download(state), ringsAfter(batch, 1, width))
+          expect(download(position)).toEqual(positions)
+        },
+      )
+    }
+  }
+
+  test('takes one row of each sequence of a longer tensor', async () => {
+    const normals = seededNormals(5)
+    const batch = randomBatch(normals, { positions: [2, 5], length: 3, cols: 4 })
+    const weight = normals(16)
+    const state = upload(device(), 'float32', [2, 4, 4], ringsAfter(batch, 1, 4))
+    const out = unwritten(device(), [2, 4])
+    await runOnce(device(), (cl) =>
+      cl.conv1dUpdate({
+        x: upload(device(), 'float32', [2, 3, 4], newTokens(batch)).select(1),
+        weight: upload(device(), 'float32', [4, 4], weight),
+        state,
+        position: upload(device(), 'uint32', [2], [3, 6]),
+        out,
+      }),
+    )
+    const expected = batch.sequences.flatMap(
+      (tokens) => causalConvolution(tokens, rowsOf(weight, 4)).at(-2)!,
+    )
+    expectClose(download(out), expected, 'float32')
+  })
+})

@@ -1,0 +1,49 @@
+import { expect, test } from 'vitest'
+import { embedding } from '../reference/linear.js'
+import {
+  download,
+  FLOAT_TYPES,
+  rounded,
+  rowsOf,
+  runOnce,
+  seededNormals,
+  unwritten,
+  upload,
+} from '../support/arrays.js'
+import { describeEachDevice } from '../support/with-device.js'
+
+describeEachDevice('embedding', (device) => {
+  test.each(FLOAT_TYPES)('%s table, tokens of any number of dimensions', async (dtype) => {
+    for (const [shape, tokens, cols] of [
+      [[1], [4], 1],
+      [[3], [0, 4, 4], 17],
+      [[2, 3], [4, 3, 2, 1, 0, 0], 33],
+    ] as const) {
+      const table = rounded(seededNormals(cols)(5 * cols), dtype)
+      const out = unwritten(device(), [...shape, cols])
+      await runOnce(device(), (cl) => {
+        cl.embedding(
+          upload(device(), 'uint32', shape, tokens),
+          upload(device(), dtype, [5, cols], table),
+          out,
+        )
+      })
+      // Every half-precision number is a float32, so nothing is rounded.
+      expect(download(out)).toEqual(embedding([...tokens], rowsOf(table, cols)).flat())
+    }
+  })
+
+  test('a token id outside the table fails the run, which says so, and later runs work', async () => {
+    const tokens = upload(device(), 'uint32', [2], [1, 5])
+    const out = unwritten(device(), [2, 3])
+    using list = device().record((cl) =>
+      cl.embedding(tokens, upload(device(), 'float32', [5, 3], new Float32Array(15).fill(2)), out),
+    )
+    await expect(list.run()).rejects.toThrow(
+      '[embedding] token id 5 is outside the vocabulary of 5',
+    )
+    tokens.write(new Uint32Array([1, 4]))
+    await list.run()
+    expect(download(out)).toEqual([2, 2, 2, 2, 2, 2])
+  })
+})

@@ -1,0 +1,68 @@
+import { expect, test } from 'vitest'
+import { linear } from '../reference/linear.js'
+import {
+  download,
+  FLOAT_TYPES,
+  LAYOUTS,
+  rounded,
+  rowsOf,
+  runOnce,
+  seededNormals,
+  unwritten,
+  upload,
+} from '../support/arrays.js'
+import { describeEachDevice } from '../support/with-device.js'
+import { expectClose } from '../tolerance.js'
+
+const SHAPES = [
+  { rows: 1, inputs: 1, outputs: 1 },
+  { rows: 1, inputs: 16, outputs: 7 },
+  { rows: 1, inputs: 333, outputs: 400 }, // large enough to be shared by threads
+  { rows: 3, inputs: 17, outputs: 5 },
+  { rows: 7, inputs: 31, outputs: 1 },
+  { rows: 20, inputs: 130, outputs: 70 },
+]
+
+describeEachDevice('matmul', (device) => {
+  for (const dtype of FLOAT_TYPES) {
+    for (const { layout, place } of LAYOUTS) {
+      test.each(SHAPES)(
+        `${dtype}, ${layout}, $rows x $inputs to $outputs`,
+        async ({ rows, inputs, outputs }) => {
+          const normals = seededNormals(inputs)
+          const x = normals(rows * inputs)
+          const weight = rounded(normals(outputs * inputs), dtype)
+          const bias = normals(outputs)
+          const tensors = {
+            x: place(device(), [rows, inputs], x),
+            weight: upload(device(), dtype, [outputs, inputs], weight),
+            bias: upload(device(), 'float32', [outputs], bias),
+            plain: unwritten(device(), [rows, outputs]),
+            biased: unwritten(device(), [rows, outputs]),
+          }
+          await runOnce(device(), (cl) => {
+            cl.matmul(tensors.x, tensors.weight, tensors.plain)
+            cl.matmul(tensors.x, tensors.weight, tensors.biased, { bias: tensors.bias })
+          })
+          const weightRows = rowsOf(weight, inputs)
+          const products = (b?: number[]) =>
+            rowsOf(x, inputs).flatMap((row) => linear(row, weightRows, b))
+          expectClose(download(tensors.plain), products(), 'float32')
+          expectClose(download(tensors.biased), products(bias), 'float32')
+        },
+      )
+    }
+  }
+
+  test('takes x of one dimension or of three', async () => {
+    const weight = upload(device(), 'float32', [2, 3], [1, 2, 3, 4, 5, 6])
+    const one = unwritten(device(), [2])
+    const three = unwritten(device(), [2, 1, 2])
+    await runOnce(device(), (cl) => {
+      cl.matmul(upload(device(), 'float32', [3], [1, 0, 2]), weight, one)
+      cl.matmul(upload(device(), 'float32', [2, 1, 3], [1, 1, 1, 0, 0, 1]), weight, three)
+    })
+    expect(download(one)).toEqual([7, 16])
+    expect(download(three)).toEqual([6, 15, 3, 6])
+  })
+})

@@ -1,0 +1,52 @@
+import { expect, test } from 'vitest'
+import { erf, gelu, silu } from '../reference/activations.js'
+import { download, runOnce, seededNormals, unwritten, upload } from '../support/arrays.js'
+import { describeEachDevice } from '../support/with-device.js'
+import { expectClose } from '../tolerance.js'
+
+test('the reference error function has the values of tables', () => {
+  // Abramowitz and Stegun, table 7.1.
+  expect(erf(0.5)).toBeCloseTo(0.5204998778, 10)
+  expect(erf(-1)).toBeCloseTo(-0.8427007929, 10)
+  expect(erf(2)).toBeCloseTo(0.995322265, 9)
+})
+
+describeEachDevice('mlpActivation', (device) => {
+  for (const [activation, reference] of [
+    ['gelu', gelu],
+    ['silu', silu],
+  ] as const) {
+    for (const gated of [false, true]) {
+      test.each([[1], [3, 17], [2, 3, 33], [100, 101]].map((shape) => ({ shape })))(
+        `${activation}${gated ? ' with gate' : ''}, shape $shape`,
+        async ({ shape }) => {
+          const normals = seededNormals(shape[0]!)
+          const count = shape.reduce((a, b) => a * b)
+          const [x, gate] = [normals(count, 3), normals(count)]
+          const out = unwritten(device(), shape)
+          const inPlace = upload(device(), 'float32', shape, x)
+          const options = {
+            activation,
+            gate: gated ? upload(device(), 'float32', shape, gate) : undefined,
+          }
+          await runOnce(device(), (cl) => {
+            cl.mlpActivation(upload(device(), 'float32', shape, x), out, options)
+            cl.mlpActivation(inPlace, inPlace, options)
+          })
+          const expected = x.map((value, i) => reference(value) * (gated ? gate[i]! : 1))
+          expectClose(download(out), expected, 'float32')
+          expectClose(download(inPlace), expected, 'float32')
+        },
+      )
+    }
+
+    test(`${activation} far from zero`, async () => {
+      const x = [-1e30, -1000, -100, -20, -6, 0, 6, 20, 100, 1000, 1e30].map(Math.fround)
+      const out = unwritten(device(), [x.length])
+      await runOnce(device(), (cl) =>
+        cl.mlpActivation(upload(device(), 'float32', [x.length], x), out, { activation }),
+      )
+      expectClose(download(out), x.map(reference), 'float32')
+    })
+  }
+})

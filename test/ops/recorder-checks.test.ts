@@ -1,0 +1,480 @@
+// Every method of the recorder refuses what does not fit, with a message that leads with the method
+// and says what was expected and what came. Kernels trust what passes, so each case here stands for
+// memory that a kernel would otherwise read or write wrongly.
+
+import { afterAll, describe, expect, test } from 'vitest'
+import { createDevice } from '../../lib/device.js'
+import { OPERATIONS } from '../../lib/operations.js'
+import type { AffineMatrix, Recorder } from '../../lib/recorder.js'
+import type { DType, Tensor } from '../../lib/tensor.js'
+
+const device = createDevice('cpu', { threads: 1 })
+afterAll(() => device.dispose())
+
+const floats = (...shape: number[]) => device.tensor('float32', shape)
+const integers = (...shape: number[]) => device.tensor('uint32', shape)
+const halves = (...shape: number[]) => device.tensor('float16', shape)
+
+/** A tensor of this shape whose rows lie apart. */
+const apart = (...shape: number[]) =>
+  floats(...shape.slice(0, -1), shape.at(-1)! + 1).columns(0, shape.at(-1)!)
+
+function matrix(rows = 5, cols = 64): AffineMatrix {
+  return {
+    words: integers(rows, cols / 8),
+    scales: halves(rows, cols / 32),
+    biases: halves(rows, cols / 32),
+    bits: 4,
+    groupSize: 32,
+  }
+}
+
+const convolution = (...leading: number[]) => ({
+  x: floats(...leading, 6),
+  weight: floats(6, 4),
+  bias: floats(6),
+  state: floats(2, 4, 6),
+  position: integers(2),
+  out: floats(...leading, 6),
+})
+
+const stateSpace = (...leading: number[]) => ({
+  x: floats(...leading, 12), // 4 heads of 3
+  dt: floats(...leading, 4),
+  A: floats(4),
+  B: floats(...leading, 10), // 2 groups, state 5
+  C: floats(...leading, 10),
+  D: floats(4),
+  dtBias: floats(4),
+  state: floats(2, 4, 3, 5),
+  out: floats(...leading, 12),
+})
+
+const attention = (...leading: number[]) => ({
+  q: floats(...leading, 12), // 4 heads of 3 over 2
+  k: floats(...leading, 6),
+  v: floats(...leading, 6),
+  keys: floats(2, 7, 6),
+  values: floats(2, 7, 6),
+  position: integers(2),
+  out: floats(...leading, 12),
+})
+
+const sampler = () => ({
+  logits: floats(2, 9),
+  settings: floats(2, 4),
+  selection: integers(2, 4),
+  history: integers(2, 3),
+  position: integers(2),
+  out: integers(2),
+})
+
+// Tests give wrong types on purpose; what JavaScript callers can do, these can.
+type Loose = Record<string, unknown>
+// biome-ignore lint/suspicious/noExplicitAny: see above
+type Arguments = any
+
+interface Method {
+  /** Arguments that are accepted, by name, and how to call the method with them. */
+  valid: () => Loose
+  call: (cl: Recorder, given: Arguments) => void
+  /** What is changed, and the message that it must give. */
+  wrong: [change: Loose | (() => Loose), message: string][]
+}
+
+const inLeading = (affine: Partial<AffineMatrix>) => () => ({ matrix: { ...matrix(), ...affine } })
+
+const AFFINE_WRONG: Method['wrong'] = [
+  [inLeading({ bits: 3 as 4 }), 'bits must be 4 or 8 but is 3'],
+  [inLeading({ groupSize: 16 as 32 }), 'groupSize must be 32, 64 or 128 but is 16'],
+  [inLeading({ groupSize: 128 }), 'groupSize 128 does not divide 64 columns'],
+  [inLeading({ words: floats(5, 8) }), 'words must be uint32 but is float32'],
+  [inLeading({ words: integers(40) }), 'words must have 2 dimensions but has shape (40)'],
+  [
+    inLeading({ scales: integers(5, 2) }),
+    'scales must be float32 or float16 or bfloat16 but is uint32',
+  ],
+  [inLeading({ scales: halves(5, 1) }), 'scales must have shape (5, 2) but has shape (5, 1)'],
+  [inLeading({ biases: floats(5, 2) }), 'biases must be float16 but is float32'],
+  [inLeading({ biases: halves(2, 5) }), 'biases must have shape (5, 2) but has shape (2, 5)'],
+]
+
+const CONVOLUTION_WRONG: Method['wrong'] = [
+  [{ weight: floats(5, 4) }, 'weight must have shape (6, 4) but has shape (5, 4)'],
+  [{ weight: halves(6, 4) }, 'weight must be float32 but is float16'],
+  [{ weight: apart(6, 4) }, 'weight must be contiguous'],
+  [{ bias: floats(4) }, 'bias must have shape (6) but has shape (4)'],
+  [{ state: floats(2, 3, 6) }, 'state must have shape (2, 4, 6) but has shape (2, 3, 6)'],
+  [{ state: apart(2, 4, 6) }, 'state must be contiguous but is a view with rows apart'],
+  [{ position: integers(1) }, 'position must have shape (2) but has shape (1)'],
+  [{ position: floats(2) }, 'position must be uint32 but is float32'],
+]
+
+const STATE_SPACE_WRONG: Method['wrong'] = [
+  [{ state: floats(2, 4, 15) }, 'state must have 4 dimensions but has shape (2, 4, 15)'],
+  [{ state: apart(2, 4, 3, 5) }, 'state must be contiguous'],
+  [{ state: halves(2, 4, 3, 5) }, 'state must be float32 but is float16'],
+  [{ A: floats(3) }, 'A must have shape (4) but has shape (3)'],
+  [{ D: floats(12) }, 'D must have shape (4) but has shape (12)'],
+  [{ dtBias: floats(1) }, 'dtBias must have shape (4) but has shape (1)'],
+  [{ groups: 3 }, 'groups 3 does not divide the heads, 4'],
+  [{ groups: 0 }, 'groups must be a positive whole number but is 0'],
+  [{ groups: 1.5 }, 'groups must be a positive whole number but is 1.5'],
+  [{ dtLimit: [1, 0.5] }, 'dtLimit must be 0 <= min <= max but is 1,0.5'],
+  [{ dtLimit: [NaN, 1] }, 'dtLimit must be 0 <= min <= max but is NaN,1'],
+  [{ dtLimit: [-1, 1] }, 'dtLimit must be 0 <= min <= max but is -1,1'],
+  [{ chunk: 3 }, 'unknown option "chunk"'],
+]
+
+const RING_WRONG: Method['wrong'] = [
+  [{ keys: floats(1, 7, 6) }, 'keys must have shape (2, 7, 6) but has shape (1, 7, 6)'],
+  [{ keys: floats(14, 6) }, 'keys must have 3 dimensions but has shape (14, 6)'],
+  [{ values: floats(2, 8, 6) }, 'values must have shape (2, 7, 6) but has shape (2, 8, 6)'],
+  [{ values: apart(2, 7, 6) }, 'values must be contiguous'],
+  [{ position: integers(3) }, 'position must have shape (2) but has shape (3)'],
+  [{ position: floats(2) }, 'position must be uint32 but is float32'],
+  [{ headDim: 4 }, 'headDim 4 does not divide the columns of '],
+  [{ headDim: undefined }, 'headDim must be a positive whole number but is undefined'],
+  [{ window: 7 }, 'unknown option "window"'],
+]
+
+const ATTENTION_WRONG: Method['wrong'] = [
+  ...RING_WRONG,
+  [{ q: halves(2, 12) }, 'q must be float32 but is float16'],
+  [{ scale: NaN }, 'scale must be a finite number, at least 0, but is NaN'],
+  [{ scale: '1' }, 'scale must be a finite number, at least 0, but is "1"'],
+]
+
+const ssdOptions = ({ groups, dtLimit, chunkSize, chunk }: Loose) =>
+  Object.fromEntries(
+    Object.entries({ groups, dtLimit, chunkSize, chunk }).filter(
+      ([, value]) => value !== undefined,
+    ),
+  ) as { groups?: number }
+
+const attentionOptions = ({ headDim, scale, window }: Loose) =>
+  ({
+    headDim,
+    ...(scale === undefined ? {} : { scale }),
+    ...(window === undefined ? {} : { window }),
+  }) as { headDim: number }
+
+const METHODS: Record<string, Method> = {
+  embedding: {
+    valid: () => ({ tokens: integers(2, 3), table: halves(5, 4), out: floats(2, 3, 4) }),
+    call: (cl, { tokens, table, out }) => cl.embedding(tokens, table, out),
+    wrong: [
+      [{ tokens: floats(2, 3) }, 'tokens must be uint32 but is float32'],
+      [{ table: integers(5, 4) }, 'table must be float32 or float16 or bfloat16 but is uint32'],
+      [{ table: floats(20) }, 'table must have 2 dimensions but has shape (20)'],
+      [{ table: apart(5, 4) }, 'table must be contiguous but is a view with rows apart'],
+      [{ out: floats(6, 4) }, 'out must have shape (2, 3, 4) but has shape (6, 4)'],
+      [{ out: halves(2, 3, 4) }, 'out must be float32 but is float16'],
+    ],
+  },
+  affineEmbedding: {
+    valid: () => ({ tokens: integers(3), matrix: matrix(), out: floats(3, 64) }),
+    call: (cl, { tokens, matrix, out }) => cl.affineEmbedding(tokens, matrix, out),
+    wrong: [
+      ...AFFINE_WRONG,
+      [{ tokens: floats(3) }, 'tokens must be uint32 but is float32'],
+      [{ out: floats(3, 32) }, 'out must have shape (3, 64) but has shape (3, 32)'],
+    ],
+  },
+  rmsNorm: {
+    valid: () => ({ x: floats(3, 4), weight: floats(4), out: floats(3, 4), eps: 1e-5 }),
+    call: (cl, { x, weight, out, ...options }) => cl.rmsNorm(x, weight, out, options),
+    wrong: [
+      [{ weight: floats(3) }, 'weight must have shape (4) but has shape (3)'],
+      [{ x: halves(3, 4) }, 'x must be float32 but is float16'],
+      [{ out: floats(4, 3) }, 'out must have shape (3, 4) but has shape (4, 3)'],
+      [{ out: apart(3, 4) }, 'out must be contiguous but is a view with rows apart'],
+      [{ eps: NaN }, 'eps must be a finite number, at least 0, but is NaN'],
+      [{ eps: undefined }, 'eps must be a finite number, at least 0, but is undefined'],
+      [{ eps: -1 }, 'eps must be a finite number, at least 0, but is -1'],
+      [{ ep: 1 }, 'unknown option "ep": did you mean "eps"?'],
+    ],
+  },
+  gatedRmsNorm: {
+    valid: () => ({
+      x: floats(3, 4),
+      z: floats(3, 4),
+      weight: floats(4),
+      out: floats(3, 4),
+      eps: 1e-5,
+    }),
+    call: (cl, { x, z, weight, out, ...options }) => cl.gatedRmsNorm(x, z, weight, out, options),
+    wrong: [
+      [{ z: floats(3, 5) }, 'z must have shape (3, 4) but has shape (3, 5)'],
+      [{ z: halves(3, 4) }, 'z must be float32 but is float16'],
+      [{ weight: floats(8) }, 'weight must have shape (4) but has shape (8)'],
+      [{ out: apart(3, 4) }, 'out must be contiguous but is a view with rows apart'],
+      [{ groups: 3 }, 'groups 3 does not divide the columns, 4'],
+      [{ groups: NaN }, 'groups must be a positive whole number but is NaN'],
+      [{ eps: 'small' }, 'eps must be a finite number, at least 0, but is "small"'],
+      [{ normBeforeGates: true }, 'did you mean "normBeforeGate"?'],
+    ],
+  },
+  matmul: {
+    valid: () => ({ x: floats(3, 4), weight: halves(5, 4), out: floats(3, 5), bias: floats(5) }),
+    call: (cl, { x, weight, out, ...options }) => cl.matmul(x, weight, out, options),
+    wrong: [
+      [
+        { x: floats(3, 5) },
+        'x must have 4 columns, as the weight has inputs, but has shape (3, 5)',
+      ],
+      [{ x: halves(3, 4) }, 'x must be float32 but is float16'],
+      [{ weight: integers(5, 4) }, 'weight must be float32 or float16 or bfloat16 but is uint32'],
+      [{ weight: floats(5, 4, 1) }, 'weight must have 2 dimensions but has shape (5, 4, 1)'],
+      [{ weight: apart(5, 4) }, 'weight must be contiguous but is a view with rows apart'],
+      [{ out: floats(5, 3) }, 'out must have shape (3, 5) but has shape (5, 3)'],
+      [{ bias: floats(4) }, 'bias must have shape (5) but has shape (4)'],
+      [{ bias: halves(5) }, 'bias must be float32 but is float16'],
+      [{ bais: floats(5) }, 'unknown option "bais": did you mean "bias"?'],
+    ],
+  },
+  affineMatmul: {
+    valid: () => ({ x: floats(3, 64), matrix: matrix(), out: floats(3, 5) }),
+    call: (cl, { x, matrix, out, ...options }) => cl.affineMatmul(x, matrix, out, options),
+    wrong: [
+      ...AFFINE_WRONG,
+      [{ x: floats(3, 32) }, 'x must have 64 columns'],
+      [{ out: floats(3, 6) }, 'out must have shape (3, 5) but has shape (3, 6)'],
+      [{ bias: floats(6) }, 'bias must have shape (5) but has shape (6)'],
+      [{ activation: 'gelu' }, 'unknown option "activation"'],
+    ],
+  },
+  conv1dUpdate: {
+    valid: () => convolution(2),
+    call: (cl, given) => cl.conv1dUpdate(given),
+    wrong: [
+      ...CONVOLUTION_WRONG,
+      [{ x: floats(2, 1, 6) }, 'x must have 2 dimensions but has shape (2, 1, 6)'],
+      [{ out: floats(2, 7) }, 'out must have shape (2, 6) but has shape (2, 7)'],
+    ],
+  },
+  conv1dPrefill: {
+    valid: () => convolution(2, 3),
+    call: (cl, given) => cl.conv1dPrefill(given),
+    wrong: [
+      ...CONVOLUTION_WRONG,
+      [{ x: floats(6, 6) }, 'x must have 3 dimensions but has shape (6, 6)'],
+      [{ out: floats(2, 2, 6) }, 'out must have shape (2, 3, 6) but has shape (2, 2, 6)'],
+    ],
+  },
+  ssdUpdate: {
+    valid: () => ({ ...stateSpace(2), groups: 2 }),
+    call: (cl, given) => cl.ssdUpdate(given, ssdOptions(given)),
+    wrong: [
+      ...STATE_SPACE_WRONG,
+      [{ x: floats(2, 11) }, 'x must have shape (2, 12) but has shape (2, 11)'],
+      [{ dt: floats(2, 3) }, 'dt must have shape (2, 4) but has shape (2, 3)'],
+      [{ B: floats(2, 5) }, 'B must have shape (2, 10) but has shape (2, 5)'],
+      [{ C: floats(1, 10) }, 'C must have shape (2, 10) but has shape (1, 10)'],
+      [{ out: apart(2, 12) }, 'out must be contiguous'],
+      [{ chunkSize: 4 }, 'unknown option "chunkSize"'],
+    ],
+  },
+  ssdChunkScan: {
+    valid: () => ({ ...stateSpace(2, 3), groups: 2 }),
+    call: (cl, given) => cl.ssdChunkScan(given, ssdOptions(given)),
+    wrong: [
+      ...STATE_SPACE_WRONG,
+      [{ x: floats(6, 12) }, 'x must have 3 dimensions but has shape (6, 12)'],
+      [{ x: floats(1, 3, 12) }, 'x must have shape (2, 3, 12) but has shape (1, 3, 12)'],
+      [{ dt: floats(2, 4, 4) }, 'dt must have shape (2, 3, 4) but has shape (2, 4, 4)'],
+      [{ B: floats(2, 3, 5) }, 'B must have shape (2, 3, 10) but has shape (2, 3, 5)'],
+      [{ C: floats(2, 2, 10) }, 'C must have shape (2, 3, 10) but has shape (2, 2, 10)'],
+      [{ chunkSize: 0 }, 'chunkSize must be a positive whole number but is 0'],
+      [{ chunkSize: 2 ** 32 }, 'chunkSize must be a positive whole number but is 4294967296'],
+    ],
+  },
+  mlpActivation: {
+    valid: () => ({ x: floats(3, 4), out: floats(3, 4), activation: 'gelu' }),
+    call: (cl, { x, out, ...options }) => cl.mlpActivation(x, out, options),
+    wrong: [
+      [{ x: apart(3, 4) }, 'x must be contiguous but is a view with rows apart'],
+      [{ x: halves(3, 4) }, 'x must be float32 but is float16'],
+      [{ out: floats(12) }, 'out must have shape (3, 4) but has shape (12)'],
+      [{ gate: floats(3, 5) }, 'gate must have shape (3, 4) but has shape (3, 5)'],
+      [{ gate: apart(3, 4) }, 'gate must be contiguous but is a view with rows apart'],
+      [{ activation: 'relu' }, 'activation must be "gelu" or "silu" but is "relu"'],
+      [{ activation: undefined }, 'activation must be "gelu" or "silu" but is undefined'],
+      [{ gates: floats(3, 4) }, 'unknown option "gates": did you mean "gate"?'],
+    ],
+  },
+  attentionDecode: {
+    valid: () => ({ ...attention(2), headDim: 3 }),
+    call: (cl, given) => cl.attentionDecode(given, attentionOptions(given)),
+    wrong: [
+      ...ATTENTION_WRONG,
+      [{ q: floats(2, 1, 12) }, 'q must have 2 dimensions but has shape (2, 1, 12)'],
+      [
+        { q: floats(2, 9), out: floats(2, 9) },
+        'the number of key/value heads 2 does not divide the query heads, 3',
+      ],
+      [{ k: floats(1, 6) }, 'k must have shape (2, 6) but has shape (1, 6)'],
+      [{ v: floats(2, 3) }, 'v must have shape (2, 6) but has shape (2, 3)'],
+      [{ out: apart(2, 12) }, 'out must be contiguous'],
+    ],
+  },
+  attentionPrefill: {
+    valid: () => ({ ...attention(2, 3), headDim: 3 }),
+    call: (cl, given) => cl.attentionPrefill(given, attentionOptions(given)),
+    wrong: [
+      ...ATTENTION_WRONG,
+      [{ q: floats(6, 12) }, 'q must have 3 dimensions but has shape (6, 12)'],
+      [{ k: floats(2, 4, 6) }, 'k must have shape (2, 3, 6) but has shape (2, 4, 6)'],
+      [{ v: floats(2, 4, 6) }, 'v must have shape (2, 3, 6) but has shape (2, 4, 6)'],
+      [{ out: floats(2, 3, 11) }, 'out must have shape (2, 3, 12) but has shape (2, 3, 11)'],
+    ],
+  },
+  kvCacheWrite: {
+    valid: () => ({ ...attention(2, 3), headDim: 3 }),
+    call: (cl, { q: _, out: __, ...given }) => cl.kvCacheWrite(given, attentionOptions(given)),
+    wrong: [
+      ...RING_WRONG,
+      [{ k: floats(6, 6) }, 'k must have 3 dimensions but has shape (6, 6)'],
+      [{ v: floats(2, 2, 6) }, 'v must have shape (2, 3, 6) but has shape (2, 2, 6)'],
+      [{ k: halves(2, 3, 6) }, 'k must be float32 but is float16'],
+    ],
+  },
+  add: {
+    valid: () => ({ a: floats(3, 4), b: floats(3, 4), out: floats(3, 4) }),
+    call: (cl, { a, b, out }) => cl.add(a, b, out),
+    wrong: [
+      [{ b: floats(4) }, 'b must have shape (3, 4) but has shape (4)'],
+      [{ b: halves(3, 4) }, 'b must be float32 but is float16'],
+      [{ a: apart(3, 4) }, 'a must be contiguous but is a view with rows apart'],
+      [{ out: floats(4, 3) }, 'out must have shape (3, 4) but has shape (4, 3)'],
+    ],
+  },
+  argmax: {
+    valid: () => ({ x: floats(2, 3, 4), out: integers(2, 3) }),
+    call: (cl, { x, out }) => cl.argmax(x, out),
+    wrong: [
+      [{ x: halves(2, 3, 4) }, 'x must be float32 but is float16'],
+      [{ x: apart(2, 3, 4) }, 'x must be contiguous but is a view with rows apart'],
+      [{ out: integers(6) }, 'out must have shape (2, 3) but has shape (6)'],
+      [{ out: floats(2, 3) }, 'out must be uint32 but is float32'],
+    ],
+  },
+  sample: {
+    valid: sampler,
+    call: (cl, given) => cl.sample(given),
+    wrong: [
+      [{ logits: floats(9) }, 'logits must have 2 dimensions but has shape (9)'],
+      [{ logits: apart(2, 9) }, 'logits must be contiguous but is a view with rows apart'],
+      [{ settings: floats(2, 3) }, 'settings must have shape (2, 4) but has shape (2, 3)'],
+      [{ settings: integers(2, 4) }, 'settings must be float32 but is uint32'],
+      [{ selection: integers(4) }, 'selection must have shape (2, 4) but has shape (4)'],
+      [{ selection: floats(2, 4) }, 'selection must be uint32 but is float32'],
+      [{ history: integers(6) }, 'history must have 2 dimensions but has shape (6)'],
+      [{ history: integers(1, 6) }, 'history must have shape (2, 6) but has shape (1, 6)'],
+      [{ position: integers(3) }, 'position must have shape (2) but has shape (3)'],
+      [{ out: integers(1) }, 'out must have shape (2) but has shape (1)'],
+    ],
+  },
+  crossEntropy: {
+    valid: () => ({ logits: floats(2, 3, 9), targets: integers(2, 3), out: floats(2, 3) }),
+    call: (cl, { logits, targets, out }) => cl.crossEntropy(logits, targets, out),
+    wrong: [
+      [{ logits: halves(2, 3, 9) }, 'logits must be float32 but is float16'],
+      [{ logits: apart(2, 3, 9) }, 'logits must be contiguous but is a view with rows apart'],
+      [{ targets: floats(2, 3) }, 'targets must be uint32 but is float32'],
+      [{ targets: integers(6) }, 'targets must have shape (2, 3) but has shape (6)'],
+      [{ out: floats(6) }, 'out must have shape (2, 3) but has shape (6)'],
+      [{ out: integers(2, 3) }, 'out must be float32 but is uint32'],
+    ],
+  },
+  affineQuantize: {
+    valid: () => ({ weight: halves(5, 64), matrix: matrix() }),
+    call: (cl, { weight, matrix }) => cl.affineQuantize(weight, matrix),
+    wrong: [
+      ...AFFINE_WRONG,
+      [{ weight: integers(5, 64) }, 'weight must be float32 or float16 or bfloat16 but is uint32'],
+      [{ weight: floats(64, 5) }, 'weight must have shape (5, 64) but has shape (64, 5)'],
+      [{ weight: apart(5, 64) }, 'weight must be contiguous but is a view with rows apart'],
+    ],
+  },
+  affineDequantize: {
+    valid: () => ({ matrix: matrix(), out: halves(5, 64) }),
+    call: (cl, { matrix, out }) => cl.affineDequantize(matrix, out),
+    wrong: [
+      ...AFFINE_WRONG,
+      [{ out: integers(5, 64) }, 'out must be float32 or float16 or bfloat16 but is uint32'],
+      [{ out: floats(5, 32) }, 'out must have shape (5, 64) but has shape (5, 32)'],
+    ],
+  },
+  cast: {
+    valid: () => ({ x: floats(3, 4), out: halves(3, 4) }),
+    call: (cl, { x, out }) => cl.cast(x, out),
+    wrong: [
+      [{ x: integers(3, 4) }, 'x must be float32 or float16 or bfloat16 but is uint32'],
+      [{ out: integers(3, 4) }, 'out must be float32 or float16 or bfloat16 but is uint32'],
+      [{ out: halves(12) }, 'out must have shape (3, 4) but has shape (12)'],
+      [{ x: apart(3, 4) }, 'x must be contiguous but is a view with rows apart'],
+    ],
+  },
+  advancePosition: {
+    valid: () => ({ position: integers(3), count: 2 }),
+    call: (cl, { position, count }) => cl.advancePosition(position, count),
+    wrong: [
+      [{ position: floats(3) }, 'position must be uint32 but is float32'],
+      [
+        { position: integers(3, 2).columns(0, 1) },
+        'position must be contiguous but is a view with rows apart',
+      ],
+      [{ count: 0 }, 'count must be a positive whole number but is 0'],
+      [{ count: -1 }, 'count must be a positive whole number but is -1'],
+      [{ count: 1.5 }, 'count must be a positive whole number but is 1.5'],
+      [{ count: 2 ** 32 }, 'count must be a positive whole number but is 4294967296'],
+    ],
+  },
+}
+
+/** rms_norm -> rmsNorm */
+const camelCase = (name: string) => name.replace(/_([a-z])/g, (_, c: string) => c.toUpperCase())
+
+test('there are cases for every operation', () => {
+  expect(Object.keys(METHODS).sort()).toEqual(Object.keys(OPERATIONS).map(camelCase).sort())
+})
+
+describe.each(Object.entries(METHODS))('%s', (name, { valid, call, wrong }) => {
+  test('accepts what fits', () => {
+    using list = device.record((cl) => call(cl, valid()))
+    expect(list.length).toBe(1)
+  })
+
+  const cases = wrong.map(([change, message]) => ({ change, message }))
+  test.each(cases)('refuses: $message', ({ change, message }) => {
+    const given = { ...valid(), ...(typeof change === 'function' ? change() : change) }
+    let error: unknown
+    try {
+      device.record((cl) => call(cl, given))
+    } catch (thrown) {
+      error = thrown
+    }
+    expect(error).toBeInstanceOf(Error)
+    expect((error as Error).message).toContain(message)
+    expect((error as Error).message.startsWith(`[${name}] `)).toBe(true)
+  })
+
+  test('refuses disposed tensors', () => {
+    for (const [key, value] of Object.entries(valid())) {
+      if (!(value instanceof Object && 'memory' in value)) continue
+      const given = valid()
+      const unused = name === 'kvCacheWrite' && (key === 'q' || key === 'out')
+      if (unused) continue
+      ;(given[key] as Tensor).dispose()
+      expect(() => device.record((cl) => call(cl, given)), key).toThrow('disposed')
+    }
+  })
+})
+
+test('wrong element types are TypeErrors, wrong shapes RangeErrors', () => {
+  const types: DType[] = ['float32', 'float16']
+  const [x, half] = types.map((type) => device.tensor(type, [2])) as [Tensor, Tensor]
+  expect(() => device.record((cl) => cl.add(x, half, x))).toThrow(TypeError)
+  expect(() => device.record((cl) => cl.add(x, floats(3), x))).toThrow(RangeError)
+})

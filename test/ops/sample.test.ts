@@ -1,0 +1,250 @@
+import { describe, expect, test } from 'vitest'
+import type { Device } from '../../lib/device.js'
+import type { SampleTensors } from '../../lib/recorder.js'
+import { softmax } from '../reference/attention.js'
+import {
+  drawToken,
+  GREEDY,
+  keptScores,
+  philox,
+  type SamplingSettings,
+} from '../reference/sampling.js'
+import { download, runOnce, seededNormals, upload } from '../support/arrays.js'
+import { describeEachDevice } from '../support/with-device.js'
+
+const EMPTY = 0xffffffff
+
+interface Sequence {
+  logits: number[]
+  settings: SamplingSettings
+  recent: number[]
+  position: number
+}
+
+function sampleTensors(device: Device, sequences: Sequence[]): SampleTensors {
+  const batch = sequences.length
+  const { logits, recent } = sequences[0]!
+  const flat = (row: (sequence: Sequence) => number[]) => sequences.flatMap(row)
+  return {
+    logits: upload(
+      device,
+      'float32',
+      [batch, logits.length],
+      flat((s) => s.logits),
+    ),
+    settings: upload(
+      device,
+      'float32',
+      [batch, 4],
+      flat(({ settings: s }) => [s.temperature, s.topP, s.minP, s.repetitionPenalty]),
+    ),
+    selection: upload(
+      device,
+      'uint32',
+      [batch, 4],
+      flat(({ settings: s }) => [s.topK, ...s.seed, 0]),
+    ),
+    history: upload(
+      device,
+      'uint32',
+      [batch, recent.length],
+      flat((s) => s.recent),
+    ),
+    position: upload(
+      device,
+      'uint32',
+      [batch],
+      flat((s) => [s.position]),
+    ),
+    out: device.tensor('uint32', [batch]),
+  }
+}
+
+describe('the reference random numbers', () => {
+  // Known answers of Random123, the authors' own distribution (kat_vectors, philox4x32 10).
+  test.each([
+    { counter: [0, 0, 0, 0], key: [0, 0], words: '6627e8d5 e169c58d bc57ac4c 9b00dbd8' },
+    {
+      counter: [0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff],
+      key: [0xffffffff, 0xffffffff],
+      words: '408f276d 41c83b0e a20bc7c6 6d5451fd',
+    },
+    {
+      counter: [0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344],
+      key: [0xa4093822, 0x299f31d0],
+      words: 'd16cfe09 94fdcceb 5001e420 24126ea1',
+    },
+  ])('philox of $counter, $key', ({ counter, key, words }) => {
+    const hexadecimal = philox(counter, key).map((word) => word.toString(16).padStart(8, '0'))
+    expect(hexadecimal.join(' ')).toBe(words)
+  })
+})
+
+const SETTINGS: { name: string; settings: Partial<SamplingSettings> }[] = [
+  { name: 'greedy', settings: {} },
+  { name: 'greedy with repetition penalty', settings: { repetitionPenalty: 1.7 } },
+  { name: 'temperature 1', settings: { temperature: 1 } },
+  { name: 'temperature 0.7', settings: { temperature: 0.7 } },
+  { name: 'a tiny temperature', settings: { temperature: 1e-30 } },
+  { name: 'a large temperature', settings: { temperature: 50 } },
+  { name: 'topK 1', settings: { temperature: 1, topK: 1 } },
+  { name: 'topK 5', settings: { temperature: 1, topK: 5 } },
+  { name: 'topK beyond the vocabulary', settings: { temperature: 1, topK: 100_000 } },
+  { name: 'topP 0.5', settings: { temperature: 1, topP: 0.5 } },
+  { name: 'topP 0.001', settings: { temperature: 1, topP: 0.001 } },
+  { name: 'minP 0.2', settings: { temperature: 1, minP: 0.2 } },
+  { name: 'minP 1', settings: { temperature: 1, minP: 1 } },
+  {
+    name: 'all together',
+    settings: { temperature: 0.8, topK: 20, topP: 0.9, minP: 0.02, repetitionPenalty: 1.3 },
+  },
+]
+
+describeEachDevice('sample', (device) => {
+  for (const vocabulary of [1, 7, 257]) {
+    test.each(SETTINGS)(`$name, vocabulary of ${vocabulary}`, async ({ settings }) => {
+      const sequences = [0, 1, 5, 12, 1000].map((position, b): Sequence => {
+        const normals = seededNormals(vocabulary + b)
+        return {
+          logits: normals(vocabulary, 2),
+          settings: { ...GREEDY, ...settings, seed: [b * 77, b + 3] },
+          // A token twice, empty rows, and one row that is about to be overwritten.
+          recent: [2, 2, EMPTY, 5, EMPTY, 0].map((t) => (t < vocabulary ? t : EMPTY)),
+          position,
+        }
+      })
+      const tensors = sampleTensors(device(), sequences)
+      await runOnce(device(), (cl) => cl.sample(tensors))
+      const expected = sequences.map(({ logits, recent, position, settings: s }) =>
+        drawToken(logits, recent, position, s),
+      )
+      expect(download(tensors.out)).toEqual(expected)
+      const histories = sequences.flatMap(({ recent, position }, b) =>
+        recent.map((token, row) => (row === position % recent.length ? expected[b]! : token)),
+      )
+      expect(download(tensors.history)).toEqual(histories)
+      expect(download(tensors.position)).toEqual(sequences.map((s) => s.position))
+    })
+  }
+
+  test('penalises positive and negative logits of recent tokens, each once', async () => {
+    const settings = { ...GREEDY, repetitionPenalty: 2 }
+    const draw = async (logits: number[], recent: number[]) => {
+      const tensors = sampleTensors(device(), [{ logits, settings, recent, position: 0 }])
+      await runOnce(device(), (cl) => cl.sample(tensors))
+      return download(tensors.out)[0]
+    }
+    expect(await draw([4, 3, 1.5], [0, 0])).toBe(1)
+    expect(await draw([4, 1.9, 1.5], [0, 0])).toBe(0) // divided once: 2
+    expect(await draw([-1, -1.5, -3], [0, EMPTY])).toBe(1)
+  })
+
+  test('keeps all of equally probable tokens at a threshold', async () => {
+    // With top-k 1, top-p or min-p four equal logits must all be drawn, and nothing else.
+    for (const settings of [{ topK: 1 }, { topP: 0.1 }, { minP: 0.9 }]) {
+      const sequences = Array.from(
+        { length: 60 },
+        (_, position): Sequence => ({
+          logits: [0, 3, 1, 3, 3, 2, 3],
+          settings: { ...GREEDY, temperature: 1, ...settings, seed: [1, 2] },
+          recent: [EMPTY],
+          position,
+        }),
+      )
+      const tensors = sampleTensors(device(), sequences)
+      await runOnce(device(), (cl) => cl.sample(tensors))
+      const drawn = [...new Set(download(tensors.out))].sort((a, b) => a - b)
+      expect(drawn).toEqual([1, 3, 4, 6])
+    }
+  })
+
+  test('draws tokens as often as their probabilities say', async () => {
+    const [draws, vocabulary] = [4000, 12]
+    const logits = seededNormals(3)(vocabulary, 1.5)
+    const settings: SamplingSettings = {
+      ...GREEDY,
+      temperature: 0.9,
+      topP: 0.95,
+      seed: [0xdeadbeef, 7],
+    }
+    const sequences = Array.from({ length: draws }, (_, position) => ({
+      logits,
+      settings,
+      recent: [EMPTY],
+      position,
+    }))
+    const tensors = sampleTensors(device(), sequences)
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    const counts = new Array<number>(vocabulary).fill(0)
+    for (const token of download(tensors.out)) counts[token]! += 1
+    const probabilities = softmax(keptScores(logits, [], settings))
+    let chiSquared = 0
+    for (const [token, probability] of probabilities.entries()) {
+      if (probability === 0) expect(counts[token]).toBe(0)
+      else chiSquared += (counts[token]! - draws * probability) ** 2 / (draws * probability)
+    }
+    // 11 degrees of freedom at most: larger once in a hundred thousand seeds.
+    expect(chiSquared).toBeLessThan(44)
+    expect(counts.filter((count) => count > 0).length).toBeGreaterThan(4)
+  })
+
+  test('the same seed gives the same tokens, another seed or position others', async () => {
+    const tokens = async (seed: [number, number], from: number) => {
+      const sequences = Array.from(
+        { length: 30 },
+        (_, i): Sequence => ({
+          logits: new Array(1000).fill(0),
+          settings: { ...GREEDY, temperature: 1, seed },
+          recent: [EMPTY],
+          position: from + i,
+        }),
+      )
+      const tensors = sampleTensors(device(), sequences)
+      await runOnce(device(), (cl) => cl.sample(tensors))
+      return download(tensors.out)
+    }
+    const first = await tokens([1, 0], 0)
+    expect(await tokens([1, 0], 0)).toEqual(first)
+    for (const other of [
+      await tokens([2, 0], 0),
+      await tokens([1, 1], 0),
+      await tokens([1, 0], 30),
+    ]) {
+      expect(other.filter((token, i) => token === first[i]).length).toBeLessThan(3)
+    }
+  })
+
+  test('tokens of logit -Infinity are never drawn', async () => {
+    const sequences = Array.from(
+      { length: 50 },
+      (_, position): Sequence => ({
+        logits: [-Infinity, 0, -Infinity, 0],
+        settings: { ...GREEDY, temperature: 100, topK: 3, topP: 0.999, seed: [5, 5] },
+        recent: [0],
+        position,
+      }),
+    )
+    const tensors = sampleTensors(device(), sequences)
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    expect(new Set(download(tensors.out))).toEqual(new Set([1, 3]))
+  })
+
+  test.each([
+    { what: 'NaN', logits: [1, NaN, 2], temperature: 0, message: '[sample] logit 1 is NaN' },
+    { what: 'NaN', logits: [1, 2, NaN], temperature: 1, message: '[sample] logit 2 is NaN' },
+    { what: 'Infinity', logits: [1, Infinity, 2], temperature: 1, message: 'is infinite' },
+    {
+      what: 'nothing but -Infinity',
+      logits: [-Infinity, -Infinity, -Infinity],
+      temperature: 1,
+      message: 'is infinite',
+    },
+  ])(
+    '$what fails the run at temperature $temperature',
+    async ({ logits, temperature, message }) => {
+      const settings = { ...GREEDY, temperature, topK: 2, topP: 0.9 }
+      const tensors = sampleTensors(device(), [{ logits, settings, recent: [EMPTY], position: 0 }])
+      await expect(runOnce(device(), (cl) => cl.sample(tensors))).rejects.toThrow(message)
+    },
+  )
+})
