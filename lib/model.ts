@@ -1,5 +1,6 @@
 // A loaded model: what most users hold.
 
+import { defaultModel } from './default-model.js'
 import { createDevice, type Device, type DeviceName } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
 import { type GenerateResult, type TextChunk, TextStream } from './generate.js'
@@ -86,14 +87,17 @@ const GENERATE_OPTIONS = [
 
 /**
  * Loads a model: a folder or file in any of the published formats, or a Hub name that is in the local
- * cache. Throws `ModelNotFoundError`, `CorruptFileError`, `UnsupportedArchitectureError`,
+ * cache; without a name the small trained model that ships in the package. Throws `ModelNotFoundError`, `CorruptFileError`, `UnsupportedArchitectureError`,
  * `UnsupportedOptionError` or `DeviceNotAvailableError`.
  *
  * @example
  * await using model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
  * for await (const { text } of model.stream('The capital of France is')) process.stdout.write(text)
  */
-export async function loadModel(pathOrId: string, options: LoadOptions = {}): Promise<Model> {
+export async function loadModel(
+  pathOrId: string = defaultModel(),
+  options: LoadOptions = {},
+): Promise<Model> {
   checkOptions('loadModel', options, LOAD_OPTIONS)
   const { signal, cacheDir, revision, onProgress } = options
   checkSignal('loadModel', signal)

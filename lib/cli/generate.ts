@@ -13,7 +13,7 @@ export const generateCommand = defineCommand({
   name: 'generate',
   aliases: ['run'],
   summary: 'continue a text',
-  usage: '-m MODEL -p PROMPT [options]',
+  usage: '[-m MODEL] -p PROMPT [options]',
   options: generateOptions,
   example: 'ssm-metal generate -m ./mamba2-130m -p "Once upon a time" -n 100 --temp 0.8',
   async run({ options }) {

@@ -11,7 +11,6 @@ export async function loadFromOptions(
   options: OptionValues<typeof modelOptions>,
   signal: AbortSignal,
 ): Promise<Model> {
-  if (options.model === undefined) throw new UsageError('no model given: add -m MODEL')
   if (options.qGroupSize !== undefined && options.qBits === undefined) {
     throw new UsageError('--q-group-size needs --q-bits')
   }

@@ -8,7 +8,8 @@ export const modelOptions = {
     type: 'string',
     short: 'm',
     placeholder: 'MODEL',
-    description: 'file, folder, or Hub name of a model in the Hugging Face cache',
+    description:
+      'file, folder, or Hub name of a model in the Hugging Face cache; by default the small one built in',
   },
   tokenizer: {
     type: 'string',

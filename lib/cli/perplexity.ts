@@ -13,7 +13,7 @@ import { ProgressLine } from './progress.js'
 export const perplexityCommand = defineCommand({
   name: 'perplexity',
   summary: 'measure how well a model predicts a text',
-  usage: '-m MODEL -f FILE [options]',
+  usage: '[-m MODEL] -f FILE [options]',
   options: {
     file: {
       type: 'string',

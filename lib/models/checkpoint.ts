@@ -48,10 +48,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   return { ...description, folder, configFile, weightsFile, tensors }
 }
 
-function describeConfig(
-  config: ConfigReader,
-  tensors: Map<string, TensorEntry>,
-): ModelDescription {
+function describeConfig(config: ConfigReader, tensors: Map<string, TensorEntry>): ModelDescription {
   if (!config.has('model_type')) {
     if (config.has('ssm_cfg')) return describeStateSpaces(config)
     config.unsupported('has neither model_type nor ssm_cfg: it is of no family known here')

@@ -173,7 +173,8 @@ export class ConfigReader {
   #required(key: string, byDefault?: JsonValue): JsonValue {
     const value = this.#get(key) ?? byDefault
     if (value === undefined && this.isNull(key)) this.invalid(`${this.#name(key)} is null`)
-    if (value === undefined) throw new CorruptFileError(`${this.#file}: ${this.#name(key)} is missing`)
+    if (value === undefined)
+      throw new CorruptFileError(`${this.#file}: ${this.#name(key)} is missing`)
     return value
   }
 

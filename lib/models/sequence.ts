@@ -187,9 +187,9 @@ export class Sequence {
         const ids = tokens.subarray(first, first + chunkSize)
         const isLast = first + ids.length === tokens.length
         const chunk = { first, length: ids.length }
-        const recorded = isLast
-          ? (last = steps.record(ids.length, true))
-          : (shared ??= steps.record(ids.length, false))
+        if (isLast) last = steps.record(ids.length, true)
+        else shared ??= steps.record(ids.length, false)
+        const recorded = (isLast ? last : shared)!
         recorded.tokens!.write(ids)
         steps.before?.(chunk)
         await recorded.list.run({ signal })
@@ -226,11 +226,7 @@ export class Sequence {
     return { list, logits: logits! }
   }
 
-  #record(
-    length: number,
-    choose: boolean,
-    forward: (pass: Pass) => Tensor | undefined,
-  ): Recorded {
+  #record(length: number, choose: boolean, forward: (pass: Pass) => Tensor | undefined): Recorded {
     let logits: Tensor | undefined
     const list = this.#model.device.record((cl) => {
       const position = this.#position

@@ -176,14 +176,15 @@ function unflatten(file: string, metadata: Record<string, string>): JsonObject {
     const path = key.split('.')
     let object = root
     for (const part of path.slice(0, -1)) {
-      const inner: JsonValue = (object[part] ??= Object.create(null) as JsonObject)
+      object[part] ??= Object.create(null) as JsonObject
+      const inner: JsonValue = object[part]!
       if (typeof inner !== 'object' || inner === null || Array.isArray(inner)) {
         throw new CorruptFileError(`${file}: __metadata__ holds both ${part} and ${key}`)
       }
       object = inner
     }
     // A JSON text need not be an object; the parser of configs reads objects.
-    object[path.at(-1)!] = parseConfigJson(`{"value":${text}}`, `${file}: ${key}`)['value']!
+    object[path.at(-1)!] = parseConfigJson(`{"value":${text}}`, `${file}: ${key}`).value!
   }
   return root
 }

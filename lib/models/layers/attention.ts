@@ -73,8 +73,8 @@ export class AttentionLayer implements Layer {
       q: qkv.columns(0, queryCols),
       k: qkv.columns(queryCols, queryCols + keyCols),
       v: qkv.columns(queryCols + keyCols, queryCols + 2 * keyCols),
-      keys: state['keys']!,
-      values: state['values']!,
+      keys: state.keys!,
+      values: state.values!,
       position,
       out: workspace.take('attention', leading, queryCols),
     }

@@ -99,7 +99,7 @@ export class Mamba2Layer implements Layer {
       x: zxBCdt.columns(dInner, dInner + channels),
       weight: weights.convWeight,
       bias: weights.convBias,
-      state: state['conv']!,
+      state: state.conv!,
       position,
       out: xBC,
     }
@@ -115,7 +115,7 @@ export class Mamba2Layer implements Layer {
       C: xBC.columns(dInner + nGroups * dState, channels),
       D: weights.D,
       dtBias: weights.dtBias,
-      state: state['ssm']!,
+      state: state.ssm!,
       out: y,
     }
     if (mode === 'decode') cl.ssdUpdate(ssd, { groups: nGroups, dtLimit })

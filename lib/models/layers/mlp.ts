@@ -36,9 +36,7 @@ export class MlpLayer implements Layer {
     const path = (name: string) => `${prefix}.${name}`
     return new MlpLayer(config, dModel, {
       inProj: await loader.linear(path(names.inProj), dInner, dModel, bias),
-      gateProj: gated
-        ? await loader.linear(path(names.gateProj), dInner, dModel, bias)
-        : undefined,
+      gateProj: gated ? await loader.linear(path(names.gateProj), dInner, dModel, bias) : undefined,
       outProj: await loader.linear(path(names.outProj), dModel, dInner, bias),
       norm: norm ? await loader.vector(path(names.norm), dInner) : undefined,
     })

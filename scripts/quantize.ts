@@ -1,0 +1,96 @@
+// Writes a checkpoint's affine 4- or 8-bit twin: the same files, with each linear weight and the
+// embedding as `.weight`, `.scales`, `.biases` and a `quantization` object in config.json, as mlx-lm
+// writes them.
+//
+//   npx tsx scripts/quantize.ts FROM TO --bits 4 [--group-size 64]
+
+import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { createDevice, type Device } from '../lib/device.js'
+import { openCheckpoint } from '../lib/models/checkpoint.js'
+import type { DType } from '../lib/tensor.js'
+import type { TensorEntry } from '../lib/weights/checkpoint.js'
+import { type TensorData, writeSafetensors } from '../lib/weights/safetensors.js'
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { bits: { type: 'string' }, 'group-size': { type: 'string', default: '64' } },
+})
+const [from, to] = positionals
+const bits = Number(values.bits) as 4 | 8
+const groupSize = Number(values['group-size']) as 32 | 64 | 128
+if (!from || !to || ![4, 8].includes(bits) || ![32, 64, 128].includes(groupSize)) {
+  console.error('Usage: tsx scripts/quantize.ts FROM TO --bits 4|8 [--group-size 32|64|128]')
+  process.exit(2)
+}
+
+const checkpoint = await openCheckpoint(from)
+if (!['rene', 'hf-mamba2'].includes(checkpoint.config.format)) {
+  throw new Error(`${from}: only model_type rene and mamba2 have a quantised form`)
+}
+const tensors: Record<string, TensorData> = {}
+using device = createDevice('cpu')
+for (const entry of checkpoint.tensors.values()) {
+  const data = await readTensor(entry)
+  const module = entry.name.replace(/\.weight$/, '')
+  if (isMatrix(entry)) Object.assign(tensors, await quantize(device, module, entry, data))
+  else tensors[entry.name] = { dtype: entry.dtype, shape: entry.shape, data }
+}
+await mkdir(to, { recursive: true })
+await writeSafetensors(join(to, 'model.safetensors'), tensors, { format: 'pt' })
+const config = JSON.parse(await readFile(checkpoint.configFile, 'utf8'))
+config.quantization = { group_size: groupSize, bits, mode: 'affine' }
+await writeFile(join(to, 'config.json'), `${JSON.stringify(config, null, 2)}\n`)
+for (const file of ['tokenizer.json', 'tokenizer_config.json']) {
+  await copyFile(join(checkpoint.folder, file), join(to, file)).catch((error) => {
+    if (error.code !== 'ENOENT') throw error
+  })
+}
+const written = Object.values(tensors).reduce((sum, { data }) => sum + data.byteLength, 0)
+console.log(
+  `${basename(to)}: ${bits} bits, groups of ${groupSize}, ${(written / 1e6).toFixed(2)} MB`,
+)
+
+// Every module with two-dimensional weights multiplies or embeds; convolution taps have three.
+function isMatrix({ name, shape }: TensorEntry): boolean {
+  return name.endsWith('.weight') && shape.length === 2 && shape[1]! % groupSize === 0
+}
+
+async function readTensor({ file, byteOffset, byteLength, dtype }: TensorEntry) {
+  const handle = await open(file)
+  try {
+    const bytes = new Uint8Array(byteLength)
+    await handle.read(bytes, 0, byteLength, byteOffset)
+    return dtype === 'float32' ? new Float32Array(bytes.buffer) : new Uint16Array(bytes.buffer)
+  } finally {
+    await handle.close()
+  }
+}
+
+async function quantize(
+  device: Device,
+  module: string,
+  { dtype, shape }: TensorEntry,
+  data: Float32Array | Uint16Array,
+): Promise<Record<string, TensorData>> {
+  const [rows, cols] = shape as [number, number]
+  const weight = device.tensor(dtype as DType, shape, data)
+  const matrix = {
+    words: device.tensor('uint32', [rows, (cols * bits) / 32]),
+    scales: device.tensor(dtype as DType, [rows, cols / groupSize]),
+    biases: device.tensor(dtype as DType, [rows, cols / groupSize]),
+    bits,
+    groupSize,
+  }
+  using list = device.record((cl) => cl.affineQuantize(weight, matrix))
+  await list.run()
+  const { words, scales, biases } = matrix
+  const result = {
+    [`${module}.weight`]: { dtype: 'uint32' as const, shape: words.shape, data: words.read() },
+    [`${module}.scales`]: { dtype, shape: scales.shape, data: scales.read() },
+    [`${module}.biases`]: { dtype, shape: biases.shape, data: biases.read() },
+  }
+  for (const tensor of [weight, words, scales, biases]) tensor.dispose()
+  return result
+}

@@ -1,0 +1,259 @@
+// The command line as its users see it: what stands on standard output, what on standard error, and
+// the exit code.
+
+import { readdir, truncate } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadModel, type Model } from '../../lib/model.js'
+import { VERSION } from '../../lib/version.js'
+import { type ChildOptions, runChild, startChild, untilOutput } from '../support/child-process.js'
+import { copyOfFixture, FIXTURES, fixture, temporaryFolder } from '../support/checkpoints.js'
+
+const CLI = new URL('../../lib/cli.ts', import.meta.url).pathname
+const RENE = ['-m', fixture('rene'), '--tokenizer', join(FIXTURES, 'tokenizer-250')]
+// The fixture never says its end of text; this runs until it is stopped.
+const ENDLESS = ['-n', '100000000', '--ignore-eos']
+
+const run = (words: string[], options?: ChildOptions) => runChild(CLI, words, options)
+
+let model: Model
+
+beforeAll(async () => {
+  model = await loadModel(fixture('rene'), {
+    device: 'cpu',
+    tokenizer: join(FIXTURES, 'tokenizer-250'),
+  })
+})
+afterAll(() => model.dispose())
+
+describe('generate', () => {
+  it('writes the text and a line feed to standard output, and nothing else anywhere', async () => {
+    const options = { maxTokens: 12, temperature: 4, seed: 5 }
+    const expected = await model.generate('Once upon', options)
+    const words = ['-p', 'Once upon', '-n', '12', '--temp', '4', '--seed', '5', '--device', 'cpu']
+    const result = await run(['generate', ...RENE, ...words])
+    expect(result).toEqual({ code: 0, signal: null, stdout: `${expected.text}\n`, stderr: '' })
+  })
+
+  it('--json prints one object', async () => {
+    const options = { maxTokens: 6, topK: 5, temperature: 3, seed: 1 }
+    const expected = await model.generate('the state', options)
+    const words = ['-p', 'the state', '-n', '6', '--top-k', '5', '--temp', '3', '--seed', '1']
+    const { code, stdout, stderr } = await run(['generate', ...RENE, ...words, '--json'])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout.endsWith('}\n')).toBe(true)
+    const { prompt, text, tokens, usage, finishReason } = JSON.parse(stdout)
+    expect(prompt).toBe('the state')
+    expect({ text, tokens }).toEqual({ text: expected.text, tokens: expected.tokens })
+    expect(usage.totalTokens).toBe(expected.usage.totalTokens)
+    expect(finishReason).toBe('length')
+  })
+
+  it('-p - reads the prompt from standard input; run is the same verb', async () => {
+    const input = 'Once\nupon a 日 time\n'
+    const expected = await model.generate(input, { maxTokens: 8 })
+    const { code, stdout } = await run(['run', ...RENE, '-p', '-', '-n', '8', '--json'], { input })
+    expect(code).toBe(0)
+    expect(JSON.parse(stdout).prompt).toBe(input)
+    expect(JSON.parse(stdout).tokens).toEqual(expected.tokens)
+  })
+
+  it('--stop ends the text, which is not printed', async () => {
+    const { text } = await model.generate('Once upon', { maxTokens: 30, temperature: 4, seed: 8 })
+    const stop = text.slice(4, 7)
+    const words = ['-p', 'Once upon', '-n', '30', '--temp', '4', '--seed', '8', '--stop', stop]
+    const result = await run(['generate', ...RENE, ...words])
+    expect(result.stdout).toBe(`${text.slice(0, text.indexOf(stop))}\n`)
+    expect(result.code).toBe(0)
+  })
+
+  it('--verbose reports on standard error', async () => {
+    const { code, stdout, stderr } = await run([
+      'generate',
+      ...RENE,
+      '-p',
+      'Once',
+      '-n',
+      '3',
+      '--verbose',
+      '--q-bits',
+      '8',
+      '--threads',
+      '1',
+    ])
+    expect(code).toBe(0)
+    expect(stdout).not.toContain('tokens-per-sec')
+    expect(stderr).toMatch(/Prompt: \d+ tokens, [\d.]+ tokens-per-sec/)
+    expect(stderr).toMatch(/Generation: 3 tokens, [\d.]+ tokens-per-sec \(length\)/)
+  })
+
+  it.each(['SIGINT', 'SIGTERM'] as const)('%s ends a long generation with 130', async (signal) => {
+    const child = startChild(CLI, ['generate', ...RENE, '-p', 'Once', ...ENDLESS])
+    await untilOutput(child, 'stdout', /./)
+    child.process.kill(signal)
+    const { code, stdout, stderr, signal: endedBy } = await child.result
+    expect({ code, endedBy, stderr }).toEqual({ code: 130, endedBy: null, stderr: '' })
+    expect(stdout.endsWith('\n')).toBe(true)
+  })
+
+  it('SIGINT with --json still prints what there is', { retry: 2 }, async () => {
+    const words = ['generate', ...RENE, '-p', 'Once', ...ENDLESS, '--json']
+    const child = startChild(CLI, words)
+    // Nothing is printed before the end; loading takes a fraction of a second after the start.
+    await new Promise((resolve) => setTimeout(resolve, 2500))
+    child.process.kill('SIGINT')
+    const { code, stdout } = await child.result
+    expect(code).toBe(130)
+    expect(JSON.parse(stdout).finishReason).toBe('abort')
+    expect(JSON.parse(stdout).tokens.length).toBeGreaterThan(0)
+  })
+
+  it('ends quietly when its reader goes away', async () => {
+    const child = startChild(CLI, ['generate', ...RENE, '-p', 'Once', ...ENDLESS])
+    await untilOutput(child, 'stdout', /./)
+    child.process.stdout!.destroy()
+    const { code, signal, stderr } = await child.result
+    expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
+  })
+})
+
+describe('exit code 1 with one message', () => {
+  it.each<[string, string[], RegExp]>([
+    [
+      'a model that is not there',
+      ['generate', '-m', './nowhere/model', '-p', 'x'],
+      /^ssm-metal generate: \[resolveModelPath\] no such file or folder: .*nowhere.model/,
+    ],
+    [
+      'a Hub name that is not in the cache',
+      ['generate', '-m', 'state-spaces/mamba2-130m', '-p', 'x'],
+      /hf download state-spaces\/mamba2-130m/,
+    ],
+    [
+      'a model without a tokenizer',
+      ['generate', '-m', fixture('rene'), '-p', 'x'],
+      /allenai\/OLMo-1B-hf/,
+    ],
+    ['an empty prompt', ['generate', ...RENE, '-p', ''], /the prompt is empty/],
+    [
+      'a device that is not here',
+      ['generate', ...RENE, '-p', 'x', '--device', 'metal'],
+      /device 'metal' is not/,
+    ],
+    ['show without a model there', ['show', '/nowhere'], /^ssm-metal show: .*\/nowhere/],
+  ])('%s', async (_, words, message) => {
+    const env = { HF_HUB_CACHE: await temporaryFolder() }
+    const { code, stdout, stderr } = await run(words, { env })
+    expect(stderr).toMatch(message)
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    // A message, not a stack.
+    expect(stderr).not.toMatch(/^\s+at /m)
+  })
+
+  it('a damaged model', async () => {
+    const folder = await copyOfFixture('rene')
+    await truncate(join(folder, 'model.safetensors'), 1000)
+    const { code, stdout, stderr } = await run(['show', folder])
+    expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    expect(stderr).toContain(join(folder, 'model.safetensors'))
+  })
+})
+
+describe('exit code 2 for a wrong call', () => {
+  it.each<[string, string[], RegExp]>([
+    ['no verb', [], /Usage/i],
+    ['an unknown verb', ['generat'], /unknown command "generat"; did you mean generate\?/],
+    ['no prompt', ['generate', ...RENE], /no prompt given/],
+    ['a misspelt option', ['generate', ...RENE, '-p', 'x', '--tmp', '1'], /--tmp.*--temp/],
+    [
+      'a value that is no number',
+      ['generate', ...RENE, '-p', 'x', '-n', 'many'],
+      /-n|--max-tokens/,
+    ],
+    [
+      'groups without bits',
+      ['generate', ...RENE, '-p', 'x', '--q-group-size', '64'],
+      /needs --q-bits/,
+    ],
+    ['show without a model', ['show'], /MODEL/],
+  ])('%s', async (_, words, message) => {
+    const { code, stdout, stderr } = await run(words)
+    expect(stderr).toMatch(message)
+    expect({ code, stdout }).toEqual({ code: 2, stdout: '' })
+  })
+})
+
+describe('show', () => {
+  it('describes every reference checkpoint', async () => {
+    const names = (await readdir(fixture('.'))).filter((name) => !/^ops$|README/.test(name))
+    expect(names.length).toBeGreaterThan(6)
+    const shown = names.map(async (name) => ({
+      name,
+      ...(await run(['show', fixture(name), '--json'])),
+    }))
+    for (const { name, code, stdout, stderr } of await Promise.all(shown)) {
+      expect({ name, code, stderr }).toEqual({ name, code: 0, stderr: '' })
+      const facts = JSON.parse(stdout)
+      using loaded = await loadModel(fixture(name), { device: 'cpu' })
+      expect(facts.stateBytes).toBe(loaded.stateBytes)
+      expect(facts.architecture).toBe(loaded.architecture)
+      expect(facts.layers).toHaveLength(loaded.config.layers.length)
+      expect(facts.weightBytes).toBeGreaterThan(0)
+      expect(facts.memoryBytes).toBe(facts.weightBytes + facts.stateBytes)
+      expect(facts.parameters).toBeGreaterThan(50_000)
+      expect(Number.isInteger(facts.parameters)).toBe(true)
+    }
+  })
+
+  it('counts the parameters of a quantised model as those of the float model', async () => {
+    const count = async (name: string) =>
+      JSON.parse((await run(['show', fixture(name), '--json'])).stdout).parameters
+    expect(await count('mamba2-mlx-lm-4bit')).toBe(await count('mamba2-hf'))
+  })
+
+  it('as a table', async () => {
+    const { code, stdout, stderr } = await run(['show', fixture('rene')])
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    for (const line of [
+      /^architecture +rene \(rene\)$/m,
+      /^layers +8: 3 mamba2, 3 mlp, 2 attention$/m,
+      /^vocabulary +250, padded to 256$/m,
+      /^head +tied to the embedding$/m,
+      /^state +.* a sequence, whatever its length$/m,
+      /^tokenizer +allenai\/OLMo-1B-hf$/m,
+    ]) {
+      expect(stdout).toMatch(line)
+    }
+  })
+})
+
+describe('info', () => {
+  it('as a table and as JSON', async () => {
+    const table = await run(['info'])
+    expect({ code: table.code, stderr: table.stderr }).toEqual({ code: 0, stderr: '' })
+    expect(table.stdout).toMatch(/^device +cpu, \d+ threads$/m)
+    const { code, stdout } = await run(['info', '--json', '--device', 'cpu'])
+    expect(code).toBe(0)
+    const facts = JSON.parse(stdout)
+    expect(facts.version).toBe(VERSION)
+    expect(facts.device).toBe('cpu')
+    expect(facts.threads).toBeGreaterThan(0)
+    expect(facts.node).toBe(process.versions.node)
+  })
+})
+
+describe('help', () => {
+  it.each([
+    [['--help'], /generate[\s\S]*show[\s\S]*info/],
+    [['generate', '--help'], /--max-tokens[\s\S]*--temp[\s\S]*--seed[\s\S]*--json/],
+    [['help', 'generate'], /--max-tokens/],
+    [['show', '--help'], /MODEL/],
+    [['info', '--help'], /--json/],
+    [['--version'], new RegExp(`^${VERSION}$`, 'm')],
+  ])('%j', async (words, text) => {
+    const { code, stdout, stderr } = await run(words)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    expect(stdout).toMatch(text)
+    for (const line of stdout.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
+  })
+})
