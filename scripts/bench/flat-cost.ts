@@ -1,7 +1,7 @@
 // Shows what state-space models are about: time per decoded token and memory do not grow with the
 // context, prefill time grows linearly.
 //
-//   npx tsx scripts/make-random-model.ts --shape mamba2-130m --out /tmp/mamba2-130m
+//   npx tsx scripts/make-random-model.ts /tmp/mamba2-130m --shape mamba2-130m
 //   npm run flat-cost -- /tmp/mamba2-130m
 //
 // Decode is measured on two sequences of one process, one short and one long, that take turns token
