@@ -1,5 +1,6 @@
 // ssm-metal generate
 
+import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { GenerateResult } from '../generate.js'
 import { defineCommand, type OptionValues, UsageError } from './command.js'
@@ -22,7 +23,8 @@ export const generateCommand = defineCommand({
     if (options.prompt === undefined)
       throw new UsageError('no prompt given: add -p PROMPT, or -p -')
     return interruptible(async (signal) => {
-      const prompt = options.prompt === '-' ? await text(process.stdin) : options.prompt!
+      const prompt =
+        options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
       await using model = await loadFromOptions(options, signal)
       const stream = model.stream(prompt, {
         maxTokens: options.maxTokens,
