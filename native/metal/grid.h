@@ -3,6 +3,7 @@
 
 #include "dispatch.h"
 #include "matmul_shape.h"
+#include "tile_shape.h"
 
 namespace ssm::metal {
 
@@ -46,10 +47,10 @@ inline void set_matmul_grid(Dispatch& dispatch, const char* operation, uint32_t 
     const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
     dispatch.threadgroups = {ceil_divide(outputs, simdgroups * kVectorOutputs)};
   } else {
-    require(limits, operation, kTileThreads, kTileBytes);
+    require(limits, operation, kTileThreads, 2 * kTileBytes);
     dispatch.threads = {kTileThreads};
     dispatch.threadgroups = {ceil_divide(outputs, kTile), ceil_divide(rows, kTile)};
-    dispatch.threadgroup_memory = {{0, kTileBytes}};
+    dispatch.threadgroup_memory = {{0, 2 * kTileBytes}};
   }
 }
 
