@@ -5,7 +5,8 @@
 // conv1d_prefill: one thread a channel and a run of kConvTokens tokens, threadgroups (ceil(channels
 //   / threads), ceil(length / kConvTokens), batch), any number of threads. With four taps, as every
 //   published model has, the thread slides them along in registers and reads each input once; other
-//   widths read every tap from memory.
+//   widths read every tap from memory. With fma in a fixed order, so that conv1d_update and every
+//   division into chunks give the very same numbers.
 // conv1d_prefill_state: puts the last inputs of the chunk into the ring. A dispatch of its own,
 //   because the first tokens of the chunk read what it overwrites: one thread a channel,
 //   threadgroups (ceil(channels / threads), min(length, width), batch).
@@ -57,13 +58,17 @@ template <class T>
                input_at(xs, ring, begin - 2, first, p), input_at(xs, ring, begin - 1, first, p));
     for (int t = begin; t < end; ++t) {
       inputs = float4(inputs.y, inputs.z, inputs.w, float(xs[ulong(t) * p.x_stride]));
-      y[ulong(t) * p.channels] = T(silu(start + dot(taps, inputs)));
+      float sum = fma(taps.x, inputs.x, start);
+      sum = fma(taps.y, inputs.y, sum);
+      sum = fma(taps.z, inputs.z, sum);
+      sum = fma(taps.w, inputs.w, sum);
+      y[ulong(t) * p.channels] = T(silu(sum));
     }
   } else {
     for (int t = begin; t < end; ++t) {
       float sum = start;
       for (uint k = 0; k < p.width; ++k) {
-        sum += w[k] * input_at(xs, ring, t - int(p.width) + 1 + int(k), first, p);
+        sum = fma(w[k], input_at(xs, ring, t - int(p.width) + 1 + int(k), first, p), sum);
       }
       y[ulong(t) * p.channels] = T(silu(sum));
     }

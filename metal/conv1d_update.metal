@@ -4,6 +4,7 @@
 // Grid: one thread a channel, threadgroups (ceil(channels / threads), batch), any number of
 // threads. A thread reads and writes its own channel alone, so nothing has to wait; neighbours take
 // neighbouring channels, so the rows of the ring are read in whole cache lines.
+// With fma in a fixed order, so that conv1d_prefill gives the very same numbers.
 // Limits: width below 2^31.
 #include <metal_stdlib>
 
@@ -31,9 +32,9 @@ template <class T>
 
   float sum = has_bias ? bias[c] : 0.0f;
   for (uint k = 0; k + 1 < p.width; ++k) {  // from the oldest input on
-    sum += w[k] * ring[ulong((slot + 1 + k) % p.width) * p.channels];
+    sum = fma(w[k], ring[ulong((slot + 1 + k) % p.width) * p.channels], sum);
   }
-  sum += w[p.width - 1] * newest;
+  sum = fma(w[p.width - 1], newest, sum);
   ring[ulong(slot) * p.channels] = newest;
   out[ulong(b) * p.channels + c] = T(silu(sum));
 }
