@@ -1,6 +1,39 @@
+import { existsSync, readdirSync } from 'node:fs'
+import { basename } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 // Forks, because a native addon that crashes must not take the runner with it.
+const test = { pool: 'forks', testTimeout: 60_000 } as const
+
+// The operations that have a kernel.
+const operationTests = readdirSync(new URL('metal', import.meta.url))
+  .filter((name) => name.endsWith('.metal'))
+  .map((name) => basename(name, '.metal'))
+  .filter((name) => existsSync(new URL(`native/metal/${name}.cpp`, import.meta.url)))
+  .map((name) => `test/ops/${name.replaceAll('_', '-')}.test.ts`)
+
+/** The suite of operations on the rig's device 'metal', when that build of the rig exists. */
+function onTheRig(name: string, env: Record<string, string> = {}) {
+  const path = fileURLToPath(
+    new URL(`test/software-metal/build/Release/${name.replaceAll('-', '_')}.node`, import.meta.url),
+  )
+  if (!existsSync(path)) return []
+  return [
+    { test: { ...test, name, include: operationTests, env: { SSM_METAL_ADDON: path, ...env } } },
+  ]
+}
+
 export default defineConfig({
-  test: { pool: 'forks', include: ['test/**/*.test.ts'], testTimeout: 60_000 },
+  test: {
+    projects: [
+      { test: { ...test, name: 'shipped', include: ['test/**/*.test.ts'] } },
+      // Every dispatch under five orders of threads, which must give the same bits.
+      ...onTheRig('software-metal', {
+        SSM_SOFTWARE_METAL_SCHEDULES:
+          process.env.SSM_SOFTWARE_METAL_SCHEDULES ?? 'forward,reverse,1,2,3',
+      }),
+      ...onTheRig('software-metal-checked'),
+    ],
+  },
 })

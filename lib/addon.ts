@@ -7,8 +7,10 @@ import { AddonNotFoundError } from './errors.js'
 /** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
   operations(): { name: string; paramBytes: number; buffers: number }[]
-  /** `threads` 0: one for each core. */
-  createDevice(threads: number): number
+  /** What this build has, the fastest first. */
+  deviceNames(): ('cpu' | 'metal')[]
+  /** `threads` is for the CPU device; 0: one for each core. */
+  createDevice(name: string, threads: number): number
   deviceThreads(device: number): number
   disposeDevice(device: number): void
   /** Zeroed memory. */
@@ -38,8 +40,11 @@ export function addon(): Addon {
 function load(): Addon {
   // lib/ and dist/ are both one level below the package's root.
   const root = fileURLToPath(new URL('..', import.meta.url))
+  const require = createRequire(import.meta.url)
   try {
-    return createRequire(import.meta.url)('node-gyp-build')(root)
+    // Internal: an addon built another way, such as the test rig (test/software-metal/README.md).
+    const path = process.env.SSM_METAL_ADDON
+    return path ? require(path) : require('node-gyp-build')(root)
   } catch (cause) {
     throw new AddonNotFoundError(
       [

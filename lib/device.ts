@@ -35,28 +35,31 @@ export interface DeviceOptions {
 export function createDevice(name: DeviceName = 'auto', options: DeviceOptions = {}): Device {
   checkOptions('createDevice', options, ['threads'])
   const threads = integerOption('createDevice', 'threads', options.threads, { min: 1, max: 1024 })
-  if (name === 'metal') {
-    throw new DeviceNotAvailableError(
-      "[createDevice] device 'metal' is not part of this version yet: use 'cpu', or 'auto', which takes the CPU",
-    )
-  }
-  if (name !== 'auto' && name !== 'cpu') {
+  if (name !== 'auto' && name !== 'cpu' && name !== 'metal') {
     throw new UnsupportedOptionError(
       `[createDevice] device must be 'auto', 'cpu' or 'metal' but is ${JSON.stringify(name)}`,
     )
   }
-  return new Device(addon().createDevice(threads ?? 0))
+  const names = addon().deviceNames()
+  const chosen = name === 'auto' ? names[0]! : name
+  if (!names.includes(chosen)) {
+    throw new DeviceNotAvailableError(
+      `[createDevice] device 'metal' needs a Mac with Apple silicon and is not part of this build for ${process.platform}-${process.arch}: use 'cpu', or 'auto', which takes the CPU here`,
+    )
+  }
+  return new Device(chosen, addon().createDevice(chosen, threads ?? 0))
 }
 
 /** A compute device. `dispose()` cancels what is running and joins its threads. */
 export class Device {
-  readonly name = 'cpu'
+  readonly name: 'cpu' | 'metal'
   /** Threads that work on an operation. */
   readonly threads: number
   #handle: number
 
   /** @internal Use `createDevice`. */
-  constructor(handle: number) {
+  constructor(name: 'cpu' | 'metal', handle: number) {
+    this.name = name
     this.#handle = handle
     this.threads = addon().deviceThreads(handle)
   }

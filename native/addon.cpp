@@ -42,6 +42,7 @@ class Addon : public Napi::Addon<Addon> {
   Addon(Napi::Env env, Napi::Object exports) : env_(env) {
     DefineAddon(exports, {
                              InstanceMethod("operations", &Addon::Operations),
+                             InstanceMethod("deviceNames", &Addon::DeviceNames),
                              InstanceMethod("createDevice", &Addon::CreateDevice),
                              InstanceMethod("deviceThreads", &Addon::DeviceThreads),
                              InstanceMethod("disposeDevice", &Addon::DisposeDevice),
@@ -92,9 +93,18 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
-  // (threads) -> device
+  // () -> string[], the fastest first
+  Value DeviceNames(const CallbackInfo& info) {
+    const std::vector<std::string> names = device_names();
+    Napi::Array result = Napi::Array::New(info.Env(), names.size());
+    for (uint32_t i = 0; i < names.size(); ++i) result.Set(i, names[i]);
+    return result;
+  }
+
+  // (name, threads) -> device
   Value CreateDevice(const CallbackInfo& info) {
-    return handle(devices_.add(create_cpu_device(static_cast<unsigned>(size(info, 0)))));
+    const std::string name = info[0].As<Napi::String>().Utf8Value();
+    return handle(devices_.add(create_device(name, static_cast<unsigned>(size(info, 1)))));
   }
 
   Value DeviceThreads(const CallbackInfo& info) {

@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "command_list.h"
 
@@ -32,7 +33,13 @@ class Device {
 
 inline constexpr const char* kCancelled = "cancelled";
 
-// threads 0: one for each core. Throws std::runtime_error when a thread cannot be started.
+// The devices of this build, the fastest first.
+std::vector<std::string> device_names();
+
+// `threads` is for the CPU device; 0: one for each core. Throws std::invalid_argument for a name
+// that this build does not have, std::runtime_error when the device cannot be started.
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads);
+
 std::unique_ptr<Device> create_cpu_device(unsigned threads);
 
 }  // namespace ssm

@@ -4,7 +4,14 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-const files = ['native', 'native/cpu', 'metal'].flatMap((folder) =>
+const files = [
+  'native',
+  'native/cpu',
+  'native/metal',
+  'metal',
+  'test/software-metal',
+  'test/software-metal/include',
+].flatMap((folder) =>
   readdirSync(folder)
     .filter((name) => /\.(h|cpp|mm|metal)$/.test(name))
     .map((name) => join(folder, name)),

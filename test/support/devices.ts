@@ -8,7 +8,14 @@ export interface TestDevice {
 }
 
 // One thread takes loops in order; three share them, and are more than some machines have cores.
-export const devices: readonly TestDevice[] = [1, 3].map((threads) => ({
+const cpuDevices = [1, 3].map((threads) => ({
   name: `cpu, ${threads} ${threads === 1 ? 'thread' : 'threads'}`,
   create: () => createDevice('cpu', { threads }),
 }))
+
+/** Set where vitest.config.ts loads the rig, whose device 'metal' runs the kernels on the CPU. */
+const onTheRig = process.env.SSM_METAL_ADDON !== undefined
+
+export const devices: readonly TestDevice[] = onTheRig
+  ? [{ name: 'software-metal', create: () => createDevice('metal') }]
+  : cpuDevices

@@ -1,0 +1,166 @@
+// out[r, n] = sum over k of x[r, k] * (scale * q[n, k] + bias of the group) (+ bias[n])
+//
+// Two kernels, float32 accumulation in both, any rows and outputs, any inputs that groups divide:
+//
+// affine_matvec, for up to kVectorRows rows of x: a simdgroup computes kVectorOutputs outputs of
+//   every row. A lane takes two words of each of them at a time, which never cross a group, and
+//   keeps them for all rows of x: a weight is read exactly once. The sum over a lane's part of a
+//   group is scale * sum(x * q) + bias * sum(x). Values are masked, not shifted, out of their word:
+//   what is left is q * 2^(bits * i), so x is multiplied by 2^-(bits * i) before, exactly, and once
+//   for all outputs. Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a
+//   threadgroup.
+// affine_matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Grid: x tiles of
+// outputs,
+//   y tiles of rows; threadgroups of kTileThreads; threadgroup memory 2 * kTileBytes. Weights
+//   become float32 while a tile is loaded.
+#include <metal_stdlib>
+
+#include "affine.h"
+#include "affine_matmul.h"
+#include "matmul_shape.h"
+#include "tile_product.h"
+
+constant bool has_bias [[function_constant(0)]];
+constant uint vector_rows [[function_constant(1)]];  // affine_matvec: rows of x: loops unroll
+
+// sum over i of v[i] * q[i] for the values q of a word, where v[i] holds x[i] * 2^-(bits * i).
+template <uint bits>
+inline float masked_dot(uint word, thread const float* v) {
+  float sum = 0.0f;
+  for (uint i = 0; i < 32 / bits; ++i) {
+    sum += v[i] * float(word & (((1u << bits) - 1) << (bits * i)));
+  }
+  return sum;
+}
+
+template <class T, class Scale, uint bits>
+[[kernel]] void affine_matvec(
+    device const T* x [[buffer(0)]],           // (rows, inputs), rows x_stride apart
+    device const uint* words [[buffer(1)]],    // (outputs, inputs * bits / 32)
+    device const Scale* scales [[buffer(2)]],  // (outputs, inputs / group_size)
+    device const Scale* biases [[buffer(3)]],  // (outputs, inputs / group_size)
+    device const float* bias [[buffer(4), function_constant(has_bias)]],  // (outputs)
+    device T* out [[buffer(5)]],                                          // (rows, outputs)
+    constant AffineMatmulParams& p [[buffer(6)]],
+    uint threadgroup_index [[threadgroup_position_in_grid]],
+    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  constexpr uint kWordValues = 32 / bits;
+  constexpr uint kLaneValues = 2 * kWordValues;
+  const uint group_shift = ctz(p.group_size);  // a division would cost more
+  const uint first = (threadgroup_index * simdgroups + simdgroup) * kVectorOutputs;
+  if (first >= p.outputs) return;
+  // Beyond the last output the last one is computed again, and not written.
+  device const uint* ws[kVectorOutputs];
+  ulong groups[kVectorOutputs];
+  for (uint j = 0; j < kVectorOutputs; ++j) {
+    const ulong n = min(first + j, p.outputs - 1);
+    ws[j] = words + n * (p.inputs / kWordValues);
+    groups[j] = n * (p.inputs >> group_shift);
+  }
+  float sum[kVectorOutputs][kVectorRows] = {};
+  for (uint k = kLaneValues * lane; k < p.inputs; k += kLaneValues * 32) {
+    uint2 word[kVectorOutputs];
+    float scale[kVectorOutputs], offset[kVectorOutputs];
+    for (uint j = 0; j < kVectorOutputs; ++j) {
+      word[j] = uint2(*(device const packed_uint2*)(ws[j] + k / kWordValues));
+      scale[j] = float(scales[groups[j] + (k >> group_shift)]);
+      offset[j] = float(biases[groups[j] + (k >> group_shift)]);
+    }
+    for (uint r = 0; r < vector_rows; ++r) {
+      device const T* xs = x + ulong(r) * p.x_stride + k;
+      float v[kLaneValues];
+      float total = 0.0f;
+      for (uint i = 0; i < kLaneValues; i += 4) {
+        const float4 four = load4(xs + i);
+        total += four.x + four.y + four.z + four.w;
+        const float unit = 1.0f / float(1u << (bits * (i % kWordValues)));
+        v[i] = four.x * unit;
+        v[i + 1] = four.y * (unit / float(1u << bits));
+        v[i + 2] = four.z * (unit / float(1u << (2 * bits)));
+        v[i + 3] = four.w * (unit / float(1u << (3 * bits)));
+      }
+      for (uint j = 0; j < kVectorOutputs; ++j) {
+        const float product =
+            masked_dot<bits>(word[j].x, v) + masked_dot<bits>(word[j].y, v + kWordValues);
+        sum[j][r] += scale[j] * product + offset[j] * total;
+      }
+    }
+  }
+  for (uint j = 0; j < kVectorOutputs; ++j) {
+    const uint n = first + j;
+    for (uint r = 0; r < vector_rows; ++r) {
+      float total = simd_sum(sum[j][r]);
+      if (lane != 0 || n >= p.outputs) continue;
+      if (has_bias) total += bias[n];
+      out[ulong(r) * p.outputs + n] = T(total);
+    }
+  }
+}
+
+template <class T, class Scale, uint bits>
+[[kernel]] void affine_matmat(
+    device const T* x [[buffer(0)]],           // (rows, inputs), rows x_stride apart
+    device const uint* words [[buffer(1)]],    // (outputs, inputs * bits / 32)
+    device const Scale* scales [[buffer(2)]],  // (outputs, inputs / group_size)
+    device const Scale* biases [[buffer(3)]],  // (outputs, inputs / group_size)
+    device const float* bias [[buffer(4), function_constant(has_bias)]],  // (outputs)
+    device T* out [[buffer(5)]],                                          // (rows, outputs)
+    constant AffineMatmulParams& p [[buffer(6)]],
+    threadgroup float* tiles [[threadgroup(0)]],  // of x, then of w: (kTile, kTileStride) each
+    uint2 tile [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  constexpr uint kWordValues = 32 / bits;
+  const uint group_shift = ctz(p.group_size);  // a division would cost more
+  const uint row = tile.y * kTile, col = tile.x * kTile;
+  const uint rows = p.rows - row, cols = p.outputs - col;  // left, of this tile on
+  device const T* xs = x + ulong(row) * p.x_stride;
+  threadgroup float* x_tile = tiles;
+  threadgroup float* w_tile = tiles + kTile * kTileStride;
+
+  // The part of the weight that this thread loads: beyond the last output the last one again. A
+  // tile is 32 inputs wide, so it lies in one group.
+  const uint w_row = row_in_tile(thread_index), w_col = column_in_tile(thread_index);
+  const ulong n = min(col + w_row, p.outputs - 1);
+  device const uint* w = words + n * (p.inputs / kWordValues) + w_col / kWordValues;
+  const ulong groups = n * (p.inputs >> group_shift);
+  threadgroup float4* to = (threadgroup float4*)(w_tile + w_row * kTileStride + w_col);
+
+  Product sum;
+  clear(sum);
+  for (uint k = 0; k < p.inputs; k += kTile) {
+    load_rows(x_tile, xs + k, p.x_stride, rows, uint(kTile), thread_index, 1.0f);
+    const float scale = float(scales[groups + (k >> group_shift)]);
+    const float offset = float(biases[groups + (k >> group_shift)]);
+    for (uint i = 0; i < 2; ++i) {
+      const uint word = w[k / kWordValues + 4 * i / kWordValues];
+      to[i] = scale * quarter_of(word, bits, i) + offset;
+    }
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    add_product<false, true>(sum, x_tile, w_tile, simdgroup);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+  store_product(sum, tiles, simdgroup);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  for (uint i = thread_index; i < kTile * kTile; i += kTileThreads) {
+    const uint r = i / kTile, c = i % kTile;
+    if (r >= rows || c >= cols) continue;
+    float total = tiles[r * kTileStride + c];
+    if (has_bias) total += bias[col + c];
+    out[ulong(row + r) * p.outputs + col + c] = T(total);
+  }
+}
+
+// Named by the bits, then by the type of the scales.
+INSTANTIATE("affine_matvec_4_float32", affine_matvec<float, float, 4>);
+INSTANTIATE("affine_matvec_4_float16", affine_matvec<float, half, 4>);
+INSTANTIATE("affine_matvec_4_bfloat16", affine_matvec<float, bfloat, 4>);
+INSTANTIATE("affine_matvec_8_float32", affine_matvec<float, float, 8>);
+INSTANTIATE("affine_matvec_8_float16", affine_matvec<float, half, 8>);
+INSTANTIATE("affine_matvec_8_bfloat16", affine_matvec<float, bfloat, 8>);
+INSTANTIATE("affine_matmat_4_float32", affine_matmat<float, float, 4>);
+INSTANTIATE("affine_matmat_4_float16", affine_matmat<float, half, 4>);
+INSTANTIATE("affine_matmat_4_bfloat16", affine_matmat<float, bfloat, 4>);
+INSTANTIATE("affine_matmat_8_float32", affine_matmat<float, float, 8>);
+INSTANTIATE("affine_matmat_8_float16", affine_matmat<float, half, 8>);
+INSTANTIATE("affine_matmat_8_bfloat16", affine_matmat<float, bfloat, 8>);

@@ -1,0 +1,35 @@
+// Puts the keys and values of a chunk into the ring, the token at absolute position q into row
+// q mod window; of a chunk longer than the window only the last `window` tokens:
+//   keys[b, (position[b] + t) mod window] = k[b, t], and the same for values and v
+// Grid: one thread a column of kv_heads * head_dim, threadgroups (ceil(columns / threads),
+// min(length, window), batch), any number of threads.
+// Limits: none.
+#include <metal_stdlib>
+
+#include "kv_cache_write.h"
+using namespace metal;
+
+template <class T>
+[[kernel]] void kv_cache_write(device const T* k
+                               [[buffer(0)]],  // (batch, length, kv_heads, head_dim)
+                               device const T* v
+                               [[buffer(1)]],                 // (batch, length, kv_heads, head_dim)
+                               device T* keys [[buffer(2)]],  // (batch, window, kv_heads, head_dim)
+                               device T* values
+                               [[buffer(3)]],  // (batch, window, kv_heads, head_dim)
+                               device const uint* position [[buffer(4)]],  // (batch)
+                               constant KvCacheWriteParams& p [[buffer(5)]],
+                               uint3 thread_position [[thread_position_in_grid]]) {
+  const uint column = thread_position.x, b = thread_position.z;
+  const uint columns = p.kv_heads * p.head_dim;
+  if (column >= columns) return;
+  const uint t = p.length - min(p.length, p.window) + thread_position.y;
+  const ulong token = ulong(b) * p.length + t;
+  const ulong row = ulong(b) * p.window + (ulong(position[b]) + t) % p.window;
+  keys[row * columns + column] = k[token * p.k_stride + column];
+  values[row * columns + column] = v[token * p.v_stride + column];
+}
+
+template [[host_name("kv_cache_write_float32")]] [[kernel]] void kv_cache_write<float>(
+    device const float*, device const float*, device float*, device float*, device const uint*,
+    constant KvCacheWriteParams&, uint3);

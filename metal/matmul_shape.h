@@ -1,0 +1,10 @@
+// How the mat-vec kernels of matmul and affine_matmul, for few rows of x, divide their work: what
+// host and kernels must agree on. The tiles of the mat-mat kernels are in tile_shape.h.
+#pragma once
+#include "types.h"
+
+enum MatmulShape : uint32_t {
+  kVectorRows = 8,        // rows of x, at most; with more the mat-mat kernels take over
+  kVectorOutputs = 4,     // of a simdgroup
+  kVectorSimdgroups = 2,  // of a threadgroup
+};

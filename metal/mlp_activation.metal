@@ -1,0 +1,28 @@
+// out[i] = activation(x[i]) (* gate[i])
+//
+// Grid: four elements a thread; threadgroups of up to 256 threads. Which activation, and whether
+// there is a gate, are function constants: a pipeline holds the code of one.
+#include <metal_stdlib>
+
+#include "common.h"
+#include "mlp_activation.h"
+
+constant bool gated [[function_constant(0)]];
+constant uint activation [[function_constant(1)]];  // enum Activation
+
+template <class T>
+[[kernel]] void mlp_activation(device const T* x [[buffer(0)]],  // (count)
+                               device const T* gate
+                               [[buffer(1), function_constant(gated)]],  // (count)
+                               device T* out [[buffer(2)]],              // (count); may be x
+                               constant MlpActivationParams& p [[buffer(3)]],
+                               uint at [[thread_position_in_grid]]) {
+  const ulong i = 4 * ulong(at);
+  if (i >= p.count) return;
+  float4 y = load_some(x + i, p.count - i);
+  y = activation == kGelu ? gelu(y) : silu(y);
+  if (gated) y *= load_some(gate + i, p.count - i);
+  store_some(out + i, y, p.count - i);
+}
+
+INSTANTIATE("mlp_activation_float32", mlp_activation<float>);

@@ -1,0 +1,295 @@
+// The Mamba-2 recurrence of ssd_update over many tokens, in the chunked SSD form (Dao and Gu,
+// "Transformers are SSMs", 2024, section 6). With d[t] = step[t] * A[h] <= 0 and
+// L[t, s] = exp(sum of d over s + 1 .. t), for the tokens of one chunk:
+//   y[t] = L[t, before] * S C[t] + sum over s <= t of L[t, s] step[s] (C[t] . B[s]) x[s] + D x[t]
+//   S    = L[last, before] * S   + sum over s of L[last, s] step[s] x[s] (outer) B[s]
+// Four dispatches; the first two do not wait for each other:
+//   ssd_chunk_scores   scores[t, s] = C[t] . B[s], once a group for all of its heads
+//   ssd_chunk_states   what each chunk adds to the state, all chunks at once; and its decay
+//   ssd_chunk_pass     from chunk to chunk: S before each chunk, and the state that the last leaves
+//   ssd_chunk_outputs  y, all chunks at once
+// The three that are matrix products have threadgroups of 128 threads for a tile of 32 x 32, which
+// walk the inner dimension in blocks of 32: 4 simdgroups of 16 x 16, as 2 x 2 matrices of 8 x 8.
+// Tiles go through threadgroup memory, where missing rows and columns are zeros, so that every
+// length, head_dim and d_state takes the same path, and scales are applied on the way in. The
+// exponents are sums, never differences of running sums, which would lose digits when a head
+// forgets fast: sums over runs of 8 tokens are put together (Decays).
+// The state goes through device memory once a chunk, as the input of its outputs; that is the price
+// of working on all chunks at once.
+// Limits: chunks of at most 64 tokens, 128 threads, 11 KB of threadgroup memory.
+#include <metal_stdlib>
+
+#include "ssd_chunk_scan.h"
+#include "tile_product.h"
+
+constant constexpr uint kRun = 8;  // tokens
+
+struct Chunk {
+  uint length;  // tokens in it
+  ulong token;  // its first one, counted through the batch
+};
+
+// Chunk i, counted through the batch.
+inline Chunk chunk_at(uint i, constant SsdChunkScanParams& p) {
+  const uint chunks = (p.length + p.chunk_size - 1) / p.chunk_size;
+  const uint first = i % chunks * p.chunk_size;
+  Chunk chunk;
+  chunk.length = min(p.chunk_size, p.length - first);
+  chunk.token = ulong(i / chunks) * p.length + first;
+  return chunk;
+}
+
+inline uint tiles(uint count) { return (count + kTile - 1) / kTile; }
+
+// What the tokens of one chunk do to the state of one head, in threadgroup memory. Runs are of kRun
+// tokens; beyond the end of the chunk step and d are 0.
+struct Decays {
+  threadgroup float* step;    // step size
+  threadgroup float* d;       // step * A
+  threadgroup float* before;  // sum of d from the start of the token's run, the token included
+  threadgroup float* after;   // sum of d over the rest of the run, the token excluded
+  threadgroup float* scales;  // for the kernel
+};
+
+inline Decays decays_in(threadgroup float* memory) {
+  Decays decays;
+  decays.step = memory;
+  decays.d = memory + kLongestChunk;
+  decays.before = memory + 2 * kLongestChunk;
+  decays.after = memory + 3 * kLongestChunk;
+  decays.scales = memory + 4 * kLongestChunk;
+  return decays;
+}
+
+// Sum of d over the runs begin .. end - 1.
+inline float sum_of_runs(Decays decays, uint begin, uint end) {
+  float sum = 0.0f;
+  for (uint run = begin; run < end; ++run) sum += decays.before[run * kRun + kRun - 1];
+  return sum;
+}
+
+template <class T>
+inline void find_decays(Decays decays, device const T* dt, device const float* A,
+                        device const float* dt_bias, Chunk chunk, uint h,
+                        constant SsdChunkScanParams& p, uint t) {
+  if (t < kLongestChunk) {
+    float step = 0.0f;
+    if (t < chunk.length) {
+      step =
+          step_size(float(dt[(chunk.token + t) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
+    }
+    decays.step[t] = step;
+    decays.d[t] = step * A[h];
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  if (t < kLongestChunk) {
+    const uint run = t / kRun * kRun;
+    float before = 0.0f, after = 0.0f;
+    for (uint s = run; s <= t; ++s) before += decays.d[s];
+    for (uint s = t + 1; s < run + kRun; ++s) after += decays.d[s];
+    decays.before[t] = before;
+    decays.after[t] = after;
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+// Grid: threadgroups (tiles of t x s, groups, batch * chunks); tiles above the diagonal do nothing.
+template <class T>
+[[kernel]] void ssd_chunk_scores(
+    device const T* B [[buffer(3)]],  // (batch, length, groups, d_state)
+    device const T* C [[buffer(4)]],  // (batch, length, groups, d_state)
+    constant SsdChunkScanParams& p [[buffer(9)]],
+    device float* scores [[buffer(10)]],          // (batch, chunks, groups, chunk_size, chunk_size)
+    threadgroup float* left [[threadgroup(0)]],   // (32, 36)
+    threadgroup float* right [[threadgroup(1)]],  // (32, 36)
+    uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  const Chunk chunk = chunk_at(group.z, p);
+  const uint across = tiles(p.chunk_size);
+  const uint t0 = group.x / across * kTile, s0 = group.x % across * kTile, g = group.y;
+  if (s0 > t0 || t0 >= chunk.length) return;  // the whole threadgroup
+  device const T* Cs = C + (chunk.token + t0) * p.c_stride + g * p.d_state;
+  device const T* Bs = B + (chunk.token + s0) * p.b_stride + g * p.d_state;
+
+  Product product;
+  clear(product);
+  for (uint n0 = 0; n0 < p.d_state; n0 += kTile) {
+    load_rows(left, Cs + n0, p.c_stride, chunk.length - t0, p.d_state - n0, thread_index, 1.0f);
+    load_rows(right, Bs + n0, p.b_stride, chunk.length - s0, p.d_state - n0, thread_index, 1.0f);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    add_product<false, true>(product, left, right, simdgroup);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+  store_product(product, left, simdgroup);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  device float* to = scores + (ulong(group.z) * p.groups + g) * p.chunk_size * p.chunk_size;
+  store_rows(left, to + t0 * p.chunk_size + s0, p.chunk_size, chunk.length - t0, chunk.length - s0,
+             thread_index);
+}
+
+template [[host_name("ssd_chunk_scores_float32")]] [[kernel]] void ssd_chunk_scores<float>(
+    device const float*, device const float*, constant SsdChunkScanParams&, device float*,
+    threadgroup float*, threadgroup float*, uint3, uint, uint);
+
+// Grid: threadgroups (tiles of head_dim x d_state, heads, batch * chunks).
+template <class T>
+[[kernel]] void ssd_chunk_states(
+    device const T* x [[buffer(0)]],            // (batch, length, heads, head_dim)
+    device const T* dt [[buffer(1)]],           // (batch, length, heads)
+    device const float* A [[buffer(2)]],        // (heads), negative
+    device const T* B [[buffer(3)]],            // (batch, length, groups, d_state)
+    device const float* dt_bias [[buffer(6)]],  // (heads)
+    constant SsdChunkScanParams& p [[buffer(9)]],
+    device float* states [[buffer(11)]],  // (batch, chunks, heads, head_dim, d_state)
+    device float* decay [[buffer(12)]],   // (batch, chunks, heads): of the state over the chunk
+    threadgroup float* left [[threadgroup(0)]],    // (32, 36)
+    threadgroup float* right [[threadgroup(1)]],   // (32, 36)
+    threadgroup float* memory [[threadgroup(2)]],  // (5, 64)
+    uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  const Chunk chunk = chunk_at(group.z, p);
+  const uint across = tiles(p.d_state);
+  const uint row0 = group.x / across * kTile, n0 = group.x % across * kTile, h = group.y;
+  const ulong i = ulong(group.z) * p.heads + h;
+  const Decays decays = decays_in(memory);
+  find_decays(decays, dt, A, dt_bias, chunk, h, p, thread_index);
+  if (thread_index < kLongestChunk) {
+    const uint s = thread_index;
+    const float rest = decays.after[s] + sum_of_runs(decays, s / kRun + 1, kLongestChunk / kRun);
+    decays.scales[s] = precise::exp(rest) * decays.step[s];
+  }
+  if (group.x == 0 && thread_index == 0) {
+    decay[i] = precise::exp(sum_of_runs(decays, 0, kLongestChunk / kRun));
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  device const T* xs = x + chunk.token * p.x_stride + h * p.head_dim + row0;
+  device const T* Bs = B + chunk.token * p.b_stride + h / (p.heads / p.groups) * p.d_state + n0;
+
+  Product product;
+  clear(product);
+  for (uint s0 = 0; s0 < chunk.length; s0 += kTile) {
+    load_rows(left, xs + ulong(s0) * p.x_stride, p.x_stride, chunk.length - s0, p.head_dim - row0,
+              thread_index, decays.scales[s0 + row_in_tile(thread_index)]);
+    load_rows(right, Bs + ulong(s0) * p.b_stride, p.b_stride, chunk.length - s0, p.d_state - n0,
+              thread_index, 1.0f);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    add_product<true, false>(product, left, right, simdgroup);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+  store_product(product, left, simdgroup);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  store_rows(left, states + (i * p.head_dim + row0) * p.d_state + n0, p.d_state, p.head_dim - row0,
+             p.d_state - n0, thread_index);
+}
+
+template [[host_name("ssd_chunk_states_float32")]] [[kernel]] void ssd_chunk_states<float>(
+    device const float*, device const float*, device const float*, device const float*,
+    device const float*, constant SsdChunkScanParams&, device float*, device float*,
+    threadgroup float*, threadgroup float*, threadgroup float*, uint3, uint, uint);
+
+// Grid: one thread an element of the state of a sequence, threadgroups (ceil(heads * head_dim *
+// d_state / threads), batch), any number of threads.
+[[kernel]] void ssd_chunk_pass(device float* state
+                               [[buffer(7)]],  // (batch, heads, head_dim, d_state)
+                               constant SsdChunkScanParams& p [[buffer(9)]],
+                               device float* states
+                               [[buffer(11)]],  // (batch, chunks, heads, head_dim, d_state)
+                               device const float* decay [[buffer(12)]],  // (batch, chunks, heads)
+                               uint2 thread_position [[thread_position_in_grid]]) {
+  const uint i = thread_position.x, b = thread_position.y;
+  const uint elements = p.heads * p.head_dim * p.d_state;
+  if (i >= elements) return;
+  const uint h = i / (p.head_dim * p.d_state);
+  const uint chunks = (p.length + p.chunk_size - 1) / p.chunk_size;
+  float S = state[ulong(b) * elements + i];
+  for (uint chunk = 0; chunk < chunks; ++chunk) {
+    const ulong at = ulong(b) * chunks + chunk;
+    const float added = states[at * elements + i];
+    states[at * elements + i] = S;
+    S = decay[at * p.heads + h] * S + added;
+  }
+  state[ulong(b) * elements + i] = S;
+}
+
+// Grid: threadgroups (tiles of chunk_size x head_dim, heads, batch * chunks).
+template <class T>
+[[kernel]] void ssd_chunk_outputs(
+    device const T* x [[buffer(0)]],            // (batch, length, heads, head_dim)
+    device const T* dt [[buffer(1)]],           // (batch, length, heads)
+    device const float* A [[buffer(2)]],        // (heads), negative
+    device const T* C [[buffer(4)]],            // (batch, length, groups, d_state)
+    device const float* D [[buffer(5)]],        // (heads)
+    device const float* dt_bias [[buffer(6)]],  // (heads)
+    device T* out [[buffer(8)]],                // (batch, length, heads, head_dim)
+    constant SsdChunkScanParams& p [[buffer(9)]],
+    device const float* scores [[buffer(10)]],    // (batch, chunks, groups, chunk_size, chunk_size)
+    device const float* states [[buffer(11)]],    // (batch, chunks, heads, head_dim, d_state)
+    threadgroup float* left [[threadgroup(0)]],   // (32, 36)
+    threadgroup float* right [[threadgroup(1)]],  // (32, 36)
+    threadgroup float* memory [[threadgroup(2)]],  // (5, 64)
+    uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  const Chunk chunk = chunk_at(group.z, p);
+  const uint across = tiles(p.head_dim);
+  const uint t0 = group.x / across * kTile, row0 = group.x % across * kTile, h = group.y;
+  if (t0 >= chunk.length) return;  // the whole threadgroup
+  const uint g = h / (p.heads / p.groups);
+  const uint rows = p.head_dim - row0;
+  const Decays decays = decays_in(memory);
+  find_decays(decays, dt, A, dt_bias, chunk, h, p, thread_index);
+  if (thread_index < kLongestChunk) {
+    const uint t = thread_index;
+    const float sum = decays.before[t] + sum_of_runs(decays, 0, t / kRun);
+    decays.scales[t] = precise::exp(sum);
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  Product product;
+  clear(product);
+
+  // What the state before the chunk gives.
+  device const T* Cs = C + (chunk.token + t0) * p.c_stride + g * p.d_state;
+  device const float* S = states + ((ulong(group.z) * p.heads + h) * p.head_dim + row0) * p.d_state;
+  for (uint n0 = 0; n0 < p.d_state; n0 += kTile) {
+    load_rows(left, Cs + n0, p.c_stride, chunk.length - t0, p.d_state - n0, thread_index,
+              decays.scales[t0 + row_in_tile(thread_index)]);
+    load_rows(right, S + n0, p.d_state, rows, p.d_state - n0, thread_index, 1.0f);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    add_product<false, true>(product, left, right, simdgroup);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+
+  // What the tokens of the chunk give. A thread makes the weights of one token s for one run.
+  device const T* xs = x + chunk.token * p.x_stride + h * p.head_dim + row0;
+  device const float* CB = scores + (ulong(group.z) * p.groups + g) * p.chunk_size * p.chunk_size;
+  const uint column = thread_index % kTile, run = t0 / kRun + thread_index / kTile;
+  for (uint s0 = 0; s0 <= t0; s0 += kTile) {
+    const uint s = s0 + column;
+    float sum = 0.0f;  // of d over s + 1 .. t
+    if (s / kRun < run) sum = decays.after[s] + sum_of_runs(decays, s / kRun + 1, run);
+    for (uint t = run * kRun; t < (run + 1) * kRun; ++t) {
+      if (t > s) sum += decays.d[t];
+      float weight = 0.0f;
+      if (t >= s && t < chunk.length) {
+        weight = precise::exp(sum) * decays.step[s] * CB[t * p.chunk_size + s];
+        if (t == s) weight += D[h];
+      }
+      left[(t - t0) * kTileStride + column] = weight;
+    }
+    load_rows(right, xs + ulong(s0) * p.x_stride, p.x_stride, chunk.length - s0, rows, thread_index,
+              1.0f);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    add_product<false, false>(product, left, right, simdgroup);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+
+  store_product(product, left, simdgroup);
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  store_rows(left, out + ((chunk.token + t0) * p.heads + h) * p.head_dim + row0,
+             p.heads * p.head_dim, chunk.length - t0, rows, thread_index);
+}
+
+template [[host_name("ssd_chunk_outputs_float32")]] [[kernel]] void ssd_chunk_outputs<float>(
+    device const float*, device const float*, device const float*, device const float*,
+    device const float*, device const float*, device float*, constant SsdChunkScanParams&,
+    device const float*, device const float*, threadgroup float*, threadgroup float*,
+    threadgroup float*, uint3, uint, uint);

@@ -1,0 +1,70 @@
+// One token of the Mamba-2 recurrence, the state updated in place; head h reads B and C of group
+// g = h / (heads / groups):
+//   step = clamp(softplus(dt[b, h] + dt_bias[h]), dt_min, dt_max)
+//   S[row, n] = exp(step * A[h]) * S[row, n] + step * x[row] * B[g, n]
+//   out[row]  = sum over n of S[row, n] * C[g, n] + D[h] * x[row]
+// Grid: one simdgroup a row of head_dim, threadgroups (ceil(head_dim / simdgroups), heads, batch),
+// any number of whole simdgroups.
+// The state is nearly all of the traffic: every row is read once and written once, its lanes side
+// by side, four numbers a lane (`vectors`; with d_state 128 a row is one access of the simdgroup).
+// The step size is the same for the whole simdgroup and costs it one exp and one log a row.
+// Limits: none.
+#include <metal_stdlib>
+
+#include "common.h"
+#include "ssd_update.h"
+
+// d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
+constant bool vectors [[function_constant(0)]];
+
+template <class T>
+[[kernel]] void ssd_update(device const T* x [[buffer(0)]],            // (batch, heads, head_dim)
+                           device const T* dt [[buffer(1)]],           // (batch, heads)
+                           device const float* A [[buffer(2)]],        // (heads), negative
+                           device const T* B [[buffer(3)]],            // (batch, groups, d_state)
+                           device const T* C [[buffer(4)]],            // (batch, groups, d_state)
+                           device const float* D [[buffer(5)]],        // (heads)
+                           device const float* dt_bias [[buffer(6)]],  // (heads)
+                           device float* state [[buffer(7)]],  // (batch, heads, head_dim, d_state)
+                           device T* out [[buffer(8)]],        // (batch, heads, head_dim)
+                           constant SsdUpdateParams& p [[buffer(9)]],
+                           uint3 group [[threadgroup_position_in_grid]],
+                           uint simdgroup [[simdgroup_index_in_threadgroup]],
+                           uint simdgroups [[simdgroups_per_threadgroup]],
+                           uint lane [[thread_index_in_simdgroup]]) {
+  const uint row = group.x * simdgroups + simdgroup, h = group.y, b = group.z;
+  if (row >= p.head_dim) return;  // the whole simdgroup
+  const float step =
+      step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
+  const float decay = precise::exp(step * A[h]);
+  const float value = float(x[ulong(b) * p.x_stride + h * p.head_dim + row]);
+  const float input = step * value;
+  const ulong i = (ulong(b) * p.heads + h) * p.head_dim + row;
+  const uint column = h / (p.heads / p.groups) * p.d_state;
+  device float* S = state + i * p.d_state;
+  device const T* Bs = B + ulong(b) * p.b_stride + column;
+  device const T* Cs = C + ulong(b) * p.c_stride + column;
+
+  float sum = 0.0f;
+  if (vectors) {
+    device float4* S4 = (device float4*)S;
+    for (uint n = lane; n < p.d_state / 4; n += 32) {
+      const float4 s = decay * S4[n] + input * load4(Bs + 4 * n);
+      S4[n] = s;
+      sum += dot(s, load4(Cs + 4 * n));
+    }
+  } else {
+    for (uint n = lane; n < p.d_state; n += 32) {
+      const float s = decay * S[n] + input * float(Bs[n]);
+      S[n] = s;
+      sum += s * float(Cs[n]);
+    }
+  }
+  sum = simd_sum(sum);
+  if (lane == 0) out[i] = T(sum + D[h] * value);
+}
+
+template [[host_name("ssd_update_float32")]] [[kernel]] void ssd_update<float>(
+    device const float*, device const float*, device const float*, device const float*,
+    device const float*, device const float*, device const float*, device float*, device float*,
+    constant SsdUpdateParams&, uint3, uint, uint, uint);

@@ -1,0 +1,16 @@
+// What the two attention operations share.
+#pragma once
+
+#include "dispatch.h"
+#include "tile_shape.h"
+
+namespace ssm::metal {
+
+inline void require_head_dim(const char* operation, uint32_t head_dim) {
+  if (head_dim <= kLargestHead) return;
+  throw std::invalid_argument("[" + std::string(operation) + "] headDim must be at most " +
+                              std::to_string(kLargestHead) + " on Metal but is " +
+                              std::to_string(head_dim));
+}
+
+}  // namespace ssm::metal

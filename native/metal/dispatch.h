@@ -1,0 +1,47 @@
+// What the dispatch code of several operations shares.
+#pragma once
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+#include "params.h"
+#include "program.h"
+
+namespace ssm::metal {
+
+constexpr uint32_t kSimdWidth = 32;  // threads of a simdgroup, the same on every Apple GPU
+
+constexpr uint32_t ceil_divide(uint32_t a, uint32_t b) { return a / b + (a % b != 0); }
+
+// A dispatch of `kernel` with the buffers of `operation` at their own indices, absent ones left
+// out, and its parameters behind them. Bit i of `written`: the kernel writes buffer i. Bit i of
+// `unused`: the kernel does not have buffer i.
+template <class Params>
+Dispatch make_dispatch(const char* kernel, const Operation& operation, unsigned written,
+                       unsigned unused = 0) {
+  const auto buffers = static_cast<uint32_t>(info_of(operation.kind).buffers);
+  Dispatch dispatch;
+  dispatch.kernel = kernel;
+  for (uint32_t i = 0; i < buffers; ++i) {
+    if (operation.bindings[i].memory == nullptr || (unused >> i & 1) != 0) continue;
+    dispatch.buffers.push_back({i, operation.bindings[i], (written >> i & 1) != 0});
+  }
+  dispatch.params_index = buffers;
+  dispatch.params.resize(sizeof(Params));
+  std::memcpy(dispatch.params.data(), operation.param_bytes.data(), sizeof(Params));
+  return dispatch;
+}
+
+// Fails, led by the operation, when the GPU cannot run threadgroups of this size.
+inline void require(const Limits& limits, const char* operation, uint32_t threads,
+                    uint32_t threadgroup_memory) {
+  if (limits.max_threads >= threads && limits.threadgroup_memory >= threadgroup_memory) return;
+  throw std::invalid_argument("[" + std::string(operation) + "] needs threadgroups of " +
+                              std::to_string(threads) + " threads and " +
+                              std::to_string(threadgroup_memory) + " bytes, but this GPU allows " +
+                              std::to_string(limits.max_threads) + " threads and " +
+                              std::to_string(limits.threadgroup_memory) + " bytes");
+}
+
+}  // namespace ssm::metal

@@ -1,0 +1,84 @@
+// A command list as the GPU runs it: dispatches of kernels, plain data. native/metal/<operation>.cpp
+// appends the dispatches of one operation; a device encodes a program once and runs it many times.
+// No Apple type appears here, so the very same code runs on Linux.
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "operation.h"
+
+namespace ssm::metal {
+
+struct Size {
+  uint32_t x = 1, y = 1, z = 1;
+};
+
+// A function constant of a kernel: bool (0 or 1) or uint, by index.
+struct Constant {
+  uint32_t index;
+  uint32_t value;
+};
+
+struct BufferArgument {
+  uint32_t index;  // [[buffer(index)]]
+  Binding binding;
+  bool written;
+};
+
+struct ThreadgroupMemory {
+  uint32_t index;  // [[threadgroup(index)]]
+  uint32_t bytes;  // a multiple of 16
+};
+
+struct Dispatch {
+  std::string kernel;  // its host name
+  std::vector<Constant> constants;
+  std::vector<BufferArgument> buffers;
+  uint32_t params_index = 0;  // [[buffer(params_index)]]
+  std::vector<std::byte> params;
+  std::vector<ThreadgroupMemory> threadgroup_memory;
+  Size threadgroups;
+  Size threads;         // of a threadgroup
+  bool barrier = false;  // wait for the dispatches before this one: set by Program::add
+};
+
+// What dispatch code may ask of the GPU at hand. Never assumed: the device fills it in.
+struct Limits {
+  uint32_t max_threads = 1024;             // of a threadgroup
+  uint32_t threadgroup_memory = 32 * 1024;  // bytes of a threadgroup
+};
+
+class Program {
+ public:
+  // `allocate` makes scratch memory that lives as long as the program.
+  using Allocate = std::shared_ptr<Memory> (*)(size_t bytes);
+  Program(const Limits& limits, Allocate allocate) : limits_(limits), allocate_(allocate) {}
+
+  const Limits& limits() const { return limits_; }
+  const std::vector<Dispatch>& dispatches() const { return dispatches_; }
+
+  // Appends a dispatch, with a barrier when its buffers conflict with a dispatch since the last one:
+  // one of the two writes bytes that the other reads or writes.
+  void add(Dispatch dispatch);
+
+  Binding scratch(size_t bytes, DataType type = kFloat32) {
+    return {allocate_(bytes), 0, bytes, type};
+  }
+
+ private:
+  Limits limits_;
+  Allocate allocate_;
+  std::vector<Dispatch> dispatches_;
+  size_t last_barrier_ = 0;  // index of the first dispatch after it
+};
+
+// Appends the dispatches of one operation. Throws std::invalid_argument, led by the operation, for
+// what the kernels cannot do.
+#define SSM_DECLARE(name, Params, buffers, written) \
+  void name(const Operation& operation, Program& program);
+SSM_OPERATIONS(SSM_DECLARE)
+#undef SSM_DECLARE
+
+}  // namespace ssm::metal

@@ -1,0 +1,13 @@
+#include "grid.h"
+
+namespace ssm::metal {
+
+void rms_norm(const Operation& operation, Program& program) {
+  const auto p = operation.params<RmsNormParams>();
+  auto dispatch = make_dispatch<RmsNormParams>("rms_norm_float32", operation, 0b100);
+  one_threadgroup_each(dispatch, p.rows, 1, ceil_divide(p.cols, 4), 256, sizeof(float),
+                       program.limits());
+  program.add(dispatch);
+}
+
+}  // namespace ssm::metal

@@ -1,0 +1,56 @@
+#include "dispatch.h"
+#include "tile_shape.h"
+
+namespace ssm::metal {
+
+void ssd_chunk_scan(const Operation& operation, Program& program) {
+  auto p = operation.params<SsdChunkScanParams>();
+  require(program.limits(), "ssd_chunk_scan", kTileThreads, 2 * kTileBytes + kDecayBytes);
+  // The result does not depend on it: what was asked for is an upper bound.
+  p.chunk_size = std::min({p.chunk_size, p.length, uint32_t{kLongestChunk}});
+  const uint32_t chunks = ceil_divide(p.length, p.chunk_size) * p.batch;
+  const auto tiles = [](uint32_t count) { return ceil_divide(count, kTile); };
+
+  const size_t scores_count = size_t{chunks} * p.groups * p.chunk_size * p.chunk_size;
+  const size_t states_count = size_t{chunks} * p.heads * p.head_dim * p.d_state;
+  const Binding scores = program.scratch(scores_count * sizeof(float));
+  const Binding states = program.scratch(states_count * sizeof(float));
+  const Binding decay = program.scratch(size_t{chunks} * p.heads * sizeof(float));
+
+  const auto dispatch = [&](const char* kernel, unsigned written, unsigned unused) {
+    auto result = make_dispatch<SsdChunkScanParams>(kernel, operation, written, unused);
+    std::memcpy(result.params.data(), &p, sizeof(p));
+    result.threads = {kTileThreads};
+    result.threadgroup_memory = {{0, kTileBytes}, {1, kTileBytes}};
+    return result;
+  };
+
+  auto score = dispatch("ssd_chunk_scores_float32", 0, 0b111100111);
+  score.buffers.push_back({10, scores, true});
+  score.threadgroups = {tiles(p.chunk_size) * tiles(p.chunk_size), p.groups, chunks};
+  program.add(score);
+
+  auto collect = dispatch("ssd_chunk_states_float32", 0, 0b110110000);
+  collect.buffers.push_back({11, states, true});
+  collect.buffers.push_back({12, decay, true});
+  collect.threadgroup_memory.push_back({2, kDecayBytes});
+  collect.threadgroups = {tiles(p.head_dim) * tiles(p.d_state), p.heads, chunks};
+  program.add(collect);
+
+  auto pass = dispatch("ssd_chunk_pass", 0b010000000, 0b101111111);
+  pass.buffers.push_back({11, states, true});
+  pass.buffers.push_back({12, decay, false});
+  pass.threadgroup_memory.clear();
+  pass.threads = {std::min(256u, program.limits().max_threads)};
+  pass.threadgroups = {ceil_divide(p.heads * p.head_dim * p.d_state, pass.threads.x), p.batch};
+  program.add(pass);
+
+  auto output = dispatch("ssd_chunk_outputs_float32", 0b100000000, 0b010001000);
+  output.buffers.push_back({10, scores, false});
+  output.buffers.push_back({11, states, false});
+  output.threadgroup_memory.push_back({2, kDecayBytes});
+  output.threadgroups = {tiles(p.chunk_size) * tiles(p.head_dim), p.heads, chunks};
+  program.add(output);
+}
+
+}  // namespace ssm::metal

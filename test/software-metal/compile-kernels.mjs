@@ -1,0 +1,353 @@
+// Turns a kernel file (metal/<name>.metal) into C++ that clang compiles and the rig runs:
+//   node compile-kernels.mjs [--strict] <kernel file> <output>
+// The text stays as it is, line for line, but for what C++ does not know: attributes go, function
+// constants become variables, instantiations become entries of a table that tells the rig how to
+// call each kernel. Types are never read here: the table's code asks C++ for them.
+// What would need a cleverer rewriter is refused instead; metal/README.md lists these rules.
+//
+// --strict writes the same text for clang's C++ for OpenCL, which checks address spaces.
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { basename, dirname, join, relative, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = dirname(fileURLToPath(import.meta.url))
+const root = resolve(here, '../..')
+
+// Built-in arguments, as expressions over what the rig knows of the running thread.
+const BUILTINS = {
+  thread_position_in_grid: 'thread.position_in_grid',
+  thread_position_in_threadgroup: 'thread.position_in_threadgroup',
+  thread_index_in_threadgroup: 'thread.index',
+  thread_index_in_simdgroup: 'thread.lane',
+  simdgroup_index_in_threadgroup: 'thread.index / kLanes',
+  threadgroup_position_in_grid: 'group.position_in_grid',
+  threads_per_threadgroup: 'group.threads',
+  threadgroups_per_grid: 'group.threadgroups',
+  threads_per_grid: 'group.grid',
+  simdgroups_per_threadgroup: 'group.simdgroups',
+  threads_per_simdgroup: 'kLanes',
+}
+
+const VECTOR = '(?:float|half|bfloat|char|uchar|short|ushort|int|uint|long|ulong|bool)[234]'
+
+// Text that refuses to be compiled, and why.
+const RULES = [
+  [
+    /(?<![\w.])(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][+-]?\d+)?(?![\w.])/g,
+    'write float literals with the suffix f: Metal has no double',
+  ],
+  [/\bdouble\b/g, 'Metal has no double'],
+  [
+    /(?<=[;{}]\s*)threadgroup\s[^*&;={}()]*[;[=]/g,
+    'take threadgroup memory as a [[threadgroup(n)]] pointer argument of the kernel',
+  ],
+  [new RegExp(`\\b${VECTOR}\\s*\\{`, 'g'), 'write vectors as float4(...), not float4{...}'],
+  [
+    new RegExp(`\\b${VECTOR}\\s+\\w+\\s*[({](?=[^)]*\\)?\\s*;)`, 'g'),
+    'write vectors as float4 v = float4(...)',
+  ],
+]
+
+class KernelError extends Error {}
+
+const [strict, input, output] = readArguments(process.argv.slice(2))
+try {
+  const file = relative(root, resolve(input))
+  checkIncludes(file)
+  const result = compile(expandMacros(file), basename(file, '.metal'))
+  mkdirSync(dirname(output), { recursive: true })
+  writeFileSync(output, result)
+} catch (error) {
+  if (!(error instanceof KernelError)) throw error
+  console.error(error.message)
+  process.exit(1)
+}
+
+function readArguments(given) {
+  const files = given.filter((argument) => argument !== '--strict')
+  if (files.length !== 2) {
+    console.error('usage: node compile-kernels.mjs [--strict] <kernel file> <output>')
+    process.exit(2)
+  }
+  return [given.includes('--strict'), ...files]
+}
+
+/** <metal_stdlib> and headers of metal/ only: the shipped addon inlines no others. */
+function checkIncludes(file) {
+  const headers = readdirSync(join(root, 'metal')).filter((name) => name.endsWith('.h'))
+  const lines = readFileSync(join(root, file), 'utf8').split('\n')
+  let first = true
+  lines.forEach((text, i) => {
+    const include = /^\s*#\s*include\s*(.*?)\s*(?:\/\/.*)?$/.exec(text)
+    if (!include) return
+    const fail = (message) => {
+      throw new KernelError(`${file}:${i + 1}: ${message}`)
+    }
+    if (first && include[1] !== '<metal_stdlib>') fail('include <metal_stdlib> first')
+    if (!first && !headers.includes(/^"(.*)"$/.exec(include[1])?.[1])) {
+      fail(`include only <metal_stdlib>, then headers of metal/ as "x.h", not ${include[1]}`)
+    }
+    first = false
+  })
+  if (first) throw new KernelError(`${file}:1: include <metal_stdlib> first`)
+}
+
+function expandMacros(file) {
+  // <metal_stdlib> is empty here, so that what comes out is our own text alone.
+  const command = ['-E', '-x', 'c++', '-nostdinc', '-D__METAL__', '-D__METAL_VERSION__=310']
+  const includes = ['-I', join(here, 'include-empty'), '-I', 'metal']
+  try {
+    return execFileSync(process.env.CXX ?? 'clang++-19', [...command, ...includes, file], {
+      cwd: root, // so that places read metal/x.metal:12
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+  } catch (error) {
+    if (error.code === 'ENOENT') throw new KernelError('clang++-19 is not installed')
+    throw new KernelError(`${file}: the preprocessor failed`)
+  }
+}
+
+function compile(text, name) {
+  const at = (offset) => place(text, offset)
+  for (const [pattern, message] of RULES) {
+    for (const match of withoutMarkers(text).matchAll(pattern)) {
+      throw new KernelError(`${at(match.index)}: ${message} (${match[0].trim()})`)
+    }
+  }
+
+  const constants = readConstants(text)
+  const kernels = readKernels(text, constants)
+  const { entries, spans } = readInstantiations(text, kernels)
+  for (const kernel of kernels.values()) {
+    if (!kernel.isTemplate) entries.push({ host: kernel.name, expression: kernel.name, kernel })
+  }
+  if (entries.length === 0) throw new KernelError(`metal/${name}.metal: has no kernel`)
+
+  let body = text
+  for (const [begin, end] of spans) body = blank(body, begin, end)
+  for (const { begin, end, type, name } of constants) {
+    const variable = strict ? `constant ${type} ${name} = 0;` : `${type} ${name};`
+    body = replace(body, begin, end, variable)
+  }
+  body = body.replace(/\[\[[^[\]]*\]\]/g, (attribute) => attribute.replace(/[^\n]/g, ' '))
+  body = body.replace(/\bvec<\s*[\w:]+\s*,\s*\w+\s*>(?=\s*\()/g, (type) => `metal::make<${type}>`)
+  body = body.replace(/(?<![\w>:]\s*)::(?=\w)/g, `::kernels_of_${name}::`)
+  return [
+    '#include <metal_stdlib>',
+    // Each file is its own namespace: no name of it meets one of another file.
+    `namespace kernels_of_${name} {`,
+    body,
+    strict ? instantiate(entries) : table(name, entries, constants),
+    '}',
+    '',
+  ].join('\n')
+}
+
+/** Function constants: `constant bool has_bias [[function_constant(0)]];` */
+function readConstants(text) {
+  const pattern =
+    /\bconstant +(?<type>bool|uint) +(?<name>\w+) *\[\[ *function_constant\( *(?<index>\d+) *\) *\]\] *;/g
+  const constants = [...text.matchAll(pattern)].map(({ groups, index, 0: match }) => ({
+    type: groups.type,
+    name: groups.name,
+    index: Number(groups.index),
+    begin: index,
+    end: index + match.length,
+  }))
+  const names = constants.map(({ name }) => name).join('|')
+  const derived =
+    names && new RegExp(`^constant\\b[^;(]*=[^;]*\\b(?:${names})\\b[^;]*;`, 'm').exec(text)
+  if (derived) {
+    throw new KernelError(
+      `${place(text, derived.index)}: compute what depends on a function constant inside the kernel`,
+    )
+  }
+  return constants
+}
+
+/** Kernel definitions: name, arguments with their attributes, the function constants they use. */
+function readKernels(text, constants) {
+  const kernels = new Map()
+  let outside = text
+  for (const match of text.matchAll(/(?:\[\[\s*kernel\s*\]\]|\bkernel)\s+void\s+(\w+)\s*\(/g)) {
+    const [{ length }, name] = match
+    const where = place(text, match.index)
+    const open = match.index + length - 1
+    const close = closing(text, open)
+    const bodyBegin = text.indexOf('{', close)
+    if (!/^[\s\n]*$/.test(text.slice(close + 1, bodyBegin).replace(/^#.*$/gm, ''))) {
+      throw new KernelError(`${where}: kernel ${name} is declared but has no body here`)
+    }
+    if (kernels.has(name)) throw new KernelError(`${where}: kernel ${name} is overloaded`)
+    const bodyEnd = closing(text, bodyBegin) + 1
+    kernels.set(name, {
+      name,
+      isTemplate: /template\s*<[^;{}]*>\s*$/.test(text.slice(0, match.index)),
+      parameters: splitAtCommas(withoutMarkers(text.slice(open + 1, close))).map((parameter) =>
+        readParameter(parameter, `${where}: kernel ${name}`),
+      ),
+      text: text.slice(open, bodyEnd),
+    })
+    outside = blank(outside, match.index, bodyEnd)
+  }
+  for (const { begin, end } of constants) outside = blank(outside, begin, end)
+  outside = outside.replace(/\bstruct\s+\w+\s*\{[^}]*\}/g, '') // a field may have the same name
+  const mentions = (where, name) => new RegExp(`(?<![\\w.])${name}\\b`).test(where)
+  for (const kernel of kernels.values()) {
+    // A constant that a helper function uses counts as used by every kernel of the file.
+    kernel.constants = constants.filter(
+      ({ name }) => mentions(kernel.text, name) || mentions(outside, name),
+    )
+  }
+  return kernels
+}
+
+function readParameter(text, where) {
+  const attributes = [...text.matchAll(/\[\[([^[\]]*)\]\]/g)].flatMap(([, list]) =>
+    splitAtCommas(list).map((attribute) => {
+      const [, name, value] = /^\s*(\w+)\s*(?:\(\s*(\w+)\s*\))?\s*$/.exec(attribute) ?? []
+      return { name, value }
+    }),
+  )
+  const name = /(\w+)\s*$/.exec(text.replace(/\[\[[^[\]]*\]\]/g, ''))?.[1]
+  const kinds = attributes.filter(({ name }) => name !== 'function_constant')
+  const known = ['buffer', 'threadgroup', ...Object.keys(BUILTINS)]
+  if (kinds.length !== 1 || !known.includes(kinds[0].name)) {
+    throw new KernelError(`${where}: argument ${name} needs one attribute of ${known.join(', ')}`)
+  }
+  const onlyIf = attributes.find(({ name }) => name === 'function_constant')?.value
+  return { name, kind: kinds[0].name, index: Number(kinds[0].value ?? 0), onlyIf }
+}
+
+/**
+ * `template [[host_name("x")]] [[kernel]] void f<float>(...);` or `... decltype(f<float>) f<float>;`
+ */
+function readInstantiations(text, kernels) {
+  const entries = []
+  const spans = []
+  const pattern =
+    /\btemplate\s*\[\[\s*host_name\(\s*(?<host>"[^()]*")\s*\)\s*\]\]\s*(?:\[\[\s*kernel\s*\]\]|kernel)\s+(?<rest>[^;]*);/g
+  for (const match of text.matchAll(pattern)) {
+    const where = place(text, match.index)
+    const host = match.groups.host.replace(/"\s*"/g, '').slice(1, -1)
+    const rest = match.groups.rest.replace(/^#.*$/gm, '').replace(/\s+/g, ' ').trim()
+    const expression =
+      /^void (\w+ ?<.*>) ?\(.*\)$/.exec(rest)?.[1] ?? /\) (\w+ ?<.*>)$/.exec(rest)?.[1]
+    const kernel = kernels.get(/^\w+/.exec(expression ?? '')?.[0])
+    if (!kernel) throw new KernelError(`${where}: "${host}" instantiates no kernel of this file`)
+    entries.push({ host, expression, kernel })
+    spans.push([match.index, match.index + match[0].length])
+  }
+  return { entries, spans }
+}
+
+/** The C++ that registers the kernels and calls them. */
+function table(name, entries, constants) {
+  const lines = ['# 1 "<kernel table>"', 'namespace table {', 'using namespace software_metal;']
+  const constantRow = (constant) =>
+    `{${constant.index}, "${constant.name}", &kernels_of_${name}::${constant.name}, sizeof(${constant.type})}`
+  entries.forEach(({ host, expression, kernel }, i) => {
+    const isMemory = ({ kind }) => kind === 'buffer' || kind === 'threadgroup'
+    const rows = kernel.parameters.flatMap((parameter, j) => {
+      if (!isMemory(parameter)) return []
+      const { kind, index, name, onlyIf } = parameter
+      const condition = constants.find(({ name }) => name === onlyIf)?.index ?? -1
+      return `{${kind === 'threadgroup'}, ${index}, "${name}", Argument<F${i}::At<${j}>>::kWritten, ${condition}}`
+    })
+    const values = kernel.parameters.map((parameter, j) => {
+      const type = `F${i}::At<${j}>`
+      if (!isMemory(parameter)) return `metal::builtin<${type}>(${BUILTINS[parameter.kind]})`
+      const list = parameter.kind === 'buffer' ? 'buffers' : 'threadgroup_memory'
+      return `Argument<${type}>::from(given.${list}[${parameter.index}])`
+    })
+    const used = kernel.constants
+    lines.push(
+      `using F${i} = Parameters<decltype(&kernels_of_${name}::${expression})>;`,
+      `void call${i}(const Arguments& given) {`,
+      '  [[maybe_unused]] const Thread& thread_ = *current_thread;',
+      '  [[maybe_unused]] const Threadgroup& group = current_threadgroup;',
+      `  kernels_of_${name}::${expression}(${values.join(', ').replaceAll('thread.', 'thread_.')});`,
+      '}',
+      `const ArgumentInfo arguments${i}[] = {${rows.join(', ') || '{}'}};`,
+      `const ConstantInfo constants${i}[] = {${used.map(constantRow).join(', ') || '{}'}};`,
+      `const KernelRegistration registration${i}({"${host}", call${i}, arguments${i}, ${rows.length}, constants${i}, ${used.length}});`,
+    )
+  })
+  return [...lines, '}'].join('\n')
+}
+
+/** What makes clang check templates: an instantiation of each. */
+function instantiate(entries) {
+  return entries
+    .filter(({ kernel }) => kernel.isTemplate)
+    .map(({ expression }) => `template decltype(${expression}) ${expression};`)
+    .join('\n')
+}
+
+// ---- text ----
+
+/** "metal/x.metal:12", from the line markers of the preprocessor. */
+function place(text, offset) {
+  let file = ''
+  let line = 0
+  for (const row of text.slice(0, offset).split('\n')) {
+    const marker = /^# (\d+) "([^"]*)"/.exec(row)
+    if (marker) {
+      line = Number(marker[1]) - 1
+      file = marker[2]
+    } else {
+      line += 1
+    }
+  }
+  return `${file}:${line}`
+}
+
+/** Line markers look like text to the rules above. Offsets stay. */
+function withoutMarkers(text) {
+  return text.replace(/^#.*$/gm, (marker) => ' '.repeat(marker.length))
+}
+
+/** Offset of the bracket that closes the one at `open`. */
+function closing(text, open) {
+  let depth = 0
+  for (let i = open; i < text.length; ++i) {
+    if ('([{'.includes(text[i])) depth += 1
+    if (')]}'.includes(text[i])) depth -= 1
+    if (depth === 0) return i
+  }
+  throw new KernelError(`${place(text, open)}: a bracket is not closed`)
+}
+
+function splitAtCommas(text) {
+  const parts = []
+  let depth = 0
+  let begin = 0
+  for (let i = 0; i < text.length; ++i) {
+    if ('([<{'.includes(text[i])) depth += 1
+    if (')]>}'.includes(text[i])) depth -= 1
+    if (text[i] === ',' && depth === 0) {
+      parts.push(text.slice(begin, i))
+      begin = i + 1
+    }
+  }
+  return [...parts, text.slice(begin)].filter((part) => part.trim() !== '')
+}
+
+/** Puts `replacement`, which is shorter, in the place of a span of one line. Offsets stay. */
+function replace(text, begin, end, replacement) {
+  return text.slice(0, begin) + replacement.padEnd(end - begin) + text.slice(end)
+}
+
+function blank(text, begin, end) {
+  return text.slice(0, begin) + keepLines(text.slice(begin, end)) + text.slice(end)
+}
+
+/** Spaces, but for line breaks and the preprocessor's line markers. */
+function keepLines(text) {
+  return text
+    .split('\n')
+    .map((row) => (/^# \d/.test(row) ? row : ' '.repeat(row.length)))
+    .join('\n')
+}

@@ -1,0 +1,81 @@
+// native/memory.cpp for the rig: every block ends at a page that nobody may touch, so that reading
+// past the end faults instead of finding a neighbour's bytes.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <stdexcept>
+
+#include "memory.h"
+
+namespace ssm {
+
+namespace {
+
+constexpr size_t kPage = 4096;
+constexpr size_t kAlignment = 16;    // what a kernel's float4 needs
+constexpr size_t kGuard = 64 << 20;  // address space on either side; costs nothing
+
+size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
+
+[[noreturn]] void fail(const std::string& what, int error) {
+  throw std::runtime_error(what + ": " + std::strerror(error));
+}
+
+std::byte* allocate_guarded(size_t bytes) {
+  const size_t pages = round_up(bytes, kPage);
+  void* block = mmap(nullptr, kGuard + pages + kGuard, PROT_NONE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (block == MAP_FAILED) fail("cannot allocate " + std::to_string(bytes) + " bytes", errno);
+  std::byte* begin = static_cast<std::byte*>(block) + kGuard;
+  if (mprotect(begin, pages, PROT_READ | PROT_WRITE) != 0) {
+    const int error = errno;
+    munmap(block, kGuard + pages + kGuard);
+    fail("cannot allocate " + std::to_string(bytes) + " bytes", error);
+  }
+  return begin + pages - round_up(bytes, kAlignment);
+}
+
+}  // namespace
+
+std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
+  std::byte* data = bytes == 0 ? nullptr : allocate_guarded(bytes);
+  return std::shared_ptr<Memory>(new Memory(data, bytes, false));
+}
+
+// A copy of the file, so that it ends at a guard too.
+std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) fail(path, errno);
+  struct stat info {};
+  const int status = fstat(file, &info);
+  if (status != 0 || !S_ISREG(info.st_mode) || info.st_size <= 0) {
+    close(file);
+    throw std::runtime_error(path + ": is empty or not a regular file");
+  }
+  const size_t size = static_cast<size_t>(info.st_size);
+  const std::shared_ptr<Memory> memory(new Memory(allocate_guarded(size), size, true));
+  for (size_t done = 0; done < size;) {
+    const ssize_t got = read(file, memory->data() + done, size - done);
+    if (got <= 0) {
+      close(file);
+      throw std::runtime_error(path + ": cannot be read");
+    }
+    done += static_cast<size_t>(got);
+  }
+  close(file);
+  return memory;
+}
+
+Memory::~Memory() {
+  if (data_ == nullptr) return;
+  const size_t pages = round_up(size_, kPage);
+  std::byte* begin = data_ + round_up(size_, kAlignment) - pages;
+  munmap(begin - kGuard, kGuard + pages + kGuard);
+}
+
+}  // namespace ssm

@@ -1,0 +1,222 @@
+// The device of the rig: lists become programs by the same code as on a Mac (native/metal/), and
+// runtime.cpp executes the kernels' own text. A queue of runs and one thread that takes them in
+// order. What it does beyond that is told by the environment; README.md lists the variables.
+#include <condition_variable>
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+#include <mutex>
+#include <sstream>
+#include <stdexcept>
+#include <thread>
+#include <unordered_map>
+
+#include "device.h"
+#include "program.h"
+#include "runtime.h"
+
+namespace ssm::metal {
+// An operation without dispatch code is an error when it runs, not when the rig is linked.
+#define SSM_DECLARE_WEAK(name, Params, buffers, written) \
+  [[gnu::weak]] void name(const Operation& operation, Program& program);
+SSM_OPERATIONS(SSM_DECLARE_WEAK)
+#undef SSM_DECLARE_WEAK
+}  // namespace ssm::metal
+
+namespace ssm {
+
+namespace {
+
+using metal::Dispatch;
+using metal::Program;
+using software_metal::Schedule;
+
+using AddOperation = void (*)(const Operation&, Program&);
+
+// Indexed by OperationKind; null for an operation that nobody has written yet.
+const AddOperation kAddOperation[] = {
+#define SSM_FUNCTION(name, Params, buffers, written) metal::name,
+    SSM_OPERATIONS(SSM_FUNCTION)
+#undef SSM_FUNCTION
+};
+
+const char* environment(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr || *value == '\0' ? otherwise : value;
+}
+
+class SoftwareDevice final : public Device {
+ public:
+  SoftwareDevice() {
+    std::istringstream schedules(environment("SSM_SOFTWARE_METAL_SCHEDULES", "forward"));
+    for (std::string text; std::getline(schedules, text, ',');) {
+      schedules_.push_back(software_metal::parse_schedule(text));
+    }
+    const char* kernels = environment("SSM_SOFTWARE_METAL_KERNELS", nullptr);
+    if (kernels != nullptr) software_metal::load_kernels(kernels);
+    const char* trace = environment("SSM_SOFTWARE_METAL_TRACE", nullptr);
+    if (trace != nullptr) {
+      trace_ = std::fopen(trace, "a");
+      if (trace_ == nullptr) throw std::runtime_error(std::string("cannot write ") + trace);
+    }
+    thread_ = std::thread([this] { work(); });
+  }
+
+  ~SoftwareDevice() override {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+      if (current_) current_->cancelled = true;
+      for (auto& run : queue_) run->cancelled = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+    if (trace_ != nullptr) std::fclose(trace_);
+  }
+
+  const char* name() const override { return "metal"; }
+  unsigned threads() const override { return 1; }
+
+  void submit(std::shared_ptr<Run> run) override {
+    {
+      const std::lock_guard lock(mutex_);
+      queue_.push_back(std::move(run));
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  struct Cached {
+    std::weak_ptr<const CommandList> list;
+    Program program;
+  };
+
+  // Runs on the device's thread, as does everything below.
+  void work() {
+    std::unique_lock lock(mutex_);
+    while (true) {
+      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (queue_.empty()) return;  // stopping, and everything queued was reported
+      current_ = std::move(queue_.front());
+      queue_.pop_front();
+      lock.unlock();
+      std::string error = execute(*current_);
+      current_->on_complete(std::move(error));
+      lock.lock();
+      current_.reset();
+    }
+  }
+
+  std::string execute(const Run& run) {
+    try {
+      for (const Dispatch& dispatch : program_of(run.list).dispatches()) {
+        if (run.cancelled) return kCancelled;
+        execute(dispatch);
+      }
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  // Turns a list into dispatches at its first run.
+  const Program& program_of(const std::shared_ptr<const CommandList>& list) {
+    std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
+    const auto known = programs_.find(list.get());
+    if (known != programs_.end()) return known->second.program;
+    Program program(metal::Limits{}, &Memory::allocate);
+    for (const Operation& operation : list->operations()) {
+      const AddOperation add = kAddOperation[static_cast<size_t>(operation.kind)];
+      if (add == nullptr) {
+        throw std::runtime_error("[" + std::string(info_of(operation.kind).name) +
+                                 "] has no Metal kernel yet");
+      }
+      add(operation, program);
+    }
+    return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
+  }
+
+  // Runs a dispatch under every schedule from the same bytes, and compares what they write.
+  void execute(const Dispatch& dispatch) {
+    std::vector<std::vector<std::byte>> before, first;
+    if (schedules_.size() > 1) before = written_bytes(dispatch);
+    for (size_t i = 0; i < schedules_.size(); ++i) {
+      if (i > 0) restore(dispatch, before);
+      const auto traffic = software_metal::execute(dispatch, schedules_[i]);
+      if (i == 0 && trace_ != nullptr) write_trace(dispatch, traffic);
+      if (schedules_.size() == 1) continue;
+      auto after = written_bytes(dispatch);
+      if (i == 0) {
+        first = std::move(after);
+      } else if (after != first) {
+        throw std::runtime_error("kernel " + dispatch.kernel +
+                                 ": SCHEDULES DISAGREE: another order of threads gives other bits");
+      }
+    }
+  }
+
+  static std::vector<std::vector<std::byte>> written_bytes(const Dispatch& dispatch) {
+    std::vector<std::vector<std::byte>> result;
+    for (const auto& [index, binding, written] : dispatch.buffers) {
+      if (!written) continue;
+      const std::byte* begin = binding.memory->data() + binding.offset;
+      result.emplace_back(begin, begin + binding.bytes);
+    }
+    return result;
+  }
+
+  static void restore(const Dispatch& dispatch, const std::vector<std::vector<std::byte>>& bytes) {
+    size_t next = 0;
+    for (const auto& [index, binding, written] : dispatch.buffers) {
+      if (!written) continue;
+      std::memcpy(binding.memory->data() + binding.offset, bytes[next].data(), binding.bytes);
+      ++next;
+    }
+  }
+
+  // One line of JSON for each dispatch.
+  void write_trace(const Dispatch& dispatch, const std::vector<software_metal::Traffic>& traffic) {
+    const auto& [x, y, z] = dispatch.threadgroups;
+    const auto& [i, j, k] = dispatch.threads;
+    std::fprintf(trace_,
+                 "{\"kernel\":\"%s\",\"threadgroups\":[%u,%u,%u],\"threads\":[%u,%u,%u],"
+                 "\"barrier\":%s,\"buffers\":[",
+                 dispatch.kernel.c_str(), x, y, z, i, j, k, dispatch.barrier ? "true" : "false");
+    const char* separator = "";
+    for (const auto& buffer : traffic) {
+      std::fprintf(trace_,
+                   "%s{\"index\":%u,\"read\":%llu,\"distinctRead\":%llu,\"written\":%llu,"
+                   "\"distinctWritten\":%llu}",
+                   separator, buffer.index, static_cast<unsigned long long>(buffer.read),
+                   static_cast<unsigned long long>(buffer.distinct_read),
+                   static_cast<unsigned long long>(buffer.written),
+                   static_cast<unsigned long long>(buffer.distinct_written));
+      separator = ",";
+    }
+    std::fputs("]}\n", trace_);
+    std::fflush(trace_);
+  }
+
+  std::vector<Schedule> schedules_;
+  std::FILE* trace_ = nullptr;
+  std::unordered_map<const CommandList*, Cached> programs_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::deque<std::shared_ptr<Run>> queue_;
+  std::shared_ptr<Run> current_;
+  bool stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace
+
+// native/create_device.cpp for the rig.
+std::vector<std::string> device_names() { return {"metal", "cpu"}; }
+
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads) {
+  if (name == "metal") return std::make_unique<SoftwareDevice>();
+  if (name == "cpu") return create_cpu_device(threads);
+  throw std::invalid_argument("no device '" + name + "'");
+}
+
+}  // namespace ssm
