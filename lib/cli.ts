@@ -3,13 +3,13 @@
 
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
-import { ignoreClosedPipes } from './cli/interrupt.js'
+import { handleOutputErrors } from './cli/interrupt.js'
 import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
 import { showCommand } from './cli/show.js'
 import { VERSION } from './version.js'
 
-ignoreClosedPipes()
+handleOutputErrors()
 process.exitCode = await runProgram(
   {
     name: 'ssm-metal',

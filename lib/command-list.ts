@@ -1,5 +1,6 @@
 // A recorded list of operations, and running it.
 
+import { setMaxListeners } from 'node:events'
 import { addon } from './addon.js'
 import type { Device } from './device.js'
 import { DisposedError } from './errors.js'
@@ -52,7 +53,10 @@ export class CommandList {
         else if (signal?.aborted) reject(signal.reason)
         else reject(new DisposedError('[run] the device was disposed before the run ended'))
       })
-      signal?.addEventListener('abort', abort, { once: true })
+      if (!signal) return
+      // One signal may stop any number of runs; Node warns of a leak from the eleventh listener on.
+      setMaxListeners(0, signal)
+      signal.addEventListener('abort', abort, { once: true })
     })
   }
 

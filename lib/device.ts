@@ -111,7 +111,12 @@ export class Device {
     const handle = addon().createList()
     try {
       const recorder = new Recorder(handle)
-      record(recorder)
+      const result: unknown = record(recorder)
+      recorder.close()
+      if (result instanceof Promise) {
+        result.catch(() => {})
+        throw new TypeError('[record] the callback must not be async: it only records')
+      }
       return new CommandList(this, handle, recorder.length)
     } catch (error) {
       addon().disposeList(handle)

@@ -52,6 +52,9 @@ const LOAD_OPTIONS = [
   'onProgress',
 ] as const satisfies readonly (keyof LoadOptions)[]
 
+// 16 GiB: what a typed array holds in every supported version of Node.
+const MOST_LOGITS = 2 ** 32
+
 /** A text, or token ids. */
 export type Prompt = string | ArrayLike<number>
 
@@ -91,7 +94,7 @@ const GENERATE_OPTIONS = [
  * `UnsupportedOptionError` or `DeviceNotAvailableError`.
  *
  * @example
- * await using model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
+ * const model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
  * for await (const { text } of model.stream('The capital of France is')) process.stdout.write(text)
  */
 export async function loadModel(
@@ -227,6 +230,11 @@ export class Model {
     checkSignal('logits', options.signal)
     const ids = this.#tokens('logits', tokens)
     const vocabulary = this.config.paddedVocabSize
+    if (ids.length * vocabulary > MOST_LOGITS) {
+      throw new RangeError(
+        `[logits] ${ids.length} tokens have ${ids.length * vocabulary} logits, more than the ${MOST_LOGITS} that one array holds: ask in parts, or use perplexity`,
+      )
+    }
     const data = new Float32Array(ids.length * vocabulary)
     const sequence = new Sequence(this.languageModel)
     try {

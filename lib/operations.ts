@@ -173,7 +173,9 @@ export function encodeParams<Name extends OperationName>(
   for (const [index, [field, type]] of fields.entries()) {
     const value = (params as Record<string, number>)[field]!
     if (type === 'float') view.setFloat32(4 * index, value, true)
-    else view.setUint32(4 * index, value, true)
+    else if (Number.isInteger(value) && value >= 0 && value < 2 ** 32) {
+      view.setUint32(4 * index, value, true)
+    } else throw new RangeError(`[${name}] ${field} must be below 2^32 but is ${value}`)
   }
   return new Uint8Array(view.buffer)
 }

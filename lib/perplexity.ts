@@ -42,11 +42,18 @@ export async function perplexity(
 ): Promise<Perplexity> {
   checkOptions('perplexity', options, ['signal', 'prefillChunkSize', 'onProgress'])
   const { signal, prefillChunkSize, onProgress } = options
-  const tokens = model.encode(text)
+  const ids = model.encode(text)
   const start = model.config.eosTokenIds[0] ?? model.tokenizer?.endOfTextToken
   if (start === undefined) {
     throw new RangeError('[perplexity] the model has no end-of-text token to start from')
   }
+  // Each token is predicted from those before it, the first from the end-of-text token: the text's
+  // own, when it begins with one.
+  const tokens = ids[0] === start ? ids.subarray(1) : ids
+  if (tokens.length === 0) throw new RangeError('[perplexity] the text holds nothing to predict')
+  const inputs = new Uint32Array(tokens.length)
+  inputs[0] = start
+  inputs.set(tokens.subarray(0, -1), 1)
   let sum = 0
   let squares = 0
   let done = 0
@@ -58,10 +65,6 @@ export async function perplexity(
     done += losses.length
     onProgress?.({ tokens: done, total: tokens.length })
   }
-  // Each token is predicted from those before it, the first from the end-of-text token.
-  const inputs = new Uint32Array(tokens.length)
-  inputs.set(tokens.subarray(0, -1), 1)
-  inputs[0] = start
   const sequence = new Sequence(model.languageModel)
   try {
     await sequence.negativeLogLikelihoods(inputs, tokens, onLosses, { signal, prefillChunkSize })

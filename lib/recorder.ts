@@ -7,6 +7,7 @@
 
 import { addon } from './addon.js'
 import { Checker } from './checker.js'
+import { DisposedError } from './errors.js'
 import {
   encodeParams,
   OPERATION_NUMBERS,
@@ -118,10 +119,16 @@ const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
 export class Recorder {
   readonly #list: number
   #length = 0
+  #closed = false
 
   /** @internal */
   constructor(list: number) {
     this.#list = list
+  }
+
+  /** @internal Ends the recording: every method throws from now on. */
+  close(): void {
+    this.#closed = true
   }
 
   /** Operations so far. */
@@ -450,6 +457,9 @@ export class Recorder {
     tensors: readonly (Tensor | undefined)[],
     params: OperationParams<Name>,
   ): void {
+    if (this.#closed) {
+      throw new DisposedError(`[${name}] the recording has ended: record a new command list`)
+    }
     const bindings = tensors.flatMap((tensor) =>
       tensor
         ? [tensor.memory.handle, tensor.byteOffset, tensor.byteSpan, DTYPE_NUMBERS[tensor.dtype]]

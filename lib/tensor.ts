@@ -30,6 +30,11 @@ export function elementCount(shape: readonly number[]): number {
 
 /** Throws unless the dimensions are positive whole numbers whose product is exact. */
 export function checkShape(operation: string, shape: readonly number[]): void {
+  if (!Array.isArray(shape)) {
+    throw new TypeError(
+      `[${operation}] shape must be a list of dimensions but is ${describe(shape)}`,
+    )
+  }
   const whole = shape.every((dimension) => Number.isSafeInteger(dimension) && dimension > 0)
   if (whole && Number.isSafeInteger(elementCount(shape))) return
   throw new RangeError(

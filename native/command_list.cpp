@@ -11,6 +11,7 @@ void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const v
   const auto fail = [&](const std::string& what) {
     throw std::invalid_argument("[" + std::string(info.name) + "] " + what);
   };
+  if (sealed_) fail("was recorded after its command list had run");
   if (bindings.size() != info.buffers) {
     fail("takes " + std::to_string(info.buffers) + " buffers but got " +
          std::to_string(bindings.size()));
@@ -52,6 +53,7 @@ void CommandList::note_use(const std::shared_ptr<Memory>& memory, bool written) 
 }
 
 void CommandList::mark_submitted() {
+  sealed_ = true;
   for (Use& use : uses_) (use.written ? use.memory->writers : use.memory->readers) += 1;
 }
 

@@ -1,4 +1,4 @@
-// Operations recorded once and run many times, in order. Immutable after recording.
+// Operations recorded once and run many times, in order. Nothing can be added once it has run.
 #pragma once
 
 #include <memory>
@@ -30,6 +30,7 @@ class CommandList {
   void note_use(const std::shared_ptr<Memory>& memory, bool written);
 
   std::vector<Operation> operations_;
+  bool sealed_ = false;    // a device may be reading operations_
   std::vector<Use> uses_;  // each memory once
 };
 

@@ -12,7 +12,7 @@ namespace ssm {
 
 class Memory {
  public:
-  // Zeroed, aligned to a cache line. Throws std::runtime_error when the system has no more.
+  // Zeroed, aligned to a page. Throws std::runtime_error when the system has no more.
   static std::shared_ptr<Memory> allocate(size_t bytes);
   // The whole file, read-only. Throws std::runtime_error with the path and the system's reason.
   static std::shared_ptr<Memory> map_file(const std::string& path);

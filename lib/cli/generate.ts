@@ -1,13 +1,16 @@
 // ssm-metal generate
 
+import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { GenerateResult } from '../generate.js'
-import { defineCommand, UsageError } from './command.js'
+import { defineCommand, type OptionValues, UsageError } from './command.js'
 import { formatBytes } from './format.js'
 import { interruptible, OutputClosedError } from './interrupt.js'
 import { loadFromOptions } from './load.js'
 import { generateOptions } from './options.js'
 import { exitCodes } from './program.js'
+
+type GenerateValues = OptionValues<typeof generateOptions>
 
 export const generateCommand = defineCommand({
   name: 'generate',
@@ -20,7 +23,8 @@ export const generateCommand = defineCommand({
     if (options.prompt === undefined)
       throw new UsageError('no prompt given: add -p PROMPT, or -p -')
     return interruptible(async (signal) => {
-      const prompt = options.prompt === '-' ? await text(process.stdin) : options.prompt!
+      const prompt =
+        options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
       await using model = await loadFromOptions(options, signal)
       const stream = model.stream(prompt, {
         maxTokens: options.maxTokens,
@@ -28,7 +32,7 @@ export const generateCommand = defineCommand({
         topP: options.topP,
         topK: options.topK,
         minP: options.minP,
-        repetitionPenalty: options.repeatPenalty,
+        repetitionPenalty: repetitionPenalty(options),
         seed: options.seed,
         stop: options.stop,
         ignoreEos: options.ignoreEos,
@@ -50,6 +54,14 @@ export const generateCommand = defineCommand({
     })
   },
 })
+
+// The built-in model is so small that greedy text from it often falls into a loop: its card advises a
+// penalty, and what is done unasked is said.
+function repetitionPenalty({ model, repeatPenalty }: GenerateValues): number | undefined {
+  if (model !== undefined || repeatPenalty !== undefined) return repeatPenalty
+  process.stderr.write('ssm-metal: with --repeat-penalty 1.1, as its card advises\n')
+  return 1.1
+}
 
 // In the form that users of mlx_lm.generate know.
 function summary({ usage, timings, finishReason }: GenerateResult): string {

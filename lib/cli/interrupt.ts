@@ -1,4 +1,6 @@
-// Control-C and a reader that went away.
+// Control-C, and an output that cannot be written.
+
+import { exitCodes } from './program.js'
 
 /** The signal's reason when standard output was closed, as by `head`: whoever reads has had enough. */
 export class OutputClosedError extends Error {
@@ -28,11 +30,13 @@ export async function interruptible<T>(work: (signal: AbortSignal) => Promise<T>
   }
 }
 
-/** Lets a closed pipe end the program without a complaint, whenever it is noticed. */
-export function ignoreClosedPipes(): void {
+/** Lets a closed pipe end the program without a complaint, and any other failure to write with one line. */
+export function handleOutputErrors(): void {
   for (const stream of [process.stdout, process.stderr]) {
     stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
+      if (error.code === 'EPIPE') return
+      process.stderr.write(`ssm-metal: cannot write the output: ${error.message}\n`)
+      process.exit(exitCodes.failure)
     })
   }
 }

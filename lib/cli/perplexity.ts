@@ -1,6 +1,7 @@
 // ssm-metal perplexity
 
 import { readFile } from 'node:fs/promises'
+import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { perplexity } from '../perplexity.js'
 import { defineCommand, UsageError } from './command.js'
@@ -28,7 +29,10 @@ export const perplexityCommand = defineCommand({
   async run({ options }) {
     if (options.file === undefined) throw new UsageError('no text given: add -f FILE, or -f -')
     return interruptible(async (signal) => {
-      const input = options.file === '-' ? await text(process.stdin) : await readText(options.file!)
+      const input =
+        options.file === '-'
+          ? await text(addAbortSignal(signal, process.stdin))
+          : await readText(options.file!)
       await using model = await loadFromOptions(options, signal)
       const line = new ProgressLine()
       const onProgress = ({ tokens, total }: { tokens: number; total: number }) =>

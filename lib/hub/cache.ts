@@ -30,14 +30,14 @@ interface Wanted {
 }
 
 const wantedModel: Wanted = {
-  operation: 'resolveModelPath',
+  operation: 'loadModel',
   kind: 'model',
   files: [],
   NotFound: ModelNotFoundError,
 }
 
 const wantedTokenizer: Wanted = {
-  operation: 'resolveTokenizerPath',
+  operation: 'loadModel',
   kind: 'tokenizer',
   files: ['tokenizer.json', 'tokenizer_config.json'],
   NotFound: TokenizerNotFoundError,

@@ -42,10 +42,19 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const { tensors, metadata } = await readWeights(weightsFile)
   if (isEdgeMetadata(metadata)) {
     const description = describeEdge(weightsFile, metadata)
-    return { ...description, folder, configFile: weightsFile, weightsFile, tensors }
+    return finished({ ...description, folder, configFile: weightsFile, weightsFile, tensors })
   }
   const description = describeConfig(await readConfig(configFile, hasConfig), tensors)
-  return { ...description, folder, configFile, weightsFile, tensors }
+  return finished({ ...description, folder, configFile, weightsFile, tensors })
+}
+
+// Nobody may change the configuration of a model that runs: it is public.
+function finished(checkpoint: Checkpoint): Checkpoint {
+  const { config } = checkpoint
+  for (const layer of config.layers) Object.freeze(layer)
+  for (const list of [config.layers, config.eosTokenIds, config.quantization]) Object.freeze(list)
+  Object.freeze(config)
+  return checkpoint
 }
 
 function describeConfig(config: ConfigReader, tensors: Map<string, TensorEntry>): ModelDescription {
@@ -55,7 +64,7 @@ function describeConfig(config: ConfigReader, tensors: Map<string, TensorEntry>)
   }
   const type = config.string('model_type')
   if (type === 'rene') return describeRene(config)
-  if (type === 'mamba2') return describeHfMamba2(config, tensors.has('lm_head.weight'))
+  if (type === 'mamba2') return describeHfMamba2(config, (name) => tensors.has(name))
   config.unsupported(
     `has model_type ${JSON.stringify(type)}. Implemented: rene, mamba2, the state-spaces/mamba2 ` +
       'checkpoints (no model_type) and the MLX files of Cartesia Edge and mlx-lm',
@@ -75,7 +84,7 @@ async function readConfig(file: string, exists: boolean): Promise<ConfigReader> 
   return new ConfigReader(file, parseConfigJson(await readFile(file, 'utf8'), file))
 }
 
-// In order of preference. A shard's index before a lone file, as transformers does not either.
+// In order of preference, as transformers looks for them.
 const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin']
 
 async function findWeights(folder: string, hasConfig: boolean): Promise<string> {
@@ -99,5 +108,9 @@ async function findWeights(folder: string, hasConfig: boolean): Promise<string> 
 async function readWeights(file: string) {
   const name = basename(file)
   if (name.endsWith('.index.json')) return readSafetensorsIndex(file)
-  return name.endsWith('.safetensors') ? readSafetensors(file) : readPytorchCheckpoint(file)
+  if (name.endsWith('.safetensors')) return readSafetensors(file)
+  if (/\.(bin|pt|pth)$/.test(name)) return readPytorchCheckpoint(file)
+  throw new CorruptFileError(
+    `${file}: is not a file of weights; expected a folder, *.safetensors, *.safetensors.index.json or *.bin`,
+  )
 }

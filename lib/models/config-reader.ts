@@ -138,9 +138,10 @@ export class ConfigReader {
     }
   }
 
-  /** Throws unless the value is one of those implemented (absent counts as the first). */
+  /** Throws unless the value is one of those implemented. Absent counts as the first; null does not. */
   only<T extends JsonValue>(key: string, implemented: readonly T[]): T {
-    const value = this.#get(key) ?? implemented[0]!
+    const found = this.#get(key)
+    const value = found === undefined ? implemented[0]! : found
     const match = implemented.find((candidate) => candidate === value)
     if (match === undefined) {
       const choices = implemented.map((choice) => JSON.stringify(choice)).join(' or ')

@@ -38,6 +38,8 @@ export interface MlpConfig {
   bias: boolean
   /** An RMS norm before out_proj; only when gated. */
   norm: boolean
+  /** The checkpoint holds a norm that the model does not apply. */
+  hasUnusedNorm?: boolean
   normEpsilon: number
 }
 

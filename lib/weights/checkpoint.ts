@@ -55,7 +55,7 @@ export interface CheckpointFile {
  * The number of elements of a shape, or undefined where it exceeds what a double holds exactly.
  * Every partial product must fit too, so a zero dimension cannot hide an absurd one.
  */
-export function elementCount(shape: readonly number[]): number | undefined {
+export function safeElementCount(shape: readonly number[]): number | undefined {
   let count = 1
   let extent = 1
   for (const dim of shape) {

@@ -7,14 +7,7 @@ import { CorruptFileError, UnsupportedOptionError } from '../errors.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import type { Quantization } from '../models/config.js'
 import type { AffineMatrix } from '../recorder.js'
-import {
-  bytesPerElement,
-  type DType,
-  elementCount,
-  formatShape,
-  Memory,
-  Tensor,
-} from '../tensor.js'
+import { bytesPerElement, type DType, formatShape, Memory, Tensor } from '../tensor.js'
 import type { TensorEntry } from './checkpoint.js'
 import { bytesToFloat32, rowMajor } from './convert.js'
 
@@ -172,9 +165,10 @@ export class WeightLoader {
   async #plain(entry: TensorEntry, rows: number, cols: number): Promise<Weight> {
     this.#expectType(entry, [...FLOATS, 'float64'])
     const { quantize, dtype } = this.#options
-    const mapped = this.#isMappable(entry)
-      ? this.#map(entry, entry.dtype as DType, [rows, cols])
-      : await this.#copy(entry, [rows, cols])
+    const mapped =
+      entry.dtype === 'float64'
+        ? await this.#copy(entry, [rows, cols])
+        : await this.#mapOrCopy(entry, entry.dtype as DType)
     if (quantize && cols % quantize.groupSize === 0) {
       return { kind: 'affine', matrix: await this.#quantize(mapped, rows, cols, quantize) }
     }
@@ -297,9 +291,14 @@ export class WeightLoader {
       this.#files.set(entry.file, file)
     }
     const bytes = new Uint8Array(entry.byteLength)
-    const { bytesRead } = await file.read(bytes, 0, bytes.length, entry.byteOffset)
-    if (bytesRead !== bytes.length) {
-      throw new CorruptFileError(`${entry.file}: ended inside tensor ${entry.name}`)
+    // One read returns at most 2 GiB.
+    for (let done = 0; done < bytes.length; ) {
+      const rest = Math.min(bytes.length - done, 2 ** 30)
+      const { bytesRead } = await file.read(bytes, done, rest, entry.byteOffset + done)
+      if (bytesRead === 0) {
+        throw new CorruptFileError(`${entry.file}: ended inside tensor ${entry.name}`)
+      }
+      done += bytesRead
     }
     return bytes.buffer
   }
@@ -327,11 +326,4 @@ export class WeightLoader {
 
 function dataOf(dtype: DType, bytes: ArrayBuffer) {
   return dtype === 'uint32' ? new Uint32Array(bytes) : new Float32Array(bytes)
-}
-
-/** Rows and columns of a weight. */
-export function weightShape(weight: Weight): [outputs: number, inputs: number] {
-  if (weight.kind === 'plain') return [weight.matrix.shape[0]!, weight.matrix.shape[1]!]
-  const { words, bits } = weight.matrix
-  return [words.shape[0]!, elementCount([words.shape[1]!, 32 / bits])]
 }

@@ -6,7 +6,7 @@ import { CorruptFileError } from '../errors.js'
 import {
   type CheckpointFile,
   DTYPE_BITS,
-  elementCount,
+  safeElementCount,
   type FileDtype,
   isCount,
   quote,
@@ -255,7 +255,7 @@ function readView(args: readonly PickleValue[], available: number, fail: Fail): 
   if (strides.length !== shape.length) {
     fail(`size has ${shape.length} dimensions but stride has ${strides.length}`)
   }
-  const count = elementCount(shape)
+  const count = safeElementCount(shape)
   if (count === undefined) return fail(`size ${quote(shape)} has too many elements`)
   // Else an expanded tensor of a few bytes could ask its reader for any amount of memory.
   if (count > available) {

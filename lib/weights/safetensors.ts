@@ -8,7 +8,7 @@ import { CorruptFileError } from '../errors.js'
 import {
   type CheckpointFile,
   DTYPE_BITS,
-  elementCount,
+  safeElementCount,
   type FileDtype,
   isCount,
   quote,
@@ -149,7 +149,7 @@ function parseEntry(
         ' the file; the download may be incomplete',
     )
   }
-  const bits = (elementCount(shape) ?? Number.NaN) * DTYPE_BITS[dtype]
+  const bits = (safeElementCount(shape) ?? Number.NaN) * DTYPE_BITS[dtype]
   if (!Number.isSafeInteger(bits)) return fail(`shape ${quote(shape)} has too many elements`)
   if (bits !== (end - begin) * 8) {
     return fail(
@@ -364,7 +364,7 @@ function checkTensorData(name: string, { dtype, shape, data }: TensorData): void
   const where = `[writeSafetensors] tensor ${quote(name)}:`
   if (name === '__metadata__') throw new RangeError(`${where} the format reserves this name`)
   if (!DTYPE_NAMES.has(dtype)) throw new TypeError(`${where} unknown dtype ${quote(dtype)}`)
-  const count = shape.every(isCount) ? elementCount(shape) : undefined
+  const count = shape.every(isCount) ? safeElementCount(shape) : undefined
   if (count === undefined) throw new RangeError(`${where} not a shape: ${quote(shape)}`)
   if (count * DTYPE_BITS[dtype] !== data.byteLength * 8) {
     throw new RangeError(

@@ -3,6 +3,7 @@
 #include <condition_variable>
 #include <deque>
 #include <mutex>
+#include <new>
 #include <stdexcept>
 #include <thread>
 
@@ -67,13 +68,17 @@ class CpuDevice final : public Device {
 
   std::string execute(const Run& run) {
     pool_.watch(&run.cancelled);
+    const char* name = "";
     try {
       for (const Operation& operation : run.list->operations()) {
         if (run.cancelled) return kCancelled;
+        name = info_of(operation.kind).name;
         kFunctions[static_cast<size_t>(operation.kind)](operation, pool_);
       }
     } catch (const Cancelled&) {
       return kCancelled;
+    } catch (const std::bad_alloc&) {
+      return "[" + std::string(name) + "] not enough memory";
     } catch (const std::exception& error) {
       return error.what();
     }

@@ -29,14 +29,16 @@ void ssd_chunk_scan(const Operation& operation, ThreadPool& threads) {
   auto* out = operation.data<float>(8);                  // (batch, length, heads, head_dim)
   const size_t cost = size_t{p.length} * p.d_state * (2 * p.head_dim + p.chunk_size);
   threads.parallel_for(size_t{p.batch} * p.heads, cost, [&](size_t begin, size_t end) {
-    std::vector<float> step(p.chunk_size);
+    const size_t longest = std::min(p.chunk_size, p.length);
+    std::vector<float> step(longest);
     // In double: differences of long sums are exponents, and their error is relative error in y.
-    std::vector<double> a(p.chunk_size);
-    std::vector<float> weight(p.chunk_size);
+    std::vector<double> a(longest);
+    std::vector<float> weight(longest);
     for (size_t i = begin; i < end; ++i) {
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
       float* S = state + i * p.head_dim * p.d_state;
       for (size_t first = 0; first < p.length; first += p.chunk_size) {
+        threads.throw_if_cancelled();
         const size_t length = std::min<size_t>(p.chunk_size, p.length - first);
         const auto token = [&](size_t t) { return b * p.length + first + t; };
         const auto x_of = [&](size_t t) { return x + token(t) * p.x_stride + h * p.head_dim; };

@@ -29,6 +29,11 @@ class ThreadPool {
   // *cancelled is set, at the latest after one part of the loop.
   void parallel_for(size_t count, size_t cost, const std::function<void(size_t, size_t)>& body);
 
+  // For long bodies: throws Cancelled when the run was cancelled.
+  void throw_if_cancelled() const {
+    if (cancelled_ && *cancelled_) throw Cancelled{};
+  }
+
   // The flag that parallel_for watches; set for the length of a run by the device.
   void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
 

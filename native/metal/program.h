@@ -1,6 +1,6 @@
-// A command list as the GPU runs it: dispatches of kernels, plain data. native/metal/<operation>.cpp
-// appends the dispatches of one operation; a device encodes a program once and runs it many times.
-// No Apple type appears here, so the very same code runs on Linux.
+// A command list as the GPU runs it: dispatches of kernels, plain data.
+// native/metal/<operation>.cpp appends the dispatches of one operation; a device encodes a program
+// once and runs it many times. No Apple type appears here, so the very same code runs on Linux.
 #pragma once
 
 #include <cstring>
@@ -40,13 +40,13 @@ struct Dispatch {
   std::vector<std::byte> params;
   std::vector<ThreadgroupMemory> threadgroup_memory;
   Size threadgroups;
-  Size threads;         // of a threadgroup
+  Size threads;          // of a threadgroup
   bool barrier = false;  // wait for the dispatches before this one: set by Program::add
 };
 
 // What dispatch code may ask of the GPU at hand. Never assumed: the device fills it in.
 struct Limits {
-  uint32_t max_threads = 1024;             // of a threadgroup
+  uint32_t max_threads = 1024;              // of a threadgroup
   uint32_t threadgroup_memory = 32 * 1024;  // bytes of a threadgroup
 };
 
@@ -59,8 +59,8 @@ class Program {
   const Limits& limits() const { return limits_; }
   const std::vector<Dispatch>& dispatches() const { return dispatches_; }
 
-  // Appends a dispatch, with a barrier when its buffers conflict with a dispatch since the last one:
-  // one of the two writes bytes that the other reads or writes.
+  // Appends a dispatch, with a barrier when its buffers conflict with a dispatch since the last
+  // one: one of the two writes bytes that the other reads or writes.
   void add(Dispatch dispatch);
 
   Binding scratch(size_t bytes, DataType type = kFloat32) {

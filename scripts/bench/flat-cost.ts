@@ -1,11 +1,11 @@
 // Shows what state-space models are about: time per decoded token and memory do not grow with the
 // context, prefill time grows linearly.
 //
-//   npx tsx scripts/make-random-model.ts --shape mamba2-130m --out /tmp/mamba2-130m
+//   npx tsx scripts/make-random-model.ts /tmp/mamba2-130m --shape mamba2-130m
 //   npm run flat-cost -- /tmp/mamba2-130m
 //
-// Decode is measured on two sequences of one process, one short and one long, that take turns token
-// by token, so that a busy neighbour slows both.
+// A short and a long sequence of one process take turns, decoding token by token and reading their
+// prompts chunk by chunk, so that a busy neighbour slows both.
 
 import { parseArgs } from 'node:util'
 import { createDevice } from '../../lib/device.js'
@@ -22,11 +22,12 @@ const { values, positionals } = parseArgs({
     tokens: { type: 'string', default: '64' },
     prefill: { type: 'string', default: '1024,2048,4096,8192,16384' },
     threads: { type: 'string' },
+    only: { type: 'string' },
   },
 })
 if (!positionals[0]) {
   console.error(
-    'Usage: npm run flat-cost -- MODEL [--short 200] [--long 20000] [--tokens 64] [--prefill 1024,2048] [--threads N]',
+    'Usage: npm run flat-cost -- MODEL [--short 200] [--long 20000] [--tokens 64] [--prefill 1024,2048] [--only decode|prefill] [--threads N]',
   )
   process.exit(2)
 }
@@ -59,31 +60,32 @@ async function timed(work: () => Promise<void>): Promise<number> {
 
 const megabytes = () => process.memoryUsage.rss() / 2 ** 20
 
+// One long prompt, chunk by chunk, in turns with short ones, each chunk of the long one compared with
+// the chunk of a short one beside it.
 async function prefillTable(): Promise<void> {
-  console.log('\nprefill, tokens | ms | ms a token | against the first')
-  console.log('--------------- | --: | --: | --:')
-  let first: number | undefined
-  await prefill(512) // the first touch of the weights belongs to nobody
-  for (const length of values.prefill.split(',').map(Number)) {
-    // The shorter ones several times, so that each row stands on about the same time.
-    const times: number[] = []
-    for (let i = 0; i < Math.max(1, Math.min(5, Math.floor(4096 / length))); i++) {
-      times.push(await prefill(length))
+  const chunk = 512
+  const lengths = values.prefill.split(',').map(Number)
+  const shortest = lengths[0]!
+  const long = new Sequence(model)
+  let short = new Sequence(model)
+  await long.prefill(randomTokens(chunk)) // the first touch of the weights belongs to nobody
+  console.log('\nprompt, tokens | ms | ms a token | against prompts of the first length, in turns')
+  console.log('-------------- | --: | --: | --:')
+  const times = { long: [] as number[], short: [] as number[] }
+  for (let done = chunk; done <= Math.max(...lengths); done += chunk) {
+    times.long.push(await timed(() => long.prefill(randomTokens(chunk))))
+    times.short.push(await timed(() => short.prefill(randomTokens(chunk))))
+    if (done % shortest === 0) {
+      short.dispose()
+      short = new Sequence(model)
     }
-    const perToken = median(times) / length
-    first ??= perToken
-    console.log(
-      `${length} | ${median(times).toFixed(0)} | ${perToken.toFixed(3)} | ${(perToken / first).toFixed(3)}`,
-    )
+    if (!lengths.includes(done)) continue
+    const sum = times.long.reduce((total, time) => total + time, 0)
+    const ratio = median(times.long.map((time, i) => time / times.short[i]!))
+    console.log(`${done} | ${sum.toFixed(0)} | ${(sum / done).toFixed(3)} | ${ratio.toFixed(3)}`)
   }
-}
-
-async function prefill(length: number): Promise<number> {
-  const sequence = new Sequence(model)
-  const tokens = randomTokens(length)
-  const time = await timed(() => sequence.prefill(tokens))
-  sequence.dispose()
-  return time
+  long.dispose()
+  short.dispose()
 }
 
 async function decodeTable(): Promise<void> {
@@ -119,7 +121,7 @@ async function decodeTable(): Promise<void> {
 console.log(
   `${positionals[0]}: ${device.threads} threads, weights ${(model.weightBytes / 2 ** 20).toFixed(0)} MiB`,
 )
-await decodeTable()
-await prefillTable()
+if (values.only !== 'prefill') await decodeTable()
+if (values.only !== 'decode') await prefillTable()
 model.dispose()
 device.dispose()

@@ -1,6 +1,8 @@
 // The command line as its users see it: what stands on standard output, what on standard error, and
 // the exit code.
 
+import { spawnSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { readdir, truncate } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -96,6 +98,25 @@ describe('generate', () => {
     expect(stdout.endsWith('\n')).toBe(true)
   })
 
+  it('SIGINT ends it while it waits for a prompt', async () => {
+    const child = startChild(CLI, ['generate', ...RENE, '-p', '-'], { holdInput: true })
+    // Long enough to have started, and nothing tells from outside that it waits.
+    await new Promise((resolve) => setTimeout(resolve, 3000))
+    child.process.kill('SIGINT')
+    const { code, stderr, signal } = await child.result
+    expect({ code, signal, stderr }).toEqual({ code: 130, signal: null, stderr: '' })
+  })
+
+  it.runIf(existsSync('/dev/full'))('a full disk is one line, not a stack', async () => {
+    const words = [process.execPath, '--import', 'tsx', CLI, 'info']
+    const { status, stderr } = spawnSync('sh', ['-c', `${words.join(' ')} > /dev/full`], {
+      cwd: join(FIXTURES, '../..'),
+      encoding: 'utf8',
+    })
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/^ssm-metal: cannot write the output: ENOSPC.*\n$/)
+  })
+
   it('SIGINT with --json still prints what there is', { retry: 2 }, async () => {
     const words = ['generate', ...RENE, '-p', 'Once', ...ENDLESS, '--json']
     const child = startChild(CLI, words)
@@ -122,7 +143,7 @@ describe('exit code 1 with one message', () => {
     [
       'a model that is not there',
       ['generate', '-m', './nowhere/model', '-p', 'x'],
-      /^ssm-metal generate: \[resolveModelPath\] no such file or folder: .*nowhere.model/,
+      /^ssm-metal generate: \[loadModel\] no such file or folder: .*nowhere.model/,
     ],
     [
       'a Hub name that is not in the cache',

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { addon } from '../../lib/addon.js'
 import { createDevice, type Device, type DeviceOptions } from '../../lib/device.js'
 import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from '../../lib/errors.js'
+import { encodeParams, OPERATION_NUMBERS } from '../../lib/operations.js'
 import type { DType } from '../../lib/tensor.js'
 import { download, upload } from '../support/arrays.js'
 
@@ -493,5 +494,89 @@ describe('the event loop', () => {
     expect(delay.percentile(99) / 1e6).toBeLessThan(20)
     // One long stop among many short turns does not show in the percentile.
     expect(delay.max / 1e6).toBeLessThan(100)
+  })
+})
+
+describe('recording', () => {
+  test('ends with the callback: a recorder kept beyond it is of no use', async () => {
+    const device = makeDevice()
+    const x = device.tensor('float32', [4])
+    let kept: Parameters<Parameters<Device['record']>[0]>[0] | undefined
+    const list = device.record((cl) => {
+      kept = cl
+      cl.add(x, x, x)
+    })
+    expect(() => kept!.add(x, x, x)).toThrow(DisposedError)
+    await list.run()
+    expect(list.length).toBe(1)
+  })
+
+  test('native refuses to add to a list that has run', async () => {
+    const native = addon()
+    const device = native.createDevice('cpu', 1)
+    const list = native.createList()
+    const memory = native.allocate(16)
+    const binding = [memory, 0, 16, 0]
+    const record = () =>
+      native.record(
+        list,
+        OPERATION_NUMBERS.add,
+        [...binding, ...binding, ...binding],
+        encodeParams('add', { count: 4 }),
+      )
+    record()
+    await new Promise((resolve) => native.run(device, list, resolve))
+    expect(record).toThrow(/\[add\] was recorded after its command list had run/)
+    native.disposeList(list)
+    native.disposeMemory(memory)
+    native.disposeDevice(device)
+  })
+
+  test('must not be async', () => {
+    const device = makeDevice()
+    expect(() => device.record((async () => {}) as () => void)).toThrow(/must not be async/)
+  })
+
+  test('refuses counts that a parameter struct cannot hold', () => {
+    for (const count of [2 ** 32, -1, 1.5, Number.NaN]) {
+      expect(() => encodeParams('add', { count })).toThrow(/\[add\] count must be below 2\^32/)
+    }
+    expect([...encodeParams('add', { count: 2 ** 32 - 1 })]).toEqual([255, 255, 255, 255])
+  })
+
+  test('does not allocate by the size of a chunk that the tokens do not fill', async () => {
+    const device = makeDevice()
+    const tensor = (...shape: number[]) => device.tensor('float32', shape)
+    const list = device.record((cl) =>
+      cl.ssdChunkScan(
+        {
+          x: tensor(1, 4, 8),
+          dt: tensor(1, 4, 1),
+          A: tensor(1),
+          B: tensor(1, 4, 8),
+          C: tensor(1, 4, 8),
+          D: tensor(1),
+          dtBias: tensor(1),
+          state: tensor(1, 1, 8, 8),
+          out: tensor(1, 4, 8),
+        },
+        { chunkSize: 2 ** 32 - 1 },
+      ),
+    )
+    await list.run()
+  })
+
+  test('one signal may serve many runs without a warning', async () => {
+    const device = makeDevice()
+    const x = device.tensor('float32', [4])
+    const list = device.record((cl) => cl.add(x, x, x))
+    const warnings: Error[] = []
+    const note = (warning: Error) => warnings.push(warning)
+    process.on('warning', note)
+    const { signal } = new AbortController()
+    await Promise.all(Array.from({ length: 30 }, () => list.run({ signal })))
+    await turn()
+    process.off('warning', note)
+    expect(warnings).toEqual([])
   })
 })

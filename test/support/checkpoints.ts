@@ -108,6 +108,8 @@ export function numbersOf({ dtype, data }: RawTensor): number[] {
       return Array.from(new Uint16Array(data.buffer), (bits) =>
         decodeFloat(bits, FLOAT_FORMATS[dtype]),
       )
+    case 'int64':
+      return Array.from(new BigInt64Array(data.buffer), Number)
     default:
       throw new Error(`no test reads ${dtype}`)
   }

@@ -10,6 +10,8 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 export interface ChildOptions {
   /** Written to standard input, which is then closed. */
   input?: string
+  /** Leave standard input open after `input`, as a terminal does. */
+  holdInput?: boolean
   nodeOptions?: readonly string[]
   env?: NodeJS.ProcessEnv
   /** Milliseconds after which the process is killed. Defaults to 60,000. */
@@ -33,7 +35,7 @@ export interface Child {
 export function startChild(
   file: string,
   words: readonly string[],
-  { input = '', nodeOptions = [], env, timeout = 60_000 }: ChildOptions = {},
+  { input = '', holdInput = false, nodeOptions = [], env, timeout = 60_000 }: ChildOptions = {},
 ): Child {
   const child = spawn(process.execPath, [...nodeOptions, '--import', 'tsx', file, ...words], {
     cwd: ROOT,
@@ -49,7 +51,9 @@ export function startChild(
     })
   }
   // A child that ends without reading its input is fine.
-  child.stdin.on('error', () => {}).end(input)
+  child.stdin.on('error', () => {})
+  if (holdInput) child.stdin.write(input)
+  else child.stdin.end(input)
   const result = once(child, 'close').then(([code, signal]) => ({ code, signal, ...output }))
   return { process: child, result }
 }

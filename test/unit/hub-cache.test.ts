@@ -151,7 +151,7 @@ describe('resolveModelPath', () => {
     const error = await resolveModelPath('org/name').catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(ModelNotFoundError)
     const { message } = error as Error
-    expect(message).toContain('[resolveModelPath] the model org/name (revision main) is not on')
+    expect(message).toContain('[loadModel] the model org/name (revision main) is not on')
     expect(message).toContain(join(folder, 'work', 'org', 'name'))
     expect(message).toContain(join(folder, 'hub', 'models--org--name'))
     expect(message).toContain('Downloading is not built in yet')

@@ -5,7 +5,13 @@
 
 import { CorruptFileError } from '../../errors.js'
 import { type JsonObject, type JsonValue, parseConfigJson } from '../../weights/json.js'
-import type { AttentionConfig, LayerConfig, Mamba2Config, MlpConfig } from '../config.js'
+import type {
+  AttentionConfig,
+  LayerConfig,
+  Mamba2Config,
+  MlpConfig,
+  Quantization,
+} from '../config.js'
 import { ConfigReader } from '../config-reader.js'
 import type { ModelDescription, TensorNames } from './family.js'
 import { readBitsAndGroup } from './mlx-quantization.js'
@@ -46,18 +52,21 @@ export function describeEdge(file: string, metadata: Record<string, string>): Mo
   sequence.only('post_norm', [true])
   sequence.only('final_proj', [false])
   const dModel = config.dimension('d_model')
-  const vocabSize = config.dimension('n_tokens')
+  const vocabSize = config.has('n_tokens')
+    ? config.dimension('n_tokens')
+    : config.object('embedding').dimension('n_tokens')
   const head = config.object('head')
-  const uniqueLayers = sequence
-    .numberedObjects('unique_layers')
-    .map((block) => readBlock(block, dModel))
+  const uniqueBlocks = sequence.numberedObjects('unique_layers')
+  const uniqueLayers = uniqueBlocks.map((block) => readBlock(block, dModel))
   const repeats = sequence.has('n_layer_repeats') ? sequence.layerCount('n_layer_repeats') : 1
   const count = repeats * uniqueLayers.length
   if (count < 1 || count > 4096) config.invalid(`the model has ${count} layers, expected 1 to 4096`)
   const layers = Array.from({ length: count }, (_, i) => uniqueLayers[i % uniqueLayers.length]!)
-  const quantization = config.has('quantization_kwargs')
-    ? readBitsAndGroup(config.object('quantization_kwargs'))
-    : undefined
+  const quantization = inheritedQuantization([config])
+  const uniqueQuantizations = uniqueBlocks.map((block) =>
+    inheritedQuantization([block.object('layer'), block, sequence, config]),
+  )
+  const headQuantization = inheritedQuantization([head, config])
   const tokenizer = config.object('tokenizer')
   return {
     config: {
@@ -75,8 +84,23 @@ export function describeEdge(file: string, metadata: Record<string, string>): Mo
       tokenizerName: tokenizer.has('name') ? tokenizer.string('name') : undefined,
     },
     names: EDGE_NAMES,
-    quantizationOf: () => quantization,
+    quantizationOf(path) {
+      if (path === EDGE_NAMES.head) return headQuantization
+      const layer = Number(/^model\.layers\.(\d+)\./.exec(path)?.[1])
+      return uniqueQuantizations[layer % uniqueLayers.length]
+    },
   }
+}
+
+// Of the innermost object that says something; null says that nothing is quantised.
+function inheritedQuantization(innermostFirst: readonly ConfigReader[]): Quantization | undefined {
+  for (const object of innermostFirst) {
+    if (object.isNull('quantization_kwargs')) return undefined
+    if (object.has('quantization_kwargs')) {
+      return readBitsAndGroup(object.object('quantization_kwargs'))
+    }
+  }
+  return undefined
 }
 
 function className(object: ConfigReader): string {
@@ -135,19 +159,25 @@ function readFeedForward(
   const dInner = Math.round(expand * dModel)
   if (!(dInner >= 1 && dInner <= 2 ** 24)) layer.invalid(`expand ${expand} is out of range`)
   const gated = layer.boolean('glu', defaults.glu)
+  const norm = layer.boolean('norm', defaults.norm)
   return {
     kind: 'mlp',
     dInner,
     activation: layer.only('activation', ['swish', 'gelu']) === 'gelu' ? 'gelu' : 'silu',
     gated,
     bias: layer.boolean('bias', false),
-    norm: gated && layer.boolean('norm', defaults.norm),
+    norm: gated && norm,
+    // Edge makes the norm but applies it to gated layers only.
+    hasUnusedNorm: norm && !gated,
     normEpsilon: MLX_EPSILON,
   }
 }
 
 function readAttention(layer: ConfigReader, dModel: number): AttentionConfig {
   layer.only('causal', [true])
+  if (layer.isNull('max_context_len')) {
+    layer.unsupported('has attention without a window (max_context_len null)')
+  }
   const dInner = Math.round((layer.has('expand') ? layer.number('expand') : 1) * dModel)
   const headDim = layer.dimension('d_head', 64)
   const numHeads = dInner / headDim

@@ -8,9 +8,11 @@ import { MAMBA_SSM_NAMES, type ModelDescription } from './family.js'
 import { readQuantization } from './mlx-quantization.js'
 
 /** Describes a `mamba2` checkpoint of transformers or mlx-lm. */
-export function describeHfMamba2(config: ConfigReader, hasHead: boolean): ModelDescription {
+export function describeHfMamba2(
+  config: ConfigReader,
+  hasTensor: (name: string) => boolean,
+): ModelDescription {
   config.only('hidden_act', ['silu', 'swish'])
-  config.only('rms_norm', [true])
   const dModel = config.dimension('hidden_size')
   const vocabSize = config.dimension('vocab_size')
   const numHeads = config.dimension('num_heads')
@@ -53,13 +55,16 @@ export function describeHfMamba2(config: ConfigReader, hasHead: boolean): ModelD
       paddedVocabSize: vocabSize,
       layers: Array.from({ length: config.layerCount('num_hidden_layers') }, () => mamba2),
       normEpsilon,
-      tieEmbeddings: config.boolean('tie_word_embeddings', !hasHead),
+      tieEmbeddings: config.boolean('tie_word_embeddings', !hasTensor('lm_head.weight')),
       headBias: false,
       eosTokenIds: config.tokenIds('eos_token_id'),
       quantization: quantization?.standard,
       tokenizerName: undefined,
     },
-    names: { ...MAMBA_SSM_NAMES, embedding: 'backbone.embeddings' },
+    // Files converted from mamba_ssm keep the singular; transformers renames it on load.
+    names: hasTensor('backbone.embedding.weight')
+      ? MAMBA_SSM_NAMES
+      : { ...MAMBA_SSM_NAMES, embedding: 'backbone.embeddings' },
     quantizationOf: (path) => quantization?.of(path),
   }
 }

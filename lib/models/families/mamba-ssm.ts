@@ -44,8 +44,10 @@ export function readSsmConfig(ssm: ConfigReader, dModel: number): Mamba2Config {
   ssm.onlyKnown([...WITHOUT_EFFECT, ...UNDERSTOOD])
   ssm.only('D_has_hdim', [false])
   ssm.only('rmsnorm', [true])
-  if (ssm.has('d_ssm')) ssm.unsupported('has ssm_cfg.d_ssm, which is not implemented')
   const dInner = ssm.dimension('expand', 2) * dModel
+  if (ssm.has('d_ssm') && ssm.dimension('d_ssm') !== dInner) {
+    ssm.unsupported('has ssm_cfg.d_ssm other than expand * d_model, which is not implemented')
+  }
   const headDim = ssm.dimension('headdim', 64)
   const nGroups = ssm.dimension('ngroups', 1)
   if (dInner % headDim !== 0) {

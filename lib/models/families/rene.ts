@@ -15,7 +15,9 @@ export function describeRene(config: ConfigReader): ModelDescription {
   const vocabSize = config.dimension('vocab_size')
   const attentionLayers = config.layerIndices('attn_layer_idx', layerCount)
   const mlpLayers = config.layerIndices('mlp_layer_idx', layerCount)
-  const mamba2 = readSsmConfig(config.object('ssm_cfg'), dModel)
+  const ssm = config.object('ssm_cfg')
+  ssm.only('layer', ['Mamba2'])
+  const mamba2 = readSsmConfig(ssm, dModel)
   const mlp = mlpLayers.size > 0 ? readMlp(config.object('mlp_cfg'), dModel) : undefined
   const attention =
     attentionLayers.size > 0 ? readAttention(config.object('attn_cfg'), dModel) : undefined

@@ -34,6 +34,7 @@ export class MlpLayer implements Layer {
   ): Promise<MlpLayer> {
     const { dInner, bias, gated, norm } = config
     const path = (name: string) => `${prefix}.${name}`
+    if (config.hasUnusedNorm) loader.ignore(path(names.norm))
     return new MlpLayer(config, dModel, {
       inProj: await loader.linear(path(names.inProj), dInner, dModel, bias),
       gateProj: gated ? await loader.linear(path(names.gateProj), dInner, dModel, bias) : undefined,
