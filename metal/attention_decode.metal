@@ -147,10 +147,7 @@ template <class T>
   }
 }
 
-template [[host_name("attention_decode_float32")]] [[kernel]] void attention_decode<float>(
-    device const float*, device const float*, device const float*, device float*, device float*,
-    device const uint*, device float*, constant AttentionDecodeParams&, device float*,
-    threadgroup float*, uint3, uint, uint, uint, uint);
+INSTANTIATE("attention_decode_float32", attention_decode<float>);
 
 template <class T>
 [[kernel]] void attention_decode_join(device const uint* position [[buffer(5)]],  // (batch)
@@ -182,6 +179,4 @@ template <class T>
   }
 }
 
-template [[host_name("attention_decode_join_float32")]] [[kernel]] void
-attention_decode_join<float>(device const uint*, device float*, constant AttentionDecodeParams&,
-                             device const float*, uint2, uint);
+INSTANTIATE("attention_decode_join_float32", attention_decode_join<float>);
