@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
-import { basename } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
@@ -13,11 +13,11 @@ const operationTests = readdirSync(new URL('metal', import.meta.url))
   .filter((name) => existsSync(new URL(`native/metal/${name}.cpp`, import.meta.url)))
   .map((name) => `test/ops/${name.replaceAll('_', '-')}.test.ts`)
 
+const rig = fileURLToPath(new URL('test/software-metal/build', import.meta.url))
+
 /** The suite of operations on the rig's device 'metal', when that build of the rig exists. */
 function onTheRig(name: string, env: Record<string, string> = {}) {
-  const path = fileURLToPath(
-    new URL(`test/software-metal/build/Release/${name.replaceAll('-', '_')}.node`, import.meta.url),
-  )
+  const path = join(rig, 'Release', `${name.replaceAll('-', '_')}.node`)
   if (!existsSync(path)) return []
   return [
     { test: { ...test, name, include: operationTests, env: { SSM_METAL_ADDON: path, ...env } } },
@@ -27,13 +27,24 @@ function onTheRig(name: string, env: Record<string, string> = {}) {
 export default defineConfig({
   test: {
     projects: [
-      { test: { ...test, name: 'shipped', include: ['test/**/*.test.ts'] } },
+      {
+        test: {
+          ...test,
+          name: 'shipped',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/software-metal'],
+        },
+      },
       // Every dispatch under five orders of threads, which must give the same bits.
       ...onTheRig('software-metal', {
         SSM_SOFTWARE_METAL_SCHEDULES:
           process.env.SSM_SOFTWARE_METAL_SCHEDULES ?? 'forward,reverse,1,2,3',
       }),
       ...onTheRig('software-metal-checked'),
+      // The rig itself.
+      ...(existsSync(join(rig, 'run_seeded'))
+        ? [{ test: { ...test, name: 'rig', include: ['test/software-metal/*.test.ts'] } }]
+        : []),
     ],
   },
 })

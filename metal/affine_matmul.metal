@@ -1,18 +1,20 @@
 // out[r, n] = sum over k of x[r, k] * (scale * q[n, k] + bias of the group) (+ bias[n])
 //
-// Two kernels, float32 accumulation in both, any rows and outputs, any inputs that groups divide:
+// Two kernels, float32 accumulation in both, any rows and outputs, any inputs that groups divide.
 //
 // affine_matvec, for up to kVectorRows rows of x: a simdgroup computes kVectorOutputs outputs of
-//   every row. A lane takes two words of each of them at a time, which never cross a group, and
-//   keeps them for all rows of x: a weight is read exactly once. The sum over a lane's part of a
-//   group is scale * sum(x * q) + bias * sum(x). Values are masked, not shifted, out of their word:
-//   what is left is q * 2^(bits * i), so x is multiplied by 2^-(bits * i) before, exactly, and once
-//   for all outputs. Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a
-//   threadgroup.
-// affine_matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Grid: x tiles of
-// outputs,
-//   y tiles of rows; threadgroups of kTileThreads; threadgroup memory 2 * kTileBytes. Weights
-//   become float32 while a tile is loaded.
+// every row. A lane takes two words of each of them at a time, which never cross a group, and keeps
+// them for all rows of x: a weight is read exactly once. (Where the outputs do not divide evenly,
+// the last simdgroup reads the last row again.) The sum over a lane's part of a group is
+// scale * sum(x * q) + bias * sum(x). Values are masked, not shifted, out of their word: what is
+// left is q * 2^(bits * i), so x is multiplied by 2^-(bits * i) before, exactly, and once for all
+// outputs.
+// Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a threadgroup.
+//
+// affine_matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32
+// while a tile is loaded.
+// Grid: x tiles of outputs, y tiles of rows; threadgroups of kTileThreads; threadgroup memory
+// 2 * kTileBytes.
 #include <metal_stdlib>
 
 #include "affine.h"

@@ -57,7 +57,7 @@ template <class Weight, class Scale>
   for (uint i = lane; i < p.group_size; i += 32) {
     const float q = round((float(values[i]) - bias) / scale);
     // Of a scale of 0, NaN or infinity: no step at all.
-    const bool counts = finite && scale != 0.0f && q > 0.0f;
+    const bool counts = is_finite(scale) && scale != 0.0f && q > 0.0f;
     uint word = counts ? uint(min(q, bins)) << (p.bits * (i % per_word)) : 0u;
     for (uint distance = 1; distance < per_word; distance *= 2) {
       word |= simd_shuffle_xor(word, ushort(distance));

@@ -2,11 +2,17 @@
 // mod window), then each query head attends to the last `window` keys, its own included:
 //   out[b, h] = sum over keys j of softmax(scale * q[b, h] . key[j]) * value[j];
 //   head h reads key/value head h / (heads / kv_heads)
-// Grid: one simdgroup a query head, a threadgroup for the query heads of a key/value head (up to 32
-// of them, or fewer where the GPU allows fewer threads), threadgroups (ceil(heads / kv_heads /
-// simdgroups), kv_heads, batch). So keys and values are read from memory once for all of its heads:
-// blocks of 32 keys, 64 columns at a time, go through threadgroup memory. A lane computes the score
-// of one key, then sums values for its own columns; the softmax is online.
+// attention_decode: one simdgroup a query head, a threadgroup for the query heads of a key/value
+// head
+//   (up to 32 of them, or fewer where the GPU allows fewer threads) and for kKeySplit keys,
+//   threadgroups (ceil(heads / kv_heads / simdgroups), kv_heads, batch * splits). So keys and
+//   values are read from memory once for all of their heads, and a model with few key/value heads
+//   still uses many cores. Blocks of 32 keys, 64 columns at a time, go through threadgroup memory.
+//   A lane computes the score of one key, then sums values for its own columns; the softmax is
+//   online. Threadgroups whose keys do not exist yet do nothing.
+// attention_decode_join: puts the parts together, where the window has more than kKeySplit keys.
+// One
+//   simdgroup a query head, threadgroups (heads, batch) of 32 threads.
 // The token's own key and value are read from k and v, never from the row of the ring that the
 // first threadgroup of each key/value head replaces with them meanwhile: nobody reads that row.
 // Limits: head_dim up to 256; window below 2^31; 9 KB of threadgroup memory.
@@ -17,6 +23,7 @@
 #include "tile_shape.h"
 
 constant uint head_dim [[function_constant(0)]];
+constant bool in_parts [[function_constant(1)]];  // the window has more than kKeySplit keys
 
 constant constexpr uint kColumns = kLargestHead / 32;  // of a lane, at most
 constant constexpr float kLowest = -3.4028235e38f;
@@ -49,11 +56,15 @@ template <class T>
     device const uint* position [[buffer(5)]],  // (batch)
     device T* out [[buffer(6)]],                // (batch, heads, head_dim)
     constant AttentionDecodeParams& p [[buffer(7)]],
+    // (batch, heads, splits, 2 + head_dim): largest score, sum of weights, sums of values
+    device float* parts [[buffer(8), function_constant(in_parts)]],
     threadgroup float* block [[threadgroup(0)]],  // (32, 65): keys, then values
     uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
-  const uint kv = group.y, b = group.z, threads = simdgroups * 32;
+  const uint splits = (p.window + kKeySplit - 1) / kKeySplit;
+  const uint kv = group.y, b = group.z / splits, split = group.z % splits;
+  const uint threads = simdgroups * 32;
   const uint sharing = p.heads / p.kv_heads;  // query heads of this key/value head
   const uint head = group.x * simdgroups + simdgroup;
   const bool active = head < sharing;  // simdgroups without a head only help to load
@@ -67,7 +78,11 @@ template <class T>
 
   const uint own_row = position[b] % p.window;
   const uint earlier = min(position[b], p.window - 1);  // keys before the token's own
-  if (group.x == 0) {
+  // Key j is j tokens old; key 0 is the token's own.
+  const uint begin = split * kKeySplit;
+  const uint end = min(begin + uint(kKeySplit), earlier + 1);
+  if (begin >= end) return;  // the whole threadgroup
+  if (group.x == 0 && split == 0) {
     for (uint c = thread_index; c < head_dim; c += threads) {
       ring_keys[ulong(own_row) * columns + c] = own_key[c];
       ring_values[ulong(own_row) * columns + c] = own_value[c];
@@ -77,8 +92,7 @@ template <class T>
   float sums[kColumns];  // of columns lane, lane + 32, ...
   for (uint i = 0; i < kColumns; ++i) sums[i] = 0.0f;
   float largest = kLowest, total = 0.0f;  // the same in every lane
-  // Key j is j tokens old; key 0 is the token's own.
-  for (uint j0 = 0; j0 <= earlier; j0 += kKeyBlock) {
+  for (uint j0 = begin; j0 < end; j0 += kKeyBlock) {
     float score = 0.0f;
     for (uint c0 = 0; c0 < head_dim; c0 += kKeyColumns) {
       load_block(block, own_key, ring_keys, own_row, j0, earlier, c0, thread_index, threads, p);
@@ -114,6 +128,18 @@ template <class T>
   }
 
   if (!active) return;
+  if (in_parts) {
+    device float* part = parts + ((ulong(b) * p.heads + h) * splits + split) * (2 + head_dim);
+    if (lane == 0) {
+      part[0] = largest;
+      part[1] = total;
+    }
+    for (uint i = 0; i < kColumns; ++i) {
+      const uint c = i * 32 + lane;
+      if (c < head_dim) part[2 + c] = sums[i];
+    }
+    return;
+  }
   device T* y = out + (ulong(b) * p.heads + h) * head_dim;
   for (uint i = 0; i < kColumns; ++i) {
     const uint c = i * 32 + lane;
@@ -121,7 +147,36 @@ template <class T>
   }
 }
 
-template [[host_name("attention_decode_float32")]] [[kernel]] void attention_decode<float>(
-    device const float*, device const float*, device const float*, device float*, device float*,
-    device const uint*, device float*, constant AttentionDecodeParams&, threadgroup float*, uint3,
-    uint, uint, uint, uint);
+INSTANTIATE("attention_decode_float32", attention_decode<float>);
+
+template <class T>
+[[kernel]] void attention_decode_join(device const uint* position [[buffer(5)]],  // (batch)
+                                      device T* out [[buffer(6)]],  // (batch, heads, head_dim)
+                                      constant AttentionDecodeParams& p [[buffer(7)]],
+                                      device const float* parts
+                                      [[buffer(8)]],  // (batch, heads, splits, 2 + head_dim)
+                                      uint2 group [[threadgroup_position_in_grid]],
+                                      uint lane [[thread_index_in_simdgroup]]) {
+  const uint h = group.x, b = group.y;
+  const uint splits = (p.window + kKeySplit - 1) / kKeySplit;
+  const uint filled = min(position[b], p.window - 1) / kKeySplit + 1;  // parts that were written
+  const ulong i = ulong(b) * p.heads + h;
+  device const float* rows = parts + i * splits * (2 + head_dim);
+  float largest = kLowest;
+  for (uint s = 0; s < filled; ++s) largest = max(largest, rows[ulong(s) * (2 + head_dim)]);
+  float total = 0.0f;
+  for (uint s = 0; s < filled; ++s) {
+    device const float* row = rows + ulong(s) * (2 + head_dim);
+    total += row[1] * precise::exp(row[0] - largest);
+  }
+  for (uint c = lane; c < head_dim; c += 32) {
+    float sum = 0.0f;
+    for (uint s = 0; s < filled; ++s) {
+      device const float* row = rows + ulong(s) * (2 + head_dim);
+      sum += row[2 + c] * precise::exp(row[0] - largest);
+    }
+    out[i * head_dim + c] = T(sum / total);
+  }
+}
+
+INSTANTIATE("attention_decode_join_float32", attention_decode_join<float>);

@@ -128,8 +128,4 @@ template <class T>
   }
 }
 
-template [[host_name("attention_prefill_float32")]] [[kernel]] void attention_prefill<float>(
-    device const float*, device const float*, device const float*, device const float*,
-    device const float*, device const uint*, device float*, constant AttentionPrefillParams&,
-    threadgroup float*, threadgroup float*, threadgroup float*, threadgroup float*, uint3, uint,
-    uint, uint);
+INSTANTIATE("attention_prefill_float32", attention_prefill<float>);

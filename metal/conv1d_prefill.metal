@@ -75,9 +75,7 @@ template <class T>
   }
 }
 
-template [[host_name("conv1d_prefill_float32")]] [[kernel]] void conv1d_prefill<float>(
-    device const float*, device const float*, device const float*, device const float*,
-    device const uint*, device float*, constant Conv1dPrefillParams&, uint3);
+INSTANTIATE("conv1d_prefill_float32", conv1d_prefill<float>);
 
 template <class T>
 [[kernel]] void conv1d_prefill_state(device const T* x [[buffer(0)]],  // (batch, length, channels)
@@ -93,5 +91,4 @@ template <class T>
   state[(ulong(b) * p.width + row) * p.channels + c] = float(x[token * p.x_stride + c]);
 }
 
-template [[host_name("conv1d_prefill_state_float32")]] [[kernel]] void conv1d_prefill_state<float>(
-    device const float*, device float*, device const uint*, constant Conv1dPrefillParams&, uint3);
+INSTANTIATE("conv1d_prefill_state_float32", conv1d_prefill_state<float>);

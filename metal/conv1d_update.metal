@@ -39,6 +39,4 @@ template <class T>
   out[ulong(b) * p.channels + c] = T(silu(sum));
 }
 
-template [[host_name("conv1d_update_float32")]] [[kernel]] void conv1d_update<float>(
-    device const float*, device const float*, device const float*, device float*,
-    device const uint*, device float*, constant Conv1dUpdateParams&, uint2);
+INSTANTIATE("conv1d_update_float32", conv1d_update<float>);

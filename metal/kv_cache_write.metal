@@ -6,8 +6,8 @@
 // Limits: none.
 #include <metal_stdlib>
 
+#include "common.h"
 #include "kv_cache_write.h"
-using namespace metal;
 
 template <class T>
 [[kernel]] void kv_cache_write(device const T* k
@@ -30,6 +30,4 @@ template <class T>
   values[row * columns + column] = v[token * p.v_stride + column];
 }
 
-template [[host_name("kv_cache_write_float32")]] [[kernel]] void kv_cache_write<float>(
-    device const float*, device const float*, device float*, device float*, device const uint*,
-    constant KvCacheWriteParams&, uint3);
+INSTANTIATE("kv_cache_write_float32", kv_cache_write<float>);

@@ -1,15 +1,17 @@
 // out[r, n] = sum over k of x[r, k] * w[n, k] (+ bias[n])
 //
-// Two kernels, float32 accumulation in both, any rows, inputs and outputs:
+// Two kernels, float32 accumulation in both, any rows, inputs and outputs.
 //
 // matvec, for up to kVectorRows rows of x: a simdgroup computes kVectorOutputs outputs of each row.
-//   Its lanes read neighbouring parts of a weight row, eight values each, keep them in registers
-//   for all rows of x, and add up by simd_sum: a weight is read exactly once. Four outputs share
-//   each load of x. Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a
-//   threadgroup.
-// matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Grid: x tiles of outputs,
-//   y tiles of rows; threadgroups of kTileThreads; threadgroup memory 2 * kTileBytes. Weights
-//   become float32 while a tile is loaded.
+// Its lanes read neighbouring parts of a weight row, eight values each, keep them in registers for
+// all rows of x, and add up by simd_sum: a weight is read exactly once. (Where the outputs do not
+// divide evenly, the last simdgroup reads the last row again.) Four outputs share each load of x.
+// Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a threadgroup.
+//
+// matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32 while a
+// tile is loaded.
+// Grid: x tiles of outputs, y tiles of rows; threadgroups of kTileThreads; threadgroup memory
+// 2 * kTileBytes.
 #include <metal_stdlib>
 
 #include "common.h"

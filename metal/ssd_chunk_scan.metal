@@ -127,9 +127,7 @@ template <class T>
              thread_index);
 }
 
-template [[host_name("ssd_chunk_scores_float32")]] [[kernel]] void ssd_chunk_scores<float>(
-    device const float*, device const float*, constant SsdChunkScanParams&, device float*,
-    threadgroup float*, threadgroup float*, uint3, uint, uint);
+INSTANTIATE("ssd_chunk_scores_float32", ssd_chunk_scores<float>);
 
 // Grid: threadgroups (tiles of head_dim x d_state, heads, batch * chunks).
 template <class T>
@@ -182,10 +180,7 @@ template <class T>
              p.d_state - n0, thread_index);
 }
 
-template [[host_name("ssd_chunk_states_float32")]] [[kernel]] void ssd_chunk_states<float>(
-    device const float*, device const float*, device const float*, device const float*,
-    device const float*, constant SsdChunkScanParams&, device float*, device float*,
-    threadgroup float*, threadgroup float*, threadgroup float*, uint3, uint, uint);
+INSTANTIATE("ssd_chunk_states_float32", ssd_chunk_states<float>);
 
 // Grid: one thread an element of the state of a sequence, threadgroups (ceil(heads * head_dim *
 // d_state / threads), batch), any number of threads.
@@ -288,8 +283,4 @@ template <class T>
              p.heads * p.head_dim, chunk.length - t0, rows, thread_index);
 }
 
-template [[host_name("ssd_chunk_outputs_float32")]] [[kernel]] void ssd_chunk_outputs<float>(
-    device const float*, device const float*, device const float*, device const float*,
-    device const float*, device const float*, device float*, constant SsdChunkScanParams&,
-    device const float*, device const float*, threadgroup float*, threadgroup float*,
-    threadgroup float*, uint3, uint, uint);
+INSTANTIATE("ssd_chunk_outputs_float32", ssd_chunk_outputs<float>);

@@ -64,7 +64,4 @@ template <class T>
   if (lane == 0) out[i] = T(sum + D[h] * value);
 }
 
-template [[host_name("ssd_update_float32")]] [[kernel]] void ssd_update<float>(
-    device const float*, device const float*, device const float*, device const float*,
-    device const float*, device const float*, device const float*, device float*, device float*,
-    constant SsdUpdateParams&, uint3, uint, uint, uint);
+INSTANTIATE("ssd_update_float32", ssd_update<float>);

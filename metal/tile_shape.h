@@ -14,7 +14,8 @@ enum TileShape : uint32_t {
 
   // attention
   kLargestHead = 256,
-  kKeyBlock = 32,  // keys that a threadgroup of attention_decode looks at together
+  kKeySplit = 256,  // keys of a threadgroup of attention_decode, in blocks
+  kKeyBlock = 32,   // keys that a threadgroup of attention_decode looks at together
   kKeyColumns = 64,
   kKeyStride = 65,  // floats from key to key: lanes read a column without conflicts
   kKeyBytes = kKeyBlock * kKeyStride * 4,

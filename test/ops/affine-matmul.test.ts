@@ -25,11 +25,14 @@ describeEachDevice('affineMatmul', (device) => {
             [1, 1, 1],
             [1, 3, 33],
             [5, 3, 67],
+            [8, 1, 6], // the most rows of a GPU's mat-vec kernel
             [9, 1, 2],
+            [33, 2, 33], // one past a tile of its mat-mat kernel
           ] as const) {
             const inputs = groups * groupSize
             const normals = seededNormals(rows + outputs)
-            const x = normals(rows * inputs)
+            // So that results are about 1, whatever the number of inputs.
+            const x = normals(rows * inputs, 1 / Math.sqrt(inputs))
             const bias = normals(outputs)
             const weight = affineMatrix(device(), {
               rows: outputs,

@@ -11,6 +11,7 @@ const CASES = [
   { positions: [4, 5, 6, 7, 40], heads: 4, kvHeads: 2, headDim: 17, window: 6 }, // at the window's edge
   { positions: [9], heads: 2, kvHeads: 2, headDim: 5, window: 1 },
   { positions: [63, 100], heads: 16, kvHeads: 2, headDim: 32, window: 64 }, // shared by threads
+  { positions: [9, 255, 256, 700], heads: 4, kvHeads: 2, headDim: 3, window: 500 }, // in parts on a GPU
 ]
 
 describeEachDevice('attentionDecode', (device) => {

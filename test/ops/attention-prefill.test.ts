@@ -23,6 +23,7 @@ const CASES = [
   { positions: [5, 0], length: 20, heads: 2, kvHeads: 1, headDim: 4, window: 6 }, // chunk longer than the window
   { positions: [2, 40], length: 7, heads: 3, kvHeads: 3, headDim: 2, window: 1 },
   { positions: [20, 3], length: 24, heads: 8, kvHeads: 2, headDim: 16, window: 16 }, // shared by threads
+  { positions: [50, 0], length: 40, heads: 2, kvHeads: 1, headDim: 35, window: 45 }, // more than a tile of a GPU each way
 ]
 
 describeEachDevice('attentionPrefill', (device) => {

@@ -20,7 +20,10 @@ const SHAPES = [
   { rows: 1, inputs: 333, outputs: 400 }, // large enough to be shared by threads
   { rows: 3, inputs: 17, outputs: 5 },
   { rows: 7, inputs: 31, outputs: 1 },
+  { rows: 8, inputs: 40, outputs: 6 }, // the most rows of a GPU's mat-vec kernel
+  { rows: 9, inputs: 32, outputs: 33 }, // its mat-mat kernel, one past a tile
   { rows: 20, inputs: 130, outputs: 70 },
+  { rows: 33, inputs: 65, outputs: 32 },
 ]
 
 describeEachDevice('matmul', (device) => {

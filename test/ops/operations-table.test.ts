@@ -97,7 +97,15 @@ describe('the table of operations', () => {
     const stems = readdirSync(new URL('../../metal', import.meta.url))
       .filter((file) => file.endsWith('.h'))
       .map((file) => file.slice(0, -2))
-    const shared = ['random', 'types']
+    const shared = [
+      'affine',
+      'common',
+      'matmul_shape',
+      'random',
+      'tile_product',
+      'tile_shape',
+      'types',
+    ]
     expect(stems.sort()).toEqual([...names, ...shared].sort())
   })
 

@@ -27,6 +27,7 @@ const CASES: { shape: StateSpaceShape; chunkSize: number | undefined }[] = [
   { shape: shapeOf(1, 65, 2, 4, 8, 2), chunkSize: undefined }, // one past the default edge
   { shape: shapeOf(1, 20, 6, 2, 33, 3), chunkSize: 100 }, // shorter than a chunk
   { shape: shapeOf(2, 33, 8, 16, 32, 4), chunkSize: 16 }, // large enough to be shared
+  { shape: shapeOf(1, 75, 2, 35, 33, 1), chunkSize: 40 }, // more than a tile of a GPU each way
 ]
 
 function shapeOf(

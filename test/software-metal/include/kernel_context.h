@@ -75,8 +75,9 @@ SOFTWARE_METAL_EXPORT extern Threadgroup current_threadgroup;
 SOFTWARE_METAL_EXPORT void wait_for_simdgroup(Site site);
 SOFTWARE_METAL_EXPORT void wait_at_simdgroup_barrier(Site site, unsigned flags);
 SOFTWARE_METAL_EXPORT void wait_at_threadgroup_barrier(Site site, unsigned flags);
-// Tells the checker of an access by an atomic operation, which races with no other one.
-SOFTWARE_METAL_EXPORT void note_atomic(const volatile void* address, unsigned bytes, bool written);
+// Tells the checker of an access by an atomic operation at `code`, which races with no other one.
+SOFTWARE_METAL_EXPORT void note_atomic(const volatile void* address, unsigned bytes, bool written,
+                                       const void* code);
 
 // What a kernel file says about its kernels (compile-kernels.mjs writes these tables).
 struct ConstantInfo {

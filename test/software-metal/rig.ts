@@ -1,0 +1,91 @@
+// The rig's programs, for its own tests.
+
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const here = fileURLToPath(new URL('.', import.meta.url))
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const clang = process.env.CXX ?? 'clang++-19'
+
+export type Build = 'fast' | 'checked'
+
+function run(program: string, args: string[], env: Record<string, string> = {}) {
+  const { status, stdout, stderr } = spawnSync(program, args, {
+    cwd: root,
+    encoding: 'utf8',
+    env: { ...process.env, ...env },
+  })
+  return { status, output: `${stdout}${stderr}` }
+}
+
+/** Runs a kernel of seeded/bugs.metal. */
+export function runSeeded(build: Build, kernel: string, schedule = 'forward') {
+  const module = build === 'checked' ? 'seeded_bugs_checked.so' : 'seeded_bugs.so'
+  return run(join(here, 'build/run_seeded'), [
+    join(here, 'build/Release', module),
+    kernel,
+    schedule,
+  ])
+}
+
+/** The strict pass over the given kernel files, or over all of metal/. */
+export function checkStrict(...files: string[]) {
+  return run(process.execPath, [join(here, 'check-strict.mjs'), ...files])
+}
+
+export function seeded(name: string): string {
+  return join(here, 'seeded', `${name}.metal`)
+}
+
+/**
+ * Runs the suite of an operation on the rig, with its kernels compiled from a copy of metal/ in which
+ * `from` in `file` was replaced.
+ */
+export function runMutant(
+  build: Build,
+  operation: string,
+  mutation: { file: string; from: string; to: string },
+) {
+  const folder = mkdtempSync(join(tmpdir(), 'mutant-'))
+  try {
+    cpSync(join(root, 'metal'), folder, { recursive: true })
+    const file = join(folder, mutation.file)
+    const text = readFileSync(file, 'utf8')
+    if (!text.includes(mutation.from)) throw new Error(`${mutation.file} has no ${mutation.from}`)
+    writeFileSync(file, text.replace(mutation.from, mutation.to))
+
+    const source = join(folder, `${operation}.cpp`)
+    const library = join(folder, `${operation}.so`)
+    const steps: [string, string[]][] = [
+      [
+        process.execPath,
+        [join(here, 'compile-kernels.mjs'), join(folder, `${operation}.metal`), source],
+      ],
+      [
+        clang,
+        [
+          build === 'checked' ? '-O1' : '-O2',
+          `@${join(here, 'kernel-options.rsp')}`,
+          ...(build === 'checked' ? [`@${join(here, 'checked-options.rsp')}`] : []),
+          ...['-fno-sanitize-link-runtime', '-shared', '-I', join(here, 'include')],
+          ...[source, '-o', library],
+        ],
+      ],
+    ]
+    for (const [program, args] of steps) {
+      const { status, output } = run(program, args)
+      if (status !== 0) throw new Error(`${program} failed: ${output}`)
+    }
+    const project = build === 'checked' ? 'software-metal-checked' : 'software-metal'
+    const test = `test/ops/${operation.replaceAll('_', '-')}.test.ts`
+    return run(join(root, 'node_modules/.bin/vitest'), ['run', '--project', project, test], {
+      SSM_SOFTWARE_METAL_KERNELS: library,
+      NO_COLOR: '1',
+    })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+}
