@@ -159,7 +159,7 @@ describe('exit code 1 with one message', () => {
     [
       'a device that is not here',
       ['generate', ...RENE, '-p', 'x', '--device', 'metal'],
-      /device 'metal' is not/,
+      /device 'metal' needs a Mac with Apple silicon/,
     ],
     ['show without a model there', ['show', '/nowhere'], /^ssm-metal show: .*\/nowhere/],
   ])('%s', async (_, words, message) => {
