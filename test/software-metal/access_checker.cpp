@@ -12,14 +12,15 @@ namespace software_metal {
 
 namespace {
 
+// Threads whose accesses are kept as one, of which only the last is known.
+enum Shared : uint8_t { kAlone, kWithinSimdgroup, kAcrossSimdgroups };
+
 // The last access to one byte of memory that the kernel may write.
 struct Access {
   uint32_t threadgroup;  // number + 1; 0: there was none
   uint16_t thread;
   uint8_t is_atomic;
-  // Other threads of the same threadgroup did the same since the last barrier; `thread` is the
-  // last.
-  uint8_t is_shared;
+  uint8_t shared;                   // Shared: who did the same, unordered with it
   Epochs epochs, simdgroup_epochs;  // when it happened
   uint32_t place;                   // of the code, from the beginning of its module
 };
@@ -129,12 +130,13 @@ bool unordered(const Access& earlier, bool is_threadgroup) {
   const Thread& thread = *current_thread;
   if (earlier.threadgroup == 0) return false;
   if (earlier.threadgroup != checker().threadgroup) return !is_threadgroup;
-  if (earlier.thread == thread.index && !earlier.is_shared) return false;
+  if (earlier.thread == thread.index && earlier.shared == kAlone) return false;
   if (epoch_of(earlier.epochs, is_threadgroup) !=
       epoch_of(current_threadgroup.epochs, is_threadgroup)) {
     return false;
   }
-  const bool same_simdgroup = earlier.thread / kLanes == thread.index / kLanes;
+  const bool same_simdgroup =
+      earlier.thread / kLanes == thread.index / kLanes && earlier.shared != kAcrossSimdgroups;
   return !same_simdgroup || epoch_of(earlier.simdgroup_epochs, is_threadgroup) ==
                                 epoch_of(thread.simdgroup->epochs, is_threadgroup);
 }
@@ -149,13 +151,19 @@ void report_race(const char* what, const Watched& watched, size_t byte, const Ac
          place_name(module_of(code) + earlier.place));
 }
 
-// Reads of one epoch by several threads are one shared read: a write by any thread conflicts.
-Access merged(const Access& before, const Access& now) {
+// Reads that nothing orders among themselves are one shared read: a write by any thread conflicts.
+Access merged(const Access& before, const Access& now, bool is_threadgroup) {
   Access result = now;
-  const bool same_epoch = before.threadgroup == now.threadgroup &&
-                          before.epochs.device == now.epochs.device &&
-                          before.epochs.threadgroup == now.epochs.threadgroup;
-  if (same_epoch && (before.is_shared || before.thread != now.thread)) result.is_shared = 1;
+  if (before.threadgroup != now.threadgroup ||
+      epoch_of(before.epochs, is_threadgroup) != epoch_of(now.epochs, is_threadgroup)) {
+    return result;
+  }
+  if (before.shared == kAcrossSimdgroups || before.thread / kLanes != now.thread / kLanes) {
+    result.shared = kAcrossSimdgroups;
+  } else if (epoch_of(before.simdgroup_epochs, is_threadgroup) ==
+             epoch_of(now.simdgroup_epochs, is_threadgroup)) {
+    result.shared = before.thread == now.thread ? before.shared : kWithinSimdgroup;
+  }
   return result;
 }
 
@@ -178,7 +186,7 @@ void check_byte(const Watched& watched, size_t byte, Cell& cell, const Access& n
            place_name(code));
   }
   if (races(cell.write)) report_race("read after write", watched, byte, cell.write, code);
-  cell.read = merged(cell.read, now);
+  cell.read = merged(cell.read, now, is_threadgroup);
 }
 
 // The region that holds all of the access, else the one where it begins or nearly does.
@@ -231,7 +239,7 @@ void check(const void* pointer, size_t bytes, bool is_write, const void* code,
   const Access now{c.threadgroup,
                    static_cast<uint16_t>(thread.index),
                    is_atomic,
-                   false,
+                   kAlone,
                    current_threadgroup.epochs,
                    thread.simdgroup->epochs,
                    static_cast<uint32_t>(static_cast<const std::byte*>(code) - c.module)};

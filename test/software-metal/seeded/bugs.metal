@@ -53,6 +53,25 @@ using namespace metal;
   out[position] = shared[simdgroup * 32 + (lane + 1) % 32];
 }
 
+[[kernel]] void one_lane_writes_what_all_read(ARGUMENTS) {
+  shared[i] = in[position];
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  const float first = shared[simdgroup * 32];
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  if (lane == 5) shared[simdgroup * 32] = shared[simdgroup * 32] + first;
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  out[position] = shared[simdgroup * 32];
+}
+
+[[kernel]] void other_simdgroup_writes_what_was_read(ARGUMENTS) {
+  shared[i] = in[position];
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  const float first = shared[0];
+  simdgroup_barrier(mem_flags::mem_threadgroup);
+  if (i == 63) shared[0] = first + 1.0f;
+  out[position] = first;
+}
+
 [[kernel]] void missing_simdgroup_barrier(ARGUMENTS) {
   shared[i] = in[position];
   out[position] = shared[simdgroup * 32 + (lane + 1) % 32];
