@@ -31,8 +31,8 @@ beforeEach(async () => {
     if (name !== 'HOME') delete process.env[name]
   }
   process.env.HF_HUB_CACHE = join(folder, 'hub')
-  await mkdir(join(folder, 'work'))
-  process.chdir(join(folder, 'work'))
+  await mkdir(join(folder, 'here'))
+  process.chdir(join(folder, 'here'))
 })
 
 afterEach(async () => {
@@ -110,16 +110,16 @@ describe('isHubName', () => {
 
 describe('resolveModelPath', () => {
   it('gives existing paths as absolute ones, however they are written', async () => {
-    const file = join(folder, 'work', 'model.safetensors')
+    const file = join(folder, 'here', 'model.safetensors')
     await writeFile(file, '')
-    await mkdir(join(folder, 'work', 'models', 'tiny'), { recursive: true })
+    await mkdir(join(folder, 'here', 'models', 'tiny'), { recursive: true })
     expect(await resolveModelPath('model.safetensors')).toBe(file)
     expect(await resolveModelPath('./model.safetensors')).toBe(file)
     expect(await resolveModelPath(file)).toBe(file)
     expect(await resolveModelPath(pathToFileURL(file).href)).toBe(file)
-    expect(await resolveModelPath('models/tiny')).toBe(join(folder, 'work', 'models', 'tiny'))
+    expect(await resolveModelPath('models/tiny')).toBe(join(folder, 'here', 'models', 'tiny'))
     process.env.HOME = folder
-    expect(await resolveModelPath('~/work/models')).toBe(join(folder, 'work', 'models'))
+    expect(await resolveModelPath('~/here/models')).toBe(join(folder, 'here', 'models'))
     expect(await resolveModelPath('~')).toBe(folder)
   })
 
@@ -143,8 +143,8 @@ describe('resolveModelPath', () => {
 
   it('prefers a path that exists to a name in the cache', async () => {
     await addSnapshot('org/name', 'main')
-    await mkdir(join(folder, 'work', 'org', 'name'), { recursive: true })
-    expect(await resolveModelPath('org/name')).toBe(join(folder, 'work', 'org', 'name'))
+    await mkdir(join(folder, 'here', 'org', 'name'), { recursive: true })
+    expect(await resolveModelPath('org/name')).toBe(join(folder, 'here', 'org', 'name'))
   })
 
   it('names the places looked at and the commands that would fetch the model', async () => {
@@ -152,7 +152,7 @@ describe('resolveModelPath', () => {
     expect(error).toBeInstanceOf(ModelNotFoundError)
     const { message } = error as Error
     expect(message).toContain('[loadModel] the model org/name (revision main) is not on')
-    expect(message).toContain(join(folder, 'work', 'org', 'name'))
+    expect(message).toContain(join(folder, 'here', 'org', 'name'))
     expect(message).toContain(join(folder, 'hub', 'models--org--name'))
     expect(message).toContain('Downloading is not built in yet')
     expect(message).toMatch(/^ +hf download org\/name$/m)
@@ -176,12 +176,12 @@ describe('resolveModelPath', () => {
   })
 
   it('says how far a path exists', async () => {
-    await mkdir(join(folder, 'work', 'models', 'tiny'), { recursive: true })
+    await mkdir(join(folder, 'here', 'models', 'tiny'), { recursive: true })
     const message = await messageOf(resolveModelPath('./models/tony/model.safetensors'))
     expect(message).toContain(
-      `no such file or folder: ${join(folder, 'work', 'models', 'tony', 'model.safetensors')}`,
+      `no such file or folder: ${join(folder, 'here', 'models', 'tony', 'model.safetensors')}`,
     )
-    expect(message).toContain(`${join(folder, 'work', 'models')} has no tony; it has tiny`)
+    expect(message).toContain(`${join(folder, 'here', 'models')} has no tony; it has tiny`)
     expect(message).not.toContain('download')
     // Half of it exists, so a path may be meant; a Hub name is possible too.
     const both = await messageOf(resolveModelPath('models/tony'))
