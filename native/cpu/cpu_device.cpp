@@ -1,14 +1,12 @@
 // The CPU device: a queue of runs and one thread that takes them in order. That thread leads a
 // pool, which shares the loops of an operation.
-#include <condition_variable>
-#include <deque>
-#include <mutex>
 #include <new>
 #include <stdexcept>
 #include <thread>
 
 #include "device.h"
 #include "operations.h"
+#include "run_queue.h"
 
 namespace ssm {
 
@@ -25,47 +23,16 @@ constexpr Function kFunctions[] = {
 
 class CpuDevice final : public Device {
  public:
-  explicit CpuDevice(unsigned threads) : pool_(threads), thread_([this] { work(); }) {}
-
-  ~CpuDevice() override {
-    {
-      std::lock_guard lock(mutex_);
-      stopping_ = true;
-      if (current_) current_->cancelled = true;
-      for (auto& run : queue_) run->cancelled = true;
-    }
-    wake_.notify_one();
-    thread_.join();
-  }
+  explicit CpuDevice(unsigned threads)
+      : pool_(threads), queue_([this](const Run& run) { return execute(run); }) {}
 
   const char* name() const override { return "cpu"; }
   unsigned threads() const override { return pool_.threads(); }
 
-  void submit(std::shared_ptr<Run> run) override {
-    {
-      std::lock_guard lock(mutex_);
-      queue_.push_back(std::move(run));
-    }
-    wake_.notify_one();
-  }
+  void submit(std::shared_ptr<Run> run) override { queue_.push(std::move(run)); }
 
  private:
-  // Runs on the device's thread.
-  void work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;  // stopping, and everything queued was reported
-      current_ = std::move(queue_.front());
-      queue_.pop_front();
-      lock.unlock();
-      std::string error = execute(*current_);
-      current_->on_complete(std::move(error));
-      lock.lock();
-      current_.reset();
-    }
-  }
-
+  // Runs on the queue's thread.
   std::string execute(const Run& run) {
     pool_.watch(&run.cancelled);
     const char* name = "";
@@ -85,13 +52,8 @@ class CpuDevice final : public Device {
     return "";
   }
 
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::shared_ptr<Run>> queue_;
-  std::shared_ptr<Run> current_;
-  bool stopping_ = false;
   ThreadPool pool_;
-  std::thread thread_;  // last: it starts when everything above exists
+  RunQueue queue_;  // last: its thread uses everything above
 };
 
 }  // namespace

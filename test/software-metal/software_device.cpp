@@ -1,18 +1,16 @@
 // The device of the rig: lists become programs by the same code as on a Mac (native/metal/), and
 // runtime.cpp executes the kernels' own text. A queue of runs and one thread that takes them in
 // order. What it does beyond that is told by the environment; README.md lists the variables.
-#include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
-#include <mutex>
+#include <memory>
 #include <sstream>
 #include <stdexcept>
-#include <thread>
 #include <unordered_map>
 
 #include "device.h"
 #include "program.h"
+#include "run_queue.h"
 #include "runtime.h"
 
 namespace ssm::metal {
@@ -59,31 +57,18 @@ class SoftwareDevice final : public Device {
       trace_ = std::fopen(trace, "a");
       if (trace_ == nullptr) throw std::runtime_error(std::string("cannot write ") + trace);
     }
-    thread_ = std::thread([this] { work(); });
+    queue_ = std::make_unique<RunQueue>([this](const Run& run) { return execute(run); });
   }
 
   ~SoftwareDevice() override {
-    {
-      const std::lock_guard lock(mutex_);
-      stopping_ = true;
-      if (current_) current_->cancelled = true;
-      for (auto& run : queue_) run->cancelled = true;
-    }
-    wake_.notify_one();
-    thread_.join();
+    queue_.reset();  // its thread writes the trace
     if (trace_ != nullptr) std::fclose(trace_);
   }
 
   const char* name() const override { return "metal"; }
   unsigned threads() const override { return 1; }
 
-  void submit(std::shared_ptr<Run> run) override {
-    {
-      const std::lock_guard lock(mutex_);
-      queue_.push_back(std::move(run));
-    }
-    wake_.notify_one();
-  }
+  void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }
 
  private:
   struct Cached {
@@ -91,22 +76,7 @@ class SoftwareDevice final : public Device {
     Program program;
   };
 
-  // Runs on the device's thread, as does everything below.
-  void work() {
-    std::unique_lock lock(mutex_);
-    while (true) {
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;  // stopping, and everything queued was reported
-      current_ = std::move(queue_.front());
-      queue_.pop_front();
-      lock.unlock();
-      std::string error = execute(*current_);
-      current_->on_complete(std::move(error));
-      lock.lock();
-      current_.reset();
-    }
-  }
-
+  // Runs on the queue's thread, as does everything below.
   std::string execute(const Run& run) {
     try {
       for (const Dispatch& dispatch : program_of(run.list).dispatches()) {
@@ -200,12 +170,7 @@ class SoftwareDevice final : public Device {
   std::vector<Schedule> schedules_;
   std::FILE* trace_ = nullptr;
   std::unordered_map<const CommandList*, Cached> programs_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<std::shared_ptr<Run>> queue_;
-  std::shared_ptr<Run> current_;
-  bool stopping_ = false;
-  std::thread thread_;
+  std::unique_ptr<RunQueue> queue_;
 };
 
 }  // namespace
