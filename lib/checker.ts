@@ -7,17 +7,29 @@ import type {
   AttentionOptions,
   AttentionTensors,
   ConvTensors,
+  LinearNorm,
+  LinearOptions,
+  Mamba2Options,
+  Mamba2Tensors,
   SsdOptions,
   SsdTensors,
 } from './recorder.js'
 import { type DType, formatShape, type Tensor } from './tensor.js'
 
+/** Activation functions as metal/types.h numbers them. */
+const ACTIVATIONS = { gelu: 0, silu: 1, identity: 2 } as const
+
+const NO_NORM = { norm_group_cols: 0, norm_parts: 0, norm_eps: 0 }
+
 /** The checks of one operation. */
 export class Checker {
   readonly #operation: string
+  readonly #activationTypes: readonly DType[]
 
-  constructor(operation: string) {
+  /** `activationTypes`: what the device computes in. */
+  constructor(operation: string, activationTypes: readonly DType[]) {
     this.#operation = operation
+    this.#activationTypes = activationTypes
   }
 
   #fail(message: string): never {
@@ -34,6 +46,21 @@ export class Checker {
   float32(tensors: Record<string, Tensor | undefined>): void {
     for (const [name, tensor] of Object.entries(tensors)) {
       if (tensor) this.type(name, tensor, ['float32'])
+    }
+  }
+
+  /** Activations, all of the same element type. */
+  activations(tensors: Record<string, Tensor | undefined>): void {
+    let first: [name: string, dtype: DType] | undefined
+    for (const [name, tensor] of Object.entries(tensors)) {
+      if (!tensor) continue
+      this.type(name, tensor, this.#activationTypes)
+      first ??= [name, tensor.dtype]
+      if (tensor.dtype !== first[1]) {
+        throw new TypeError(
+          `[${this.#operation}] ${name} must be ${first[1]}, as ${first[0]} is, but is ${tensor.dtype}`,
+        )
+      }
     }
   }
 
@@ -99,8 +126,13 @@ export class Checker {
     this.output('out', out, [...tokens.shape, cols])
   }
 
-  linear(x: Tensor, inputs: number, outputs: number, bias: Tensor | undefined, out: Tensor): void {
-    this.float32({ x, bias, out })
+  /** A matrix product with what it does besides. */
+  linear(x: Tensor, inputs: number, outputs: number, out: Tensor, options: LinearOptions) {
+    this.options(options, ['bias', 'norm', 'activation', 'gate', 'residual'])
+    const { bias, norm, activation, gate, residual } = options
+    this.activations({ x })
+    this.activations({ out, gate, residual })
+    this.float32({ bias, 'norm.weight': norm?.weight, 'norm.squares': norm?.squares })
     if (x.cols !== inputs) {
       this.#fail(
         `x must have ${inputs} columns, as the weight has inputs, but has shape ${formatShape(x.shape)}`,
@@ -108,6 +140,38 @@ export class Checker {
     }
     if (bias) this.output('bias', bias, [outputs])
     this.output('out', out, [...x.shape.slice(0, -1), outputs])
+    if (activation !== undefined) this.oneOf('activation', activation, ['gelu', 'silu'])
+    if (gate) this.output('gate', gate, out.shape)
+    if (residual) this.output('residual', residual, out.shape)
+    const normParams = norm ? this.#norm(norm, x, inputs) : NO_NORM
+    return {
+      bindings: [bias, norm?.weight, norm?.squares, gate, residual] as const,
+      params: {
+        has_bias: bias ? 1 : 0,
+        ...normParams,
+        activation: ACTIVATIONS[activation ?? 'identity'],
+        gated: gate ? 1 : 0,
+        has_residual: residual ? 1 : 0,
+      },
+    }
+  }
+
+  #norm(norm: LinearNorm, x: Tensor, inputs: number) {
+    this.options(norm, ['weight', 'eps', 'groups', 'squares'])
+    const { weight, eps, groups = 1, squares } = norm
+    this.output('norm.weight', weight, [inputs])
+    this.notNegative('norm.eps', eps)
+    this.divides('norm.groups', groups, 'the inputs', inputs)
+    if (squares) {
+      this.output('norm.squares', squares, [...x.shape.slice(0, -1), squares.cols])
+      this.divides('norm.groups', groups, 'the parts of norm.squares', squares.cols)
+      this.divides('the parts of norm.squares', squares.cols, 'the inputs', inputs)
+    }
+    return {
+      norm_group_cols: inputs / groups,
+      norm_parts: squares?.cols ?? 0,
+      norm_eps: eps,
+    }
   }
 
   affine({ words, scales, biases, bits, groupSize }: AffineMatrix) {
@@ -136,7 +200,8 @@ export class Checker {
     dimensions: 2 | 3,
   ): [batch: number, channels: number, width: number] {
     const { x, weight, bias, state, position, out } = tensors
-    this.float32({ x, weight, bias, state, out })
+    this.activations({ x, state, out })
+    this.float32({ weight, bias })
     this.type('position', position, ['uint32'])
     this.dimensions('x', x, dimensions)
     const batch = x.shape[0]!
@@ -152,7 +217,8 @@ export class Checker {
 
   ssd(tensors: SsdTensors, { groups = 1, dtLimit = [0, Infinity] }: SsdOptions, dimensions: 2 | 3) {
     const { x, dt, A, B, C, D, dtBias, state, out } = tensors
-    this.float32({ x, dt, A, B, C, D, dtBias, state, out })
+    this.activations({ x, dt, B, C, out })
+    this.float32({ A, D, dtBias, state })
     this.dimensions('state', state, 4)
     const [batch, heads, headDim, dState] = state.shape as [number, number, number, number]
     this.output('state', state, state.shape)
@@ -167,8 +233,6 @@ export class Checker {
     this.output('D', D, [heads])
     this.output('dtBias', dtBias, [heads])
     this.output('out', out, x.shape)
-    const [min, max] = dtLimit
-    if (!(min >= 0 && min <= max)) this.#fail(`dtLimit must be 0 <= min <= max but is ${dtLimit}`)
     return {
       batch,
       heads,
@@ -179,15 +243,60 @@ export class Checker {
       dt_stride: dt.rowStride,
       b_stride: B.rowStride,
       c_stride: C.rowStride,
-      dt_min: min,
-      dt_max: max,
+      ...this.#dtLimit(dtLimit),
     }
+  }
+
+  mamba2(
+    tensors: Mamba2Tensors,
+    { groups = 1, dtLimit = [0, Infinity], normBeforeGate = false }: Mamba2Options,
+  ) {
+    const { zxBCdt, convWeight, convBias, convState, A, D, dtBias, ssmState, position } = tensors
+    const { out, squares } = tensors
+    this.activations({ zxBCdt, convState, out })
+    this.float32({ convWeight, convBias, A, D, dtBias, ssmState, squares })
+    this.type('position', position, ['uint32'])
+    this.dimensions('ssmState', ssmState, 4)
+    const [batch, heads, headDim, dState] = ssmState.shape as [number, number, number, number]
+    this.output('ssmState', ssmState, ssmState.shape)
+    this.divides('groups', groups, 'the heads', heads)
+    const inner = heads * headDim
+    const channels = inner + 2 * groups * dState
+    this.output('zxBCdt', zxBCdt, [batch, inner + channels + heads])
+    const [, width] = this.matrix('convWeight', convWeight)
+    this.shape('convWeight', convWeight, [channels, width])
+    if (convBias) this.output('convBias', convBias, [channels])
+    this.output('convState', convState, [batch, width, channels])
+    this.output('A', A, [heads])
+    this.output('D', D, [heads])
+    this.output('dtBias', dtBias, [heads])
+    this.output('position', position, [batch])
+    this.output('out', out, [batch, inner])
+    this.output('squares', squares, [batch, heads])
+    return {
+      batch,
+      heads,
+      head_dim: headDim,
+      d_state: dState,
+      groups,
+      width,
+      has_bias: convBias ? 1 : 0,
+      norm_before_gate: normBeforeGate ? 1 : 0,
+      ...this.#dtLimit(dtLimit),
+    }
+  }
+
+  #dtLimit([min, max]: readonly [number, number]) {
+    if (!(min >= 0 && min <= max)) {
+      this.#fail(`dtLimit must be 0 <= min <= max but is ${min}, ${max}`)
+    }
+    return { dt_min: min, dt_max: max }
   }
 
   attention(tensors: AttentionTensors, { headDim, scale }: AttentionOptions, dimensions: 2 | 3) {
     const { q, k, v, keys, values, out } = tensors
     if (scale !== undefined) this.notNegative('scale', scale)
-    this.float32({ q, k, v, keys, values, out })
+    this.activations({ q, k, v, keys, values, out })
     this.dimensions('q', q, dimensions)
     this.divides('headDim', headDim, 'the columns of q', q.cols)
     this.divides('headDim', headDim, 'the columns of k', k.cols)

@@ -20,6 +20,9 @@ import {
 /** `auto` takes Metal where it exists and is built in, else the CPU. */
 export type DeviceName = 'auto' | 'cpu' | 'metal'
 
+/** What a device computes in between weights and results. */
+export type ActivationType = 'float32' | 'float16'
+
 export interface DeviceOptions {
   /** Threads of the CPU device. Defaults to one for each core. */
   threads?: number | undefined
@@ -55,12 +58,15 @@ export class Device {
   readonly name: 'cpu' | 'metal'
   /** Threads that work on an operation. */
   readonly threads: number
+  /** Element types that operations may hand to one another here. */
+  readonly activationTypes: readonly ActivationType[]
   #handle: number
 
   /** @internal Use `createDevice`. */
   constructor(name: 'cpu' | 'metal', handle: number) {
     this.name = name
     this.#handle = handle
+    this.activationTypes = name === 'cpu' ? ['float32'] : ['float32', 'float16']
     this.threads = addon().deviceThreads(handle)
   }
 
@@ -110,7 +116,7 @@ export class Device {
   record(record: (cl: Recorder) => void): CommandList {
     const handle = addon().createList()
     try {
-      const recorder = new Recorder(handle)
+      const recorder = new Recorder(handle, this.activationTypes)
       const result: unknown = record(recorder)
       recorder.close()
       if (result instanceof Promise) {

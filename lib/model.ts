@@ -26,7 +26,10 @@ export interface LoadOptions {
   device?: DeviceName | undefined
   /** Threads of the CPU device. Defaults to one for each core. */
   threads?: number | undefined
-  /** Element type of float matrices in memory; `auto` keeps what the file has. Activations are float32. Defaults to `auto`. */
+  /**
+   * Element type of float matrices in memory; `auto` keeps what the file has. With `float16` the Metal
+   * device also computes in float16 between the layers' matrices; all else computes in float32. Defaults to `auto`.
+   */
   dtype?: 'auto' | 'float32' | 'float16' | 'bfloat16' | undefined
   /** Path of a tokenizer.json or its folder, or a Hub name. Defaults to what lies beside the weights. */
   tokenizer?: string | undefined
@@ -207,7 +210,7 @@ export class Model {
     this.#loadMs = loadMs
     this.config = model.config
     this.weightBytes = model.weightBytes
-    this.stateBytes = stateBytes(model.config)
+    this.stateBytes = stateBytes(model.config, model.activationType)
   }
 
   /** `mamba2` or `rene`. */

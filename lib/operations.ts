@@ -12,6 +12,17 @@ interface OperationLayout {
 const U = 'uint32' as const
 const F = 'float' as const
 
+// What matmul and affine_matmul do besides the product.
+const LINEAR = {
+  has_bias: U,
+  norm_group_cols: U,
+  norm_parts: U,
+  norm_eps: F,
+  activation: U,
+  gated: U,
+  has_residual: U,
+} as const
+
 export const OPERATIONS = {
   embedding: {
     params: { rows: U, cols: U, vocabulary: U },
@@ -38,8 +49,8 @@ export const OPERATIONS = {
     buffers: ['x', 'z', 'weight', 'out'],
   },
   matmul: {
-    params: { rows: U, inputs: U, outputs: U, x_stride: U, has_bias: U },
-    buffers: ['x', 'weight', 'bias', 'out'],
+    params: { rows: U, inputs: U, outputs: U, x_stride: U, ...LINEAR },
+    buffers: ['x', 'weight', 'bias', 'normWeight', 'squares', 'gate', 'residual', 'out'],
   },
   affine_matmul: {
     params: {
@@ -49,9 +60,20 @@ export const OPERATIONS = {
       x_stride: U,
       bits: U,
       group_size: U,
-      has_bias: U,
+      ...LINEAR,
     },
-    buffers: ['x', 'words', 'scales', 'biases', 'bias', 'out'],
+    buffers: [
+      'x',
+      'words',
+      'scales',
+      'biases',
+      'bias',
+      'normWeight',
+      'squares',
+      'gate',
+      'residual',
+      'out',
+    ],
   },
   conv1d_update: {
     params: { batch: U, channels: U, width: U, x_stride: U, has_bias: U },
@@ -94,6 +116,33 @@ export const OPERATIONS = {
       dt_max: F,
     },
     buffers: ['x', 'dt', 'A', 'B', 'C', 'D', 'dtBias', 'state', 'out'],
+  },
+  mamba2_update: {
+    params: {
+      batch: U,
+      heads: U,
+      head_dim: U,
+      d_state: U,
+      groups: U,
+      width: U,
+      has_bias: U,
+      norm_before_gate: U,
+      dt_min: F,
+      dt_max: F,
+    },
+    buffers: [
+      'zxBCdt',
+      'convWeight',
+      'convBias',
+      'convState',
+      'A',
+      'D',
+      'dtBias',
+      'ssmState',
+      'position',
+      'out',
+      'squares',
+    ],
   },
   mlp_activation: {
     params: { count: U, activation: U, gated: U },

@@ -1,9 +1,10 @@
 // One documented method an operation: checks shapes and element types, then appends to a command
 // list. Kernels trust what passes here.
 //
-// Activations are float32. Arguments stand in the order inputs, weights, outputs, options; an
-// operation with more than four tensors takes them by name. Rows of an input may lie apart
-// (`tensor.columns`, `tensor.select`); outputs are contiguous.
+// Activations, what operations hand to one another, are float32, or float16 where the device computes
+// in it. Weights of norms, SSM state and logits are float32 everywhere. Arguments stand in the order
+// inputs, weights, outputs, options; an operation with more than four tensors takes them by name.
+// Rows of an input may lie apart (`tensor.columns`, `tensor.select`); outputs are contiguous.
 
 import { addon } from './addon.js'
 import { Checker } from './checker.js'
@@ -27,6 +28,29 @@ export interface AffineMatrix {
   biases: Tensor
   bits: 4 | 8
   groupSize: 32 | 64 | 128
+}
+
+/** Takes x / rms(x) * weight instead of x. */
+export interface LinearNorm {
+  /** (inputs). */
+  weight: Tensor
+  eps: number
+  /** Each of so many equal parts of a row is normed by itself. Defaults to 1. */
+  groups?: number
+  /** Sums of squares to norm by instead of those of x, of equal parts of each row: float32 (…, parts), where the groups divide the parts. */
+  squares?: Tensor
+}
+
+/** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
+export interface LinearOptions {
+  /** (outputs). */
+  bias?: Tensor | undefined
+  norm?: LinearNorm | undefined
+  activation?: 'gelu' | 'silu' | undefined
+  /** As out. */
+  gate?: Tensor | undefined
+  /** As out; may be out. */
+  residual?: Tensor | undefined
 }
 
 export interface SsdTensors {
@@ -55,6 +79,36 @@ export interface SsdOptions {
   groups?: number
   /** Bounds of softplus(dt + dtBias). Defaults to [0, Infinity]. */
   dtLimit?: readonly [number, number]
+}
+
+export interface Mamba2Tensors {
+  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order z | x | B | C | dt. */
+  zxBCdt: Tensor
+  /** (channels, width), where the channels are x | B | C. */
+  convWeight: Tensor
+  /** (channels). */
+  convBias?: Tensor | undefined
+  /** Ring of the last inputs of the convolution: (batch, width, channels), updated in place. */
+  convState: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (heads): the skip connection. */
+  D: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (batch, heads, headDim, dState), updated in place. */
+  ssmState: Tensor
+  /** Tokens that each sequence has seen before: uint32 (batch). */
+  position: Tensor
+  /** y * silu(z): (batch, heads * headDim). */
+  out: Tensor
+  /** Sum of squares of each head, for the norm that follows: of y * silu(z), or of y with `normBeforeGate`. float32 (batch, heads). */
+  squares: Tensor
+}
+
+export interface Mamba2Options extends SsdOptions {
+  /** Defaults to false. */
+  normBeforeGate?: boolean
 }
 
 export interface AttentionTensors {
@@ -118,12 +172,18 @@ const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
  */
 export class Recorder {
   readonly #list: number
+  readonly #activationTypes: readonly DType[]
   #length = 0
   #closed = false
 
   /** @internal */
-  constructor(list: number) {
+  constructor(list: number, activationTypes: readonly DType[]) {
     this.#list = list
+    this.#activationTypes = activationTypes
+  }
+
+  #check(operation: string): Checker {
+    return new Checker(operation, this.#activationTypes)
   }
 
   /** @internal Ends the recording: every method throws from now on. */
@@ -138,7 +198,7 @@ export class Recorder {
 
   /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
   embedding(tokens: Tensor, table: Tensor, out: Tensor): void {
-    const check = new Checker('embedding')
+    const check = this.#check('embedding')
     check.type('table', table, FLOATS)
     const [vocabulary, cols] = check.matrix('table', table)
     check.tokens(tokens, out, cols)
@@ -147,7 +207,7 @@ export class Recorder {
 
   /** `embedding` from a quantised table (vocabulary, cols). */
   affineEmbedding(tokens: Tensor, table: AffineMatrix, out: Tensor): void {
-    const check = new Checker('affineEmbedding')
+    const check = this.#check('affineEmbedding')
     const { rows: vocabulary, cols, bindings, params } = check.affine(table)
     check.tokens(tokens, out, cols)
     const rows = tokens.elements
@@ -162,10 +222,12 @@ export class Recorder {
   /** out = x / rms(x) * weight over the last dimension: x and out (…, cols), weight (cols). */
   rmsNorm(x: Tensor, weight: Tensor, out: Tensor, options: { eps: number }): void {
     const { eps } = options
-    const check = new Checker('rmsNorm')
+    const check = this.#check('rmsNorm')
     check.options(options, ['eps'])
     check.notNegative('eps', eps)
-    check.float32({ x, weight, out })
+    check.activations({ x })
+    check.activations({ out })
+    check.float32({ weight })
     check.shape('weight', weight, [x.cols])
     check.output('out', out, x.shape)
     this.#add('rms_norm', [x, weight, out], {
@@ -187,11 +249,12 @@ export class Recorder {
     out: Tensor,
     options: { eps: number; groups?: number; normBeforeGate?: boolean },
   ): void {
-    const check = new Checker('gatedRmsNorm')
+    const check = this.#check('gatedRmsNorm')
     check.options(options, ['eps', 'groups', 'normBeforeGate'])
     check.notNegative('eps', options.eps)
     const groups = options.groups ?? 1
-    check.float32({ x, z, weight, out })
+    check.activations({ x, z, out })
+    check.float32({ weight })
     check.shape('z', z, x.shape)
     check.shape('weight', weight, [x.cols])
     check.output('out', out, x.shape)
@@ -207,54 +270,43 @@ export class Recorder {
     })
   }
 
-  /** out = x · weightᵀ (+ bias): x (…, inputs), weight (outputs, inputs) of any float type, bias (outputs), out (…, outputs). */
-  matmul(
-    x: Tensor,
-    weight: Tensor,
-    out: Tensor,
-    options: { bias?: Tensor | undefined } = {},
-  ): void {
-    const { bias } = options
-    const check = new Checker('matmul')
-    check.options(options, ['bias'])
+  /**
+   * out = activation(norm(x) · weightᵀ + bias) * gate + residual, each of them only when given: x (…, inputs),
+   * weight (outputs, inputs) of any float type, out (…, outputs).
+   */
+  matmul(x: Tensor, weight: Tensor, out: Tensor, options: LinearOptions = {}): void {
+    const check = this.#check('matmul')
     check.type('weight', weight, FLOATS)
     const [outputs, inputs] = check.matrix('weight', weight)
-    check.linear(x, inputs, outputs, bias, out)
-    this.#add('matmul', [x, weight, bias, out], {
+    const linear = check.linear(x, inputs, outputs, out, options)
+    this.#add('matmul', [x, weight, ...linear.bindings, out], {
       rows: x.rows,
       inputs,
       outputs,
       x_stride: x.rowStride,
-      has_bias: bias ? 1 : 0,
+      ...linear.params,
     })
   }
 
   /** `matmul` with a quantised weight (outputs, inputs). */
-  affineMatmul(
-    x: Tensor,
-    weight: AffineMatrix,
-    out: Tensor,
-    options: { bias?: Tensor | undefined } = {},
-  ): void {
-    const { bias } = options
-    const check = new Checker('affineMatmul')
-    check.options(options, ['bias'])
+  affineMatmul(x: Tensor, weight: AffineMatrix, out: Tensor, options: LinearOptions = {}): void {
+    const check = this.#check('affineMatmul')
     const { rows: outputs, cols: inputs, bindings, params } = check.affine(weight)
-    check.linear(x, inputs, outputs, bias, out)
-    this.#add('affine_matmul', [x, ...bindings, bias, out], {
+    const linear = check.linear(x, inputs, outputs, out, options)
+    this.#add('affine_matmul', [x, ...bindings, ...linear.bindings, out], {
       rows: x.rows,
       inputs,
       outputs,
       x_stride: x.rowStride,
       ...params,
-      has_bias: bias ? 1 : 0,
+      ...linear.params,
     })
   }
 
   /** One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. */
   conv1dUpdate(tensors: ConvTensors): void {
     const { x, weight, bias, state, position, out } = tensors
-    const [batch, channels, width] = new Checker('conv1dUpdate').convolution(tensors, 2)
+    const [batch, channels, width] = this.#check('conv1dUpdate').convolution(tensors, 2)
     this.#add('conv1d_update', [x, weight, bias, state, position, out], {
       batch,
       channels,
@@ -267,7 +319,7 @@ export class Recorder {
   /** A chunk of the causal depthwise convolution, then SiLU, continuing from the ring `state` and leaving its last inputs there. */
   conv1dPrefill(tensors: ConvTensors): void {
     const { x, weight, bias, state, position, out } = tensors
-    const [batch, channels, width] = new Checker('conv1dPrefill').convolution(tensors, 3)
+    const [batch, channels, width] = this.#check('conv1dPrefill').convolution(tensors, 3)
     this.#add('conv1d_prefill', [x, weight, bias, state, position, out], {
       batch,
       length: x.shape[1]!,
@@ -280,7 +332,7 @@ export class Recorder {
 
   /** One token of the Mamba-2 recurrence: S = exp(dt·A)·S + (dt·x) ⊗ B, y = S·C + D·x. */
   ssdUpdate(tensors: SsdTensors, options: SsdOptions = {}): void {
-    const check = new Checker('ssdUpdate')
+    const check = this.#check('ssdUpdate')
     check.options(options, ['groups', 'dtLimit'])
     const params = check.ssd(tensors, options, 2)
     this.#add('ssd_update', ssdBindings(tensors), params)
@@ -288,7 +340,7 @@ export class Recorder {
 
   /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
   ssdChunkScan(tensors: SsdTensors, options: SsdOptions & { chunkSize?: number } = {}): void {
-    const check = new Checker('ssdChunkScan')
+    const check = this.#check('ssdChunkScan')
     check.options(options, ['groups', 'dtLimit', 'chunkSize'])
     const params = check.ssd(tensors, options, 3)
     const chunkSize = options.chunkSize ?? 64
@@ -300,6 +352,21 @@ export class Recorder {
     })
   }
 
+  /**
+   * One token between the projections of a Mamba-2 layer: `conv1dUpdate`, then `ssdUpdate`, then the gate, in one pass over the
+   * state. `gatedRmsNorm` and out_proj follow as one `matmul` of `out` whose norm is given `squares`.
+   */
+  mamba2Update(tensors: Mamba2Tensors, options: Mamba2Options = {}): void {
+    const check = this.#check('mamba2Update')
+    check.options(options, ['groups', 'dtLimit', 'normBeforeGate'])
+    const params = check.mamba2(tensors, options)
+    this.#add(
+      'mamba2_update',
+      OPERATIONS.mamba2_update.buffers.map((name) => tensors[name]),
+      params,
+    )
+  }
+
   /** out = activation(x), times `gate` when given; all of one shape. `gelu` is exact (erf). `out` may be x. */
   mlpActivation(
     x: Tensor,
@@ -307,10 +374,10 @@ export class Recorder {
     options: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
   ): void {
     const { activation, gate } = options
-    const check = new Checker('mlpActivation')
+    const check = this.#check('mlpActivation')
     check.options(options, ['activation', 'gate'])
     check.oneOf('activation', activation, ['gelu', 'silu'])
-    check.float32({ x, gate, out })
+    check.activations({ x, gate, out })
     check.output('x', x, x.shape)
     if (gate) check.output('gate', gate, x.shape)
     check.output('out', out, x.shape)
@@ -323,7 +390,7 @@ export class Recorder {
 
   /** One token of causal sliding-window attention: k and v enter the rings, then q attends to the last `window` keys, its own included. */
   attentionDecode(tensors: AttentionTensors, options: AttentionOptions): void {
-    const check = new Checker('attentionDecode')
+    const check = this.#check('attentionDecode')
     check.options(options, ['headDim', 'scale'])
     const params = check.attention(tensors, options, 2)
     this.#add('attention_decode', attentionBindings(tensors), params)
@@ -331,7 +398,7 @@ export class Recorder {
 
   /** A chunk of causal sliding-window attention over the rings and this chunk's own k and v. Follow with `kvCacheWrite`. */
   attentionPrefill(tensors: AttentionTensors, options: AttentionOptions): void {
-    const check = new Checker('attentionPrefill')
+    const check = this.#check('attentionPrefill')
     check.options(options, ['headDim', 'scale'])
     const params = check.attention(tensors, options, 3)
     this.#add('attention_prefill', attentionBindings(tensors), {
@@ -344,9 +411,9 @@ export class Recorder {
   kvCacheWrite(tensors: Omit<AttentionTensors, 'q' | 'out'>, options: { headDim: number }): void {
     const { headDim } = options
     const { k, v, keys, values, position } = tensors
-    const check = new Checker('kvCacheWrite')
+    const check = this.#check('kvCacheWrite')
     check.options(options, ['headDim'])
-    check.float32({ k, v, keys, values })
+    check.activations({ k, v, keys, values })
     check.dimensions('k', k, 3)
     const [batch, length, cols] = k.shape as [number, number, number]
     check.divides('headDim', headDim, 'the columns of k', cols)
@@ -364,15 +431,15 @@ export class Recorder {
 
   /** out = a + b, all of one shape. `out` may be a or b. */
   add(a: Tensor, b: Tensor, out: Tensor): void {
-    const check = new Checker('add')
-    check.float32({ a, b, out })
+    const check = this.#check('add')
+    check.activations({ a, b, out })
     for (const [name, tensor] of Object.entries({ a, b, out })) check.output(name, tensor, a.shape)
     this.#add('add', [a, b, out], { count: a.elements })
   }
 
   /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). The run fails on NaN. */
   argmax(x: Tensor, out: Tensor): void {
-    const check = new Checker('argmax')
+    const check = this.#check('argmax')
     check.float32({ x })
     check.output('x', x, x.shape)
     check.type('out', out, ['uint32'])
@@ -382,7 +449,7 @@ export class Recorder {
 
   /** Draws one token a sequence: repetition penalty, temperature, top-k, top-p, min-p, in that order. The run fails on NaN. */
   sample({ logits, settings, selection, history, position, out }: SampleTensors): void {
-    const check = new Checker('sample')
+    const check = this.#check('sample')
     check.float32({ logits, settings })
     const [batch, vocabulary] = check.matrix('logits', logits)
     check.output('settings', settings, [batch, 4])
@@ -403,7 +470,7 @@ export class Recorder {
 
   /** out = -log softmax(logits)[target] in nats: logits (…, vocabulary), targets uint32 (…), out (…). */
   crossEntropy(logits: Tensor, targets: Tensor, out: Tensor): void {
-    const check = new Checker('crossEntropy')
+    const check = this.#check('crossEntropy')
     check.float32({ logits, out })
     check.type('targets', targets, ['uint32'])
     check.output('logits', logits, logits.shape)
@@ -417,7 +484,7 @@ export class Recorder {
 
   /** Turns a float matrix (rows, cols) into the affine format, with scales of the type of `out.scales`. The run fails on NaN and infinity. */
   affineQuantize(weight: Tensor, out: AffineMatrix): void {
-    const check = new Checker('affineQuantize')
+    const check = this.#check('affineQuantize')
     check.type('weight', weight, FLOATS)
     const { rows, cols, bindings, params } = check.affine(out)
     check.output('weight', weight, [rows, cols])
@@ -426,7 +493,7 @@ export class Recorder {
 
   /** out = scale * q + bias: out (rows, cols) of any float type. */
   affineDequantize(matrix: AffineMatrix, out: Tensor): void {
-    const check = new Checker('affineDequantize')
+    const check = this.#check('affineDequantize')
     check.type('out', out, FLOATS)
     const { rows, cols, bindings, params } = check.affine(matrix)
     check.output('out', out, [rows, cols])
@@ -435,7 +502,7 @@ export class Recorder {
 
   /** out = x in another float type, of the same shape; to nearest, ties to even. */
   cast(x: Tensor, out: Tensor): void {
-    const check = new Checker('cast')
+    const check = this.#check('cast')
     check.type('x', x, FLOATS)
     check.type('out', out, FLOATS)
     check.output('x', x, x.shape)
@@ -445,7 +512,7 @@ export class Recorder {
 
   /** position += count, for a uint32 (batch): tokens that the operations before this one consumed. */
   advancePosition(position: Tensor, count: number): void {
-    const check = new Checker('advancePosition')
+    const check = this.#check('advancePosition')
     check.type('position', position, ['uint32'])
     check.output('position', position, position.shape)
     check.positive('count', count)

@@ -10,5 +10,11 @@ struct AffineMatmulParams {
   uint32_t bits;        // 4 or 8
   uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
   uint32_t has_bias;
+  uint32_t norm_group_cols;  // x is divided by the root mean square of so many columns; 0: no norm
+  uint32_t norm_parts;  // 0: the norm is that of x; else by the sums of squares of so many parts
+  float norm_eps;
+  uint32_t activation;  // an Activation
+  uint32_t gated;       // 1: times gate
+  uint32_t has_residual;
 };
-static_assert(sizeof(AffineMatmulParams) == 28, "one layout for host and kernel");
+static_assert(sizeof(AffineMatmulParams) == 52, "one layout for host and kernel");

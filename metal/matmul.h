@@ -8,5 +8,11 @@ struct MatmulParams {
   uint32_t outputs;   // rows of the weight, columns of out
   uint32_t x_stride;  // elements from one row of x to the next
   uint32_t has_bias;
+  uint32_t norm_group_cols;  // x is divided by the root mean square of so many columns; 0: no norm
+  uint32_t norm_parts;  // 0: the norm is that of x; else by the sums of squares of so many parts
+  float norm_eps;
+  uint32_t activation;  // an Activation
+  uint32_t gated;       // 1: times gate
+  uint32_t has_residual;
 };
-static_assert(sizeof(MatmulParams) == 20, "one layout for host and kernel");
+static_assert(sizeof(MatmulParams) == 44, "one layout for host and kernel");

@@ -16,4 +16,5 @@ enum DataType : uint32_t {
 enum Activation : uint32_t {
   kGelu = 0,  // exact: x * (1 + erf(x / sqrt(2))) / 2
   kSilu = 1,  // x * sigmoid(x)
+  kIdentity = 2,
 };

@@ -21,12 +21,13 @@ namespace ssm {
   X(affine_embedding, AffineEmbeddingParams, 5, 0b10000)     \
   X(rms_norm, RmsNormParams, 3, 0b100)                       \
   X(gated_rms_norm, GatedRmsNormParams, 4, 0b1000)           \
-  X(matmul, MatmulParams, 4, 0b1000)                         \
-  X(affine_matmul, AffineMatmulParams, 6, 0b100000)          \
+  X(matmul, MatmulParams, 8, 0b10000000)                     \
+  X(affine_matmul, AffineMatmulParams, 10, 0b1000000000)     \
   X(conv1d_update, Conv1dUpdateParams, 6, 0b101000)          \
   X(conv1d_prefill, Conv1dPrefillParams, 6, 0b101000)        \
   X(ssd_update, SsdUpdateParams, 9, 0b110000000)             \
   X(ssd_chunk_scan, SsdChunkScanParams, 9, 0b110000000)      \
+  X(mamba2_update, Mamba2UpdateParams, 11, 0b11010001000)    \
   X(mlp_activation, MlpActivationParams, 3, 0b100)           \
   X(attention_decode, AttentionDecodeParams, 7, 0b1011000)   \
   X(attention_prefill, AttentionPrefillParams, 7, 0b1000000) \
@@ -46,7 +47,7 @@ enum class OperationKind {
 #undef SSM_KIND
 };
 
-inline constexpr size_t kMaxBuffers = 9;
+inline constexpr size_t kMaxBuffers = 11;
 inline constexpr size_t kMaxParamBytes = 64;
 
 // Part of a Memory, bound to one argument of an operation. An absent optional argument has no

@@ -17,6 +17,7 @@
 #include "embedding.h"
 #include "gated_rms_norm.h"
 #include "kv_cache_write.h"
+#include "mamba2_update.h"
 #include "matmul.h"
 #include "mlp_activation.h"
 #include "rms_norm.h"

@@ -1,5 +1,8 @@
 // What a model is made of, whatever file it came from. Dimensions are named once, here.
 
+import type { ActivationType } from '../device.js'
+import { bytesPerElement } from '../tensor.js'
+
 /** Quantised weights, as the checkpoint declares them. */
 export interface Quantization {
   bits: 4 | 8
@@ -88,20 +91,27 @@ export function convDim(config: Mamba2Config): number {
   return config.dInner + 2 * config.nGroups * config.dState
 }
 
-/** Bytes that one layer keeps of one sequence. */
-export function layerStateBytes(layer: LayerConfig): number {
+/** Bytes that one layer keeps of one sequence. The SSM state is float32, the rest what layers compute in. */
+export function layerStateBytes(layer: LayerConfig, activationType: ActivationType): number {
+  const activationBytes = bytesPerElement(activationType)
   switch (layer.kind) {
     case 'mamba2':
-      return 4 * (layer.dConv * convDim(layer) + layer.dInner * layer.dState)
+      return activationBytes * layer.dConv * convDim(layer) + 4 * layer.dInner * layer.dState
     case 'attention':
-      return 4 * 2 * layer.window * layer.numKvHeads * layer.headDim
+      return activationBytes * 2 * layer.window * layer.numKvHeads * layer.headDim
     case 'mlp':
       return 0
   }
 }
 
 /** Bytes that one sequence keeps between tokens, whatever its length. */
-export function stateBytes(config: ModelConfig): number {
+export function stateBytes(
+  config: ModelConfig,
+  activationType: ActivationType = 'float32',
+): number {
   const position = 4
-  return config.layers.reduce((sum, layer) => sum + layerStateBytes(layer), position)
+  return config.layers.reduce(
+    (sum, layer) => sum + layerStateBytes(layer, activationType),
+    position,
+  )
 }

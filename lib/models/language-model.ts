@@ -1,7 +1,7 @@
 // A language model on a device: token ids to logits, written in device operations.
 //   h = embedding(tokens);  h = h + layer(norm(h)) for each layer;  logits = head(norm(h))
 
-import type { Device } from '../device.js'
+import type { ActivationType, Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
 import type { Memory, Tensor } from '../tensor.js'
 import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../weights/loader.js'
@@ -30,6 +30,8 @@ export type ModelState = readonly LayerState[]
 export class LanguageModel {
   readonly device: Device
   readonly config: ModelConfig
+  /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
+  readonly activationType: ActivationType
   /** Bytes of the weights as the device holds them. */
   readonly weightBytes: number
   readonly #embedding: Weight
@@ -41,11 +43,13 @@ export class LanguageModel {
   private constructor(
     device: Device,
     config: ModelConfig,
+    activationType: ActivationType,
     loader: WeightLoader,
     weights: { embedding: Weight; blocks: Block[]; finalNorm: Tensor; head: Linear },
   ) {
     this.device = device
     this.config = config
+    this.activationType = activationType
     this.weightBytes = loader.weightBytes
     this.#owned = loader.owned
     this.#embedding = weights.embedding
@@ -80,7 +84,10 @@ export class LanguageModel {
       else head = await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
       loader.finish()
       checkStateSize(checkpoint)
-      return new LanguageModel(device, config, loader, { embedding, blocks, finalNorm, head })
+      const halves = options.dtype === 'float16' && device.activationTypes.includes('float16')
+      const activationType = halves ? 'float16' : 'float32'
+      const weights = { embedding, blocks, finalNorm, head }
+      return new LanguageModel(device, config, activationType, loader, weights)
     } catch (error) {
       for (const memory of loader.owned) memory.dispose()
       throw error
@@ -91,7 +98,9 @@ export class LanguageModel {
 
   /** The state of `batch` sequences that have seen nothing. */
   createState(batch: number): ModelState {
-    return this.#blocks.map(({ layer }) => layer.createState(this.device, batch))
+    return this.#blocks.map(({ layer }) =>
+      layer.createState(this.device, batch, this.activationType),
+    )
   }
 
   /**
@@ -121,23 +130,19 @@ export class LanguageModel {
   #forward(pass: Pass, tokens: Tensor, state: ModelState, mode: 'decode' | 'prefill'): Tensor {
     const { cl, workspace } = pass
     const { dModel, normEpsilon } = this.config
-    const hidden = workspace.take('hidden', tokens.shape, dModel)
-    const normed = workspace.take('normed', tokens.shape, dModel)
+    // What runs through all layers is float32, whatever they compute in.
+    const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     recordEmbedding(cl, tokens, this.#embedding, hidden)
     for (const [index, { norm, layer }] of this.#blocks.entries()) {
-      cl.rmsNorm(hidden, norm, normed, { eps: normEpsilon })
-      cl.add(hidden, layer[mode](pass, normed, state[index]!), hidden)
+      layer[mode](pass, hidden, { weight: norm, eps: normEpsilon }, state[index]!)
     }
     return hidden
   }
 
   #logits({ cl, workspace }: Pass, hidden: Tensor): Tensor {
-    const { dModel, paddedVocabSize, normEpsilon } = this.config
-    const leading = hidden.shape.slice(0, -1)
-    const normed = workspace.take('normed', leading, dModel)
-    cl.rmsNorm(hidden, this.#finalNorm, normed, { eps: normEpsilon })
-    const logits = workspace.take('logits', leading, paddedVocabSize)
-    recordLinear(cl, normed, this.#head, logits)
+    const { paddedVocabSize, normEpsilon: eps } = this.config
+    const logits = workspace.take('logits', hidden.shape.slice(0, -1), paddedVocabSize, 'float32')
+    recordLinear(cl, hidden, this.#head, logits, { norm: { weight: this.#finalNorm, eps } })
     return logits
   }
 
@@ -157,7 +162,9 @@ function checkStateSize({ config, configFile, tensors }: Checkpoint): void {
   const weightBytes = [...tensors.values()].reduce((sum, entry) => sum + entry.byteLength, 0)
   const most = Math.max(LARGEST_STATE, weightBytes)
   if (bytes <= most) return
-  const largest = [...config.layers].sort((a, b) => layerStateBytes(b) - layerStateBytes(a))[0]!
+  const largest = [...config.layers].sort(
+    (a, b) => layerStateBytes(b, 'float32') - layerStateBytes(a, 'float32'),
+  )[0]!
   const cause =
     largest.kind === 'attention'
       ? `attention over a window of ${largest.window} positions`

@@ -59,7 +59,7 @@ export class Sequence {
     this.#model = model
     this.#sampler = sampler
     this.#state = model.createState(1)
-    this.#workspace = new Workspace(device)
+    this.#workspace = new Workspace(device, model.activationType)
     this.#position = device.tensor('uint32', [1])
     this.#token = device.tensor('uint32', [1])
   }

@@ -1,30 +1,37 @@
 // Scratch tensors of a forward pass, shared by all layers: operations run in order, so one layer's
 // intermediate results may overwrite another's.
 
-import type { Device } from '../device.js'
-import { elementCount, type Tensor } from '../tensor.js'
+import type { ActivationType, Device } from '../device.js'
+import { type DType, elementCount, type Tensor } from '../tensor.js'
 
-/** Hands out float32 scratch tensors by name. */
+/** Hands out scratch tensors by name: float32, or of the type that layers compute in. */
 export class Workspace {
   readonly #device: Device
+  readonly #activationType: ActivationType
   readonly #tensors = new Map<string, Tensor>()
 
-  constructor(device: Device) {
+  constructor(device: Device, activationType: ActivationType) {
     this.#device = device
+    this.#activationType = activationType
   }
 
   /**
-   * A tensor (...leading, cols) whose contents are undefined. In one command list the same name and
-   * cols mean the same bytes, as long as the first to ask needs the most rows.
+   * A tensor (...leading, cols) whose contents are undefined. In one command list the same name,
+   * cols and dtype mean the same bytes, as long as the first to ask needs the most rows.
    */
-  take(name: string, leading: readonly number[], cols: number): Tensor {
-    const key = `${name} ${cols}`
+  take(
+    name: string,
+    leading: readonly number[],
+    cols: number,
+    dtype: DType = this.#activationType,
+  ): Tensor {
+    const key = `${name} ${cols} ${dtype}`
     const rows = elementCount(leading)
     let tensor = this.#tensors.get(key)
     if (!tensor || tensor.rows < rows) {
       // Lists recorded before keep the smaller one alive.
       tensor?.dispose()
-      tensor = this.#device.tensor('float32', [rows, cols])
+      tensor = this.#device.tensor(dtype, [rows, cols])
       this.#tensors.set(key, tensor)
     }
     return tensor.view([...leading, cols])

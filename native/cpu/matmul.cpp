@@ -1,17 +1,18 @@
-// out[r, n] = sum over k of x[r, k] * w[n, k] (+ bias[n]); order of accumulation: dot.h
+// out[r, n] = activation(sum over k of norm(x)[r, k] * w[n, k] + bias[n]) * gate[r, n]
+//             + residual[r, n]; what is absent is left out. Order of accumulation: dot.h
 #include <type_traits>
 #include <vector>
 
 #include "dot.h"
+#include "linear.h"
 #include "operations.h"
 
 namespace ssm::cpu {
 
 void matmul(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<MatmulParams>();
-  const auto* x = operation.data<const float>(0);     // (rows, inputs), rows x_stride apart
-  const auto* bias = operation.data<const float>(2);  // (outputs), if has_bias
-  auto* out = operation.data<float>(3);               // (rows, outputs)
+  const LinearInput x(operation, p, 3);
+  const LinearOutput out(operation, p, 2);
   with_float_type(operation.bindings[1].type, [&](auto* type) {
     using Weight = std::remove_pointer_t<decltype(type)>;
     const auto* w = operation.data<Weight>(1);  // (outputs, inputs)
@@ -26,9 +27,9 @@ void matmul(const Operation& operation, ThreadPool& threads) {
           for (size_t k = 0; k < p.inputs; ++k) converted[k] = to_float(row[k]);
         }
         for (size_t r = 0; r < p.rows; ++r) {
-          const float* xr = x + r * p.x_stride;
-          const float sum = convert ? dot(xr, converted.data(), p.inputs) : dot(xr, row, p.inputs);
-          out[r * p.outputs + n] = p.has_bias ? sum + bias[n] : sum;
+          out.store(
+              r, n,
+              convert ? dot(x.row(r), converted.data(), p.inputs) : dot(x.row(r), row, p.inputs));
         }
       }
     });

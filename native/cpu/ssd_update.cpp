@@ -1,13 +1,9 @@
-// One token of the Mamba-2 recurrence, for each head h and row p of its state:
-//   dt      = clamp(softplus(dt[h] + dt_bias[h]), dt_min, dt_max)
-//   S[p, :] = exp(dt * A[h]) * S[p, :] + dt * x[h, p] * B[g, :]
-//   y[h, p] = S[p, :] . C[g, :] + D[h] * x[h, p]              g = h / (heads / groups)
-// (Dao and Gu, "Transformers are SSMs", 2024; mamba_ssm: selective_state_update)
-#include <cmath>
-
+// One token of the Mamba-2 recurrence (ssd.h) for each sequence b and head h, with
+//   step = clamp(softplus(dt[b, h] + dt_bias[h]), dt_min, dt_max)
+// and B and C of group h / (heads / groups).
 #include "activations.h"
-#include "dot.h"
 #include "operations.h"
+#include "ssd.h"
 
 namespace ssm::cpu {
 
@@ -27,16 +23,9 @@ void ssd_update(const Operation& operation, ThreadPool& threads) {
     for (size_t i = begin; i < end; ++i) {
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
       const float step = step_size(dt[b * p.dt_stride + h], dt_bias[h], p.dt_min, p.dt_max);
-      const float decay = std::exp(step * A[h]);
-      const float* xs = x + b * p.x_stride + h * p.head_dim;
-      const float* Bs = B + b * p.b_stride + g * p.d_state;
-      const float* Cs = C + b * p.c_stride + g * p.d_state;
-      for (size_t row = 0; row < p.head_dim; ++row) {
-        float* S = state + (i * p.head_dim + row) * p.d_state;
-        const float input = step * xs[row];
-        for (size_t n = 0; n < p.d_state; ++n) S[n] = decay * S[n] + input * Bs[n];
-        out[i * p.head_dim + row] = dot(S, Cs, p.d_state) + D[h] * xs[row];
-      }
+      ssd_step(x + b * p.x_stride + h * p.head_dim, step, A[h], B + b * p.b_stride + g * p.d_state,
+               C + b * p.c_stride + g * p.d_state, D[h], state + i * p.head_dim * p.d_state,
+               out + i * p.head_dim, p.head_dim, p.d_state);
     }
   });
 }

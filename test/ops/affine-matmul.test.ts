@@ -12,6 +12,7 @@ import {
   upload,
 } from '../support/arrays.js'
 import { AFFINE_FORMATS } from '../support/affine.js'
+import { LINEAR_CASES, linearCase } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -59,5 +60,36 @@ describeEachDevice('affineMatmul', (device) => {
         },
       )
     }
+  }
+
+  for (const given of LINEAR_CASES) {
+    test.each(AFFINE_FORMATS)(
+      `${given.title}, $bits bits in groups of $groupSize`,
+      async (format) => {
+        for (const [rows, groups, outputs] of [
+          [1, 1, 5],
+          [1, 9, 33],
+          [3, 3, 7],
+          [9, 3, 34], // a GPU's mat-mat kernel
+        ] as const) {
+          const inputs = groups * format.groupSize
+          const x = seededNormals(inputs)(rows * inputs, 1 / Math.sqrt(inputs))
+          const weight = affineMatrix(device(), {
+            rows: outputs,
+            cols: inputs,
+            ...format,
+            scaleType: 'float16',
+            seed: inputs,
+          })
+          const { options, expected } = linearCase(device(), { rows, inputs, outputs }, given)
+          const out = options.residual ?? unwritten(device(), [rows, outputs])
+          await runOnce(device(), (cl) => {
+            const input = upload(device(), 'float32', [rows, inputs], x)
+            cl.affineMatmul(input, weight.tensors, out, options)
+          })
+          expectClose(download(out), expected(x, weight.values), 'float32')
+        }
+      },
+    )
   }
 })

@@ -11,6 +11,7 @@ import {
   unwritten,
   upload,
 } from '../support/arrays.js'
+import { LINEAR_CASES, linearCase } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -54,6 +55,29 @@ describeEachDevice('matmul', (device) => {
           expectClose(download(tensors.biased), products(bias), 'float32')
         },
       )
+    }
+  }
+
+  for (const { layout, place } of LAYOUTS) {
+    for (const given of LINEAR_CASES) {
+      test.each([
+        { rows: 1, inputs: 8, outputs: 5 },
+        { rows: 1, inputs: 1032, outputs: 33 }, // more than a simdgroup reads at once, and a tail
+        { rows: 3, inputs: 20, outputs: 7 },
+        { rows: 9, inputs: 72, outputs: 34 }, // a GPU's mat-mat kernel
+      ])(`${given.title}, ${layout}, $rows x $inputs to $outputs`, async (shape) => {
+        const { rows, inputs, outputs } = shape
+        const normals = seededNormals(inputs)
+        const x = normals(rows * inputs, 1 / Math.sqrt(inputs))
+        const weight = normals(outputs * inputs)
+        const { options, expected } = linearCase(device(), shape, given)
+        const out = options.residual ?? unwritten(device(), [rows, outputs])
+        await runOnce(device(), (cl) => {
+          const matrix = upload(device(), 'float32', [outputs, inputs], weight)
+          cl.matmul(place(device(), [rows, inputs], x), matrix, out, options)
+        })
+        expectClose(download(out), expected(x, rowsOf(weight, inputs)), 'float32')
+      })
     }
   }
 

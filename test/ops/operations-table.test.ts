@@ -85,6 +85,7 @@ describe('the table of operations', () => {
       }
     }
     expect(written('conv1d_update')).toBe('000101')
+    expect(written('mamba2_update')).toBe('00010001011')
     expect(written('attention_prefill')).toBe('0000001')
     expect(written('attention_decode')).toBe('0001101')
     expect(written('kv_cache_write')).toBe('00110')
@@ -127,6 +128,7 @@ describe('the table of operations', () => {
       ['kUInt32', DTYPE_NUMBERS.uint32],
       ['kGelu', 0],
       ['kSilu', 1],
+      ['kIdentity', 2],
     ]) {
       expect(types).toMatch(new RegExp(`\\b${constant} = ${number},`))
     }

@@ -79,7 +79,7 @@ interface Method {
   valid: () => Loose
   call: (cl: Recorder, given: Arguments) => void
   /** What is changed, and the message that it must give. */
-  wrong: [change: Loose | (() => Loose), message: string][]
+  wrong: [change: Loose | ((valid: Loose) => Loose), message: string][]
 }
 
 const inLeading = (affine: Partial<AffineMatrix>) => () => ({ matrix: { ...matrix(), ...affine } })
@@ -120,9 +120,9 @@ const STATE_SPACE_WRONG: Method['wrong'] = [
   [{ groups: 3 }, 'groups 3 does not divide the heads, 4'],
   [{ groups: 0 }, 'groups must be a positive whole number but is 0'],
   [{ groups: 1.5 }, 'groups must be a positive whole number but is 1.5'],
-  [{ dtLimit: [1, 0.5] }, 'dtLimit must be 0 <= min <= max but is 1,0.5'],
-  [{ dtLimit: [NaN, 1] }, 'dtLimit must be 0 <= min <= max but is NaN,1'],
-  [{ dtLimit: [-1, 1] }, 'dtLimit must be 0 <= min <= max but is -1,1'],
+  [{ dtLimit: [1, 0.5] }, 'dtLimit must be 0 <= min <= max but is 1, 0.5'],
+  [{ dtLimit: [NaN, 1] }, 'dtLimit must be 0 <= min <= max but is NaN, 1'],
+  [{ dtLimit: [-1, 1] }, 'dtLimit must be 0 <= min <= max but is -1, 1'],
   [{ chunk: 3 }, 'unknown option "chunk"'],
 ]
 
@@ -158,6 +158,33 @@ const attentionOptions = ({ headDim, scale, window }: Loose) =>
     ...(scale === undefined ? {} : { scale }),
     ...(window === undefined ? {} : { window }),
   }) as { headDim: number }
+
+// Of 3 rows and 5 outputs.
+const LINEAR_WRONG: Method['wrong'] = [
+  [{ activation: 'relu' }, 'activation must be "gelu" or "silu" but is "relu"'],
+  [{ gate: floats(3, 4) }, 'gate must have shape (3, 5) but has shape (3, 4)'],
+  [{ gate: halves(3, 5) }, 'gate must be float32 but is float16'],
+  [{ residual: floats(5) }, 'residual must have shape (3, 5) but has shape (5)'],
+  [{ residual: apart(3, 5) }, 'residual must be contiguous'],
+  [{ norm: { weight: floats(3), eps: 1 } }, 'norm.weight must have shape ('],
+  [(given) => ({ norm: { ...normOf(given), eps: -1 } }), 'norm.eps must be a finite number'],
+  [(given) => ({ norm: { ...normOf(given), groups: 3 } }), 'norm.groups 3 does not divide the inp'],
+  [
+    (given) => ({ norm: { ...normOf(given), groups: 2, squares: floats(3, 1) } }),
+    'norm.groups 2 does not divide the parts of norm.squares, 1',
+  ],
+  [
+    (given) => ({ norm: { ...normOf(given), squares: floats(3, 3) } }),
+    'the parts of norm.squares 3 does not divide the inputs',
+  ],
+  [
+    (given) => ({ norm: { ...normOf(given), squares: floats(2, 4) } }),
+    'norm.squares must have shape (3, 4) but has shape (2, 4)',
+  ],
+  [(given) => ({ norm: { ...normOf(given), ep: 1 } }), 'unknown option "ep"'],
+]
+
+const normOf = ({ x }: Arguments) => ({ weight: floats((x as Tensor).cols), eps: 1e-5 })
 
 const METHODS: Record<string, Method> = {
   embedding: {
@@ -231,6 +258,7 @@ const METHODS: Record<string, Method> = {
       [{ bias: floats(4) }, 'bias must have shape (5) but has shape (4)'],
       [{ bias: halves(5) }, 'bias must be float32 but is float16'],
       [{ bais: floats(5) }, 'unknown option "bais": did you mean "bias"?'],
+      ...LINEAR_WRONG,
     ],
   },
   affineMatmul: {
@@ -241,7 +269,53 @@ const METHODS: Record<string, Method> = {
       [{ x: floats(3, 32) }, 'x must have 64 columns'],
       [{ out: floats(3, 6) }, 'out must have shape (3, 5) but has shape (3, 6)'],
       [{ bias: floats(6) }, 'bias must have shape (5) but has shape (6)'],
-      [{ activation: 'gelu' }, 'unknown option "activation"'],
+      [{ activate: 'gelu' }, 'unknown option "activate": did you mean "activation"?'],
+      ...LINEAR_WRONG,
+    ],
+  },
+  mamba2Update: {
+    valid: () => ({
+      zxBCdt: floats(2, 48), // 4 heads of 3, 2 groups, state 5: 12 + 32 + 4
+      convWeight: floats(32, 4),
+      convBias: floats(32),
+      convState: floats(2, 4, 32),
+      A: floats(4),
+      D: floats(4),
+      dtBias: floats(4),
+      ssmState: floats(2, 4, 3, 5),
+      position: integers(2),
+      out: floats(2, 12),
+      squares: floats(2, 4),
+      groups: 2,
+    }),
+    call: (cl, { groups, dtLimit, normBeforeGates, ...tensors }) =>
+      cl.mamba2Update(tensors, {
+        groups,
+        ...(dtLimit && { dtLimit }),
+        ...(normBeforeGates && { normBeforeGates }),
+      }),
+    wrong: [
+      [{ zxBCdt: floats(2, 47) }, 'zxBCdt must have shape (2, 48) but has shape (2, 47)'],
+      [{ zxBCdt: apart(2, 48) }, 'zxBCdt must be contiguous'],
+      [{ zxBCdt: halves(2, 48) }, 'zxBCdt must be float32 but is float16'],
+      [{ convWeight: floats(31, 4) }, 'convWeight must have shape (32, 4)'],
+      [{ convWeight: halves(32, 4) }, 'convWeight must be float32 but is float16'],
+      [{ convBias: floats(12) }, 'convBias must have shape (32) but has shape (12)'],
+      [{ convState: floats(2, 3, 32) }, 'convState must have shape (2, 4, 32)'],
+      [{ convState: apart(2, 4, 32) }, 'convState must be contiguous'],
+      [{ A: floats(3) }, 'A must have shape (4) but has shape (3)'],
+      [{ D: floats(12) }, 'D must have shape (4) but has shape (12)'],
+      [{ dtBias: floats(1) }, 'dtBias must have shape (4) but has shape (1)'],
+      [{ ssmState: halves(2, 4, 3, 5) }, 'ssmState must be float32 but is float16'],
+      [{ ssmState: floats(2, 4, 15) }, 'ssmState must have 4 dimensions'],
+      [{ ssmState: apart(2, 4, 3, 5) }, 'ssmState must be contiguous'],
+      [{ position: integers(1) }, 'position must have shape (2) but has shape (1)'],
+      [{ position: floats(2) }, 'position must be uint32 but is float32'],
+      [{ out: floats(2, 13) }, 'out must have shape (2, 12) but has shape (2, 13)'],
+      [{ squares: floats(2, 12) }, 'squares must have shape (2, 4) but has shape (2, 12)'],
+      [{ groups: 3 }, 'groups 3 does not divide the heads, 4'],
+      [{ dtLimit: [1, 0.5] }, 'dtLimit must be 0 <= min <= max but is 1, 0.5'],
+      [{ normBeforeGates: true }, 'did you mean "normBeforeGate"?'],
     ],
   },
   conv1dUpdate: {
@@ -448,7 +522,8 @@ describe.each(Object.entries(METHODS))('%s', (name, { valid, call, wrong }) => {
 
   const cases = wrong.map(([change, message]) => ({ change, message }))
   test.each(cases)('refuses: $message', ({ change, message }) => {
-    const given = { ...valid(), ...(typeof change === 'function' ? change() : change) }
+    const accepted = valid()
+    const given = { ...accepted, ...(typeof change === 'function' ? change(accepted) : change) }
     let error: unknown
     try {
       device.record((cl) => call(cl, given))

@@ -8,6 +8,7 @@ import type { Recorder } from '../../lib/recorder.js'
 import type { Tensor } from '../../lib/tensor.js'
 import { affineMatrix } from '../support/affine.js'
 import { LAYOUTS, seededNormals, upload } from '../support/arrays.js'
+import { mamba2Tensors, randomMamba2 } from '../support/mamba2.js'
 import { attentionTensors, randomAttention } from '../support/attention.js'
 import { randomStateSpace, stateSpaceTensors } from '../support/state-space.js'
 
@@ -77,6 +78,10 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     position: integers(0, 1, 2, 3, 4, 5, 6),
     out: device.tensor('uint32', [7]),
   }
+  const mamba2 = mamba2Tensors(
+    device,
+    randomMamba2({ positions: [3, 4], heads: 12, headDim: 32, dState: 32, groups: 3, width: 4 }),
+  )
   const quantised = {
     words: device.tensor('uint32', [300, 64]),
     scales: device.tensor('bfloat16', [300, 8]),
@@ -129,6 +134,10 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     ssd_chunk_scan: {
       record: (cl) => cl.ssdChunkScan(scan, { groups: 3, chunkSize: 16 }),
       outputs: [scan.out, scan.state],
+    },
+    mamba2_update: {
+      record: (cl) => cl.mamba2Update(mamba2, { groups: 3 }),
+      outputs: [mamba2.out, mamba2.squares, mamba2.convState, mamba2.ssmState],
     },
     mlp_activation: one(results.mlp_activation, (cl) =>
       cl.mlpActivation(x, results.mlp_activation, { activation: 'gelu' }),

@@ -66,9 +66,13 @@ export const LAYOUTS: readonly {
   { layout: 'rows apart', place: uploadApart },
 ]
 
-/** A float32 tensor full of NaN: what an operation does not write shows. */
-export function unwritten(device: Device, shape: readonly number[]): Tensor {
-  return device.tensor('float32', shape, new Float32Array(elementCount(shape)).fill(NaN))
+/** A tensor full of NaN: what an operation does not write shows. */
+export function unwritten(
+  device: Device,
+  shape: readonly number[],
+  dtype: DType = 'float32',
+): Tensor {
+  return upload(device, dtype, shape, new Float32Array(elementCount(shape)).fill(NaN))
 }
 
 /** The values of a tensor, of whatever element type, as numbers. */

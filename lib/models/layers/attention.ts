@@ -2,22 +2,20 @@
 //   q, k, v = qkv_proj(x)                   columns in the order q | k | v
 //   out     = out_proj(softmax(scale * q · k) v) over the last `window` positions
 
-import type { Device } from '../../device.js'
+import type { ActivationType, Device } from '../../device.js'
 import type { Tensor } from '../../tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import type { AttentionConfig } from '../config.js'
 import type { TensorNames } from '../families/family.js'
-import { type Layer, type LayerState, type Pass, recordLinear } from './layer.js'
+import { type Layer, type LayerState, type Norm, type Pass, recordLinear } from './layer.js'
 
 export class AttentionLayer implements Layer {
   readonly #config: AttentionConfig
-  readonly #dModel: number
   readonly #qkvProj: Linear
   readonly #outProj: Linear
 
-  private constructor(config: AttentionConfig, dModel: number, qkvProj: Linear, outProj: Linear) {
+  private constructor(config: AttentionConfig, qkvProj: Linear, outProj: Linear) {
     this.#config = config
-    this.#dModel = dModel
     this.#qkvProj = qkvProj
     this.#outProj = outProj
   }
@@ -34,41 +32,43 @@ export class AttentionLayer implements Layer {
     const qkvRows = (numHeads + 2 * numKvHeads) * headDim
     return new AttentionLayer(
       config,
-      dModel,
       await loader.linear(`${prefix}.${names.qkvProj}`, qkvRows, dModel, qkvBias),
       await loader.linear(`${prefix}.${names.outProj}`, dModel, numHeads * headDim, outBias),
     )
   }
 
-  createState(device: Device, batch: number): LayerState {
+  createState(device: Device, batch: number, activationType: ActivationType): LayerState {
     const { window, numKvHeads, headDim } = this.#config
     const shape = [batch, window, numKvHeads * headDim]
-    return { keys: device.tensor('float32', shape), values: device.tensor('float32', shape) }
+    return {
+      keys: device.tensor(activationType, shape),
+      values: device.tensor(activationType, shape),
+    }
   }
 
-  decode(pass: Pass, x: Tensor, state: LayerState): Tensor {
+  decode(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void {
     const { headDim, scale } = this.#config
-    const tensors = this.#project(pass, x, state)
+    const tensors = this.#project(pass, hidden, norm, state)
     pass.cl.attentionDecode(tensors, { headDim, scale })
-    return this.#output(pass, tensors.out)
+    recordLinear(pass.cl, tensors.out, this.#outProj, hidden, { residual: hidden })
   }
 
-  prefill(pass: Pass, x: Tensor, state: LayerState): Tensor {
+  prefill(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void {
     const { headDim, scale } = this.#config
-    const tensors = this.#project(pass, x, state)
+    const tensors = this.#project(pass, hidden, norm, state)
     const { k, v, keys, values, position } = tensors
     pass.cl.attentionPrefill(tensors, { headDim, scale })
     pass.cl.kvCacheWrite({ k, v, keys, values, position }, { headDim })
-    return this.#output(pass, tensors.out)
+    recordLinear(pass.cl, tensors.out, this.#outProj, hidden, { residual: hidden })
   }
 
-  #project({ cl, workspace, position }: Pass, x: Tensor, state: LayerState) {
+  #project({ cl, workspace, position }: Pass, hidden: Tensor, norm: Norm, state: LayerState) {
     const { numHeads, numKvHeads, headDim } = this.#config
-    const leading = x.shape.slice(0, -1)
+    const leading = hidden.shape.slice(0, -1)
     const queryCols = numHeads * headDim
     const keyCols = numKvHeads * headDim
     const qkv = workspace.take('in_proj', leading, queryCols + 2 * keyCols)
-    recordLinear(cl, x, this.#qkvProj, qkv)
+    recordLinear(cl, hidden, this.#qkvProj, qkv, { norm })
     return {
       q: qkv.columns(0, queryCols),
       k: qkv.columns(queryCols, queryCols + keyCols),
@@ -78,11 +78,5 @@ export class AttentionLayer implements Layer {
       position,
       out: workspace.take('attention', leading, queryCols),
     }
-  }
-
-  #output({ cl, workspace }: Pass, attended: Tensor): Tensor {
-    const out = workspace.take('layer', attended.shape.slice(0, -1), this.#dModel)
-    recordLinear(cl, attended, this.#outProj, out)
-    return out
   }
 }

@@ -1,7 +1,7 @@
 // What all layers of a model have in common.
 
-import type { Device } from '../../device.js'
-import type { Recorder } from '../../recorder.js'
+import type { ActivationType, Device } from '../../device.js'
+import type { LinearOptions, Recorder } from '../../recorder.js'
 import type { Tensor } from '../../tensor.js'
 import type { Linear, Weight } from '../../weights/loader.js'
 import type { Workspace } from '../workspace.js'
@@ -17,21 +17,33 @@ export interface Pass {
   position: Tensor
 }
 
-/** A layer between its norm and its residual. */
-export interface Layer {
-  /** The state of `batch` sequences that have seen nothing: zeros. */
-  createState(device: Device, batch: number): LayerState
-  /** One token a sequence: x (batch, dModel) to a scratch tensor (batch, dModel). */
-  decode(pass: Pass, x: Tensor, state: LayerState): Tensor
-  /** A chunk: x (batch, length, dModel) to a scratch tensor (batch, length, dModel). */
-  prefill(pass: Pass, x: Tensor, state: LayerState): Tensor
+/** The norm before a layer or the head: x / rms(x) * weight. */
+export interface Norm {
+  weight: Tensor
+  eps: number
 }
 
-/** out = x · weightᵀ (+ bias), whatever form the weight has. */
-export function recordLinear(cl: Recorder, x: Tensor, linear: Linear, out: Tensor): void {
+/** A layer with its norm and its residual: hidden = hidden + layer(norm(hidden)), in place. */
+export interface Layer {
+  /** The state of `batch` sequences that have seen nothing: zeros. */
+  createState(device: Device, batch: number, activationType: ActivationType): LayerState
+  /** One token a sequence: hidden float32 (batch, dModel). */
+  decode(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void
+  /** A chunk: hidden float32 (batch, length, dModel). */
+  prefill(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void
+}
+
+/** out = x · weightᵀ (+ bias), whatever form the weight has, and what else the options say. */
+export function recordLinear(
+  cl: Recorder,
+  x: Tensor,
+  linear: Linear,
+  out: Tensor,
+  options: Omit<LinearOptions, 'bias'> = {},
+): void {
   const { weight, bias } = linear
-  if (weight.kind === 'plain') cl.matmul(x, weight.matrix, out, { bias })
-  else cl.affineMatmul(x, weight.matrix, out, { bias })
+  if (weight.kind === 'plain') cl.matmul(x, weight.matrix, out, { bias, ...options })
+  else cl.affineMatmul(x, weight.matrix, out, { bias, ...options })
 }
 
 /** out = rows of the table at the token ids, whatever form the table has. */

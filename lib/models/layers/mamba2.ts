@@ -3,13 +3,15 @@
 //   xBC        = silu(conv1d(xBC) + bias)
 //   y          = SSD(x, dt, A, B, C, D)
 //   out        = out_proj(gated_norm(y, z))
+// Decode takes three operations: in_proj with the norm before the layer; what lies between the
+// projections; out_proj with the gated norm and the residual.
 
-import type { Device } from '../../device.js'
+import type { ActivationType, Device } from '../../device.js'
 import type { Tensor } from '../../tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import { convDim, type Mamba2Config } from '../config.js'
 import type { TensorNames } from '../families/family.js'
-import { type Layer, type LayerState, type Pass, recordLinear } from './layer.js'
+import { type Layer, type LayerState, type Norm, type Pass, recordLinear } from './layer.js'
 
 interface Mamba2Weights {
   inProj: Linear
@@ -24,12 +26,10 @@ interface Mamba2Weights {
 
 export class Mamba2Layer implements Layer {
   readonly #config: Mamba2Config
-  readonly #dModel: number
   readonly #weights: Mamba2Weights
 
-  private constructor(config: Mamba2Config, dModel: number, weights: Mamba2Weights) {
+  private constructor(config: Mamba2Config, weights: Mamba2Weights) {
     this.#config = config
-    this.#dModel = dModel
     this.#weights = weights
   }
 
@@ -45,7 +45,7 @@ export class Mamba2Layer implements Layer {
     const channels = convDim(config)
     const path = (name: string) => `${prefix}.${name}`
     const fromLog = (x: number) => -Math.exp(x)
-    return new Mamba2Layer(config, dModel, {
+    return new Mamba2Layer(config, {
       inProj: await loader.linear(
         path(names.inProj),
         dInner + channels + numHeads,
@@ -65,69 +65,94 @@ export class Mamba2Layer implements Layer {
     })
   }
 
-  createState(device: Device, batch: number): LayerState {
+  createState(device: Device, batch: number, activationType: ActivationType): LayerState {
     const { dConv, numHeads, headDim, dState } = this.#config
     return {
-      conv: device.tensor('float32', [batch, dConv, convDim(this.#config)]),
+      conv: device.tensor(activationType, [batch, dConv, convDim(this.#config)]),
       ssm: device.tensor('float32', [batch, numHeads, headDim, dState]),
     }
   }
 
-  decode(pass: Pass, x: Tensor, state: LayerState): Tensor {
-    return this.#record(pass, x, state, 'decode')
-  }
-
-  prefill(pass: Pass, x: Tensor, state: LayerState): Tensor {
-    return this.#record(pass, x, state, 'prefill')
-  }
-
-  #record(pass: Pass, u: Tensor, state: LayerState, mode: 'decode' | 'prefill'): Tensor {
+  decode(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void {
     const { cl, workspace, position } = pass
-    const { dInner, numHeads, dState, nGroups, normGroups, normBeforeGate } = this.#config
-    const { dtLimit, normEpsilon } = this.#config
-    const weights = this.#weights
+    const { dInner, numHeads, nGroups: groups, normBeforeGate, dtLimit } = this.#config
+    const { convWeight, convBias, A, D, dtBias } = this.#weights
+    const leading = hidden.shape.slice(0, -1)
+    const zxBCdt = this.#project(pass, hidden, norm)
+    const out = workspace.take('ssd', leading, dInner)
+    const squares = workspace.take('squares', leading, numHeads, 'float32')
+    cl.mamba2Update(
+      {
+        zxBCdt,
+        convWeight,
+        convBias,
+        convState: state.conv!,
+        A,
+        D,
+        dtBias,
+        ssmState: state.ssm!,
+        position,
+        out,
+        squares,
+      },
+      { groups, dtLimit, normBeforeGate },
+    )
+    recordLinear(cl, out, this.#weights.outProj, hidden, {
+      norm: { ...this.#gatedNorm(), squares },
+      residual: hidden,
+    })
+  }
+
+  prefill(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void {
+    const { cl, workspace, position } = pass
+    const { dInner, numHeads, dState, nGroups: groups, normBeforeGate, dtLimit } = this.#config
+    const { convWeight, convBias, A, D, dtBias } = this.#weights
     const channels = convDim(this.#config)
-    const leading = u.shape.slice(0, -1)
-
-    const zxBCdt = workspace.take('in_proj', leading, dInner + channels + numHeads)
-    recordLinear(cl, u, weights.inProj, zxBCdt)
-    const z = zxBCdt.columns(0, dInner)
-    const dt = zxBCdt.columns(dInner + channels, dInner + channels + numHeads)
-
+    const leading = hidden.shape.slice(0, -1)
+    const zxBCdt = this.#project(pass, hidden, norm)
     const xBC = workspace.take('conv', leading, channels)
-    const convolution = {
+    cl.conv1dPrefill({
       x: zxBCdt.columns(dInner, dInner + channels),
-      weight: weights.convWeight,
-      bias: weights.convBias,
+      weight: convWeight,
+      bias: convBias,
       state: state.conv!,
       position,
       out: xBC,
-    }
-    if (mode === 'decode') cl.conv1dUpdate(convolution)
-    else cl.conv1dPrefill(convolution)
-
+    })
     const y = workspace.take('ssd', leading, dInner)
-    const ssd = {
-      x: xBC.columns(0, dInner),
-      dt,
-      A: weights.A,
-      B: xBC.columns(dInner, dInner + nGroups * dState),
-      C: xBC.columns(dInner + nGroups * dState, channels),
-      D: weights.D,
-      dtBias: weights.dtBias,
-      state: state.ssm!,
-      out: y,
-    }
-    if (mode === 'decode') cl.ssdUpdate(ssd, { groups: nGroups, dtLimit })
-    else cl.ssdChunkScan(ssd, { groups: nGroups, dtLimit })
-
-    cl.gatedRmsNorm(y, z, weights.gatedNorm, y, {
-      eps: normEpsilon,
+    cl.ssdChunkScan(
+      {
+        x: xBC.columns(0, dInner),
+        dt: zxBCdt.columns(dInner + channels, dInner + channels + numHeads),
+        A,
+        B: xBC.columns(dInner, dInner + groups * dState),
+        C: xBC.columns(dInner + groups * dState, channels),
+        D,
+        dtBias,
+        state: state.ssm!,
+        out: y,
+      },
+      { groups, dtLimit },
+    )
+    const { weight, eps, groups: normGroups } = this.#gatedNorm()
+    cl.gatedRmsNorm(y, zxBCdt.columns(0, dInner), weight, y, {
+      eps,
       groups: normGroups,
       normBeforeGate,
     })
-    const out = workspace.take('layer', leading, this.#dModel)
-    recordLinear(cl, y, weights.outProj, out)
-    return out
+    recordLinear(cl, y, this.#weights.outProj, hidden, { residual: hidden })
+  }
+
+  #project({ cl, workspace }: Pass, hidden: Tensor, norm: Norm): Tensor {
+    const { dInner, numHeads } = this.#config
+    const columns = dInner + convDim(this.#config) + numHeads
+    const zxBCdt = workspace.take('in_proj', hidden.shape.slice(0, -1), columns)
+    recordLinear(cl, hidden, this.#weights.inProj, zxBCdt, { norm })
+    return zxBCdt
+  }
+
+  #gatedNorm() {
+    const { normEpsilon: eps, normGroups: groups } = this.#config
+    return { weight: this.#weights.gatedNorm, eps, groups }
   }
 }

@@ -4,7 +4,7 @@ import type { Tensor } from '../../tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import type { MlpConfig } from '../config.js'
 import type { TensorNames } from '../families/family.js'
-import { type Layer, type LayerState, type Pass, recordLinear } from './layer.js'
+import { type Layer, type LayerState, type Norm, type Pass, recordLinear } from './layer.js'
 
 interface MlpWeights {
   inProj: Linear
@@ -15,12 +15,10 @@ interface MlpWeights {
 
 export class MlpLayer implements Layer {
   readonly #config: MlpConfig
-  readonly #dModel: number
   readonly #weights: MlpWeights
 
-  private constructor(config: MlpConfig, dModel: number, weights: MlpWeights) {
+  private constructor(config: MlpConfig, weights: MlpWeights) {
     this.#config = config
-    this.#dModel = dModel
     this.#weights = weights
   }
 
@@ -35,7 +33,7 @@ export class MlpLayer implements Layer {
     const { dInner, bias, gated, norm } = config
     const path = (name: string) => `${prefix}.${name}`
     if (config.hasUnusedNorm) loader.ignore(path(names.norm))
-    return new MlpLayer(config, dModel, {
+    return new MlpLayer(config, {
       inProj: await loader.linear(path(names.inProj), dInner, dModel, bias),
       gateProj: gated ? await loader.linear(path(names.gateProj), dInner, dModel, bias) : undefined,
       outProj: await loader.linear(path(names.outProj), dModel, dInner, bias),
@@ -47,33 +45,28 @@ export class MlpLayer implements Layer {
     return {}
   }
 
-  decode(pass: Pass, x: Tensor): Tensor {
-    return this.#record(pass, x)
+  decode(pass: Pass, hidden: Tensor, norm: Norm): void {
+    this.#record(pass, hidden, norm)
   }
 
-  prefill(pass: Pass, x: Tensor): Tensor {
-    return this.#record(pass, x)
+  prefill(pass: Pass, hidden: Tensor, norm: Norm): void {
+    this.#record(pass, hidden, norm)
   }
 
-  #record({ cl, workspace }: Pass, x: Tensor): Tensor {
+  #record({ cl, workspace }: Pass, hidden: Tensor, norm: Norm): void {
     const { dInner, activation, normEpsilon } = this.#config
-    const { inProj, gateProj, outProj, norm } = this.#weights
-    const leading = x.shape.slice(0, -1)
-    const hidden = workspace.take('mlp', leading, dInner)
-    recordLinear(cl, x, inProj, hidden)
+    const { inProj, gateProj, outProj, norm: innerNorm } = this.#weights
+    const leading = hidden.shape.slice(0, -1)
     let gate: Tensor | undefined
     if (gateProj) {
       gate = workspace.take('mlp gate', leading, dInner)
-      recordLinear(cl, x, gateProj, gate)
+      recordLinear(cl, hidden, gateProj, gate, { norm })
     }
-    cl.mlpActivation(hidden, hidden, { activation, gate })
-    let normed = hidden
-    if (norm) {
-      normed = workspace.take('mlp norm', leading, dInner)
-      cl.rmsNorm(hidden, norm, normed, { eps: normEpsilon })
-    }
-    const out = workspace.take('layer', leading, this.#dModel)
-    recordLinear(cl, normed, outProj, out)
-    return out
+    const activated = workspace.take('mlp', leading, dInner)
+    recordLinear(cl, hidden, inProj, activated, { norm, activation, gate })
+    recordLinear(cl, activated, outProj, hidden, {
+      norm: innerNorm && { weight: innerNorm, eps: normEpsilon },
+      residual: hidden,
+    })
   }
 }

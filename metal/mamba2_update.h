@@ -1,0 +1,17 @@
+// Parameters of mamba2_update, written by the host, read by the kernel.
+#pragma once
+#include "types.h"
+
+struct Mamba2UpdateParams {
+  uint32_t batch;
+  uint32_t heads;
+  uint32_t head_dim;
+  uint32_t d_state;
+  uint32_t groups;  // head h reads B and C of group h / (heads / groups)
+  uint32_t width;   // taps of the convolution, rows of the conv state
+  uint32_t has_bias;
+  uint32_t norm_before_gate;  // 1: squares are of y, else of y * silu(z)
+  float dt_min;               // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
+  float dt_max;
+};
+static_assert(sizeof(Mamba2UpdateParams) == 40, "one layout for host and kernel");

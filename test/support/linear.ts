@@ -1,0 +1,105 @@
+// Options of matmul and affineMatmul, random, and what a reference makes of them.
+
+import type { Device } from '../../lib/device.js'
+import type { LinearOptions } from '../../lib/recorder.js'
+import type { DType } from '../../lib/tensor.js'
+import { gelu, silu } from '../reference/activations.js'
+import { linear } from '../reference/linear.js'
+import { rmsNorm } from '../reference/norms.js'
+import { rounded, rowsOf, seededNormals, upload } from './arrays.js'
+
+export interface LinearShape {
+  rows: number
+  inputs: number
+  outputs: number
+}
+
+export interface LinearCase {
+  title: string
+  bias?: boolean
+  /** Groups of the norm. */
+  norm?: number
+  /** Parts of the given sums of squares, for each group. */
+  squares?: number
+  activation?: 'gelu' | 'silu'
+  gate?: boolean
+  residual?: boolean
+}
+
+/** What models ask for, and everything at once. `groups` and `squares` must divide the inputs. */
+export const LINEAR_CASES: readonly LinearCase[] = [
+  { title: 'norm', norm: 1 },
+  { title: 'norm in groups', norm: 2 },
+  { title: 'norm by squares', norm: 1, squares: 4 },
+  { title: 'norm in groups by squares', norm: 2, squares: 2, residual: true },
+  { title: 'residual', residual: true },
+  { title: 'bias, gelu', bias: true, activation: 'gelu' },
+  { title: 'silu, gate', activation: 'silu', gate: true },
+  {
+    title: 'all',
+    bias: true,
+    norm: 2,
+    squares: 1,
+    activation: 'silu',
+    gate: true,
+    residual: true,
+  },
+]
+
+/** Tensors for a case, and the result in double precision. `x` is (rows, inputs) flat. */
+export function linearCase(
+  device: Device,
+  { rows, inputs, outputs }: LinearShape,
+  given: LinearCase,
+  outType: DType = 'float32',
+) {
+  const normals = seededNormals(rows + inputs + outputs)
+  const eps = 1e-3
+  const bias = given.bias ? normals(outputs) : undefined
+  const normWeight = normals(inputs)
+  const groups = given.norm ?? 1
+  const parts = groups * (given.squares ?? 0)
+  // Not those of x, so that an operation which computes its own is noticed.
+  const squares = normals(rows * parts).map((s) => Math.fround((s * s + 0.1) * inputs))
+  const gate = rounded(normals(rows * outputs), outType)
+  const residual = rounded(normals(rows * outputs), outType)
+  const floats = (shape: number[], values: number[]) => upload(device, 'float32', shape, values)
+  const results = (shape: number[], values: number[]) => upload(device, outType, shape, values)
+  const options: LinearOptions = {
+    bias: bias && floats([outputs], bias),
+    norm: given.norm
+      ? {
+          weight: floats([inputs], normWeight),
+          eps,
+          groups,
+          ...(parts > 0 && { squares: floats([rows, parts], squares) }),
+        }
+      : undefined,
+    activation: given.activation,
+    gate: given.gate ? results([rows, outputs], gate) : undefined,
+    residual: given.residual ? results([rows, outputs], residual) : undefined,
+  }
+
+  const normed = (row: number[], r: number) => {
+    if (!given.norm) return row
+    const size = inputs / groups
+    return rowsOf(row, size).flatMap((group, g) => {
+      const weight = normWeight.slice(g * size, (g + 1) * size)
+      if (parts === 0) return rmsNorm(group, weight, eps)
+      const count = parts / groups
+      const start = r * parts + g * count
+      const sum = squares.slice(start, start + count).reduce((a, b) => a + b, 0)
+      return group.map((x, i) => (x / Math.sqrt(sum / size + eps)) * weight[i]!)
+    })
+  }
+  const activated = { gelu, silu, none: (x: number) => x }[given.activation ?? 'none']
+  const expected = (x: ArrayLike<number>, weight: number[][]) =>
+    rowsOf(x, inputs).flatMap((row, r) =>
+      linear(normed(row, r), weight, bias).map((sum, n) => {
+        const i = r * outputs + n
+        const gated = given.gate ? activated(sum) * gate[i]! : activated(sum)
+        return given.residual ? gated + residual[i]! : gated
+      }),
+    )
+  return { options, expected }
+}
