@@ -106,30 +106,50 @@ export class GenerationRun {
     }
   }
 
-  /** Yields a chunk a token. Returning early stops the work; nothing runs between two calls of `next`. */
+  /**
+   * Yields a chunk a token. The device works on the token after it meanwhile, and no further ahead.
+   * Returning early stops the work.
+   */
   async *chunks(): AsyncGenerator<TextChunk, void, void> {
-    const { sequence, prompt, signal, prefillChunkSize } = this.#generation
+    const { sequence, prompt, prefillChunkSize, signal: wanted } = this.#generation
     const { timings } = this.result
     const start = performance.now()
     let firstToken = Number.NaN
+    // Stops the run ahead when its token is not wanted any more.
+    const ended = new AbortController()
+    const { signal } = ended
+    const abort = () => ended.abort(wanted?.reason)
+    wanted?.addEventListener('abort', abort, { once: true })
     try {
+      wanted?.throwIfAborted()
       await sequence.prefill(prompt, { signal, prefillChunkSize })
       firstToken = performance.now()
       timings.promptMs = firstToken - start
       timings.timeToFirstTokenMs = firstToken - start
       timings.promptTokensPerSecond = (1000 * prompt.length) / (firstToken - start)
       for (;;) {
+        const ahead = this.#mayRunAhead() ? sequence.decode({ signal }) : undefined
+        ahead?.catch(() => {}) // it is awaited below, unless this generation ends before
         const { chunk, done } = this.#take(sequence.token)
         this.#measure(firstToken)
         if (chunk) yield chunk
         if (done) return
-        signal?.throwIfAborted()
-        await sequence.decode({ signal })
+        signal.throwIfAborted()
+        await (ahead ?? sequence.decode({ signal }))
       }
     } finally {
+      wanted?.removeEventListener('abort', abort)
+      ended.abort()
       this.#measure(firstToken)
       this.#generation.dispose()
     }
+  }
+
+  // Whether the token after the one at hand may be started before this one was looked at: not when it
+  // is certain that it is not wanted, and not when its run would overwrite logits that are.
+  #mayRunAhead(): boolean {
+    const { maxTokens, logprobs } = this.#generation
+    return logprobs === undefined && this.result.tokens.length + 1 < maxTokens
   }
 
   #take(token: number): { chunk: TextChunk | undefined; done: boolean } {

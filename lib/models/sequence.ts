@@ -36,7 +36,9 @@ interface Recorded {
 
 /**
  * A sequence: feed it a prompt with `prefill`, then ask for one token after another with `decode`.
- * The decode list is recorded once; what changes from token to token lives in device buffers.
+ * What changes from token to token lives in device buffers, so that decode is recorded once for each
+ * of two token buffers: while a run reads one and writes the other, the one it reads can be read here
+ * too, and so the next token can be under way before the last one was looked at.
  */
 export class Sequence {
   readonly #model: LanguageModel
@@ -45,11 +47,14 @@ export class Sequence {
   readonly #workspace: Workspace
   /** Tokens consumed so far: uint32 (1). */
   readonly #position: Tensor
-  /** The token that `sample` chose last: uint32 (1). */
-  readonly #token: Tensor
+  /** Each uint32 (1): the token that was chosen last, and where the next one goes. */
+  readonly #tokens: readonly [Tensor, Tensor]
+  /** Which of `#tokens` was chosen last. */
+  #newest: 0 | 1 = 0
   readonly #tokenId = new Uint32Array(1)
   #prompt: Tensor | undefined
-  #decode: { list: CommandList; logits: Tensor } | undefined
+  /** By the token buffer that they read. */
+  readonly #decode: [Recorded?, Recorded?] = []
   /** Logits that the last token was chosen from: (1, vocabulary). */
   #logits: Tensor | undefined
 
@@ -61,7 +66,7 @@ export class Sequence {
     this.#state = model.createState(1)
     this.#workspace = new Workspace(device, model.activationType)
     this.#position = device.tensor('uint32', [1])
-    this.#token = device.tensor('uint32', [1])
+    this.#tokens = [device.tensor('uint32', [1]), device.tensor('uint32', [1])]
   }
 
   /**
@@ -129,22 +134,29 @@ export class Sequence {
     })
   }
 
-  /** Runs the token chosen last through the model and chooses the next one. */
+  /**
+   * Runs the token chosen last through the model and chooses the next one. Until it has resolved,
+   * `token` is still the one that it runs; logits cannot be read and no other run be started.
+   */
   async decode({ signal }: RunOptions = {}): Promise<void> {
-    this.#decode ??= this.#recordDecode()
-    this.#logits = this.#decode.logits
-    await this.#decode.list.run({ signal })
+    const from = this.#newest
+    this.#decode[from] ??= this.#recordDecode(from)
+    const { list, logits } = this.#decode[from]
+    this.#logits = logits
+    await list.run({ signal })
+    this.#newest = from === 0 ? 1 : 0
   }
 
-  /** The token that `prefill` or `decode` chose last. */
+  /** The token that `prefill` or `decode` chose last. Throws `DisposedError` when the device was disposed. */
   get token(): number {
-    this.#token.readInto(this.#tokenId)
+    void this.#model.device.handle
+    this.#tokens[this.#newest].readInto(this.#tokenId)
     return this.#tokenId[0]!
   }
 
   /** Replaces the token that the next `decode` consumes. */
   set token(id: number) {
-    this.#token.write(Uint32Array.of(id))
+    this.#tokens[this.#newest].write(Uint32Array.of(id))
   }
 
   /** Copies the logits that the last token was chosen from, before penalties and temperature. */
@@ -153,14 +165,14 @@ export class Sequence {
   }
 
   dispose(): void {
-    this.#decode?.list.dispose()
+    for (const recorded of this.#decode) recorded?.list.dispose()
     this.#workspace.dispose()
     this.#prompt?.dispose()
     for (const layer of this.#state) {
       for (const tensor of Object.values(layer)) tensor.dispose()
     }
     this.#position.dispose()
-    this.#token.dispose()
+    for (const token of this.#tokens) token.dispose()
   }
 
   // Logits of all positions are large: fewer tokens at once when the vocabulary is.
@@ -211,7 +223,8 @@ export class Sequence {
       this.#prompt = this.#model.device.tensor('uint32', [length])
     }
     const tokens = this.#prompt.view([1, length])
-    const recorded = this.#record(length, wanted === 'last', (pass) => {
+    const chosen = wanted === 'last' ? this.#tokens[this.#newest] : undefined
+    const recorded = this.#record(length, chosen, (pass) => {
       const logits = this.#model.prefill(pass, tokens, this.#state, wanted)
       if (logits) withLogits?.(pass.cl, logits)
       return logits
@@ -219,23 +232,26 @@ export class Sequence {
     return { ...recorded, tokens }
   }
 
-  #recordDecode() {
-    const { list, logits } = this.#record(1, true, (pass) =>
-      this.#model.decode(pass, this.#token, this.#state),
-    )
-    return { list, logits: logits! }
+  #recordDecode(from: 0 | 1): Recorded {
+    const [consumed, chosen] = from === 0 ? this.#tokens : [this.#tokens[1], this.#tokens[0]]
+    return this.#record(1, chosen, (pass) => this.#model.decode(pass, consumed, this.#state))
   }
 
-  #record(length: number, choose: boolean, forward: (pass: Pass) => Tensor | undefined): Recorded {
+  // `chosen`: where the token goes that the sampler draws from the logits, if it is to.
+  #record(
+    length: number,
+    chosen: Tensor | undefined,
+    forward: (pass: Pass) => Tensor | undefined,
+  ): Recorded {
     let logits: Tensor | undefined
     const list = this.#model.device.record((cl) => {
       const position = this.#position
       logits = forward({ cl, workspace: this.#workspace, position })
       // Before sampling: the position of the token to be chosen decides its random numbers.
       cl.advancePosition(position, length)
-      if (choose && logits && this.#sampler) {
+      if (chosen && logits && this.#sampler) {
         const { settings, selection, history } = this.#sampler
-        cl.sample({ logits, settings, selection, history, position, out: this.#token })
+        cl.sample({ logits, settings, selection, history, position, out: chosen })
       }
     })
     return { list, logits }

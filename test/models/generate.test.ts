@@ -9,6 +9,7 @@ import { randomModelShape, writeRandomModel } from '../../scripts/random-model.j
 import { CommandList } from '../../lib/command-list.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from '../../lib/errors.js'
 import { type GenerateOptions, loadModel, type LoadOptions, type Model } from '../../lib/model.js'
+import { Sequence } from '../../lib/models/sequence.js'
 import { indexOfLargest } from '../reference/sampling.js'
 import { FIXTURES, fixture, readGolden, temporaryFolder } from '../support/checkpoints.js'
 import { writeScriptedModel } from '../support/scripted-model.js'
@@ -363,17 +364,38 @@ describe('streams', () => {
         count += 1
         if (count === 3) break
       }
-      // One run for the prompt, one for each further token.
-      expect(runs).toHaveBeenCalledTimes(3)
+      // One run for the prompt, one for each further token, and one ahead.
+      expect(runs).toHaveBeenCalledTimes(4)
       await sleep(20)
-      expect(runs).toHaveBeenCalledTimes(3)
+      expect(runs).toHaveBeenCalledTimes(4)
       const result = await stream.result
       expect(result.finishReason).toBe('abort')
       expect(result.tokens).toHaveLength(3)
       expect((await stream.next()).done).toBe(true)
-      expect(runs).toHaveBeenCalledTimes(3)
+      expect(runs).toHaveBeenCalledTimes(4)
     } finally {
       runs.mockRestore()
+    }
+  })
+
+  it.each([
+    // The last token is known to be the last.
+    [{}, ['run', 'run', 'read', 'run', 'read', 'read']],
+    // The run ahead would overwrite the logits.
+    [{ logprobs: 1 }, ['run', 'read', 'run', 'read', 'run', 'read']],
+  ])('the next token is under way before the last one is read, with %j', async (options, order) => {
+    const runs = vi.spyOn(CommandList.prototype, 'run')
+    const reads = vi.spyOn(Sequence.prototype, 'token', 'get')
+    try {
+      await rene.generate([1, 2, 3], { ignoreEos: true, maxTokens: 3, ...options })
+      const events = [
+        ...runs.mock.invocationCallOrder.map((at) => [at, 'run'] as const),
+        ...reads.mock.invocationCallOrder.map((at) => [at, 'read'] as const),
+      ]
+      expect(events.sort(([a], [b]) => a - b).map(([, name]) => name)).toEqual(order)
+    } finally {
+      runs.mockRestore()
+      reads.mockRestore()
     }
   })
 
@@ -472,7 +494,7 @@ describe('an AbortSignal', () => {
       await stream.next()
       controller.abort(reason)
       await expect(stream.next()).rejects.toBe(reason)
-      expect(runs).toHaveBeenCalledTimes(1)
+      expect(runs).toHaveBeenCalledTimes(2)
     } finally {
       runs.mockRestore()
     }
