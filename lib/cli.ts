@@ -7,6 +7,7 @@ import { handleOutputErrors } from './cli/interrupt.js'
 import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
 import { showCommand } from './cli/show.js'
+import { verifyCommand } from './cli/verify.js'
 import { VERSION } from './version.js'
 
 handleOutputErrors()
@@ -15,7 +16,7 @@ process.exitCode = await runProgram(
     name: 'ssm-metal',
     summary: 'State-space language models on Apple silicon and CPUs.',
     version: VERSION,
-    commands: [generateCommand, perplexityCommand, showCommand, infoCommand],
+    commands: [generateCommand, perplexityCommand, showCommand, infoCommand, verifyCommand],
   },
   process.argv.slice(2),
 )

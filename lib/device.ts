@@ -53,6 +53,11 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
   return new Device(chosen, addon().createDevice(chosen, threads ?? 0))
 }
 
+/** The plain loops that anyone can check against the papers: what every other device is held against. */
+export function referenceDevice(): Device {
+  return new Device('cpu', addon().createDevice('cpu', 0))
+}
+
 /** A compute device. `dispose()` cancels what is running and joins its threads. */
 export class Device {
   readonly name: 'cpu' | 'metal'

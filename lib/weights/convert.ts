@@ -31,6 +31,26 @@ export function halfToFloat(half: number): number {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
 }
 
+const bitsOf = new Uint32Array(1)
+const floatOf = new Float32Array(bitsOf.buffer)
+
+/** A number to IEEE 754 binary16, to nearest, ties to even; beyond 65504 infinity. */
+export function floatToHalf(x: number): number {
+  floatOf[0] = x
+  const bits = bitsOf[0]!
+  const sign = (bits >>> 16) & 0x8000
+  const magnitude = bits & 0x7fffffff
+  if (magnitude > 0x7f800000) return sign | 0x7e00
+  if (magnitude >= 0x47800000) return sign | 0x7c00
+  if (magnitude < 0x38800000) {
+    // Below 2^-14: a multiple of 2^-24, which is what the last bit of [0.5, 1) counts.
+    floatOf[0] = Math.abs(x) + 0.5
+    return sign | (bitsOf[0]! - 0x3f000000)
+  }
+  const rounded = magnitude + 0x0fff + ((magnitude >>> 13) & 1)
+  return sign | ((rounded - 0x38000000) >>> 13)
+}
+
 /** The bytes of a tensor with its elements in row-major order and nothing between them. */
 export function rowMajor(entry: TensorEntry, bytes: ArrayBuffer): ArrayBuffer {
   const { shape, strides } = entry

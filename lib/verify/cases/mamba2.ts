@@ -1,0 +1,177 @@
+// What a Mamba-2 layer does between its projections: convolution, recurrence, gated norm.
+
+import type { ActivationType } from '../../device.js'
+import type { Tensor } from '../../tensor.js'
+import type { Inputs } from '../inputs.js'
+import { type Case, EPS, MODELS, type Recordable, writing } from './case.js'
+
+interface Layer {
+  batch: number
+  heads: number
+  headDim: number
+  dState: number
+  groups: number
+}
+
+const WIDTH = 4 // taps of the convolution
+
+const SMALL: readonly Layer[] = [
+  { batch: 1, heads: 1, headDim: 1, dState: 1, groups: 1 },
+  { batch: 3, heads: 4, headDim: 3, dState: 17, groups: 2 },
+  { batch: 2, heads: 2, headDim: 65, dState: 132, groups: 1 },
+]
+const LARGE: readonly Layer[] = MODELS.map((model) => ({ batch: 1, ...model }))
+
+const channelsOf = ({ heads, headDim, dState, groups }: Layer) =>
+  heads * headDim + 2 * groups * dState
+
+const sizeOf = ({ batch, heads, headDim, dState, groups }: Layer) =>
+  `${batch} x ${heads} x ${headDim} x ${dState}${groups > 1 ? `, ${groups} groups` : ''}`
+
+/** Tokens seen before: from none to more than the convolution is wide. */
+const positionsOf = (batch: number) => Array.from({ length: batch }, (_, b) => 3 * b)
+
+/** What a model learns for each head. */
+function headParameters(inputs: Inputs, heads: number) {
+  return {
+    A: inputs.floats([heads], 0.9, -1),
+    D: inputs.floats([heads]),
+    dtBias: inputs.floats([heads], 1, -1),
+  }
+}
+
+function convolution(inputs: Inputs, layer: Layer, length: number | undefined): Recordable {
+  const { batch } = layer
+  const channels = channelsOf(layer)
+  const leading = length === undefined ? [batch] : [batch, length]
+  const tensors = {
+    x: inputs.activations([...leading, channels]),
+    weight: inputs.floats([channels, WIDTH], 0.5),
+    bias: inputs.floats([channels]),
+    state: inputs.ring([batch, WIDTH, channels]),
+    position: inputs.integers(positionsOf(batch)),
+    out: inputs.activationResult([...leading, channels]),
+  }
+  return {
+    record: (cl) => (length === undefined ? cl.conv1dUpdate(tensors) : cl.conv1dPrefill(tensors)),
+    outputs: [tensors.out, tensors.state],
+  }
+}
+
+function recurrence(inputs: Inputs, layer: Layer, length: number | undefined): Recordable {
+  const { batch, heads, headDim, dState, groups } = layer
+  const leading = length === undefined ? [batch] : [batch, length]
+  // So that results are about 1, whatever d_state is.
+  const scale = 1 / Math.sqrt(dState)
+  const tensors = {
+    x: inputs.activations([...leading, heads * headDim]),
+    dt: inputs.activations([...leading, heads]),
+    ...headParameters(inputs, heads),
+    B: inputs.activations([...leading, groups * dState], scale),
+    C: inputs.activations([...leading, groups * dState]),
+    state: inputs.state([batch, heads, headDim, dState], scale),
+    out: inputs.activationResult([...leading, heads * headDim]),
+  }
+  return {
+    record: (cl) =>
+      length === undefined
+        ? cl.ssdUpdate(tensors, { groups })
+        : cl.ssdChunkScan(tensors, { groups }),
+    outputs: [tensors.out, tensors.state],
+  }
+}
+
+function wholeUpdate(inputs: Inputs, layer: Layer, normBeforeGate: boolean): Recordable {
+  const { batch, heads, headDim, dState, groups } = layer
+  const channels = channelsOf(layer)
+  const tensors = {
+    zxBCdt: inputs.activations([batch, heads * headDim + channels + heads]),
+    convWeight: inputs.floats([channels, WIDTH], 0.5),
+    convBias: inputs.floats([channels], 0.1),
+    convState: inputs.ring([batch, WIDTH, channels]),
+    ...headParameters(inputs, heads),
+    ssmState: inputs.state([batch, heads, headDim, dState], 1 / Math.sqrt(dState)),
+    position: inputs.integers(positionsOf(batch)),
+    out: inputs.activationResult([batch, heads * headDim]),
+    squares: inputs.result([batch, heads]),
+  }
+  const { out, squares, convState, ssmState } = tensors
+  return {
+    record: (cl) => cl.mamba2Update(tensors, { groups, normBeforeGate }),
+    outputs: [out, squares, convState, ssmState],
+  }
+}
+
+function gatedNorm(
+  inputs: Inputs,
+  rows: number,
+  cols: number,
+  options: { groups: number; normBeforeGate: boolean },
+): Recordable {
+  const x = inputs.activations([rows, cols])
+  const z = inputs.activations([rows, cols], 3)
+  const weight = inputs.floats([cols], 0.5, 1)
+  const out: Tensor = inputs.activationResult([rows, cols])
+  return writing(out, (cl) => cl.gatedRmsNorm(x, z, weight, out, { eps: EPS, ...options }))
+}
+
+export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
+  for (const layer of [...SMALL, ...LARGE]) {
+    const large = LARGE.includes(layer)
+    const given = { activationType, dtype: activationType, large }
+    const shape = sizeOf(layer)
+    const channels = `${layer.batch} x ${channelsOf(layer)}`
+    yield {
+      ...given,
+      operation: 'conv1d_update',
+      shape: channels,
+      build: (inputs) => convolution(inputs, layer, undefined),
+    }
+    yield {
+      ...given,
+      operation: 'ssd_update',
+      shape,
+      build: (inputs) => recurrence(inputs, layer, undefined),
+    }
+    for (const normBeforeGate of [false, true]) {
+      yield {
+        ...given,
+        operation: 'mamba2_update',
+        shape: normBeforeGate ? `${shape}, norm before gate` : shape,
+        build: (inputs) => wholeUpdate(inputs, layer, normBeforeGate),
+      }
+    }
+    // Shorter than the convolution is wide, one past a chunk, several chunks.
+    for (const length of large ? [128] : [1, 2, 65, 130]) {
+      yield {
+        ...given,
+        operation: 'conv1d_prefill',
+        shape: `${layer.batch} x ${length} x ${channelsOf(layer)}`,
+        build: (inputs) => convolution(inputs, layer, length),
+      }
+      yield {
+        ...given,
+        operation: 'ssd_chunk_scan',
+        shape: `${length} tokens, ${shape}`,
+        build: (inputs) => recurrence(inputs, layer, length),
+      }
+    }
+  }
+  for (const [rows, cols, groups] of [
+    [1, 1, 1],
+    [3, 34, 2],
+    [1, 4096, 1],
+    [64, 4096, 1],
+  ] as const) {
+    for (const normBeforeGate of [false, true]) {
+      const order = normBeforeGate ? ', norm before gate' : ''
+      yield {
+        activationType,
+        dtype: activationType,
+        operation: 'gated_rms_norm',
+        shape: `${rows} x ${cols}${groups > 1 ? `, ${groups} groups` : ''}${order}`,
+        build: (inputs) => gatedNorm(inputs, rows, cols, { groups, normBeforeGate }),
+      }
+    }
+  }
+}

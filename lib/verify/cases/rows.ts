@@ -1,0 +1,198 @@
+// Operations on rows: embedding, norms, activations, choosing a token, conversions.
+
+import type { ActivationType } from '../../device.js'
+import { type Inputs, MATRIX_TYPES } from '../inputs.js'
+import { type Case, EPS, type Recordable, writing } from './case.js'
+
+const ROWS = [
+  [1, 1],
+  [3, 17],
+  [2, 2048],
+] as const
+const VOCABULARIES = [1, 33, 50288]
+
+function sample(inputs: Inputs, vocabulary: number, settings: readonly number[]): Recordable {
+  const batch = 3
+  const topK = Math.ceil(vocabulary / 2)
+  const tensors = {
+    logits: inputs.floats([batch, vocabulary], 8),
+    settings: inputs.device.tensor(
+      'float32',
+      [batch, 4],
+      Float32Array.from({ length: 4 * batch }, (_, i) => settings[i % 4]!),
+    ),
+    selection: inputs.integers(
+      Array.from({ length: batch }, (_, b) => [topK, b + 7, 1, 0]).flat(),
+      [batch, 4],
+    ),
+    history: inputs.integers(new Array(4 * batch).fill(0), [batch, 4]),
+    position: inputs.integers([0, 5, 1000]),
+    out: inputs.result([batch], 'uint32'),
+  }
+  return { record: (cl) => cl.sample(tensors), outputs: [tensors.out, tensors.history] }
+}
+
+/** Operations on activations. */
+export function* rowCases(activationType: ActivationType): Generator<Case> {
+  const given = { activationType, dtype: activationType }
+  for (const [rows, cols] of ROWS) {
+    const shape = `${rows} x ${cols}`
+    yield {
+      ...given,
+      operation: 'rms_norm',
+      shape,
+      build(inputs) {
+        const x = inputs.activations([rows, cols])
+        const weight = inputs.floats([cols], 0.5, 1)
+        const out = inputs.activationResult([rows, cols])
+        return writing(out, (cl) => cl.rmsNorm(x, weight, out, { eps: EPS }))
+      },
+    }
+    yield {
+      ...given,
+      operation: 'add',
+      shape,
+      build(inputs) {
+        const [a, b] = [inputs.activations([rows, cols]), inputs.activations([rows, cols])]
+        const out = inputs.activationResult([rows, cols])
+        return writing(out, (cl) => cl.add(a, b, out))
+      },
+    }
+    for (const activation of ['gelu', 'silu'] as const) {
+      yield {
+        ...given,
+        operation: 'mlp_activation',
+        shape: `${shape}, ${activation}`,
+        build(inputs) {
+          const x = inputs.activations([rows, cols], 6)
+          const gate = activation === 'silu' ? inputs.activations([rows, cols]) : undefined
+          const out = inputs.activationResult([rows, cols])
+          return writing(out, (cl) => cl.mlpActivation(x, out, { activation, gate }))
+        },
+      }
+    }
+  }
+}
+
+/** Operations that are float32 around whatever layers compute in. */
+export function* tokenCases(): Generator<Case> {
+  const activationType = 'float32'
+  for (const dtype of MATRIX_TYPES) {
+    for (const [rows, cols] of ROWS) {
+      yield {
+        operation: 'embedding',
+        dtype,
+        activationType,
+        shape: `${rows} x ${cols}`,
+        build(inputs) {
+          const table = inputs.matrix(dtype, 300, cols)
+          const tokens = inputs.randomIntegers([rows], 300)
+          const out = inputs.result([rows, cols])
+          return writing(out, (cl) => cl.embedding(tokens, table, out))
+        },
+      }
+      for (const outType of MATRIX_TYPES.filter((other) => other !== dtype)) {
+        yield {
+          operation: 'cast',
+          dtype: `${dtype} to ${outType}`,
+          activationType,
+          shape: `${rows} x ${cols}`,
+          build(inputs) {
+            const x = inputs.matrix(dtype, rows, cols)
+            const out = inputs.result([rows, cols], outType)
+            return writing(out, (cl) => cl.cast(x, out))
+          },
+        }
+      }
+    }
+  }
+  for (const bits of [4, 8] as const) {
+    for (const groupSize of [32, 64, 128] as const) {
+      const dtype = `${bits}-bit g${groupSize} float16`
+      const [rows, cols] = [5, 3 * groupSize] as const
+      const given = { dtype, activationType, shape: `${rows} x ${cols}` } as const
+      yield {
+        ...given,
+        operation: 'affine_embedding',
+        build(inputs) {
+          const table = inputs.affine(bits, groupSize, 'float16', 300, cols)
+          const tokens = inputs.randomIntegers([rows], 300)
+          const out = inputs.result([rows, cols])
+          return writing(out, (cl) => cl.affineEmbedding(tokens, table, out))
+        },
+      }
+      yield {
+        ...given,
+        operation: 'affine_dequantize',
+        build(inputs) {
+          const matrix = inputs.affine(bits, groupSize, 'float16', rows, cols)
+          const out = inputs.result([rows, cols])
+          return writing(out, (cl) => cl.affineDequantize(matrix, out))
+        },
+      }
+      yield {
+        ...given,
+        operation: 'affine_quantize',
+        build(inputs) {
+          const weight = inputs.matrix('float32', rows, cols)
+          const groups = [rows, cols / groupSize]
+          const out = {
+            words: inputs.result([rows, (cols * bits) / 32], 'uint32'),
+            scales: inputs.result(groups, 'float16'),
+            biases: inputs.result(groups, 'float16'),
+            bits,
+            groupSize,
+          }
+          return {
+            record: (cl) => cl.affineQuantize(weight, out),
+            outputs: [out.words, out.scales, out.biases],
+          }
+        },
+      }
+    }
+  }
+  for (const vocabulary of VOCABULARIES) {
+    const given = { dtype: 'float32', activationType, shape: `3 x ${vocabulary}` } as const
+    yield {
+      ...given,
+      operation: 'argmax',
+      build(inputs) {
+        const x = inputs.floats([3, vocabulary])
+        const out = inputs.result([3], 'uint32')
+        return writing(out, (cl) => cl.argmax(x, out))
+      },
+    }
+    yield {
+      ...given,
+      operation: 'cross_entropy',
+      build(inputs) {
+        const logits = inputs.floats([3, vocabulary], 8)
+        const targets = inputs.randomIntegers([3], vocabulary)
+        const out = inputs.result([3])
+        return writing(out, (cl) => cl.crossEntropy(logits, targets, out))
+      },
+    }
+    // temperature, top-p, min-p, repetition penalty
+    for (const settings of [
+      [0, 1, 0, 1],
+      [0.8, 0.9, 0.05, 1.1],
+    ]) {
+      yield {
+        ...given,
+        operation: 'sample',
+        shape: `${given.shape}, temperature ${settings[0]}`,
+        build: (inputs) => sample(inputs, vocabulary, settings),
+      }
+    }
+  }
+  yield {
+    operation: 'advance_position',
+    dtype: 'uint32',
+    activationType,
+    shape: '3',
+    build(inputs) {
+      const position = inputs.integers([0, 1, 70_000])
+      return writing(position, (cl) => cl.advancePosition(position, 5))
+    },
+  }
+}

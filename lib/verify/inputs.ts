@@ -1,0 +1,226 @@
+// What a case is computed from: the same random numbers for the device under test and for the
+// reference, which may hold activations in another element type.
+
+import type { ActivationType, Device } from '../device.js'
+import type { AffineMatrix } from '../recorder.js'
+import {
+  bytesPerElement,
+  type DType,
+  elementCount,
+  type Tensor,
+  type TensorData,
+} from '../tensor.js'
+import { floatToHalf, halfToFloat } from '../weights/convert.js'
+
+export const MATRIX_TYPES = ['float32', 'float16', 'bfloat16'] as const
+export type MatrixType = (typeof MATRIX_TYPES)[number]
+
+/** Numbers that both sides share: made by whoever asks first, by the order of asking. */
+export class SharedNumbers {
+  readonly #made: unknown[] = []
+
+  at<T>(index: number, make: () => T): T {
+    this.#made[index] ??= make()
+    return this.#made[index] as T
+  }
+}
+
+/**
+ * Makes the tensors of one case on one device. Two of them that share numbers and are asked in the
+ * same order hold the same values, rounded to what the device under test can hold.
+ */
+export class Inputs {
+  readonly device: Device
+  /** In which this side holds activations. */
+  readonly activationType: ActivationType
+  /** Bytes that the operation reads and writes at least: each tensor once, what it updates twice. */
+  bytes = 0
+  readonly #shared: SharedNumbers
+  readonly #roundTo: ActivationType
+  readonly #tensors: Tensor[] = []
+  #next = 0
+
+  /** `roundTo`: in which the device under test holds activations. */
+  constructor(
+    device: Device,
+    shared: SharedNumbers,
+    activationType: ActivationType,
+    roundTo: ActivationType,
+  ) {
+    this.device = device
+    this.activationType = activationType
+    this.#shared = shared
+    this.#roundTo = roundTo
+  }
+
+  /** Numbers from -scale to scale. */
+  activations(shape: readonly number[], scale = 1): Tensor {
+    const values = this.#share((random) => {
+      const numbers = Float32Array.from({ length: elementCount(shape) }, () => scale * random())
+      if (this.#roundTo === 'float32') return numbers
+      return numbers.map((x) => halfToFloat(floatToHalf(x)))
+    })
+    return this.#upload(this.activationType, shape, values)
+  }
+
+  /** Numbers from -scale to scale plus `offset`, float32 on every device. */
+  floats(shape: readonly number[], scale = 1, offset = 0): Tensor {
+    const values = this.#share((random) =>
+      Float32Array.from({ length: elementCount(shape) }, () => offset + scale * random()),
+    )
+    return this.#upload('float32', shape, values)
+  }
+
+  /** As `floats`, for what the operation updates in place. */
+  state(shape: readonly number[], scale = 1): Tensor {
+    const tensor = this.floats(shape, scale)
+    this.bytes += tensor.byteSpan
+    return tensor
+  }
+
+  integers(values: readonly number[], shape: readonly number[] = [values.length]): Tensor {
+    return this.#upload('uint32', shape, Uint32Array.from(values))
+  }
+
+  /** Whole numbers below `limit`. */
+  randomIntegers(shape: readonly number[], limit: number): Tensor {
+    const values = this.#share((random) =>
+      Uint32Array.from({ length: elementCount(shape) }, () =>
+        Math.min(limit - 1, Math.floor(((random() + 1) / 2) * limit)),
+      ),
+    )
+    return this.#upload('uint32', shape, values)
+  }
+
+  /** A weight of numbers of either sign, from scale / 64 to scale, where scale is 1 / sqrt(cols). */
+  matrix(dtype: MatrixType, rows: number, cols: number): Tensor {
+    // A power of two: the numbers are made as bits.
+    const exponent = -Math.round(Math.log2(cols) / 2)
+    const data = this.#share((_, bits) => {
+      const count = rows * cols
+      if (dtype === 'float32') {
+        return new Float32Array(
+          Uint32Array.from({ length: count }, () => floatBits(bits(), exponent, 8, 23)).buffer,
+        )
+      }
+      const [exponentBits, fractionBits] = dtype === 'float16' ? [5, 10] : [8, 7]
+      return Uint16Array.from({ length: count }, () =>
+        floatBits(bits(), exponent, exponentBits, fractionBits),
+      )
+    })
+    return this.#upload(dtype, [rows, cols], data)
+  }
+
+  /** A quantised weight whose values lie from about -scale to scale, where scale is 1 / sqrt(cols). */
+  affine(
+    bits: 4 | 8,
+    groupSize: 32 | 64 | 128,
+    scaleType: MatrixType,
+    rows: number,
+    cols: number,
+  ): AffineMatrix {
+    const words = this.#share((_, random) =>
+      Uint32Array.from({ length: (rows * cols * bits) / 32 }, () => random()),
+    )
+    const groups = [rows, cols / groupSize] as const
+    const half = 2 ** (bits - 1)
+    const scaleShape = elementCount(groups)
+    const scales = this.#share((random) =>
+      Float32Array.from(
+        { length: scaleShape },
+        () => (1 + random() / 4) / (half * Math.sqrt(cols)),
+      ),
+    )
+    const biases = this.#share(() => scales.map((scale) => -half * scale))
+    return {
+      words: this.#upload('uint32', [rows, (cols * bits) / 32], words),
+      scales: this.#upload(scaleType, groups, scales),
+      biases: this.#upload(scaleType, groups, biases),
+      bits,
+      groupSize,
+    }
+  }
+
+  /** A result, float32 unless said otherwise; NaN before it is written. */
+  result(shape: readonly number[], dtype: DType = 'float32'): Tensor {
+    const blank = new Float32Array(elementCount(shape)).fill(Number.NaN)
+    return this.#upload(dtype, shape, dtype === 'uint32' ? new Uint32Array(blank.length) : blank)
+  }
+
+  /** A result in which the device holds activations. */
+  activationResult(shape: readonly number[]): Tensor {
+    return this.result(shape, this.activationType)
+  }
+
+  /** A ring of activations that the operation updates, `cols` a row. */
+  ring(shape: readonly number[]): Tensor {
+    const tensor = this.activations(shape)
+    this.bytes += tensor.byteSpan
+    return tensor
+  }
+
+  dispose(): void {
+    for (const tensor of this.#tensors) tensor.dispose()
+  }
+
+  #share<T>(make: (random: () => number, bits: () => number) => T): T {
+    const index = this.#next++
+    return this.#shared.at(index, () => {
+      const bits = randomBits(index + 1)
+      return make(() => bits() / 2 ** 31 - 1, bits)
+    })
+  }
+
+  #upload(dtype: DType, shape: readonly number[], values: TensorData): Tensor {
+    const narrow = bytesPerElement(dtype) === 2 && values instanceof Float32Array
+    const toBits = dtype === 'float16' ? floatToHalf : floatToBfloat16
+    const tensor = this.device.tensor(
+      dtype,
+      shape,
+      narrow ? Uint16Array.from(values, toBits) : values,
+    )
+    this.bytes += tensor.byteSpan
+    this.#tensors.push(tensor)
+    return tensor
+  }
+}
+
+/** Numbers as float32, whatever element type holds them. */
+export function numbersOf(tensor: Tensor): Float32Array | Uint32Array {
+  const data = tensor.read()
+  if (!(data instanceof Uint16Array)) return data
+  if (tensor.dtype === 'float16') return Float32Array.from(data, halfToFloat)
+  return new Float32Array(Uint32Array.from(data, (bits) => bits << 16).buffer)
+}
+
+// xorshift (Marsaglia, 2003): 32 random bits, quickly, the same on every machine.
+function randomBits(seed: number): () => number {
+  let x = (Math.imul(seed, 0x9e3779b1) ^ 0x5bd1e995) >>> 0 || 1
+  return () => {
+    x ^= x << 13
+    x ^= x >>> 17
+    x ^= x << 5
+    return x >>> 0
+  }
+}
+
+// A float of `exponentBits` and `fractionBits` from random bits: sign and fraction as they fall, one
+// of six exponents up to `exponent`.
+function floatBits(
+  random: number,
+  exponent: number,
+  exponentBits: number,
+  fractionBits: number,
+): number {
+  const bias = 2 ** (exponentBits - 1) - 1
+  const below = ((random >>> 24) % 6) + 1
+  const fraction = random & (2 ** fractionBits - 1)
+  const magnitude = Math.max(1, exponent + bias - below) * 2 ** fractionBits + fraction
+  return magnitude + (random >>> 31) * 2 ** (exponentBits + fractionBits)
+}
+
+function floatToBfloat16(x: number): number {
+  const bits = new Uint32Array(Float32Array.of(x).buffer)[0]!
+  if (Number.isNaN(x)) return 0x7fc0
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
+}

@@ -1,0 +1,132 @@
+// Holds every operation of a device against the reference, the plain loops of the CPU device.
+
+import type { ActivationType, Device } from '../device.js'
+import { OPERATIONS, type OperationName } from '../operations.js'
+import type { DType } from '../tensor.js'
+import { excess, worstElement } from '../tolerance.js'
+import { attentionCases } from './cases/attention.js'
+import type { Case, Recordable } from './cases/case.js'
+import { linearCases } from './cases/linear.js'
+import { mamba2Cases } from './cases/mamba2.js'
+import { rowCases, tokenCases } from './cases/rows.js'
+import { Inputs, numbersOf, SharedNumbers } from './inputs.js'
+
+export interface Verification {
+  operation: OperationName
+  /** Of activations, and of weights where there are any. */
+  dtype: string
+  shape: string
+  passed: boolean
+  /** Of the element that is furthest from what is allowed: |result - reference|. */
+  error: number
+  /** What lib/tolerance.ts allows there. */
+  limit: number
+  /** Median of the timed runs, each from JavaScript and back. */
+  milliseconds: number
+  /** Bytes that the operation must at least read and write, by that time. */
+  gigabytesPerSecond: number
+  /** Why it could not run. */
+  failure?: string
+}
+
+export interface VerifyOptions {
+  /** Only these operations. */
+  operations?: readonly OperationName[] | undefined
+  /** Leaves out the shapes of published models. */
+  smallOnly?: boolean | undefined
+  signal?: AbortSignal | undefined
+}
+
+const TIMED_RUNS = 5
+
+/** All cases for a device that computes in these types. */
+export function* allCases(activationTypes: readonly ActivationType[]): Generator<Case> {
+  for (const type of activationTypes) {
+    yield* linearCases(type)
+    yield* mamba2Cases(type)
+    yield* attentionCases(type)
+    yield* rowCases(type)
+  }
+  yield* tokenCases()
+}
+
+/**
+ * Runs each operation on `device` and on `reference` (float32) with the same numbers and compares.
+ * Yields one verification a case, in order; an operation that fails to run is one that did not pass.
+ *
+ * @example
+ * for await (const { operation, passed } of verify(device, reference)) console.log(operation, passed)
+ */
+export async function* verify(
+  device: Device,
+  reference: Device,
+  { operations, smallOnly, signal }: VerifyOptions = {},
+): AsyncGenerator<Verification, void, void> {
+  const wanted = new Set<OperationName>(operations ?? (Object.keys(OPERATIONS) as OperationName[]))
+  for (const each of allCases(device.activationTypes)) {
+    if (!wanted.has(each.operation) || (smallOnly && each.large)) continue
+    signal?.throwIfAborted()
+    yield await verifyCase(each, device, reference, signal)
+  }
+}
+
+async function verifyCase(
+  given: Case,
+  device: Device,
+  reference: Device,
+  signal: AbortSignal | undefined,
+): Promise<Verification> {
+  const { operation, dtype, shape, activationType } = given
+  const numbers = new SharedNumbers()
+  const tested = new Inputs(device, numbers, activationType, activationType)
+  const exact = new Inputs(reference, numbers, 'float32', activationType)
+  const result = { operation, dtype, shape, milliseconds: 0, gigabytesPerSecond: 0 }
+  try {
+    const actual = given.build(tested)
+    const expected = given.build(exact)
+    await run(reference, expected, 1, signal)
+    await run(device, actual, 1, signal)
+    const { error, limit, passed } = compare(actual, expected)
+    const milliseconds = await run(device, actual, TIMED_RUNS, signal)
+    const gigabytesPerSecond = tested.bytes / 1e6 / milliseconds
+    return { ...result, error, limit, passed, milliseconds, gigabytesPerSecond }
+  } catch (error) {
+    signal?.throwIfAborted()
+    const failure = error instanceof Error ? error.message : String(error)
+    return { ...result, error: Number.NaN, limit: Number.NaN, passed: false, failure }
+  } finally {
+    tested.dispose()
+    exact.dispose()
+  }
+}
+
+/** Runs it so many times; returns the median in milliseconds. */
+async function run(
+  device: Device,
+  { record }: Recordable,
+  times: number,
+  signal: AbortSignal | undefined,
+): Promise<number> {
+  using list = device.record(record)
+  const measured: number[] = []
+  for (let i = 0; i < times; i++) {
+    const start = performance.now()
+    await list.run({ signal })
+    measured.push(performance.now() - start)
+  }
+  return measured.sort((a, b) => a - b)[times >> 1]!
+}
+
+function compare(actual: Recordable, expected: Recordable) {
+  let worst = { index: 0, error: 0, limit: 0 }
+  for (const [i, tensor] of actual.outputs.entries()) {
+    const dtype: DType = tensor.dtype
+    const correct = numbersOf(expected.outputs[i]!)
+    // NaN on both sides would pass for equal.
+    if (!correct.every(Number.isFinite))
+      throw new Error(`output ${i} of the reference is not finite`)
+    const element = worstElement(numbersOf(tensor), correct, dtype)
+    if (element && (worst.limit === 0 || excess(element) > excess(worst))) worst = element
+  }
+  return { error: worst.error, limit: worst.limit, passed: excess(worst) <= 1 }
+}
