@@ -248,6 +248,40 @@ describe('show', () => {
   })
 })
 
+describe('verify', () => {
+  const few = ['verify', '--device', 'cpu', '--operation', 'add', '--operation', 'rms_norm']
+
+  it('prints a row for each case and what it comes to', async () => {
+    const { code, stdout, stderr } = await run(few)
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    const lines = stdout.trimEnd().split('\n')
+    expect(lines[0]).toMatch(/^operation +dtype +shape +error +limit +time +GB\/s$/)
+    for (const line of lines.slice(1, -2)) {
+      expect(line).toMatch(/^(add|rms_norm) +float32 +\d+ x \d+ +\S+ +\S+ +[\d.]+ [µm]?s +[\d.]+$/)
+    }
+    const rows = lines.length - 3
+    expect(rows).toBeGreaterThan(3)
+    expect(lines.at(-1)).toBe(
+      `cpu device against the plain loops of the CPU device: ${rows} of ${rows} within their limits`,
+    )
+  })
+
+  it('--json prints one object a line; --failures leaves out what is right', async () => {
+    const { stdout } = await run([...few, '--json'])
+    for (const line of stdout.trimEnd().split('\n')) {
+      expect(JSON.parse(line)).toMatchObject({ dtype: 'float32', passed: true })
+    }
+    const failures = await run([...few, '--failures'])
+    expect(failures.stdout.split('\n')).toHaveLength(4)
+  })
+
+  it('an operation that does not exist is a mistake in the call', async () => {
+    const { code, stderr } = await run(['verify', '--operation', 'rms-norm'])
+    expect(code).toBe(2)
+    expect(stderr).toMatch(/rms_norm/)
+  })
+})
+
 describe('info', () => {
   it('as a table and as JSON', async () => {
     const table = await run(['info'])
