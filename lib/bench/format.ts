@@ -186,6 +186,7 @@ export function notes({ rows, repetitions }: BenchReport): string[] {
   ]
 }
 
-function plural(count: number, noun: string, ending = 's'): string {
+/** `noun` as it stands after `count`. */
+export function plural(count: number, noun: string, ending = 's'): string {
   return count === 1 ? noun : `${noun}${ending}`
 }

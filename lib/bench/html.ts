@@ -2,7 +2,7 @@
 
 import { formatBytes, formatDuration } from '../format.js'
 import type { BenchReport, BenchRow } from './bench.js'
-import { COLUMNS, notes, record } from './format.js'
+import { COLUMNS, notes, plural, record } from './format.js'
 import { barPlot, escapeHtml, linePlot, SERIES_COLOURS, type Series, shortNumber } from './plot.js'
 
 /** The page. `commandLine` is shown as what to type for it. */
@@ -43,7 +43,10 @@ ${[...notes(report), ...explanations(report)].map((note) => `<li>${escapeHtml(no
 function machineFacts({ machine, startedAt, seconds, rows, repetitions }: BenchReport): string {
   const { processor, cores, memoryBytes, platform, architecture, system, node, version } = machine
   const devices = unique(
-    rows.map(({ device, threads }) => `${device === 'cpu' ? 'CPU' : 'Metal'}, ${threads} threads`),
+    rows.map(
+      ({ device, threads }) =>
+        `${device === 'cpu' ? 'CPU' : 'Metal'}, ${threads} ${plural(threads, 'thread')}`,
+    ),
   )
   const bandwidths = new Map(rows.map((row) => [row.threads, row.readBandwidth]))
   const facts: [string, string][] = [
@@ -52,7 +55,10 @@ function machineFacts({ machine, startedAt, seconds, rows, repetitions }: BenchR
     [
       'read bandwidth',
       [...bandwidths]
-        .map(([threads, rate]) => `${(rate / 1e9).toFixed(1)} GB/s (${threads} threads)`)
+        .map(
+          ([threads, rate]) =>
+            `${(rate / 1e9).toFixed(1)} GB/s (${threads} ${plural(threads, 'thread')})`,
+        )
         .join(', '),
     ],
     ['device', devices.join('; ')],
@@ -73,16 +79,15 @@ function plots(rows: readonly BenchRow[]): string {
   for (const kind of ['tg', 'pp'] as const) {
     const of = rows.filter(({ test }) => test.kind === kind)
     if (of.length === 0) continue
-    const verb = kind === 'tg' ? 'Generating' : 'Reading a prompt'
+    const name = kind === 'tg' ? 'Decode' : 'Prefill'
     const series = seriesByDepth(of, (row) => ({
       y: row.median,
       samples: row.tokensPerSecond,
     }))
     if (series.some(({ points }) => points.length > 1)) {
-      const title = `${verb}: speed against context length`
-      figures.push(lines(title, 'tokens a second', series))
+      figures.push(lines(`${name} speed`, 'tokens a second', series))
     } else {
-      figures.push(bars(`${verb}: tokens a second`, of))
+      figures.push(bars(`${name} speed, tokens a second`, of))
     }
   }
   const memory = seriesByDepth(
@@ -90,7 +95,7 @@ function plots(rows: readonly BenchRow[]): string {
     (row) => ({ y: row.peakMemoryBytes / 2 ** 20, samples: [] }),
   )
   if (memory.some(({ points }) => points.length > 1)) {
-    figures.push(lines('Memory against context length', 'peak resident memory, MiB', memory))
+    figures.push(lines('Memory', 'peak resident memory, MiB', memory))
   }
   return `<div class="figures">\n${figures.join('\n')}\n</div>`
 }
@@ -104,7 +109,7 @@ function seriesByDepth(
   const severalThreads = unique(rows.map(({ threads }) => threads)).length > 1
   for (const row of rows) {
     const { kind, tokens, batch } = row.test
-    const threads = severalThreads ? `, ${row.threads} threads` : ''
+    const threads = severalThreads ? `, ${row.threads} ${plural(row.threads, 'thread')}` : ''
     const label = `${row.model.label}, ${kind}${tokens}${batch === 1 ? '' : ` b${batch}`}${threads}`
     const one = series.get(label) ?? { label, points: [] }
     series.set(label, one)
@@ -128,7 +133,7 @@ function bars(title: string, rows: readonly BenchRow[]): string {
   const plot = barPlot({
     title,
     bars: rows.map((row) => ({
-      label: `${row.model.label} · ${row.name}${severalThreads ? ` · ${row.threads} threads` : ''}`,
+      label: `${row.model.label} · ${row.name}${severalThreads ? ` · ${row.threads} ${plural(row.threads, 'thread')}` : ''}`,
       value: row.median,
       text: `${shortNumber(row.median)} ± ${shortNumber(row.deviation)}`,
       samples: row.tokensPerSecond,
@@ -147,10 +152,11 @@ function table(rows: readonly BenchRow[]): string {
     ({ title, isNumber }) => `<th${isNumber ? ' class="number"' : ''}>${escapeHtml(title)}</th>`,
   )
   const body = rows.map((row) => {
-    const cells = COLUMNS.map(
-      ({ title, isNumber, value }) =>
-        `<td data-title="${escapeHtml(title)}"${isNumber ? ' class="number"' : ''}>${escapeHtml(value(row))}</td>`,
-    )
+    const cells = COLUMNS.map(({ title, isNumber, value }) => {
+      const text = value(row)
+      const classes = [...(isNumber ? ['number'] : []), ...(text === '-' ? ['none'] : [])].join(' ')
+      return `<td data-title="${escapeHtml(title)}"${classes && ` class="${classes}"`}>${escapeHtml(text)}</td>`
+    })
     return `<tr>${cells.join('')}</tr>`
   })
   return `<div class="scroll"><table>\n<thead><tr>${head.join('')}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table></div>`
@@ -191,10 +197,10 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 12px; overflow-wrap: anyw
 h2 { font-size: 1.15rem; margin: 32px 0 8px; }
 code, pre { font: 0.85rem/1.45 ui-monospace, monospace; }
 .command { margin: 0 0 16px; padding: 8px 12px; background: var(--panel); border-radius: 6px; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 8px 24px; margin: 0 0 24px; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 8px 20px; margin: 0 0 24px; }
 dt { color: var(--soft); font-size: 0.8rem; }
 dd { margin: 0; font-size: 0.92rem; overflow-wrap: anywhere; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 16px; align-items: start; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 16px; }
 figure { margin: 0; padding: 12px 14px; background: var(--panel); border-radius: 8px; max-width: 560px; }
 figcaption { font-weight: 600; margin-bottom: 8px; }
 svg { display: block; width: 100%; height: auto; font: 11px system-ui, sans-serif; }
@@ -225,7 +231,9 @@ pre { background: var(--panel); border-radius: 6px; padding: 12px; overflow-x: a
   tr { display: grid; grid-template-columns: 1fr 1fr; column-gap: 20px; padding: 10px 12px; margin-bottom: 10px; background: var(--panel); border-radius: 8px; }
   td { display: flex; justify-content: space-between; gap: 8px; border: 0; padding: 2px 0; white-space: normal; text-align: right; }
   td::before { content: attr(data-title); color: var(--soft); text-align: left; white-space: nowrap; }
-  td:first-child { grid-column: 1 / -1; justify-content: flex-start; font-weight: 600; text-align: left; }
-  td:first-child::before { content: none; }
+  td.none { display: none; }
+  td:is([data-title='model'], [data-title='test'], [data-title='t/s']) { order: -1; font-weight: 600; }
+  td[data-title='model'] { grid-column: 1 / -1; }
+  td:is([data-title='model'], [data-title='test'])::before { content: none; }
 }
 `

@@ -1,6 +1,7 @@
 // ssm-metal bench: speed and memory, in the habits of llama-bench.
 
-import { writeFile } from 'node:fs/promises'
+import { access, constants, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { bench } from '../bench/bench.js'
 import { BENCH_FORMATS, type BenchFormat, formatReport } from '../bench/format.js'
 import { formatHtml } from '../bench/html.js'
@@ -107,6 +108,8 @@ export const benchCommand = defineCommand({
   example: 'ssm-metal bench -m ./mamba2-130m -p 512 -n 128 -d 0,4096 -o md',
   async run({ options }) {
     const request = benchRequest(options)
+    // Better now than after an hour of measuring.
+    if (options.html !== undefined) await access(dirname(options.html), constants.W_OK)
     return interruptible(async (signal) => {
       const line = new ProgressLine()
       let announced = 0
