@@ -26,8 +26,7 @@ export interface Pair {
   theirs: string
 }
 
-/** Small enough to compare logits in float32 in a second. */
-const CHECK_SHAPE = randomModelShape({
+const SMALL_SHAPE = randomModelShape({
   dModel: 256,
   layers: 'SSSS',
   vocabSize: 512,
@@ -43,9 +42,32 @@ export async function makePair(
   groupSize: number,
 ): Promise<Pair> {
   const base = await makeRandom(folder, shape, RANDOM_MODEL_SHAPES[shape]!, 'float16')
-  const theirs = await makeGguf(folder, base, `${shape}-${precision}`, PRECISIONS[precision])
+  return pairFrom(folder, base, shape, precision, groupSize)
+}
+
+/** A small model, in which both engines agree to rounding when its weights are float32. */
+export async function makeCheckPair(
+  folder: string,
+  precision: Precision | 'f32',
+  groupSize: number,
+): Promise<Pair> {
+  const base = await makeRandom(folder, 'small', SMALL_SHAPE, 'float32')
+  if (precision === 'f32' || precision === 'f16') {
+    return { ours: base, theirs: await makeGguf(folder, base, `small-${precision}`, precision) }
+  }
+  return pairFrom(folder, base, 'small', precision, groupSize)
+}
+
+async function pairFrom(
+  folder: string,
+  base: string,
+  name: string,
+  precision: Precision,
+  groupSize: number,
+): Promise<Pair> {
+  const theirs = await makeGguf(folder, base, `${name}-${precision}`, PRECISIONS[precision])
   if (precision === 'f16') return { ours: base, theirs }
-  const ours = join(folder, `${shape}-${precision}bit-g${groupSize}`)
+  const ours = join(folder, `${name}-${precision}bit-g${groupSize}`)
   if (!existsSync(join(ours, 'config.json'))) {
     say(`quantising ${ours}`)
     await runScript('../../quantize.ts', [
@@ -55,12 +77,6 @@ export async function makePair(
     ])
   }
   return { ours, theirs }
-}
-
-/** A small float32 model, in which both engines must agree to rounding. */
-export async function makeCheckPair(folder: string): Promise<Pair> {
-  const ours = await makeRandom(folder, 'check', CHECK_SHAPE, 'float32')
-  return { ours, theirs: await makeGguf(folder, ours, 'check-f32', 'f32') }
 }
 
 async function makeRandom(
