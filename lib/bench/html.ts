@@ -197,7 +197,7 @@ h1 { font-size: 1.5rem; line-height: 1.25; margin: 0 0 12px; overflow-wrap: anyw
 h2 { font-size: 1.15rem; margin: 32px 0 8px; }
 code, pre { font: 0.85rem/1.45 ui-monospace, monospace; }
 .command { margin: 0 0 16px; padding: 8px 12px; background: var(--panel); border-radius: 6px; overflow-wrap: anywhere; }
-dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 8px 20px; margin: 0 0 24px; }
+dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(230px, 1fr)); gap: 8px 20px; margin: 0 0 24px; }
 dt { color: var(--soft); font-size: 0.8rem; }
 dd { margin: 0; font-size: 0.92rem; overflow-wrap: anywhere; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(320px, 100%), 1fr)); gap: 16px; }
@@ -226,6 +226,7 @@ details { margin-top: 24px; }
 summary { cursor: pointer; }
 pre { background: var(--panel); border-radius: 6px; padding: 12px; overflow-x: auto; max-height: 420px; }
 @media (max-width: 700px) {
+  dl { grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); }
   thead { display: none; }
   table, tbody { display: block; }
   tr { display: grid; grid-template-columns: 1fr 1fr; column-gap: 20px; padding: 10px 12px; margin-bottom: 10px; background: var(--panel); border-radius: 8px; }

@@ -31,6 +31,8 @@ Usage: npm run compare -- [options]          (in scripts/bench/peers, after npm 
   --rounds N          processes of each engine, by default 5
   --group-size N      of our 8- and 4-bit weights, by default 64; llama.cpp's blocks are of 32
   --no-mmap           llama.cpp reads the file instead of mapping it
+  --most-others N     percent of the processors that other processes may use during a round, by
+                      default 20; other rounds are left out of the tables
   --quiet-wait N      seconds to wait before each trial for other processes to rest, by default 20
   --models FOLDER     where models are kept, by default models/ beside this script
   --out FILE          append every trial, one JSON object a line
@@ -49,6 +51,7 @@ const { values } = parseArgs({
     rounds: { ...text, default: '5' },
     'group-size': { ...text, default: '64' },
     'no-mmap': { type: 'boolean', default: false },
+    'most-others': { ...text, default: '20' },
     'quiet-wait': { ...text, default: '20' },
     models: text,
     out: text,
@@ -79,7 +82,34 @@ interface Case {
   pair: Pair
   /** Bytes of weights and state that our engine needs for a token, once. */
   stateBytes: number
-  rounds: { ours: TrialResult; theirs: TrialResult; bandwidth: number }[]
+  rounds: Round[]
+}
+
+interface Round {
+  ours: TrialResult
+  theirs: TrialResult
+  /** Bytes a second that these threads read. */
+  bandwidth: number
+}
+
+/**
+ * Leaves out the rounds in which other processes were too busy, of each case in which others remain.
+ * Threads that wait for each other at barriers can become ten times slower by it.
+ */
+function quietRounds(cases: readonly Case[], mostOthers: number): Case[] {
+  return cases.map((one) => {
+    const quiet = one.rounds.filter(({ ours, theirs }) =>
+      [ours, theirs].every(({ otherCpu }) => 100 * (otherCpu ?? 0) <= mostOthers),
+    )
+    const name = `${one.shape}, ${weightName(one.precision)}, threads ${one.threads}`
+    const all = one.rounds.length
+    if (quiet.length === 0) {
+      console.log(`\nNOT TO BE QUOTED: ${name}: others were busy in all of ${all} rounds.`)
+      return one
+    }
+    if (quiet.length < all) console.log(`\n${name}: ${quiet.length} of ${all} rounds were quiet.`)
+    return { ...one, rounds: quiet }
+  })
 }
 
 /** A median with the range around it. */
@@ -200,6 +230,7 @@ async function main(): Promise<void> {
   const threadCounts = values.threads.split(',').map((count) => wholeNumber('threads', count))
   const rounds = wholeNumber('rounds', values.rounds)
   const quietWait = wholeNumber('quiet-wait', values['quiet-wait'], 0)
+  const mostOthers = wholeNumber('most-others', values['most-others'], 0)
   const groupSize = wholeNumber('group-size', values['group-size'])
   const folder = values.models ?? fileURLToPath(new URL('models', import.meta.url))
 
@@ -261,8 +292,9 @@ async function main(): Promise<void> {
       )
     }
   }
-  ratioTable(cases)
-  figureTable(cases)
+  const shown = quietRounds(cases, mostOthers)
+  ratioTable(shown)
+  figureTable(shown)
   const { processor, cores, platform, architecture, node, version } = describeMachine()
   const bandwidths = threadCounts.map((threads) => {
     const rates = cases
