@@ -2,6 +2,7 @@
 
 import { availableParallelism, totalmem } from 'node:os'
 import { addon } from '../addon.js'
+import { integerOption } from '../options.js'
 
 // Several times any cache, and not so much that it pushes the model out of memory.
 const LARGEST_BUFFER = 512 * 2 ** 20
@@ -16,6 +17,7 @@ const SMALLEST_BUFFER = 64 * 2 ** 20
 export async function measureReadBandwidth(
   threads: number = availableParallelism(),
 ): Promise<number> {
+  integerOption('measureReadBandwidth', 'threads', threads, { min: 1, max: 1024 })
   return new Promise((resolve, reject) => {
     addon().measureReadBandwidth(threads, bufferBytes(), (error, bytesPerSecond) => {
       if (error === '') resolve(bytesPerSecond)

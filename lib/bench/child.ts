@@ -24,7 +24,10 @@ export async function runInChild(
   signal?: AbortSignal,
 ): Promise<TrialResult | BandwidthResult> {
   signal?.throwIfAborted()
-  const child = fork(ENTRY, [], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  const child = fork(ENTRY, [], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    execArgv: nodeOptions(),
+  })
   const abort = () => child.kill('SIGKILL')
   signal?.addEventListener('abort', abort, { once: true })
   let written = ''
@@ -53,6 +56,15 @@ export async function runInChild(
   } finally {
     signal?.removeEventListener('abort', abort)
   }
+}
+
+/** This process's options of Node, without what `node --input-type=module --eval CODE` has. */
+function nodeOptions(): string[] {
+  const isEval = (word: string | undefined) => /^(-e|-p|-pe|--eval|--print)$/.test(word ?? '')
+  return process.execArgv.filter(
+    (word, i, words) =>
+      !/^--(input-type|eval|print)\b/.test(word) && !isEval(word) && !isEval(words[i - 1]),
+  )
 }
 
 function deathMessage(code: number | null, signal: string | null, written: string): string {

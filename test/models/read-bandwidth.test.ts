@@ -17,7 +17,9 @@ describe('measureReadBandwidth', () => {
   })
 
   it('refuses numbers of threads that make no sense, and buffers that do not fit', async () => {
-    await expect(measureReadBandwidth(0)).rejects.toThrow('threads must be 1 to 1024')
+    await expect(measureReadBandwidth(0)).rejects.toThrow(
+      '[measureReadBandwidth] threads must be a whole number from 1 to 1024',
+    )
     const error = await new Promise<string>((resolve) =>
       addon().measureReadBandwidth(1, 2 ** 52, resolve),
     )
