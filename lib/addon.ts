@@ -27,6 +27,12 @@ export interface Addon {
   /** Returns the number of the run; calls back once, on this thread, with '' or the error. */
   run(device: number, list: number, callback: (error: string) => void): number
   cancel(run: number): void
+  /** Calls back once, on this thread, with '' and the result, or with the error. */
+  measureReadBandwidth(
+    threads: number,
+    bytes: number,
+    callback: (error: string, bytesPerSecond: number) => void,
+  ): void
 }
 
 let loaded: Addon | undefined

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The command line: verbs in lib/cli/, one file each.
 
+import { benchCommand } from './cli/bench.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
@@ -16,7 +17,14 @@ process.exitCode = await runProgram(
     name: 'ssm-metal',
     summary: 'State-space language models on Apple silicon and CPUs.',
     version: VERSION,
-    commands: [generateCommand, perplexityCommand, showCommand, infoCommand, verifyCommand],
+    commands: [
+      generateCommand,
+      perplexityCommand,
+      benchCommand,
+      showCommand,
+      infoCommand,
+      verifyCommand,
+    ],
   },
   process.argv.slice(2),
 )

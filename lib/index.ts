@@ -1,5 +1,15 @@
 // The public interface: exports only.
 
+export { measureReadBandwidth } from './bench/bandwidth.js'
+export {
+  type BenchOptions,
+  type BenchProgress,
+  type BenchReport,
+  type BenchRow,
+  bench,
+} from './bench/bench.js'
+export type { BenchModel } from './bench/model.js'
+export type { BenchTest } from './bench/plan.js'
 export { CommandList } from './command-list.js'
 export { createDevice, Device, type DeviceName, type DeviceOptions } from './device.js'
 export * from './errors.js'
@@ -12,6 +22,7 @@ export {
   type TokenLogprob,
   type Usage,
 } from './generate.js'
+export type { Machine } from './machine.js'
 export {
   type GenerateOptions,
   type LoadOptions,

@@ -8,6 +8,7 @@
 
 #include "device.h"
 #include "handle_table.h"
+#include "read_bandwidth.h"
 
 namespace ssm {
 
@@ -57,6 +58,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("disposeList", &Addon::DisposeList),
                              InstanceMethod("run", &Addon::RunList),
                              InstanceMethod("cancel", &Addon::Cancel),
+                             InstanceMethod("measureReadBandwidth", &Addon::MeasureReadBandwidth),
                          });
     const napi_status status = napi_create_threadsafe_function(
         env, nullptr, nullptr, Napi::String::New(env, "ssm-metal"), 0, 1, nullptr, nullptr, this,
@@ -65,18 +67,22 @@ class Addon : public Napi::Addon<Addon> {
     napi_unref_threadsafe_function(env, completions_);
     // Hooks run in reverse order: this one, which joins our threads, before the one with which
     // Node closes the thread-safe function that they call.
-    env.AddCleanupHook([this] { devices_.clear(); });
+    env.AddCleanupHook([this] {
+      measurements_.clear();
+      devices_.clear();
+    });
   }
 
  private:
   struct Pending {
-    std::shared_ptr<Run> run;
-    std::shared_ptr<CommandList> list;
+    std::shared_ptr<Run> run;           // null for a measurement
+    std::shared_ptr<CommandList> list;  // null for a measurement
     Napi::FunctionReference callback;
   };
   struct Completion {
     int64_t run;
     std::string error;
+    double result;  // of a measurement
   };
 
   // () -> { name, paramBytes, buffers }[], in the order of operation numbers
@@ -203,14 +209,9 @@ class Addon : public Napi::Addon<Addon> {
     run->list = list;
     const int64_t id = next_run_++;
     run->on_complete = [completions = completions_, id](std::string error) {
-      // On a device thread. Not napi_ok only when the environment is ending.
-      auto* completion = new Completion{id, std::move(error)};
-      const napi_status status =
-          napi_call_threadsafe_function(completions, completion, napi_tsfn_nonblocking);
-      if (status != napi_ok) delete completion;
+      complete(completions, {id, std::move(error), 0});
     };
-    pending_.emplace(id, Pending{run, list, Napi::Persistent(info[2].As<Napi::Function>())});
-    if (pending_.size() == 1) napi_ref_threadsafe_function(env_, completions_);
+    expect({run, list, Napi::Persistent(info[2].As<Napi::Function>())}, id);
     list->mark_submitted();
     device->submit(std::move(run));
     return handle(id);
@@ -219,7 +220,36 @@ class Addon : public Napi::Addon<Addon> {
   // (run): a run that has ended is not an error.
   void Cancel(const CallbackInfo& info) {
     const auto pending = pending_.find(integer(info, 0));
-    if (pending != pending_.end()) pending->second.run->cancelled = true;
+    if (pending != pending_.end() && pending->second.run) pending->second.run->cancelled = true;
+  }
+
+  // (threads, bytes, callback(error: string, bytesPerSecond: number)). Returns at once.
+  void MeasureReadBandwidth(const CallbackInfo& info) {
+    const size_t threads = size(info, 0);
+    if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
+    const size_t buffer = size(info, 1);
+    const int64_t id = next_run_++;
+    expect({nullptr, nullptr, Napi::Persistent(info[2].As<Napi::Function>())}, id);
+    measurements_.emplace(id,
+                          std::make_unique<BandwidthMeasurement>(
+                              static_cast<unsigned>(threads), buffer,
+                              [completions = completions_, id](double result, std::string error) {
+                                complete(completions, {id, std::move(error), result});
+                              }));
+  }
+
+  // From now on a completion with this id calls back, and keeps the process alive until then.
+  void expect(Pending pending, int64_t id) {
+    pending_.emplace(id, std::move(pending));
+    if (pending_.size() == 1) napi_ref_threadsafe_function(env_, completions_);
+  }
+
+  // On a thread of ours. Not napi_ok only when the environment is ending.
+  static void complete(napi_threadsafe_function completions, Completion completion) {
+    auto data = std::make_unique<Completion>(std::move(completion));
+    const napi_status status =
+        napi_call_threadsafe_function(completions, data.get(), napi_tsfn_nonblocking);
+    if (status == napi_ok) data.release();
   }
 
   // Called by Node on the JavaScript thread for each completion; env is null when it is ending.
@@ -232,20 +262,23 @@ class Addon : public Napi::Addon<Addon> {
     const Pending pending = std::move(found->second);
     self->pending_.erase(found);
     if (self->pending_.empty()) napi_unref_threadsafe_function(env, self->completions_);
-    pending.list->mark_finished();
-    self->report(pending, completion->error);
+    if (pending.list) pending.list->mark_finished();
+    self->measurements_.erase(completion->run);
+    self->report(pending, *completion);
   }
 
   // In plain Node-API: when a worker is being terminated these calls fail, and an exception could
   // not be caught by anyone here. What the callback itself throws stays pending and Node reports
   // it.
-  void report(const Pending& pending, const std::string& error) {
+  void report(const Pending& pending, const Completion& completion) {
     const Napi::HandleScope scope(env_);
-    napi_value global, callback, message;
+    const std::string& error = completion.error;
+    napi_value global, callback, arguments[2];
     if (napi_get_global(env_, &global) != napi_ok) return;
     if (napi_get_reference_value(env_, pending.callback, &callback) != napi_ok) return;
-    if (napi_create_string_utf8(env_, error.data(), error.size(), &message) != napi_ok) return;
-    napi_call_function(env_, global, callback, 1, &message, nullptr);
+    if (napi_create_string_utf8(env_, error.data(), error.size(), &arguments[0]) != napi_ok) return;
+    if (napi_create_double(env_, completion.result, &arguments[1]) != napi_ok) return;
+    napi_call_function(env_, global, callback, pending.list ? 1 : 2, arguments, nullptr);
   }
 
   std::byte* part(const Memory& memory, size_t offset, size_t length) {
@@ -262,7 +295,8 @@ class Addon : public Napi::Addon<Addon> {
   HandleTable<Memory> memories_{"memory"};
   HandleTable<CommandList> lists_{"command list"};
   HandleTable<Device> devices_{"device"};
-  std::map<int64_t, Pending> pending_;  // runs submitted and not yet reported
+  std::map<int64_t, Pending> pending_;  // runs and measurements not yet reported
+  std::map<int64_t, std::unique_ptr<BandwidthMeasurement>> measurements_;
   int64_t next_run_ = 1;
 };
 

@@ -235,7 +235,8 @@ function toBfloat16(value: number): number {
   return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
 }
 
-function toFloat16(value: number): number {
+/** Bits of IEEE 754 binary16; finite values only. */
+export function toFloat16(value: number): number {
   const sign = value < 0 ? 0x8000 : 0
   const magnitude = Math.min(Math.abs(value), 65504)
   const exponent = Math.max(-14, Math.floor(Math.log2(magnitude)))

@@ -1,10 +1,9 @@
 // ssm-metal info: what this machine and this build are.
 
-import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
 import { createDevice, type DeviceName } from '../device.js'
-import { VERSION } from '../version.js'
+import { describeMachine } from '../machine.js'
 import { defineCommand } from './command.js'
-import { formatBytes } from './format.js'
+import { formatBytes } from '../format.js'
 import { exitCodes } from './program.js'
 
 export const infoCommand = defineCommand({
@@ -24,19 +23,8 @@ export const infoCommand = defineCommand({
   example: 'ssm-metal info --json',
   async run({ options }) {
     using device = createDevice(options.device as DeviceName)
-    const facts = {
-      version: VERSION,
-      device: device.name,
-      threads: device.threads,
-      processor: cpus()[0]?.model.trim() ?? 'unknown',
-      cores: cpus().length,
-      memoryBytes: totalmem(),
-      freeMemoryBytes: freemem(),
-      platform: platform(),
-      architecture: arch(),
-      system: release(),
-      node: process.versions.node,
-    }
+    const { version, ...machine } = describeMachine()
+    const facts = { version, device: device.name, threads: device.threads, ...machine }
     if (options.json) {
       process.stdout.write(`${JSON.stringify(facts)}\n`)
       return exitCodes.success

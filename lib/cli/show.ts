@@ -3,8 +3,9 @@
 import { resolveModelPath } from '../hub/cache.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { type LayerConfig, stateBytes } from '../models/config.js'
+import { parameterCount } from '../weights/parameters.js'
 import { defineCommand } from './command.js'
-import { formatBytes, formatCount } from './format.js'
+import { formatBytes, formatCount } from '../format.js'
 import { exitCodes } from './program.js'
 
 export const showCommand = defineCommand({
@@ -40,20 +41,6 @@ function describeCheckpoint(checkpoint: Checkpoint) {
     stateBytes: state,
     memoryBytes: weightBytes + state,
   }
-}
-
-// Packed words hold several parameters each; their scales and biases are not parameters.
-function parameterCount({ tensors, quantizationOf }: Checkpoint): number {
-  let count = 0
-  for (const [name, { shape }] of tensors) {
-    const elements = shape.reduce((product, d) => product * d, 1)
-    const module = name.slice(0, name.lastIndexOf('.'))
-    const isQuantized = tensors.has(`${module}.scales`)
-    if (!isQuantized || name.endsWith('.bias')) count += elements
-    else if (name.endsWith('.weight'))
-      count += (elements * 32) / (quantizationOf(module)?.bits ?? 32)
-  }
-  return count
 }
 
 function table(facts: ReturnType<typeof describeCheckpoint>, { config }: Checkpoint): string {

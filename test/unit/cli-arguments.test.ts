@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { parseArguments } from '../../lib/cli/arguments.js'
 import { type Command, defineCommand, UsageError } from '../../lib/cli/command.js'
-import { formatBytes, formatCount, formatDuration, formatRate } from '../../lib/cli/format.js'
+import { formatBytes, formatCount, formatDuration, formatRate } from '../../lib/format.js'
 import { commandHelp, programHelp } from '../../lib/cli/help.js'
 import { nearest } from '../../lib/nearest.js'
 import { generateOptions } from '../../lib/cli/options.js'

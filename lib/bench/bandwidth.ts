@@ -1,0 +1,33 @@
+// How fast this machine reads memory: the measure for how well decoding uses it.
+
+import { availableParallelism, totalmem } from 'node:os'
+import { addon } from '../addon.js'
+import { integerOption } from '../options.js'
+
+// Several times any cache, and not so much that it pushes the model out of memory.
+const LARGEST_BUFFER = 512 * 2 ** 20
+const SMALLEST_BUFFER = 64 * 2 ** 20
+
+/**
+ * Bytes that threads together read from memory in a second, the median of several samples. Takes about
+ * half a second on native threads.
+ *
+ * @example const gigabytes = (await measureReadBandwidth(2)) / 1e9
+ */
+export async function measureReadBandwidth(
+  threads: number = availableParallelism(),
+): Promise<number> {
+  integerOption('measureReadBandwidth', 'threads', threads, { min: 1, max: 1024 })
+  return new Promise((resolve, reject) => {
+    addon().measureReadBandwidth(threads, bufferBytes(), (error, bytesPerSecond) => {
+      if (error === '') resolve(bytesPerSecond)
+      else reject(new Error(`[measureReadBandwidth] ${error}`))
+    })
+  })
+}
+
+function bufferBytes(): number {
+  // macOS keeps little memory free, and gives more when asked.
+  const available = process.platform === 'darwin' ? totalmem() / 4 : process.availableMemory()
+  return Math.max(SMALLEST_BUFFER, Math.min(LARGEST_BUFFER, Math.floor(available / 4)))
+}

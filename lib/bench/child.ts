@@ -1,0 +1,75 @@
+// Starts a process for a trial and brings back its result.
+
+import { fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import type { BandwidthRequest, BandwidthResult, TrialRequest, TrialResult } from './trial.js'
+import type { Reply, Request } from './trial-process.js'
+
+// TypeScript in this repository, JavaScript in the package.
+const ENTRY = fileURLToPath(
+  new URL(`./trial-process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
+)
+
+/** How much of what a process that failed wrote is kept for the message. */
+const ERROR_CHARACTERS = 2000
+
+/** Runs a request in a process of its own. Rejects with `signal.reason` when aborted, which ends it. */
+export function runInChild(request: TrialRequest, signal?: AbortSignal): Promise<TrialResult>
+export function runInChild(
+  request: BandwidthRequest,
+  signal?: AbortSignal,
+): Promise<BandwidthResult>
+export async function runInChild(
+  request: Request,
+  signal?: AbortSignal,
+): Promise<TrialResult | BandwidthResult> {
+  signal?.throwIfAborted()
+  const child = fork(ENTRY, [], {
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+    execArgv: nodeOptions(),
+  })
+  const abort = () => child.kill('SIGKILL')
+  signal?.addEventListener('abort', abort, { once: true })
+  let written = ''
+  child.stderr!.setEncoding('utf8').on('data', (text: string) => {
+    written = (written + text).slice(-ERROR_CHARACTERS)
+  })
+  try {
+    return await new Promise((resolve, reject) => {
+      let reply: Reply | undefined
+      child.once('message', (message: Reply) => {
+        reply = message
+      })
+      child.once('error', reject)
+      // Not before it has ended: the next trial must not share the machine with it.
+      child.once('close', (code, killedBy) => {
+        if (signal?.aborted) reject(signal.reason)
+        else if (!reply) reject(new Error(deathMessage(code, killedBy, written)))
+        else if ('result' in reply) resolve(reply.result)
+        else reject(Object.assign(new Error(reply.error), reply.code && { code: reply.code }))
+      })
+      child.send(request, (error) => {
+        // The message of its end says more.
+        if (error && child.exitCode === null && child.signalCode === null) reject(error)
+      })
+    })
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
+}
+
+/** This process's options of Node, without what `node --input-type=module --eval CODE` has. */
+function nodeOptions(): string[] {
+  const isEval = (word: string | undefined) => /^(-e|-p|-pe|--eval|--print)$/.test(word ?? '')
+  return process.execArgv.filter(
+    (word, i, words) =>
+      !/^--(input-type|eval|print)\b/.test(word) && !isEval(word) && !isEval(words[i - 1]),
+  )
+}
+
+function deathMessage(code: number | null, signal: string | null, written: string): string {
+  const end = signal ? `was ended by ${signal}` : `ended with code ${code}`
+  const hint = signal === 'SIGKILL' ? ', as the system does when memory runs out' : ''
+  const text = written.trim()
+  return `[bench] the process of a trial ${end}${hint}${text ? `:\n${text}` : ''}`
+}
