@@ -24,7 +24,7 @@ export class SequenceBatch {
     this.size = size
     this.#model = model
     this.#state = model.createState(size)
-    this.#workspace = new Workspace(model.device)
+    this.#workspace = new Workspace(model.device, model.activationType)
     this.#position = model.device.tensor('uint32', [size])
     this.#tokens = model.device.tensor('uint32', [size])
   }
