@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "device.h"
+#include "guarded_memory.h"
 #include "program.h"
 #include "run_queue.h"
 #include "runtime.h"
@@ -68,6 +69,11 @@ class SoftwareDevice final : public Device {
       }
     } catch (const std::exception& error) {
       return error.what();
+    }
+    if (trace_ != nullptr) {
+      const auto count = static_cast<unsigned long long>(software_metal::allocations());
+      std::fprintf(trace_, "{\"endOfRun\":true,\"allocations\":%llu}\n", count);
+      std::fflush(trace_);
     }
     return "";
   }
