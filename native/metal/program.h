@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "operation.h"
+#include "command_list.h"
 
 namespace ssm::metal {
 
@@ -80,5 +80,8 @@ class Program {
   void name(const Operation& operation, Program& program);
 SSM_OPERATIONS(SSM_DECLARE)
 #undef SSM_DECLARE
+
+// The dispatches of a whole list. Throws what those functions throw.
+Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate);
 
 }  // namespace ssm::metal

@@ -6,20 +6,11 @@
 #include <memory>
 #include <sstream>
 #include <stdexcept>
-#include <unordered_map>
 
 #include "device.h"
 #include "program.h"
 #include "run_queue.h"
 #include "runtime.h"
-
-namespace ssm::metal {
-// An operation without dispatch code is an error when it runs, not when the rig is linked.
-#define SSM_DECLARE_WEAK(name, Params, buffers, written) \
-  [[gnu::weak]] void name(const Operation& operation, Program& program);
-SSM_OPERATIONS(SSM_DECLARE_WEAK)
-#undef SSM_DECLARE_WEAK
-}  // namespace ssm::metal
 
 namespace ssm {
 
@@ -29,13 +20,11 @@ using metal::Dispatch;
 using metal::Program;
 using software_metal::Schedule;
 
-using AddOperation = void (*)(const Operation&, Program&);
-
-// Indexed by OperationKind; null for an operation that nobody has written yet.
-const AddOperation kAddOperation[] = {
-#define SSM_FUNCTION(name, Params, buffers, written) metal::name,
-    SSM_OPERATIONS(SSM_FUNCTION)
-#undef SSM_FUNCTION
+// What is kept with a list.
+struct CompiledProgram final : CompiledList {
+  explicit CompiledProgram(const CommandList& list)
+      : program(metal::make_program(list, metal::Limits{}, &Memory::allocate)) {}
+  Program program;
 };
 
 const char* environment(const char* name, const char* otherwise) {
@@ -57,7 +46,7 @@ class SoftwareDevice final : public Device {
       trace_ = std::fopen(trace, "a");
       if (trace_ == nullptr) throw std::runtime_error(std::string("cannot write ") + trace);
     }
-    queue_ = std::make_unique<RunQueue>([this](const Run& run) { return execute(run); });
+    queue_ = std::make_unique<RunQueue>([this](const auto& run) { run->on_complete(execute(*run)); });
   }
 
   ~SoftwareDevice() override {
@@ -71,15 +60,10 @@ class SoftwareDevice final : public Device {
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }
 
  private:
-  struct Cached {
-    std::weak_ptr<const CommandList> list;
-    Program program;
-  };
-
   // Runs on the queue's thread, as does everything below.
   std::string execute(const Run& run) {
     try {
-      for (const Dispatch& dispatch : program_of(run.list).dispatches()) {
+      for (const Dispatch& dispatch : program_of(*run.list).dispatches()) {
         if (run.cancelled) return kCancelled;
         execute(dispatch);
       }
@@ -90,20 +74,9 @@ class SoftwareDevice final : public Device {
   }
 
   // Turns a list into dispatches at its first run.
-  const Program& program_of(const std::shared_ptr<const CommandList>& list) {
-    std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
-    const auto known = programs_.find(list.get());
-    if (known != programs_.end()) return known->second.program;
-    Program program(metal::Limits{}, &Memory::allocate);
-    for (const Operation& operation : list->operations()) {
-      const AddOperation add = kAddOperation[static_cast<size_t>(operation.kind)];
-      if (add == nullptr) {
-        throw std::runtime_error("[" + std::string(info_of(operation.kind).name) +
-                                 "] has no Metal kernel yet");
-      }
-      add(operation, program);
-    }
-    return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
+  static const Program& program_of(const CommandList& list) {
+    if (!list.compiled) list.compiled = std::make_unique<CompiledProgram>(list);
+    return static_cast<CompiledProgram&>(*list.compiled).program;
   }
 
   // Runs a dispatch under every schedule from the same bytes, and compares what they write.
@@ -169,7 +142,6 @@ class SoftwareDevice final : public Device {
 
   std::vector<Schedule> schedules_;
   std::FILE* trace_ = nullptr;
-  std::unordered_map<const CommandList*, Cached> programs_;
   std::unique_ptr<RunQueue> queue_;
 };
 
