@@ -3,6 +3,7 @@
 #import <Foundation/Foundation.h>
 #import <Metal/Metal.h>
 
+#include <dlfcn.h>
 #include <unistd.h>
 
 #include <map>
@@ -383,6 +384,15 @@ class MetalDevice final : public Device {
   std::unique_ptr<RunQueue> queue_;
 };
 
+// Metal may release a block of ours after its device is gone, and Node unloads the addon of a worker
+// that ends. The code must stay.
+void keep_loaded() {
+  Dl_info self;
+  if (dladdr(reinterpret_cast<void*>(&keep_loaded), &self) != 0) {
+    dlopen(self.dli_fname, RTLD_NOW | RTLD_NODELETE);
+  }
+}
+
 }  // namespace
 
 bool has_metal_device() {
@@ -393,6 +403,7 @@ bool has_metal_device() {
 }
 
 std::unique_ptr<Device> create_metal_device() {
+  keep_loaded();
   @autoreleasepool {
     return std::make_unique<MetalDevice>();
   }

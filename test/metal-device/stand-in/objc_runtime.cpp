@@ -273,13 +273,15 @@ void objc_runtime_free(Object* object) {
 
 }  // extern "C"
 
+struct objc_object;  // "id"
+
 namespace objc_runtime {
 
 size_t live_objects() { return live; }
 
-void*& state_of(struct objc_object* object) { return reinterpret_cast<Object*>(object)->state; }
+void*& state_of(objc_object* object) { return reinterpret_cast<Object*>(object)->state; }
 
-void set_state(struct objc_object* object, void* state, void (*destroy)(void*)) {
+void set_state(objc_object* object, void* state, void (*destroy)(void*)) {
   auto* target = reinterpret_cast<Object*>(object);
   target->state = state;
   target->destroy = destroy;

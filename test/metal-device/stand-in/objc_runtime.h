@@ -33,7 +33,7 @@ T& state(id object) {
 // Gives a new object its state.
 template <class T, class... Arguments>
 id with_state(id object, Arguments&&... arguments) {
-  set_state(object, new T{std::forward<Arguments>(arguments)...},
+  set_state(object, new T(std::forward<Arguments>(arguments)...),
             [](void* old) { delete static_cast<T*>(old); });
   return object;
 }
