@@ -1,5 +1,7 @@
 // The addon of these tests: the shipped one, and what tests ask of the stand-in, as functions
-//   standIn(): { liveObjects, buffersMade, ... }      setStandIn(name, number)
+//   standIn(): { liveObjects, buffersMade, ... }
+//   setStandIn(name, number)
+//   readFreed(): a mistake on purpose, to see that AddressSanitizer watches
 #include <node_api.h>
 
 #include <map>
@@ -60,6 +62,14 @@ napi_value set_stand_in(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value read_freed(napi_env env, napi_callback_info) {
+  auto* number = new volatile int(7);
+  delete number;
+  napi_value result;
+  napi_create_int32(env, *number, &result);
+  return result;
+}
+
 void add_function(napi_env env, napi_value exports, const char* name, napi_callback function) {
   napi_value value;
   napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
@@ -73,5 +83,6 @@ NAPI_MODULE_INIT() {
   if (result == nullptr) return nullptr;
   add_function(env, result, "standIn", stand_in);
   add_function(env, result, "setStandIn", set_stand_in);
+  add_function(env, result, "readFreed", read_freed);
   return result;
 }
