@@ -1,5 +1,5 @@
-// The kernels of metal/ as text, for GPUs whose driver compiles them. scripts/embed-metal.mjs writes
-// the file that defines kernel_sources().
+// The kernels of metal/ as text, for GPUs whose driver compiles them. scripts/embed-metal.mjs
+// writes the file that defines kernel_sources().
 #pragma once
 
 #include <cstdint>

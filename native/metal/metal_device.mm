@@ -163,7 +163,8 @@ class Gpu {
   // The functions below run under the mutex.
 
   id<MTLBuffer> wrap(const Memory& memory) {
-    if (memory.size() == 0) throw std::runtime_error("[metal] a tensor without bytes has no buffer");
+    if (memory.size() == 0)
+      throw std::runtime_error("[metal] a tensor without bytes has no buffer");
     const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
     const size_t length = (memory.size() + page - 1) / page * page;  // mappings are whole pages
     if (length > device_.maxBufferLength) {
@@ -199,10 +200,12 @@ class Gpu {
       }
     }
     NSError* error = nil;
-    const id<MTLFunction> function = [library_of(source) newFunctionWithName:string_of(dispatch.kernel)
-                                                              constantValues:constants
-                                                                       error:&error];
-    if (function == nil) fail(dispatch, "is not in the compiled " + std::string(source.file), error);
+    const id<MTLFunction> function =
+        [library_of(source) newFunctionWithName:string_of(dispatch.kernel)
+                                 constantValues:constants
+                                          error:&error];
+    if (function == nil)
+      fail(dispatch, "is not in the compiled " + std::string(source.file), error);
     const id<MTLComputePipelineState> pipeline =
         [device_ newComputePipelineStateWithFunction:function error:&error];
     if (pipeline == nil) fail(dispatch, "cannot be made ready for this GPU", error);
@@ -249,7 +252,7 @@ class Gpu {
   std::map<std::string, id<MTLComputePipelineState>> pipelines_;  // by kernel and constants
 };
 
-MTLSize size_of(const metal::Size& size) { return MTLSizeMake(size.x, size.y, size.z); }
+MTLSize size_of(const metal::Size& size) { return {size.x, size.y, size.z}; }
 
 // A list as it is encoded for every run: nothing is looked up, checked or allocated any more.
 class MetalProgram final : public CompiledList {
@@ -302,8 +305,7 @@ class MetalProgram final : public CompiledList {
   // Registers that a kernel needs may allow it fewer threads than the GPU has.
   static void check(const Dispatch& dispatch, id<MTLComputePipelineState> pipeline,
                     const metal::Limits& limits) {
-    const uint64_t threads =
-        uint64_t{dispatch.threads.x} * dispatch.threads.y * dispatch.threads.z;
+    const uint64_t threads = uint64_t{dispatch.threads.x} * dispatch.threads.y * dispatch.threads.z;
     uint64_t memory = pipeline.staticThreadgroupMemoryLength;
     for (const auto& [index, bytes] : dispatch.threadgroup_memory) memory += bytes;
     const auto require = [&](const char* what, uint64_t needed, uint64_t allowed) {
@@ -384,8 +386,8 @@ class MetalDevice final : public Device {
   std::unique_ptr<RunQueue> queue_;
 };
 
-// Metal may release a block of ours after its device is gone, and Node unloads the addon of a worker
-// that ends. The code must stay.
+// Metal may release a block of ours after its device is gone, and Node unloads the addon of a
+// worker that ends. The code must stay.
 void keep_loaded() {
   Dl_info self;
   if (dladdr(reinterpret_cast<void*>(&keep_loaded), &self) != 0) {

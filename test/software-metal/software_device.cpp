@@ -46,7 +46,8 @@ class SoftwareDevice final : public Device {
       trace_ = std::fopen(trace, "a");
       if (trace_ == nullptr) throw std::runtime_error(std::string("cannot write ") + trace);
     }
-    queue_ = std::make_unique<RunQueue>([this](const auto& run) { run->on_complete(execute(*run)); });
+    queue_ =
+        std::make_unique<RunQueue>([this](const auto& run) { run->on_complete(execute(*run)); });
   }
 
   ~SoftwareDevice() override {

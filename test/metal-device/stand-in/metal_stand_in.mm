@@ -1,8 +1,8 @@
-// A stand-in for Apple's Metal on Linux: enough of its API to run native/metal/metal_device.mm, over
-// the rig's runtime (test/software-metal/runtime.h). It is stricter than a Mac: what Metal leaves
-// undefined, or says only with validation switched on, ends the process with a message here. Not
-// ARC. One thread plays the GPU: it takes committed command buffers in order, and tells of their end
-// a little later.
+// A stand-in for Apple's Metal on Linux: enough of its API to run native/metal/metal_device.mm,
+// over the rig's runtime (test/software-metal/runtime.h). It is stricter than a Mac: what Metal
+// leaves undefined, or says only with validation switched on, ends the process with a message here.
+// Not ARC. One thread plays the GPU: it takes committed command buffers in order, and tells of
+// their end a little later.
 #import <Metal/Metal.h>
 
 #include <unistd.h>
@@ -35,7 +35,7 @@ extern "C" void objc_runtime_free(id object);
 
 namespace {
 
-[[noreturn]] [[gnu::format(printf, 1, 2)]] void misuse(const char* format, ...) {
+[[noreturn]] [[gnu::format(printf, 1, 2)]] void misuse(const char *format, ...) {
   std::fputs("Metal: ", stderr);
   va_list arguments;
   va_start(arguments, format);
@@ -46,7 +46,7 @@ namespace {
 }
 
 // Whether one of the next few must fail.
-bool must_fail(std::atomic<uint64_t>& count) {
+bool must_fail(std::atomic<uint64_t> &count) {
   uint64_t left = count;
   while (left > 0 && !count.compare_exchange_weak(left, left - 1)) {
   }
@@ -59,9 +59,9 @@ constexpr NSUInteger kMostBuffers = 31;
 // ---- what the objects hold ----
 
 struct Buffer {
-  std::byte* begin;
+  std::byte *begin;
   size_t length;
-  void (^release)(void*, NSUInteger);
+  void (^release)(void *, NSUInteger);
 };
 
 struct ConstantValues {
@@ -81,14 +81,14 @@ struct Library {
 
 // A kernel with its constants; a pipeline is the same, made ready.
 struct Kernel {
-  const software_metal::KernelInfo* info;
+  const software_metal::KernelInfo *info;
   std::vector<ssm::metal::Constant> constants;
   NSUInteger max_threads;
 };
 
 // A dispatch, or where `kernel` is null a barrier.
 struct Command {
-  const software_metal::KernelInfo* kernel = nullptr;
+  const software_metal::KernelInfo *kernel = nullptr;
   Dispatch dispatch;
 };
 
@@ -98,14 +98,14 @@ struct CommandBuffer {
   id queue;
   bool is_encoding = false, is_committed = false;
   std::vector<Command> commands;
-  std::vector<id> retained;    // buffers
-  std::vector<void*> handlers;  // blocks
+  std::vector<id> retained;      // buffers
+  std::vector<void *> handlers;  // blocks
   MTLCommandBufferStatus status = MTLCommandBufferStatus(0);
   id error = nil;
 
   ~CommandBuffer() {
     for (id object : retained) objc_release(object);
-    for (void* handler : handlers) _Block_release(handler);
+    for (void *handler : handlers) _Block_release(handler);
     objc_release(error);
     objc_release(queue);
   }
@@ -131,16 +131,16 @@ struct ResidencySet {
 
 // Memory that dispatches since the last barrier have touched.
 struct Touched {
-  const char* kernel;
+  const char *kernel;
   const std::byte *begin, *end;
   bool written;
 };
 
-void note(const Dispatch& dispatch, const software_metal::Traffic& traffic,
-          std::vector<Touched>& touched) {
-  for (const auto& argument : dispatch.buffers) {
+void note(const Dispatch &dispatch, const software_metal::Traffic &traffic,
+          std::vector<Touched> &touched) {
+  for (const auto &argument : dispatch.buffers) {
     if (argument.index != traffic.index) continue;
-    const std::byte* base = argument.binding.memory->data() + argument.binding.offset;
+    const std::byte *base = argument.binding.memory->data() + argument.binding.offset;
     for (const bool written : {false, true}) {
       const software_metal::Range range = written ? traffic.written_range : traffic.read_range;
       if (range.end == 0) continue;
@@ -151,9 +151,9 @@ void note(const Dispatch& dispatch, const software_metal::Traffic& traffic,
 }
 
 // Nothing orders dispatches between two barriers.
-void check_order(const std::vector<Touched>& earlier, const std::vector<Touched>& now) {
-  for (const Touched& a : earlier) {
-    for (const Touched& b : now) {
+void check_order(const std::vector<Touched> &earlier, const std::vector<Touched> &now) {
+  for (const Touched &a : earlier) {
+    for (const Touched &b : now) {
       if ((!a.written && !b.written) || a.begin >= b.end || b.begin >= a.end) continue;
       misuse("%s and %s touch the same memory but there is no barrier between them", a.kernel,
              b.kernel);
@@ -161,9 +161,9 @@ void check_order(const std::vector<Touched>& earlier, const std::vector<Touched>
   }
 }
 
-std::string execute(const std::vector<Command>& commands) {
+std::string execute(const std::vector<Command> &commands) {
   std::vector<Touched> touched;
-  for (const Command& command : commands) {
+  for (const Command &command : commands) {
     if (command.kernel == nullptr) {
       touched.clear();
       controls().barriers += 1;
@@ -171,12 +171,12 @@ std::string execute(const std::vector<Command>& commands) {
     }
     try {
       std::vector<Touched> now;
-      for (const auto& traffic : software_metal::execute(command.dispatch, {})) {
+      for (const auto &traffic : software_metal::execute(command.dispatch, {})) {
         note(command.dispatch, traffic, now);
       }
       check_order(touched, now);
       touched.insert(touched.end(), now.begin(), now.end());
-    } catch (const std::exception& error) {
+    } catch (const std::exception &error) {
       return error.what();
     }
     controls().dispatches_done += 1;
@@ -184,10 +184,10 @@ std::string execute(const std::vector<Command>& commands) {
   return "";
 }
 
-id make_error(const std::string& text);
+id make_error(const std::string &text);
 
 void run(id object) {
-  auto& buffer = state<CommandBuffer>(object);
+  auto &buffer = state<CommandBuffer>(object);
   std::string error;
   if (must_fail(controls().fail_command_buffers)) {
     error = "Caused GPU Address Fault Error (injected)";
@@ -198,7 +198,7 @@ void run(id object) {
   buffer.status = error.empty() ? MTLCommandBufferStatus(4) : MTLCommandBufferStatusError;
   // A Mac's handlers run later too, on a thread of their own.
   std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  for (void* handler : buffer.handlers) {
+  for (void *handler : buffer.handlers) {
     reinterpret_cast<MTLCommandBufferHandler>(handler)(object);
   }
   controls().command_buffers_done += 1;
@@ -207,8 +207,8 @@ void run(id object) {
 // Never destroyed: its thread ends with the process.
 class GpuThread {
  public:
-  static GpuThread& instance() {
-    static auto* gpu = new GpuThread;
+  static GpuThread &instance() {
+    static auto *gpu = new GpuThread;
     return *gpu;
   }
 
@@ -220,7 +220,9 @@ class GpuThread {
   }
 
  private:
-  GpuThread() { std::thread([this] { work(); }).detach(); }
+  GpuThread() {
+    std::thread([this] { work(); }).detach();
+  }
 
   [[noreturn]] void work() {
     while (true) {
@@ -249,7 +251,7 @@ class GpuThread {
 + (instancetype)alloc {
   return objc_runtime_allocate(self);
 }
-+ (instancetype) new {
++ (instancetype)new {
   return [[self alloc] init];
 }
 - (instancetype)init {
@@ -574,7 +576,8 @@ void give(NSError **target, const std::string &text) {
 @end
 @implementation StandInQueue
 - (id<MTLCommandBuffer>)commandBuffer {
-  return objc_autorelease(with_state<CommandBuffer>([StandInCommandBuffer alloc], objc_retain(self)));
+  return objc_autorelease(
+      with_state<CommandBuffer>([StandInCommandBuffer alloc], objc_retain(self)));
 }
 - (void)addResidencySet:(id<MTLResidencySet>)set {
   // The queue retains it, and what it has.
@@ -615,9 +618,9 @@ void give(NSError **target, const std::string &text) {
   if (options != MTLResourceStorageModeShared) misuse("memory without copy is shared memory");
   if (must_fail(controls().fail_buffers) || length > controls().max_buffer_length) return nil;
   controls().buffers_made += 1;
-  return with_state<Buffer>(
-      [StandInBuffer alloc], static_cast<std::byte *>(pointer), length,
-      reinterpret_cast<void (^)(void *, NSUInteger)>(_Block_copy(reinterpret_cast<void *>(release))));
+  return with_state<Buffer>([StandInBuffer alloc], static_cast<std::byte *>(pointer), length,
+                            reinterpret_cast<void (^)(void *, NSUInteger)>(
+                                _Block_copy(reinterpret_cast<void *>(release))));
 }
 - (id<MTLLibrary>)newLibraryWithSource:(NSString *)source
                                options:(MTLCompileOptions *)options
@@ -631,8 +634,7 @@ void give(NSError **target, const std::string &text) {
     give(error, "program_source:1:1: error: unknown type name 'bfloat'");
     return nil;
   }
-  if (given.mode != MTLMathModeSafe ||
-      given.functions != MTLMathFloatingPointFunctionsPrecise) {
+  if (given.mode != MTLMathModeSafe || given.functions != MTLMathFloatingPointFunctionsPrecise) {
     misuse("kernels are compiled with mathematics that is not safe and precise");
   }
   return with_state<Library>([StandInLibrary alloc], source.UTF8String);

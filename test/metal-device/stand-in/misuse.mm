@@ -19,8 +19,8 @@ namespace {
 constexpr size_t kPage = 4096;
 
 std::byte *pages(size_t count) {
-  return static_cast<std::byte *>(mmap(nullptr, count * kPage, PROT_READ | PROT_WRITE,
-                                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  return static_cast<std::byte *>(
+      mmap(nullptr, count * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
 }
 
 // out = a + b, on three buffers of a page.
@@ -52,14 +52,12 @@ struct Use {
     }
     const char *text = ssm::metal::source_of(kernel).text;
     NSError *error = nil;
-    id<MTLLibrary> library =
-        [device newLibraryWithSource:[NSString stringWithUTF8String:text]
-                             options:options
-                               error:&error];
-    id<MTLFunction> function =
-        [library newFunctionWithName:[NSString stringWithUTF8String:kernel]
-                      constantValues:[MTLFunctionConstantValues new]
-                               error:&error];
+    id<MTLLibrary> library = [device newLibraryWithSource:[NSString stringWithUTF8String:text]
+                                                  options:options
+                                                    error:&error];
+    id<MTLFunction> function = [library newFunctionWithName:[NSString stringWithUTF8String:kernel]
+                                             constantValues:[MTLFunctionConstantValues new]
+                                                      error:&error];
     return [device newComputePipelineStateWithFunction:function error:&error];
   }
 
@@ -171,7 +169,7 @@ const std::map<std::string, std::function<void(Use &)>> kCases = {
      [](Use &use) {
        [use.encoder endEncoding];
        [use.commands commit];
-       [use.commands addCompletedHandler:^(id<MTLCommandBuffer>) {
+       [use.commands addCompletedHandler:^(id<MTLCommandBuffer>){
        }];
      }},
     {"encoder after commit",
@@ -208,7 +206,8 @@ const std::map<std::string, std::function<void(Use &)>> kCases = {
      }},
     {"offset beyond the buffer",
      [](Use &use) { [use.encoder setBuffer:use.buffers[0] offset:kPage atIndex:0]; }},
-    {"index beyond 30", [](Use &use) { [use.encoder setBuffer:use.buffers[0] offset:0 atIndex:31]; }},
+    {"index beyond 30",
+     [](Use &use) { [use.encoder setBuffer:use.buffers[0] offset:0 atIndex:31]; }},
     {"dispatch without pipeline", [](Use &use) { use.dispatch(); }},
     {"buffer that is not bound",
      [](Use &use) {

@@ -138,24 +138,27 @@ void* objc_msg_lookup_super(void** object_and_super, Selector* selector) {
 // Saves every register that can hold an argument, finds the method and jumps there. objc_msgSend
 // has receiver and selector as its first two arguments; where the result is returned in memory,
 // that address comes before them (objc_msgSend_stret). A message to nil gives 0.
-#define SEND(name, receiver, selector)                                                        \
-  asm(".text\n.globl " #name "\n.type " #name ", @function\n" #name ":\n"                      \
-      "  testq " receiver ", " receiver "\n  jz 1f\n"                                           \
-      "  pushq %rbp\n  movq %rsp, %rbp\n  subq $192, %rsp\n"                                    \
-      "  movq %rdi, -8(%rbp)\n  movq %rsi, -16(%rbp)\n  movq %rdx, -24(%rbp)\n"                 \
-      "  movq %rcx, -32(%rbp)\n  movq %r8, -40(%rbp)\n  movq %r9, -48(%rbp)\n"                  \
-      "  movq %rax, -56(%rbp)\n"                                                                \
-      "  movups %xmm0, -80(%rbp)\n  movups %xmm1, -96(%rbp)\n  movups %xmm2, -112(%rbp)\n"      \
-      "  movups %xmm3, -128(%rbp)\n"                                                            \
-      "  movq " selector ", %r10\n  movq " receiver ", %rdi\n  movq %r10, %rsi\n"               \
-      "  call objc_runtime_lookup@PLT\n  movq %rax, %r11\n"                                     \
-      "  movq -8(%rbp), %rdi\n  movq -16(%rbp), %rsi\n  movq -24(%rbp), %rdx\n"                 \
-      "  movq -32(%rbp), %rcx\n  movq -40(%rbp), %r8\n  movq -48(%rbp), %r9\n"                  \
-      "  movq -56(%rbp), %rax\n"                                                                \
-      "  movups -80(%rbp), %xmm0\n  movups -96(%rbp), %xmm1\n  movups -112(%rbp), %xmm2\n"      \
-      "  movups -128(%rbp), %xmm3\n"                                                            \
-      "  leave\n  jmpq *%r11\n"                                                                 \
-      "1:\n  xorl %eax, %eax\n  xorl %edx, %edx\n  pxor %xmm0, %xmm0\n  ret\n"                  \
+#define SEND(name, receiver, selector)                                                     \
+  asm(".text\n.globl " #name "\n.type " #name ", @function\n" #name                        \
+      ":\n"                                                                                \
+      "  testq " receiver ", " receiver                                                    \
+      "\n  jz 1f\n"                                                                        \
+      "  pushq %rbp\n  movq %rsp, %rbp\n  subq $192, %rsp\n"                               \
+      "  movq %rdi, -8(%rbp)\n  movq %rsi, -16(%rbp)\n  movq %rdx, -24(%rbp)\n"            \
+      "  movq %rcx, -32(%rbp)\n  movq %r8, -40(%rbp)\n  movq %r9, -48(%rbp)\n"             \
+      "  movq %rax, -56(%rbp)\n"                                                           \
+      "  movups %xmm0, -80(%rbp)\n  movups %xmm1, -96(%rbp)\n  movups %xmm2, -112(%rbp)\n" \
+      "  movups %xmm3, -128(%rbp)\n"                                                       \
+      "  movq " selector ", %r10\n  movq " receiver                                        \
+      ", %rdi\n  movq %r10, %rsi\n"                                                        \
+      "  call objc_runtime_lookup@PLT\n  movq %rax, %r11\n"                                \
+      "  movq -8(%rbp), %rdi\n  movq -16(%rbp), %rsi\n  movq -24(%rbp), %rdx\n"            \
+      "  movq -32(%rbp), %rcx\n  movq -40(%rbp), %r8\n  movq -48(%rbp), %r9\n"             \
+      "  movq -56(%rbp), %rax\n"                                                           \
+      "  movups -80(%rbp), %xmm0\n  movups -96(%rbp), %xmm1\n  movups -112(%rbp), %xmm2\n" \
+      "  movups -128(%rbp), %xmm3\n"                                                       \
+      "  leave\n  jmpq *%r11\n"                                                            \
+      "1:\n  xorl %eax, %eax\n  xorl %edx, %edx\n  pxor %xmm0, %xmm0\n  ret\n"             \
       ".size " #name ", .-" #name "\n")
 SEND(objc_msgSend, "%rdi", "%rsi");
 SEND(objc_msgSend_stret, "%rsi", "%rdx");
@@ -215,7 +218,7 @@ void objc_release(Object* object) {
   if (left > 0) return;
   static Selector dealloc{"dealloc", ""};
   reinterpret_cast<void (*)(Object*, Selector*)>(objc_runtime_lookup(object, &dealloc))(object,
-                                                                                       &dealloc);
+                                                                                        &dealloc);
 }
 
 Object* objc_autorelease(Object* object) {

@@ -1,6 +1,7 @@
 // A small Objective-C runtime for Linux, for the tests of native/metal/metal_device.mm: clang's
-// gnustep-2.0 ABI on x86-64, reference counting, autorelease pools, blocks. Objects have no instance
-// variables: their state is a C++ object. Whatever is wrong ends the process with a message.
+// gnustep-2.0 ABI on x86-64, reference counting, autorelease pools, blocks. Objects have no
+// instance variables: their state is a C++ object. Whatever is wrong ends the process with a
+// message.
 #pragma once
 
 #include <cstddef>

@@ -36,19 +36,19 @@ NS_ASSUME_NONNULL_BEGIN
 @protocol NSObject
 @end
 
-__attribute__((objc_root_class)) @interface NSObject<NSObject> {
+__attribute__((objc_root_class))
+@interface NSObject<NSObject> {
   Class isa;
 }
 + (instancetype)alloc;
-+ (instancetype) new;
++ (instancetype)new;
 - (instancetype)init;
 - (void)dealloc;
 @end
 
 @interface NSString : NSObject
 + (nullable instancetype)stringWithUTF8String:(const char *)text;
-@property(nullable, readonly)
-    const char *UTF8String __attribute__((objc_returns_inner_pointer));
+@property(nullable, readonly) const char *UTF8String __attribute__((objc_returns_inner_pointer));
 @end
 
 @interface NSError : NSObject

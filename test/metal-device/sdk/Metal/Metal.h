@@ -13,30 +13,31 @@ static inline MTLSize MTLSizeMake(NSUInteger width, NSUInteger height, NSUIntege
   return {width, height, depth};
 }
 
-typedef NS_ENUM(NSInteger, MTLGPUFamily){
-    MTLGPUFamilyApple7 = 1007,
+typedef NS_ENUM(NSInteger, MTLGPUFamily) {
+  MTLGPUFamilyApple7 = 1007,
 };
-typedef NS_OPTIONS(NSUInteger, MTLResourceOptions){
-    MTLResourceStorageModeShared = 0,
+typedef NS_OPTIONS(NSUInteger, MTLResourceOptions) {
+  MTLResourceStorageModeShared = 0,
 };
-typedef NS_ENUM(NSUInteger, MTLDispatchType){
-    MTLDispatchTypeConcurrent = 1,
+typedef NS_ENUM(NSUInteger, MTLDispatchType) {
+  MTLDispatchTypeConcurrent = 1,
 };
-typedef NS_OPTIONS(NSUInteger, MTLBarrierScope){
-    MTLBarrierScopeBuffers = 1,
+typedef NS_OPTIONS(NSUInteger, MTLBarrierScope) {
+  MTLBarrierScopeBuffers = 1,
 };
-typedef NS_ENUM(NSUInteger, MTLCommandBufferStatus){
-    MTLCommandBufferStatusError = 5,
+typedef NS_ENUM(NSUInteger, MTLCommandBufferStatus) {
+  MTLCommandBufferStatusError = 5,
 };
-typedef NS_ENUM(NSUInteger, MTLDataType){
-    MTLDataTypeUInt = 33,
-    MTLDataTypeBool = 53,
+typedef NS_ENUM(NSUInteger, MTLDataType) {
+  MTLDataTypeUInt = 33,
+  MTLDataTypeBool = 53,
 };
-typedef NS_ENUM(NSUInteger, MTLLanguageVersion){
-    MTLLanguageVersion3_1 = 0x30001,
+typedef NS_ENUM(NSUInteger, MTLLanguageVersion) {
+  MTLLanguageVersion3_1 = 0x30001,
 };
 
-@protocol MTLCommandBuffer, MTLDevice;
+@protocol MTLCommandBuffer
+, MTLDevice;
 
 @protocol MTLResource <NSObject>
 @end
@@ -57,11 +58,11 @@ typedef NS_ENUM(NSUInteger, MTLLanguageVersion){
 @end
 
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
-typedef NS_ENUM(NSInteger, MTLMathMode){
-    MTLMathModeSafe = 0,
+typedef NS_ENUM(NSInteger, MTLMathMode) {
+  MTLMathModeSafe = 0,
 } SDK_SINCE(15.0);
-typedef NS_ENUM(NSInteger, MTLMathFloatingPointFunctions){
-    MTLMathFloatingPointFunctionsPrecise = 1,
+typedef NS_ENUM(NSInteger, MTLMathFloatingPointFunctions) {
+  MTLMathFloatingPointFunctionsPrecise = 1,
 } SDK_SINCE(15.0);
 #endif
 
@@ -144,9 +145,9 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 - (nullable id<MTLLibrary>)newLibraryWithSource:(NSString *)source
                                         options:(nullable MTLCompileOptions *)options
                                           error:(NSError **)error;
-- (nullable id<MTLComputePipelineState>)
-    newComputePipelineStateWithFunction:(id<MTLFunction>)function
-                                  error:(NSError **)error;
+- (nullable id<MTLComputePipelineState>)newComputePipelineStateWithFunction:
+                                            (id<MTLFunction>)function
+                                                                      error:(NSError **)error;
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 - (nullable id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor *)what
                                                         error:(NSError **)error SDK_SINCE(15.0);
