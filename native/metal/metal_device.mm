@@ -97,7 +97,14 @@ class Residency {
 
 // What hangs on a Memory: a buffer over its very pages.
 struct GpuView {
+  GpuView(std::shared_ptr<Residency> set, id<MTLBuffer> view)
+      : residency(std::move(set)), buffer(view) {
+    residency->add(buffer);
+  }
   ~GpuView() { residency->remove(buffer); }
+  GpuView(const GpuView&) = delete;
+  GpuView& operator=(const GpuView&) = delete;
+
   std::shared_ptr<Residency> residency;
   id<MTLBuffer> buffer;
 };
@@ -136,11 +143,7 @@ class Gpu {
   id<MTLBuffer> buffer_of(Memory& memory) {
     const std::lock_guard lock(mutex_);
     if (!memory.gpu_view) {
-      auto view = std::make_shared<GpuView>();
-      view->residency = residency_;
-      view->buffer = wrap(memory);
-      residency_->add(view->buffer);
-      memory.gpu_view = std::move(view);
+      memory.gpu_view = std::make_shared<GpuView>(residency_, wrap(memory));
     }
     return static_cast<GpuView*>(memory.gpu_view.get())->buffer;
   }

@@ -107,7 +107,7 @@ test.each(kernelFiles)('%s is embedded as it is', (name) => {
       ],
       { cwd: root, input, encoding: 'utf8' },
     )
-    return output.split(/\s+/)
+    return output.trim().split(/\s+/)
   }
   expect(text).not.toMatch(/#\s*include\s*"/)
   expect(tokens(text ?? '', '-')).toEqual(tokens('', '-I', 'metal', `metal/${name}`))

@@ -37,8 +37,8 @@ describe('metal_device.mm', () => {
     ],
     [
       'a pointer that ARC does not own',
-      'memory.gpu_view = std::move(view);',
-      'void* raw = view->buffer; (void)raw;',
+      'if (buffer == nil) {',
+      'void* raw = buffer; if (raw == nullptr) {',
       "cannot initialize a variable of type 'void *'",
     ],
     [
