@@ -68,7 +68,10 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
   test('cancelled runs are reported as such, whether the GPU had them or not', () => {
     const { result, ...end } = play('cancel')
     expect(end).toEqual(ended)
-    expect(result.messages).toEqual(['no longer wanted'])
+    // The first ones may have ended before.
+    expect(result.messages.filter((text: string) => text !== 'no error')).toEqual([
+      'no longer wanted',
+    ])
     expect(result.after).toBe('no error')
     expect(result.disposed).toHaveLength(5)
     expect(new Set(result.disposed).size).toBeLessThanOrEqual(2) // done, or disposed
