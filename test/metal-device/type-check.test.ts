@@ -21,7 +21,7 @@ describe('metal_device.mm', () => {
       'a wrong type',
       'const id<MTLBuffer> buffer = [device_',
       'const id<MTLLibrary> buffer = [device_',
-      "cannot initialize a variable of type 'const id<MTLLibrary>",
+      "variable of type 'const __strong id<MTLLibrary>'",
     ],
     [
       'an API of macOS 15 that is not guarded',
