@@ -21,6 +21,23 @@
       "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
       "GCC_OPTIMIZATION_LEVEL": "3",
       "MACOSX_DEPLOYMENT_TARGET": "14.0"
-    }
+    },
+    "conditions": [["OS=='mac'", {
+      # The Metal device: the dispatch code of every operation, one file of Apple's API, and the
+      # kernels as text.
+      "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm)"],
+      "include_dirs": ["native/metal"],
+      "defines": ["SSM_WITH_METAL"],
+      "actions": [{
+        "action_name": "embed_metal",
+        "inputs": ["scripts/embed-metal.mjs", "<!@(ls metal/*.metal metal/*.h)"],
+        "outputs": ["<(SHARED_INTERMEDIATE_DIR)/kernel_sources.cpp"],
+        "action": ["node", "scripts/embed-metal.mjs", "<@(_outputs)"],
+        "process_outputs_as_sources": 1
+      }],
+      "xcode_settings": {"CLANG_ENABLE_OBJC_ARC": "YES", "WARNING_CFLAGS": ["-Wall", "-Wextra"]},
+      # A program without windows has a default GPU only when it links CoreGraphics.
+      "libraries": ["-framework Foundation", "-framework Metal", "-framework CoreGraphics"]
+    }]]
   }]
 }

@@ -32,7 +32,7 @@ export default defineConfig({
           ...test,
           name: 'shipped',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/software-metal'],
+          exclude: ['test/software-metal', 'test/metal-device'],
         },
       },
       // Every dispatch under five orders of threads, which must give the same bits.
@@ -43,7 +43,15 @@ export default defineConfig({
       ...onTheRig('software-metal-checked'),
       // The rig itself.
       ...(existsSync(join(rig, 'run_seeded'))
-        ? [{ test: { ...test, name: 'rig', include: ['test/software-metal/*.test.ts'] } }]
+        ? [
+            {
+              test: {
+                ...test,
+                name: 'rig',
+                include: ['test/{software-metal,metal-device}/*.test.ts'],
+              },
+            },
+          ]
         : []),
     ],
   },

@@ -9,6 +9,11 @@
 
 namespace ssm {
 
+// What a device makes of a list at its first run.
+struct CompiledList {
+  virtual ~CompiledList() = default;
+};
+
 class CommandList {
  public:
   // Checks the number of buffers, that each lies inside its memory, is aligned to its type, and is
@@ -21,6 +26,10 @@ class CommandList {
   // JavaScript thread only: marks every memory of the list as in use by a run, or no longer so.
   void mark_submitted();
   void mark_finished();
+
+  // Kept as long as the list. Touched by one thread of the device that runs the list, and by no
+  // other device: a list belongs to one.
+  mutable std::unique_ptr<CompiledList> compiled;
 
  private:
   struct Use {

@@ -2,13 +2,35 @@
 #include <stdexcept>
 
 #include "device.h"
+#ifdef SSM_WITH_METAL
+#include "metal_device.h"
+#endif
 
 namespace ssm {
 
-std::vector<std::string> device_names() { return {"cpu"}; }
+namespace {
+
+bool has_metal() {
+#ifdef SSM_WITH_METAL
+  static const bool result = has_metal_device();
+  return result;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+std::vector<std::string> device_names() {
+  if (has_metal()) return {"metal", "cpu"};
+  return {"cpu"};
+}
 
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads) {
   if (name == "cpu") return create_cpu_device(threads);
+#ifdef SSM_WITH_METAL
+  if (name == "metal" && has_metal()) return create_metal_device();
+#endif
   throw std::invalid_argument("this build has no device '" + name + "'");
 }
 

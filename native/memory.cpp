@@ -17,15 +17,21 @@ namespace {
   throw std::runtime_error(what + ": " + std::strerror(error));
 }
 
+std::shared_ptr<Memory> memory_of(void* pages, size_t bytes, bool is_mapped_file) {
+  std::shared_ptr<std::byte> owner(static_cast<std::byte*>(pages),
+                                   [bytes](std::byte* begin) { munmap(begin, bytes); });
+  return std::make_shared<Memory>(std::move(owner), bytes, is_mapped_file);
+}
+
 }  // namespace
 
 // Anonymous pages come zeroed and page-aligned, cost nothing until touched, and go straight back
 // to the system when unmapped; small blocks are rare and waste at most a page.
 std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
-  if (bytes == 0) return std::shared_ptr<Memory>(new Memory(nullptr, 0, false));
+  if (bytes == 0) return std::make_shared<Memory>(nullptr, 0, false);
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (data == MAP_FAILED) fail("cannot allocate " + std::to_string(bytes) + " bytes", errno);
-  return std::shared_ptr<Memory>(new Memory(static_cast<std::byte*>(data), bytes, false));
+  return memory_of(data, bytes, false);
 }
 
 std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
@@ -38,15 +44,12 @@ std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
     throw std::runtime_error(path + ": is empty or not a regular file");
   }
   const size_t size = static_cast<size_t>(info.st_size);
-  void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
+  // Shared, so that a GPU that maps the pages in its turn needs no copies of them.
+  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file, 0);
   const int error = errno;
   close(file);  // the mapping keeps the file open
   if (data == MAP_FAILED) fail(path + ": cannot map " + std::to_string(size) + " bytes", error);
-  return std::shared_ptr<Memory>(new Memory(static_cast<std::byte*>(data), size, true));
-}
-
-Memory::~Memory() {
-  if (data_ != nullptr) munmap(data_, size_);
+  return memory_of(data, size, true);
 }
 
 }  // namespace ssm

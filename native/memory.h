@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <memory>
 #include <string>
+#include <utility>
 
 namespace ssm {
 
@@ -17,11 +18,15 @@ class Memory {
   // The whole file, read-only. Throws std::runtime_error with the path and the system's reason.
   static std::shared_ptr<Memory> map_file(const std::string& path);
 
-  ~Memory();
+  // Takes pages that were made elsewhere.
+  Memory(std::shared_ptr<std::byte> pages, size_t size, bool is_mapped_file)
+      : pages_(std::move(pages)), size_(size), mapped_(is_mapped_file) {}
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
-  std::byte* data() const { return data_; }
+  std::byte* data() const { return pages_.get(); }
+  // Shared with whatever else must outlive the bytes, such as a GPU's view of them.
+  const std::shared_ptr<std::byte>& pages() const { return pages_; }
   size_t size() const { return size_; }
   bool is_mapped_file() const { return mapped_; }
 
@@ -31,10 +36,12 @@ class Memory {
   int readers = 0;
   int writers = 0;
 
- private:
-  Memory(std::byte* data, size_t size, bool mapped) : data_(data), size_(size), mapped_(mapped) {}
+  // What a GPU made of this block at its first use, kept as long as the block. The Metal device's
+  // own: nothing else touches it.
+  std::shared_ptr<void> gpu_view;
 
-  std::byte* data_;
+ private:
+  std::shared_ptr<std::byte> pages_;  // their deleter returns them to the system
   size_t size_;
   bool mapped_;
 };

@@ -1,4 +1,4 @@
-// The queue of a device that computes on the CPU: one thread takes runs in order.
+// The queue of a device: one thread takes runs in order, so that the JavaScript thread never waits.
 #pragma once
 
 #include <condition_variable>
@@ -6,7 +6,6 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <thread>
 
 #include "device.h"
@@ -15,11 +14,14 @@ namespace ssm {
 
 class RunQueue {
  public:
-  // `execute` is called on the queue's thread, once for each run, and returns its error or "".
-  explicit RunQueue(std::function<std::string(const Run&)> execute)
-      : execute_(std::move(execute)), thread_([this] { work(); }) {}
+  using Start = std::function<void(const std::shared_ptr<Run>&)>;
 
-  // Cancels what is queued and what runs, reports it, and joins the thread.
+  // `start` is called on the queue's thread, once for each run. It must not throw. It sees to it
+  // that the run is reported: before it returns, or later where something else computes meanwhile.
+  explicit RunQueue(Start start) : start_(std::move(start)), thread_([this] { work(); }) {}
+
+  // Cancels what is queued and what `start` is busy with, starts the rest of the queue, and joins
+  // the thread.
   ~RunQueue() {
     {
       const std::lock_guard lock(mutex_);
@@ -44,18 +46,17 @@ class RunQueue {
     std::unique_lock lock(mutex_);
     while (true) {
       wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) return;  // stopping, and everything queued was reported
+      if (queue_.empty()) return;  // stopping, and everything queued was started
       current_ = std::move(queue_.front());
       queue_.pop_front();
       lock.unlock();
-      std::string error = execute_(*current_);
-      current_->on_complete(std::move(error));
+      start_(current_);
       lock.lock();
       current_.reset();
     }
   }
 
-  std::function<std::string(const Run&)> execute_;
+  Start start_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::deque<std::shared_ptr<Run>> queue_;

@@ -11,6 +11,9 @@ const files = [
   'metal',
   'test/software-metal',
   'test/software-metal/include',
+  'test/metal-device/stand-in',
+  'test/metal-device/sdk/Foundation',
+  'test/metal-device/sdk/Metal',
 ].flatMap((folder) =>
   readdirSync(folder)
     .filter((name) => /\.(h|cpp|mm|metal)$/.test(name))

@@ -24,7 +24,7 @@ constexpr Function kFunctions[] = {
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(unsigned threads)
-      : pool_(threads), queue_([this](const Run& run) { return execute(run); }) {}
+      : pool_(threads), queue_([this](const auto& run) { run->on_complete(execute(*run)); }) {}
 
   const char* name() const override { return "cpu"; }
   unsigned threads() const override { return pool_.threads(); }

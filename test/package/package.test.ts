@@ -56,6 +56,7 @@ describe('the packed package', () => {
       'LICENSE',
       'README.md',
       'binding.gyp',
+      'scripts',
       'package.json',
       'dist',
       'native',
@@ -68,6 +69,7 @@ describe('the packed package', () => {
     expect(files).toContain('dist/cli.js')
     expect(files).toContain('native/addon.cpp')
     expect(files).toContain('metal/ssd_update.h')
+    expect(files.filter((file) => file.startsWith('scripts/'))).toEqual(['scripts/embed-metal.mjs'])
     expect(files.filter((file) => /\.(test|spec)\.|fixtures/.test(file))).toEqual([])
   })
 

@@ -225,6 +225,7 @@ void check(const void* pointer, size_t bytes, bool is_write, const void* code,
   }
   Traffic& traffic = watched->traffic;
   (is_write ? traffic.written : traffic.read) += bytes;
+  (is_write ? traffic.written_range : traffic.read_range).add(offset, bytes);
   uint64_t& distinct = is_write ? traffic.distinct_written : traffic.distinct_read;
   const uint8_t touch = is_write ? kWritten : kRead;
   for (size_t i = 0; i < bytes; ++i) {

@@ -1,16 +1,26 @@
 // Builds the rig before the tests (`npm test`). Where its tools are missing it installs them, as root
 // on Debian; elsewhere it says in one line what is skipped. In CI nothing is ever skipped.
+// The tests of test/metal-device are part of the same build.
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 
-const PACKAGES = ['clang-19', 'cmake', 'make', 'g++', 'binutils']
+const PACKAGES = [
+  ...['clang-19', 'cmake', 'make', 'g++', 'binutils'],
+  // Of test/metal-device: the C++ library and the linker of a Mac's addon, AddressSanitizer.
+  ...['libc++-19-dev', 'lld-19', 'llvm-19', 'libclang-rt-19-dev'],
+]
+const PROGRAMS = ['clang++-19', 'cmake', 'make', 'addr2line', 'ld64.lld-19', 'llvm-nm-19']
+const FILES = [
+  '/usr/lib/llvm-19/include/c++/v1/version',
+  '/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-x86_64.so',
+]
 
 function runs(program, ...args) {
   return spawnSync(program, args, { stdio: 'ignore' }).status === 0
 }
 
 function isComplete() {
-  return ['clang++-19', 'cmake', 'make', 'addr2line'].every((tool) => runs(tool, '--version'))
+  return PROGRAMS.every((program) => runs(program, '--version')) && FILES.every(existsSync)
 }
 
 function install() {
@@ -22,7 +32,7 @@ function install() {
 }
 
 function skip(reason) {
-  const message = `skipped: Metal kernels on the rig and the strict pass (${reason}; test/software-metal/README.md)`
+  const message = `skipped: Metal kernels on the rig, the strict pass, the Metal device over its stand-in, its type check and link for a Mac (${reason}; test/software-metal/README.md)`
   console.log(message)
   process.exit(process.env.CI ? 1 : 0)
 }

@@ -31,7 +31,7 @@ size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * un
   throw std::runtime_error(what + ": " + std::strerror(error));
 }
 
-std::byte* allocate_guarded(size_t bytes) {
+std::shared_ptr<Memory> allocate_guarded(size_t bytes, bool is_mapped_file) {
   const size_t pages = round_up(bytes, kPage);
   void* block = mmap(nullptr, kGuard + pages + kGuard, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -42,15 +42,18 @@ std::byte* allocate_guarded(size_t bytes) {
     munmap(block, kGuard + pages + kGuard);
     fail("cannot allocate " + std::to_string(bytes) + " bytes", error);
   }
-  return begin + pages - round_up(bytes, kAlignment);
+  std::shared_ptr<std::byte> owner(
+      begin + pages - round_up(bytes, kAlignment),
+      [block, pages](std::byte*) { munmap(block, kGuard + pages + kGuard); });
+  return std::make_shared<Memory>(std::move(owner), bytes, is_mapped_file);
 }
 
 }  // namespace
 
 std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
   ++allocation_count;
-  std::byte* data = bytes == 0 ? nullptr : allocate_guarded(bytes);
-  return std::shared_ptr<Memory>(new Memory(data, bytes, false));
+  if (bytes == 0) return std::make_shared<Memory>(nullptr, 0, false);
+  return allocate_guarded(bytes, false);
 }
 
 // A copy of the file, so that it ends at a guard too.
@@ -64,7 +67,7 @@ std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
     throw std::runtime_error(path + ": is empty or not a regular file");
   }
   const size_t size = static_cast<size_t>(info.st_size);
-  const std::shared_ptr<Memory> memory(new Memory(allocate_guarded(size), size, true));
+  const std::shared_ptr<Memory> memory = allocate_guarded(size, true);
   for (size_t done = 0; done < size;) {
     const ssize_t got = read(file, memory->data() + done, size - done);
     if (got <= 0) {
@@ -75,13 +78,6 @@ std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
   }
   close(file);
   return memory;
-}
-
-Memory::~Memory() {
-  if (data_ == nullptr) return;
-  const size_t pages = round_up(size_, kPage);
-  std::byte* begin = data_ + round_up(size_, kAlignment) - pages;
-  munmap(begin - kGuard, kGuard + pages + kGuard);
 }
 
 }  // namespace ssm

@@ -533,6 +533,11 @@ Schedule parse_schedule(const std::string& text) {
   return {Schedule::kRandom, static_cast<uint32_t>(seed)};
 }
 
+const KernelInfo* find_kernel(const std::string& name) {
+  const auto kernel = registry().find(name);
+  return kernel == registry().end() ? nullptr : &kernel->second;
+}
+
 void load_kernels(const std::string& path) {
   // The module calls functions of this library, which Node has loaded for itself alone.
   Dl_info self;

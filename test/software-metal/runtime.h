@@ -2,6 +2,7 @@
 // true barriers, simdgroups have 32 lanes. What a GPU would leave undefined is an error here.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -21,16 +22,31 @@ struct Schedule {
 // "forward", "reverse" or the seed of a random order. Throws std::invalid_argument.
 Schedule parse_schedule(const std::string& text);
 
+// From the first byte touched to behind the last, counted from the argument's beginning.
+struct Range {
+  uint64_t begin = UINT64_MAX, end = 0;
+
+  void add(uint64_t first, uint64_t bytes) {
+    begin = std::min(begin, first);
+    end = std::max(end, first + bytes);
+  }
+};
+
 // Bytes of one buffer argument that a dispatch touched; counted by the checked build only.
 struct Traffic {
   uint32_t index;
   uint64_t read = 0, distinct_read = 0;
   uint64_t written = 0, distinct_written = 0;
+  Range read_range{}, written_range{};
 };
 
 // Runs one dispatch to its end. One at a time: concurrent calls wait. Throws std::runtime_error
 // with everything that was wrong, led by the kernel.
 std::vector<Traffic> execute(const ssm::metal::Dispatch& dispatch, const Schedule& schedule);
+
+struct KernelInfo;
+// What a kernel says of itself (kernel_context.h); null when there is none of this name.
+const KernelInfo* find_kernel(const std::string& name);
 
 // Loads a module of kernels; those whose names are known already replace the earlier ones.
 void load_kernels(const std::string& path);

@@ -6,7 +6,6 @@
 #include <memory>
 #include <sstream>
 #include <stdexcept>
-#include <unordered_map>
 
 #include "device.h"
 #include "guarded_memory.h"
@@ -21,6 +20,13 @@ namespace {
 using metal::Dispatch;
 using metal::Program;
 using software_metal::Schedule;
+
+// What is kept with a list.
+struct CompiledProgram final : CompiledList {
+  explicit CompiledProgram(const CommandList& list)
+      : program(metal::make_program(list, metal::Limits{}, &Memory::allocate)) {}
+  Program program;
+};
 
 const char* environment(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
@@ -41,7 +47,8 @@ class SoftwareDevice final : public Device {
       trace_ = std::fopen(trace, "a");
       if (trace_ == nullptr) throw std::runtime_error(std::string("cannot write ") + trace);
     }
-    queue_ = std::make_unique<RunQueue>([this](const Run& run) { return execute(run); });
+    queue_ =
+        std::make_unique<RunQueue>([this](const auto& run) { run->on_complete(execute(*run)); });
   }
 
   ~SoftwareDevice() override {
@@ -55,15 +62,10 @@ class SoftwareDevice final : public Device {
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }
 
  private:
-  struct Cached {
-    std::weak_ptr<const CommandList> list;
-    Program program;
-  };
-
   // Runs on the queue's thread, as does everything below.
   std::string execute(const Run& run) {
     try {
-      for (const Dispatch& dispatch : program_of(run.list).dispatches()) {
+      for (const Dispatch& dispatch : program_of(*run.list).dispatches()) {
         if (run.cancelled) return kCancelled;
         execute(dispatch);
       }
@@ -79,12 +81,9 @@ class SoftwareDevice final : public Device {
   }
 
   // Turns a list into dispatches at its first run.
-  const Program& program_of(const std::shared_ptr<const CommandList>& list) {
-    std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
-    const auto known = programs_.find(list.get());
-    if (known != programs_.end()) return known->second.program;
-    Program program = metal::make_program(*list, metal::Limits{}, &Memory::allocate);
-    return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
+  static const Program& program_of(const CommandList& list) {
+    if (!list.compiled) list.compiled = std::make_unique<CompiledProgram>(list);
+    return static_cast<CompiledProgram&>(*list.compiled).program;
   }
 
   // Runs a dispatch under every schedule from the same bytes, and compares what they write.
@@ -150,7 +149,6 @@ class SoftwareDevice final : public Device {
 
   std::vector<Schedule> schedules_;
   std::FILE* trace_ = nullptr;
-  std::unordered_map<const CommandList*, Cached> programs_;
   std::unique_ptr<RunQueue> queue_;
 };
 

@@ -1,0 +1,17 @@
+// The GPU of a Mac. metal_device.mm is the one file that knows Apple's API.
+#pragma once
+
+#include <memory>
+
+#include "device.h"
+
+namespace ssm {
+
+// Whether this machine has a GPU that the kernels need: Apple silicon, for its matrices of a
+// simdgroup.
+bool has_metal_device();
+
+// Throws std::runtime_error when there is none.
+std::unique_ptr<Device> create_metal_device();
+
+}  // namespace ssm

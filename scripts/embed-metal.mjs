@@ -1,0 +1,88 @@
+// Writes a C++ file that holds the kernels of metal/ as text, their own headers inlined: a Mac
+// compiles them at first use, so that building the addon needs no Metal compiler.
+//   node scripts/embed-metal.mjs <output>
+// binding.gyp runs it. native/metal/kernel_source.h says what the file defines.
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const folder = new URL('../metal/', import.meta.url)
+const output = process.argv[2]
+if (!output) {
+  console.error('usage: node scripts/embed-metal.mjs <output>')
+  process.exit(2)
+}
+const files = readdirSync(fileURLToPath(folder)).filter((name) => name.endsWith('.metal'))
+const text = [
+  '// Written by scripts/embed-metal.mjs from metal/.',
+  '#include "kernel_source.h"',
+  '',
+  'namespace ssm::metal {',
+  '',
+  'const std::vector<KernelSource>& kernel_sources() {',
+  '  static const std::vector<KernelSource> sources = {',
+  ...files.sort().map(entry),
+  '  };',
+  '  return sources;',
+  '}',
+  '',
+  '}  // namespace ssm::metal',
+  '',
+].join('\n')
+mkdirSync(dirname(output), { recursive: true })
+writeFileSync(output, text)
+
+/** One element of the table. */
+function entry(file) {
+  const source = inlined(file, new Set())
+  const kernels = kernelNames(source).map((name) => `"${name}"`)
+  if (kernels.length === 0) throw new Error(`metal/${file}: has no kernel`)
+  const constants = functionConstants(source, file).map(({ index, type }) => {
+    return `{${index}, ${type === 'bool'}}`
+  })
+  return `{"${file}", {${kernels.join(', ')}}, {${constants.join(', ')}}, R"metal(\n${source})metal"},`
+}
+
+/** The text with each header of metal/ in the place of its first inclusion. */
+function inlined(file, seen) {
+  seen.add(file)
+  const lines = readFileSync(new URL(file, folder), 'utf8').trimEnd().split('\n')
+  if (lines.some((line) => line.includes(')metal"'))) throw new Error(`metal/${file}: has )metal"`)
+  const result = [`#line 1 "metal/${file}"`] // so that the compiler's messages name the file
+  lines.forEach((line, i) => {
+    const header = /^\s*#\s*include\s*"([^"]*)"/.exec(line)?.[1]
+    if (header === undefined) {
+      result.push(/^\s*#\s*pragma\s+once/.test(line) ? '' : line)
+    } else {
+      if (!seen.has(header)) result.push(inlined(header, seen).trimEnd())
+      result.push(`#line ${i + 2} "metal/${file}"`)
+    }
+  })
+  return `${result.join('\n')}\n`
+}
+
+/** Names by which the host finds kernels: of instantiated templates, and of plain functions. */
+function kernelNames(source) {
+  const code = source.replace(/\/\/.*$/gm, '')
+  const instances = [...code.matchAll(/^INSTANTIATE\(\s*"([^"]+)"/gm)]
+  const functions = [...code.matchAll(/^(?!template)(.*)\n\[\[kernel\]\] void (\w+)\s*\(/gm)]
+  return [
+    ...instances.map(([, name]) => name),
+    ...functions.filter(([, before]) => !/^\s*template\b/.test(before)).map(([, , name]) => name),
+  ]
+}
+
+/** `constant bool x [[function_constant(0)]];` The host must pass the very type. */
+function functionConstants(source, file) {
+  const code = source.replace(/\/\/.*$/gm, '')
+  const pattern = /^constant +(bool|uint) +\w+ *\[\[ *function_constant\( *(\d+) *\) *\]\] *;/gm
+  const constants = [...code.matchAll(pattern)].map(([, type, index]) => ({
+    type,
+    index: Number(index),
+  }))
+  const declared = [...code.matchAll(/\[\[ *function_constant\( *\d+ *\)/g)].length
+  if (constants.length !== declared) {
+    throw new Error(`metal/${file}: function constants are \`constant bool|uint x [[...]];\``)
+  }
+  return constants
+}

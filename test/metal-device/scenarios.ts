@@ -1,0 +1,147 @@
+// What happens on the Metal device over its stand-in, in a process of its own:
+//   node --import tsx scenarios.ts <scenario>      with SSM_METAL_ADDON set
+// Each prints one line of JSON.
+
+import { fileURLToPath } from 'node:url'
+import { type Addon, addon } from '../../lib/addon.js'
+import { createDevice, type Device } from '../../lib/device.js'
+import { loadModel } from '../../lib/index.js'
+
+/** What stand-in/module.cpp adds. */
+interface StandIn {
+  standIn(): Record<string, number>
+  setStandIn(name: string, value: number): void
+  readFreed(): number
+}
+const standIn = addon() as Addon & StandIn
+const model = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
+
+/** The GPU lets go of the last objects a little after a run is reported. */
+async function liveObjects(): Promise<number> {
+  for (let i = 0; i < 200 && standIn.standIn().liveObjects! > 0; ++i) {
+    await new Promise((resolve) => setTimeout(resolve, 10))
+  }
+  return standIn.standIn().liveObjects!
+}
+
+/** out = a + b on 64 elements. */
+function adding(device: Device) {
+  const a = device.tensor('float32', [64], new Float32Array(64).fill(2))
+  const b = device.tensor('float32', [64], new Float32Array(64).fill(3))
+  const out = device.tensor('float32', [64])
+  const list = device.record((cl) => cl.add(a, b, out))
+  const dispose = () => {
+    list.dispose()
+    for (const tensor of [a, b, out]) tensor.dispose()
+  }
+  return { list, out, dispose }
+}
+
+async function messageOf(run: Promise<unknown>): Promise<string> {
+  return run.then(
+    () => 'no error',
+    (error: Error) => error.message,
+  )
+}
+
+const scenarios: Record<string, () => Promise<unknown>> = {
+  async generate() {
+    const prompt = [1, 2, 3, 50, 60, 7, 8]
+    const results = []
+    for (const device of ['cpu', 'metal'] as const) {
+      const loaded = await loadModel(model, { device })
+      const { tokens } = await loaded.generate(prompt, { maxTokens: 3, temperature: 0 })
+      results.push({ device: loaded.device.name, tokens })
+      if (device === 'metal') results.push({ live: standIn.standIn().liveObjects! > 0 })
+      loaded.dispose()
+    }
+    return { results, live: await liveObjects() }
+  },
+
+  // Each failure ends one run; the next one succeeds.
+  async failures() {
+    const device = createDevice('metal')
+    const messages: Record<string, string> = {}
+    const { list, out, dispose } = adding(device)
+    for (const name of ['failLibraries', 'failBuffers', 'failCommandBuffers']) {
+      standIn.setStandIn(name, 1)
+      messages[name] = await messageOf(list.run())
+    }
+    await list.run()
+    const sum = out.read()[63]
+    standIn.setStandIn('maxBufferLength', 1 << 20)
+    const large = device.tensor('float32', [1 << 20])
+    const tooLarge = device.record((cl) => cl.add(large, large, large))
+    messages.maxBufferLength = await messageOf(tooLarge.run())
+    tooLarge.dispose()
+    large.dispose()
+    standIn.setStandIn('maxThreads', 16)
+    const weight = device.tensor('float32', [64], new Float32Array(64).fill(1))
+    const norm = device.record((cl) => cl.rmsNorm(weight, weight, weight, { eps: 1e-5 }))
+    messages.maxThreads = await messageOf(norm.run())
+    norm.dispose()
+    weight.dispose()
+    dispose()
+    device.dispose()
+    return { messages, sum, live: await liveObjects() }
+  },
+
+  // Runs are queued one behind the other and reported in order, also those that fail early.
+  async order() {
+    const device = createDevice('metal')
+    const first = adding(device)
+    const second = adding(device)
+    const order: string[] = []
+    await first.list.run()
+    standIn.setStandIn('failLibraries', 0)
+    standIn.setStandIn('failBuffers', 1) // of the second list, while the first one's runs go on
+    const runs = [
+      ...[1, 2, 3].map((i) => first.list.run().then(() => order.push(`first ${i}`))),
+      second.list.run().catch(() => order.push('second failed')),
+      first.list.run().then(() => order.push('first 4')),
+    ]
+    await Promise.all(runs)
+    first.dispose()
+    second.dispose()
+    device.dispose()
+    return { order, live: await liveObjects() }
+  },
+
+  async cancel() {
+    const device = createDevice('metal')
+    const { list, dispose } = adding(device)
+    const controller = new AbortController()
+    const runs = Array.from({ length: 20 }, () =>
+      messageOf(list.run({ signal: controller.signal })),
+    )
+    controller.abort(new Error('no longer wanted'))
+    const messages = new Set(await Promise.all(runs))
+    const after = await messageOf(list.run())
+    // Disposing waits for what the GPU has and cancels the rest.
+    const left = Array.from({ length: 5 }, () => messageOf(list.run()))
+    device.dispose()
+    const disposed = await Promise.all(left)
+    dispose()
+    return { messages: [...messages], after, disposed, live: await liveObjects() }
+  },
+
+  async noGpu() {
+    standIn.setStandIn('gpuFamily', 1006) // an older GPU
+    return { names: standIn.deviceNames() }
+  },
+
+  async exit() {
+    const device = createDevice('metal')
+    const { list } = adding(device)
+    for (let i = 0; i < 5; ++i) void list.run().catch(() => {})
+    console.log(JSON.stringify('exiting'))
+    process.exit(0)
+  },
+
+  async readFreed() {
+    return standIn.readFreed()
+  },
+}
+
+const name = process.argv[2] ?? ''
+console.log(JSON.stringify(await scenarios[name]!()))

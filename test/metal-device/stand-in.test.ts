@@ -1,0 +1,141 @@
+// native/metal/metal_device.mm itself, through Node, over a stand-in for Apple's Metal.
+
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { builtIn, root, run } from './clang.js'
+
+const asan = run(process.env.CXX ?? 'clang++-19', [
+  '-print-file-name=libclang_rt.asan-x86_64.so',
+]).stdout.trim()
+const BUILDS = [
+  ['plain', 'metal_device.node', {}],
+  ['AddressSanitizer', 'metal_device_asan.node', { LD_PRELOAD: asan }],
+] as const
+
+function scenario(name: string, addon: string, env: Record<string, string>) {
+  const { status, signal, stdout, stderr } = run(
+    process.execPath,
+    ['--import', 'tsx', join(root, 'test/metal-device/scenarios.ts'), name],
+    {
+      ...env,
+      SSM_METAL_ADDON: builtIn(join('Release', addon)),
+      ASAN_OPTIONS: 'detect_leaks=0', // V8 frees nothing at exit; live objects are counted instead
+    },
+  )
+  return { status, signal, stderr, result: stdout === '' ? undefined : JSON.parse(stdout) }
+}
+const ended = { status: 0, signal: null, stderr: '' }
+
+describe.each(BUILDS)('%s', (build, addon, env) => {
+  const play = (name: string) => scenario(name, addon, env)
+
+  test('generates what the CPU device does, and leaves no object', { timeout: 240_000 }, () => {
+    const { result, ...end } = play('generate')
+    expect(end).toEqual(ended)
+    const [cpu, metal, memory] = result.results
+    expect(cpu.tokens).toHaveLength(3)
+    expect(metal).toEqual({ device: 'metal', tokens: cpu.tokens })
+    expect(memory.live).toBe(true)
+    expect(result.live).toBe(0)
+  })
+
+  test('a failure rejects one run, says why, and the device goes on', () => {
+    const { result, ...end } = play('failures')
+    expect(end).toEqual(ended)
+    expect(result.messages).toMatchObject({
+      failLibraries: expect.stringMatching(
+        /^\[metal\] cannot compile metal\/add\.metal: program_source:1:1: error: expected/,
+      ),
+      failBuffers: expect.stringMatching(/^\[metal\] not enough memory: .* \d+ bytes$/),
+      failCommandBuffers: '[metal] the GPU failed: Caused GPU Address Fault Error (injected)',
+      maxBufferLength: expect.stringMatching(
+        /^\[metal\] a block of 4194304 bytes is larger .* 1048576 bytes: take a model/,
+      ),
+      maxThreads:
+        '[metal] kernel rms_norm_float32 needs 32 threads a threadgroup but this GPU allows it 16',
+    })
+    expect(result.sum).toBe(5)
+    expect(result.live).toBe(0)
+  })
+
+  test('runs are reported in the order of their submission', () => {
+    const { result, ...end } = play('order')
+    expect(end).toEqual(ended)
+    expect(result.order).toEqual(['first 1', 'first 2', 'first 3', 'second failed', 'first 4'])
+    expect(result.live).toBe(0)
+  })
+
+  test('cancelled runs are reported as such, whether the GPU had them or not', () => {
+    const { result, ...end } = play('cancel')
+    expect(end).toEqual(ended)
+    // The first ones may have ended before.
+    expect(result.messages.filter((text: string) => text !== 'no error')).toEqual([
+      'no longer wanted',
+    ])
+    expect(result.after).toBe('no error')
+    expect(result.disposed).toHaveLength(5)
+    expect(new Set(result.disposed).size).toBeLessThanOrEqual(2) // done, or disposed
+    expect(result.live).toBe(0)
+  })
+
+  test('the process may exit during a run', () => {
+    expect(play('exit')).toEqual({ ...ended, result: 'exiting' })
+  })
+
+  if (build === 'plain') {
+    test('a GPU without matrices of a simdgroup is no device', () => {
+      expect(play('noGpu').result).toEqual({ names: ['cpu'] })
+    })
+  } else {
+    test('AddressSanitizer watches', () => {
+      const { status, stderr } = play('readFreed')
+      expect(stderr).toContain('heap-use-after-free')
+      expect(status).not.toBe(0)
+    })
+  }
+})
+
+// The stand-in refuses what Metal leaves undefined. Each case makes one mistake (misuse.mm).
+const misuse = builtIn('metal-device/misuse')
+const EXPECTED: Record<string, string> = {
+  'buffer of an earlier dispatch': 'add_float32: buffer 0 (a) is not bound',
+  'buffer that is not bound': 'add_float32: buffer 1 (b) is not bound',
+  'commit twice': 'commit twice',
+  'dispatch without pipeline': 'a dispatch without pipeline',
+  'encoder after commit': 'an encoder of a command buffer that was committed',
+  'encoder released before endEncoding': 'an encoder is released before endEncoding',
+  'encoding after endEncoding': 'setComputePipelineState after endEncoding',
+  'endEncoding twice': 'endEncoding after endEncoding',
+  'handler after commit': 'addCompletedHandler after commit',
+  'index beyond 30': 'setBuffer: index 31 is beyond 30',
+  'length that is not pages': 'pointer and length must be multiples of the page',
+  'missing barrier, read after write': 'there is no barrier between them',
+  'missing barrier, write after read': 'there is no barrier between them',
+  'missing barrier, write after write': 'there is no barrier between them',
+  'missing endEncoding': 'commit before endEncoding',
+  'offset beyond the buffer': 'offset 4096 is beyond the buffer of 4096 bytes',
+  'parameters above 4 KiB': '4097 bytes are more than 4 KiB',
+  'pointer that is not a page': 'pointer and length must be multiples of the page',
+  'threadgroup memory not of 16': 'threadgroup memory of 100 bytes: not a multiple of 16',
+  'threadgroup memory without length': 'rms_norm_float32: threadgroup memory 0 has no length',
+  'too many threads': 'add_float32: 1056 threads in a threadgroup, of at most 1024',
+  'too much threadgroup memory': '33792 bytes of threadgroup memory, of at most 32768',
+  'two encoders at once': 'an encoder while another one encodes',
+}
+
+describe('the stand-in', () => {
+  test('has the cases that are tested here', () => {
+    const cases = run(misuse, []).stdout.trim().split('\n')
+    expect(cases.sort()).toEqual(['none', ...Object.keys(EXPECTED)].sort())
+  })
+
+  test('accepts what is right', () => {
+    expect(run(misuse, ['none'])).toEqual({ status: 0, signal: null, stdout: 'ok\n', stderr: '' })
+  })
+
+  test.each(Object.entries(EXPECTED))('refuses: %s', (name, message) => {
+    const { signal, stderr } = run(misuse, [name])
+    expect(stderr).toContain(message)
+    expect(signal).toBe('SIGABRT')
+  })
+})

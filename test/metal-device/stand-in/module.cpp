@@ -1,0 +1,88 @@
+// The addon of these tests: the shipped one, and what tests ask of the stand-in, as functions
+//   standIn(): { liveObjects, buffersMade, ... }
+//   setStandIn(name, number)
+//   readFreed(): a mistake on purpose, to see that AddressSanitizer watches
+#include <node_api.h>
+
+#include <map>
+#include <string>
+
+#include "metal_stand_in.h"
+
+namespace objc_runtime {
+size_t live_objects();
+}
+
+// The shipped addon's own, under the name that CMakeLists.txt gives it.
+extern "C" napi_value ssm_register_module(napi_env env, napi_value exports);
+
+namespace {
+
+std::map<std::string, std::atomic<uint64_t>*> numbers() {
+  auto& c = metal_stand_in::controls();
+  return {{"failBuffers", &c.fail_buffers},
+          {"failLibraries", &c.fail_libraries},
+          {"failCommandBuffers", &c.fail_command_buffers},
+          {"maxBufferLength", &c.max_buffer_length},
+          {"maxThreads", &c.max_threads},
+          {"gpuFamily", &c.gpu_family},
+          {"buffersMade", &c.buffers_made},
+          {"commandBuffersDone", &c.command_buffers_done},
+          {"dispatchesDone", &c.dispatches_done},
+          {"barriers", &c.barriers}};
+}
+
+void set_number(napi_env env, napi_value object, const char* name, uint64_t number) {
+  napi_value value;
+  napi_create_double(env, static_cast<double>(number), &value);
+  napi_set_named_property(env, object, name, value);
+}
+
+napi_value stand_in(napi_env env, napi_callback_info) {
+  napi_value result;
+  napi_create_object(env, &result);
+  set_number(env, result, "liveObjects", objc_runtime::live_objects());
+  for (const auto& [name, number] : numbers()) set_number(env, result, name.c_str(), *number);
+  return result;
+}
+
+napi_value set_stand_in(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value arguments[2];
+  char name[64] = {};
+  double number = 0;
+  napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr);
+  const auto all = numbers();
+  if (napi_get_value_string_utf8(env, arguments[0], name, sizeof(name), nullptr) != napi_ok ||
+      napi_get_value_double(env, arguments[1], &number) != napi_ok || all.count(name) == 0) {
+    napi_throw_type_error(env, nullptr, "setStandIn(name, number): no such name");
+    return nullptr;
+  }
+  *all.at(name) = static_cast<uint64_t>(number);
+  return nullptr;
+}
+
+napi_value read_freed(napi_env env, napi_callback_info) {
+  auto* number = new volatile int(7);
+  delete number;
+  napi_value result;
+  napi_create_int32(env, *number, &result);
+  return result;
+}
+
+void add_function(napi_env env, napi_value exports, const char* name, napi_callback function) {
+  napi_value value;
+  napi_create_function(env, name, NAPI_AUTO_LENGTH, function, nullptr, &value);
+  napi_set_named_property(env, exports, name, value);
+}
+
+}  // namespace
+
+NAPI_MODULE_INIT() {
+  napi_value result = ssm_register_module(env, exports);
+  if (result == nullptr) return nullptr;
+  add_function(env, result, "standIn", stand_in);
+  add_function(env, result, "setStandIn", set_stand_in);
+  add_function(env, result, "readFreed", read_freed);
+  return result;
+}
