@@ -12,6 +12,8 @@ export interface Addon {
   /** `threads` is for the CPU device; 0: one for each core. */
   createDevice(name: string, threads: number): number
   deviceThreads(device: number): number
+  /** Of the CPU device: native/cpu/fast/levels.h. Empty for others. */
+  deviceLevel(device: number): string
   disposeDevice(device: number): void
   /** Zeroed memory. */
   allocate(bytes: number): number

@@ -58,6 +58,8 @@ export class Device {
   readonly name: 'cpu' | 'metal'
   /** Threads that work on an operation. */
   readonly threads: number
+  /** Instruction set that the CPU device uses: `reference` (plain loops), `avx2`, `avx512` or `neon`; undefined for Metal. */
+  readonly cpuLevel: string | undefined
   /** Element types that operations may hand to one another here. */
   readonly activationTypes: readonly ActivationType[]
   #handle: number
@@ -68,6 +70,7 @@ export class Device {
     this.#handle = handle
     this.activationTypes = name === 'cpu' ? ['float32'] : ['float32', 'float16']
     this.threads = addon().deviceThreads(handle)
+    this.cpuLevel = addon().deviceLevel(handle) || undefined
   }
 
   /** @internal */

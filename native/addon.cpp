@@ -45,6 +45,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("deviceNames", &Addon::DeviceNames),
                              InstanceMethod("createDevice", &Addon::CreateDevice),
                              InstanceMethod("deviceThreads", &Addon::DeviceThreads),
+                             InstanceMethod("deviceLevel", &Addon::DeviceLevel),
                              InstanceMethod("disposeDevice", &Addon::DisposeDevice),
                              InstanceMethod("allocate", &Addon::Allocate),
                              InstanceMethod("mapFile", &Addon::MapFile),
@@ -109,6 +110,10 @@ class Addon : public Napi::Addon<Addon> {
 
   Value DeviceThreads(const CallbackInfo& info) {
     return Napi::Number::New(env_, devices_.get(integer(info, 0))->threads());
+  }
+
+  Value DeviceLevel(const CallbackInfo& info) {
+    return Napi::String::New(env_, devices_.get(integer(info, 0))->level());
   }
 
   // Cancels what the device was asked to run, waits for its threads.

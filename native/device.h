@@ -26,6 +26,8 @@ class Device {
 
   virtual const char* name() const = 0;
   virtual unsigned threads() const = 0;
+  // The instruction set that the CPU device uses (cpu/fast/levels.h); empty for others.
+  virtual const char* level() const { return ""; }
 
   // Queues a run and returns at once. Runs of one device finish in the order of submission.
   virtual void submit(std::shared_ptr<Run> run) = 0;

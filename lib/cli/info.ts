@@ -28,6 +28,7 @@ export const infoCommand = defineCommand({
       version: VERSION,
       device: device.name,
       threads: device.threads,
+      ...(device.cpuLevel && { cpuLevel: device.cpuLevel }),
       processor: cpus()[0]?.model.trim() ?? 'unknown',
       cores: cpus().length,
       memoryBytes: totalmem(),
@@ -43,7 +44,10 @@ export const infoCommand = defineCommand({
     }
     const rows: [string, string][] = [
       ['ssm-metal', facts.version],
-      ['device', `${facts.device}, ${facts.threads} threads`],
+      [
+        'device',
+        [facts.device, `${facts.threads} threads`, facts.cpuLevel].filter(Boolean).join(', '),
+      ],
       ['processor', `${facts.processor}, ${facts.cores} cores`],
       ['memory', `${formatBytes(facts.memoryBytes)}, ${formatBytes(facts.freeMemoryBytes)} free`],
       ['system', `${facts.platform} ${facts.architecture} ${facts.system}`],

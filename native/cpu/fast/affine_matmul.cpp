@@ -1,0 +1,28 @@
+// The matrix product of native/cpu/affine_matmul.cpp for one or a few rows of x.
+#include "cpu/affine.h"
+#include "cpu/fast/linear.h"
+#include "cpu/fast/operations.h"
+#include "cpu/operations.h"
+
+namespace ssm::cpu::fast {
+
+void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
+  const auto p = operation.params<AffineMatmulParams>();
+  if (p.rows > kMatVecRows) return cpu::affine_matmul(operation, threads);
+  const Rows x(operation, p, 5, kernels);
+  const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
+  const LinearOutput out(operation, p, 4);
+  const size_t stride = kernels.affine_packed_size(p.inputs, p.bits);
+  const auto packed = std::make_unique_for_overwrite<float[]>(p.rows * stride);
+  for (size_t r = 0; r < p.rows; ++r) {
+    kernels.affine_pack(x.row(r), p.inputs, p.bits, packed.get() + r * stride);
+  }
+  multiply_rows(p, size_t{p.inputs} * p.bits / 8, out, threads,
+                [&](size_t first, size_t count, float* sums) {
+                  const AffineRows rows = {w.words, w.scales, w.biases,     w.scale_type, p.inputs,
+                                           p.bits,  p.group_size, first, count};
+                  kernels.affine_mat_vec(rows, packed.get(), stride, p.rows, sums);
+                });
+}
+
+}  // namespace ssm::cpu::fast

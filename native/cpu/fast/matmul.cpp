@@ -1,0 +1,22 @@
+// The matrix product of native/cpu/matmul.cpp for one or a few rows of x.
+#include "cpu/fast/linear.h"
+#include "cpu/fast/operations.h"
+#include "cpu/operations.h"
+
+namespace ssm::cpu::fast {
+
+void matmul(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
+  const auto p = operation.params<MatmulParams>();
+  if (p.rows > kMatVecRows) return cpu::matmul(operation, threads);
+  const Rows x(operation, p, 3, kernels);
+  const LinearOutput out(operation, p, 2);
+  const DataType type = operation.bindings[1].type;
+  const auto* w = operation.data<const void>(1);  // (outputs, inputs)
+  multiply_rows(p, p.inputs * size_of(type), out, threads,
+                [&](size_t first, size_t count, float* sums) {
+                  const PlainRows rows = {w, type, p.inputs, first, count};
+                  kernels.mat_vec(rows, x.row(0), x.stride(), p.rows, sums);
+                });
+}
+
+}  // namespace ssm::cpu::fast
