@@ -1,16 +1,25 @@
-// The matrix product of native/cpu/affine_matmul.cpp for one or a few rows of x.
+// The matrix product of native/cpu/affine_matmul.cpp.
 #include "cpu/affine.h"
 #include "cpu/fast/linear.h"
+#include "cpu/fast/mat_mat.h"
 #include "cpu/fast/operations.h"
-#include "cpu/operations.h"
 
 namespace ssm::cpu::fast {
 
 void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
   const auto p = operation.params<AffineMatmulParams>();
-  if (p.rows > kMatVecRows) return cpu::affine_matmul(operation, threads);
-  const Rows x(operation, p, 5, kernels);
   const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
+  const auto rows_of = [&](size_t first, size_t count) {
+    return AffineRows{w.words, w.scales,     w.biases, w.scale_type, p.inputs,
+                      p.bits,  p.group_size, first,    count};
+  };
+  if (p.rows > kMatVecRows) {
+    return multiply_matrix(operation, p, 4, threads, kernels,
+                           [&](size_t first, size_t count, size_t col, size_t depth, float* to) {
+                             kernels.pack_affine(rows_of(first, count), col, depth, to);
+                           });
+  }
+  const Rows x(operation, p, 5, kernels);
   const LinearOutput out(operation, p, 4);
   const size_t stride = kernels.affine_packed_size(p.inputs, p.bits);
   const auto packed = std::make_unique_for_overwrite<float[]>(p.rows * stride);
@@ -19,9 +28,7 @@ void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernel
   }
   multiply_rows(p, size_t{p.inputs} * p.bits / 8, out, threads,
                 [&](size_t first, size_t count, float* sums) {
-                  const AffineRows rows = {w.words, w.scales, w.biases,     w.scale_type, p.inputs,
-                                           p.bits,  p.group_size, first, count};
-                  kernels.affine_mat_vec(rows, packed.get(), stride, p.rows, sums);
+                  kernels.affine_mat_vec(rows_of(first, count), packed.get(), stride, p.rows, sums);
                 });
 }
 

@@ -36,6 +36,17 @@ struct Kernels {
   void (*affine_pack)(const float* x, size_t cols, size_t bits, float* packed);
   void (*affine_mat_vec)(const AffineRows& w, const float* packed, size_t packed_stride,
                          size_t x_rows, float* sums);
+  // fast/tile_kernels.h
+  size_t tile_rows;
+  size_t tile_cols;
+  // fast/mat_mat_kernels.h
+  void (*pack_rows)(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed);
+  void (*pack_plain)(const PlainRows& w, size_t first_col, size_t depth, float* packed);
+  void (*pack_affine)(const AffineRows& w, size_t first_col, size_t depth, float* packed);
+  void (*multiply_tiles)(const float* a, size_t a_stride, size_t tiles, const float* b,
+                         size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
+  void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
+                     const float* residual, size_t n, float* out);
   // fast/norm_kernels.h
   float (*sum_of_squares)(const float* x, size_t n);
   void (*scale_row)(const float* x, const float* w, float scale, size_t n, float* out);

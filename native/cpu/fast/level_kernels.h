@@ -2,8 +2,10 @@
 #pragma once
 
 #include "cpu/fast/kernels.h"
+#include "cpu/fast/mat_mat_kernels.h"
 #include "cpu/fast/mat_vec_kernels.h"
 #include "cpu/fast/norm_kernels.h"
+#include "cpu/fast/tile_kernels.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 
@@ -13,6 +15,13 @@ const Kernels kernels = {
     .affine_packed_size = affine_packed_size,
     .affine_pack = affine_pack,
     .affine_mat_vec = affine_mat_vec,
+    .tile_rows = kTileRows,
+    .tile_cols = kTileCols,
+    .pack_rows = pack_rows,
+    .pack_plain = pack_plain,
+    .pack_affine = pack_affine,
+    .multiply_tiles = multiply_tiles,
+    .finish_row = finish_row,
     .sum_of_squares = sum_of_squares,
     .scale_row = scale_row,
 };

@@ -50,6 +50,17 @@ SSM_INLINE void store(void* to, Vector v) {
 
 SSM_INLINE Floats load(const float* from) { return load<Floats>(static_cast<const void*>(from)); }
 
+// The first n of a vector, the rest zero; n <= kWidth.
+SSM_INLINE Floats load_first(const float* from, size_t n) {
+  Floats v = {};
+  __builtin_memcpy(&v, from, n * sizeof(float));
+  return v;
+}
+
+SSM_INLINE void store_first(float* to, Floats v, size_t n) {
+  __builtin_memcpy(to, &v, n * sizeof(float));
+}
+
 SSM_INLINE Floats splat(float x) { return x - Floats{}; }
 
 template <class To, class From>
@@ -135,5 +146,29 @@ SSM_INLINE Floats exp(Floats x) {
 }
 
 SSM_INLINE Floats silu(Floats x) { return x / (splat(1.0f) + exp(-x)); }
+
+// The error function, to 2 units in the last place: a polynomial near zero, and 1 - exp of one
+// beyond (coefficients: N. Juffa's erff, minimax).
+SSM_INLINE Floats erf(Floats x) {
+  const Floats t = max(x, -x), s = x * x;
+  Floats p = t * -1.72853470e-5f + splat(3.83197126e-4f);
+  p = p * s + (t * -3.88396438e-3f + splat(2.42546219e-2f));
+  p = p * t + splat(-1.06777877e-1f);
+  p = p * t + splat(-6.34846687e-1f);
+  p = p * t + splat(-1.28717512e-1f);
+  const Floats beyond = splat(1.0f) - exp(p * t - t);
+  Floats q = s * -5.96761703e-4f + splat(4.99119423e-3f);
+  q = q * s + splat(-2.67681349e-2f);
+  q = q * s + splat(1.12819925e-1f);
+  q = q * s + splat(-3.76125336e-1f);
+  q = q * s + splat(1.28379166e-1f);
+  const Floats y = select(t > splat(0.927734375f), select(x < Floats{}, -beyond, beyond), q * x + x);
+  return select(x == x, y, x);
+}
+
+// Exact, as native/cpu/activations.h.
+SSM_INLINE Floats gelu(Floats x) {
+  return x * 0.5f * (splat(1.0f) + erf(x * 0.70710678f));
+}
 
 }  // namespace ssm::cpu::SSM_LEVEL
