@@ -29,6 +29,53 @@ struct PlainRows {
   size_t count;
 };
 
+// Tokens that the SSD kernels take at once, at most.
+inline constexpr size_t kLongestSsdChunk = 64;
+// Arrays over the tokens of a chunk have so many elements, with any finite values after the last
+// token: kernels read whole vectors and tiles.
+inline constexpr size_t kSsdPadding = 128;
+
+// Floats that a chunk needs.
+struct SsdSizes {
+  size_t c, b, scores;  // of a group: packed_c, padded_b, scores
+  size_t state;         // of a head
+  size_t work;          // of a thread
+};
+
+// Tokens of one group.
+struct SsdGroup {
+  size_t length;
+  size_t d_state;
+  const float* B;  // (length, d_state), rows b_stride apart
+  size_t b_stride;
+  const float* C;
+  size_t c_stride;
+  float* packed_c;
+  float* padded_b;
+  float* scores;
+  float* work;
+};
+
+// The same tokens of one head.
+struct SsdHead {
+  size_t length;
+  size_t head_dim;
+  size_t d_state;
+  const float* x;  // (length, head_dim), rows x_stride apart
+  size_t x_stride;
+  const float* a_high;  // (kSsdPadding) sums of dt * A up to each token, rounded
+  const float* a_low;   // (kSsdPadding) what that left
+  const float* step;  // (kSsdPadding) dt
+  float D;
+  const float* packed_c;
+  const float* padded_b;
+  const float* scores;
+  float* state;  // transposed, in panels of columns of head_dim (fast/tile_kernels.h)
+  float* out;    // (length, head_dim), rows out_stride apart
+  size_t out_stride;
+  float* work;
+};
+
 struct Kernels {
   // fast/mat_vec_kernels.h
   void (*mat_vec)(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums);
@@ -47,6 +94,10 @@ struct Kernels {
                          size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
   void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
                      const float* residual, size_t n, float* out);
+  // fast/ssd_kernels.h
+  SsdSizes (*ssd_sizes)(size_t length, size_t head_dim, size_t d_state);
+  void (*ssd_scores)(const SsdGroup& group);
+  void (*ssd_chunk)(const SsdHead& head);
   // fast/norm_kernels.h
   float (*sum_of_squares)(const float* x, size_t n);
   void (*scale_row)(const float* x, const float* w, float scale, size_t n, float* out);

@@ -5,6 +5,7 @@
 #include "cpu/fast/mat_mat_kernels.h"
 #include "cpu/fast/mat_vec_kernels.h"
 #include "cpu/fast/norm_kernels.h"
+#include "cpu/fast/ssd_kernels.h"
 #include "cpu/fast/tile_kernels.h"
 
 namespace ssm::cpu::SSM_LEVEL {
@@ -22,6 +23,9 @@ const Kernels kernels = {
     .pack_affine = pack_affine,
     .multiply_tiles = multiply_tiles,
     .finish_row = finish_row,
+    .ssd_sizes = ssd_sizes,
+    .ssd_scores = ssd_scores,
+    .ssd_chunk = ssd_chunk,
     .sum_of_squares = sum_of_squares,
     .scale_row = scale_row,
 };

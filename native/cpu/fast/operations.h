@@ -18,7 +18,8 @@ namespace fast {
 
 #define SSM_FAST_OPERATIONS(X) \
   X(matmul)                    \
-  X(affine_matmul)
+  X(affine_matmul)             \
+  X(ssd_chunk_scan)
 
 #define SSM_DECLARE(name) \
   void name(const Operation& operation, ThreadPool& threads, const Kernels& kernels);
