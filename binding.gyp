@@ -1,7 +1,5 @@
 {
-  "targets": [{
-    "target_name": "ssm",
-    "sources": ["<!@(cat native/sources.txt)"],
+  "target_defaults": {
     "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "native", "native/cpu", "metal"],
     # ..._ALL turns any std::exception into a JavaScript Error; without it one aborts the process.
     # SWALLOW...: calls into an environment that is ending fail, and the error cannot be thrown there;
@@ -13,7 +11,7 @@
       "NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS"
     ],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
-    "cflags_cc": ["-std=c++20", "-fvisibility=hidden", "-Wall", "-Wextra"],
+    "cflags_cc": ["-std=c++20", "-fvisibility=hidden", "-fPIC", "-Wall", "-Wextra"],
     "xcode_settings": {
       "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
       "CLANG_CXX_LIBRARY": "libc++",
@@ -21,23 +19,69 @@
       "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
       "GCC_OPTIMIZATION_LEVEL": "3",
       "MACOSX_DEPLOYMENT_TARGET": "14.0"
-    },
-    "conditions": [["OS=='mac'", {
+    }
+  },
+  "targets": [{
+    "target_name": "ssm",
+    "sources": ["<!@(cat native/sources.txt)"],
+    "conditions": [
+      ["target_arch=='x64'", { "dependencies": ["level_avx2", "level_avx512"] }],
+      ["target_arch=='arm64'", { "dependencies": ["level_neon"] }],
       # The Metal device: the dispatch code of every operation, one file of Apple's API, and the
       # kernels as text.
-      "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm)"],
-      "include_dirs": ["native/metal"],
-      "defines": ["SSM_WITH_METAL"],
-      "actions": [{
-        "action_name": "embed_metal",
-        "inputs": ["scripts/embed-metal.mjs", "<!@(ls metal/*.metal metal/*.h)"],
-        "outputs": ["<(SHARED_INTERMEDIATE_DIR)/kernel_sources.cpp"],
-        "action": ["node", "scripts/embed-metal.mjs", "<@(_outputs)"],
-        "process_outputs_as_sources": 1
-      }],
-      "xcode_settings": {"CLANG_ENABLE_OBJC_ARC": "YES", "WARNING_CFLAGS": ["-Wall", "-Wextra"]},
-      # A program without windows has a default GPU only when it links CoreGraphics.
-      "libraries": ["-framework Foundation", "-framework Metal", "-framework CoreGraphics"]
-    }]]
-  }]
+      ["OS=='mac'", {
+        "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm)"],
+        "include_dirs": ["native/metal"],
+        "defines": ["SSM_WITH_METAL"],
+        "actions": [{
+          "action_name": "embed_metal",
+          "inputs": ["scripts/embed-metal.mjs", "<!@(ls metal/*.metal metal/*.h)"],
+          "outputs": ["<(SHARED_INTERMEDIATE_DIR)/kernel_sources.cpp"],
+          "action": ["node", "scripts/embed-metal.mjs", "<@(_outputs)"],
+          "process_outputs_as_sources": 1
+        }],
+        "xcode_settings": { "CLANG_ENABLE_OBJC_ARC": "YES", "WARNING_CFLAGS": ["-Wall", "-Wextra"] },
+        # A program without windows has a default GPU only when it links CoreGraphics.
+        "libraries": ["-framework Foundation", "-framework Metal", "-framework CoreGraphics"]
+      }]
+    ]
+  }],
+  # The kernels of the CPU device, a library for each set of instructions (native/cpu/fast/levels.h).
+  # The same flags stand in test/software-metal/CMakeLists.txt.
+  "conditions": [
+    ["target_arch=='x64'", {
+      "targets": [
+        {
+          "target_name": "level_avx2",
+          "type": "static_library",
+          "sources": ["native/cpu/fast/level_avx2.cpp"],
+          "variables": { "level_flags": ["-ffp-contract=fast", "-mavx2", "-mfma", "-mf16c"] },
+          "cflags_cc": ["<@(level_flags)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_flags)"] }
+        },
+        {
+          "target_name": "level_avx512",
+          "type": "static_library",
+          "sources": ["native/cpu/fast/level_avx512.cpp"],
+          "variables": {
+            "level_flags": [
+              "-ffp-contract=fast", "-mavx2", "-mfma", "-mf16c",
+              "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"
+            ]
+          },
+          "cflags_cc": ["<@(level_flags)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_flags)"] }
+        }
+      ]
+    }],
+    ["target_arch=='arm64'", {
+      "targets": [{
+        "target_name": "level_neon",
+        "type": "static_library",
+        "sources": ["native/cpu/fast/level_neon.cpp"],
+        "cflags_cc": ["-ffp-contract=fast"],
+        "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=fast"] }
+      }]
+    }]
+  ]
 }

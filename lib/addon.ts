@@ -9,9 +9,11 @@ export interface Addon {
   operations(): { name: string; paramBytes: number; buffers: number }[]
   /** What this build has, the fastest first. */
   deviceNames(): ('cpu' | 'metal')[]
-  /** `threads` is for the CPU device; 0: one for each core. */
+  /** `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU; 0: one for each core. */
   createDevice(name: string, threads: number): number
   deviceThreads(device: number): number
+  /** Of the CPU device: native/cpu/fast/levels.h. Empty for others. */
+  deviceLevel(device: number): string
   disposeDevice(device: number): void
   /** Zeroed memory. */
   allocate(bytes: number): number

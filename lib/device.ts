@@ -55,7 +55,7 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
 
 /** The plain loops that anyone can check against the papers: what every other device is held against. */
 export function referenceDevice(): Device {
-  return new Device('cpu', addon().createDevice('cpu', 0))
+  return new Device('cpu', addon().createDevice('cpu-reference', 0))
 }
 
 /** A compute device. `dispose()` cancels what is running and joins its threads. */
@@ -63,6 +63,8 @@ export class Device {
   readonly name: 'cpu' | 'metal'
   /** Threads that work on an operation. */
   readonly threads: number
+  /** Instruction set that the CPU device uses: `reference` (plain loops), `avx2`, `avx512` or `neon`; undefined for Metal. */
+  readonly cpuLevel: string | undefined
   /** Element types that operations may hand to one another here. */
   readonly activationTypes: readonly ActivationType[]
   #handle: number
@@ -73,6 +75,7 @@ export class Device {
     this.#handle = handle
     this.activationTypes = name === 'cpu' ? ['float32'] : ['float32', 'float16']
     this.threads = addon().deviceThreads(handle)
+    this.cpuLevel = addon().deviceLevel(handle) || undefined
   }
 
   /** @internal */

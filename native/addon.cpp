@@ -46,6 +46,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("deviceNames", &Addon::DeviceNames),
                              InstanceMethod("createDevice", &Addon::CreateDevice),
                              InstanceMethod("deviceThreads", &Addon::DeviceThreads),
+                             InstanceMethod("deviceLevel", &Addon::DeviceLevel),
                              InstanceMethod("disposeDevice", &Addon::DisposeDevice),
                              InstanceMethod("allocate", &Addon::Allocate),
                              InstanceMethod("mapFile", &Addon::MapFile),
@@ -110,11 +111,19 @@ class Addon : public Napi::Addon<Addon> {
   // (name, threads) -> device
   Value CreateDevice(const CallbackInfo& info) {
     const std::string name = info[0].As<Napi::String>().Utf8Value();
-    return handle(devices_.add(create_device(name, static_cast<unsigned>(size(info, 1)))));
+    const auto threads = static_cast<unsigned>(size(info, 1));
+    // In every build, whatever other devices it has.
+    if (name == "cpu-reference")
+      return handle(devices_.add(create_cpu_device(threads, "reference")));
+    return handle(devices_.add(create_device(name, threads)));
   }
 
   Value DeviceThreads(const CallbackInfo& info) {
     return Napi::Number::New(env_, devices_.get(integer(info, 0))->threads());
+  }
+
+  Value DeviceLevel(const CallbackInfo& info) {
+    return Napi::String::New(env_, devices_.get(integer(info, 0))->level());
   }
 
   // Cancels what the device was asked to run, waits for its threads.

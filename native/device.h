@@ -26,6 +26,8 @@ class Device {
 
   virtual const char* name() const = 0;
   virtual unsigned threads() const = 0;
+  // The instruction set that the CPU device uses (cpu/fast/levels.h); empty for others.
+  virtual const char* level() const { return ""; }
 
   // Queues a run and returns at once. Runs of one device finish in the order of submission.
   virtual void submit(std::shared_ptr<Run> run) = 0;
@@ -40,6 +42,7 @@ std::vector<std::string> device_names();
 // that this build does not have, std::runtime_error when the device cannot be started.
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads);
 
-std::unique_ptr<Device> create_cpu_device(unsigned threads);
+// `level`: a name of cpu/fast/levels.h; empty: the one that the environment names, or the fastest.
+std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level = "");
 
 }  // namespace ssm

@@ -24,14 +24,23 @@ export const infoCommand = defineCommand({
   async run({ options }) {
     using device = createDevice(options.device as DeviceName)
     const { version, ...machine } = describeMachine()
-    const facts = { version, device: device.name, threads: device.threads, ...machine }
+    const facts = {
+      version,
+      device: device.name,
+      threads: device.threads,
+      ...(device.cpuLevel && { cpuLevel: device.cpuLevel }),
+      ...machine,
+    }
     if (options.json) {
       process.stdout.write(`${JSON.stringify(facts)}\n`)
       return exitCodes.success
     }
     const rows: [string, string][] = [
       ['ssm-metal', facts.version],
-      ['device', `${facts.device}, ${facts.threads} threads`],
+      [
+        'device',
+        [facts.device, `${facts.threads} threads`, facts.cpuLevel].filter(Boolean).join(', '),
+      ],
       ['processor', `${facts.processor}, ${facts.cores} cores`],
       ['memory', `${formatBytes(facts.memoryBytes)}, ${formatBytes(facts.freeMemoryBytes)} free`],
       ['system', `${facts.platform} ${facts.architecture} ${facts.system}`],

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <thread>
 
+#include "cpu/fast/levels.h"
+#include "cpu/fast/operations.h"
 #include "device.h"
 #include "operations.h"
 #include "run_queue.h"
@@ -14,7 +16,7 @@ namespace {
 
 using Function = void (*)(const Operation&, ThreadPool&);
 
-// Indexed by OperationKind.
+// The reference loops, indexed by OperationKind.
 constexpr Function kFunctions[] = {
 #define SSM_FUNCTION(name, Params, buffers, written) cpu::name,
     SSM_OPERATIONS(SSM_FUNCTION)
@@ -23,11 +25,14 @@ constexpr Function kFunctions[] = {
 
 class CpuDevice final : public Device {
  public:
-  explicit CpuDevice(unsigned threads)
-      : pool_(threads), queue_([this](const auto& run) { run->on_complete(execute(*run)); }) {}
+  CpuDevice(unsigned threads, const cpu::Level& level)
+      : level_(level),
+        pool_(threads),
+        queue_([this](const auto& run) { run->on_complete(execute(*run)); }) {}
 
   const char* name() const override { return "cpu"; }
   unsigned threads() const override { return pool_.threads(); }
+  const char* level() const override { return level_.name; }
 
   void submit(std::shared_ptr<Run> run) override { queue_.push(std::move(run)); }
 
@@ -40,7 +45,12 @@ class CpuDevice final : public Device {
       for (const Operation& operation : run.list->operations()) {
         if (run.cancelled) return kCancelled;
         name = info_of(operation.kind).name;
-        kFunctions[static_cast<size_t>(operation.kind)](operation, pool_);
+        const cpu::FastFunction fast = cpu::fast_function(operation.kind);
+        if (level_.kernels != nullptr && fast != nullptr) {
+          fast(operation, pool_, *level_.kernels);
+        } else {
+          kFunctions[static_cast<size_t>(operation.kind)](operation, pool_);
+        }
       }
     } catch (const Cancelled&) {
       return kCancelled;
@@ -52,15 +62,16 @@ class CpuDevice final : public Device {
     return "";
   }
 
+  const cpu::Level level_;
   ThreadPool pool_;
   RunQueue queue_;  // last: its thread uses everything above
 };
 
 }  // namespace
 
-std::unique_ptr<Device> create_cpu_device(unsigned threads) {
+std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level) {
   if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
-  return std::make_unique<CpuDevice>(threads);
+  return std::make_unique<CpuDevice>(threads, cpu::choose_level(level));
 }
 
 }  // namespace ssm

@@ -1,0 +1,35 @@
+// The matrix product of native/cpu/affine_matmul.cpp.
+#include "cpu/affine.h"
+#include "cpu/fast/linear.h"
+#include "cpu/fast/mat_mat.h"
+#include "cpu/fast/operations.h"
+
+namespace ssm::cpu::fast {
+
+void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
+  const auto p = operation.params<AffineMatmulParams>();
+  const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
+  const auto rows_of = [&](size_t first, size_t count) {
+    return AffineRows{w.words, w.scales,     w.biases, w.scale_type, p.inputs,
+                      p.bits,  p.group_size, first,    count};
+  };
+  if (p.rows > kMatVecRows) {
+    return multiply_matrix(operation, p, 4, threads, kernels,
+                           [&](size_t first, size_t count, size_t col, size_t depth, float* to) {
+                             kernels.pack_affine(rows_of(first, count), col, depth, to);
+                           });
+  }
+  const Rows x(operation, p, 5, kernels);
+  const LinearOutput out(operation, p, 4);
+  const size_t stride = kernels.affine_packed_size(p.inputs, p.bits);
+  const auto packed = std::make_unique_for_overwrite<float[]>(p.rows * stride);
+  for (size_t r = 0; r < p.rows; ++r) {
+    kernels.affine_pack(x.row(r), p.inputs, p.bits, packed.get() + r * stride);
+  }
+  multiply_rows(p, size_t{p.inputs} * p.bits / 8, out, threads,
+                [&](size_t first, size_t count, float* sums) {
+                  kernels.affine_mat_vec(rows_of(first, count), packed.get(), stride, p.rows, sums);
+                });
+}
+
+}  // namespace ssm::cpu::fast

@@ -1,0 +1,106 @@
+// The inner loops of the fast path, of which each level (levels.h) has its own: plain functions on
+// plain memory, one thread, no allocation. What they compute is said where they are defined.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ssm::cpu {
+
+// A quantised matrix as native/cpu/affine.h has it, and which of its rows to multiply.
+struct AffineRows {
+  const uint32_t* words;
+  const void* scales;
+  const void* biases;
+  uint32_t scale_type;  // a DataType
+  uint32_t cols;
+  uint32_t bits;
+  uint32_t group_size;
+  size_t first;
+  size_t count;
+};
+
+// A float matrix (…, cols), and which of its rows to multiply.
+struct PlainRows {
+  const void* weights;
+  uint32_t type;  // a DataType
+  uint32_t cols;
+  size_t first;
+  size_t count;
+};
+
+// Tokens that the SSD kernels take at once, at most.
+inline constexpr size_t kLongestSsdChunk = 64;
+// Arrays over the tokens of a chunk have so many elements, with any finite values after the last
+// token: kernels read whole vectors and tiles.
+inline constexpr size_t kSsdPadding = 128;
+
+// Floats that a chunk needs.
+struct SsdSizes {
+  size_t c, b, scores;  // of a group: packed_c, padded_b, scores
+  size_t state;         // of a head
+  size_t work;          // of a thread
+};
+
+// Tokens of one group.
+struct SsdGroup {
+  size_t length;
+  size_t d_state;
+  const float* B;  // (length, d_state), rows b_stride apart
+  size_t b_stride;
+  const float* C;
+  size_t c_stride;
+  float* packed_c;
+  float* padded_b;
+  float* scores;
+  float* work;
+};
+
+// The same tokens of one head.
+struct SsdHead {
+  size_t length;
+  size_t head_dim;
+  size_t d_state;
+  const float* x;  // (length, head_dim), rows x_stride apart
+  size_t x_stride;
+  const float* a_high;  // (kSsdPadding) sums of dt * A up to each token, rounded
+  const float* a_low;   // (kSsdPadding) what that left
+  const float* step;  // (kSsdPadding) dt
+  float D;
+  const float* packed_c;
+  const float* padded_b;
+  const float* scores;
+  float* state;  // transposed, in panels of columns of head_dim (fast/tile_kernels.h)
+  float* out;    // (length, head_dim), rows out_stride apart
+  size_t out_stride;
+  float* work;
+};
+
+struct Kernels {
+  // fast/mat_vec_kernels.h
+  void (*mat_vec)(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums);
+  size_t (*affine_packed_size)(size_t cols, size_t bits);
+  void (*affine_pack)(const float* x, size_t cols, size_t bits, float* packed);
+  void (*affine_mat_vec)(const AffineRows& w, const float* packed, size_t packed_stride,
+                         size_t x_rows, float* sums);
+  // fast/tile_kernels.h
+  size_t tile_rows;
+  size_t tile_cols;
+  // fast/mat_mat_kernels.h
+  void (*pack_rows)(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed);
+  void (*pack_plain)(const PlainRows& w, size_t first_col, size_t depth, float* packed);
+  void (*pack_affine)(const AffineRows& w, size_t first_col, size_t depth, float* packed);
+  void (*multiply_tiles)(const float* a, size_t a_stride, size_t tiles, const float* b,
+                         size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
+  void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
+                     const float* residual, size_t n, float* out);
+  // fast/ssd_kernels.h
+  SsdSizes (*ssd_sizes)(size_t length, size_t head_dim, size_t d_state);
+  void (*ssd_scores)(const SsdGroup& group);
+  void (*ssd_chunk)(const SsdHead& head);
+  // fast/norm_kernels.h
+  float (*sum_of_squares)(const float* x, size_t n);
+  void (*scale_row)(const float* x, const float* w, float scale, size_t n, float* out);
+};
+
+}  // namespace ssm::cpu

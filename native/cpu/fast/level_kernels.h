@@ -1,0 +1,33 @@
+// The kernels of one level, as one constant. Included by level_<name>.cpp with SSM_LEVEL defined.
+#pragma once
+
+#include "cpu/fast/kernels.h"
+#include "cpu/fast/mat_mat_kernels.h"
+#include "cpu/fast/mat_vec_kernels.h"
+#include "cpu/fast/norm_kernels.h"
+#include "cpu/fast/ssd_kernels.h"
+#include "cpu/fast/tile_kernels.h"
+
+namespace ssm::cpu::SSM_LEVEL {
+
+extern const Kernels kernels;
+const Kernels kernels = {
+    .mat_vec = mat_vec,
+    .affine_packed_size = affine_packed_size,
+    .affine_pack = affine_pack,
+    .affine_mat_vec = affine_mat_vec,
+    .tile_rows = kTileRows,
+    .tile_cols = kTileCols,
+    .pack_rows = pack_rows,
+    .pack_plain = pack_plain,
+    .pack_affine = pack_affine,
+    .multiply_tiles = multiply_tiles,
+    .finish_row = finish_row,
+    .ssd_sizes = ssd_sizes,
+    .ssd_scores = ssd_scores,
+    .ssd_chunk = ssd_chunk,
+    .sum_of_squares = sum_of_squares,
+    .scale_row = scale_row,
+};
+
+}  // namespace ssm::cpu::SSM_LEVEL

@@ -1,0 +1,141 @@
+// The matrix product of matmul and affine_matmul for many rows of x: in blocks that stay in cache,
+// each computed by one thread.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+
+#include "cpu/fast/kernels.h"
+#include "cpu/fast/scratch.h"
+#include "cpu/thread_pool.h"
+#include "operation.h"
+
+namespace ssm::cpu::fast {
+
+// The rows that are multiplied, packed tile by tile (fast/tile_kernels.h): x as it is, or normed.
+class PackedRows {
+ public:
+  // Buffer 0 is x (rows, inputs), rows x_stride apart; buffer `norm_weight` the norm's (inputs),
+  // the one after it sums of squares (rows, norm_parts).
+  template <class Params>
+  PackedRows(const Operation& operation, const Params& p, size_t norm_weight)
+      : x_(operation.data<const float>(0)),
+        weight_(operation.data<const float>(norm_weight)),
+        squares_(operation.data<const float>(norm_weight + 1)),
+        inputs_(p.inputs),
+        stride_(p.x_stride),
+        group_cols_(p.norm_group_cols),
+        parts_(p.norm_parts),
+        eps_(p.norm_eps) {}
+
+  // Packs rows `first` to `first + count`, a tile at most, to `packed`. `normed` has room for as
+  // many rows.
+  void pack(size_t first, size_t count, const Kernels& kernels, float* normed,
+            float* packed) const {
+    if (group_cols_ == 0) {
+      return kernels.pack_rows(x_ + first * stride_, stride_, count, inputs_, packed);
+    }
+    for (size_t i = 0; i < count; ++i) norm(first + i, kernels, normed + i * inputs_);
+    kernels.pack_rows(normed, inputs_, count, inputs_, packed);
+  }
+
+ private:
+  void norm(size_t r, const Kernels& kernels, float* out) const {
+    const size_t groups = inputs_ / group_cols_;
+    const size_t parts = parts_ / groups;  // of a group
+    for (size_t g = 0; g < groups; ++g) {
+      const size_t first = g * group_cols_;
+      const float* x = x_ + r * stride_ + first;
+      float sum = squares_ == nullptr ? kernels.sum_of_squares(x, group_cols_) : 0.0f;
+      for (size_t i = 0; i < parts; ++i) sum += squares_[r * parts_ + g * parts + i];
+      const float mean_square = sum / static_cast<float>(group_cols_);
+      const float scale = 1.0f / std::sqrt(mean_square + eps_);
+      kernels.scale_row(x, weight_ + first, scale, group_cols_, out + first);
+    }
+  }
+
+  const float* x_;
+  const float* weight_;
+  const float* squares_;
+  size_t inputs_;
+  size_t stride_;
+  size_t group_cols_;
+  size_t parts_;
+  float eps_;
+};
+
+// Multiplies all rows of x with a weight. `bias` is the number of the bias buffer, which the norm's
+// two, gate, residual and out follow; pack(first, count, first_col, depth, packed) packs columns of
+// rows of the weight (fast/mat_mat_kernels.h).
+// Order of accumulation: blocks of kDepth columns, one product after the other in each, and the
+// blocks one after the other.
+template <class Params, class Pack>
+void multiply_matrix(const Operation& operation, const Params& p, size_t bias,
+                     ThreadPool& threads, const Kernels& kernels, const Pack& pack) {
+  constexpr size_t kRows = 512;    // of x at once: bounds the packed copy of x
+  constexpr size_t kDepth = 256;   // a panel of so many columns stays in the first-level cache
+  constexpr size_t kPanels = 4;    // in a block: sums and packed weights of one in the second-level
+  constexpr size_t kFewRows = 96;  // fewer are not worth packing the same weights once more
+  // Kernels do about so many products in the time of one step of a plain loop.
+  constexpr size_t kSpeedup = 8;
+  const auto* bias_row = operation.data<const float>(bias);
+  const auto* gate = operation.data<const float>(bias + 3);
+  const auto* residual = operation.data<const float>(bias + 4);
+  auto* out = operation.data<float>(bias + 5);
+  const PackedRows x(operation, p, bias + 1);
+  const size_t tile = kernels.tile_rows, inputs = p.inputs;
+  const size_t block_cols = kPanels * kernels.tile_cols;
+  const size_t blocks = (p.outputs + block_cols - 1) / block_cols;
+
+  for (size_t first = 0; first < p.rows; first += kRows) {
+    const size_t rows = std::min<size_t>(kRows, p.rows - first);
+    const size_t tiles = (rows + tile - 1) / tile;
+    float* packed_rows = scratch<Scratch::kShared>(tiles * tile * inputs);
+    threads.parallel_for(tiles, tile * inputs, [&](size_t begin, size_t end) {
+      float* normed = scratch<Scratch::kOwn>(tile * inputs);
+      for (size_t t = begin; t < end; ++t) {
+        x.pack(first + t * tile, std::min(tile, rows - t * tile), kernels, normed,
+               packed_rows + t * tile * inputs);
+      }
+    });
+
+    // A weight with few rows gives few blocks: then rows of x are split as well.
+    const size_t wanted = 3 * threads.threads();
+    const size_t most = std::max<size_t>(1, rows / kFewRows);
+    const size_t strips = std::clamp<size_t>((wanted + blocks - 1) / blocks, 1, most);
+    const size_t strip = (tiles + strips - 1) / strips;  // tiles
+    const size_t cost = strip * tile * inputs * block_cols / kSpeedup;
+    threads.parallel_for(blocks * strips, cost, [&](size_t begin, size_t end) {
+      const size_t sums_size = strip * tile * block_cols;
+      float* sums = scratch<Scratch::kOwn>(sums_size + kDepth * block_cols);
+      float* panels = sums + sums_size;  // a multiple of a cache line: block_cols is one
+      for (size_t item = begin; item < end; ++item) {
+        const size_t first_tile = item % strips * strip;
+        if (first_tile >= tiles) continue;
+        const size_t strip_tiles = std::min(strip, tiles - first_tile);
+        const size_t n = item / strips * block_cols;
+        const size_t cols = std::min<size_t>(block_cols, p.outputs - n);
+        for (size_t k = 0; k < inputs; k += kDepth) {
+          const size_t depth = std::min(kDepth, inputs - k);
+          pack(n, cols, k, depth, panels);
+          kernels.multiply_tiles(packed_rows + first_tile * tile * inputs + k * tile,
+                                 tile * inputs, strip_tiles, panels,
+                                 (cols + kernels.tile_cols - 1) / kernels.tile_cols, depth, sums,
+                                 block_cols, k > 0);
+        }
+        const size_t first_row = first_tile * tile;
+        const size_t end_row = std::min(rows, first_row + strip_tiles * tile);
+        for (size_t r = first_row; r < end_row; ++r) {
+          const size_t at = (first + r) * p.outputs + n;
+          kernels.finish_row(sums + (r - first_row) * block_cols,
+                             bias_row == nullptr ? nullptr : bias_row + n, p.activation,
+                             gate == nullptr ? nullptr : gate + at,
+                             residual == nullptr ? nullptr : residual + at, cols, out + at);
+        }
+      }
+    });
+  }
+}
+
+}  // namespace ssm::cpu::fast

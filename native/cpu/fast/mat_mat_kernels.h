@@ -1,0 +1,211 @@
+// Many rows of x times a weight, in blocks that stay in cache: what prefill does. The weight is
+// turned into float32 while it is packed, so the format that it is stored in costs only that.
+#pragma once
+
+#include "cpu/fast/kernels.h"
+#include "cpu/fast/mat_vec_kernels.h"
+#include "cpu/fast/tile_kernels.h"
+#include "cpu/fast/vector.h"
+#include "types.h"
+
+namespace ssm::cpu::SSM_LEVEL {
+
+// Rows of x (rows, depth; x_stride apart), at most kTileRows of them, as the `a` of a tile; missing
+// rows count as zeros.
+static void pack_rows(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed) {
+  for (size_t i = 0; i < rows; ++i) {
+    for (size_t k = 0; k < depth; ++k) packed[k * kTileRows + i] = x[i * x_stride + k];
+  }
+  for (size_t i = rows; i < kTileRows; ++i) {
+    for (size_t k = 0; k < depth; ++k) packed[k * kTileRows + i] = 0.0f;
+  }
+}
+
+// A panel's vector of columns comes from kWidth rows of the weight: which one a lane reads. Lanes
+// past the last row read that one again, and nobody reads their sums.
+SSM_INLINE size_t row_of_lane(size_t vector, size_t lane, size_t count) {
+  const size_t row = vector * kWidth + lane;
+  return row < count ? row : count - 1;
+}
+
+template <class Weights>
+void pack_plain_panel(const uint8_t* w, size_t row_bytes, size_t count, size_t depth,
+                      float* packed) {
+  for (size_t j = 0; j < kTileVectors; ++j) {
+    const uint8_t* row[kWidth];
+    for (size_t n = 0; n < kWidth; ++n) row[n] = w + row_of_lane(j, n, count) * row_bytes;
+    float* to = packed + j * kWidth;
+    Floats v[kWidth];
+    size_t k = 0;
+    for (; k + kWidth <= depth; k += kWidth) {
+#pragma GCC unroll 16
+      for (size_t n = 0; n < kWidth; ++n) v[n] = Weights::load_floats(row[n] + k * Weights::kBytes);
+      transpose(v);
+#pragma GCC unroll 16
+      for (size_t i = 0; i < kWidth; ++i) store(to + (k + i) * kTileCols, v[i]);
+    }
+    if (k == depth) continue;
+    for (size_t n = 0; n < kWidth; ++n) {
+      v[n] = load_part<Weights>(row[n] + k * Weights::kBytes, depth - k);
+    }
+    transpose(v);
+    for (size_t i = 0; k + i < depth; ++i) store(to + (k + i) * kTileCols, v[i]);
+  }
+}
+
+template <class Weights>
+void pack_plain_panels(const PlainRows& w, size_t first_col, size_t depth, float* packed) {
+  const size_t row_bytes = w.cols * Weights::kBytes;
+  const uint8_t* at = static_cast<const uint8_t*>(w.weights) + first_col * Weights::kBytes;
+  for (size_t n = 0; n < w.count; n += kTileCols, packed += depth * kTileCols) {
+    const size_t count = w.count - n < kTileCols ? w.count - n : kTileCols;
+    pack_plain_panel<Weights>(at + (w.first + n) * row_bytes, row_bytes, count, depth, packed);
+  }
+}
+
+// Columns first_col to first_col + depth of the rows of a weight as panels (depth, kTileCols).
+static void pack_plain(const PlainRows& w, size_t first_col, size_t depth, float* packed) {
+  switch (w.type) {
+    case kFloat16:
+      return pack_plain_panels<Float16Weights>(w, first_col, depth, packed);
+    case kBFloat16:
+      return pack_plain_panels<BFloat16Weights>(w, first_col, depth, packed);
+    default:
+      return pack_plain_panels<Float32Weights>(w, first_col, depth, packed);
+  }
+}
+
+// The scales or biases of kWidth rows in one group, a lane a row.
+template <class Numbers>
+SSM_INLINE Floats group_numbers(const void* numbers, const size_t (&row)[kWidth], size_t groups,
+                                size_t group) {
+  uint8_t gathered[kWidth * Numbers::kBytes];
+  const uint8_t* from = static_cast<const uint8_t*>(numbers);
+  for (size_t n = 0; n < kWidth; ++n) {
+    __builtin_memcpy(gathered + n * Numbers::kBytes,
+                     from + (row[n] * groups + group) * Numbers::kBytes, Numbers::kBytes);
+  }
+  return Numbers::load_floats(gathered);
+}
+
+// Words are transposed instead of numbers: a vector then holds a word of each row, whose values are
+// taken out one by one, the scales of the rows beside them.
+template <size_t kBits, class Numbers>
+void pack_affine_panel(const AffineRows& w, size_t first_row, size_t count, size_t first_col,
+                       size_t depth, float* packed) {
+  constexpr size_t kValues = 32 / kBits;  // in a word
+  constexpr uint32_t kMask = (1u << kBits) - 1;
+  const size_t row_words = w.cols / kValues, groups = w.cols / w.group_size;
+  const size_t group_words = w.group_size / kValues;
+  const size_t end = (first_col + depth) / kValues;
+  for (size_t j = 0; j < kTileVectors; ++j) {
+    size_t row[kWidth];
+    for (size_t n = 0; n < kWidth; ++n) row[n] = first_row + row_of_lane(j, n, count);
+    float* to = packed + j * kWidth;
+    size_t scaled_group = groups;  // none
+    Floats scale = {}, bias = {};
+    for (size_t word = first_col / kValues; word < end; word += kWidth) {
+      const size_t words = end - word < kWidth ? end - word : kWidth;
+      Words v[kWidth];
+      if (words == kWidth) {
+#pragma GCC unroll 16
+        for (size_t n = 0; n < kWidth; ++n) v[n] = load<Words>(w.words + row[n] * row_words + word);
+      } else {
+        for (size_t n = 0; n < kWidth; ++n) {
+          v[n] = Words{};
+          __builtin_memcpy(&v[n], w.words + row[n] * row_words + word, words * sizeof(uint32_t));
+        }
+      }
+      transpose(v);
+      for (size_t i = 0; i < words; ++i) {
+        if (const size_t group = (word + i) / group_words; group != scaled_group) {
+          scaled_group = group;
+          scale = group_numbers<Numbers>(w.scales, row, groups, group);
+          bias = group_numbers<Numbers>(w.biases, row, groups, group);
+        }
+#pragma GCC unroll 8
+        for (size_t value = 0; value < kValues; ++value, to += kTileCols) {
+          const Words q = (v[i] >> static_cast<uint32_t>(kBits * value)) & kMask;
+          store(to, to_floats(bits_as<Ints>(q)) * scale + bias);
+        }
+      }
+    }
+  }
+}
+
+template <size_t kBits, class Numbers>
+void pack_affine_panels(const AffineRows& w, size_t first_col, size_t depth, float* packed) {
+  for (size_t n = 0; n < w.count; n += kTileCols, packed += depth * kTileCols) {
+    const size_t count = w.count - n < kTileCols ? w.count - n : kTileCols;
+    pack_affine_panel<kBits, Numbers>(w, w.first + n, count, first_col, depth, packed);
+  }
+}
+
+template <size_t kBits>
+void pack_affine_bits(const AffineRows& w, size_t first_col, size_t depth, float* packed) {
+  switch (w.scale_type) {
+    case kFloat16:
+      return pack_affine_panels<kBits, Float16Weights>(w, first_col, depth, packed);
+    case kBFloat16:
+      return pack_affine_panels<kBits, BFloat16Weights>(w, first_col, depth, packed);
+    default:
+      return pack_affine_panels<kBits, Float32Weights>(w, first_col, depth, packed);
+  }
+}
+
+// As pack_plain; first_col and depth are multiples of 32.
+static void pack_affine(const AffineRows& w, size_t first_col, size_t depth, float* packed) {
+  if (w.bits == 4) return pack_affine_bits<4>(w, first_col, depth, packed);
+  return pack_affine_bits<8>(w, first_col, depth, packed);
+}
+
+// sums (tiles * kTileRows, sums_stride) = a · b, or += with `add`: `tiles` tiles of packed rows, a
+// tile a_stride apart, times `panels` panels.
+static void multiply_tiles(const float* a, size_t a_stride, size_t tiles, const float* b,
+                           size_t panels, size_t depth, float* sums, size_t sums_stride, bool add) {
+  // So many tiles of a stay in the second-level cache while the panels pass.
+  constexpr size_t kTiles = 96 / kTileRows;
+  for (size_t first = 0; first < tiles; first += kTiles) {
+    const size_t last = tiles - first < kTiles ? tiles : first + kTiles;
+    for (size_t panel = 0; panel < panels; ++panel) {
+      for (size_t t = first; t < last; ++t) {
+        Tile tile;
+        clear(tile);
+        add_product(tile, a + t * a_stride, 1, kTileRows, b + panel * depth * kTileCols, depth);
+        float* to = sums + t * kTileRows * sums_stride + panel * kTileCols;
+        if (add) {
+          for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+            tile.sums[i][j] += load(to + i * sums_stride + j * kWidth);
+          });
+        }
+        for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+          store(to + i * sums_stride + j * kWidth, tile.sums[i][j]);
+        });
+      }
+    }
+  }
+}
+
+// out[i] = activation(sums[i] + bias[i]) * gate[i] + residual[i] for n columns of a row; what is
+// null is left out. out may be gate or residual.
+static void finish_row(const float* sums, const float* bias, uint32_t activation, const float* gate,
+                       const float* residual, size_t n, float* out) {
+  const auto finish = [&](size_t i, auto from) __attribute__((always_inline)) {
+    Floats v = from(sums + i);
+    if (bias != nullptr) v += from(bias + i);
+    if (activation == kGelu) v = gelu(v);
+    if (activation == kSilu) v = silu(v);
+    if (gate != nullptr) v *= from(gate + i);
+    if (residual != nullptr) v += from(residual + i);
+    return v;
+  };
+  size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) {
+    store(out + i, finish(i, [](const float* at) { return load(at); }));
+  }
+  if (const size_t rest = n - i; rest > 0) {
+    store_first(out + i, finish(i, [=](const float* at) { return load_first(at, rest); }), rest);
+  }
+}
+
+}  // namespace ssm::cpu::SSM_LEVEL

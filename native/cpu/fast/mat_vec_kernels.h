@@ -1,0 +1,315 @@
+// Rows of a weight times one or a few rows of x: what decode does, at the speed of memory. A few
+// weight rows at a time, so that each vector of x that is loaded is used for all of them.
+#pragma once
+
+#include "cpu/fast/kernels.h"
+#include "cpu/fast/vector.h"
+#include "types.h"
+
+namespace ssm::cpu::SSM_LEVEL {
+
+struct Float32Weights {
+  static constexpr size_t kBytes = 4;
+  static SSM_INLINE Floats load_floats(const uint8_t* from) { return load<Floats>(from); }
+};
+struct Float16Weights {
+  static constexpr size_t kBytes = 2;
+  static SSM_INLINE Floats load_floats(const uint8_t* from) {
+    return from_float16(load<Halves>(from));
+  }
+};
+struct BFloat16Weights {
+  static constexpr size_t kBytes = 2;
+  static SSM_INLINE Floats load_floats(const uint8_t* from) {
+    return from_bfloat16(load<Halves>(from));
+  }
+};
+
+// The first n floats of a vector, the rest zero; n < kWidth.
+template <class Weights>
+SSM_INLINE Floats load_part(const uint8_t* from, size_t n) {
+  uint8_t padded[kWidth * Weights::kBytes] = {};
+  __builtin_memcpy(padded, from, n * Weights::kBytes);
+  return Weights::load_floats(padded);
+}
+
+// sums[r * sums_stride + n] = sum over k of x[r, k] * w[n, k] for kRows rows of w (row_bytes apart)
+// and kInputs rows of x. Two partial sums a vector lane.
+template <class Weights, size_t kRows, size_t kInputs>
+SSM_INLINE void plain_block(const uint8_t* w, size_t row_bytes, size_t cols, const float* x,
+                            size_t x_stride, float* sums, size_t sums_stride) {
+  constexpr size_t kStep = 2 * kWidth;
+  Floats partial[2][kInputs][kRows] = {};
+  size_t k = 0;
+  const auto add = [&](size_t part, auto load_weight, auto load_x) __attribute__((always_inline)) {
+    Floats xs[kInputs];
+    for (size_t r = 0; r < kInputs; ++r) xs[r] = load_x(x + r * x_stride);
+    for (size_t n = 0; n < kRows; ++n) {
+      const Floats weight = load_weight(w + n * row_bytes);
+      for (size_t r = 0; r < kInputs; ++r) partial[part][r][n] += xs[r] * weight;
+    }
+  };
+  const auto add_whole = [&](size_t part, size_t at) __attribute__((always_inline)) {
+    add(
+        part, [=](const uint8_t* row) { return Weights::load_floats(row + at * Weights::kBytes); },
+        [=](const float* row) { return load(row + at); });
+  };
+  for (; k + kStep <= cols; k += kStep) {
+    add_whole(0, k);
+    add_whole(1, k + kWidth);
+  }
+  for (; k + kWidth <= cols; k += kWidth) add_whole(0, k);
+  if (const size_t rest = cols - k; rest > 0) {
+    add(
+        0, [=](const uint8_t* row) { return load_part<Weights>(row + k * Weights::kBytes, rest); },
+        [=](const float* row) {
+          return load_part<Float32Weights>(reinterpret_cast<const uint8_t*>(row + k), rest);
+        });
+  }
+  for (size_t r = 0; r < kInputs; ++r) {
+    for (size_t n = 0; n < kRows; ++n) {
+      sums[r * sums_stride + n] = sum(partial[0][r][n] + partial[1][r][n]);
+    }
+  }
+}
+
+// All rows of x for kRows rows of w.
+template <class Weights, size_t kRows>
+void plain_rows(const uint8_t* w, size_t row_bytes, size_t cols, const float* x, size_t x_stride,
+                size_t x_rows, float* sums, size_t sums_stride) {
+  size_t r = 0;
+  for (; r + 2 <= x_rows; r += 2) {
+    plain_block<Weights, kRows, 2>(w, row_bytes, cols, x + r * x_stride, x_stride,
+                                   sums + r * sums_stride, sums_stride);
+  }
+  if (r < x_rows) {
+    plain_block<Weights, kRows, 1>(w, row_bytes, cols, x + r * x_stride, x_stride,
+                                   sums + r * sums_stride, sums_stride);
+  }
+}
+
+template <class Weights>
+void plain_matrix(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows,
+                  float* sums) {
+  constexpr size_t kRows = 4;
+  const size_t row_bytes = w.cols * Weights::kBytes;
+  const uint8_t* row = static_cast<const uint8_t*>(w.weights) + w.first * row_bytes;
+  size_t n = 0;
+  for (; n + kRows <= w.count; n += kRows, row += kRows * row_bytes) {
+    plain_rows<Weights, kRows>(row, row_bytes, w.cols, x, x_stride, x_rows, sums + n, w.count);
+  }
+  for (; n < w.count; ++n, row += row_bytes) {
+    plain_rows<Weights, 1>(row, row_bytes, w.cols, x, x_stride, x_rows, sums + n, w.count);
+  }
+}
+
+// sums (x_rows, w.count) = x (x_rows, cols) · wᵀ
+static void mat_vec(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows,
+                    float* sums) {
+  switch (w.type) {
+    case kFloat16:
+      return plain_matrix<Float16Weights>(w, x, x_stride, x_rows, sums);
+    case kBFloat16:
+      return plain_matrix<BFloat16Weights>(w, x, x_stride, x_rows, sums);
+    default:
+      return plain_matrix<Float32Weights>(w, x, x_stride, x_rows, sums);
+  }
+}
+
+// Quantised weights. A vector of words holds kWidth * 32 / bits columns, a block. Value j of each
+// word is taken out by a mask alone and is q * 2^(bits * j) then, which is exact in float32; x
+// carries the factor 2^-(bits * j), which is exact too. So nothing is shifted or shuffled in the
+// loop, but x must be packed, once for all rows of the weight, block by block:
+//   (values of a word, kWidth)   x[column of value j of word lane] * 2^-(bits * j)
+//   (kWidth)                     sum of x over the columns of word lane, for the bias
+// The sum of a row is then, lane by lane: scale * (sum over j of packed[j] * masked[j]) + bias *
+// packed sum. The last value of a word is shifted down instead: its mask would reach the sign bit.
+
+template <size_t kBits>
+struct Block {
+  static constexpr size_t kValues = 32 / kBits;  // in a word
+  static constexpr size_t kCols = kWidth * kValues;
+  static constexpr size_t kPacked = kWidth * (kValues + 1);  // floats
+};
+
+static size_t affine_packed_size(size_t cols, size_t bits) {
+  const size_t values = 32 / bits, block = kWidth * values;
+  return (cols + block - 1) / block * kWidth * (values + 1);
+}
+
+// x (cols) to packed (affine_packed_size); columns that fill the last block count as zeros.
+static void affine_pack(const float* x, size_t cols, size_t bits, float* packed) {
+  const size_t values = 32 / bits;
+  const float factor = 1.0f / static_cast<float>(1u << bits);
+  for (size_t first = 0; first < cols; first += kWidth * values) {
+    Floats sums = {};
+    float scale = 1.0f;
+    for (size_t j = 0; j < values; ++j, scale *= factor, packed += kWidth) {
+      Floats v = {};
+      for (size_t lane = 0; lane < kWidth; ++lane) {
+        const size_t col = first + lane * values + j;
+        v[lane] = col < cols ? x[col] : 0.0f;
+      }
+      sums += v;
+      store(packed, v * splat(j + 1 < values ? scale : 1.0f));
+    }
+    store(packed, sums);
+    packed += kWidth;
+  }
+}
+
+// Groups whose scales are turned into float32 at once: 32 or more columns each.
+inline constexpr size_t kScaleChunk = 32;
+
+// count numbers of a DataType from element `first` on.
+SSM_INLINE void load_scales(const void* from, uint32_t type, size_t first, size_t count,
+                            float* to) {
+  const size_t bytes = type == kFloat32 ? 4 : 2;
+  const uint8_t* at = static_cast<const uint8_t*>(from) + first * bytes;
+  const auto convert = [&](auto weights) __attribute__((always_inline)) {
+    using Weights = decltype(weights);
+    size_t i = 0;
+    for (; i + kWidth <= count; i += kWidth) {
+      store(to + i, Weights::load_floats(at + i * Weights::kBytes));
+    }
+    if (i < count) store(to + i, load_part<Weights>(at + i * Weights::kBytes, count - i));
+  };
+  if (type == kFloat16) return convert(Float16Weights{});
+  if (type == kBFloat16) return convert(BFloat16Weights{});
+  return convert(Float32Weights{});
+}
+
+// One number for each lane, where kGroups groups share a vector in equal parts.
+template <size_t kGroups>
+SSM_INLINE Floats spread(const float* numbers) {
+  if constexpr (kGroups == 1) {
+    return splat(numbers[0]);
+  } else {
+    Floats v;
+    for (size_t lane = 0; lane < kWidth; ++lane) v[lane] = numbers[lane * kGroups / kWidth];
+    return v;
+  }
+}
+
+template <size_t kBits>
+SSM_INLINE Floats value(Words words, size_t j) {
+  constexpr size_t kLast = Block<kBits>::kValues - 1;
+  constexpr uint32_t kMask = (1u << kBits) - 1;
+  const Words q = j < kLast ? words & (kMask << (kBits * j)) : words >> (kBits * kLast);
+  return to_floats(bits_as<Ints>(q));
+}
+
+// kRows rows of the weight from row `first` on, times kInputs packed rows of x.
+template <size_t kBits, size_t kGroupSize, size_t kRows, size_t kInputs>
+SSM_INLINE void affine_block(const AffineRows& w, size_t first, const float* packed,
+                             size_t packed_stride, float* sums) {
+  using Block = SSM_LEVEL::Block<kBits>;
+  // Either several blocks have one scale, or a block has several.
+  constexpr size_t kBlocks = kGroupSize > Block::kCols ? kGroupSize / Block::kCols : 1;
+  constexpr size_t kGroups = Block::kCols > kGroupSize ? Block::kCols / kGroupSize : 1;
+  const size_t groups = w.cols / kGroupSize;
+  const size_t row_words = w.cols / Block::kValues;
+  const uint32_t* words = w.words + first * row_words;
+  alignas(64) float scales[kRows][kScaleChunk + kWidth];
+  alignas(64) float biases[kRows][kScaleChunk + kWidth];
+  Floats total[kInputs][kRows] = {};
+  size_t done = 0;  // words of a row
+  for (size_t chunk = 0; chunk < groups; chunk += kScaleChunk) {
+    const size_t count = groups - chunk < kScaleChunk ? groups - chunk : kScaleChunk;
+    for (size_t n = 0; n < kRows; ++n) {
+      const size_t at = (first + n) * groups + chunk;
+      load_scales(w.scales, w.scale_type, at, count, scales[n]);
+      load_scales(w.biases, w.scale_type, at, count, biases[n]);
+    }
+    for (size_t g = 0; g < count; g += kGroups) {
+      Floats products[kInputs][kRows] = {};
+      Floats x_sums[kInputs] = {};
+      for (size_t block = 0; block < kBlocks; ++block, done += kWidth) {
+        Words q[kRows];
+        if (kGroups == 1 || done + kWidth <= row_words) {
+          for (size_t n = 0; n < kRows; ++n) q[n] = load<Words>(words + n * row_words + done);
+        } else {
+          // The last block of a row whose groups do not fill it.
+          for (size_t n = 0; n < kRows; ++n) {
+            uint32_t part[kWidth] = {};
+            __builtin_memcpy(part, words + n * row_words + done, (row_words - done) * 4);
+            q[n] = load<Words>(part);
+          }
+        }
+        const float* x = packed + done / kWidth * Block::kPacked;
+#pragma GCC unroll 8
+        for (size_t j = 0; j < Block::kValues; ++j) {
+          Floats xs[kInputs];
+          for (size_t r = 0; r < kInputs; ++r) xs[r] = load(x + r * packed_stride + j * kWidth);
+          for (size_t n = 0; n < kRows; ++n) {
+            const Floats v = value<kBits>(q[n], j);
+            for (size_t r = 0; r < kInputs; ++r) products[r][n] += xs[r] * v;
+          }
+        }
+        for (size_t r = 0; r < kInputs; ++r) {
+          x_sums[r] += load(x + r * packed_stride + Block::kValues * kWidth);
+        }
+      }
+      for (size_t n = 0; n < kRows; ++n) {
+        const Floats scale = spread<kGroups>(scales[n] + g);
+        const Floats bias = spread<kGroups>(biases[n] + g);
+        for (size_t r = 0; r < kInputs; ++r) {
+          total[r][n] += products[r][n] * scale;
+          total[r][n] += x_sums[r] * bias;
+        }
+      }
+    }
+  }
+  for (size_t r = 0; r < kInputs; ++r) {
+    for (size_t n = 0; n < kRows; ++n) sums[r * w.count + n] = sum(total[r][n]);
+  }
+}
+
+template <size_t kBits, size_t kGroupSize, size_t kRows>
+void affine_rows(const AffineRows& w, size_t first, const float* packed, size_t packed_stride,
+                 size_t x_rows, float* sums) {
+  size_t r = 0;
+  for (; r + 2 <= x_rows; r += 2) {
+    affine_block<kBits, kGroupSize, kRows, 2>(w, first, packed + r * packed_stride, packed_stride,
+                                              sums + r * w.count);
+  }
+  if (r < x_rows) {
+    affine_block<kBits, kGroupSize, kRows, 1>(w, first, packed + r * packed_stride, packed_stride,
+                                              sums + r * w.count);
+  }
+}
+
+template <size_t kBits, size_t kGroupSize>
+void affine_matrix(const AffineRows& w, const float* packed, size_t packed_stride, size_t x_rows,
+                   float* sums) {
+  constexpr size_t kRows = 4;
+  size_t n = 0;
+  for (; n + kRows <= w.count; n += kRows) {
+    affine_rows<kBits, kGroupSize, kRows>(w, w.first + n, packed, packed_stride, x_rows, sums + n);
+  }
+  for (; n < w.count; ++n) {
+    affine_rows<kBits, kGroupSize, 1>(w, w.first + n, packed, packed_stride, x_rows, sums + n);
+  }
+}
+
+template <size_t kBits>
+void affine_matrix_of(const AffineRows& w, const float* packed, size_t packed_stride,
+                      size_t x_rows, float* sums) {
+  switch (w.group_size) {
+    case 32:
+      return affine_matrix<kBits, 32>(w, packed, packed_stride, x_rows, sums);
+    case 64:
+      return affine_matrix<kBits, 64>(w, packed, packed_stride, x_rows, sums);
+    default:
+      return affine_matrix<kBits, 128>(w, packed, packed_stride, x_rows, sums);
+  }
+}
+
+// sums (x_rows, w.count) = x · wᵀ, with rows of x as affine_pack leaves them.
+static void affine_mat_vec(const AffineRows& w, const float* packed, size_t packed_stride,
+                           size_t x_rows, float* sums) {
+  if (w.bits == 4) return affine_matrix_of<4>(w, packed, packed_stride, x_rows, sums);
+  return affine_matrix_of<8>(w, packed, packed_stride, x_rows, sums);
+}
+
+}  // namespace ssm::cpu::SSM_LEVEL

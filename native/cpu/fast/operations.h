@@ -1,0 +1,31 @@
+// The operations that have a fast version. Each has the contract of the reference loop of the same
+// name (native/cpu/operations.h) and may hand over to it for shapes that it has nothing for.
+#pragma once
+
+#include "kernels.h"
+#include "operation.h"
+#include "params.h"
+#include "cpu/thread_pool.h"
+
+namespace ssm::cpu {
+
+using FastFunction = void (*)(const Operation&, ThreadPool&, const Kernels&);
+
+// Null: the reference loop is all there is.
+FastFunction fast_function(OperationKind kind);
+
+namespace fast {
+
+#define SSM_FAST_OPERATIONS(X) \
+  X(matmul)                    \
+  X(affine_matmul)             \
+  X(ssd_chunk_scan)
+
+#define SSM_DECLARE(name) \
+  void name(const Operation& operation, ThreadPool& threads, const Kernels& kernels);
+SSM_FAST_OPERATIONS(SSM_DECLARE)
+#undef SSM_DECLARE
+
+}  // namespace fast
+
+}  // namespace ssm::cpu
