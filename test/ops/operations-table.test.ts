@@ -102,6 +102,7 @@ describe('the table of operations', () => {
       'affine',
       'common',
       'matmul_shape',
+      'norm_rows',
       'random',
       'tile_product',
       'tile_shape',
