@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "bad_data.h"
 #include "device.h"
 #include "guarded_memory.h"
 #include "program.h"
@@ -67,6 +68,7 @@ class SoftwareDevice final : public Device {
         if (run.cancelled) return kCancelled;
         execute(dispatch);
       }
+      metal::throw_on_bad_data(*run.list);
     } catch (const std::exception& error) {
       return error.what();
     }
