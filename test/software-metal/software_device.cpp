@@ -7,6 +7,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "bad_data.h"
 #include "device.h"
 #include "guarded_memory.h"
 #include "program.h"
@@ -69,6 +70,7 @@ class SoftwareDevice final : public Device {
         if (run.cancelled) return kCancelled;
         execute(dispatch);
       }
+      metal::throw_on_bad_data(*run.list);
     } catch (const std::exception& error) {
       return error.what();
     }
