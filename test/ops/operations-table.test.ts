@@ -101,6 +101,8 @@ describe('the table of operations', () => {
     const shared = [
       'affine',
       'common',
+      'conv1d',
+      'linear',
       'matmul_shape',
       'norm_rows',
       'random',
