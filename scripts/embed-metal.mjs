@@ -35,12 +35,12 @@ writeFileSync(output, text)
 /** One element of the table. */
 function entry(file) {
   const source = inlined(file, new Set())
-  const kernels = kernelNames(source).map((name) => `"${name}"`)
-  if (kernels.length === 0) throw new Error(`metal/${file}: has no kernel`)
+  const functions = kernelFunctions(source).map((name) => `"${name}"`)
+  if (functions.length === 0) throw new Error(`metal/${file}: has no kernel`)
   const constants = functionConstants(source, file).map(({ index, type }) => {
     return `{${index}, ${type === 'bool'}}`
   })
-  return `{"${file}", {${kernels.join(', ')}}, {${constants.join(', ')}}, R"metal(\n${source})metal"},`
+  return `{"${file}", {${functions.join(', ')}}, {${constants.join(', ')}}, R"metal(\n${source})metal"},`
 }
 
 /** The text with each header of metal/ in the place of its first inclusion. */
@@ -61,15 +61,10 @@ function inlined(file, seen) {
   return `${result.join('\n')}\n`
 }
 
-/** Names by which the host finds kernels: of instantiated templates, and of plain functions. */
-function kernelNames(source) {
+/** Names of the functions that are kernels, templates or not. */
+function kernelFunctions(source) {
   const code = source.replace(/\/\/.*$/gm, '')
-  const instances = [...code.matchAll(/^INSTANTIATE\(\s*"([^"]+)"/gm)]
-  const functions = [...code.matchAll(/^(?!template)(.*)\n\[\[kernel\]\] void (\w+)\s*\(/gm)]
-  return [
-    ...instances.map(([, name]) => name),
-    ...functions.filter(([, before]) => !/^\s*template\b/.test(before)).map(([, , name]) => name),
-  ]
+  return [...code.matchAll(/\[\[kernel\]\]\s+void\s+(\w+)\s*\(/g)].map(([, name]) => name)
 }
 
 /** `constant bool x [[function_constant(0)]];` The host must pass the very type. */

@@ -16,7 +16,7 @@ struct FunctionConstant {
 // One .metal file, the headers that it includes inlined.
 struct KernelSource {
   const char* file;
-  std::vector<std::string> kernels;  // their host names
+  std::vector<std::string> functions;  // a kernel's host name is its function's, or goes on with _
   std::vector<FunctionConstant> constants;
   const char* text;
 };

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "bad_data.h"
 #include "kernel_source.h"
 #include "metal_device.h"
 #include "program.h"
@@ -95,6 +96,10 @@ class Residency {
   [[maybe_unused]] id set_ = nil;  // an MTLResidencySet, which macOS 14 has no name for
 };
 
+uint32_t threads_of(const Dispatch& dispatch) {
+  return dispatch.threads.x * dispatch.threads.y * dispatch.threads.z;
+}
+
 // What hangs on a Memory: a buffer over its very pages.
 struct GpuView {
   GpuView(std::shared_ptr<Residency> set, id<MTLBuffer> view)
@@ -154,6 +159,7 @@ class Gpu {
     for (const auto& [index, value] : dispatch.constants) {
       key += " " + std::to_string(index) + "=" + std::to_string(value);
     }
+    key += " " + std::to_string(threads_of(dispatch));
     const std::lock_guard lock(mutex_);
     const auto known = pipelines_.find(key);
     if (known != pipelines_.end()) return known->second;
@@ -209,8 +215,16 @@ class Gpu {
                                           error:&error];
     if (function == nil)
       fail(dispatch, "is not in the compiled " + std::string(source.file), error);
+    // Told how many threads a threadgroup has, the compiler gives each no more registers than allow
+    // so many; otherwise a kernel with many registers may come out for fewer threads.
+    MTLComputePipelineDescriptor* const descriptor = [MTLComputePipelineDescriptor new];
+    descriptor.computeFunction = function;
+    descriptor.maxTotalThreadsPerThreadgroup = threads_of(dispatch);
     const id<MTLComputePipelineState> pipeline =
-        [device_ newComputePipelineStateWithFunction:function error:&error];
+        [device_ newComputePipelineStateWithDescriptor:descriptor
+                                               options:MTLPipelineOptionNone
+                                            reflection:nil
+                                                 error:&error];
     if (pipeline == nil) fail(dispatch, "cannot be made ready for this GPU", error);
     return pipeline;
   }
@@ -308,7 +322,6 @@ class MetalProgram final : public CompiledList {
   // Registers that a kernel needs may allow it fewer threads than the GPU has.
   static void check(const Dispatch& dispatch, id<MTLComputePipelineState> pipeline,
                     const metal::Limits& limits) {
-    const uint64_t threads = uint64_t{dispatch.threads.x} * dispatch.threads.y * dispatch.threads.z;
     uint64_t memory = pipeline.staticThreadgroupMemoryLength;
     for (const auto& [index, bytes] : dispatch.threadgroup_memory) memory += bytes;
     const auto require = [&](const char* what, uint64_t needed, uint64_t allowed) {
@@ -317,7 +330,7 @@ class MetalProgram final : public CompiledList {
                                std::to_string(needed) + " " + what + " but this GPU allows it " +
                                std::to_string(allowed));
     };
-    require("threads a threadgroup", threads, pipeline.maxTotalThreadsPerThreadgroup);
+    require("threads a threadgroup", threads_of(dispatch), pipeline.maxTotalThreadsPerThreadgroup);
     require("bytes of threadgroup memory", memory, limits.threadgroup_memory);
     require("bytes of parameters", dispatch.params.size(), kMaxParams);
   }
@@ -371,10 +384,21 @@ class MetalDevice final : public Device {
     const std::shared_ptr<metal::RunsInFlight> in_flight = in_flight_;
     [buffer addCompletedHandler:^(id<MTLCommandBuffer> done) {
       const bool failed = done.status == MTLCommandBufferStatusError;
-      in_flight->finish(*ended, failed ? "[metal] the GPU failed: " + text_of(done.error) : "");
+      in_flight->finish(*ended, failed ? "[metal] the GPU failed: " + text_of(done.error)
+                                       : bad_data_of(*ended->list));
     }];
     [buffer commit];
     return true;
+  }
+
+  // What the kernels of a run that has ended say of its data; empty when all is well.
+  static std::string bad_data_of(const CommandList& list) {
+    try {
+      metal::throw_on_bad_data(list);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "";
   }
 
   const MetalProgram& program_of(const CommandList& list) {

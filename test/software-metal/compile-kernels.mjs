@@ -237,6 +237,12 @@ function readInstantiations(text, kernels) {
       /^void (\w+ ?<.*>) ?\(.*\)$/.exec(rest)?.[1] ?? /\) (\w+ ?<.*>)$/.exec(rest)?.[1]
     const kernel = kernels.get(/^\w+/.exec(expression ?? '')?.[0])
     if (!kernel) throw new KernelError(`${where}: "${host}" instantiates no kernel of this file`)
+    const [name] = /^\w+/.exec(expression)
+    if (host !== name && !host.startsWith(`${name}_`)) {
+      throw new KernelError(
+        `${where}: "${host}" must begin with "${name}_", the name of its function`,
+      )
+    }
     entries.push({ host, expression, kernel })
     spans.push([match.index, match.index + match[0].length])
   }

@@ -86,6 +86,11 @@ struct Kernel {
   NSUInteger max_threads;
 };
 
+struct PipelineDescriptor {
+  id function = nil;
+  NSUInteger max_threads = 0;
+};
+
 // A dispatch, or where `kernel` is null a barrier.
 struct Command {
   const software_metal::KernelInfo *kernel = nullptr;
@@ -319,6 +324,30 @@ void give(NSError **target, const std::string &text) {
 }
 @end
 
+@implementation MTLComputePipelineDescriptor
++ (instancetype)alloc {
+  return with_state<PipelineDescriptor>([super alloc]);
+}
+- (id<MTLFunction>)computeFunction {
+  return state<PipelineDescriptor>(self).function;
+}
+- (void)setComputeFunction:(id<MTLFunction>)function {
+  id before = state<PipelineDescriptor>(self).function;
+  state<PipelineDescriptor>(self).function = objc_retain(function);
+  objc_release(before);
+}
+- (NSUInteger)maxTotalThreadsPerThreadgroup {
+  return state<PipelineDescriptor>(self).max_threads;
+}
+- (void)setMaxTotalThreadsPerThreadgroup:(NSUInteger)threads {
+  state<PipelineDescriptor>(self).max_threads = threads;
+}
+- (void)dealloc {
+  objc_release(state<PipelineDescriptor>(self).function);
+  [super dealloc];
+}
+@end
+
 @implementation MTLFunctionConstantValues
 + (instancetype)alloc {
   return with_state<ConstantValues>([super alloc]);
@@ -393,6 +422,15 @@ void give(NSError **target, const std::string &text) {
 }
 @end
 
+// Whether the text has the function of a kernel, whose name the kernel's host name begins with.
+static bool defines(const std::string &source, const std::string &kernel) {
+  for (size_t end = kernel.size(); end != std::string::npos; end = kernel.rfind('_', end - 1)) {
+    if (source.find("void " + kernel.substr(0, end) + "(") != std::string::npos) return true;
+    if (end == 0) break;
+  }
+  return false;
+}
+
 @interface StandInLibrary : NSObject <MTLLibrary>
 @end
 @implementation StandInLibrary
@@ -402,8 +440,7 @@ void give(NSError **target, const std::string &text) {
   const std::string kernel = name.UTF8String;
   const std::string &source = state<Library>(self).source;
   const auto *info = software_metal::find_kernel(kernel);
-  if (info == nullptr || (source.find("\"" + kernel + "\"") == std::string::npos &&
-                          source.find(" " + kernel + "(") == std::string::npos)) {
+  if (info == nullptr || !defines(source, kernel)) {
     give(error, "Function " + kernel + " was not found in the library");
     return nil;
   }
@@ -639,11 +676,22 @@ void give(NSError **target, const std::string &text) {
   }
   return with_state<Library>([StandInLibrary alloc], source.UTF8String);
 }
-- (id<MTLComputePipelineState>)newComputePipelineStateWithFunction:(id<MTLFunction>)function
-                                                             error:(NSError **)error {
-  (void)error;
-  Kernel kernel = state<Kernel>(function);
-  kernel.max_threads = controls().max_threads;
+- (id<MTLComputePipelineState>)newComputePipelineStateWithDescriptor:
+                                   (MTLComputePipelineDescriptor *)descriptor
+                                                             options:(MTLPipelineOption)options
+                                                          reflection:(void *)reflection
+                                                               error:(NSError **)error {
+  (void)options, (void)reflection;
+  const auto &given = state<PipelineDescriptor>(descriptor);
+  if (given.function == nil) misuse("a pipeline needs a compute function");
+  // As on a GPU, a kernel with many registers allows few threads unless more were asked for.
+  const NSUInteger asked = given.max_threads == 0 ? 32 : given.max_threads;
+  if (asked > controls().max_threads) {
+    give(error, "Compute function exceeds available registers");
+    return nil;
+  }
+  Kernel kernel = state<Kernel>(given.function);
+  kernel.max_threads = asked;
   return with_state<Kernel>([StandInPipeline alloc], kernel);
 }
 - (id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor *)what

@@ -58,7 +58,13 @@ struct Use {
     id<MTLFunction> function = [library newFunctionWithName:[NSString stringWithUTF8String:kernel]
                                              constantValues:[MTLFunctionConstantValues new]
                                                       error:&error];
-    return [device newComputePipelineStateWithFunction:function error:&error];
+    MTLComputePipelineDescriptor *descriptor = [MTLComputePipelineDescriptor new];
+    descriptor.computeFunction = function;
+    descriptor.maxTotalThreadsPerThreadgroup = 1024;
+    return [device newComputePipelineStateWithDescriptor:descriptor
+                                                 options:MTLPipelineOptionNone
+                                              reflection:nil
+                                                   error:&error];
   }
 
   void bind(int a, int b, int out) {

@@ -53,6 +53,15 @@ typedef NS_ENUM(NSUInteger, MTLLanguageVersion) {
 @property(readonly) NSUInteger staticThreadgroupMemoryLength;
 @end
 
+@interface MTLComputePipelineDescriptor : NSObject
+@property(nullable, readwrite, nonatomic, strong) id<MTLFunction> computeFunction;
+@property(readwrite, nonatomic) NSUInteger maxTotalThreadsPerThreadgroup;
+@end
+
+typedef NS_OPTIONS(NSUInteger, MTLPipelineOption) {
+  MTLPipelineOptionNone = 0,
+};
+
 @interface MTLFunctionConstantValues : NSObject
 - (void)setConstantValue:(const void *)value type:(MTLDataType)type atIndex:(NSUInteger)index;
 @end
@@ -145,9 +154,12 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 - (nullable id<MTLLibrary>)newLibraryWithSource:(NSString *)source
                                         options:(nullable MTLCompileOptions *)options
                                           error:(NSError **)error;
-- (nullable id<MTLComputePipelineState>)newComputePipelineStateWithFunction:
-                                            (id<MTLFunction>)function
-                                                                      error:(NSError **)error;
+// The reflection is an object of a class that we do not use: nil.
+- (nullable id<MTLComputePipelineState>)
+    newComputePipelineStateWithDescriptor:(MTLComputePipelineDescriptor *)descriptor
+                                  options:(MTLPipelineOption)options
+                               reflection:(void *_Nullable)reflection
+                                    error:(NSError **)error;
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 - (nullable id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor *)what
                                                         error:(NSError **)error SDK_SINCE(15.0);
