@@ -92,12 +92,19 @@ struct Kernels {
   void (*pack_affine)(const AffineRows& w, size_t first_col, size_t depth, float* packed);
   void (*multiply_tiles)(const float* a, size_t a_stride, size_t tiles, const float* b,
                          size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
-  void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
-                     const float* residual, size_t n, float* out);
   // fast/ssd_kernels.h
   SsdSizes (*ssd_sizes)(size_t length, size_t head_dim, size_t d_state);
   void (*ssd_scores)(const SsdGroup& group);
   void (*ssd_chunk)(const SsdHead& head);
+  // fast/row_kernels.h
+  void (*conv1d_row)(const float* const* taps, const float* weights, const float* bias,
+                     size_t channels, size_t width, float* out);
+  void (*gated_norm)(const float* x, const float* z, const float* w, float eps,
+                     bool norm_before_gate, size_t n, float* out);
+  void (*activate)(const float* x, uint32_t activation, const float* gate, size_t n, float* out);
+  void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
+                     const float* residual, size_t n, float* out);
+  double (*sum_of_exps)(const float* x, float largest, size_t n);
   // fast/norm_kernels.h
   float (*sum_of_squares)(const float* x, size_t n);
   void (*scale_row)(const float* x, const float* w, float scale, size_t n, float* out);

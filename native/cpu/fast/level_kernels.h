@@ -5,6 +5,7 @@
 #include "cpu/fast/mat_mat_kernels.h"
 #include "cpu/fast/mat_vec_kernels.h"
 #include "cpu/fast/norm_kernels.h"
+#include "cpu/fast/row_kernels.h"
 #include "cpu/fast/ssd_kernels.h"
 #include "cpu/fast/tile_kernels.h"
 
@@ -22,10 +23,14 @@ const Kernels kernels = {
     .pack_plain = pack_plain,
     .pack_affine = pack_affine,
     .multiply_tiles = multiply_tiles,
-    .finish_row = finish_row,
     .ssd_sizes = ssd_sizes,
     .ssd_scores = ssd_scores,
     .ssd_chunk = ssd_chunk,
+    .conv1d_row = conv1d_row,
+    .gated_norm = gated_norm,
+    .activate = activate,
+    .finish_row = finish_row,
+    .sum_of_exps = sum_of_exps,
     .sum_of_squares = sum_of_squares,
     .scale_row = scale_row,
 };

@@ -19,7 +19,11 @@ namespace fast {
 #define SSM_FAST_OPERATIONS(X) \
   X(matmul)                    \
   X(affine_matmul)             \
-  X(ssd_chunk_scan)
+  X(conv1d_prefill)            \
+  X(ssd_chunk_scan)            \
+  X(gated_rms_norm)            \
+  X(mlp_activation)            \
+  X(cross_entropy)
 
 #define SSM_DECLARE(name) \
   void name(const Operation& operation, ThreadPool& threads, const Kernels& kernels);
