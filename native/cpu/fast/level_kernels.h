@@ -1,9 +1,12 @@
 // The kernels of one level, as one constant. Included by level_<name>.cpp with SSM_LEVEL defined.
 #pragma once
 
+#include "cpu/fast/attention_kernels.h"
 #include "cpu/fast/kernels.h"
+#include "cpu/fast/largest_kernels.h"
 #include "cpu/fast/mat_vec_kernels.h"
 #include "cpu/fast/norm_kernels.h"
+#include "cpu/fast/ssd_kernels.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 
@@ -15,6 +18,11 @@ const Kernels kernels = {
     .affine_mat_vec = affine_mat_vec,
     .sum_of_squares = sum_of_squares,
     .scale_row = scale_row,
+    .conv1d_row = conv1d_row,
+    .ssd_step = ssd_step,
+    .gate_row = gate_row,
+    .attend = attend,
+    .largest_value = largest_value,
 };
 
 }  // namespace ssm::cpu::SSM_LEVEL

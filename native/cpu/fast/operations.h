@@ -17,8 +17,15 @@ FastFunction fast_function(OperationKind kind);
 namespace fast {
 
 #define SSM_FAST_OPERATIONS(X) \
+  X(rms_norm)                  \
+  X(gated_rms_norm)            \
   X(matmul)                    \
-  X(affine_matmul)
+  X(affine_matmul)             \
+  X(conv1d_update)             \
+  X(ssd_update)                \
+  X(mamba2_update)             \
+  X(attention_decode)          \
+  X(argmax)
 
 #define SSM_DECLARE(name) \
   void name(const Operation& operation, ThreadPool& threads, const Kernels& kernels);

@@ -1,0 +1,82 @@
+// What lies between the projections of a Mamba-2 layer, for one token.
+#pragma once
+
+#include "cpu/fast/vector.h"
+
+namespace ssm::cpu::SSM_LEVEL {
+
+// exp, silu and the like of one number, rounded as the lanes of a vector are.
+SSM_INLINE float silu(float x) { return silu(splat(x))[0]; }
+
+// The causal depthwise convolution as conv1d_row (native/cpu/conv1d.h): taps[k] are the inputs of
+// tap k, the oldest first, w is (channels, width), bias may be null.
+//   out[c] = silu(bias[c] + sum over k of w[c, k] * taps[k][c])
+static void conv1d_row(const float* const* taps, const float* w, const float* bias, size_t channels,
+                       size_t width, float* out) {
+  size_t c = 0;
+  for (; c + kWidth <= channels; c += kWidth) {
+    Floats sum = bias != nullptr ? load(bias + c) : Floats{};
+    for (size_t k = 0; k < width; ++k) {
+      Floats weight;
+      for (size_t lane = 0; lane < kWidth; ++lane) weight[lane] = w[(c + lane) * width + k];
+      sum += weight * load(taps[k] + c);
+    }
+    store(out + c, silu(sum));
+  }
+  for (; c < channels; ++c) {
+    float sum = bias != nullptr ? bias[c] : 0.0f;
+    for (size_t k = 0; k < width; ++k) sum += w[c * width + k] * taps[k][c];
+    out[c] = silu(sum);
+  }
+}
+
+// kRows rows of ssd_step.
+template <size_t kRows>
+SSM_INLINE void ssd_rows(const float* x, float step, float decay, const float* B, const float* C,
+                         float D, float* S, float* y, size_t d_state) {
+  Floats input[kRows], total[kRows] = {};
+  for (size_t r = 0; r < kRows; ++r) input[r] = splat(step * x[r]);
+  size_t n = 0;
+  for (; n + kWidth <= d_state; n += kWidth) {
+    const Floats b = load(B + n), c = load(C + n);
+    for (size_t r = 0; r < kRows; ++r) {
+      float* row = S + r * d_state + n;
+      __builtin_prefetch(row + kRows * d_state, 1);  // the rows that come next
+      const Floats s = splat(decay) * load(row) + input[r] * b;
+      store(row, s);
+      total[r] += s * c;
+    }
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    float rest = 0.0f;
+    for (size_t m = n; m < d_state; ++m) {
+      float& s = S[r * d_state + m];
+      s = decay * s + step * x[r] * B[m];
+      rest += s * C[m];
+    }
+    y[r] = sum(total[r]) + rest + D * x[r];
+  }
+}
+
+// One token of the recurrence for one head, as native/cpu/ssd.h has it; decay is exp(step * A). The
+// state S (head_dim, d_state) is read and written once.
+static void ssd_step(const float* x, float step, float decay, const float* B, const float* C,
+                     float D, float* S, float* y, size_t head_dim, size_t d_state) {
+  constexpr size_t kRows = 4;
+  size_t row = 0;
+  for (; row + kRows <= head_dim; row += kRows) {
+    ssd_rows<kRows>(x + row, step, decay, B, C, D, S + row * d_state, y + row, d_state);
+  }
+  for (; row < head_dim; ++row) {
+    ssd_rows<1>(x + row, step, decay, B, C, D, S + row * d_state, y + row, d_state);
+  }
+}
+
+// out[i] = x[i] * silu(z[i]); out may be x.
+static void gate_row(const float* x, const float* z, size_t n, float* out) {
+  size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(out + i, load(x + i) * silu(load(z + i)));
+  for (; i < n; ++i) out[i] = x[i] * silu(z[i]);
+}
+
+}  // namespace ssm::cpu::SSM_LEVEL
