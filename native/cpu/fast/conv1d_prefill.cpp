@@ -32,7 +32,8 @@ void conv1d_prefill(const Operation& operation, ThreadPool& threads, const Kerne
         taps[k] = from >= 0 ? x + (b * p.length + from) * p.x_stride
                             : ring + ring_row(position[b] + from, p.width) * p.channels;
       }
-      kernels.conv1d_row(taps.data(), weights, bias, p.channels, p.width, out + row * p.channels);
+      kernels.conv1d_transposed_row(taps.data(), weights, bias, p.channels, p.width,
+                                    out + row * p.channels);
     }
   });
   // Only now, when no token needs the old inputs any more.

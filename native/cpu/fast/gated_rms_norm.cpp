@@ -1,4 +1,6 @@
-// The norm of native/cpu/gated_rms_norm.cpp.
+// What native/cpu/gated_rms_norm.cpp computes.
+#include <cmath>
+
 #include "cpu/fast/operations.h"
 
 namespace ssm::cpu::fast {
@@ -12,8 +14,17 @@ void gated_rms_norm(const Operation& operation, ThreadPool& threads, const Kerne
   threads.parallel_for(p.rows, 4 * p.cols, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
       for (size_t first = 0; first < p.cols; first += p.group_cols) {
-        kernels.gated_norm(x + r * p.x_stride + first, z + r * p.z_stride + first, w + first, p.eps,
-                           p.norm_before_gate != 0, p.group_cols, out + r * p.cols + first);
+        const float* xs = x + r * p.x_stride + first;
+        const float* zs = z + r * p.z_stride + first;
+        float* result = out + r * p.cols + first;
+        // What is normed: x, or x gated, which has its place in the result already.
+        if (p.norm_before_gate == 0) kernels.gate_row(xs, zs, p.group_cols, result);
+        const float* values = p.norm_before_gate == 0 ? result : xs;
+        const float mean_square =
+            kernels.sum_of_squares(values, p.group_cols) / static_cast<float>(p.group_cols);
+        const float scale = 1.0f / std::sqrt(mean_square + p.eps);
+        kernels.scale_row(values, w + first, scale, p.group_cols, result);
+        if (p.norm_before_gate != 0) kernels.gate_row(result, zs, p.group_cols, result);
       }
     }
   });

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "cpu/fast/kernels.h"
-#include "cpu/fast/norm_kernels.h"
 #include "cpu/fast/vector.h"
 #include "types.h"
 
@@ -21,31 +20,13 @@ SSM_INLINE void for_row(size_t n, float* out, F f) {
   }
 }
 
-// out[c] = silu(bias[c] + sum over k of weights[k, c] * taps[k][c]); no bias: null.
-static void conv1d_row(const float* const* taps, const float* weights, const float* bias,
-                       size_t channels, size_t width, float* out) {
+// As conv1d_row (cpu/fast/ssd_kernels.h), to the bit, with w (width, channels).
+static void conv1d_transposed_row(const float* const* taps, const float* w, const float* bias,
+                                  size_t channels, size_t width, float* out) {
   for_row(channels, out, [&](size_t c, auto from) __attribute__((always_inline)) {
     Floats sum = bias == nullptr ? Floats{} : from(bias + c);
-    for (size_t k = 0; k < width; ++k) sum += from(weights + k * channels + c) * from(taps[k] + c);
+    for (size_t k = 0; k < width; ++k) sum += from(w + k * channels + c) * from(taps[k] + c);
     return silu(sum);
-  });
-}
-
-// One group of native/cpu/gated_rms_norm.cpp: n columns of a row. out may be x.
-static void gated_norm(const float* x, const float* z, const float* w, float eps,
-                       bool norm_before_gate, size_t n, float* out) {
-  const float* normed = x;
-  if (!norm_before_gate) {
-    for_row(n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
-      return from(x + i) * silu(from(z + i));
-    });
-    normed = out;
-  }
-  const float mean_square = sum_of_squares(normed, n) / static_cast<float>(n);
-  const Floats scale = splat(1.0f / __builtin_sqrtf(mean_square + eps));
-  for_row(n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
-    const Floats v = from(normed + i) * scale * from(w + i);
-    return norm_before_gate ? v * silu(from(z + i)) : v;
   });
 }
 
