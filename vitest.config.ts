@@ -1,4 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
@@ -24,6 +25,24 @@ function onTheRig(name: string, env: Record<string, string> = {}) {
   ]
 }
 
+// The levels of the CPU device below the best one that this machine has, which project 'shipped' runs.
+const require = createRequire(import.meta.url)
+const levels: string[] = (() => {
+  try {
+    return require('node-gyp-build')(fileURLToPath(new URL('.', import.meta.url))).cpuLevels()
+  } catch {
+    return [] // not built: every test says so
+  }
+})()
+
+/** The suite of operations and the reference models on a lower level of the CPU device. */
+function onLevel(level: string) {
+  const include = ['test/ops/*.test.ts', 'test/models/reference.test.ts']
+  const exclude = ['test/ops/{device,environment-exit,operations-table,recorder-checks}.test.ts']
+  const env = { SSM_METAL_CPU_LEVEL: level }
+  return { test: { ...test, name: `level-${level}`, include, exclude, env } }
+}
+
 export default defineConfig({
   test: {
     projects: [
@@ -35,6 +54,7 @@ export default defineConfig({
           exclude: ['test/software-metal', 'test/metal-device'],
         },
       },
+      ...levels.slice(0, -1).map(onLevel),
       // Every dispatch under five orders of threads, which must give the same bits.
       ...onTheRig('software-metal', {
         SSM_SOFTWARE_METAL_SCHEDULES:

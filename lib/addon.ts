@@ -9,6 +9,8 @@ export interface Addon {
   operations(): { name: string; paramBytes: number; buffers: number }[]
   /** What this build has, the fastest first. */
   deviceNames(): ('cpu' | 'metal')[]
+  /** Instruction sets of the CPU device that this machine can run, the slowest first. */
+  cpuLevels(): string[]
   /** `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU; 0: one for each core. */
   createDevice(name: string, threads: number): number
   deviceThreads(device: number): number

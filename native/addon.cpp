@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "cpu/fast/levels.h"
 #include "device.h"
 #include "handle_table.h"
 #include "read_bandwidth.h"
@@ -44,6 +45,7 @@ class Addon : public Napi::Addon<Addon> {
     DefineAddon(exports, {
                              InstanceMethod("operations", &Addon::Operations),
                              InstanceMethod("deviceNames", &Addon::DeviceNames),
+                             InstanceMethod("cpuLevels", &Addon::CpuLevels),
                              InstanceMethod("createDevice", &Addon::CreateDevice),
                              InstanceMethod("deviceThreads", &Addon::DeviceThreads),
                              InstanceMethod("deviceLevel", &Addon::DeviceLevel),
@@ -105,6 +107,14 @@ class Addon : public Napi::Addon<Addon> {
     const std::vector<std::string> names = device_names();
     Napi::Array result = Napi::Array::New(info.Env(), names.size());
     for (uint32_t i = 0; i < names.size(); ++i) result.Set(i, names[i]);
+    return result;
+  }
+
+  // () -> string[], the slowest first
+  Value CpuLevels(const CallbackInfo& info) {
+    const std::vector<cpu::Level> levels = cpu::available_levels();
+    Napi::Array result = Napi::Array::New(info.Env(), levels.size());
+    for (uint32_t i = 0; i < levels.size(); ++i) result.Set(i, levels[i].name);
     return result;
   }
 

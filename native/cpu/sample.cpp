@@ -24,6 +24,9 @@ namespace ssm::cpu {
 
 namespace {
 
+// More than the largest Gumbel noise: -log(-log(1 - 2^-24)) is 16.6.
+constexpr float kMostNoise = 17.0f;
+
 void penalise_repetition(std::vector<float>& logits, const uint32_t* history, size_t length,
                          float penalty) {
   if (penalty == 1.0f) return;
@@ -97,11 +100,16 @@ void sample(const Operation& operation, ThreadPool&) {
       keep_top_k(row, selection[b].top_k);
       keep_top_p(row, settings[b].top_p);
       keep_min_p(row, settings[b].min_p);
-      for (size_t i = 0; i < row.size(); ++i) {
-        if (row[i] == -INFINITY) continue;
+      const auto noisy = [&](size_t i) {
         const RandomBlock random = philox(position[b], static_cast<uint32_t>(i),
                                           selection[b].seed_low, selection[b].seed_high);
-        row[i] -= std::log(-std::log(uniform(random.word[0])));
+        return row[i] - std::log(-std::log(uniform(random.word[0])));
+      };
+      // Most tokens cannot win, whatever their noise, and need none.
+      float best = noisy(token);
+      for (size_t i = 0; i < row.size(); ++i) {
+        row[i] = row[i] < best - kMostNoise ? -INFINITY : noisy(i);
+        best = std::max(best, row[i]);
       }
       token = largest("sample", row.data(), row.size());
     }

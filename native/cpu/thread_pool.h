@@ -5,8 +5,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
-#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -16,6 +16,10 @@ namespace ssm {
 // Thrown out of parallel_for when the run was cancelled.
 struct Cancelled {};
 
+// A token is a hundred loops of a few microseconds, and putting a thread to sleep and waking it
+// costs more than many of them. So workers look for the next loop for a while before they sleep,
+// unless somebody else wants their core. A loop is done when its parts are:
+// a worker that another program keeps from running holds nobody up unless it has begun a part.
 class ThreadPool {
  public:
   explicit ThreadPool(unsigned threads);
@@ -24,10 +28,15 @@ class ThreadPool {
   unsigned threads() const { return static_cast<unsigned>(workers_.size()) + 1; }
 
   // Calls body(begin, end) over [0, count), each index once, on all threads. `cost` is a rough
-  // number of arithmetic operations an index: small loops run on the calling thread, because
-  // waking another costs more. Rethrows the first exception of a body. Throws Cancelled when
-  // *cancelled is set, at the latest after one part of the loop.
-  void parallel_for(size_t count, size_t cost, const std::function<void(size_t, size_t)>& body);
+  // number of arithmetic operations, or bytes read, an index: small loops run on the calling
+  // thread. Rethrows the first exception of a body. Throws Cancelled when *cancelled is set, at the
+  // latest after one part of the loop.
+  template <class Body>
+  void parallel_for(size_t count, size_t cost, const Body& body) {
+    run(count, cost, {&body, [](const void* context, size_t begin, size_t end) {
+                        (*static_cast<const Body*>(context))(begin, end);
+                      }});
+  }
 
   // For long bodies: throws Cancelled when the run was cancelled.
   void throw_if_cancelled() const {
@@ -38,25 +47,38 @@ class ThreadPool {
   void watch(const std::atomic<bool>* cancelled) { cancelled_ = cancelled; }
 
  private:
+  // A reference to the body of a loop.
+  struct Call {
+    const void* context;
+    void (*function)(const void* context, size_t begin, size_t end);
+  };
+
+  void run(size_t count, size_t cost, Call body);
   void work();
-  void take_parts();
+  bool take_part();
   void stop();
 
   std::vector<std::thread> workers_;
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::condition_variable done_;
-  bool stopping_ = false;
-  unsigned generation_ = 0;  // counts loops, so that a worker takes part in each once
-  unsigned busy_ = 0;        // workers still in the current loop
-  std::exception_ptr error_;
 
-  // The current loop.
-  const std::function<void(size_t, size_t)>* body_ = nullptr;
+  // The current loop. Written by the device's thread while no part is left or unfinished, read by
+  // those that have taken a part.
+  Call body_{};
   size_t count_ = 0;
-  size_t part_ = 0;
-  std::atomic<size_t> next_{0};
+  size_t part_ = 0;  // indices in a part
+  int64_t parts_ = 0;
   const std::atomic<bool>* cancelled_ = nullptr;
+  // Parts that nobody has taken; below 0 when several threads reached for the last one.
+  alignas(64) std::atomic<int64_t> left_{0};
+  alignas(64) std::atomic<int64_t> unfinished_{0};
+  std::atomic<bool> failed_{false};  // error_ is set: parts that are left are skipped
+
+  std::mutex mutex_;
+  std::condition_variable wake_;  // of workers
+  std::condition_variable done_;  // of the device's thread
+  std::atomic<unsigned> sleeping_{0};
+  std::atomic<bool> waiting_{false};
+  std::atomic<bool> stopping_{false};
+  std::exception_ptr error_;
 };
 
 }  // namespace ssm

@@ -77,30 +77,47 @@ struct SsdHead {
 };
 
 struct Kernels {
-  // fast/mat_vec_kernels.h
+  // cpu/fast/mat_vec_kernels.h
   void (*mat_vec)(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums);
   size_t (*affine_packed_size)(size_t cols, size_t bits);
   void (*affine_pack)(const float* x, size_t cols, size_t bits, float* packed);
   void (*affine_mat_vec)(const AffineRows& w, const float* packed, size_t packed_stride,
                          size_t x_rows, float* sums);
-  // fast/tile_kernels.h
+  // cpu/fast/tile_kernels.h
   size_t tile_rows;
   size_t tile_cols;
-  // fast/mat_mat_kernels.h
+  // cpu/fast/mat_mat_kernels.h
   void (*pack_rows)(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed);
   void (*pack_plain)(const PlainRows& w, size_t first_col, size_t depth, float* packed);
   void (*pack_affine)(const AffineRows& w, size_t first_col, size_t depth, float* packed);
   void (*multiply_tiles)(const float* a, size_t a_stride, size_t tiles, const float* b,
                          size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
-  void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
-                     const float* residual, size_t n, float* out);
-  // fast/ssd_kernels.h
+  // cpu/fast/ssd_chunk_kernels.h
   SsdSizes (*ssd_sizes)(size_t length, size_t head_dim, size_t d_state);
   void (*ssd_scores)(const SsdGroup& group);
   void (*ssd_chunk)(const SsdHead& head);
-  // fast/norm_kernels.h
+  // cpu/fast/row_kernels.h
+  void (*conv1d_transposed_row)(const float* const* taps, const float* w, const float* bias,
+                                size_t channels, size_t width, float* out);
+  void (*activate)(const float* x, uint32_t activation, const float* gate, size_t n, float* out);
+  void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
+                     const float* residual, size_t n, float* out);
+  double (*sum_of_exps)(const float* x, float largest, size_t n);
+  // cpu/fast/norm_kernels.h
   float (*sum_of_squares)(const float* x, size_t n);
   void (*scale_row)(const float* x, const float* w, float scale, size_t n, float* out);
+  // cpu/fast/ssd_kernels.h
+  void (*conv1d_row)(const float* const* taps, const float* w, const float* bias, size_t channels,
+                     size_t width, float* out);
+  void (*ssd_step)(const float* x, float step, float decay, const float* B, const float* C, float D,
+                   float* S, float* y, size_t head_dim, size_t d_state);
+  void (*gate_row)(const float* x, const float* z, size_t n, float* out);
+  // cpu/fast/attention_kernels.h
+  void (*attend)(const float* q, const float* keys, const float* values, size_t row_stride,
+                 size_t window, size_t oldest, size_t count, size_t head_dim, float scale,
+                 float* scores, float* out);
+  // cpu/fast/largest_kernels.h
+  float (*largest_value)(const float* x, size_t n);
 };
 
 }  // namespace ssm::cpu

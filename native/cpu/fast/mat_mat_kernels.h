@@ -186,26 +186,4 @@ static void multiply_tiles(const float* a, size_t a_stride, size_t tiles, const 
   }
 }
 
-// out[i] = activation(sums[i] + bias[i]) * gate[i] + residual[i] for n columns of a row; what is
-// null is left out. out may be gate or residual.
-static void finish_row(const float* sums, const float* bias, uint32_t activation, const float* gate,
-                       const float* residual, size_t n, float* out) {
-  const auto finish = [&](size_t i, auto from) __attribute__((always_inline)) {
-    Floats v = from(sums + i);
-    if (bias != nullptr) v += from(bias + i);
-    if (activation == kGelu) v = gelu(v);
-    if (activation == kSilu) v = silu(v);
-    if (gate != nullptr) v *= from(gate + i);
-    if (residual != nullptr) v += from(residual + i);
-    return v;
-  };
-  size_t i = 0;
-  for (; i + kWidth <= n; i += kWidth) {
-    store(out + i, finish(i, [](const float* at) { return load(at); }));
-  }
-  if (const size_t rest = n - i; rest > 0) {
-    store_first(out + i, finish(i, [=](const float* at) { return load_first(at, rest); }), rest);
-  }
-}
-
 }  // namespace ssm::cpu::SSM_LEVEL

@@ -49,12 +49,19 @@ SSM_INLINE void plain_block(const uint8_t* w, size_t row_bytes, size_t cols, con
       for (size_t r = 0; r < kInputs; ++r) partial[part][r][n] += xs[r] * weight;
     }
   };
+  // The rows that come next: a row is too short for the machine to notice that it is read in order.
+  const auto prefetch = [&](size_t at) __attribute__((always_inline)) {
+    for (size_t n = 0; n < kRows; ++n) {
+      __builtin_prefetch(w + (kRows + n) * row_bytes + at * Weights::kBytes);
+    }
+  };
   const auto add_whole = [&](size_t part, size_t at) __attribute__((always_inline)) {
     add(
         part, [=](const uint8_t* row) { return Weights::load_floats(row + at * Weights::kBytes); },
         [=](const float* row) { return load(row + at); });
   };
   for (; k + kStep <= cols; k += kStep) {
+    prefetch(k);
     add_whole(0, k);
     add_whole(1, k + kWidth);
   }
@@ -227,7 +234,10 @@ SSM_INLINE void affine_block(const AffineRows& w, size_t first, const float* pac
       for (size_t block = 0; block < kBlocks; ++block, done += kWidth) {
         Words q[kRows];
         if (kGroups == 1 || done + kWidth <= row_words) {
-          for (size_t n = 0; n < kRows; ++n) q[n] = load<Words>(words + n * row_words + done);
+          for (size_t n = 0; n < kRows; ++n) {
+            q[n] = load<Words>(words + n * row_words + done);
+            __builtin_prefetch(words + (kRows + n) * row_words + done);  // as in plain_block
+          }
         } else {
           // The last block of a row whose groups do not fill it.
           for (size_t n = 0; n < kRows; ++n) {

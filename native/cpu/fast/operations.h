@@ -17,9 +17,20 @@ FastFunction fast_function(OperationKind kind);
 namespace fast {
 
 #define SSM_FAST_OPERATIONS(X) \
+  X(rms_norm)                  \
+  X(gated_rms_norm)            \
   X(matmul)                    \
   X(affine_matmul)             \
-  X(ssd_chunk_scan)
+  X(conv1d_update)             \
+  X(conv1d_prefill)            \
+  X(ssd_update)                \
+  X(ssd_chunk_scan)            \
+  X(mamba2_update)             \
+  X(mlp_activation)            \
+  X(attention_decode)          \
+  X(attention_prefill)         \
+  X(argmax)                    \
+  X(cross_entropy)
 
 #define SSM_DECLARE(name) \
   void name(const Operation& operation, ThreadPool& threads, const Kernels& kernels);

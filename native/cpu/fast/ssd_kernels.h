@@ -1,162 +1,82 @@
-// A chunk of the SSD form (native/cpu/ssd_chunk_scan.cpp) as products of tiles. With P rows of the
-// head as columns of panels, what that file writes for one t and one row becomes
-//   y = diag(exp(a)) C Sᵀ + W x          W[t, s] = exp(a[t] - a[s]) dt[s] (C Bᵀ)[t, s], s <= t
-//   Sᵀ = exp(a[last]) Sᵀ + Bᵀ (w x)      w[s] = exp(a[last] - a[s]) dt[s]
-// and D stands on the diagonal of W. C Bᵀ is the same for all heads of a group.
+// What lies between the projections of a Mamba-2 layer, for one token.
 #pragma once
 
-#include "cpu/fast/kernels.h"
-#include "cpu/fast/mat_mat_kernels.h"
-#include "cpu/fast/tile_kernels.h"
 #include "cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 
-// Floats from one row of C Bᵀ or of W to the next: a constant, so that the rows of a tile need one
-// register together.
-inline constexpr size_t kScoresStride =
-    (kLongestSsdChunk + kTileCols - 1) / kTileCols * kTileCols;
+// exp, silu and the like of one number, rounded as the lanes of a vector are.
+SSM_INLINE float silu(float x) { return silu(splat(x))[0]; }
 
-static_assert(kScoresStride <= kSsdPadding && kTileRows <= kSsdPadding);
-
-constexpr size_t tiles_of(size_t rows) { return (rows + kTileRows - 1) / kTileRows; }
-
-static SsdSizes ssd_sizes(size_t length, size_t head_dim, size_t d_state) {
-  const size_t rows = tiles_of(length) * kTileRows;
-  const size_t panels = (head_dim + kTileCols - 1) / kTileCols;
-  const size_t states = tiles_of(d_state) * kTileRows;
-  const size_t packed_b = kScoresStride * d_state;
-  const size_t head = kSsdPadding + rows * kScoresStride + 2 * panels * length * kTileCols;
-  return {
-      .c = rows * d_state,
-      .b = length * states,
-      .scores = rows * kScoresStride,
-      .state = panels * states * kTileCols,
-      .work = packed_b > head ? packed_b : head,
-  };
-}
-
-// What the heads of a group share: C packed in tiles, B with rows as long as a multiple of a tile,
-// and scores = C Bᵀ below and on its diagonal.
-static void ssd_scores(const SsdGroup& g) {
-  const size_t states = tiles_of(g.d_state) * kTileRows;
-  for (size_t t = 0; t < g.length; t += kTileRows) {
-    const size_t rows = g.length - t < kTileRows ? g.length - t : kTileRows;
-    pack_rows(g.C + t * g.c_stride, g.c_stride, rows, g.d_state, g.packed_c + t * g.d_state);
-  }
-  for (size_t s = 0; s < g.length; ++s) {
-    float* to = g.padded_b + s * states;
-    __builtin_memcpy(to, g.B + s * g.b_stride, g.d_state * sizeof(float));
-    for (size_t n = g.d_state; n < states; ++n) to[n] = 0.0f;
-  }
-  const PlainRows b = {g.B, kFloat32, static_cast<uint32_t>(g.b_stride), 0, g.length};
-  pack_plain_panels<Float32Weights>(b, 0, g.d_state, g.work);
-  for (size_t t = 0; t < g.length; t += kTileRows) {
-    for (size_t s = 0; s < g.length && s < t + kTileRows; s += kTileCols) {
-      Tile tile;
-      clear(tile);
-      add_product(tile, g.packed_c + t * g.d_state, 1, kTileRows, g.work + s * g.d_state,
-                  g.d_state);
-      for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-        store(g.scores + (t + i) * kScoresStride + s + j * kWidth, tile.sums[i][j]);
-      });
+// The causal depthwise convolution as conv1d_row (native/cpu/conv1d.h): taps[k] are the inputs of
+// tap k, the oldest first, w is (channels, width), bias may be null.
+//   out[c] = silu(bias[c] + sum over k of w[c, k] * taps[k][c])
+static void conv1d_row(const float* const* taps, const float* w, const float* bias, size_t channels,
+                       size_t width, float* out) {
+  size_t c = 0;
+  for (; c + kWidth <= channels; c += kWidth) {
+    Floats sum = bias != nullptr ? load(bias + c) : Floats{};
+    for (size_t k = 0; k < width; ++k) {
+      Floats weight;
+      for (size_t lane = 0; lane < kWidth; ++lane) weight[lane] = w[(c + lane) * width + k];
+      sum += weight * load(taps[k] + c);
     }
+    store(out + c, silu(sum));
+  }
+  for (; c < channels; ++c) {
+    float sum = bias != nullptr ? bias[c] : 0.0f;
+    for (size_t k = 0; k < width; ++k) sum += w[c * width + k] * taps[k][c];
+    out[c] = silu(sum);
   }
 }
 
-// exp(a[t] - a[s]) for a vector of tokens s. Of two long sums that differ by little the high halves
-// cancel exactly.
-SSM_INLINE Floats decay(const SsdHead& h, size_t t, size_t s) {
-  const Floats high = splat(h.a_high[t]) - load(h.a_high + s);
-  return exp(high + (splat(h.a_low[t]) - load(h.a_low + s)));
+// kRows rows of ssd_step.
+template <size_t kRows>
+SSM_INLINE void ssd_rows(const float* x, float step, float decay, const float* B, const float* C,
+                         float D, float* S, float* y, size_t d_state) {
+  Floats input[kRows], total[kRows] = {};
+  for (size_t r = 0; r < kRows; ++r) input[r] = splat(step * x[r]);
+  size_t n = 0;
+  for (; n + kWidth <= d_state; n += kWidth) {
+    const Floats b = load(B + n), c = load(C + n);
+    for (size_t r = 0; r < kRows; ++r) {
+      float* row = S + r * d_state + n;
+      __builtin_prefetch(row + kRows * d_state, 1);  // the rows that come next
+      const Floats s = splat(decay) * load(row) + input[r] * b;
+      store(row, s);
+      total[r] += s * c;
+    }
+  }
+  for (size_t r = 0; r < kRows; ++r) {
+    float rest = 0.0f;
+    for (size_t m = n; m < d_state; ++m) {
+      float& s = S[r * d_state + m];
+      s = decay * s + step * x[r] * B[m];
+      rest += s * C[m];
+    }
+    y[r] = sum(total[r]) + rest + D * x[r];
+  }
 }
 
-// W: rows past the last token are zero.
-SSM_INLINE void ssd_weights(const SsdHead& h, float* weights) {
-  Ints lanes;
-  for (size_t lane = 0; lane < kWidth; ++lane) lanes[lane] = static_cast<int32_t>(lane);
-  for (size_t t = 0; t < tiles_of(h.length) * kTileRows; ++t) {
-    float* row = weights + t * kScoresStride;
-    // What the product of this tile reads.
-    const size_t tile_end = (t / kTileRows + 1) * kTileRows;
-    const size_t depth = h.length < tile_end ? h.length : tile_end;
-    for (size_t s = 0; s < depth; s += kWidth) {
-      Floats w = {};
-      if (t < h.length && s <= t) {
-        const Floats product = load(h.scores + t * kScoresStride + s) * load(h.step + s);
-        const Ints after = lanes > static_cast<int32_t>(t - s);
-        w = select(after, Floats{}, product * decay(h, t, s));
-      }
-      store(row + s, w);
-    }
-    if (t < h.length) row[t] += h.D;
+// One token of the recurrence for one head, as native/cpu/ssd.h has it; decay is exp(step * A). The
+// state S (head_dim, d_state) is read and written once.
+static void ssd_step(const float* x, float step, float decay, const float* B, const float* C,
+                     float D, float* S, float* y, size_t head_dim, size_t d_state) {
+  constexpr size_t kRows = 4;
+  size_t row = 0;
+  for (; row + kRows <= head_dim; row += kRows) {
+    ssd_rows<kRows>(x + row, step, decay, B, C, D, S + row * d_state, y + row, d_state);
+  }
+  for (; row < head_dim; ++row) {
+    ssd_rows<1>(x + row, step, decay, B, C, D, S + row * d_state, y + row, d_state);
   }
 }
 
-// One head: writes out, updates the state.
-static void ssd_chunk(const SsdHead& h) {
-  const size_t panels = (h.head_dim + kTileCols - 1) / kTileCols;
-  const size_t states = tiles_of(h.d_state) * kTileRows;
-  const size_t panel_floats = h.length * kTileCols;
-  float* carried = h.work;  // exp(a)
-  float* weights = carried + kSsdPadding;
-  float* inputs = weights + tiles_of(h.length) * kTileRows * kScoresStride;
-  float* scaled = inputs + panels * panel_floats;
-  const size_t last = h.length - 1;
-
-  for (size_t s = 0; s < h.length; s += kWidth) {
-    store(carried + s, decay(h, last, s) * load(h.step + s));
-  }
-  for (size_t s = 0; s < h.length; ++s) {
-    const float* x = h.x + s * h.x_stride;
-    for (size_t p = 0; p < panels * kTileCols; p += kWidth) {
-      const size_t left = h.head_dim > p ? h.head_dim - p : 0;
-      const Floats v = left >= kWidth ? load(x + p) : load_first(x + p, left);
-      const size_t at = p / kTileCols * panel_floats + s * kTileCols + p % kTileCols;
-      store(inputs + at, v);
-      store(scaled + at, v * splat(carried[s]));
-    }
-  }
-  for (size_t t = 0; t < h.length; t += kWidth) {
-    store(carried + t, exp(load(h.a_high + t)));
-  }
-  ssd_weights(h, weights);
-
-  const float forget = exp(splat(h.a_high[last]))[0];
-  for (size_t panel = 0; panel < panels; ++panel) {
-    float* state = h.state + panel * states * kTileCols;
-    const size_t left = h.head_dim - panel * kTileCols;
-    for (size_t t = 0; t < h.length; t += kTileRows) {
-      Tile tile;
-      clear(tile);
-      add_product(tile, h.packed_c + t * h.d_state, 1, kTileRows, state, h.d_state);
-      for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-        tile.sums[i][j] *= splat(carried[t + i]);
-      });
-      const size_t depth = h.length < t + kTileRows ? h.length : t + kTileRows;
-      add_product(tile, weights + t * kScoresStride, kScoresStride, 1,
-                  inputs + panel * panel_floats, depth);
-      float* out = h.out + t * h.out_stride + panel * kTileCols;
-      for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-        if (t + i >= h.length) return;
-        float* to = out + i * h.out_stride + j * kWidth;
-        if (left >= (j + 1) * kWidth) {
-          store(to, tile.sums[i][j]);
-        } else if (left > j * kWidth) {
-          store_first(to, tile.sums[i][j], left - j * kWidth);
-        }
-      });
-    }
-    for (size_t n = 0; n < states; n += kTileRows) {
-      Tile tile;
-      clear(tile);
-      add_product(tile, h.padded_b + n, 1, states, scaled + panel * panel_floats, h.length);
-      for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-        float* at = state + (n + i) * kTileCols + j * kWidth;
-        store(at, load(at) * splat(forget) + tile.sums[i][j]);
-      });
-    }
-  }
+// out[i] = x[i] * silu(z[i]); out may be x.
+static void gate_row(const float* x, const float* z, size_t n, float* out) {
+  size_t i = 0;
+  for (; i + kWidth <= n; i += kWidth) store(out + i, load(x + i) * silu(load(z + i)));
+  for (; i < n; ++i) out[i] = x[i] * silu(z[i]);
 }
 
 }  // namespace ssm::cpu::SSM_LEVEL

@@ -19,8 +19,11 @@
 
 namespace ssm::cpu::SSM_LEVEL {
 
-// Floats in a vector.
-#if defined(__AVX512F__)
+// Floats in a vector. Tests set SSM_VECTOR_WIDTH to run the code of a wider level without its
+// instructions.
+#if defined(SSM_VECTOR_WIDTH)
+inline constexpr size_t kWidth = SSM_VECTOR_WIDTH;
+#elif defined(__AVX512F__)
 inline constexpr size_t kWidth = 16;
 #elif defined(__AVX2__)
 inline constexpr size_t kWidth = 8;
@@ -83,16 +86,10 @@ SSM_INLINE Floats max(Floats a, Floats b) { return select(a > b, a, b); }
 
 // Sum of all lanes, in halves: lane i + lane i + width/2, and so on.
 SSM_INLINE float sum(Floats v) {
-#if defined(__AVX512F__)
-  struct Parts {
-    __m256 low, high;
-  };
-  const Parts parts = bits_as<Parts>(v);
-  const __m256 half = _mm256_add_ps(parts.low, parts.high);
-#elif defined(__AVX2__)
-  const __m256 half = v;
-#endif
 #if defined(__AVX2__)
+  __m256 parts[kWidth / 8];
+  __builtin_memcpy(parts, &v, sizeof(v));
+  const __m256 half = kWidth == 16 ? _mm256_add_ps(parts[0], parts[kWidth / 8 - 1]) : parts[0];
   __m128 s = _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1));
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_movehdup_ps(s)));
@@ -107,7 +104,13 @@ SSM_INLINE Floats from_float16(Halves v) {
 #if defined(__AVX512F__)
   return _mm512_maskz_cvtph_ps(0xffff, bits_as<__m256i>(v));
 #elif defined(__AVX2__)
-  return _mm256_cvtph_ps(bits_as<__m128i>(v));
+  __m128i halves[kWidth / 8];
+  __m256 floats[kWidth / 8];
+  __builtin_memcpy(halves, &v, sizeof(v));
+  for (size_t i = 0; i < kWidth / 8; ++i) floats[i] = _mm256_cvtph_ps(halves[i]);
+  Floats result;
+  __builtin_memcpy(&result, floats, sizeof(result));
+  return result;
 #else
   return vcvt_f32_f16(bits_as<float16x4_t>(v));
 #endif

@@ -1,0 +1,18 @@
+// What native/cpu/argmax.cpp computes.
+#include "cpu/fast/largest.h"
+#include "cpu/fast/operations.h"
+
+namespace ssm::cpu::fast {
+
+void argmax(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
+  const auto p = operation.params<ArgmaxParams>();
+  const auto* x = operation.data<const float>(0);  // (rows, cols)
+  auto* out = operation.data<uint32_t>(1);         // (rows)
+  threads.parallel_for(p.rows, p.cols, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      out[r] = static_cast<uint32_t>(largest("argmax", x + r * p.cols, p.cols, kernels));
+    }
+  });
+}
+
+}  // namespace ssm::cpu::fast

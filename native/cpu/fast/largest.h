@@ -1,0 +1,17 @@
+// As native/cpu/largest.h: the index of the largest of n numbers, of equal ones the first.
+#pragma once
+
+#include <algorithm>
+
+#include "cpu/fast/kernels.h"
+#include "cpu/largest.h"
+
+namespace ssm::cpu::fast {
+
+inline size_t largest(const char* operation, const float* x, size_t n, const Kernels& kernels) {
+  const float* found = std::find(x, x + n, kernels.largest_value(x, n));
+  // Not found: it is NaN, and the plain loop says where.
+  return found < x + n ? static_cast<size_t>(found - x) : cpu::largest(operation, x, n);
+}
+
+}  // namespace ssm::cpu::fast

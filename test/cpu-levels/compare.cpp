@@ -1,0 +1,299 @@
+// Runs every fast version of an operation on every level of this machine and compares it with the
+// reference loop. Needs no Node, so that it can be compiled for another architecture and run under
+// an emulator. With SSM_WITHOUT_AVX512 it runs the code of avx512 instead, compiled for AVX2: all but
+// its instructions, for machines that lack them. Prints a line for each level and operation; exit code 1 when one differs.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <string>
+
+#include "command_list.h"
+#include "cpu/fast/levels.h"
+#include "cpu/fast/operations.h"
+#include "cpu/operations.h"
+
+using namespace ssm;
+
+#if defined(SSM_WITHOUT_AVX512)
+namespace ssm::cpu::avx512 {
+extern const Kernels kernels;
+}
+#endif
+
+namespace {
+
+using Reference = void (*)(const Operation&, ThreadPool&);
+
+constexpr Reference kReference[] = {
+#define SSM_FUNCTION(name, Params, buffers, written) cpu::name,
+    SSM_OPERATIONS(SSM_FUNCTION)
+#undef SSM_FUNCTION
+};
+
+std::mt19937 random_bits(1);
+
+std::vector<float> normals(size_t count, float deviation = 1.0f) {
+  std::normal_distribution<float> normal(0.0f, deviation);
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random_bits);
+  return values;
+}
+
+// A buffer that starts one element into its memory, so that nothing is aligned to a vector.
+template <class T>
+Binding buffer(DataType type, const std::vector<T>& values) {
+  const size_t bytes = values.size() * sizeof(T);
+  auto memory = Memory::allocate(bytes + sizeof(T));
+  std::memcpy(memory->data() + sizeof(T), values.data(), bytes);
+  return {memory, sizeof(T), bytes, type};
+}
+
+Binding floats(const std::vector<float>& values, DataType type = kFloat32) {
+  if (type == kFloat32) return buffer(type, values);
+  std::vector<uint16_t> halves;
+  for (float value : values) {
+    halves.push_back(type == kFloat16 ? to_float16(value).bits : to_bfloat16(value).bits);
+  }
+  return buffer(type, halves);
+}
+
+Binding integers(const std::vector<uint32_t>& values) { return buffer(kUInt32, values); }
+
+// The same bytes in memory of its own.
+Binding copy_of(const Binding& binding) {
+  if (!binding.memory) return {};
+  Binding copy = binding;
+  copy.memory = Memory::allocate(binding.memory->size());
+  std::memcpy(copy.memory->data(), binding.memory->data(), binding.memory->size());
+  return copy;
+}
+
+class Comparison {
+ public:
+  Comparison(const cpu::Level& level, ThreadPool& threads) : level_(level), threads_(threads) {}
+
+  // Runs both versions on the same inputs and compares what they write.
+  template <class Params>
+  void run(OperationKind kind, const Params& params, const std::vector<Binding>& bindings) {
+    const OperationInfo& info = info_of(kind);
+    const auto recorded = [&] {
+      CommandList list;
+      std::vector<Binding> own;
+      for (const Binding& binding : bindings) own.push_back(copy_of(binding));
+      list.add(kind, own, &params, sizeof(params));
+      return list.operations()[0];
+    };
+    const Operation expected = recorded(), actual = recorded();
+    kReference[static_cast<size_t>(kind)](expected, threads_);
+    cpu::fast_function(kind)(actual, threads_, *level_.kernels);
+    for (size_t i = 0; i < info.buffers; ++i) {
+      if (((info.written >> i) & 1u) == 0 || !bindings[i].memory) continue;
+      for (size_t n = 0; n < bindings[i].bytes / 4; ++n) {
+        const bool is_float = bindings[i].type == kFloat32;
+        const double e = is_float ? expected.data<float>(i)[n] : expected.data<uint32_t>(i)[n];
+        const double a = is_float ? actual.data<float>(i)[n] : actual.data<uint32_t>(i)[n];
+        // As test/tolerance.ts; not <= so that NaN is an error.
+        if (std::abs(a - e) <= (is_float ? 1e-5 + 1e-5 * std::abs(e) : 0.0)) continue;
+        std::printf("%s %s: element %zu of buffer %zu is %g, the reference loop has %g\n",
+                    level_.name, info.name, n, i, a, e);
+        failed_ = true;
+        break;
+      }
+    }
+    cases_ += 1;
+  }
+
+  bool failed() const { return failed_; }
+  int cases() const { return cases_; }
+
+ private:
+  const cpu::Level level_;
+  ThreadPool& threads_;
+  bool failed_ = false;
+  int cases_ = 0;
+};
+
+// What a matrix product does besides: half of the cases have all of it, the others nothing.
+struct Extras {
+  bool all;
+  uint32_t rows, inputs, outputs;
+
+  std::vector<Binding> bindings() const {
+    const size_t results = size_t{rows} * outputs;
+    if (!all) return {{}, {}, {}, {}, {}, floats(std::vector<float>(results))};
+    std::vector<float> squares = normals(rows * 2, std::sqrt(inputs));
+    for (float& square : squares) square *= square;
+    return {floats(normals(outputs)), floats(normals(inputs)),  floats(squares),
+            floats(normals(results)), floats(normals(results)), floats(std::vector<float>(results))};
+  }
+
+  template <class Params>
+  Params fill(Params p) const {
+    p.rows = rows;
+    p.inputs = p.x_stride = inputs;
+    p.outputs = outputs;
+    p.activation = kIdentity;
+    if (!all) return p;
+    p.has_bias = p.gated = p.has_residual = 1;
+    p.norm_group_cols = inputs;
+    p.norm_parts = 2;
+    p.norm_eps = 1e-5f;
+    p.activation = kSilu;
+    return p;
+  }
+};
+
+void matrix_products(Comparison& comparison) {
+  for (const uint32_t rows : {1, 2, 3, 8, 9}) {
+    for (const bool all : {false, true}) {
+      for (const uint32_t inputs : {1, 3, 16, 31, 97, 333}) {
+        for (const DataType type : {kFloat32, kFloat16, kBFloat16}) {
+          const Extras extras{all, rows, inputs, 21};
+          std::vector<Binding> bindings = {
+              floats(normals(rows * inputs, 1 / std::sqrt(inputs))),
+              floats(normals(inputs * extras.outputs), type),
+          };
+          for (Binding& binding : extras.bindings()) bindings.push_back(binding);
+          comparison.run(OperationKind::matmul, extras.fill(MatmulParams{}), bindings);
+        }
+      }
+      for (const uint32_t bits : {4, 8}) {
+        for (const uint32_t group_size : {32, 64, 128}) {
+          // The last has more groups than a kernel takes at once.
+          for (const uint32_t groups : {1, 3, 37}) {
+            const DataType type = groups == 1 ? kFloat32 : groups == 3 ? kFloat16 : kBFloat16;
+            const Extras extras{all, rows, groups * group_size, 21};
+            std::vector<uint32_t> words(extras.inputs * extras.outputs * bits / 32);
+            for (uint32_t& word : words) word = random_bits();
+            const size_t scales = groups * extras.outputs;
+            std::vector<Binding> bindings = {
+                floats(normals(rows * extras.inputs, 1 / std::sqrt(extras.inputs))),
+                integers(words),
+                floats(normals(scales, 1.0f / (1u << bits)), type),
+                floats(normals(scales, 0.5f), type),
+            };
+            for (Binding& binding : extras.bindings()) bindings.push_back(binding);
+            AffineMatmulParams p = extras.fill(AffineMatmulParams{});
+            p.bits = bits;
+            p.group_size = group_size;
+            comparison.run(OperationKind::affine_matmul, p, bindings);
+          }
+        }
+      }
+    }
+  }
+}
+
+void norms(Comparison& comparison) {
+  for (const uint32_t cols : {1, 7, 96, 130}) {
+    const uint32_t rows = 3;
+    const Binding x = floats(normals(rows * cols)), w = floats(normals(cols));
+    const Binding out = floats(std::vector<float>(rows * cols));
+    comparison.run(OperationKind::rms_norm, RmsNormParams{rows, cols, cols, 1e-5f}, {x, w, out});
+    const Binding z = floats(normals(rows * cols, 5.0f));
+    for (const uint32_t before : {0, 1}) {
+      const GatedRmsNormParams p{.rows = rows,
+                                 .cols = cols,
+                                 .group_cols = cols % 2 == 0 ? cols / 2 : cols,
+                                 .x_stride = cols,
+                                 .z_stride = cols,
+                                 .norm_before_gate = before,
+                                 .eps = 1e-5f};
+      comparison.run(OperationKind::gated_rms_norm, p, {x, z, w, out});
+    }
+  }
+}
+
+void state_spaces(Comparison& comparison) {
+  struct Shape {
+    uint32_t heads, head_dim, d_state, groups, width;
+  };
+  for (const Shape s : {Shape{1, 1, 1, 1, 1}, Shape{2, 5, 3, 1, 3}, Shape{6, 30, 37, 3, 4},
+                        Shape{4, 64, 128, 1, 4}}) {
+    const uint32_t batch = 2, inner = s.heads * s.head_dim, shared = s.groups * s.d_state;
+    const uint32_t channels = inner + 2 * shared, columns = inner + channels + s.heads;
+    const Binding w = floats(normals(channels * s.width, 0.5f)), bias = floats(normals(channels));
+    const Binding ring = floats(normals(batch * s.width * channels));
+    const Binding position = integers({2, 9});
+    std::vector<float> decays = normals(s.heads);
+    for (float& decay : decays) decay = -std::abs(decay);
+    const Binding A = floats(decays), D = floats(normals(s.heads));
+    const Binding dt_bias = floats(normals(s.heads));
+    const Binding state = floats(normals(batch * inner * s.d_state));
+    const Binding out = floats(std::vector<float>(batch * inner));
+    const Binding x = floats(normals(batch * inner)), dt = floats(normals(batch * s.heads));
+    const Binding B = floats(normals(batch * shared)), C = floats(normals(batch * shared));
+    comparison.run(OperationKind::conv1d_update,
+                   Conv1dUpdateParams{batch, channels, s.width, channels, 1},
+                   {floats(normals(batch * channels)), w, bias, ring, position,
+                    floats(std::vector<float>(batch * channels))});
+    const SsdUpdateParams p{.batch = batch,
+                            .heads = s.heads,
+                            .head_dim = s.head_dim,
+                            .d_state = s.d_state,
+                            .groups = s.groups,
+                            .x_stride = inner,
+                            .dt_stride = s.heads,
+                            .b_stride = shared,
+                            .c_stride = shared,
+                            .dt_min = 0.0f,
+                            .dt_max = INFINITY};
+    comparison.run(OperationKind::ssd_update, p, {x, dt, A, B, C, D, dt_bias, state, out});
+    for (const uint32_t before : {0, 1}) {
+      const Mamba2UpdateParams m{batch,   s.heads, s.head_dim, s.d_state, s.groups,
+                                 s.width, 1,       before,     0.0f,      INFINITY};
+      comparison.run(OperationKind::mamba2_update, m,
+                     {floats(normals(batch * columns)), w, bias, ring, A, D, dt_bias, state,
+                      position, out, floats(std::vector<float>(batch * s.heads))});
+    }
+  }
+}
+
+void attention(Comparison& comparison) {
+  for (const uint32_t head_dim : {1, 10, 64, 100}) {
+    const uint32_t batch = 2, heads = 6, kv_heads = 2, window = 21;
+    const uint32_t row = kv_heads * head_dim;
+    const AttentionDecodeParams p{batch,  heads,            kv_heads, head_dim, window,
+                                  heads * head_dim, row,    row,      1 / std::sqrt(1.0f * head_dim)};
+    comparison.run(
+        OperationKind::attention_decode, p,
+        {floats(normals(batch * heads * head_dim)), floats(normals(batch * row)),
+         floats(normals(batch * row)), floats(normals(batch * window * row)),
+         floats(normals(batch * window * row)), integers({4, 50}),
+         floats(std::vector<float>(batch * heads * head_dim))});
+  }
+}
+
+void largest(Comparison& comparison) {
+  for (const uint32_t cols : {1, 9, 64, 1001}) {
+    std::vector<float> x = normals(3 * cols);
+    x[cols / 2] = x[cols - 1] = 9.0f;  // of equal ones the first
+    comparison.run(OperationKind::argmax, ArgmaxParams{3, cols},
+                   {floats(x), integers(std::vector<uint32_t>(3))});
+  }
+}
+
+}  // namespace
+
+int main() {
+  bool failed = false;
+  ThreadPool threads(2);
+#if defined(SSM_WITHOUT_AVX512)
+  const std::vector<cpu::Level> levels = {{"avx512 without AVX-512", &cpu::avx512::kernels}};
+#else
+  const std::vector<cpu::Level> levels = cpu::available_levels();
+#endif
+  for (const cpu::Level& level : levels) {
+    if (level.kernels == nullptr) continue;
+    Comparison comparison(level, threads);
+    matrix_products(comparison);
+    norms(comparison);
+    state_spaces(comparison);
+    attention(comparison);
+    largest(comparison);
+    std::printf("%s: %d cases %s\n", level.name, comparison.cases(),
+                comparison.failed() ? "differ" : "agree");
+    failed |= comparison.failed();
+  }
+  return failed ? 1 : 0;
+}
