@@ -45,8 +45,13 @@ const gyp = JSON.parse(
     ['-c', 'import ast, json, sys; print(json.dumps(ast.literal_eval(sys.stdin.read())))'],
     { input: readFileSync(join(root, 'binding.gyp')), encoding: 'utf8' },
   ),
-).targets[0]
-const [condition, mac] = gyp.conditions[0]
+)
+const [addon] = gyp.targets
+// biome-ignore lint/suspicious/noExplicitAny: as deep as binding.gyp
+const conditionOf = (conditions: [string, any][], wanted: string) =>
+  conditions.find(([condition]) => condition === wanted)![1]
+const mac = conditionOf(addon.conditions, "OS=='mac'")
+const [level] = conditionOf(gyp.conditions, "target_arch=='arm64'").targets
 const expand = (values: string[]) =>
   values.flatMap((value) => {
     const command = /^<!@\((.*)\)$/.exec(value)?.[1]
@@ -56,8 +61,7 @@ const expand = (values: string[]) =>
   })
 
 test('has the sources that binding.gyp has on a Mac', () => {
-  expect(condition).toBe("OS=='mac'")
-  const listed = [...expand(gyp.sources), ...expand(mac.sources)]
+  const listed = [addon, level, mac].flatMap(({ sources }) => expand(sources))
   const commands: { file: string; command: string }[] = JSON.parse(
     readFileSync(builtIn('compile_commands.json'), 'utf8'),
   )
@@ -67,7 +71,7 @@ test('has the sources that binding.gyp has on a Mac', () => {
     .filter((file) => file.startsWith(join(root, 'native/')))
     .map((file) => file.slice(root.length))
   expect(compiled.sort()).toEqual(listed.sort())
-  expect(gyp.defines).toContain('NAPI_VERSION=9')
+  expect(gyp.target_defaults.defines).toContain('NAPI_VERSION=9')
   expect(mac.defines).toEqual(['SSM_WITH_METAL'])
   expect(mac.actions[0].outputs[0]).toMatch(/kernel_sources\.cpp$/)
 })
