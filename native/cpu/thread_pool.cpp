@@ -82,9 +82,9 @@ void ThreadPool::run(size_t count, size_t cost, Call body) {
   part_ = std::clamp<size_t>(kLargestPart / cost, 1, (count + parts - 1) / parts);
   parts_ = static_cast<int64_t>((count + part_ - 1) / part_);
   if (alone) {
-    for (int64_t i = 0; i < parts_; ++i) {
+    for (size_t begin = 0; begin < count_; begin += part_) {
       throw_if_cancelled();
-      body_.function(body_.context, i * part_, std::min((i + 1) * part_, count_));
+      body_.function(body_.context, begin, std::min(begin + part_, count_));
     }
     return throw_if_cancelled();
   }
