@@ -65,7 +65,7 @@ struct SsdHead {
   size_t x_stride;
   const float* a_high;  // (kSsdPadding) sums of dt * A up to each token, rounded
   const float* a_low;   // (kSsdPadding) what that left
-  const float* step;  // (kSsdPadding) dt
+  const float* step;    // (kSsdPadding) dt
   float D;
   const float* packed_c;
   const float* padded_b;

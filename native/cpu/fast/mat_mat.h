@@ -71,11 +71,11 @@ class PackedRows {
 // Order of accumulation: blocks of kDepth columns, one product after the other in each, and the
 // blocks one after the other.
 template <class Params, class Pack>
-void multiply_matrix(const Operation& operation, const Params& p, size_t bias,
-                     ThreadPool& threads, const Kernels& kernels, const Pack& pack) {
+void multiply_matrix(const Operation& operation, const Params& p, size_t bias, ThreadPool& threads,
+                     const Kernels& kernels, const Pack& pack) {
   constexpr size_t kRows = 512;    // of x at once: bounds the packed copy of x
   constexpr size_t kDepth = 256;   // a panel of so many columns stays in the first-level cache
-  constexpr size_t kPanels = 4;    // in a block: sums and packed weights of one in the second-level
+  constexpr size_t kPanels = 8;    // in a block: its packed weights stay in the second-level cache
   constexpr size_t kFewRows = 96;  // fewer are not worth packing the same weights once more
   // Kernels do about so many products in the time of one step of a plain loop.
   constexpr size_t kSpeedup = 8;
@@ -119,8 +119,8 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias,
         for (size_t k = 0; k < inputs; k += kDepth) {
           const size_t depth = std::min(kDepth, inputs - k);
           pack(n, cols, k, depth, panels);
-          kernels.multiply_tiles(packed_rows + first_tile * tile * inputs + k * tile,
-                                 tile * inputs, strip_tiles, panels,
+          kernels.multiply_tiles(packed_rows + first_tile * tile * inputs + k * tile, tile * inputs,
+                                 strip_tiles, panels,
                                  (cols + kernels.tile_cols - 1) / kernels.tile_cols, depth, sums,
                                  block_cols, k > 0);
         }

@@ -13,11 +13,27 @@ namespace ssm::cpu::SSM_LEVEL {
 // Rows of x (rows, depth; x_stride apart), at most kTileRows of them, as the `a` of a tile; missing
 // rows count as zeros.
 static void pack_rows(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed) {
-  for (size_t i = 0; i < rows; ++i) {
-    for (size_t k = 0; k < depth; ++k) packed[k * kTileRows + i] = x[i * x_stride + k];
-  }
-  for (size_t i = rows; i < kTileRows; ++i) {
-    for (size_t k = 0; k < depth; ++k) packed[k * kTileRows + i] = 0.0f;
+  for (size_t first = 0; first < kTileRows; first += kWidth) {
+    const size_t lanes = kTileRows - first < kWidth ? kTileRows - first : kWidth;
+    for (size_t k = 0; k < depth; k += kWidth) {
+      const size_t count = depth - k < kWidth ? depth - k : kWidth;
+      Floats v[kWidth];
+#pragma GCC unroll 16
+      for (size_t n = 0; n < kWidth; ++n) {
+        const float* row = x + (first + n) * x_stride + k;
+        v[n] = first + n >= rows ? Floats{} : count == kWidth ? load(row) : load_first(row, count);
+      }
+      transpose(v);
+      // A whole vector may reach into the next k, which is written after it.
+      float* to = packed + k * kTileRows + first;
+      for (size_t i = 0; i < count; ++i, to += kTileRows) {
+        if (k + i + 1 < depth) {
+          store(to, v[i]);
+        } else {
+          store_first(to, v[i], lanes);
+        }
+      }
+    }
   }
 }
 

@@ -2,10 +2,10 @@
 // name (native/cpu/operations.h) and may hand over to it for shapes that it has nothing for.
 #pragma once
 
+#include "cpu/thread_pool.h"
 #include "kernels.h"
 #include "operation.h"
 #include "params.h"
-#include "cpu/thread_pool.h"
 
 namespace ssm::cpu {
 

@@ -23,34 +23,37 @@ SSM_INLINE void for_row(size_t n, float* out, F f) {
 // As conv1d_row (cpu/fast/ssd_kernels.h), to the bit, with w (width, channels).
 static void conv1d_transposed_row(const float* const* taps, const float* w, const float* bias,
                                   size_t channels, size_t width, float* out) {
-  for_row(channels, out, [&](size_t c, auto from) __attribute__((always_inline)) {
-    Floats sum = bias == nullptr ? Floats{} : from(bias + c);
-    for (size_t k = 0; k < width; ++k) sum += from(w + k * channels + c) * from(taps[k] + c);
-    return silu(sum);
-  });
+  for_row(
+      channels, out, [&](size_t c, auto from) __attribute__((always_inline)) {
+        Floats sum = bias == nullptr ? Floats{} : from(bias + c);
+        for (size_t k = 0; k < width; ++k) sum += from(w + k * channels + c) * from(taps[k] + c);
+        return silu(sum);
+      });
 }
 
 // out[i] = activation(x[i]) (* gate[i]); no gate: null. out may be x.
 static void activate(const float* x, uint32_t activation, const float* gate, size_t n, float* out) {
-  for_row(n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
-    const Floats v = activation == kGelu ? gelu(from(x + i)) : silu(from(x + i));
-    return gate == nullptr ? v : v * from(gate + i);
-  });
+  for_row(
+      n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
+        const Floats v = activation == kGelu ? gelu(from(x + i)) : silu(from(x + i));
+        return gate == nullptr ? v : v * from(gate + i);
+      });
 }
 
 // out[i] = activation(sums[i] + bias[i]) * gate[i] + residual[i] for n columns of a row; what is
 // null is left out. out may be gate or residual.
 static void finish_row(const float* sums, const float* bias, uint32_t activation, const float* gate,
                        const float* residual, size_t n, float* out) {
-  for_row(n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
-    Floats v = from(sums + i);
-    if (bias != nullptr) v += from(bias + i);
-    if (activation == kGelu) v = gelu(v);
-    if (activation == kSilu) v = silu(v);
-    if (gate != nullptr) v *= from(gate + i);
-    if (residual != nullptr) v += from(residual + i);
-    return v;
-  });
+  for_row(
+      n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
+        Floats v = from(sums + i);
+        if (bias != nullptr) v += from(bias + i);
+        if (activation == kGelu) v = gelu(v);
+        if (activation == kSilu) v = silu(v);
+        if (gate != nullptr) v *= from(gate + i);
+        if (residual != nullptr) v += from(residual + i);
+        return v;
+      });
 }
 
 // sum over i of exp(x[i] - largest), in double.

@@ -14,8 +14,7 @@ namespace ssm::cpu::SSM_LEVEL {
 
 // Floats from one row of C Bᵀ or of W to the next: a constant, so that the rows of a tile need one
 // register together.
-inline constexpr size_t kScoresStride =
-    (kLongestSsdChunk + kTileCols - 1) / kTileCols * kTileCols;
+inline constexpr size_t kScoresStride = (kLongestSsdChunk + kTileCols - 1) / kTileCols * kTileCols;
 
 static_assert(kScoresStride <= kSsdPadding && kTileRows <= kSsdPadding);
 
@@ -130,9 +129,8 @@ static void ssd_chunk(const SsdHead& h) {
       Tile tile;
       clear(tile);
       add_product(tile, h.packed_c + t * h.d_state, 1, kTileRows, state, h.d_state);
-      for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-        tile.sums[i][j] *= splat(carried[t + i]);
-      });
+      for_tile([&](size_t i, size_t j)
+                   __attribute__((always_inline)) { tile.sums[i][j] *= splat(carried[t + i]); });
       const size_t depth = h.length < t + kTileRows ? h.length : t + kTileRows;
       add_product(tile, weights + t * kScoresStride, kScoresStride, 1,
                   inputs + panel * panel_floats, depth);

@@ -8,14 +8,10 @@
 
 namespace ssm::cpu::SSM_LEVEL {
 
-// As many sums as registers allow beside one row of b and one number of a.
-#if defined(__AVX512F__)
-inline constexpr size_t kTileRows = 14, kTileVectors = 2;
-#elif defined(__AVX2__)
-inline constexpr size_t kTileRows = 6, kTileVectors = 2;
-#else
-inline constexpr size_t kTileRows = 8, kTileVectors = 3;
-#endif
+// As many sums as registers allow beside one row of b and one number of a: 32 registers, but 16
+// with AVX2.
+inline constexpr size_t kTileRows = kWidth == 16 ? 14 : kWidth == 8 ? 6 : 8;
+inline constexpr size_t kTileVectors = kWidth == 4 ? 3 : 2;
 inline constexpr size_t kTileCols = kTileVectors * kWidth;
 
 struct Tile {
@@ -53,34 +49,47 @@ SSM_INLINE void add_product(Tile& tile, const float* a, size_t row_step, size_t 
   }
 }
 
+// a[0], b[0], a[1], b[1] and so on: the first vector of these.
+template <class Vector>
+SSM_INLINE Vector interleave_low(Vector a, Vector b) {
+  if constexpr (kWidth == 16) {
+    return __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  } else if constexpr (kWidth == 8) {
+    return __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11);
+  } else {
+    return __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  }
+}
+
+// The second one.
+template <class Vector>
+SSM_INLINE Vector interleave_high(Vector a, Vector b) {
+  if constexpr (kWidth == 16) {
+    return __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15,
+                                   31);
+  } else if constexpr (kWidth == 8) {
+    return __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
+  } else {
+    return __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  }
+}
+
 // The matrix of kWidth vectors of 32-bit elements, transposed. Each of log2(kWidth) rounds
 // interleaves the first half of the vectors with the second, which rotates the bits of an element's
 // (row, column) by one place.
 template <class Vector>
 SSM_INLINE void transpose(Vector (&v)[kWidth]) {
-#if defined(__AVX512F__)
-#define SSM_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
-#define SSM_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
-#elif defined(__AVX2__)
-#define SSM_LOW 0, 8, 1, 9, 2, 10, 3, 11
-#define SSM_HIGH 4, 12, 5, 13, 6, 14, 7, 15
-#else
-#define SSM_LOW 0, 4, 1, 5
-#define SSM_HIGH 2, 6, 3, 7
-#endif
 #pragma GCC unroll 4
   for (size_t round = 1; round < kWidth; round *= 2) {
     Vector next[kWidth];
 #pragma GCC unroll 8
     for (size_t i = 0; i < kWidth / 2; ++i) {
-      next[2 * i] = __builtin_shufflevector(v[i], v[i + kWidth / 2], SSM_LOW);
-      next[2 * i + 1] = __builtin_shufflevector(v[i], v[i + kWidth / 2], SSM_HIGH);
+      next[2 * i] = interleave_low(v[i], v[i + kWidth / 2]);
+      next[2 * i + 1] = interleave_high(v[i], v[i + kWidth / 2]);
     }
 #pragma GCC unroll 16
     for (size_t i = 0; i < kWidth; ++i) v[i] = next[i];
   }
-#undef SSM_LOW
-#undef SSM_HIGH
 }
 
 }  // namespace ssm::cpu::SSM_LEVEL
