@@ -52,7 +52,7 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
         /^\[metal\] a block of 4194304 bytes is larger .* 1048576 bytes: take a model/,
       ),
       maxThreads:
-        '[metal] kernel rms_norm_float32 cannot be made ready for this GPU: Compute function exceeds available registers',
+        '[metal] kernel rms_norm_float32_float32 cannot be made ready for this GPU: Compute function exceeds available registers',
     })
     expect(result.sum).toBe(5)
     expect(result.live).toBe(0)
@@ -117,7 +117,8 @@ const EXPECTED: Record<string, string> = {
   'parameters above 4 KiB': '4097 bytes are more than 4 KiB',
   'pointer that is not a page': 'pointer and length must be multiples of the page',
   'threadgroup memory not of 16': 'threadgroup memory of 100 bytes: not a multiple of 16',
-  'threadgroup memory without length': 'rms_norm_float32: threadgroup memory 0 has no length',
+  'threadgroup memory without length':
+    'rms_norm_float32_float32: threadgroup memory 0 has no length',
   'too many threads': 'add_float32: 1056 threads in a threadgroup, of at most 1024',
   'too much threadgroup memory': '33792 bytes of threadgroup memory, of at most 32768',
   'two encoders at once': 'an encoder while another one encodes',

@@ -358,7 +358,8 @@ void run_threadgroups(const Dispatch& dispatch, const Schedule& schedule) {
 // ---- a dispatch and its kernel ----
 
 std::map<std::string, KernelInfo>& registry() {
-  static std::map<std::string, KernelInfo> kernels;
+  // Never destroyed: threads outlive main().
+  static auto& kernels = *new std::map<std::string, KernelInfo>;
   return kernels;
 }
 

@@ -27,7 +27,8 @@ std::byte *pages(size_t count) {
 struct Use {
   id<MTLDevice> device = MTLCreateSystemDefaultDevice();
   id<MTLCommandQueue> queue = [device newCommandQueue];
-  id<MTLComputePipelineState> add = pipeline("add_float32"), norm = pipeline("rms_norm_float32");
+  id<MTLComputePipelineState> add = pipeline("add_float32"),
+                              norm = pipeline("rms_norm_float32_float32");
   id<MTLBuffer> buffers[4] = {buffer(pages(1), kPage), buffer(pages(1), kPage),
                               buffer(pages(1), kPage), buffer(pages(1), kPage)};
   id<MTLCommandBuffer> commands = [queue commandBuffer];
