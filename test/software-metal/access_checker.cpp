@@ -78,7 +78,7 @@ struct Checker {
 };
 
 Checker& checker() {
-  static Checker instance;
+  static Checker& instance = *new Checker;  // never destroyed: threads outlive main()
   return instance;
 }
 

@@ -96,7 +96,7 @@ Machine::Machine() {
 }
 
 Machine& machine() {
-  static Machine instance;
+  static Machine& instance = *new Machine;  // never destroyed: threads outlive main()
   return instance;
 }
 
