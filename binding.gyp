@@ -26,7 +26,11 @@
     "sources": ["<!@(cat native/sources.txt)"],
     "conditions": [
       ["target_arch=='x64'", { "dependencies": ["level_avx2", "level_avx512"] }],
-      ["target_arch=='arm64'", { "dependencies": ["level_neon"] }]
+      ["target_arch=='arm64'", { "dependencies": ["level_neon"] }],
+      ["OS=='mac'", {
+        "defines": ["SSM_BLAS_HEADER=<Accelerate/Accelerate.h>", "ACCELERATE_NEW_LAPACK"],
+        "link_settings": { "libraries": ["-framework Accelerate"] }
+      }]
     ]
   }],
   # The kernels of the CPU device, a library for each set of instructions (native/cpu/fast/levels.h).
