@@ -32,7 +32,12 @@
       ["OS=='mac'", {
         "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm)"],
         "include_dirs": ["native/metal"],
-        "defines": ["SSM_WITH_METAL"],
+        "defines": [
+          "SSM_WITH_METAL",
+          # Of the CPU device, for many rows of x.
+          "SSM_BLAS_HEADER=<Accelerate/Accelerate.h>",
+          "ACCELERATE_NEW_LAPACK"
+        ],
         "actions": [{
           "action_name": "embed_metal",
           "inputs": ["scripts/embed-metal.mjs", "<!@(ls metal/*.metal metal/*.h)"],
@@ -42,7 +47,12 @@
         }],
         "xcode_settings": { "CLANG_ENABLE_OBJC_ARC": "YES", "WARNING_CFLAGS": ["-Wall", "-Wextra"] },
         # A program without windows has a default GPU only when it links CoreGraphics.
-        "libraries": ["-framework Foundation", "-framework Metal", "-framework CoreGraphics"]
+        "libraries": [
+          "-framework Foundation",
+          "-framework Metal",
+          "-framework CoreGraphics",
+          "-framework Accelerate"
+        ]
       }]
     ]
   }],

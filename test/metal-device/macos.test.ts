@@ -72,7 +72,11 @@ test('has the sources that binding.gyp has on a Mac', () => {
     .map((file) => file.slice(root.length))
   expect(compiled.sort()).toEqual(listed.sort())
   expect(gyp.target_defaults.defines).toContain('NAPI_VERSION=9')
-  expect(mac.defines).toEqual(['SSM_WITH_METAL'])
+  expect(mac.defines).toEqual([
+    'SSM_WITH_METAL',
+    'SSM_BLAS_HEADER=<Accelerate/Accelerate.h>',
+    'ACCELERATE_NEW_LAPACK',
+  ])
   expect(mac.actions[0].outputs[0]).toMatch(/kernel_sources\.cpp$/)
 })
 

@@ -1,24 +1,37 @@
 // The matrix product of native/cpu/affine_matmul.cpp.
 #include "cpu/affine.h"
 #include "cpu/fast/linear.h"
-#include "cpu/fast/mat_mat.h"
+#include "cpu/fast/mat_mat_blas.h"
 #include "cpu/fast/operations.h"
 
 namespace ssm::cpu::fast {
 
+namespace {
+
+struct AffineWeight {
+  const AffineMatrix& matrix;
+  const Kernels& kernels;
+
+  AffineRows rows(size_t first, size_t count) const {
+    return {matrix.words,      matrix.scales, matrix.biases,
+            matrix.scale_type, matrix.cols,   matrix.bits,
+            matrix.group_size, first,         count};
+  }
+  void pack(size_t first, size_t count, size_t col, size_t depth, float* to) const {
+    kernels.pack_affine(rows(first, count), col, depth, to);
+  }
+  void unpack(size_t first, size_t count, float* to) const {
+    for (size_t n = 0; n < count; ++n) matrix.dequantize_row(first + n, to + n * matrix.cols);
+  }
+};
+
+}  // namespace
+
 void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
   const auto p = operation.params<AffineMatmulParams>();
   const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
-  const auto rows_of = [&](size_t first, size_t count) {
-    return AffineRows{w.words, w.scales,     w.biases, w.scale_type, p.inputs,
-                      p.bits,  p.group_size, first,    count};
-  };
-  if (p.rows > kMatVecRows) {
-    return multiply_matrix(operation, p, 4, threads, kernels,
-                           [&](size_t first, size_t count, size_t col, size_t depth, float* to) {
-                             kernels.pack_affine(rows_of(first, count), col, depth, to);
-                           });
-  }
+  const AffineWeight weight{w, kernels};
+  if (p.rows > kMatVecRows) return multiply_many(operation, p, 4, threads, kernels, weight);
   const Rows x(operation, p, 5, kernels);
   const LinearOutput out(operation, p, 4);
   const size_t stride = kernels.affine_packed_size(p.inputs, p.bits);
@@ -26,10 +39,10 @@ void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernel
   for (size_t r = 0; r < p.rows; ++r) {
     kernels.affine_pack(x.row(r), p.inputs, p.bits, packed.get() + r * stride);
   }
-  multiply_rows(p, size_t{p.inputs} * p.bits / 8, out, threads,
-                [&](size_t first, size_t count, float* sums) {
-                  kernels.affine_mat_vec(rows_of(first, count), packed.get(), stride, p.rows, sums);
-                });
+  multiply_rows(
+      p, size_t{p.inputs} * p.bits / 8, out, threads, [&](size_t first, size_t count, float* sums) {
+        kernels.affine_mat_vec(weight.rows(first, count), packed.get(), stride, p.rows, sums);
+      });
 }
 
 }  // namespace ssm::cpu::fast

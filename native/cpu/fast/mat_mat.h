@@ -13,13 +13,13 @@
 
 namespace ssm::cpu::fast {
 
-// The rows that are multiplied, packed tile by tile (fast/tile_kernels.h): x as it is, or normed.
-class PackedRows {
+// The rows that are multiplied: x as it is, or normed.
+class MatMatRows {
  public:
   // Buffer 0 is x (rows, inputs), rows x_stride apart; buffer `norm_weight` the norm's (inputs),
   // the one after it sums of squares (rows, norm_parts).
   template <class Params>
-  PackedRows(const Operation& operation, const Params& p, size_t norm_weight)
+  MatMatRows(const Operation& operation, const Params& p, size_t norm_weight)
       : x_(operation.data<const float>(0)),
         weight_(operation.data<const float>(norm_weight)),
         squares_(operation.data<const float>(norm_weight + 1)),
@@ -29,24 +29,17 @@ class PackedRows {
         parts_(p.norm_parts),
         eps_(p.norm_eps) {}
 
-  // Packs rows `first` to `first + count`, a tile at most, to `packed`. `normed` has room for as
-  // many rows.
-  void pack(size_t first, size_t count, const Kernels& kernels, float* normed,
-            float* packed) const {
-    if (group_cols_ == 0) {
-      return kernels.pack_rows(x_ + first * stride_, stride_, count, inputs_, packed);
-    }
-    for (size_t i = 0; i < count; ++i) norm(first + i, kernels, normed + i * inputs_);
-    kernels.pack_rows(normed, inputs_, count, inputs_, packed);
-  }
+  const float* row(size_t r) const { return x_ + r * stride_; }
+  size_t stride() const { return stride_; }
+  bool is_normed() const { return group_cols_ != 0; }
 
- private:
+  // Row r, normed.
   void norm(size_t r, const Kernels& kernels, float* out) const {
     const size_t groups = inputs_ / group_cols_;
     const size_t parts = parts_ / groups;  // of a group
     for (size_t g = 0; g < groups; ++g) {
       const size_t first = g * group_cols_;
-      const float* x = x_ + r * stride_ + first;
+      const float* x = row(r) + first;
       float sum = squares_ == nullptr ? kernels.sum_of_squares(x, group_cols_) : 0.0f;
       for (size_t i = 0; i < parts; ++i) sum += squares_[r * parts_ + g * parts + i];
       const float mean_square = sum / static_cast<float>(group_cols_);
@@ -55,6 +48,18 @@ class PackedRows {
     }
   }
 
+  // Packs rows `first` to `first + count`, a tile at most, to `packed` (fast/tile_kernels.h).
+  // `normed` has room for as many rows.
+  void pack(size_t first, size_t count, const Kernels& kernels, float* normed,
+            float* packed) const {
+    if (!is_normed()) {
+      return kernels.pack_rows(row(first), stride_, count, inputs_, packed);
+    }
+    for (size_t i = 0; i < count; ++i) norm(first + i, kernels, normed + i * inputs_);
+    kernels.pack_rows(normed, inputs_, count, inputs_, packed);
+  }
+
+ private:
   const float* x_;
   const float* weight_;
   const float* squares_;
@@ -65,31 +70,59 @@ class PackedRows {
   float eps_;
 };
 
-// Multiplies all rows of x with a weight. `bias` is the number of the bias buffer, which the norm's
-// two, gate, residual and out follow; pack(first, count, first_col, depth, packed) packs columns of
-// rows of the weight (fast/mat_mat_kernels.h).
-// Order of accumulation: blocks of kDepth columns, one product after the other in each, and the
-// blocks one after the other.
-template <class Params, class Pack>
+// What follows the product of a row.
+struct MatMatOutput {
+  // `bias` is the number of the bias buffer, which the norm's two, gate, residual and out follow.
+  template <class Params>
+  MatMatOutput(const Operation& operation, const Params& p, size_t bias)
+      : bias_(operation.data<const float>(bias)),
+        gate_(operation.data<const float>(bias + 3)),
+        residual_(operation.data<const float>(bias + 4)),
+        out_(operation.data<float>(bias + 5)),
+        outputs_(p.outputs),
+        activation_(p.activation) {}
+
+  // Columns first_col to first_col + cols of row r from their sums.
+  void finish(size_t r, size_t first_col, size_t cols, const float* sums,
+              const Kernels& kernels) const {
+    const size_t at = r * outputs_ + first_col;
+    kernels.finish_row(sums, bias_ == nullptr ? nullptr : bias_ + first_col, activation_,
+                       gate_ == nullptr ? nullptr : gate_ + at,
+                       residual_ == nullptr ? nullptr : residual_ + at, cols, out_ + at);
+  }
+
+ private:
+  const float* bias_;
+  const float* gate_;
+  const float* residual_;
+  float* out_;
+  size_t outputs_;
+  uint32_t activation_;
+};
+
+inline constexpr size_t kMatMatRows =
+    512;  // of x at once: bounds the copy of x that is worked with
+// Kernels do about so many products in the time of one step of a plain loop.
+inline constexpr size_t kMatMatSpeedup = 8;
+
+// Multiplies all rows of x with a weight. `bias` is the number of the bias buffer, as above.
+// weight.pack(first, count, first_col, depth, packed) packs columns of rows of the weight
+// (fast/mat_mat_kernels.h). Order of accumulation: blocks of kDepth columns, one product after the
+// other in each, and the blocks one after the other.
+template <class Params, class Weight>
 void multiply_matrix(const Operation& operation, const Params& p, size_t bias, ThreadPool& threads,
-                     const Kernels& kernels, const Pack& pack) {
-  constexpr size_t kRows = 512;    // of x at once: bounds the packed copy of x
+                     const Kernels& kernels, const Weight& weight) {
   constexpr size_t kDepth = 256;   // a panel of so many columns stays in the first-level cache
   constexpr size_t kPanels = 8;    // in a block: its packed weights stay in the second-level cache
   constexpr size_t kFewRows = 96;  // fewer are not worth packing the same weights once more
-  // Kernels do about so many products in the time of one step of a plain loop.
-  constexpr size_t kSpeedup = 8;
-  const auto* bias_row = operation.data<const float>(bias);
-  const auto* gate = operation.data<const float>(bias + 3);
-  const auto* residual = operation.data<const float>(bias + 4);
-  auto* out = operation.data<float>(bias + 5);
-  const PackedRows x(operation, p, bias + 1);
+  const MatMatRows x(operation, p, bias + 1);
+  const MatMatOutput out(operation, p, bias);
   const size_t tile = kernels.tile_rows, inputs = p.inputs;
   const size_t block_cols = kPanels * kernels.tile_cols;
   const size_t blocks = (p.outputs + block_cols - 1) / block_cols;
 
-  for (size_t first = 0; first < p.rows; first += kRows) {
-    const size_t rows = std::min<size_t>(kRows, p.rows - first);
+  for (size_t first = 0; first < p.rows; first += kMatMatRows) {
+    const size_t rows = std::min<size_t>(kMatMatRows, p.rows - first);
     const size_t tiles = (rows + tile - 1) / tile;
     float* packed_rows = scratch<Scratch::kShared>(tiles * tile * inputs);
     threads.parallel_for(tiles, tile * inputs, [&](size_t begin, size_t end) {
@@ -105,7 +138,7 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias, T
     const size_t most = std::max<size_t>(1, rows / kFewRows);
     const size_t strips = std::clamp<size_t>((wanted + blocks - 1) / blocks, 1, most);
     const size_t strip = (tiles + strips - 1) / strips;  // tiles
-    const size_t cost = strip * tile * inputs * block_cols / kSpeedup;
+    const size_t cost = strip * tile * inputs * block_cols / kMatMatSpeedup;
     threads.parallel_for(blocks * strips, cost, [&](size_t begin, size_t end) {
       const size_t sums_size = strip * tile * block_cols;
       float* sums = scratch<Scratch::kOwn>(sums_size + kDepth * block_cols);
@@ -118,7 +151,7 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias, T
         const size_t cols = std::min<size_t>(block_cols, p.outputs - n);
         for (size_t k = 0; k < inputs; k += kDepth) {
           const size_t depth = std::min(kDepth, inputs - k);
-          pack(n, cols, k, depth, panels);
+          weight.pack(n, cols, k, depth, panels);
           kernels.multiply_tiles(packed_rows + first_tile * tile * inputs + k * tile, tile * inputs,
                                  strip_tiles, panels,
                                  (cols + kernels.tile_cols - 1) / kernels.tile_cols, depth, sums,
@@ -127,11 +160,7 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias, T
         const size_t first_row = first_tile * tile;
         const size_t end_row = std::min(rows, first_row + strip_tiles * tile);
         for (size_t r = first_row; r < end_row; ++r) {
-          const size_t at = (first + r) * p.outputs + n;
-          kernels.finish_row(sums + (r - first_row) * block_cols,
-                             bias_row == nullptr ? nullptr : bias_row + n, p.activation,
-                             gate == nullptr ? nullptr : gate + at,
-                             residual == nullptr ? nullptr : residual + at, cols, out + at);
+          out.finish(first + r, n, cols, sums + (r - first_row) * block_cols, kernels);
         }
       }
     });
