@@ -17,3 +17,4 @@ template <class T>
 }
 
 INSTANTIATE("add_float32", add<float>);
+INSTANTIATE("add_float16", add<half>);

@@ -1,4 +1,5 @@
-// out[r, n] = sum over k of x[r, k] * (scale * q[n, k] + bias of the group) (+ bias[n])
+// out[r, n] = activation(sum over k of norm(x)[r, k] * (scale * q[n, k] + bias of the group)
+//             + bias[n]) * gate[r, n] + residual[r, n]; what is absent is left out (linear.h)
 //
 // Two kernels, float32 accumulation in both, any rows and outputs, any inputs that groups divide.
 //
@@ -8,22 +9,22 @@
 // the last simdgroup reads the last row again.) The sum over a lane's part of a group is
 // scale * sum(x * q) + bias * sum(x). Values are masked, not shifted, out of their word: what is
 // left is q * 2^(bits * i), so x is multiplied by 2^-(bits * i) before, exactly, and once for all
-// outputs.
-// Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a threadgroup.
+// outputs. A norm costs no pass of its own: its weight goes into x, the squares of x are summed
+// beside the products, and what its groups of columns give is scaled at their ends; a lane's part
+// of two words must lie in one of them. Grid: one simdgroup every kVectorOutputs outputs,
+// kVectorSimdgroups a threadgroup.
 //
 // affine_matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32
-// while a tile is loaded.
+// while a tile is loaded. x comes normed already (norm_rows.metal).
 // Grid: x tiles of outputs, y tiles of rows; threadgroups of kTileThreads; threadgroup memory
 // 2 * kTileBytes.
 #include <metal_stdlib>
 
 #include "affine.h"
 #include "affine_matmul.h"
+#include "linear.h"
 #include "matmul_shape.h"
 #include "tile_product.h"
-
-constant bool has_bias [[function_constant(0)]];
-constant uint vector_rows [[function_constant(1)]];  // affine_matvec: rows of x: loops unroll
 
 // sum over i of v[i] * q[i] for the values q of a word, where v[i] holds x[i] * 2^-(bits * i).
 template <uint bits>
@@ -35,15 +36,19 @@ inline float masked_dot(uint word, thread const float* v) {
   return sum;
 }
 
-template <class T, class Scale, uint bits>
+template <class In, class Out, class Scale, uint bits>
 [[kernel]] void affine_matvec(
-    device const T* x [[buffer(0)]],           // (rows, inputs), rows x_stride apart
+    device const In* x [[buffer(0)]],          // (rows, inputs), rows x_stride apart
     device const uint* words [[buffer(1)]],    // (outputs, inputs * bits / 32)
     device const Scale* scales [[buffer(2)]],  // (outputs, inputs / group_size)
     device const Scale* biases [[buffer(3)]],  // (outputs, inputs / group_size)
-    device const float* bias [[buffer(4), function_constant(has_bias)]],  // (outputs)
-    device T* out [[buffer(5)]],                                          // (rows, outputs)
-    constant AffineMatmulParams& p [[buffer(6)]],
+    device const float* bias [[buffer(4), function_constant(has_bias)]],       // (outputs)
+    device const float* norm_weight [[buffer(5), function_constant(normed)]],  // (inputs)
+    device const float* squares [[buffer(6), function_constant(by_squares)]],  // (rows, norm_parts)
+    device const Out* gate [[buffer(7), function_constant(gated)]],            // (rows, outputs)
+    device const Out* residual [[buffer(8), function_constant(has_residual)]],  // (rows, outputs)
+    device Out* out [[buffer(9)]],  // (rows, outputs); may be residual
+    constant AffineMatmulParams& p [[buffer(10)]],
     uint threadgroup_index [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
@@ -60,55 +65,77 @@ template <class T, class Scale, uint bits>
     ws[j] = words + n * (p.inputs / kWordValues);
     groups[j] = n * (p.inputs >> group_shift);
   }
+  const uint group_cols = normed ? p.norm_group_cols : p.inputs;  // of the norm
   float sum[kVectorOutputs][kVectorRows] = {};
-  for (uint k = kLaneValues * lane; k < p.inputs; k += kLaneValues * 32) {
-    uint2 word[kVectorOutputs];
-    float scale[kVectorOutputs], offset[kVectorOutputs];
-    for (uint j = 0; j < kVectorOutputs; ++j) {
-      word[j] = uint2(*(device const packed_uint2*)(ws[j] + k / kWordValues));
-      scale[j] = float(scales[groups[j] + (k >> group_shift)]);
-      offset[j] = float(biases[groups[j] + (k >> group_shift)]);
+  for (uint group = 0; group < norm_groups; ++group) {
+    const uint begin = group * group_cols, end = begin + group_cols;
+    float part[kVectorOutputs][kVectorRows] = {};
+    float squared[kVectorRows] = {};
+    for (uint k = begin + kLaneValues * lane; k < end; k += kLaneValues * 32) {
+      uint2 word[kVectorOutputs];
+      float scale[kVectorOutputs], offset[kVectorOutputs];
+      for (uint j = 0; j < kVectorOutputs; ++j) {
+        word[j] = uint2(*(device const packed_uint2*)(ws[j] + k / kWordValues));
+        scale[j] = float(scales[groups[j] + (k >> group_shift)]);
+        offset[j] = float(biases[groups[j] + (k >> group_shift)]);
+      }
+      for (uint r = 0; r < vector_rows; ++r) {
+        device const In* xs = x + ulong(r) * p.x_stride + k;
+        float v[kLaneValues];
+        float total = 0.0f;
+        for (uint i = 0; i < kLaneValues; i += 4) {
+          float4 four = load4(xs + i);
+          if (normed) {
+            squared[r] += dot(four, four);
+            four *= load4(norm_weight + k + i);
+          }
+          total += four.x + four.y + four.z + four.w;
+          const float unit = 1.0f / float(1u << (bits * (i % kWordValues)));
+          v[i] = four.x * unit;
+          v[i + 1] = four.y * (unit / float(1u << bits));
+          v[i + 2] = four.z * (unit / float(1u << (2 * bits)));
+          v[i + 3] = four.w * (unit / float(1u << (3 * bits)));
+        }
+        for (uint j = 0; j < kVectorOutputs; ++j) {
+          const float product =
+              masked_dot<bits>(word[j].x, v) + masked_dot<bits>(word[j].y, v + kWordValues);
+          part[j][r] += scale[j] * product + offset[j] * total;
+        }
+      }
     }
     for (uint r = 0; r < vector_rows; ++r) {
-      device const T* xs = x + ulong(r) * p.x_stride + k;
-      float v[kLaneValues];
-      float total = 0.0f;
-      for (uint i = 0; i < kLaneValues; i += 4) {
-        const float4 four = load4(xs + i);
-        total += four.x + four.y + four.z + four.w;
-        const float unit = 1.0f / float(1u << (bits * (i % kWordValues)));
-        v[i] = four.x * unit;
-        v[i + 1] = four.y * (unit / float(1u << bits));
-        v[i + 2] = four.z * (unit / float(1u << (2 * bits)));
-        v[i + 3] = four.w * (unit / float(1u << (3 * bits)));
+      float scale = 1.0f;
+      if (normed) {
+        scale =
+            norm_scale(squared[r], squares, r, group, p.norm_parts, group_cols, p.norm_eps, lane);
       }
-      for (uint j = 0; j < kVectorOutputs; ++j) {
-        const float product =
-            masked_dot<bits>(word[j].x, v) + masked_dot<bits>(word[j].y, v + kWordValues);
-        sum[j][r] += scale[j] * product + offset[j] * total;
-      }
+      for (uint j = 0; j < kVectorOutputs; ++j) sum[j][r] += scale * part[j][r];
     }
   }
-  for (uint j = 0; j < kVectorOutputs; ++j) {
-    const uint n = first + j;
-    for (uint r = 0; r < vector_rows; ++r) {
-      float total = simd_sum(sum[j][r]);
-      if (lane != 0 || n >= p.outputs) continue;
-      if (has_bias) total += bias[n];
-      out[ulong(r) * p.outputs + n] = T(total);
+  for (uint r = 0; r < vector_rows; ++r) {
+    float mine = 0.0f;  // lane j finishes output first + j
+    for (uint j = 0; j < kVectorOutputs; ++j) {
+      const float total = simd_sum(sum[j][r]);
+      if (lane == j) mine = total;
+    }
+    const uint n = first + lane;
+    if (lane < kVectorOutputs && n < p.outputs) {
+      store_linear(mine, n, ulong(r) * p.outputs + n, bias, gate, residual, out);
     }
   }
 }
 
-template <class T, class Scale, uint bits>
+template <class In, class Out, class Scale, uint bits>
 [[kernel]] void affine_matmat(
-    device const T* x [[buffer(0)]],           // (rows, inputs), rows x_stride apart
+    device const In* x [[buffer(0)]],          // (rows, inputs), rows x_stride apart
     device const uint* words [[buffer(1)]],    // (outputs, inputs * bits / 32)
     device const Scale* scales [[buffer(2)]],  // (outputs, inputs / group_size)
     device const Scale* biases [[buffer(3)]],  // (outputs, inputs / group_size)
-    device const float* bias [[buffer(4), function_constant(has_bias)]],  // (outputs)
-    device T* out [[buffer(5)]],                                          // (rows, outputs)
-    constant AffineMatmulParams& p [[buffer(6)]],
+    device const float* bias [[buffer(4), function_constant(has_bias)]],        // (outputs)
+    device const Out* gate [[buffer(7), function_constant(gated)]],             // (rows, outputs)
+    device const Out* residual [[buffer(8), function_constant(has_residual)]],  // (rows, outputs)
+    device Out* out [[buffer(9)]],  // (rows, outputs); may be residual
+    constant AffineMatmulParams& p [[buffer(10)]],
     threadgroup float* tiles [[threadgroup(0)]],  // of x, then of w: (kTile, kTileStride) each
     uint2 tile [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
@@ -116,7 +143,7 @@ template <class T, class Scale, uint bits>
   const uint group_shift = ctz(p.group_size);  // a division would cost more
   const uint row = tile.y * kTile, col = tile.x * kTile;
   const uint rows = p.rows - row, cols = p.outputs - col;  // left, of this tile on
-  device const T* xs = x + ulong(row) * p.x_stride;
+  device const In* xs = x + ulong(row) * p.x_stride;
   threadgroup float* x_tile = tiles;
   threadgroup float* w_tile = tiles + kTile * kTileStride;
 
@@ -147,22 +174,22 @@ template <class T, class Scale, uint bits>
   for (uint i = thread_index; i < kTile * kTile; i += kTileThreads) {
     const uint r = i / kTile, c = i % kTile;
     if (r >= rows || c >= cols) continue;
-    float total = tiles[r * kTileStride + c];
-    if (has_bias) total += bias[col + c];
-    out[ulong(row + r) * p.outputs + col + c] = T(total);
+    store_linear(tiles[r * kTileStride + c], col + c, ulong(row + r) * p.outputs + col + c, bias,
+                 gate, residual, out);
   }
 }
 
-// Named by the bits, then by the type of the scales.
-INSTANTIATE("affine_matvec_4_float32", affine_matvec<float, float, 4>);
-INSTANTIATE("affine_matvec_4_float16", affine_matvec<float, half, 4>);
-INSTANTIATE("affine_matvec_4_bfloat16", affine_matvec<float, bfloat, 4>);
-INSTANTIATE("affine_matvec_8_float32", affine_matvec<float, float, 8>);
-INSTANTIATE("affine_matvec_8_float16", affine_matvec<float, half, 8>);
-INSTANTIATE("affine_matvec_8_bfloat16", affine_matvec<float, bfloat, 8>);
-INSTANTIATE("affine_matmat_4_float32", affine_matmat<float, float, 4>);
-INSTANTIATE("affine_matmat_4_float16", affine_matmat<float, half, 4>);
-INSTANTIATE("affine_matmat_4_bfloat16", affine_matmat<float, bfloat, 4>);
-INSTANTIATE("affine_matmat_8_float32", affine_matmat<float, float, 8>);
-INSTANTIATE("affine_matmat_8_float16", affine_matmat<float, half, 8>);
-INSTANTIATE("affine_matmat_8_bfloat16", affine_matmat<float, bfloat, 8>);
+// Named by the bits, then by the types of x, out and the scales.
+#define INSTANTIATE_KERNELS(types, ...)                                 \
+  INSTANTIATE("affine_matvec_4_" types, affine_matvec<__VA_ARGS__, 4>); \
+  INSTANTIATE("affine_matvec_8_" types, affine_matvec<__VA_ARGS__, 8>); \
+  INSTANTIATE("affine_matmat_4_" types, affine_matmat<__VA_ARGS__, 4>); \
+  INSTANTIATE("affine_matmat_8_" types, affine_matmat<__VA_ARGS__, 8>)
+#define INSTANTIATE_FOR(in_out, ...)                          \
+  INSTANTIATE_KERNELS(in_out "_float32", __VA_ARGS__, float); \
+  INSTANTIATE_KERNELS(in_out "_float16", __VA_ARGS__, half);  \
+  INSTANTIATE_KERNELS(in_out "_bfloat16", __VA_ARGS__, bfloat)
+INSTANTIATE_FOR("float32_float32", float, float);
+INSTANTIATE_FOR("float32_float16", float, half);
+INSTANTIATE_FOR("float16_float32", half, float);
+INSTANTIATE_FOR("float16_float16", half, half);

@@ -2,20 +2,22 @@
 // mod window), then each query head attends to the last `window` keys, its own included:
 //   out[b, h] = sum over keys j of softmax(scale * q[b, h] . key[j]) * value[j];
 //   head h reads key/value head h / (heads / kv_heads)
-// attention_decode: one simdgroup a query head, a threadgroup for the query heads of a key/value
-// head
-//   (up to 32 of them, or fewer where the GPU allows fewer threads) and for kKeySplit keys,
-//   threadgroups (ceil(heads / kv_heads / simdgroups), kv_heads, batch * splits). So keys and
-//   values are read from memory once for all of their heads, and a model with few key/value heads
-//   still uses many cores. Blocks of 32 keys, 64 columns at a time, go through threadgroup memory.
-//   A lane computes the score of one key, then sums values for its own columns; the softmax is
-//   online. Threadgroups whose keys do not exist yet do nothing.
-// attention_decode_join: puts the parts together, where the window has more than kKeySplit keys.
-// One
-//   simdgroup a query head, threadgroups (heads, batch) of 32 threads.
-// The token's own key and value are read from k and v, never from the row of the ring that the
-// first threadgroup of each key/value head replaces with them meanwhile: nobody reads that row.
-// Limits: head_dim up to 256; window below 2^31; 9 KB of threadgroup memory.
+//
+// Grid: a threadgroup of up to 1024 threads for up to kDecodeHeads query heads of a key/value head,
+// threadgroups (blocks of query heads, kv_heads, batch). Its simdgroups share the keys among
+// themselves: each takes a run of them, in blocks of 32, for all heads of the threadgroup, and at
+// the end they put their softmax together in threadgroup memory. So one dispatch is enough, and a
+// threadgroup reads keys and values once.
+// Why so few heads a threadgroup: models of this kind have one or two key/value heads and some
+// twenty layers without attention for each one with it. There the threadgroups are what keeps cores
+// busy (Rene: 16 to 32 query heads, one key/value head), and arithmetic, not memory, is what a core
+// that has many heads would wait for; the keys that threadgroups read again come from the cache (a
+// window of 2048 keys and values of 128 float16 is 1 MB). Two heads halve that traffic.
+// A lane holds head_dim / 32 neighbouring columns, so keys and values are read in whole rows; a
+// score is a simd_sum. The softmax is online, with one correction a block of 32 keys. The token's
+// own key and value are read from k and v, never from the row of the ring that the first
+// threadgroup of each key/value head replaces with them meanwhile: nobody reads that row.
+// Limits: head_dim up to 256; window below 2^31; kJoinBytes of threadgroup memory.
 #include <metal_stdlib>
 
 #include "attention_decode.h"
@@ -23,26 +25,18 @@
 #include "tile_shape.h"
 
 constant uint head_dim [[function_constant(0)]];
-constant bool in_parts [[function_constant(1)]];  // the window has more than kKeySplit keys
+constant uint block_heads [[function_constant(1)]];  // of a threadgroup, at most kDecodeHeads
 
 constant constexpr uint kColumns = kLargestHead / 32;  // of a lane, at most
 constant constexpr float kLowest = -3.4028235e38f;
 
-// Loads 64 columns, from column c0 on, of the block of keys (or values) that are j0 and more tokens
-// old: rows of the ring, but for the token's own. Zeros where there is nothing.
+// The columns of this lane: zeros beyond the head.
 template <class T>
-inline void load_block(threadgroup float* block, device const T* own, device const T* ring,
-                       uint own_row, uint j0, uint earlier, uint c0, uint thread_index,
-                       uint threads, constant AttentionDecodeParams& p) {
-  for (uint i = thread_index; i < kKeyBlock * kKeyColumns; i += threads) {
-    const uint j = j0 + i / kKeyColumns, c = c0 + i % kKeyColumns;
-    const uint row = own_row >= j ? own_row - j : own_row + p.window - j;
-    float value = 0.0f;
-    if (c < head_dim && j == 0) value = float(own[c]);
-    if (c < head_dim && j > 0 && j <= earlier) {
-      value = float(ring[ulong(row) * p.kv_heads * head_dim + c]);
-    }
-    block[i / kKeyColumns * kKeyStride + i % kKeyColumns] = value;
+inline void load_columns(thread float* to, device const T* row, uint lane) {
+  const uint columns = (head_dim + 31) / 32;
+  for (uint i = 0; i < columns; ++i) {
+    const uint c = lane * columns + i;
+    to[i] = head_dim % 32 == 0 || c < head_dim ? float(row[c]) : 0.0f;
   }
 }
 
@@ -56,127 +50,110 @@ template <class T>
     device const uint* position [[buffer(5)]],  // (batch)
     device T* out [[buffer(6)]],                // (batch, heads, head_dim)
     constant AttentionDecodeParams& p [[buffer(7)]],
-    // (batch, heads, splits, 2 + head_dim): largest score, sum of weights, sums of values
-    device float* parts [[buffer(8), function_constant(in_parts)]],
-    threadgroup float* block [[threadgroup(0)]],  // (32, 65): keys, then values
-    uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    // (32, 33): a column of each lane (first index) of each simdgroup; then (2, 32): largest score
+    // and sum of weights of each simdgroup
+    threadgroup float* memory [[threadgroup(0)]], uint3 group [[threadgroup_position_in_grid]],
+    uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
-  const uint splits = (p.window + kKeySplit - 1) / kKeySplit;
-  const uint kv = group.y, b = group.z / splits, split = group.z % splits;
-  const uint threads = simdgroups * 32;
+  const uint kv = group.y, b = group.z;
+  const uint columns = (head_dim + 31) / 32;  // of a lane
   const uint sharing = p.heads / p.kv_heads;  // query heads of this key/value head
-  const uint head = group.x * simdgroups + simdgroup;
-  const bool active = head < sharing;  // simdgroups without a head only help to load
-  const uint h = kv * sharing + (active ? head : 0);
-  const uint columns = p.kv_heads * head_dim;  // of a row of the rings
+  const uint ring_columns = p.kv_heads * head_dim;
   device const T* own_key = k + ulong(b) * p.k_stride + kv * head_dim;
   device const T* own_value = v + ulong(b) * p.v_stride + kv * head_dim;
-  device T* ring_keys = keys + ulong(b) * p.window * columns + kv * head_dim;
-  device T* ring_values = values + ulong(b) * p.window * columns + kv * head_dim;
-  device const T* query = q + ulong(b) * p.q_stride + h * head_dim;
+  device T* ring_keys = keys + ulong(b) * p.window * ring_columns + kv * head_dim;
+  device T* ring_values = values + ulong(b) * p.window * ring_columns + kv * head_dim;
 
   const uint own_row = position[b] % p.window;
-  const uint earlier = min(position[b], p.window - 1);  // keys before the token's own
+  if (group.x == 0) {
+    for (uint c = thread_index; c < head_dim; c += 32 * simdgroups) {
+      ring_keys[ulong(own_row) * ring_columns + c] = own_key[c];
+      ring_values[ulong(own_row) * ring_columns + c] = own_value[c];
+    }
+  }
+
+  // Beyond the last head the last one is computed again, and not written.
+  float query[kDecodeHeads][kColumns], sums[kDecodeHeads][kColumns];
+  float largest[kDecodeHeads], total[kDecodeHeads];  // the same in every lane
+  for (uint i = 0; i < block_heads; ++i) {
+    const uint h = kv * sharing + min(group.x * block_heads + i, sharing - 1);
+    load_columns(query[i], q + ulong(b) * p.q_stride + h * head_dim, lane);
+    for (uint c = 0; c < columns; ++c) {
+      query[i][c] *= p.scale;
+      sums[i][c] = 0.0f;
+    }
+    largest[i] = kLowest;
+    total[i] = 0.0f;
+  }
+
   // Key j is j tokens old; key 0 is the token's own.
-  const uint begin = split * kKeySplit;
-  const uint end = min(begin + uint(kKeySplit), earlier + 1);
-  if (begin >= end) return;  // the whole threadgroup
-  if (group.x == 0 && split == 0) {
-    for (uint c = thread_index; c < head_dim; c += threads) {
-      ring_keys[ulong(own_row) * columns + c] = own_key[c];
-      ring_values[ulong(own_row) * columns + c] = own_value[c];
+  const uint count = min(position[b], p.window - 1) + 1;
+  const uint run = (count + simdgroups - 1) / simdgroups;
+  const uint begin = min(simdgroup * run, count), end = min(begin + run, count);
+  for (uint j0 = begin; j0 < end; j0 += 32) {
+    const uint block = min(end - j0, 32u);
+    float score[kDecodeHeads];  // of key j0 + lane
+    for (uint i = 0; i < block_heads; ++i) score[i] = kLowest;
+    for (uint n = 0; n < block; ++n) {
+      const uint j = j0 + n, row = own_row >= j ? own_row - j : own_row + p.window - j;
+      float key[kColumns];
+      load_columns(key, j == 0 ? own_key : ring_keys + ulong(row) * ring_columns, lane);
+      for (uint i = 0; i < block_heads; ++i) {
+        float product = 0.0f;
+        for (uint c = 0; c < columns; ++c) product += query[i][c] * key[c];
+        product = simd_sum(product);
+        if (lane == n) score[i] = product;
+      }
+    }
+    float weight[kDecodeHeads];
+    for (uint i = 0; i < block_heads; ++i) {
+      const float now = max(largest[i], simd_max(score[i]));
+      const float correction = precise::exp(largest[i] - now);
+      weight[i] = lane < block ? precise::exp(score[i] - now) : 0.0f;
+      total[i] = total[i] * correction + simd_sum(weight[i]);
+      largest[i] = now;
+      for (uint c = 0; c < columns; ++c) sums[i][c] *= correction;
+    }
+    for (uint n = 0; n < block; ++n) {
+      const uint j = j0 + n, row = own_row >= j ? own_row - j : own_row + p.window - j;
+      float value[kColumns];
+      load_columns(value, j == 0 ? own_value : ring_values + ulong(row) * ring_columns, lane);
+      for (uint i = 0; i < block_heads; ++i) {
+        const float w = simd_shuffle(weight[i], ushort(n));
+        for (uint c = 0; c < columns; ++c) sums[i][c] += w * value[c];
+      }
     }
   }
 
-  float sums[kColumns];  // of columns lane, lane + 32, ...
-  for (uint i = 0; i < kColumns; ++i) sums[i] = 0.0f;
-  float largest = kLowest, total = 0.0f;  // the same in every lane
-  for (uint j0 = begin; j0 < end; j0 += kKeyBlock) {
-    float score = 0.0f;
-    for (uint c0 = 0; c0 < head_dim; c0 += kKeyColumns) {
-      load_block(block, own_key, ring_keys, own_row, j0, earlier, c0, thread_index, threads, p);
-      threadgroup_barrier(mem_flags::mem_threadgroup);
-      for (uint c = 0; c < min(uint(kKeyColumns), head_dim - c0); ++c) {
-        score += float(query[c0 + c]) * block[lane * kKeyStride + c];
-      }
-      threadgroup_barrier(mem_flags::mem_threadgroup);
-    }
-
-    const bool visible = j0 + lane <= earlier;
-    score = visible ? p.scale * score : kLowest;
-    const float now = max(largest, simd_max(score));
-    const float weight = visible ? precise::exp(score - now) : 0.0f;
-    const float correction = precise::exp(largest - now);
-    total = total * correction + simd_sum(weight);
-    largest = now;
-
-    for (uint i = 0; i < kColumns; i += 2) {
-      const uint c0 = i * 32;
-      if (c0 >= head_dim) break;
-      load_block(block, own_value, ring_values, own_row, j0, earlier, c0, thread_index, threads, p);
-      threadgroup_barrier(mem_flags::mem_threadgroup);
-      sums[i] *= correction;
-      sums[i + 1] *= correction;
-      for (uint j = 0; j < kKeyBlock; ++j) {
-        const float w = simd_shuffle(weight, ushort(j));
-        sums[i] += w * block[j * kKeyStride + lane];
-        sums[i + 1] += w * block[j * kKeyStride + 32 + lane];
-      }
-      threadgroup_barrier(mem_flags::mem_threadgroup);
-    }
-  }
-
-  if (!active) return;
-  if (in_parts) {
-    device float* part = parts + ((ulong(b) * p.heads + h) * splits + split) * (2 + head_dim);
+  threadgroup float* column = memory;
+  threadgroup float* of_runs = memory + 32 * 33;
+  for (uint i = 0; i < block_heads; ++i) {
+    const uint head = group.x * block_heads + i;
     if (lane == 0) {
-      part[0] = largest;
-      part[1] = total;
+      of_runs[simdgroup] = largest[i];
+      of_runs[32 + simdgroup] = total[i];
     }
-    for (uint i = 0; i < kColumns; ++i) {
-      const uint c = i * 32 + lane;
-      if (c < head_dim) part[2 + c] = sums[i];
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    const float theirs = lane < simdgroups ? of_runs[lane] : kLowest;
+    const float most = simd_max(theirs);
+    const float weights = lane < simdgroups ? of_runs[32 + lane] : 0.0f;
+    const float factor =
+        precise::exp(largest[i] - most) / simd_sum(weights * precise::exp(theirs - most));
+    for (uint c = 0; c < columns; ++c) {
+      column[lane * 33 + simdgroup] = sums[i][c] * factor;
+      threadgroup_barrier(mem_flags::mem_threadgroup);
+      for (uint l = simdgroup; l < 32; l += simdgroups) {
+        const float sum = simd_sum(lane < simdgroups ? column[l * 33 + lane] : 0.0f);
+        const uint at = l * columns + c;
+        if (lane == 0 && at < head_dim && head < sharing) {
+          out[(ulong(b) * p.heads + kv * sharing + head) * head_dim + at] = T(sum);
+        }
+      }
+      threadgroup_barrier(mem_flags::mem_threadgroup);
     }
-    return;
-  }
-  device T* y = out + (ulong(b) * p.heads + h) * head_dim;
-  for (uint i = 0; i < kColumns; ++i) {
-    const uint c = i * 32 + lane;
-    if (c < head_dim) y[c] = T(sums[i] / total);
   }
 }
 
 INSTANTIATE("attention_decode_float32", attention_decode<float>);
-
-template <class T>
-[[kernel]] void attention_decode_join(device const uint* position [[buffer(5)]],  // (batch)
-                                      device T* out [[buffer(6)]],  // (batch, heads, head_dim)
-                                      constant AttentionDecodeParams& p [[buffer(7)]],
-                                      device const float* parts
-                                      [[buffer(8)]],  // (batch, heads, splits, 2 + head_dim)
-                                      uint2 group [[threadgroup_position_in_grid]],
-                                      uint lane [[thread_index_in_simdgroup]]) {
-  const uint h = group.x, b = group.y;
-  const uint splits = (p.window + kKeySplit - 1) / kKeySplit;
-  const uint filled = min(position[b], p.window - 1) / kKeySplit + 1;  // parts that were written
-  const ulong i = ulong(b) * p.heads + h;
-  device const float* rows = parts + i * splits * (2 + head_dim);
-  float largest = kLowest;
-  for (uint s = 0; s < filled; ++s) largest = max(largest, rows[ulong(s) * (2 + head_dim)]);
-  float total = 0.0f;
-  for (uint s = 0; s < filled; ++s) {
-    device const float* row = rows + ulong(s) * (2 + head_dim);
-    total += row[1] * precise::exp(row[0] - largest);
-  }
-  for (uint c = lane; c < head_dim; c += 32) {
-    float sum = 0.0f;
-    for (uint s = 0; s < filled; ++s) {
-      device const float* row = rows + ulong(s) * (2 + head_dim);
-      sum += row[2 + c] * precise::exp(row[0] - largest);
-    }
-    out[i * head_dim + c] = T(sum / total);
-  }
-}
-
-INSTANTIATE("attention_decode_join_float32", attention_decode_join<float>);
+INSTANTIATE("attention_decode_float16", attention_decode<half>);

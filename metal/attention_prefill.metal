@@ -129,3 +129,4 @@ template <class T>
 }
 
 INSTANTIATE("attention_prefill_float32", attention_prefill<float>);
+INSTANTIATE("attention_prefill_float16", attention_prefill<half>);

@@ -23,11 +23,11 @@ constant constexpr uint kConvTokens = 8;  // native/metal/conv1d_prefill.cpp has
 
 // The input of one channel at position `from` of the chunk: before it when negative.
 template <class T>
-inline float input_at(device const T* x, device const float* ring, int from, uint first,
+inline float input_at(device const T* x, device const T* ring, int from, uint first,
                       constant Conv1dPrefillParams& p) {
   if (from >= 0) return float(x[ulong(from) * p.x_stride]);
   const ulong row = (ulong(first) + ulong(p.width) - ulong(-from)) % p.width;  // -from < width
-  return ring[row * p.channels];
+  return float(ring[row * p.channels]);
 }
 
 template <class T>
@@ -35,7 +35,7 @@ template <class T>
                                device const float* weight [[buffer(1)]],  // (channels, width)
                                device const float* bias
                                [[buffer(2), function_constant(has_bias)]],  // (channels)
-                               device const float* state [[buffer(3)]],  // (batch, width, channels)
+                               device const T* state [[buffer(3)]],  // (batch, width, channels)
                                device const uint* position [[buffer(4)]],  // (batch)
                                device T* out [[buffer(5)]],  // (batch, length, channels)
                                constant Conv1dPrefillParams& p [[buffer(6)]],
@@ -46,7 +46,7 @@ template <class T>
   const int end = min(begin + int(kConvTokens), int(p.length));
   const uint first = position[b];
   device const T* xs = x + ulong(b) * p.length * p.x_stride + c;
-  device const float* ring = state + ulong(b) * p.width * p.channels + c;
+  device const T* ring = state + ulong(b) * p.width * p.channels + c;
   device const float* w = weight + ulong(c) * p.width;
   device T* y = out + ulong(b) * p.length * p.channels + c;
   const float start = has_bias ? bias[c] : 0.0f;
@@ -76,10 +76,11 @@ template <class T>
 }
 
 INSTANTIATE("conv1d_prefill_float32", conv1d_prefill<float>);
+INSTANTIATE("conv1d_prefill_float16", conv1d_prefill<half>);
 
 template <class T>
 [[kernel]] void conv1d_prefill_state(device const T* x [[buffer(0)]],  // (batch, length, channels)
-                                     device float* state [[buffer(3)]],  // (batch, width, channels)
+                                     device T* state [[buffer(3)]],    // (batch, width, channels)
                                      device const uint* position [[buffer(4)]],  // (batch)
                                      constant Conv1dPrefillParams& p [[buffer(6)]],
                                      uint3 thread_position [[thread_position_in_grid]]) {
@@ -88,7 +89,8 @@ template <class T>
   const uint t = p.length - min(p.length, p.width) + thread_position.y;
   const ulong row = (ulong(position[b]) + t) % p.width;
   const ulong token = ulong(b) * p.length + t;
-  state[(ulong(b) * p.width + row) * p.channels + c] = float(x[token * p.x_stride + c]);
+  state[(ulong(b) * p.width + row) * p.channels + c] = x[token * p.x_stride + c];
 }
 
 INSTANTIATE("conv1d_prefill_state_float32", conv1d_prefill_state<float>);
+INSTANTIATE("conv1d_prefill_state_float16", conv1d_prefill_state<half>);

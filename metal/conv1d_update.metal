@@ -4,11 +4,11 @@
 // Grid: one thread a channel, threadgroups (ceil(channels / threads), batch), any number of
 // threads. A thread reads and writes its own channel alone, so nothing has to wait; neighbours take
 // neighbouring channels, so the rows of the ring are read in whole cache lines.
-// With fma in a fixed order, so that conv1d_prefill gives the very same numbers.
+// With fma in a fixed order (conv1d.h), so that conv1d_prefill gives the very same numbers.
 // Limits: width below 2^31.
 #include <metal_stdlib>
 
-#include "common.h"
+#include "conv1d.h"
 #include "conv1d_update.h"
 
 constant bool has_bias [[function_constant(0)]];
@@ -18,7 +18,7 @@ template <class T>
                               device const float* weight [[buffer(1)]],  // (channels, width)
                               device const float* bias
                               [[buffer(2), function_constant(has_bias)]],  // (channels)
-                              device float* state [[buffer(3)]],  // (batch, width, channels)
+                              device T* state [[buffer(3)]],  // (batch, width, channels)
                               device const uint* position [[buffer(4)]],  // (batch)
                               device T* out [[buffer(5)]],                // (batch, channels)
                               constant Conv1dUpdateParams& p [[buffer(6)]],
@@ -26,17 +26,13 @@ template <class T>
   const uint c = thread_position.x, b = thread_position.y;
   if (c >= p.channels) return;
   const uint slot = position[b] % p.width;
-  device float* ring = state + ulong(b) * p.width * p.channels + c;
-  device const float* w = weight + ulong(c) * p.width;
-  const float newest = float(x[ulong(b) * p.x_stride + c]);
-
-  float sum = has_bias ? bias[c] : 0.0f;
-  for (uint k = 0; k + 1 < p.width; ++k) {  // from the oldest input on
-    sum = fma(w[k], ring[ulong((slot + 1 + k) % p.width) * p.channels], sum);
-  }
-  sum = fma(w[p.width - 1], newest, sum);
+  device T* ring = state + ulong(b) * p.width * p.channels + c;
+  const T newest = x[ulong(b) * p.x_stride + c];
+  const float result = convolve(ring, float(newest), weight + ulong(c) * p.width,
+                                has_bias ? bias[c] : 0.0f, slot, p.width, p.channels);
   ring[ulong(slot) * p.channels] = newest;
-  out[ulong(b) * p.channels + c] = T(silu(sum));
+  out[ulong(b) * p.channels + c] = T(result);
 }
 
 INSTANTIATE("conv1d_update_float32", conv1d_update<float>);
+INSTANTIATE("conv1d_update_float16", conv1d_update<half>);

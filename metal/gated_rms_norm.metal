@@ -45,3 +45,4 @@ template <class T>
 }
 
 INSTANTIATE("gated_rms_norm_float32", gated_rms_norm<float>);
+INSTANTIATE("gated_rms_norm_float16", gated_rms_norm<half>);

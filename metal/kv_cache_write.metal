@@ -31,3 +31,4 @@ template <class T>
 }
 
 INSTANTIATE("kv_cache_write_float32", kv_cache_write<float>);
+INSTANTIATE("kv_cache_write_float16", kv_cache_write<half>);

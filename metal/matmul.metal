@@ -1,4 +1,5 @@
-// out[r, n] = sum over k of x[r, k] * w[n, k] (+ bias[n])
+// out[r, n] = activation(sum over k of norm(x)[r, k] * w[n, k] + bias[n]) * gate[r, n]
+//             + residual[r, n]; what is absent is left out (linear.h)
 //
 // Two kernels, float32 accumulation in both, any rows, inputs and outputs.
 //
@@ -6,33 +7,34 @@
 // Its lanes read neighbouring parts of a weight row, eight values each, keep them in registers for
 // all rows of x, and add up by simd_sum: a weight is read exactly once. (Where the outputs do not
 // divide evenly, the last simdgroup reads the last row again.) Four outputs share each load of x.
+// A norm costs no pass of its own: its weight goes into x, the squares of x are summed beside the
+// products, and what a group of columns gives is scaled at the group's end.
 // Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a threadgroup.
 //
 // matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32 while a
-// tile is loaded.
+// tile is loaded. x comes normed already (norm_rows.metal).
 // Grid: x tiles of outputs, y tiles of rows; threadgroups of kTileThreads; threadgroup memory
 // 2 * kTileBytes.
 #include <metal_stdlib>
 
-#include "common.h"
+#include "linear.h"
 #include "matmul.h"
 #include "matmul_shape.h"
 #include "tile_product.h"
 
-constant bool has_bias [[function_constant(0)]];
-constant uint vector_rows [[function_constant(1)]];  // matvec: rows of x, so that loops unroll
-
-template <class T, class Weight>
-[[kernel]] void matvec(device const T* x [[buffer(0)]],       // (rows, inputs), rows x_stride apart
-                       device const Weight* w [[buffer(1)]],  // (outputs, inputs)
-                       device const float* bias
-                       [[buffer(2), function_constant(has_bias)]],  // (outputs)
-                       device T* out [[buffer(3)]],                 // (rows, outputs)
-                       constant MatmulParams& p [[buffer(4)]],
-                       uint threadgroup_index [[threadgroup_position_in_grid]],
-                       uint lane [[thread_index_in_simdgroup]],
-                       uint simdgroup [[simdgroup_index_in_threadgroup]],
-                       uint simdgroups [[simdgroups_per_threadgroup]]) {
+template <class In, class Out, class Weight>
+[[kernel]] void matvec(
+    device const In* x [[buffer(0)]],      // (rows, inputs), rows x_stride apart
+    device const Weight* w [[buffer(1)]],  // (outputs, inputs)
+    device const float* bias [[buffer(2), function_constant(has_bias)]],       // (outputs)
+    device const float* norm_weight [[buffer(3), function_constant(normed)]],  // (inputs)
+    device const float* squares [[buffer(4), function_constant(by_squares)]],  // (rows, norm_parts)
+    device const Out* gate [[buffer(5), function_constant(gated)]],            // (rows, outputs)
+    device const Out* residual [[buffer(6), function_constant(has_residual)]],  // (rows, outputs)
+    device Out* out [[buffer(7)]],  // (rows, outputs); may be residual
+    constant MatmulParams& p [[buffer(8)]], uint threadgroup_index [[threadgroup_position_in_grid]],
+    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
   const uint first = (threadgroup_index * simdgroups + simdgroup) * kVectorOutputs;
   if (first >= p.outputs) return;
   // Beyond the last output the last one is computed again, and not written.
@@ -40,57 +42,85 @@ template <class T, class Weight>
   for (uint j = 0; j < kVectorOutputs; ++j) {
     ws[j] = w + ulong(min(first + j, p.outputs - 1)) * p.inputs;
   }
+  const uint group_cols = normed ? p.norm_group_cols : p.inputs;
   float sum[kVectorOutputs][kVectorRows] = {};
-  for (uint k = 8 * lane; k + 8 <= p.inputs; k += 8 * 32) {
-    float4 low[kVectorOutputs], high[kVectorOutputs];
-    for (uint j = 0; j < kVectorOutputs; ++j) {
-      low[j] = load4(ws[j] + k);
-      high[j] = load4(ws[j] + k + 4);
-    }
-    for (uint r = 0; r < vector_rows; ++r) {
-      device const T* xs = x + ulong(r) * p.x_stride + k;
-      const float4 x_low = load4(xs), x_high = load4(xs + 4);
+  for (uint group = 0; group < norm_groups; ++group) {
+    const uint begin = group * group_cols, end = begin + group_cols;
+    float part[kVectorOutputs][kVectorRows] = {};
+    float squared[kVectorRows] = {};
+    for (uint k = begin + 8 * lane; k + 8 <= end; k += 8 * 32) {
+      float4 low[kVectorOutputs], high[kVectorOutputs];
       for (uint j = 0; j < kVectorOutputs; ++j) {
-        sum[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);
+        low[j] = load4(ws[j] + k);
+        high[j] = load4(ws[j] + k + 4);
       }
-    }
-  }
-  // The last inputs, fewer than eight: one a lane.
-  const uint k = (p.inputs & ~7u) + lane;
-  if (k < p.inputs) {
-    for (uint j = 0; j < kVectorOutputs; ++j) {
-      const float weight = float(ws[j][k]);
+      float4 norm_low = float4(1.0f), norm_high = float4(1.0f);
+      if (normed) {
+        norm_low = load4(norm_weight + k);
+        norm_high = load4(norm_weight + k + 4);
+      }
       for (uint r = 0; r < vector_rows; ++r) {
-        sum[j][r] += float(x[ulong(r) * p.x_stride + k]) * weight;
+        device const In* xs = x + ulong(r) * p.x_stride + k;
+        float4 x_low = load4(xs), x_high = load4(xs + 4);
+        if (normed) {
+          squared[r] += dot(x_low, x_low) + dot(x_high, x_high);
+          x_low *= norm_low;
+          x_high *= norm_high;
+        }
+        for (uint j = 0; j < kVectorOutputs; ++j) {
+          part[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);
+        }
       }
     }
-  }
-  for (uint j = 0; j < kVectorOutputs; ++j) {
-    const uint n = first + j;
+    // The last inputs, fewer than eight: one a lane.
+    const uint k = begin + (group_cols & ~7u) + lane;
+    if (k < end) {
+      const float norm_here = normed ? norm_weight[k] : 1.0f;
+      float weight[kVectorOutputs];
+      for (uint j = 0; j < kVectorOutputs; ++j) weight[j] = float(ws[j][k]);
+      for (uint r = 0; r < vector_rows; ++r) {
+        const float value = float(x[ulong(r) * p.x_stride + k]);
+        squared[r] += value * value;
+        for (uint j = 0; j < kVectorOutputs; ++j) part[j][r] += value * norm_here * weight[j];
+      }
+    }
     for (uint r = 0; r < vector_rows; ++r) {
-      float total = simd_sum(sum[j][r]);
-      if (lane != 0 || n >= p.outputs) continue;
-      if (has_bias) total += bias[n];
-      out[ulong(r) * p.outputs + n] = T(total);
+      float scale = 1.0f;
+      if (normed) {
+        scale =
+            norm_scale(squared[r], squares, r, group, p.norm_parts, group_cols, p.norm_eps, lane);
+      }
+      for (uint j = 0; j < kVectorOutputs; ++j) sum[j][r] += scale * part[j][r];
+    }
+  }
+  for (uint r = 0; r < vector_rows; ++r) {
+    float mine = 0.0f;  // lane j finishes output first + j
+    for (uint j = 0; j < kVectorOutputs; ++j) {
+      const float total = simd_sum(sum[j][r]);
+      if (lane == j) mine = total;
+    }
+    const uint n = first + lane;
+    if (lane < kVectorOutputs && n < p.outputs) {
+      store_linear(mine, n, ulong(r) * p.outputs + n, bias, gate, residual, out);
     }
   }
 }
 
-template <class T, class Weight>
-[[kernel]] void matmat(device const T* x [[buffer(0)]],       // (rows, inputs), rows x_stride apart
-                       device const Weight* w [[buffer(1)]],  // (outputs, inputs)
-                       device const float* bias
-                       [[buffer(2), function_constant(has_bias)]],  // (outputs)
-                       device T* out [[buffer(3)]],                 // (rows, outputs)
-                       constant MatmulParams& p [[buffer(4)]],
-                       threadgroup float* tiles
-                       [[threadgroup(0)]],  // of x, then of w: (kTile, kTileStride) each
-                       uint2 tile [[threadgroup_position_in_grid]],
-                       uint thread_index [[thread_index_in_threadgroup]],
-                       uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+template <class In, class Out, class Weight>
+[[kernel]] void matmat(
+    device const In* x [[buffer(0)]],      // (rows, inputs), rows x_stride apart
+    device const Weight* w [[buffer(1)]],  // (outputs, inputs)
+    device const float* bias [[buffer(2), function_constant(has_bias)]],        // (outputs)
+    device const Out* gate [[buffer(5), function_constant(gated)]],             // (rows, outputs)
+    device const Out* residual [[buffer(6), function_constant(has_residual)]],  // (rows, outputs)
+    device Out* out [[buffer(7)]],  // (rows, outputs); may be residual
+    constant MatmulParams& p [[buffer(8)]],
+    threadgroup float* tiles [[threadgroup(0)]],  // of x, then of w: (kTile, kTileStride) each
+    uint2 tile [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   const uint row = tile.y * kTile, col = tile.x * kTile;
   const uint rows = p.rows - row, cols = p.outputs - col;  // left, of this tile on
-  device const T* xs = x + ulong(row) * p.x_stride;
+  device const In* xs = x + ulong(row) * p.x_stride;
   device const Weight* ws = w + ulong(col) * p.inputs;
   threadgroup float* x_tile = tiles;
   threadgroup float* w_tile = tiles + kTile * kTileStride;
@@ -108,16 +138,20 @@ template <class T, class Weight>
   for (uint i = thread_index; i < kTile * kTile; i += kTileThreads) {
     const uint r = i / kTile, n = i % kTile;
     if (r >= rows || n >= cols) continue;
-    float total = tiles[r * kTileStride + n];
-    if (has_bias) total += bias[col + n];
-    out[ulong(row + r) * p.outputs + col + n] = T(total);
+    store_linear(tiles[r * kTileStride + n], col + n, ulong(row + r) * p.outputs + col + n, bias,
+                 gate, residual, out);
   }
 }
 
-// Named by the type of the weight.
-INSTANTIATE("matvec_float32", matvec<float, float>);
-INSTANTIATE("matvec_float16", matvec<float, half>);
-INSTANTIATE("matvec_bfloat16", matvec<float, bfloat>);
-INSTANTIATE("matmat_float32", matmat<float, float>);
-INSTANTIATE("matmat_float16", matmat<float, half>);
-INSTANTIATE("matmat_bfloat16", matmat<float, bfloat>);
+// Named by the types of x, out and the weight.
+#define INSTANTIATE_FOR(in, In, out, Out)                                 \
+  INSTANTIATE("matvec_" in "_" out "_float32", matvec<In, Out, float>);   \
+  INSTANTIATE("matvec_" in "_" out "_float16", matvec<In, Out, half>);    \
+  INSTANTIATE("matvec_" in "_" out "_bfloat16", matvec<In, Out, bfloat>); \
+  INSTANTIATE("matmat_" in "_" out "_float32", matmat<In, Out, float>);   \
+  INSTANTIATE("matmat_" in "_" out "_float16", matmat<In, Out, half>);    \
+  INSTANTIATE("matmat_" in "_" out "_bfloat16", matmat<In, Out, bfloat>)
+INSTANTIATE_FOR("float32", float, "float32", float);
+INSTANTIATE_FOR("float32", float, "float16", half);
+INSTANTIATE_FOR("float16", half, "float32", float);
+INSTANTIATE_FOR("float16", half, "float16", half);

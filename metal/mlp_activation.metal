@@ -26,3 +26,4 @@ template <class T>
 }
 
 INSTANTIATE("mlp_activation_float32", mlp_activation<float>);
+INSTANTIATE("mlp_activation_float16", mlp_activation<half>);

@@ -7,10 +7,10 @@
 #include "common.h"
 #include "rms_norm.h"
 
-template <class T>
-[[kernel]] void rms_norm(device const T* x [[buffer(0)]],      // (rows, cols), rows x_stride apart
+template <class In, class Out>
+[[kernel]] void rms_norm(device const In* x [[buffer(0)]],     // (rows, cols), rows x_stride apart
                          device const float* w [[buffer(1)]],  // (cols)
-                         device T* out [[buffer(2)]],          // (rows, cols)
+                         device Out* out [[buffer(2)]],        // (rows, cols)
                          constant RmsNormParams& p [[buffer(3)]],
                          threadgroup float* scratch [[threadgroup(0)]],  // (simdgroups)
                          uint row [[threadgroup_position_in_grid]],
@@ -19,8 +19,8 @@ template <class T>
                          uint lane [[thread_index_in_simdgroup]],
                          uint simdgroup [[simdgroup_index_in_threadgroup]],
                          uint simdgroups [[simdgroups_per_threadgroup]]) {
-  device const T* xs = x + ulong(row) * p.x_stride;
-  device T* result = out + ulong(row) * p.cols;
+  device const In* xs = x + ulong(row) * p.x_stride;
+  device Out* result = out + ulong(row) * p.cols;
   float squares = 0.0f;
   for (uint c = 4 * thread_index; c < p.cols; c += 4 * threads) {
     const float4 v = load_some(xs + c, p.cols - c);
@@ -34,4 +34,8 @@ template <class T>
   }
 }
 
-INSTANTIATE("rms_norm_float32", rms_norm<float>);
+// Named by the types of x and out.
+INSTANTIATE("rms_norm_float32_float32", rms_norm<float, float>);
+INSTANTIATE("rms_norm_float32_float16", rms_norm<float, half>);
+INSTANTIATE("rms_norm_float16_float32", rms_norm<half, float>);
+INSTANTIATE("rms_norm_float16_float16", rms_norm<half, half>);

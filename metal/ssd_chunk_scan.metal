@@ -128,6 +128,7 @@ template <class T>
 }
 
 INSTANTIATE("ssd_chunk_scores_float32", ssd_chunk_scores<float>);
+INSTANTIATE("ssd_chunk_scores_float16", ssd_chunk_scores<half>);
 
 // Grid: threadgroups (tiles of head_dim x d_state, heads, batch * chunks).
 template <class T>
@@ -181,6 +182,7 @@ template <class T>
 }
 
 INSTANTIATE("ssd_chunk_states_float32", ssd_chunk_states<float>);
+INSTANTIATE("ssd_chunk_states_float16", ssd_chunk_states<half>);
 
 // Grid: one thread an element of the state of a sequence, threadgroups (ceil(heads * head_dim *
 // d_state / threads), batch), any number of threads.
@@ -284,3 +286,4 @@ template <class T>
 }
 
 INSTANTIATE("ssd_chunk_outputs_float32", ssd_chunk_outputs<float>);
+INSTANTIATE("ssd_chunk_outputs_float16", ssd_chunk_outputs<half>);

@@ -65,3 +65,4 @@ template <class T>
 }
 
 INSTANTIATE("ssd_update_float32", ssd_update<float>);
+INSTANTIATE("ssd_update_float16", ssd_update<half>);

@@ -14,10 +14,7 @@ enum TileShape : uint32_t {
 
   // attention
   kLargestHead = 256,
-  kKeySplit = 256,  // keys of a threadgroup of attention_decode, in blocks
-  kKeyBlock = 32,   // keys that a threadgroup of attention_decode looks at together
-  kKeyColumns = 64,
-  kKeyStride = 65,  // floats from key to key: lanes read a column without conflicts
-  kKeyBytes = kKeyBlock * kKeyStride * 4,
+  kDecodeHeads = 2,  // query heads of a threadgroup of attention_decode, at most
+  kJoinBytes = (32 * 33 + 2 * 32) * 4,
   kDiagonalBytes = 4 * 8 * 8 * 4,
 };

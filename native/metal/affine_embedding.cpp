@@ -4,8 +4,8 @@ namespace ssm::metal {
 
 void affine_embedding(const Operation& operation, Program& program) {
   const auto p = operation.params<AffineEmbeddingParams>();
-  const std::string kernel = "affine_embedding" + type_suffix(operation, 2);
-  auto dispatch = make_dispatch<AffineEmbeddingParams>(kernel.c_str(), operation, 0b10000);
+  auto dispatch = make_dispatch<AffineEmbeddingParams>(
+      kernel_name("affine_embedding", operation, {2}), operation, 0b10000);
   one_thread_each(dispatch, p.cols / (32 / p.bits), p.rows, program.limits());
   program.add(dispatch);
 }

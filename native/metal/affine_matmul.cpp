@@ -1,15 +1,15 @@
-#include "grid.h"
+#include "linear.h"
 
 namespace ssm::metal {
 
 void affine_matmul(const Operation& operation, Program& program) {
-  const auto p = operation.params<AffineMatmulParams>();
-  const bool few = p.rows <= kVectorRows;
-  const std::string kernel = (few ? "affine_matvec_" : "affine_matmat_") + std::to_string(p.bits) +
-                             type_suffix(operation, 2);
-  auto dispatch = make_dispatch<AffineMatmulParams>(kernel.c_str(), operation, 0b100000);
-  set_matmul_grid(dispatch, "affineMatmul", p.rows, p.outputs, p.has_bias, program.limits());
-  program.add(dispatch);
+  const uint32_t bits = operation.params<AffineMatmulParams>().bits;
+  const std::string suffix = std::to_string(bits);
+  // A lane of the mat-vec kernel takes two words at a time.
+  const uint32_t norm_step = 2 * (32 / bits);
+  add_linear<AffineMatmulParams>(
+      operation, program,
+      {"affine_matmul", "affine_matvec_" + suffix, "affine_matmat_" + suffix, 2, 5, 9, norm_step});
 }
 
 }  // namespace ssm::metal

@@ -4,9 +4,8 @@ namespace ssm::metal {
 
 void affine_quantize(const Operation& operation, Program& program) {
   const auto p = operation.params<AffineQuantizeParams>();
-  const std::string kernel =
-      "affine_quantize" + type_suffix(operation, 0) + type_suffix(operation, 2);
-  auto dispatch = make_dispatch<AffineQuantizeParams>(kernel.c_str(), operation, 0b1110);
+  auto dispatch = make_dispatch<AffineQuantizeParams>(
+      kernel_name("affine_quantize", operation, {0, 2}), operation, 0b1110);
   // One simdgroup a group of columns.
   const uint64_t groups = uint64_t{p.rows} * (p.cols / p.group_size);
   dispatch.threads = {threads_for(256, 256, program.limits())};

@@ -6,8 +6,8 @@ void attention_prefill(const Operation& operation, Program& program) {
   const auto p = operation.params<AttentionPrefillParams>();
   require_head_dim("attention_prefill", p.head_dim);
   require(program.limits(), "attention_prefill", kTileThreads, 3 * kTileBytes + kDiagonalBytes);
-  auto dispatch =
-      make_dispatch<AttentionPrefillParams>("attention_prefill_float32", operation, 0b1000000);
+  auto dispatch = make_dispatch<AttentionPrefillParams>(
+      kernel_name("attention_prefill", operation, {0}), operation, 0b1000000);
   dispatch.constants = {{0, p.head_dim}};
   dispatch.threads = {kTileThreads};
   dispatch.threadgroup_memory = {

@@ -9,15 +9,16 @@ void conv1d_prefill(const Operation& operation, Program& program) {
   const uint32_t threads = std::min(256u, program.limits().max_threads);
   const uint32_t columns = ceil_divide(p.channels, threads);
 
-  auto outputs = make_dispatch<Conv1dPrefillParams>("conv1d_prefill_float32", operation, 0b100000);
+  auto outputs = make_dispatch<Conv1dPrefillParams>(kernel_name("conv1d_prefill", operation, {0}),
+                                                    operation, 0b100000);
   outputs.constants = {{0, p.has_bias}, {1, p.width == 4}};
   outputs.threads = {threads};
   outputs.threadgroups = {columns, ceil_divide(p.length, kConvTokens), p.batch};
   program.add(outputs);
 
   // It writes what the first reads, so Program::add puts a barrier between them.
-  auto state = make_dispatch<Conv1dPrefillParams>("conv1d_prefill_state_float32", operation,
-                                                  0b001000, 0b100110);
+  auto state = make_dispatch<Conv1dPrefillParams>(
+      kernel_name("conv1d_prefill_state", operation, {0}), operation, 0b001000, 0b100110);
   state.threads = {threads};
   state.threadgroups = {columns, std::min(p.length, p.width), p.batch};
   program.add(state);

@@ -4,7 +4,8 @@ namespace ssm::metal {
 
 void gated_rms_norm(const Operation& operation, Program& program) {
   const auto p = operation.params<GatedRmsNormParams>();
-  auto dispatch = make_dispatch<GatedRmsNormParams>("gated_rms_norm_float32", operation, 0b1000);
+  auto dispatch = make_dispatch<GatedRmsNormParams>(kernel_name("gated_rms_norm", operation, {0}),
+                                                    operation, 0b1000);
   one_threadgroup_each(dispatch, p.cols / p.group_cols, p.rows, ceil_divide(p.group_cols, 4), 256,
                        sizeof(float), program.limits());
   program.add(dispatch);

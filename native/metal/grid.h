@@ -1,16 +1,9 @@
-// Kernel names and grids that the dispatch code of several operations shares.
+// Grids that the dispatch code of several operations shares.
 #pragma once
 
 #include "dispatch.h"
-#include "matmul_shape.h"
-#include "tile_shape.h"
 
 namespace ssm::metal {
-
-// "_float16", of a buffer: the end of a kernel's name.
-inline std::string type_suffix(const Operation& operation, size_t buffer) {
-  return std::string("_") + name_of(operation.bindings[buffer].type);
-}
 
 // Threads of a threadgroup for `items` of work: whole simdgroups, at most `most`, and no more than
 // the GPU allows.
@@ -34,24 +27,6 @@ inline void one_threadgroup_each(Dispatch& dispatch, uint32_t x, uint32_t y, uin
   dispatch.threadgroups = {x, y};
   const uint32_t bytes = dispatch.threads.x / kSimdWidth * scratch;
   dispatch.threadgroup_memory = {{0, ceil_divide(bytes, 16) * 16}};
-}
-
-// Constants and grid of the mat-vec kernels (up to kVectorRows rows) or of the mat-mat kernels.
-inline void set_matmul_grid(Dispatch& dispatch, const char* operation, uint32_t rows,
-                            uint32_t outputs, uint32_t has_bias, const Limits& limits) {
-  const bool few = rows <= kVectorRows;
-  dispatch.constants = {{0, has_bias}};
-  if (few) {
-    dispatch.constants.push_back({1, rows});
-    dispatch.threads = {threads_for(kVectorSimdgroups * kSimdWidth, 1024, limits)};
-    const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
-    dispatch.threadgroups = {ceil_divide(outputs, simdgroups * kVectorOutputs)};
-  } else {
-    require(limits, operation, kTileThreads, 2 * kTileBytes);
-    dispatch.threads = {kTileThreads};
-    dispatch.threadgroups = {ceil_divide(outputs, kTile), ceil_divide(rows, kTile)};
-    dispatch.threadgroup_memory = {{0, 2 * kTileBytes}};
-  }
 }
 
 }  // namespace ssm::metal

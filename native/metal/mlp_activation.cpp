@@ -4,7 +4,8 @@ namespace ssm::metal {
 
 void mlp_activation(const Operation& operation, Program& program) {
   const auto p = operation.params<MlpActivationParams>();
-  auto dispatch = make_dispatch<MlpActivationParams>("mlp_activation_float32", operation, 0b100);
+  auto dispatch = make_dispatch<MlpActivationParams>(kernel_name("mlp_activation", operation, {0}),
+                                                     operation, 0b100);
   dispatch.constants = {{0, p.gated}, {1, p.activation}};
   one_thread_each(dispatch, ceil_divide(p.count, 4), 1, program.limits());
   program.add(dispatch);

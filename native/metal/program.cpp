@@ -1,8 +1,30 @@
 #include "program.h"
 
+#include <algorithm>
+#include <stdexcept>
+
 namespace ssm::metal {
 
+// Where the linker can tell, an operation without dispatch code is an error of the lists that have
+// it, so that the rig serves while operations are being written. On macOS it is an error of the
+// build.
+#ifdef __ELF__
+#define SSM_DECLARE_WEAK(name, Params, buffers, written) \
+  [[gnu::weak]] void name(const Operation& operation, Program& program);
+SSM_OPERATIONS(SSM_DECLARE_WEAK)
+#undef SSM_DECLARE_WEAK
+#endif
+
 namespace {
+
+using AddOperation = void (*)(const Operation&, Program&);
+
+// Indexed by OperationKind.
+const AddOperation kAddOperation[] = {
+#define SSM_FUNCTION(name, Params, buffers, written) name,
+    SSM_OPERATIONS(SSM_FUNCTION)
+#undef SSM_FUNCTION
+};
 
 bool overlap(const Binding& a, const Binding& b) {
   return a.memory == b.memory && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
@@ -27,6 +49,39 @@ void Program::add(Dispatch dispatch) {
   }
   if (dispatch.barrier) last_barrier_ = dispatches_.size();
   dispatches_.push_back(std::move(dispatch));
+}
+
+Binding Program::scratch(size_t bytes, DataType type) {
+  constexpr size_t kAlignment = 256;
+  const size_t offset = (scratch_used_ + kAlignment - 1) / kAlignment * kAlignment;
+  scratch_used_ = offset + bytes;
+  scratch_bytes_ = std::max(scratch_bytes_, scratch_used_);
+  return {nullptr, offset, bytes, type};
+}
+
+void Program::finish() {
+  if (scratch_bytes_ == 0) return;
+  const std::shared_ptr<Memory> memory = allocate_(scratch_bytes_);
+  for (Dispatch& dispatch : dispatches_) {
+    for (BufferArgument& argument : dispatch.buffers) {
+      if (argument.binding.memory == nullptr) argument.binding.memory = memory;
+    }
+  }
+}
+
+Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate) {
+  Program program(limits, allocate);
+  for (const Operation& operation : list.operations()) {
+    const AddOperation add = kAddOperation[static_cast<size_t>(operation.kind)];
+    if (add == nullptr) {
+      throw std::runtime_error("[" + std::string(info_of(operation.kind).name) +
+                               "] has no Metal kernel yet");
+    }
+    program.begin_operation();
+    add(operation, program);
+  }
+  program.finish();
+  return program;
 }
 
 }  // namespace ssm::metal

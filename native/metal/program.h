@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "command_list.h"
 #include "operation.h"
 
 namespace ssm::metal {
@@ -52,7 +53,7 @@ struct Limits {
 
 class Program {
  public:
-  // `allocate` makes scratch memory that lives as long as the program.
+  // `allocate` makes the scratch memory, which lives as long as the program.
   using Allocate = std::shared_ptr<Memory> (*)(size_t bytes);
   Program(const Limits& limits, Allocate allocate) : limits_(limits), allocate_(allocate) {}
 
@@ -63,15 +64,22 @@ class Program {
   // one: one of the two writes bytes that the other reads or writes.
   void add(Dispatch dispatch);
 
-  Binding scratch(size_t bytes, DataType type = kFloat32) {
-    return {allocate_(bytes), 0, bytes, type};
-  }
+  // Scratch memory of the operation that is being added, with undefined contents. Operations share
+  // one block, as large as the one that needs most: its bindings have no memory before `finish`,
+  // and dispatches of two operations that use the same bytes conflict like any others.
+  Binding scratch(size_t bytes, DataType type = kFloat32);
+
+  void begin_operation() { scratch_used_ = 0; }
+  // Allocates the scratch memory. Nothing is added afterwards.
+  void finish();
 
  private:
   Limits limits_;
   Allocate allocate_;
   std::vector<Dispatch> dispatches_;
   size_t last_barrier_ = 0;  // index of the first dispatch after it
+  size_t scratch_used_ = 0;  // bytes, by this operation
+  size_t scratch_bytes_ = 0;
 };
 
 // Appends the dispatches of one operation. Throws std::invalid_argument, led by the operation, for
@@ -80,5 +88,8 @@ class Program {
   void name(const Operation& operation, Program& program);
 SSM_OPERATIONS(SSM_DECLARE)
 #undef SSM_DECLARE
+
+// The dispatches of a whole list. Throws what those functions throw.
+Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate);
 
 }  // namespace ssm::metal

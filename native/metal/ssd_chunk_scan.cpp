@@ -17,20 +17,20 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
   const Binding states = program.scratch(states_count * sizeof(float));
   const Binding decay = program.scratch(size_t{chunks} * p.heads * sizeof(float));
 
-  const auto dispatch = [&](const char* kernel, unsigned written, unsigned unused) {
-    auto result = make_dispatch<SsdChunkScanParams>(kernel, operation, written, unused);
+  const auto dispatch = [&](std::string kernel, unsigned written, unsigned unused) {
+    auto result = make_dispatch<SsdChunkScanParams>(std::move(kernel), operation, written, unused);
     std::memcpy(result.params.data(), &p, sizeof(p));
     result.threads = {kTileThreads};
     result.threadgroup_memory = {{0, kTileBytes}, {1, kTileBytes}};
     return result;
   };
 
-  auto score = dispatch("ssd_chunk_scores_float32", 0, 0b111100111);
+  auto score = dispatch(kernel_name("ssd_chunk_scores", operation, {0}), 0, 0b111100111);
   score.buffers.push_back({10, scores, true});
   score.threadgroups = {tiles(p.chunk_size) * tiles(p.chunk_size), p.groups, chunks};
   program.add(score);
 
-  auto collect = dispatch("ssd_chunk_states_float32", 0, 0b110110000);
+  auto collect = dispatch(kernel_name("ssd_chunk_states", operation, {0}), 0, 0b110110000);
   collect.buffers.push_back({11, states, true});
   collect.buffers.push_back({12, decay, true});
   collect.threadgroup_memory.push_back({2, kDecayBytes});
@@ -45,7 +45,8 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
   pass.threadgroups = {ceil_divide(p.heads * p.head_dim * p.d_state, pass.threads.x), p.batch};
   program.add(pass);
 
-  auto output = dispatch("ssd_chunk_outputs_float32", 0b100000000, 0b010001000);
+  auto output =
+      dispatch(kernel_name("ssd_chunk_outputs", operation, {0}), 0b100000000, 0b010001000);
   output.buffers.push_back({10, scores, false});
   output.buffers.push_back({11, states, false});
   output.threadgroup_memory.push_back({2, kDecayBytes});

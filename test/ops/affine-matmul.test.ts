@@ -5,20 +5,23 @@ import {
   download,
   FLOAT_TYPES,
   LAYOUTS,
+  rounded,
   rowsOf,
   runOnce,
+  seededActivations,
   seededNormals,
   unwritten,
   upload,
 } from '../support/arrays.js'
 import { AFFINE_FORMATS } from '../support/affine.js'
+import { ACTIVATION_TYPES } from '../support/devices.js'
 import { LINEAR_CASES, linearCase } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
 describeEachDevice('affineMatmul', (device) => {
   for (const scaleType of FLOAT_TYPES) {
-    for (const { layout, place } of LAYOUTS) {
+    for (const { layout, dtype, place } of LAYOUTS) {
       test.each(AFFINE_FORMATS)(
         `$bits bits in groups of $groupSize, ${scaleType} scales, ${layout}`,
         async ({ bits, groupSize }) => {
@@ -33,7 +36,7 @@ describeEachDevice('affineMatmul', (device) => {
             const inputs = groups * groupSize
             const normals = seededNormals(rows + outputs)
             // So that results are about 1, whatever the number of inputs.
-            const x = normals(rows * inputs, 1 / Math.sqrt(inputs))
+            const x = rounded(normals(rows * inputs, 1 / Math.sqrt(inputs)), dtype)
             const bias = normals(outputs)
             const weight = affineMatrix(device(), {
               rows: outputs,
@@ -62,34 +65,39 @@ describeEachDevice('affineMatmul', (device) => {
     }
   }
 
-  for (const given of LINEAR_CASES) {
-    test.each(AFFINE_FORMATS)(
-      `${given.title}, $bits bits in groups of $groupSize`,
-      async (format) => {
-        for (const [rows, groups, outputs] of [
-          [1, 1, 5],
-          [1, 9, 33],
-          [3, 3, 7],
-          [9, 3, 34], // a GPU's mat-mat kernel
-        ] as const) {
-          const inputs = groups * format.groupSize
-          const x = seededNormals(inputs)(rows * inputs, 1 / Math.sqrt(inputs))
-          const weight = affineMatrix(device(), {
-            rows: outputs,
-            cols: inputs,
-            ...format,
-            scaleType: 'float16',
-            seed: inputs,
-          })
-          const { options, expected } = linearCase(device(), { rows, inputs, outputs }, given)
-          const out = options.residual ?? unwritten(device(), [rows, outputs])
-          await runOnce(device(), (cl) => {
-            const input = upload(device(), 'float32', [rows, inputs], x)
-            cl.affineMatmul(input, weight.tensors, out, options)
-          })
-          expectClose(download(out), expected(x, weight.values), 'float32')
-        }
-      },
-    )
+  for (const inType of ACTIVATION_TYPES) {
+    for (const outType of ACTIVATION_TYPES) {
+      for (const given of LINEAR_CASES) {
+        test.each(AFFINE_FORMATS)(
+          `${given.title}, x ${inType}, out ${outType}, $bits bits in groups of $groupSize`,
+          async (format) => {
+            for (const [rows, groups, outputs] of [
+              [1, 1, 5],
+              [1, 9, 33],
+              [3, 3, 7],
+              [9, 3, 34], // a GPU's mat-mat kernel
+            ] as const) {
+              const inputs = groups * format.groupSize
+              const x = seededActivations(inputs, inType)(rows * inputs, 1 / Math.sqrt(inputs))
+              const weight = affineMatrix(device(), {
+                rows: outputs,
+                cols: inputs,
+                ...format,
+                scaleType: 'float16',
+                seed: inputs,
+              })
+              const shape = { rows, inputs, outputs }
+              const { options, expected } = linearCase(device(), shape, given, outType)
+              const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
+              await runOnce(device(), (cl) => {
+                const input = upload(device(), inType, [rows, inputs], x)
+                cl.affineMatmul(input, weight.tensors, out, options)
+              })
+              expectClose(download(out), expected(x, weight.values), outType)
+            }
+          },
+        )
+      }
+    }
   }
 })

@@ -15,18 +15,18 @@ const CASES = [
 ]
 
 describeEachDevice('attentionDecode', (device) => {
-  for (const { layout, place } of LAYOUTS) {
+  for (const { layout, dtype, place } of LAYOUTS) {
     for (const scale of [undefined, 0.3]) {
       test.each(CASES)(
         `positions $positions, $heads heads of $headDim over $kvHeads, window $window, scale ${scale}, ${layout}`,
         async ({ positions, ...shape }) => {
           const scaled = scale === undefined ? {} : { scale }
-          const given = randomAttention({ positions, length: 1, ...shape, ...scaled })
+          const given = randomAttention({ positions, length: 1, ...shape, ...scaled }, dtype)
           const tensors = attentionTensors(device(), given, place, { single: true })
           await runOnce(device(), (cl) =>
             cl.attentionDecode(tensors, { headDim: shape.headDim, ...scaled }),
           )
-          expectClose(download(tensors.out), resultsOfNewTokens(given.expected, 1), 'float32')
+          expectClose(download(tensors.out), resultsOfNewTokens(given.expected, 1), dtype)
           expect(download(tensors.keys)).toEqual(ringsAfter(given.k, 1, shape.window))
           expect(download(tensors.values)).toEqual(ringsAfter(given.v, 1, shape.window))
           expect(download(tensors.position)).toEqual(positions)

@@ -1,14 +1,6 @@
 import { expect, test } from 'vitest'
 import { slidingWindowAttention } from '../reference/attention.js'
-import {
-  download,
-  LAYOUTS,
-  rowsOf,
-  runOnce,
-  unwritten,
-  upload,
-  uploadApart,
-} from '../support/arrays.js'
+import { download, LAYOUTS, rowsOf, runOnce, unwritten, upload } from '../support/arrays.js'
 import { randomAttention, attentionTensors } from '../support/attention.js'
 import { resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
 import { loadOperationGoldens } from '../support/tensors-file.js'
@@ -26,16 +18,18 @@ const CASES = [
   { positions: [50, 0], length: 40, heads: 2, kvHeads: 1, headDim: 35, window: 45 }, // more than a tile of a GPU each way
 ]
 
+const apart = LAYOUTS[1]!.place
+
 describeEachDevice('attentionPrefill', (device) => {
-  for (const { layout, place } of LAYOUTS) {
+  for (const { layout, dtype, place } of LAYOUTS) {
     test.each(CASES)(
       `positions $positions, $length tokens, $heads heads of $headDim over $kvHeads, window $window, ${layout}`,
       async ({ positions, length, ...shape }) => {
-        const given = randomAttention({ positions, length, ...shape })
+        const given = randomAttention({ positions, length, ...shape }, dtype)
         const tensors = attentionTensors(device(), given, place)
         const before = [download(tensors.keys), download(tensors.values)]
         await runOnce(device(), (cl) => cl.attentionPrefill(tensors, { headDim: shape.headDim }))
-        expectClose(download(tensors.out), resultsOfNewTokens(given.expected, length), 'float32')
+        expectClose(download(tensors.out), resultsOfNewTokens(given.expected, length), dtype)
         expect([download(tensors.keys), download(tensors.values)]).toEqual(before)
         expect(download(tensors.position)).toEqual(positions)
       },
@@ -52,7 +46,7 @@ describeEachDevice('attentionPrefill', (device) => {
       window: 5,
       scale: 0.2,
     })
-    const tensors = attentionTensors(device(), given, uploadApart)
+    const tensors = attentionTensors(device(), given, apart)
     await runOnce(device(), (cl) => cl.attentionPrefill(tensors, { headDim: 4, scale: 0.2 }))
     expectClose(download(tensors.out), resultsOfNewTokens(given.expected, 4), 'float32')
   })
@@ -67,7 +61,7 @@ describeEachDevice('attentionPrefill', (device) => {
       window: 5,
       scale: 1000,
     })
-    const tensors = attentionTensors(device(), given, uploadApart)
+    const tensors = attentionTensors(device(), given, apart)
     await runOnce(device(), (cl) => cl.attentionPrefill(tensors, { headDim: 4, scale: 1000 }))
     expect(download(tensors.out).every(Number.isFinite)).toBe(true)
     // Rounding of scores of some thousands decides little: nearly all weight is on one key.
@@ -82,13 +76,13 @@ describeEachDevice('attentionPrefill', (device) => {
     const given = randomAttention(shape)
     const single = Array.from({ length }, (_, t) => t + 1)
     for (const ends of [[9, length], [1, 8, 9, 28, length], single, [11, ...single.slice(11)]]) {
-      let { keys, values, position } = attentionTensors(device(), given, uploadApart)
+      let { keys, values, position } = attentionTensors(device(), given, apart)
       const out: number[][] = shape.positions.map(() => [])
       let start = 0
       for (const end of ends) {
         const decode = ends.length > 5 && end === start + 1
         const range = { start, end, single: decode, keys, values, position }
-        const tensors = attentionTensors(device(), given, uploadApart, range)
+        const tensors = attentionTensors(device(), given, apart, range)
         await runOnce(device(), (cl) => {
           if (decode) cl.attentionDecode(tensors, { headDim: 3 })
           else {

@@ -3,6 +3,7 @@ import { causalConvolution } from '../reference/convolution.js'
 import {
   download,
   LAYOUTS,
+  rounded,
   rowsOf,
   runOnce,
   seededNormals,
@@ -28,20 +29,21 @@ const CASES = [
 ]
 
 describeEachDevice('conv1dPrefill', (device) => {
-  for (const { layout, place } of LAYOUTS) {
+  for (const { layout, dtype, place } of LAYOUTS) {
     for (const withBias of [false, true]) {
       test.each(CASES)(
         `positions $positions, $length tokens of $channels channels, width $width, ${layout}${withBias ? ', bias' : ''}`,
         async ({ positions, length, channels, width }) => {
           const normals = seededNormals(channels * width)
-          const batch = randomBatch(normals, { positions, length, cols: channels })
+          const activations = (count: number) => rounded(normals(count), dtype)
+          const batch = randomBatch(activations, { positions, length, cols: channels })
           const weight = normals(channels * width)
           const bias = withBias ? normals(channels) : undefined
           const shape = [positions.length, length, channels]
           const stateShape = [positions.length, width, channels]
-          const state = upload(device(), 'float32', stateShape, ringsAfter(batch, 0, width))
+          const state = upload(device(), dtype, stateShape, ringsAfter(batch, 0, width))
           const position = upload(device(), 'uint32', [positions.length], positions)
-          const out = unwritten(device(), shape)
+          const out = unwritten(device(), shape, dtype)
           await runOnce(device(), (cl) =>
             cl.conv1dPrefill({
               x: place(device(), shape, newTokens(batch)),
@@ -55,7 +57,7 @@ describeEachDevice('conv1dPrefill', (device) => {
           const expected = batch.sequences.map((tokens) =>
             causalConvolution(tokens, rowsOf(weight, width), bias),
           )
-          expectClose(download(out), resultsOfNewTokens(expected, length), 'float32')
+          expectClose(download(out), resultsOfNewTokens(expected, length), dtype)
           expectSame(download(state), ringsAfter(batch, length, width))
           expect(download(position)).toEqual([...positions])
         },
@@ -88,7 +90,7 @@ describeEachDevice('conv1dPrefill', (device) => {
         const shape = single
           ? [positions.length, channels]
           : [positions.length, end - start, channels]
-        const x = uploadApart(device(), shape, newTokens(batch, start, end))
+        const x = uploadApart(device(), 'float32', shape, newTokens(batch, start, end))
         const out = unwritten(device(), shape)
         await runOnce(device(), (cl) => {
           const tensors = { x, weight, bias, state, position, out }

@@ -3,6 +3,7 @@ import { causalConvolution } from '../reference/convolution.js'
 import {
   download,
   LAYOUTS,
+  rounded,
   rowsOf,
   runOnce,
   seededNormals,
@@ -23,20 +24,21 @@ const CASES = [
 ]
 
 describeEachDevice('conv1dUpdate', (device) => {
-  for (const { layout, place } of LAYOUTS) {
+  for (const { layout, dtype, place } of LAYOUTS) {
     for (const withBias of [false, true]) {
       test.each(CASES)(
         `positions $positions, $channels channels, width $width, ${layout}${withBias ? ', bias' : ''}`,
         async ({ positions, channels, width }) => {
           const normals = seededNormals(channels * width)
-          const batch = randomBatch(normals, { positions, length: 1, cols: channels })
+          const activations = (count: number) => rounded(normals(count), dtype)
+          const batch = randomBatch(activations, { positions, length: 1, cols: channels })
           const weight = normals(channels * width)
           const bias = withBias ? normals(channels) : undefined
           const shape = [positions.length, channels]
           const stateShape = [positions.length, width, channels]
-          const state = upload(device(), 'float32', stateShape, ringsAfter(batch, 0, width))
+          const state = upload(device(), dtype, stateShape, ringsAfter(batch, 0, width))
           const position = upload(device(), 'uint32', [positions.length], positions)
-          const out = unwritten(device(), shape)
+          const out = unwritten(device(), shape, dtype)
           await runOnce(device(), (cl) =>
             cl.conv1dUpdate({
               x: place(device(), shape, newTokens(batch)),
@@ -50,7 +52,7 @@ describeEachDevice('conv1dUpdate', (device) => {
           const expected = batch.sequences.map((tokens) =>
             causalConvolution(tokens, rowsOf(weight, width), bias),
           )
-          expectClose(download(out), resultsOfNewTokens(expected, 1), 'float32')
+          expectClose(download(out), resultsOfNewTokens(expected, 1), dtype)
           expectSame(download(state), ringsAfter(batch, 1, width))
           expect(download(position)).toEqual(positions)
         },

@@ -3,6 +3,7 @@ import { gatedRmsNorm } from '../reference/norms.js'
 import {
   download,
   LAYOUTS,
+  rounded,
   rowsOf,
   runOnce,
   seededNormals,
@@ -24,17 +25,21 @@ const CASES = [
 
 describeEachDevice('gatedRmsNorm', (device) => {
   for (const normBeforeGate of [false, true]) {
-    for (const { layout, place } of LAYOUTS) {
+    for (const { layout, dtype, place } of LAYOUTS) {
       test.each(CASES)(
         `${normBeforeGate ? 'norm before gate' : 'gate before norm'}, shape $shape, $groups groups, ${layout}`,
         async ({ shape, groups }) => {
           const cols = shape.at(-1)!
           const normals = seededNormals(cols)
           const count = shape.reduce((a, b) => a * b)
-          const [x, z, weight] = [normals(count), normals(count, 3), normals(cols)]
+          const [x, z] = [normals(count), normals(count, 3)].map((v) => rounded(v, dtype)) as [
+            number[],
+            number[],
+          ]
+          const weight = normals(cols)
           const options = { eps: 1e-3, groups, normBeforeGate }
-          const out = unwritten(device(), shape)
-          const inPlace = upload(device(), 'float32', shape, x)
+          const out = unwritten(device(), shape, dtype)
+          const inPlace = upload(device(), dtype, shape, x)
           await runOnce(device(), (cl) => {
             const w = upload(device(), 'float32', [cols], weight)
             const gate = place(device(), shape, z)
@@ -45,8 +50,8 @@ describeEachDevice('gatedRmsNorm', (device) => {
           const expected = rowsOf(x, cols).flatMap((row, r) =>
             gatedRmsNorm(row, gates[r]!, weight, options),
           )
-          expectClose(download(out), expected, 'float32')
-          expectClose(download(inPlace), expected, 'float32')
+          expectClose(download(out), expected, dtype)
+          expectClose(download(inPlace), expected, dtype)
         },
       )
     }

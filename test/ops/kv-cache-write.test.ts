@@ -13,11 +13,11 @@ const CASES = [
 ]
 
 describeEachDevice('kvCacheWrite', (device) => {
-  for (const { layout, place } of LAYOUTS) {
+  for (const { layout, dtype, place } of LAYOUTS) {
     test.each(CASES)(
       `positions $positions, $length tokens, $kvHeads heads of $headDim, window $window, ${layout}`,
       async ({ kvHeads, ...rest }) => {
-        const given = randomAttention({ ...rest, kvHeads, heads: kvHeads })
+        const given = randomAttention({ ...rest, kvHeads, heads: kvHeads }, dtype)
         const { q: _, out: __, ...tensors } = attentionTensors(device(), given, place)
         await runOnce(device(), (cl) => cl.kvCacheWrite(tensors, { headDim: rest.headDim }))
         expect(download(tensors.keys)).toEqual(ringsAfter(given.k, rest.length, rest.window))

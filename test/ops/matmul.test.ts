@@ -11,6 +11,7 @@ import {
   unwritten,
   upload,
 } from '../support/arrays.js'
+import { ACTIVATION_TYPES } from '../support/devices.js'
 import { LINEAR_CASES, linearCase } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
@@ -29,12 +30,12 @@ const SHAPES = [
 
 describeEachDevice('matmul', (device) => {
   for (const dtype of FLOAT_TYPES) {
-    for (const { layout, place } of LAYOUTS) {
+    for (const { layout, dtype: inType, place } of LAYOUTS) {
       test.each(SHAPES)(
-        `${dtype}, ${layout}, $rows x $inputs to $outputs`,
+        `weight ${dtype}, ${layout}, $rows x $inputs to $outputs`,
         async ({ rows, inputs, outputs }) => {
           const normals = seededNormals(inputs)
-          const x = normals(rows * inputs)
+          const x = rounded(normals(rows * inputs), inType)
           const weight = rounded(normals(outputs * inputs), dtype)
           const bias = normals(outputs)
           const tensors = {
@@ -58,26 +59,31 @@ describeEachDevice('matmul', (device) => {
     }
   }
 
-  for (const { layout, place } of LAYOUTS) {
-    for (const given of LINEAR_CASES) {
-      test.each([
-        { rows: 1, inputs: 8, outputs: 5 },
-        { rows: 1, inputs: 1032, outputs: 33 }, // more than a simdgroup reads at once, and a tail
-        { rows: 3, inputs: 20, outputs: 7 },
-        { rows: 9, inputs: 72, outputs: 34 }, // a GPU's mat-mat kernel
-      ])(`${given.title}, ${layout}, $rows x $inputs to $outputs`, async (shape) => {
-        const { rows, inputs, outputs } = shape
-        const normals = seededNormals(inputs)
-        const x = normals(rows * inputs, 1 / Math.sqrt(inputs))
-        const weight = normals(outputs * inputs)
-        const { options, expected } = linearCase(device(), shape, given)
-        const out = options.residual ?? unwritten(device(), [rows, outputs])
-        await runOnce(device(), (cl) => {
-          const matrix = upload(device(), 'float32', [outputs, inputs], weight)
-          cl.matmul(place(device(), [rows, inputs], x), matrix, out, options)
-        })
-        expectClose(download(out), expected(x, rowsOf(weight, inputs)), 'float32')
-      })
+  for (const { layout, dtype, place } of LAYOUTS) {
+    for (const outType of ACTIVATION_TYPES) {
+      for (const given of LINEAR_CASES) {
+        test.each([
+          { rows: 1, inputs: 8, outputs: 5 },
+          { rows: 1, inputs: 1032, outputs: 33 }, // more than a simdgroup reads at once, and a tail
+          { rows: 3, inputs: 20, outputs: 7 },
+          { rows: 9, inputs: 72, outputs: 34 }, // a GPU's mat-mat kernel
+        ])(
+          `${given.title}, ${layout}, out ${outType}, $rows x $inputs to $outputs`,
+          async (shape) => {
+            const { rows, inputs, outputs } = shape
+            const normals = seededNormals(inputs)
+            const x = rounded(normals(rows * inputs, 1 / Math.sqrt(inputs)), dtype)
+            const weight = normals(outputs * inputs)
+            const { options, expected } = linearCase(device(), shape, given, outType)
+            const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
+            await runOnce(device(), (cl) => {
+              const matrix = upload(device(), 'float32', [outputs, inputs], weight)
+              cl.matmul(place(device(), [rows, inputs], x), matrix, out, options)
+            })
+            expectClose(download(out), expected(x, rowsOf(weight, inputs)), outType)
+          },
+        )
+      }
     }
   }
 

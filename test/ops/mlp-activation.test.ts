@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { erf, gelu, silu } from '../reference/activations.js'
-import { download, runOnce, seededNormals, unwritten, upload } from '../support/arrays.js'
+import { download, runOnce, seededActivations, unwritten, upload } from '../support/arrays.js'
+import { ACTIVATION_TYPES } from '../support/devices.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -16,28 +17,30 @@ describeEachDevice('mlpActivation', (device) => {
     ['gelu', gelu],
     ['silu', silu],
   ] as const) {
-    for (const gated of [false, true]) {
-      test.each([[1], [3, 17], [2, 3, 33], [100, 101]].map((shape) => ({ shape })))(
-        `${activation}${gated ? ' with gate' : ''}, shape $shape`,
-        async ({ shape }) => {
-          const normals = seededNormals(shape[0]!)
-          const count = shape.reduce((a, b) => a * b)
-          const [x, gate] = [normals(count, 3), normals(count)]
-          const out = unwritten(device(), shape)
-          const inPlace = upload(device(), 'float32', shape, x)
-          const options = {
-            activation,
-            gate: gated ? upload(device(), 'float32', shape, gate) : undefined,
-          }
-          await runOnce(device(), (cl) => {
-            cl.mlpActivation(upload(device(), 'float32', shape, x), out, options)
-            cl.mlpActivation(inPlace, inPlace, options)
-          })
-          const expected = x.map((value, i) => reference(value) * (gated ? gate[i]! : 1))
-          expectClose(download(out), expected, 'float32')
-          expectClose(download(inPlace), expected, 'float32')
-        },
-      )
+    for (const dtype of ACTIVATION_TYPES) {
+      for (const gated of [false, true]) {
+        test.each([[1], [3, 17], [2, 3, 33], [100, 101]].map((shape) => ({ shape })))(
+          `${dtype}, ${activation}${gated ? ' with gate' : ''}, shape $shape`,
+          async ({ shape }) => {
+            const normals = seededActivations(shape[0]!, dtype)
+            const count = shape.reduce((a, b) => a * b)
+            const [x, gate] = [normals(count, 3), normals(count)]
+            const out = unwritten(device(), shape, dtype)
+            const inPlace = upload(device(), dtype, shape, x)
+            const options = {
+              activation,
+              gate: gated ? upload(device(), dtype, shape, gate) : undefined,
+            }
+            await runOnce(device(), (cl) => {
+              cl.mlpActivation(upload(device(), dtype, shape, x), out, options)
+              cl.mlpActivation(inPlace, inPlace, options)
+            })
+            const expected = x.map((value, i) => reference(value) * (gated ? gate[i]! : 1))
+            expectClose(download(out), expected, dtype)
+            expectClose(download(inPlace), expected, dtype)
+          },
+        )
+      }
     }
 
     test(`${activation} far from zero`, async () => {

@@ -3,35 +3,47 @@ import { rmsNorm } from '../reference/norms.js'
 import {
   download,
   LAYOUTS,
+  rounded,
   rowsOf,
   runOnce,
   seededNormals,
   unwritten,
   upload,
 } from '../support/arrays.js'
+import { ACTIVATION_TYPES } from '../support/devices.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
 const SHAPES = [[1], [1, 1], [1, 16], [3, 17], [2, 3, 100], [40, 800]]
 
 describeEachDevice('rmsNorm', (device) => {
-  for (const { layout, place } of LAYOUTS) {
-    test.each(SHAPES.map((shape) => ({ shape })))(`shape $shape, ${layout}`, async ({ shape }) => {
-      const cols = shape.at(-1)!
-      const normals = seededNormals(cols)
-      const x = normals(shape.reduce((a, b) => a * b))
-      const weight = normals(cols)
-      for (const eps of [1e-5, 0.5]) {
-        const out = unwritten(device(), shape)
-        await runOnce(device(), (cl) =>
-          cl.rmsNorm(place(device(), shape, x), upload(device(), 'float32', [cols], weight), out, {
-            eps,
-          }),
-        )
-        const expected = rowsOf(x, cols).flatMap((row) => rmsNorm(row, weight, eps))
-        expectClose(download(out), expected, 'float32')
-      }
-    })
+  for (const { layout, dtype, place } of LAYOUTS) {
+    for (const outType of ACTIVATION_TYPES) {
+      test.each(SHAPES.map((shape) => ({ shape })))(
+        `shape $shape, ${layout}, out ${outType}`,
+        async ({ shape }) => {
+          const cols = shape.at(-1)!
+          const normals = seededNormals(cols)
+          const x = rounded(normals(shape.reduce((a, b) => a * b)), dtype)
+          const weight = normals(cols)
+          for (const eps of [1e-5, 0.5]) {
+            const out = unwritten(device(), shape, outType)
+            await runOnce(device(), (cl) =>
+              cl.rmsNorm(
+                place(device(), shape, x),
+                upload(device(), 'float32', [cols], weight),
+                out,
+                {
+                  eps,
+                },
+              ),
+            )
+            const expected = rowsOf(x, cols).flatMap((row) => rmsNorm(row, weight, eps))
+            expectClose(download(out), expected, outType)
+          }
+        },
+      )
+    }
   }
 
   test('a row of zeros stays zero', async () => {

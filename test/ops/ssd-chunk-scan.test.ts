@@ -1,13 +1,5 @@
 import { expect, test } from 'vitest'
-import {
-  download,
-  LAYOUTS,
-  rowsOf,
-  runOnce,
-  unwritten,
-  upload,
-  uploadApart,
-} from '../support/arrays.js'
+import { download, LAYOUTS, rowsOf, runOnce, unwritten, upload } from '../support/arrays.js'
 import {
   expectedStateSpace,
   randomStateSpace,
@@ -47,8 +39,10 @@ const optionsOf = (
   chunkSize: number | undefined,
 ) => ({ groups, dtLimit, ...(chunkSize === undefined ? {} : { chunkSize }) })
 
+const apart = LAYOUTS[1]!.place
+
 describeEachDevice('ssdChunkScan', (device) => {
-  for (const { layout, place } of LAYOUTS) {
+  for (const { layout, dtype, place } of LAYOUTS) {
     for (const dtLimit of [
       [0, Infinity],
       [0.3, 1.5],
@@ -56,13 +50,13 @@ describeEachDevice('ssdChunkScan', (device) => {
       test.each(CASES)(
         `$shape.batch x $shape.length tokens, $shape.heads heads of $shape.headDim, state $shape.dState, $shape.groups groups, chunks of $chunkSize, dt in ${dtLimit}, ${layout}`,
         async ({ shape, chunkSize }) => {
-          const given = randomStateSpace(shape, dtLimit)
+          const given = randomStateSpace(shape, dtLimit, dtype)
           const tensors = stateSpaceTensors(device(), given, place)
           await runOnce(device(), (cl) =>
             cl.ssdChunkScan(tensors, optionsOf(shape.groups, dtLimit, chunkSize)),
           )
           const expected = expectedStateSpace(given)
-          expectClose(download(tensors.out), expected.y, 'float32')
+          expectClose(download(tensors.out), expected.y, dtype)
           expectClose(download(tensors.state), expected.state, 'float32')
         },
       )
@@ -75,13 +69,13 @@ describeEachDevice('ssdChunkScan', (device) => {
     const expected = expectedStateSpace(given)
     const single = Array.from({ length: shape.length }, (_, t) => t + 1)
     for (const ends of [[10, 23], [1, 2, 22, 23], single, [13, ...single.slice(13)]]) {
-      let state = stateSpaceTensors(device(), given, uploadApart).state
+      let state = stateSpaceTensors(device(), given, apart).state
       const y: number[][] = Array.from({ length: shape.batch }, () => [])
       let start = 0
       for (const end of ends) {
         const update = ends.length > 4 && end === start + 1
         const range = { start, end, state, single: update }
-        const tensors = stateSpaceTensors(device(), given, uploadApart, range)
+        const tensors = stateSpaceTensors(device(), given, apart, range)
         await runOnce(device(), (cl) => {
           if (update) cl.ssdUpdate(tensors, { groups: shape.groups })
           else cl.ssdChunkScan(tensors, { groups: shape.groups, chunkSize: 5 })
@@ -100,7 +94,7 @@ describeEachDevice('ssdChunkScan', (device) => {
     const shape = shapeOf(1, 40, 4, 2, 3, 1)
     const given = randomStateSpace(shape)
     given.parameters.A = [-1e4, -100, -1e-6, 0]
-    const tensors = stateSpaceTensors(device(), given, uploadApart)
+    const tensors = stateSpaceTensors(device(), given, apart)
     await runOnce(device(), (cl) => cl.ssdChunkScan(tensors, { chunkSize: 16 }))
     const expected = expectedStateSpace(given)
     expectClose(download(tensors.out), expected.y, 'float32')

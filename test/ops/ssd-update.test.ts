@@ -12,7 +12,7 @@ const SHAPES = [
 ]
 
 describeEachDevice('ssdUpdate', (device) => {
-  for (const { layout, place } of LAYOUTS) {
+  for (const { layout, dtype, place } of LAYOUTS) {
     for (const dtLimit of [
       [0, Infinity],
       [0.3, 1.5],
@@ -20,11 +20,11 @@ describeEachDevice('ssdUpdate', (device) => {
       test.each(SHAPES)(
         `batch $batch, $heads heads of $headDim, state $dState, $groups groups, dt in ${dtLimit}, ${layout}`,
         async (shape) => {
-          const given = randomStateSpace({ ...shape, length: 1 }, dtLimit)
+          const given = randomStateSpace({ ...shape, length: 1 }, dtLimit, dtype)
           const tensors = stateSpaceTensors(device(), given, place, { single: true })
           await runOnce(device(), (cl) => cl.ssdUpdate(tensors, { groups: shape.groups, dtLimit }))
           const expected = expectedStateSpace(given)
-          expectClose(download(tensors.out), expected.y, 'float32')
+          expectClose(download(tensors.out), expected.y, dtype)
           expectClose(download(tensors.state), expected.state, 'float32')
         },
       )

@@ -13,14 +13,6 @@
 #include "run_queue.h"
 #include "runtime.h"
 
-namespace ssm::metal {
-// An operation without dispatch code is an error when it runs, not when the rig is linked.
-#define SSM_DECLARE_WEAK(name, Params, buffers, written) \
-  [[gnu::weak]] void name(const Operation& operation, Program& program);
-SSM_OPERATIONS(SSM_DECLARE_WEAK)
-#undef SSM_DECLARE_WEAK
-}  // namespace ssm::metal
-
 namespace ssm {
 
 namespace {
@@ -28,15 +20,6 @@ namespace {
 using metal::Dispatch;
 using metal::Program;
 using software_metal::Schedule;
-
-using AddOperation = void (*)(const Operation&, Program&);
-
-// Indexed by OperationKind; null for an operation that nobody has written yet.
-const AddOperation kAddOperation[] = {
-#define SSM_FUNCTION(name, Params, buffers, written) metal::name,
-    SSM_OPERATIONS(SSM_FUNCTION)
-#undef SSM_FUNCTION
-};
 
 const char* environment(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
@@ -94,15 +77,7 @@ class SoftwareDevice final : public Device {
     std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
     const auto known = programs_.find(list.get());
     if (known != programs_.end()) return known->second.program;
-    Program program(metal::Limits{}, &Memory::allocate);
-    for (const Operation& operation : list->operations()) {
-      const AddOperation add = kAddOperation[static_cast<size_t>(operation.kind)];
-      if (add == nullptr) {
-        throw std::runtime_error("[" + std::string(info_of(operation.kind).name) +
-                                 "] has no Metal kernel yet");
-      }
-      add(operation, program);
-    }
+    Program program = metal::make_program(*list, metal::Limits{}, &Memory::allocate);
     return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
   }
 

@@ -1,10 +1,11 @@
 // Test data: seeded numbers, and their way onto a device and back.
 
-import type { Device } from '../../lib/device.js'
+import type { ActivationType, Device } from '../../lib/device.js'
 import type { Recorder } from '../../lib/recorder.js'
 import { type DType, elementCount, type Tensor } from '../../lib/tensor.js'
 import { decodeFloat, encodeFloat, FLOAT_FORMATS } from '../reference/float-formats.js'
 import { seededIntegers } from '../unit/random.js'
+import { ACTIVATION_TYPES } from './devices.js'
 
 export const FLOAT_TYPES = ['float32', 'float16', 'bfloat16'] as const
 
@@ -40,9 +41,10 @@ export function upload(
   return device.tensor(dtype, shape, bits)
 }
 
-/** As `upload` in float32, as columns of a wider tensor; NaN around them shows up in results that stray. */
+/** As `upload`, as columns of a wider tensor; NaN around them shows up in results that stray. */
 export function uploadApart(
   device: Device,
+  dtype: ActivationType,
   shape: readonly number[],
   values: ArrayLike<number>,
 ): Tensor {
@@ -54,17 +56,41 @@ export function uploadApart(
   for (let row = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++) wide[row * width + left + col] = values[row * cols + col]!
   }
-  return device.tensor('float32', [...shape.slice(0, -1), width], wide).columns(left, left + cols)
+  return upload(device, dtype, [...shape.slice(0, -1), width], wide).columns(left, left + cols)
 }
 
-/** Both ways in which the rows of an input may lie. */
-export const LAYOUTS: readonly {
+/** How an input may come. */
+export interface Layout {
   layout: string
+  /** The element type of this input, and of all activations beside it. */
+  dtype: ActivationType
   place: (device: Device, shape: readonly number[], values: ArrayLike<number>) => Tensor
-}[] = [
-  { layout: 'rows together', place: (device, ...rest) => upload(device, 'float32', ...rest) },
-  { layout: 'rows apart', place: uploadApart },
+}
+
+const layout = (name: string, dtype: ActivationType, place: typeof uploadApart): Layout => ({
+  layout: dtype === 'float32' ? name : `${name}, ${dtype}`,
+  dtype,
+  place: (device, ...rest) => place(device, dtype, ...rest),
+})
+
+/**
+ * Rows together and rows apart in float32; where devices compute in float16 as well, rows apart in
+ * it: which rows a kernel reads does not depend on the type.
+ */
+export const LAYOUTS: readonly Layout[] = [
+  layout('rows together', 'float32', upload),
+  layout('rows apart', 'float32', uploadApart),
+  ...ACTIVATION_TYPES.slice(1).map((dtype) => layout('rows apart', dtype, uploadApart)),
 ]
+
+/** As `seededNormals`, exact in an element type. */
+export function seededActivations(
+  seed: number,
+  dtype: DType,
+): (count: number, scale?: number) => number[] {
+  const normals = seededNormals(seed)
+  return (count, scale) => rounded(normals(count, scale), dtype)
+}
 
 /** A tensor full of NaN: what an operation does not write shows. */
 export function unwritten(

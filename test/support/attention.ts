@@ -1,10 +1,10 @@
 // Random inputs of the attention operations, their reference results, and their tensors.
 
-import type { Device } from '../../lib/device.js'
+import type { ActivationType, Device } from '../../lib/device.js'
 import type { AttentionTensors } from '../../lib/recorder.js'
 import type { Tensor } from '../../lib/tensor.js'
 import { slidingWindowAttention } from '../reference/attention.js'
-import { seededNormals, unwritten, upload } from './arrays.js'
+import { type Layout, seededActivations, unwritten, upload } from './arrays.js'
 import { type Batch, newTokens, randomBatch, ringsAfter } from './sequences.js'
 
 export interface AttentionSpecification {
@@ -19,6 +19,7 @@ export interface AttentionSpecification {
 
 export interface AttentionCase {
   specification: AttentionSpecification
+  dtype: ActivationType
   q: Batch
   k: Batch
   v: Batch
@@ -26,19 +27,21 @@ export interface AttentionCase {
   expected: number[][][]
 }
 
-export function randomAttention(specification: AttentionSpecification): AttentionCase {
+/** A case whose activations are exact in `dtype`. */
+export function randomAttention(
+  specification: AttentionSpecification,
+  dtype: ActivationType = 'float32',
+): AttentionCase {
   const { positions, length, heads, kvHeads, headDim, window, scale } = specification
-  const normals = seededNormals(length + heads)
+  const normals = seededActivations(length + heads, dtype)
   const tokens = (cols: number) => randomBatch(normals, { positions, length, cols })
   const [q, k, v] = [tokens(heads * headDim), tokens(kvHeads * headDim), tokens(kvHeads * headDim)]
   const shape = { heads, kvHeads, headDim, window, scale: scale ?? headDim ** -0.5 }
   const expected = positions.map((_, b) =>
     slidingWindowAttention(q.sequences[b]!, k.sequences[b]!, v.sequences[b]!, shape),
   )
-  return { specification, q, k, v, expected }
+  return { specification, dtype, q, k, v, expected }
 }
-
-type Place = (device: Device, shape: readonly number[], values: ArrayLike<number>) => Tensor
 
 /**
  * Tensors of the new tokens `start` up to but not including `end`: of three dimensions, or of two
@@ -46,8 +49,8 @@ type Place = (device: Device, shape: readonly number[], values: ArrayLike<number
  */
 export function attentionTensors(
   device: Device,
-  { specification, q, k, v }: AttentionCase,
-  place: Place,
+  { specification, dtype, q, k, v }: AttentionCase,
+  place: Layout['place'],
   range: {
     start?: number
     end?: number
@@ -64,7 +67,7 @@ export function attentionTensors(
   const input = (tokens: Batch) =>
     place(device, [...leading, tokens.cols], newTokens(tokens, start, end))
   const ring = (tokens: Batch) =>
-    upload(device, 'float32', [batch, window, tokens.cols], ringsAfter(tokens, start, window))
+    upload(device, dtype, [batch, window, tokens.cols], ringsAfter(tokens, start, window))
   return {
     q: input(q),
     k: input(k),
@@ -72,6 +75,6 @@ export function attentionTensors(
     keys: range.keys ?? ring(k),
     values: range.values ?? ring(v),
     position: range.position ?? upload(device, 'uint32', [batch], positions),
-    out: unwritten(device, [...leading, q.cols]),
+    out: unwritten(device, [...leading, q.cols], dtype),
   }
 }

@@ -1,6 +1,6 @@
 // The devices that every operation is tested on.
 
-import { createDevice, type Device } from '../../lib/device.js'
+import { type ActivationType, createDevice, type Device } from '../../lib/device.js'
 
 export interface TestDevice {
   name: string
@@ -15,6 +15,11 @@ const cpuDevices = [1, 3].map((threads) => ({
 
 /** Set where vitest.config.ts loads the rig, whose device 'metal' runs the kernels on the CPU. */
 const onTheRig = process.env.SSM_METAL_ADDON !== undefined
+
+/** What operations may hand to one another there. */
+export const ACTIVATION_TYPES: readonly ActivationType[] = onTheRig
+  ? ['float32', 'float16']
+  : ['float32']
 
 export const devices: readonly TestDevice[] = onTheRig
   ? [{ name: 'software-metal', create: () => createDevice('metal') }]

@@ -56,9 +56,10 @@ export function linearCase(
   const normals = seededNormals(rows + inputs + outputs)
   const eps = 1e-3
   const bias = given.bias ? normals(outputs) : undefined
-  const normWeight = normals(inputs)
   const groups = given.norm ?? 1
   const parts = groups * (given.squares ?? 0)
+  // So that results are about 1, whatever the number of inputs, for an x that has lost its scale.
+  const normWeight = normals(inputs, given.norm && parts === 0 ? 1 / Math.sqrt(inputs) : 1)
   // Not those of x, so that an operation which computes its own is noticed.
   const squares = normals(rows * parts).map((s) => Math.fround((s * s + 0.1) * inputs))
   const gate = rounded(normals(rows * outputs), outType)

@@ -1,6 +1,6 @@
 // Random inputs of the state-space operations, their reference results, and running them.
 
-import type { Device } from '../../lib/device.js'
+import type { ActivationType, Device } from '../../lib/device.js'
 import type { SsdTensors } from '../../lib/recorder.js'
 import type { Tensor } from '../../lib/tensor.js'
 import {
@@ -8,7 +8,7 @@ import {
   type StateSpaceToken,
   stateSpaceRecurrence,
 } from '../reference/state-space.js'
-import { rowsOf, seededNormals, unwritten, upload } from './arrays.js'
+import { type Layout, rounded, rowsOf, seededNormals, unwritten, upload } from './arrays.js'
 
 export interface StateSpaceShape {
   batch: number
@@ -21,6 +21,7 @@ export interface StateSpaceShape {
 
 export interface StateSpaceCase {
   shape: StateSpaceShape
+  dtype: ActivationType
   parameters: StateSpaceParameters
   /** (batch, length) */
   sequences: StateSpaceToken[][]
@@ -28,14 +29,18 @@ export interface StateSpaceCase {
   state: number[]
 }
 
+/** A case whose activations are exact in `dtype`. */
 export function randomStateSpace(
   shape: StateSpaceShape,
   dtLimit: readonly [number, number] = [0, Infinity],
+  dtype: ActivationType = 'float32',
 ): StateSpaceCase {
   const { batch, length, heads, headDim, dState, groups } = shape
   const normals = seededNormals(length + heads)
+  const activations = (count: number, scale?: number) => rounded(normals(count, scale), dtype)
   return {
     shape,
+    dtype,
     parameters: {
       heads,
       headDim,
@@ -49,10 +54,10 @@ export function randomStateSpace(
     },
     sequences: Array.from({ length: batch }, () =>
       Array.from({ length }, () => ({
-        x: normals(heads * headDim),
-        dt: normals(heads, 2),
-        B: normals(groups * dState),
-        C: normals(groups * dState),
+        x: activations(heads * headDim),
+        dt: activations(heads, 2),
+        B: activations(groups * dState),
+        C: activations(groups * dState),
       })),
     ),
     state: normals(batch * heads * headDim * dState),
@@ -66,16 +71,14 @@ export function expectedStateSpace({ shape, parameters, sequences, state }: Stat
   return { y: results.flatMap(({ y }) => y.flat()), state: results.flatMap((r) => r.state) }
 }
 
-type Place = (device: Device, shape: readonly number[], values: ArrayLike<number>) => Tensor
-
 /**
  * Tensors of the tokens `start` up to but not including `end`: of three dimensions, or of two for a
  * single token when `single`. `state` continues from another call.
  */
 export function stateSpaceTensors(
   device: Device,
-  { shape, parameters, sequences, state }: StateSpaceCase,
-  place: Place,
+  { shape, dtype, parameters, sequences, state }: StateSpaceCase,
+  place: Layout['place'],
   range: { start?: number; end?: number; single?: boolean; state?: Tensor } = {},
 ): SsdTensors {
   const { start = 0, end = shape.length, single = false } = range
@@ -98,6 +101,6 @@ export function stateSpaceTensors(
     D: perHead(parameters.D),
     dtBias: perHead(parameters.dtBias),
     state: range.state ?? upload(device, 'float32', [batch, heads, headDim, dState], state),
-    out: unwritten(device, [...leading, heads * headDim]),
+    out: unwritten(device, [...leading, heads * headDim], dtype),
   }
 }

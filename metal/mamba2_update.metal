@@ -1,0 +1,109 @@
+// One token between the projections of a Mamba-2 layer; zxBCdt holds z | x | B | C | dt, head h
+// reads B and C of group h / (heads / groups):
+//   xBC  = silu(conv1d(x | B | C) + bias); x | B | C enters row position mod width of conv_state
+//   step = clamp(softplus(dt[h] + dt_bias[h]), dt_min, dt_max)
+//   S[row, n] = exp(step * A[h]) * S[row, n] + step * x[row] * B[n]
+//   y[row]    = sum over n of S[row, n] * C[n] + D[h] * x[row]
+//   out[row]  = y[row] * silu(z[row])
+//   squares[h] = sum over row of out[row]^2, or of y[row]^2 where the norm comes before the gate
+//
+// Grid: one threadgroup a head (x) of a sequence (y), of up to 1024 threads. First each thread
+// takes channels of the convolution, which go into threadgroup memory; then each simdgroup rows of
+// the state. The state is nearly all of the traffic: it is read once and written once. Each head
+// computes B and C of its group for itself, which is d_state * width numbers from cache, against
+// head_dim * d_state of its state.
+// The row of the ring that the token's input takes is read by nobody in this dispatch: the newest
+// input comes from zxBCdt. Rows of x are written by their head, those of B and C by the first head
+// of their group. Limits: 4 * (head_dim + 2 * d_state) bytes of threadgroup memory, and one float a
+// simdgroup.
+#include <metal_stdlib>
+
+#include "conv1d.h"
+#include "mamba2_update.h"
+
+constant bool has_bias [[function_constant(0)]];
+// d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
+constant bool vectors [[function_constant(1)]];
+
+template <class T>
+[[kernel]] void mamba2_update(
+    device const T* zxBCdt [[buffer(0)]],           // (batch, inner + channels + heads)
+    device const float* conv_weight [[buffer(1)]],  // (channels, width)
+    device const float* conv_bias [[buffer(2), function_constant(has_bias)]],  // (channels)
+    device T* conv_state [[buffer(3)]],         // (batch, width, channels)
+    device const float* A [[buffer(4)]],        // (heads), negative
+    device const float* D [[buffer(5)]],        // (heads)
+    device const float* dt_bias [[buffer(6)]],  // (heads)
+    device float* ssm_state [[buffer(7)]],      // (batch, heads, head_dim, d_state)
+    device const uint* position [[buffer(8)]],  // (batch)
+    device T* out [[buffer(9)]],                // (batch, heads, head_dim)
+    device float* squares [[buffer(10)]],       // (batch, heads)
+    constant Mamba2UpdateParams& p [[buffer(11)]],
+    threadgroup float* xBC [[threadgroup(0)]],      // B (d_state) | C (d_state) | x (head_dim)
+    threadgroup float* scratch [[threadgroup(1)]],  // (simdgroups)
+    uint2 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
+    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  const uint h = group.x, b = group.y;
+  const uint inner = p.heads * p.head_dim;
+  const uint channels = inner + 2 * p.groups * p.d_state;
+  const uint sharing = p.heads / p.groups;  // heads of a group
+  device const T* z = zxBCdt + ulong(b) * (inner + channels + p.heads);
+  device const T* inputs = z + inner;
+  const float dt = float(inputs[channels + h]);
+
+  device T* ring = conv_state + ulong(b) * p.width * channels;
+  const uint slot = position[b] % p.width;
+  const bool first_of_group = h % sharing == 0;
+  for (uint i = thread_index; i < 2 * p.d_state + p.head_dim; i += 32 * simdgroups) {
+    uint c = h * p.head_dim + (i - 2 * p.d_state);  // the channel
+    if (i < p.d_state) {
+      c = inner + h / sharing * p.d_state + i;
+    } else if (i < 2 * p.d_state) {
+      c = inner + (p.groups + h / sharing) * p.d_state + (i - p.d_state);
+    }
+    const T newest = inputs[c];
+    xBC[i] = convolve(ring + c, float(newest), conv_weight + ulong(c) * p.width,
+                      has_bias ? conv_bias[c] : 0.0f, slot, p.width, channels);
+    if (first_of_group || i >= 2 * p.d_state) ring[ulong(slot) * channels + c] = newest;
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+
+  threadgroup const float* B = xBC;
+  threadgroup const float* C = xBC + p.d_state;
+  threadgroup const float* x = xBC + 2 * p.d_state;
+  const float step = step_size(dt, dt_bias[h], p.dt_min, p.dt_max);
+  const float decay = precise::exp(step * A[h]);
+  const ulong rows = ulong(b) * inner + h * p.head_dim;  // before this head's
+  float sum = 0.0f;
+  for (uint row = simdgroup; row < p.head_dim; row += simdgroups) {
+    const float value = x[row], input = step * value;
+    float read = 0.0f;  // as in ssd_update
+    if (vectors) {
+      device float4* S = (device float4*)(ssm_state + (rows + row) * p.d_state);
+      threadgroup const float4* B4 = (threadgroup const float4*)B;
+      threadgroup const float4* C4 = (threadgroup const float4*)C;
+      for (uint n = lane; n < p.d_state / 4; n += 32) {
+        const float4 s = decay * S[n] + input * B4[n];
+        S[n] = s;
+        read += dot(s, C4[n]);
+      }
+    } else {
+      device float* S = ssm_state + (rows + row) * p.d_state;
+      for (uint n = lane; n < p.d_state; n += 32) {
+        const float s = decay * S[n] + input * B[n];
+        S[n] = s;
+        read += s * C[n];
+      }
+    }
+    const float y = simd_sum(read) + D[h] * value;
+    const float gated = y * silu(float(z[h * p.head_dim + row]));
+    sum += p.norm_before_gate ? y * y : gated * gated;
+    if (lane == 0) out[rows + row] = T(gated);
+  }
+  sum = threadgroup_sum(lane == 0 ? sum : 0.0f, scratch, lane, simdgroup, simdgroups);
+  if (thread_index == 0) squares[ulong(b) * p.heads + h] = sum;
+}
+
+INSTANTIATE("mamba2_update_float32", mamba2_update<float>);
+INSTANTIATE("mamba2_update_float16", mamba2_update<half>);

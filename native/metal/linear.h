@@ -1,0 +1,88 @@
+// What the dispatch code of matmul and affine_matmul shares.
+#pragma once
+
+#include "grid.h"
+#include "matmul_shape.h"
+#include "norm_rows.h"
+#include "tile_shape.h"
+
+namespace ssm::metal {
+
+// The kernels of a matrix product, and which buffers of the operation are which. The norm's sums of
+// squares follow its weight.
+struct LinearKernels {
+  const char* operation;       // as errors name it
+  std::string matvec, matmat;  // names without the types of x, out and the weight
+  size_t weight;               // the buffer whose type ends the names
+  size_t norm_weight, out;
+  uint32_t
+      norm_step;  // the mat-vec kernel takes in norms of groups of a multiple of so many columns
+};
+
+// A dispatch that norms x into scratch memory; returns where it is.
+template <class Params>
+Binding add_norm(const Operation& operation, const Params& p, size_t norm_weight,
+                 Program& program) {
+  const Binding normed = program.scratch(size_t{p.rows} * p.inputs * sizeof(float));
+  const NormRowsParams params = {p.inputs, p.x_stride, p.norm_group_cols, p.norm_parts, p.norm_eps};
+  Dispatch dispatch;
+  dispatch.kernel = kernel_name("norm_rows", operation, {0});
+  dispatch.constants = {{0, p.norm_parts != 0}};
+  dispatch.buffers = {{0, operation.bindings[0], false},
+                      {1, operation.bindings[norm_weight], false},
+                      {3, normed, true}};
+  if (p.norm_parts != 0)
+    dispatch.buffers.push_back({2, operation.bindings[norm_weight + 1], false});
+  dispatch.params_index = 4;
+  dispatch.params.resize(sizeof(params));
+  std::memcpy(dispatch.params.data(), &params, sizeof(params));
+  one_threadgroup_each(dispatch, p.inputs / p.norm_group_cols, p.rows,
+                       ceil_divide(p.norm_group_cols, 4), 256, sizeof(float), program.limits());
+  program.add(dispatch);
+  return normed;
+}
+
+// The dispatches of a matrix product: the mat-vec kernel for few rows of x, which takes in the norm
+// where it can; otherwise a dispatch for the norm first, and the mat-mat kernel for many rows.
+template <class Params>
+void add_linear(const Operation& operation, Program& program, const LinearKernels& kernels) {
+  auto p = operation.params<Params>();
+  Binding x = operation.bindings[0];
+  const bool few = p.rows <= kVectorRows;
+  const bool normed = p.norm_group_cols != 0;
+  const bool taken_in = normed && few && p.norm_group_cols % kernels.norm_step == 0;
+  unsigned unused = 0b1;
+  if (normed && !taken_in) {
+    x = add_norm(operation, p, kernels.norm_weight, program);
+    p.x_stride = p.inputs;
+    unused |= 0b11u << kernels.norm_weight;
+  }
+  const std::string kernel = (few ? kernels.matvec : kernels.matmat) + "_" + name_of(x.type);
+  auto dispatch =
+      make_dispatch<Params>(kernel_name(kernel, operation, {kernels.out, kernels.weight}),
+                            operation, 1u << kernels.out, unused);
+  dispatch.buffers.push_back({0, x, false});
+  std::memcpy(dispatch.params.data(), &p, sizeof(p));
+  // Those of metal/linear.h; the file has them for both kernels.
+  dispatch.constants = {{0, p.has_bias},
+                        {1, p.activation},
+                        {2, p.gated},
+                        {3, p.has_residual},
+                        {4, taken_in},
+                        {5, taken_in && p.norm_parts != 0},
+                        {6, taken_in ? p.inputs / p.norm_group_cols : 1}};
+  if (few) {
+    dispatch.constants.push_back({7, p.rows});
+    dispatch.threads = {threads_for(kVectorSimdgroups * kSimdWidth, 1024, program.limits())};
+    const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
+    dispatch.threadgroups = {ceil_divide(p.outputs, simdgroups * kVectorOutputs)};
+  } else {
+    require(program.limits(), kernels.operation, kTileThreads, 2 * kTileBytes);
+    dispatch.threads = {kTileThreads};
+    dispatch.threadgroups = {ceil_divide(p.outputs, kTile), ceil_divide(p.rows, kTile)};
+    dispatch.threadgroup_memory = {{0, 2 * kTileBytes}};
+  }
+  program.add(dispatch);
+}
+
+}  // namespace ssm::metal
