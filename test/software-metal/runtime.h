@@ -32,6 +32,15 @@ struct Traffic {
 // with everything that was wrong, led by the kernel.
 std::vector<Traffic> execute(const ssm::metal::Dispatch& dispatch, const Schedule& schedule);
 
+struct KernelInfo;
+
+// Holds a dispatch against its kernel's signature without running it; returns the signature. Throws
+// std::runtime_error, led by the kernel.
+const KernelInfo& check_dispatch(const ssm::metal::Dispatch& dispatch);
+
+// Of a kernel by its name. Throws std::runtime_error.
+const KernelInfo& signature(const std::string& kernel);
+
 // Loads a module of kernels; those whose names are known already replace the earlier ones.
 void load_kernels(const std::string& path);
 
