@@ -1,14 +1,17 @@
 // Runs one kernel of test/software-metal/seeded/bugs.metal on the GPU:
-//   gpu_run_seeded <folder of cubins> <kernel>
+//   gpu_run_seeded <folder of cubins> <kernel> [--uninitialised]
+// With --uninitialised the kernel's input is memory that nobody has written.
 // Prints the sum of the result. What is wrong with the kernel is for a checker to find.
 #include <cstdio>
+#include <cstring>
 #include <exception>
 
 #include "gpu.h"
 
 int main(int count, char** arguments) {
-  if (count != 3) {
-    std::fprintf(stderr, "usage: gpu_run_seeded <folder of cubins> <kernel>\n");
+  const bool initialised = count == 3;
+  if (count != 3 && (count != 4 || std::strcmp(arguments[3], "--uninitialised") != 0)) {
+    std::fprintf(stderr, "usage: gpu_run_seeded <folder of cubins> <kernel> [--uninitialised]\n");
     return 2;
   }
   constexpr size_t kElements = 128;
@@ -24,7 +27,11 @@ int main(int count, char** arguments) {
   dispatch.threads = {64};
   try {
     ssm::gpu::Gpu gpu(arguments[1]);
-    gpu.run({dispatch}, {in, out}, true);
+    if (initialised) {
+      gpu.run({dispatch}, {in, out}, true);
+    } else {
+      gpu.run({dispatch}, {out}, false);
+    }
   } catch (const std::exception& error) {
     std::printf("%s\n", error.what());
     return 1;
