@@ -27,11 +27,14 @@ inline void store4(device bfloat* p, float4 v) {
 }
 
 // As load4 and store4, for the last columns of a row: `count` of them are left, the others are 0.
+// An element of a vector is named, not indexed by a variable: that would put the vector into memory.
 template <class T>
 inline float4 load_some(device const T* p, ulong count) {
   if (count >= 4) return load4(p);
   float4 v = float4(0.0f);
-  for (uint i = 0; i < count; ++i) v[i] = float(p[i]);
+  if (count > 0) v.x = float(p[0]);
+  if (count > 1) v.y = float(p[1]);
+  if (count > 2) v.z = float(p[2]);
   return v;
 }
 
@@ -39,9 +42,11 @@ template <class T>
 inline void store_some(device T* p, float4 v, ulong count) {
   if (count >= 4) {
     store4(p, v);
-  } else {
-    for (uint i = 0; i < count; ++i) p[i] = T(float(v[i]));
+    return;
   }
+  if (count > 0) p[0] = T(v.x);
+  if (count > 1) p[1] = T(v.y);
+  if (count > 2) p[2] = T(v.z);
 }
 
 // Sum over the threadgroup, the same in every thread. All threads must call it. `scratch`: one

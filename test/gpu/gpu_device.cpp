@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "bad_data.h"
 #include "device.h"
 #include "gpu.h"
 #include "program.h"
@@ -84,6 +85,7 @@ class GpuDevice final : public Device {
         for (const Dispatch& dispatch : dispatches) write_launch(dispatch, label);
       }
       gpu_->run(dispatches, inputs_of(*run.list), poison_);
+      metal::throw_on_bad_data(*run.list);
       if (times_ && !label.empty()) write_time(dispatches, label);
     } catch (const std::exception& error) {
       return error.what();

@@ -6,25 +6,12 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model, perplexity } from '../../lib/index.js'
 import { fixture, FIXTURES, numbersOf, readRawTensors } from '../support/checkpoints.js'
 import { runChild } from '../support/child-process.js'
+import { PROMPTS } from '../support/prompts.js'
 import { relativeL2 } from '../tolerance.js'
 
 const root = join(FIXTURES, '../..')
 const shipped = join(root, 'models/rene-tiny')
 const original = join(root, 'models/rene-tiny-f16')
-
-// Begin as the model card's samples do.
-const PROMPTS = [
-  'The old man looked at the sea and',
-  'It was a dark and stormy night, and',
-  'My fellow citizens, the state of our Union',
-  'Tom said nothing for a while, but at last he',
-  'A transaction is',
-  '"I do not believe you," said',
-  'He that trusts in the Lord',
-  "The country's economy depends on",
-  'In the year of our Lord',
-  'When the function is called,',
-]
 
 // Whether the tokens end in one to eight tokens repeated until at least 16 in a row are repetition.
 function endsInLoop(tokens: readonly number[]): boolean {

@@ -6,9 +6,6 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { createDevice } from '../../lib/device.js'
 import { loadModel, type LoadOptions, type LogitsOptions } from '../../lib/model.js'
-import { openCheckpoint } from '../../lib/models/checkpoint.js'
-import { LanguageModel } from '../../lib/models/language-model.js'
-import { Sequence } from '../../lib/models/sequence.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import {
   converted,
@@ -24,6 +21,7 @@ import {
   rewriteTensors,
   temporaryFolder,
 } from '../support/checkpoints.js'
+import { logitsOneByOne } from '../support/logits.js'
 import {
   makePytorchCheckpoint,
   pickle,
@@ -68,29 +66,9 @@ async function logitsOf(
   return (await model.logits(tokens, options.run)).data
 }
 
-/** Logits of all tokens: of the first `prefix` in chunks, of the others by the decode path. */
-async function logitsOneByOne(path: string, tokens: readonly number[], prefix: number) {
+async function oneByOne(path: string, tokens: readonly number[], prefix: number) {
   using device = createDevice('cpu')
-  const model = await LanguageModel.load(device, await openCheckpoint(path), {})
-  const sequence = new Sequence(model)
-  try {
-    const vocabulary = model.config.paddedVocabSize
-    const logits = new Float32Array(tokens.length * vocabulary)
-    const first = Uint32Array.from(tokens.slice(0, prefix))
-    await sequence.logits(first, (rows, at) => logits.set(rows, at * vocabulary), {
-      prefillChunkSize: 5,
-    })
-    for (const [i, token] of tokens.entries()) {
-      if (i < prefix) continue
-      sequence.token = token
-      await sequence.decode()
-      sequence.readLogits(logits.subarray(i * vocabulary, (i + 1) * vocabulary))
-    }
-    return logits
-  } finally {
-    sequence.dispose()
-    model.dispose()
-  }
+  return await logitsOneByOne(device, path, tokens, prefix)
 }
 
 const expectSameLogits = (actual: ArrayLike<number>, expected: ArrayLike<number>) =>
@@ -112,7 +90,7 @@ describe.each(GOLDENS)('%s gives its golden logits', (name) => {
 
   it.each([1, 37])('one at a time after a prefill of %i', async (prefix) => {
     const { tokens, logits } = await readGolden(name)
-    expectSameLogits(await logitsOneByOne(fixture(name), tokens, prefix), logits)
+    expectSameLogits(await oneByOne(fixture(name), tokens, prefix), logits)
   })
 
   it('with one thread and with three', async () => {
@@ -364,7 +342,7 @@ async function expectReferenceLogits(
   const expected = expectedLogits(model, weights, tokens)
   expectSameLogits(await logitsOf(folder, tokens), expected)
   expectSameLogits(await logitsOf(folder, tokens, { run: { prefillChunkSize: 4 } }), expected)
-  expectSameLogits(await logitsOneByOne(folder, tokens, 2), expected)
+  expectSameLogits(await oneByOne(folder, tokens, 2), expected)
 }
 type RawTensors = Map<string, RawTensor>
 

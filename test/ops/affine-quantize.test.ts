@@ -132,31 +132,21 @@ describeEachDevice('affineQuantize', (device) => {
     expect(contents(matrix, 96).values.flat()).toEqual(weight)
   })
 
-  test.each([NaN, Infinity, -Infinity])(
-    '%d anywhere in a group fails the run; a GPU gives a scale of NaN',
-    async (bad) => {
-      for (const index of [0, 1, 17, 31, 63]) {
-        const matrix = emptyMatrix(device(), {
-          rows: 1,
-          cols: 64,
-          bits: 8,
-          groupSize: 32,
-          scaleType: 'float32',
-        })
-        const weight = seededNormals(index)(64)
-        weight[index] = bad
-        const run = runOnce(device(), (cl) =>
-          cl.affineQuantize(upload(device(), 'float32', [1, 64], weight), matrix),
-        )
-        if (device().name === 'metal') {
-          await run
-          const unusable = download(matrix.scales).map(Number.isNaN)
-          expect(unusable, `index ${index}`).toEqual([index < 32, index >= 32])
-          expect(download(matrix.biases).map(Number.isNaN)).toEqual(unusable)
-          continue
-        }
-        await expect(run, `index ${index}`).rejects.toThrow('[affineQuantize] weights hold NaN')
-      }
-    },
-  )
+  test.each([NaN, Infinity, -Infinity])('%d anywhere in a group fails the run', async (bad) => {
+    for (const index of [0, 1, 17, 31, 63]) {
+      const matrix = emptyMatrix(device(), {
+        rows: 1,
+        cols: 64,
+        bits: 8,
+        groupSize: 32,
+        scaleType: 'float32',
+      })
+      const weight = seededNormals(index)(64)
+      weight[index] = bad
+      const run = runOnce(device(), (cl) =>
+        cl.affineQuantize(upload(device(), 'float32', [1, 64], weight), matrix),
+      )
+      await expect(run, `index ${index}`).rejects.toThrow('[affineQuantize] weights hold NaN')
+    }
+  })
 })

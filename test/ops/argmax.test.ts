@@ -22,17 +22,12 @@ describeEachDevice('argmax', (device) => {
     expect(download(out)).toEqual([1, 0, 1])
   })
 
-  test('NaN fails the run wherever it is; a GPU gives no index', async () => {
+  test('NaN fails the run wherever it is', async () => {
     for (const index of [0, 3, 4]) {
       const x = [1, 2, 3, 4, 5]
       x[index] = NaN
       const out = device().tensor('uint32', [1])
       const run = runOnce(device(), (cl) => cl.argmax(upload(device(), 'float32', [1, 5], x), out))
-      if (device().name === 'metal') {
-        await run
-        expect(download(out)).toEqual([0xffffffff])
-        continue
-      }
       await expect(run).rejects.toThrow(`[argmax] logit ${index} is NaN`)
     }
   })

@@ -1,11 +1,12 @@
 // The device of the rig, through the same TypeScript as every other one.
 
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDevice, type Device } from '../../lib/device.js'
+import { readTrace, type TracedRun } from './trace.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'trace-'))
 const trace = join(folder, 'trace.jsonl')
@@ -23,11 +24,6 @@ afterAll(() => {
   rmSync(folder, { recursive: true })
 })
 
-function dispatches() {
-  const lines = readFileSync(trace, 'utf8').trim().split('\n')
-  return lines.map((line) => JSON.parse(line))
-}
-
 test('a dispatch waits only for what it depends on, and its bytes are counted', async () => {
   const [a, b, c, d, e] = Array.from({ length: 5 }, () => device.tensor('float32', [100]))
   const list = device.record((cl) => {
@@ -38,9 +34,9 @@ test('a dispatch waits only for what it depends on, and its bytes are counted', 
     cl.add(a!, a!, d!) // what the fourth does not touch, but the third read before its barrier
   })
   await list.run()
-  const all = dispatches()
+  const [{ dispatches: all }] = readTrace(trace) as [TracedRun]
   expect(all.map(({ barrier }) => barrier)).toEqual([false, false, true, true, false])
-  const [first] = all
+  const first = all[0]!
   expect(first.kernel).toMatch(/^add/)
   expect(first.buffers[0]).toMatchObject({ index: 0, read: 400, distinctRead: 400, written: 0 })
   expect(first.buffers[2]).toMatchObject({ index: 2, read: 0, written: 400, distinctWritten: 400 })

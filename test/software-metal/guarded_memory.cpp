@@ -1,10 +1,13 @@
 // native/memory.cpp for the rig: every block ends at a page that nobody may touch, so that reading
 // past the end faults instead of finding a neighbour's bytes.
+#include "guarded_memory.h"
+
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -19,6 +22,8 @@ namespace {
 constexpr size_t kPage = 4096;
 constexpr size_t kAlignment = 16;    // what a kernel's float4 needs
 constexpr size_t kGuard = 64 << 20;  // address space on either side; costs nothing
+
+std::atomic<uint64_t> allocation_count{0};
 
 size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * unit; }
 
@@ -43,6 +48,7 @@ std::byte* allocate_guarded(size_t bytes) {
 }  // namespace
 
 std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
+  ++allocation_count;
   std::byte* data = bytes == 0 ? nullptr : allocate_guarded(bytes);
   return std::shared_ptr<Memory>(new Memory(data, bytes, false));
 }
@@ -79,3 +85,5 @@ Memory::~Memory() {
 }
 
 }  // namespace ssm
+
+uint64_t software_metal::allocations() { return ssm::allocation_count; }

@@ -184,6 +184,7 @@ std::string describe(const Site& site) {
 }
 
 bool same(const Site& a, const Site& b) {
+  if (a.line == b.line && a.operation == b.operation && a.file == b.file) return true;
   return a.line == b.line && std::string_view(a.operation) == b.operation &&
          std::string_view(a.file) == b.file;
 }
@@ -298,6 +299,7 @@ void set_up_threadgroup(uint32_t number) {
   for (uint32_t i = 0; i < group.simdgroups; ++i) {
     Simdgroup& simdgroup = m.simdgroups[i];
     simdgroup.turn = 0;
+    simdgroup.reduced_turn = 0;
     simdgroup.lanes = std::min(kLanes, count - i * kLanes);
     simdgroup.epochs = {};
   }
@@ -315,8 +317,11 @@ void set_up_threadgroup(uint32_t number) {
     }
     start(thread);
   }
-  auto* memory = reinterpret_cast<uint32_t*>(m.threadgroup_memory->data());
-  std::fill(memory, memory + m.threadgroup_memory->size() / sizeof(uint32_t), kGarbage);
+  for (const Region& region : m.regions) {
+    if (!region.is_threadgroup) continue;
+    auto* memory = reinterpret_cast<uint32_t*>(const_cast<std::byte*>(region.begin));
+    std::fill(memory, memory + region.bytes / sizeof(uint32_t), kGarbage);
+  }
 }
 
 void run_threadgroups(const Dispatch& dispatch, const Schedule& schedule) {

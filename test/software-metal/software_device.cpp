@@ -8,7 +8,9 @@
 #include <stdexcept>
 #include <unordered_map>
 
+#include "bad_data.h"
 #include "device.h"
+#include "guarded_memory.h"
 #include "program.h"
 #include "run_queue.h"
 #include "runtime.h"
@@ -66,8 +68,14 @@ class SoftwareDevice final : public Device {
         if (run.cancelled) return kCancelled;
         execute(dispatch);
       }
+      metal::throw_on_bad_data(*run.list);
     } catch (const std::exception& error) {
       return error.what();
+    }
+    if (trace_ != nullptr) {
+      const auto count = static_cast<unsigned long long>(software_metal::allocations());
+      std::fprintf(trace_, "{\"endOfRun\":true,\"allocations\":%llu}\n", count);
+      std::fflush(trace_);
     }
     return "";
   }

@@ -35,10 +35,12 @@ struct Epochs {
 // lane may already publish for the next operation while a slow one still reads.
 struct Simdgroup {
   Slot slots[2][kLanes];
-  unsigned turn;     // operations done
-  unsigned arrived;  // bit mask of the lanes that took part in the last one
-  unsigned lanes;    // that exist
-  Epochs epochs;     // simdgroup barriers passed
+  unsigned turn;          // operations done
+  Slot reduced;           // what the first lane to ask found for all of them,
+  unsigned reduced_turn;  // and of which operation
+  unsigned arrived;       // bit mask of the lanes that took part in the last one
+  unsigned lanes;         // that exist
+  Epochs epochs;          // simdgroup barriers passed
 };
 
 enum class ThreadState : unsigned char { kReady, kAtSimdgroup, kAtThreadgroup, kDone, kFaulted };

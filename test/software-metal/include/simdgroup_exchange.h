@@ -36,10 +36,17 @@ inline Exchanged<T> exchange(T value, Site site) {
   return {slots, simdgroup.arrived};
 }
 
-// Adds in the order of a butterfly over 32 lanes.
+// Adds in the order of a butterfly over 32 lanes. All lanes get one result, so it is found once: no
+// lane ends the next operation before each of them has taken part in it.
 template <class T, class Combine>
 inline T reduce(T value, Combine combine, Site site) {
   const Exchanged<T> given = exchange(value, site);
+  Simdgroup& simdgroup = *current_thread->simdgroup;
+  T result;
+  if (simdgroup.reduced_turn == simdgroup.turn) {
+    __builtin_memcpy(&result, simdgroup.reduced.bytes, sizeof(T));
+    return result;
+  }
   T partial[kLanes];
   bool present[kLanes];
   for (unsigned i = 0; i < kLanes; ++i) {
@@ -53,7 +60,10 @@ inline T reduce(T value, Combine combine, Site site) {
       present[i] = true;
     }
   }
-  return partial[0];
+  result = partial[0];
+  __builtin_memcpy(simdgroup.reduced.bytes, &result, sizeof(T));
+  simdgroup.reduced_turn = simdgroup.turn;
+  return result;
 }
 
 inline unsigned lanes_with(bool value, Site site) {

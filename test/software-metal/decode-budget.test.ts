@@ -1,0 +1,211 @@
+// What a token costs: dispatches, barriers, bytes and allocations of a decode step, for each model
+// family, held against what cannot be less.
+
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type LoadOptions, loadModel, type Model } from '../../lib/model.js'
+import { convDim, type LayerConfig } from '../../lib/models/config.js'
+import { bytesPerElement } from '../../lib/tensor.js'
+import { fixture, temporaryFolder } from '../support/checkpoints.js'
+import {
+  attentionLayer,
+  mamba2Layer,
+  mlpLayer,
+  type RandomModel,
+  randomWeights,
+  writeRene,
+  writeStateSpaces,
+} from '../support/random-checkpoint.js'
+import { readTrace, type TracedDispatch } from './trace.js'
+
+const folder = mkdtempSync(join(tmpdir(), 'budget-'))
+const trace = join(folder, 'trace.jsonl')
+
+beforeAll(() => {
+  process.env.SSM_METAL_ADDON = fileURLToPath(
+    new URL('build/Release/software_metal_checked.node', import.meta.url),
+  )
+  process.env.SSM_SOFTWARE_METAL_TRACE = trace
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+const PROMPT_TOKENS = 5
+const DECODED = 3
+
+const matvec = /^(affine_)?matvec_/
+
+/** The dispatches of a layer, in order. */
+function kernelsOf(layer: LayerConfig): RegExp[] {
+  switch (layer.kind) {
+    case 'mamba2':
+      return [matvec, /^mamba2_update_/, matvec]
+    case 'attention':
+      return [matvec, /^attention_decode_/, matvec]
+    case 'mlp':
+      // A gate projection of its own is one more.
+      return layer.gated ? [matvec, matvec, matvec] : [matvec, matvec]
+  }
+}
+
+/**
+ * Bytes that one token must read and write: weights once (of models whose head is the embedding
+ * table: others need only a row of the table), state, and the rows of the rings.
+ */
+function leastBytes(model: Model, position: number): number {
+  const { config, languageModel } = model
+  const element = bytesPerElement(languageModel.activationType)
+  const state = config.layers.reduce((sum, layer) => {
+    if (layer.kind === 'mamba2') {
+      return sum + 8 * layer.dInner * layer.dState + element * layer.dConv * convDim(layer)
+    }
+    if (layer.kind === 'attention') {
+      const rows = Math.min(position, layer.window - 1) + 1 // all but the new one read, it written
+      return sum + 2 * element * rows * layer.numKvHeads * layer.headDim
+    }
+    return sum
+  }, 0)
+  return model.weightBytes + state
+}
+
+const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0)
+
+/** Bytes of the matrices that mat-vec kernels read: each time, and once. */
+function weightReads(dispatches: TracedDispatch[]): { read: number; distinct: number } {
+  const buffers = dispatches
+    .filter(({ kernel }) => matvec.test(kernel))
+    .map(({ buffers }) => buffers.find(({ index }) => index === 1)!)
+  return {
+    read: sum(buffers.map(({ read }) => read)),
+    distinct: sum(buffers.map(({ distinctRead }) => distinctRead)),
+  }
+}
+
+interface Row {
+  model: string
+  dispatches: number
+  barriers: number
+  bytes: number
+  least: number
+}
+const rows: Row[] = []
+
+/** Runs a model, holds what every model must keep to, and adds a row to the table. */
+async function holdBudget(name: string, path: string, options: LoadOptions): Promise<void> {
+  writeFileSync(trace, '')
+  using model = await loadModel(path, { ...options, device: 'metal' })
+  const prompt = Array.from({ length: PROMPT_TOKENS }, (_, i) => i + 1)
+  // The first token comes from the prefill.
+  await model.generate(prompt, { maxTokens: 1 + DECODED, ignoreEos: true })
+  const runs = readTrace(trace).slice(-DECODED)
+  const { layers } = model.config
+
+  const expected = [
+    /^(affine_)?embedding_/,
+    ...layers.flatMap(kernelsOf),
+    matvec, // the final norm and the head
+    /^advance_position$/,
+    /^sample_/,
+  ]
+  for (const { dispatches } of runs) {
+    expect(dispatches.map(({ kernel }) => kernel)).toEqual(
+      expected.map((kernel) => expect.stringMatching(kernel)),
+    )
+    // The first waits for nothing, the position advances beside the head.
+    const barriers = dispatches.filter(({ barrier }) => barrier).length
+    expect(barriers).toBeLessThanOrEqual(dispatches.length - 2)
+    const { read, distinct } = weightReads(dispatches)
+    expect(read).toBe(distinct)
+  }
+  // Nothing is allocated between tokens.
+  expect(new Set(runs.map(({ allocations }) => allocations)).size).toBe(1)
+
+  const { dispatches } = runs.at(-1)!
+  const buffers = dispatches.flatMap(({ buffers }) => buffers)
+  const bytes = sum(buffers.map((buffer) => buffer.distinctRead + buffer.distinctWritten))
+  const least = leastBytes(model, PROMPT_TOKENS + DECODED - 1)
+  const barriers = dispatches.filter(({ barrier }) => barrier).length
+  rows.push({ model: name, dispatches: dispatches.length, barriers, bytes, least })
+}
+
+/** Models with the layers of published ones and fewer, narrower ones of them. */
+const RANDOM_MODELS: { name: string; model: RandomModel; write: typeof writeRene }[] = [
+  {
+    name: 'mamba2',
+    model: {
+      dModel: 256,
+      vocabSize: 1024,
+      layers: [1, 2, 3].map(() => mamba2Layer({ numHeads: 8, headDim: 64, dState: 128 })),
+      normEpsilon: 1e-5,
+      tied: true,
+    },
+    write: writeStateSpaces,
+  },
+  {
+    name: 'rene',
+    model: {
+      dModel: 256,
+      vocabSize: 1024,
+      layers: [
+        mamba2Layer({ numHeads: 8, headDim: 64, dState: 128, normBeforeGate: true }),
+        mlpLayer({ dInner: 1024 }),
+        attentionLayer({ numHeads: 4, headDim: 64, window: 32 }),
+        mlpLayer({ dInner: 1024 }),
+      ],
+      normEpsilon: 1e-5,
+      tied: true,
+    },
+    write: writeRene,
+  },
+]
+
+describe('a decode step', () => {
+  for (const dtype of ['float32', 'float16'] as const) {
+    test.each(RANDOM_MODELS)(
+      `of a random $name model, ${dtype}`,
+      async ({ name, model, write }) => {
+        const path = await temporaryFolder()
+        await write(path, model, randomWeights(model, 1))
+        await holdBudget(`${name}, ${dtype}`, path, { dtype })
+        const { bytes, least } = rows.at(-1)!
+        expect(bytes / least).toBeLessThanOrEqual(1.1)
+      },
+    )
+  }
+
+  test('of the model that ships in the package', async () => {
+    const path = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
+    await holdBudget('rene-tiny, 4 bits', path, {})
+    const { bytes, least } = rows.at(-1)!
+    expect(bytes / least).toBeLessThanOrEqual(1.1)
+  })
+
+  // So small that activations weigh as much as weights: their bytes prove nothing.
+  test.each([
+    'edge-mlx-4bit',
+    'edge-mlx-8bit',
+    'mamba2-hf',
+    'mamba2-hf-groups',
+    'mamba2-mlx-lm-4bit',
+    'mamba2-state-spaces',
+    'rene',
+    'rene-gate-first',
+  ])('of the reference checkpoint %s', (name) => holdBudget(name, fixture(name), {}))
+})
+
+test('the table', () => {
+  const text = rows.map(({ model, dispatches, barriers, bytes, least }) =>
+    [
+      model.padEnd(22),
+      `${dispatches}`.padStart(10),
+      `${barriers}`.padStart(8),
+      `${bytes}`.padStart(11),
+      (bytes / least).toFixed(3).padStart(8),
+    ].join(' '),
+  )
+  const head = 'model                  dispatches barriers bytes/token  / least'
+  console.log([head, ...text].join('\n'))
+  expect(rows.length).toBeGreaterThan(0)
+})

@@ -1,0 +1,82 @@
+// Whole models on the rig: the kernels' own text through the host code of the Metal device, against
+// the reference logits and against the CPU device.
+
+import { fileURLToPath } from 'node:url'
+import { beforeAll, describe, expect, test } from 'vitest'
+import { createDevice } from '../../lib/device.js'
+import { loadModel, type Model } from '../../lib/model.js'
+import { fixture, readGolden } from '../support/checkpoints.js'
+import { logitsOneByOne } from '../support/logits.js'
+import { PROMPTS } from '../support/prompts.js'
+import { relativeL2 } from '../tolerance.js'
+
+beforeAll(() => {
+  process.env.SSM_METAL_ADDON = fileURLToPath(
+    new URL('build/Release/software_metal.node', import.meta.url),
+  )
+})
+
+describe.each([
+  { activations: 'float32', dtype: 'auto', most: 1e-4 },
+  // Which makes the weights float16 too.
+  { activations: 'float16', dtype: 'float16', most: 2e-2 },
+] as const)('with activations in $activations', ({ activations, dtype, most }) => {
+  test.each([
+    'edge-mlx-4bit',
+    'edge-mlx-8bit',
+    'mamba2-hf',
+    'mamba2-hf-groups',
+    'mamba2-mlx-lm-4bit',
+    'mamba2-state-spaces',
+    'rene',
+    'rene-gate-first',
+  ])('%s gives the reference logits: at once, in chunks, and step by step', async (name) => {
+    const { tokens, logits } = await readGolden(name)
+    using model = await loadModel(fixture(name), { device: 'metal', dtype })
+    expect(model.device.name).toBe('metal')
+    expect(model.languageModel.activationType).toBe(activations)
+    for (const prefillChunkSize of [512, 7]) {
+      const { data } = await model.logits(tokens, { prefillChunkSize })
+      expect(relativeL2(data, logits)).toBeLessThan(most)
+    }
+    using device = createDevice('metal')
+    const options = dtype === 'auto' ? {} : { dtype }
+    const single = await logitsOneByOne(device, fixture(name), tokens, 3, options)
+    expect(relativeL2(single, logits)).toBeLessThan(most)
+  })
+})
+
+describe('the model that ships in the package', () => {
+  const path = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
+  const TOKENS = 32
+  const options = { maxTokens: TOKENS, ignoreEos: true }
+  const expected: number[][] = []
+
+  /** For how many prompts a model gives the very tokens of the CPU device. */
+  async function equalPrompts(model: Model): Promise<number> {
+    let equal = 0
+    for (const [i, prompt] of PROMPTS.entries()) {
+      const { tokens } = await model.generate(prompt, options)
+      expect(tokens).toHaveLength(TOKENS)
+      if (tokens.every((token, n) => token === expected[i]![n])) equal += 1
+    }
+    return equal
+  }
+
+  beforeAll(async () => {
+    using cpu = await loadModel(path, { device: 'cpu' })
+    for (const prompt of PROMPTS) expected.push((await cpu.generate(prompt, options)).tokens)
+  }, 600_000)
+
+  test('continues ten prompts as on the CPU device', { timeout: 600_000 }, async () => {
+    using model = await loadModel(path, { device: 'metal' })
+    expect(await equalPrompts(model)).toBe(PROMPTS.length)
+  })
+
+  test('at least nine of them in float16', { timeout: 600_000 }, async () => {
+    using model = await loadModel(path, { device: 'metal', dtype: 'float16' })
+    const equal = await equalPrompts(model)
+    console.log(`float16: ${equal} of ${PROMPTS.length} prompts continue as on the CPU device`)
+    expect(equal).toBeGreaterThanOrEqual(PROMPTS.length - 1)
+  })
+})
