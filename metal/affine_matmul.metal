@@ -79,7 +79,7 @@ template <class In, class Out, class Scale, uint bits>
         scale[j] = float(scales[groups[j] + (k >> group_shift)]);
         offset[j] = float(biases[groups[j] + (k >> group_shift)]);
       }
-      for (uint r = 0; r < vector_rows; ++r) {
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
         device const In* xs = x + ulong(r) * p.x_stride + k;
         float v[kLaneValues];
         float total = 0.0f;
@@ -103,7 +103,7 @@ template <class In, class Out, class Scale, uint bits>
         }
       }
     }
-    for (uint r = 0; r < vector_rows; ++r) {
+    UNROLL for (uint r = 0; r < vector_rows; ++r) {
       float scale = 1.0f;
       if (normed) {
         scale =
@@ -112,7 +112,7 @@ template <class In, class Out, class Scale, uint bits>
       for (uint j = 0; j < kVectorOutputs; ++j) sum[j][r] += scale * part[j][r];
     }
   }
-  for (uint r = 0; r < vector_rows; ++r) {
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
     float mine = 0.0f;  // lane j finishes output first + j
     for (uint j = 0; j < kVectorOutputs; ++j) {
       const float total = simd_sum(sum[j][r]);

@@ -6,6 +6,10 @@
 
 using namespace metal;
 
+// Before a loop over an array that has to stay in registers: with an index that is known at run time
+// only it would lie in memory. Without it compilers unroll up to a size that is not documented.
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 // Gives an instance of a kernel template the name by which the host finds it:
 //   INSTANTIATE("matvec_float16", matvec<float, half>);
 #define INSTANTIATE(name, ...) \
@@ -23,7 +27,10 @@ inline float4 load4(device const bfloat* p) {
 inline void store4(device float* p, float4 v) { *(device packed_float4*)p = packed_float4(v); }
 inline void store4(device half* p, float4 v) { *(device packed_half4*)p = packed_half4(half4(v)); }
 inline void store4(device bfloat* p, float4 v) {
-  for (uint i = 0; i < 4; ++i) p[i] = bfloat(v[i]);
+  p[0] = bfloat(v.x);
+  p[1] = bfloat(v.y);
+  p[2] = bfloat(v.z);
+  p[3] = bfloat(v.w);
 }
 
 // As load4 and store4, for the last columns of a row: `count` of them are left, the others are 0.

@@ -59,7 +59,7 @@ template <class In, class Out, class Weight>
         norm_low = load4(norm_weight + k);
         norm_high = load4(norm_weight + k + 4);
       }
-      for (uint r = 0; r < vector_rows; ++r) {
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
         device const In* xs = x + ulong(r) * p.x_stride + k;
         float4 x_low = load4(xs), x_high = load4(xs + 4);
         if (normed) {
@@ -78,13 +78,13 @@ template <class In, class Out, class Weight>
       const float norm_here = normed ? norm_weight[k] : 1.0f;
       float weight[kVectorOutputs];
       for (uint j = 0; j < kVectorOutputs; ++j) weight[j] = float(ws[j][k]);
-      for (uint r = 0; r < vector_rows; ++r) {
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
         const float value = float(x[ulong(r) * p.x_stride + k]);
         squared[r] += value * value;
         for (uint j = 0; j < kVectorOutputs; ++j) part[j][r] += value * norm_here * weight[j];
       }
     }
-    for (uint r = 0; r < vector_rows; ++r) {
+    UNROLL for (uint r = 0; r < vector_rows; ++r) {
       float scale = 1.0f;
       if (normed) {
         scale =
@@ -93,7 +93,7 @@ template <class In, class Out, class Weight>
       for (uint j = 0; j < kVectorOutputs; ++j) sum[j][r] += scale * part[j][r];
     }
   }
-  for (uint r = 0; r < vector_rows; ++r) {
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
     float mine = 0.0f;  // lane j finishes output first + j
     for (uint j = 0; j < kVectorOutputs; ++j) {
       const float total = simd_sum(sum[j][r]);

@@ -25,12 +25,12 @@ date -u +%Y-%m-%d > "$results/date.txt"
 
 # Times first, while nothing else runs.
 if wanted measure; then
-  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/launches.jsonl timeout 150 \
+  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/launches.jsonl timeout 140 \
     "$node" "$folder/js/test/gpu/measure.js" "$results/rows.jsonl" > "$results/measure.log" 2>&1
   judge $? "timing of operations"
 fi
 if wanted model; then
-  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/model-launches.jsonl timeout 300 \
+  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/model-launches.jsonl timeout 240 \
     "$node" "$folder/js/test/gpu/model.js" "$results/rows.jsonl" /tmp/model > "$results/model.log" 2>&1
   judge $? "whole model"
 fi
@@ -50,9 +50,9 @@ if wanted verify; then
   others=$("$node" -e "import('$folder/js/lib/operations.js').then(({ OPERATIONS }) => console.log(
     Object.keys(OPERATIONS).filter((name) => !/^(affine_)?matmul$/.test(name))
       .map((name) => '--operation ' + name).join(' ')))")
-  background verify-matmul timeout 400 "$node" "$folder/js/lib/cli.js" verify --device metal --json $matmuls
-  background verify-affine timeout 400 "$node" "$folder/js/lib/cli.js" verify --device metal --json $affine
-  background verify-others timeout 400 "$node" "$folder/js/lib/cli.js" verify --device metal --json $others
+  background verify-matmul timeout 270 "$node" "$folder/js/lib/cli.js" verify --device metal --json $matmuls
+  background verify-affine timeout 270 "$node" "$folder/js/lib/cli.js" verify --device metal --json $affine
+  background verify-others timeout 270 "$node" "$folder/js/lib/cli.js" verify --device metal --json $others
 fi
 if wanted checkers; then
   for tool in memcheck racecheck initcheck synccheck; do
@@ -60,7 +60,7 @@ if wanted checkers; then
     [ $tool = initcheck ] && poison=0  # what is filled with NaN counts as written
     options=
     [ $tool = memcheck ] && options=--leak-check=no
-    background "$tool" env SSM_GPU_POISON=$poison timeout 400 compute-sanitizer --tool $tool $options \
+    background "$tool" env SSM_GPU_POISON=$poison timeout 270 compute-sanitizer --tool $tool $options \
       --error-exitcode 9 --target-processes application-only \
       "$node" "$folder/js/lib/cli.js" verify --device metal --quick --failures
   done
@@ -71,7 +71,7 @@ for name in "${jobs[@]}"; do judge "$(cat "$results/$name.status")" "$name"; don
 
 # One at a time, because it counts for the whole GPU.
 if wanted profile; then
-  SSM_GPU_LAUNCHES=$results/profile-launches.jsonl timeout 200 ncu --clock-control none --csv \
+  SSM_GPU_LAUNCHES=$results/profile-launches.jsonl timeout 120 ncu --clock-control none --csv --print-units base \
     --metrics dram__bytes_read.sum,dram__bytes_write.sum,launch__registers_per_thread,sm__warps_active.avg.pct_of_peak_sustained_active \
     --log-file "$results/profile.csv" \
     "$node" "$folder/js/test/gpu/measure.js" "$results/profile-rows.jsonl" --decode > "$results/profile.log" 2>&1
