@@ -24,6 +24,35 @@ inline float4 load4(device const bfloat* p) {
   return as_type<float4>(uint4(ushort4(*(device const packed_ushort4*)p)) << 16);
 }
 
+// Eight neighbouring elements. `aligned`: they start at a multiple of 16 bytes, so that each access
+// is as wide as it can be; there are GPUs that read one element at a time otherwise.
+inline void load8(device const float* p, bool aligned, thread float4& low, thread float4& high) {
+  low = aligned ? *(device const float4*)p : load4(p);
+  high = aligned ? *(device const float4*)(p + 4) : load4(p + 4);
+}
+inline void load8(device const half* p, bool aligned, thread float4& low, thread float4& high) {
+  if (aligned) {
+    const uint4 bits = *(device const uint4*)p;
+    low = float4(as_type<half4>(uint2(bits.x, bits.y)));
+    high = float4(as_type<half4>(uint2(bits.z, bits.w)));
+  } else {
+    low = load4(p);
+    high = load4(p + 4);
+  }
+}
+inline void load8(device const bfloat* p, bool aligned, thread float4& low, thread float4& high) {
+  if (aligned) {
+    const uint4 bits = *(device const uint4*)p;
+    low = as_type<float4>(uint4(bits.x << 16, bits.x & 0xffff0000u, bits.y << 16,
+                                bits.y & 0xffff0000u));
+    high = as_type<float4>(uint4(bits.z << 16, bits.z & 0xffff0000u, bits.w << 16,
+                                 bits.w & 0xffff0000u));
+  } else {
+    low = load4(p);
+    high = load4(p + 4);
+  }
+}
+
 inline void store4(device float* p, float4 v) { *(device packed_float4*)p = packed_float4(v); }
 inline void store4(device half* p, float4 v) { *(device packed_half4*)p = packed_half4(half4(v)); }
 inline void store4(device bfloat* p, float4 v) {

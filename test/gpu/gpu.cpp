@@ -72,9 +72,10 @@ Gpu::Gpu(const std::string& folder) {
   SSM_CUDA(cuEventCreate, &end_, 0);
   for (const auto& entry : std::filesystem::directory_iterator(folder)) {
     if (entry.path().extension() != ".cubin") continue;
-    SSM_CUDA(cuModuleLoadData, &modules_.emplace_back(), read_file(entry.path()).c_str());
+    Image& image = images_.emplace_back(Image{nullptr, read_file(entry.path())});
+    SSM_CUDA(cuModuleLoadData, &image.module, image.bytes.c_str());
   }
-  if (modules_.empty()) throw std::runtime_error(folder + " has no .cubin");
+  if (images_.empty()) throw std::runtime_error(folder + " has no .cubin");
 }
 
 Gpu::~Gpu() {
@@ -98,10 +99,12 @@ Function Gpu::function(const std::string& name) {
   const auto known = functions_.find(name);
   if (known != functions_.end()) return known->second;
   Function found = nullptr;
-  for (const Module module : modules_) {
-    if (driver().cuModuleGetFunction(&found, module, name.c_str()) == 0) {
-      return functions_[name] = found;
-    }
+  // Each function is a section of its own. Asking the wrong module would be an error to checkers.
+  const std::string section = ".text." + name + '\0';
+  for (const Image& image : images_) {
+    if (!image.bytes.empty() && image.bytes.find(section) == std::string::npos) continue;
+    SSM_CUDA(cuModuleGetFunction, &found, image.module, name.c_str());
+    return functions_[name] = found;
   }
   throw std::runtime_error("no cubin has " + name +
                            ": it is not among the pipelines that were compiled");

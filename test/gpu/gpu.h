@@ -54,6 +54,10 @@ class Gpu {
     size_t bytes = 0;
     bool is_current = false;  // holds the bytes of a mapped file, which never change
   };
+  struct Image {
+    Module module;
+    std::string bytes;  // of the cubin; the driver without a GPU looks at names only, so none
+  };
   using Addresses = std::unordered_map<const Memory*, Address>;
 
   Block& block_of(const std::shared_ptr<Memory>& memory);
@@ -66,7 +70,7 @@ class Gpu {
   Stream stream_ = nullptr;
   Event start_ = nullptr, end_ = nullptr;
   size_t cache_bytes_ = 0;
-  std::vector<Module> modules_;
+  std::vector<Image> images_;
   std::unordered_map<std::string, Function> functions_;
   std::unordered_map<const Memory*, Block> blocks_;
 };

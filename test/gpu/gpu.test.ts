@@ -59,7 +59,7 @@ describe('the second compiler', () => {
 })
 
 describe('the device', () => {
-  test.each(['rms_norm', 'mamba2_update', 'attention_decode', 'ssd_chunk_scan', 'cast'] as const)(
+  test.each(['affine_matmul', 'matmul', 'mamba2_update', 'attention_decode', 'cast'] as const)(
     '%s is within its limits',
     { timeout: 300_000 },
     async (operation) => {

@@ -98,7 +98,9 @@ class GpuDevice final : public Device {
     std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
     const auto known = programs_.find(list.get());
     if (known != programs_.end()) return known->second.program;
-    Program program = metal::make_program(*list, metal::Limits{}, &Memory::allocate);
+    metal::Limits limits;
+    limits.tuning = metal::kNvidiaTuning;
+    Program program = metal::make_program(*list, limits, &Memory::allocate);
     return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
   }
 

@@ -43,7 +43,6 @@ background() {  # name, command
   ("$@" > "$results/$name.log" 2>&1; echo $? > "$results/$name.status") &
   jobs+=("$name")
 }
-verify() { "$node" "$folder/js/lib/cli.js" verify --device metal --json "$@"; }
 if wanted verify; then
   matmuls="--operation matmul"
   affine="--operation affine_matmul"

@@ -31,6 +31,6 @@ check any memcheck reads_past_buffer
 check any memcheck writes_before_buffer
 check any memcheck writes_past_threadgroup_memory
 check 9 initcheck neighbour --uninitialised
-check any synccheck barrier_after_return
-check any synccheck partial_simd_sum
+check any synccheck barrier_in_branch
+check any synccheck partial_simdgroup_barrier
 exit $status
