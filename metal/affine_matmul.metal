@@ -94,7 +94,7 @@ template <class In, class Out, class Scale, uint bits>
       float scale[kVectorOutputs], offset[kVectorOutputs];
       UNROLL for (uint j = 0; j < vector_outputs; ++j) {
         device const uint* from = ws[j] + k / kWordValues;
-        word[j] = aligned ? *(device const uint2*)from : uint2(*(device const packed_uint2*)from);
+        word[j] = aligned_loads ? *(device const uint2*)from : uint2(*(device const packed_uint2*)from);
         scale[j] = float(scales[groups[j] + (k >> group_shift)]);
         offset[j] = float(biases[groups[j] + (k >> group_shift)]);
       }
@@ -104,10 +104,10 @@ template <class In, class Out, class Scale, uint bits>
         float total = 0.0f;
         for (uint i = 0; i < kLaneValues; i += 8) {
           float4 four[2];
-          load8(xs + i, aligned, four[0], four[1]);
+          load8(xs + i, aligned_loads, four[0], four[1]);
           if (normed) {
             float4 norm[2];
-            load8(norm_weight + k + i, aligned, norm[0], norm[1]);
+            load8(norm_weight + k + i, aligned_loads, norm[0], norm[1]);
             squared[r] += dot(four[0], four[0]) + dot(four[1], four[1]);
             four[0] *= norm[0];
             four[1] *= norm[1];

@@ -51,14 +51,14 @@ template <class In, class Out, class Weight>
     for (uint k = begin + 8 * lane; k + 8 <= end; k += 8 * 32) {
       float4 low[kVectorOutputs], high[kVectorOutputs];
       UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-        load8(ws[j] + k, aligned, low[j], high[j]);
+        load8(ws[j] + k, aligned_loads, low[j], high[j]);
       }
       float4 norm_low = float4(1.0f), norm_high = float4(1.0f);
-      if (normed) load8(norm_weight + k, aligned, norm_low, norm_high);
+      if (normed) load8(norm_weight + k, aligned_loads, norm_low, norm_high);
       UNROLL for (uint r = 0; r < vector_rows; ++r) {
         device const In* xs = x + ulong(r) * p.x_stride + k;
         float4 x_low, x_high;
-        load8(xs, aligned, x_low, x_high);
+        load8(xs, aligned_loads, x_low, x_high);
         if (normed) {
           squared[r] += dot(x_low, x_low) + dot(x_high, x_high);
           x_low *= norm_low;

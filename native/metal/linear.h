@@ -82,7 +82,8 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
                         {3, p.has_residual},
                         {4, taken_in},
                         {5, taken_in && p.norm_parts != 0},
-                        {6, taken_in ? p.inputs / p.norm_group_cols : 1}};
+                        {6, taken_in ? p.inputs / p.norm_group_cols : 1},
+                        {10, program.limits().tuning.slow_conversions}};
   if (few) {
     const uint64_t group = normed && taken_in ? p.norm_group_cols : p.inputs;
     const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
@@ -95,8 +96,7 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
     dispatch.constants.insert(dispatch.constants.end(),
                               {{7, p.rows},
                                {8, aligned},
-                               {9, outputs},
-                               {10, program.limits().tuning.slow_conversions}});
+                               {9, outputs}});
     dispatch.threads = {threads_for(kVectorSimdgroups * kSimdWidth, 1024, program.limits())};
     const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
     dispatch.threadgroups = {ceil_divide(p.outputs, simdgroups * outputs)};
