@@ -22,9 +22,7 @@ const isDecode = ({ operation, shape }: Case) =>
   operation === 'attention_decode' || (DECODE.includes(operation) && !shape.startsWith('64 '))
 
 using device = createDevice('metal')
-const cases = [...allCases(device.activationTypes)].filter(
-  (each) => each.large && !['kv_cache_write', 'attention_prefill'].includes(each.operation),
-)
+const cases = [...allCases(device.activationTypes)].filter(({ large }) => large)
 for (const each of [...cases, ...longCases()]) {
   if (flag && !isDecode(each)) continue
   await measure(each)

@@ -30,7 +30,7 @@ if wanted measure; then
   judge $? "timing of operations"
 fi
 if wanted model; then
-  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/model-launches.jsonl timeout 240 \
+  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/model-launches.jsonl timeout 200 \
     "$node" "$folder/js/test/gpu/model.js" "$results/rows.jsonl" /tmp/model > "$results/model.log" 2>&1
   judge $? "whole model"
 fi
@@ -49,9 +49,9 @@ if wanted verify; then
   others=$("$node" -e "import('$folder/js/lib/operations.js').then(({ OPERATIONS }) => console.log(
     Object.keys(OPERATIONS).filter((name) => !/^(affine_)?matmul$/.test(name))
       .map((name) => '--operation ' + name).join(' ')))")
-  background verify-matmul timeout 270 "$node" "$folder/js/lib/cli.js" verify --device metal --json $matmuls
-  background verify-affine timeout 270 "$node" "$folder/js/lib/cli.js" verify --device metal --json $affine
-  background verify-others timeout 270 "$node" "$folder/js/lib/cli.js" verify --device metal --json $others
+  background verify-matmul timeout 200 "$node" "$folder/js/lib/cli.js" verify --device metal --json $matmuls
+  background verify-affine timeout 200 "$node" "$folder/js/lib/cli.js" verify --device metal --json $affine
+  background verify-others timeout 200 "$node" "$folder/js/lib/cli.js" verify --device metal --json $others
 fi
 if wanted checkers; then
   for tool in memcheck racecheck initcheck synccheck; do
@@ -59,7 +59,7 @@ if wanted checkers; then
     [ $tool = initcheck ] && poison=0  # what is filled with NaN counts as written
     options=
     [ $tool = memcheck ] && options=--leak-check=no
-    background "$tool" env SSM_GPU_POISON=$poison timeout 270 compute-sanitizer --tool $tool $options \
+    background "$tool" env SSM_GPU_POISON=$poison timeout 200 compute-sanitizer --tool $tool $options \
       --error-exitcode 9 --target-processes application-only \
       "$node" "$folder/js/lib/cli.js" verify --device metal --quick --failures
   done
