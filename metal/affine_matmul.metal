@@ -26,8 +26,8 @@
 #include "matmul_shape.h"
 #include "tile_product.h"
 
-// Where a GPU converts integers slowly. A value masked out of the lower half of a word, put into the
-// bits of 2^23, is 2^23 + value: exact, for a bit operation and a subtraction.
+// Where a GPU converts integers slowly. A value masked out of the lower half of a word, put into
+// the bits of 2^23, is 2^23 + value: exact, for a bit operation and a subtraction.
 constant bool by_exponent [[function_constant(10)]];
 
 // By what x[i] is multiplied, because value i of a word, or of half a word, stays at its bits.
@@ -94,7 +94,8 @@ template <class In, class Out, class Scale, uint bits>
       float scale[kVectorOutputs], offset[kVectorOutputs];
       UNROLL for (uint j = 0; j < vector_outputs; ++j) {
         device const uint* from = ws[j] + k / kWordValues;
-        word[j] = aligned_loads ? *(device const uint2*)from : uint2(*(device const packed_uint2*)from);
+        word[j] =
+            aligned_loads ? *(device const uint2*)from : uint2(*(device const packed_uint2*)from);
         scale[j] = float(scales[groups[j] + (k >> group_shift)]);
         offset[j] = float(biases[groups[j] + (k >> group_shift)]);
       }

@@ -6,8 +6,9 @@
 
 using namespace metal;
 
-// Before a loop over an array that has to stay in registers: with an index that is known at run time
-// only it would lie in memory. Without it compilers unroll up to a size that is not documented.
+// Before a loop over an array that has to stay in registers: with an index that is known at run
+// time only it would lie in memory. Without it compilers unroll up to a size that is not
+// documented.
 #define UNROLL _Pragma("clang loop unroll(full)")
 
 // Gives an instance of a kernel template the name by which the host finds it:
@@ -43,10 +44,10 @@ inline void load8(device const half* p, bool aligned, thread float4& low, thread
 inline void load8(device const bfloat* p, bool aligned, thread float4& low, thread float4& high) {
   if (aligned) {
     const uint4 bits = *(device const uint4*)p;
-    low = as_type<float4>(uint4(bits.x << 16, bits.x & 0xffff0000u, bits.y << 16,
-                                bits.y & 0xffff0000u));
-    high = as_type<float4>(uint4(bits.z << 16, bits.z & 0xffff0000u, bits.w << 16,
-                                 bits.w & 0xffff0000u));
+    low = as_type<float4>(
+        uint4(bits.x << 16, bits.x & 0xffff0000u, bits.y << 16, bits.y & 0xffff0000u));
+    high = as_type<float4>(
+        uint4(bits.z << 16, bits.z & 0xffff0000u, bits.w << 16, bits.w & 0xffff0000u));
   } else {
     low = load4(p);
     high = load4(p + 4);
@@ -63,7 +64,8 @@ inline void store4(device bfloat* p, float4 v) {
 }
 
 // As load4 and store4, for the last columns of a row: `count` of them are left, the others are 0.
-// An element of a vector is named, not indexed by a variable: that would put the vector into memory.
+// An element of a vector is named, not indexed by a variable: that would put the vector into
+// memory.
 template <class T>
 inline float4 load_some(device const T* p, ulong count) {
   if (count >= 4) return load4(p);

@@ -78,7 +78,8 @@ template <class In, class Out, class Weight>
       UNROLL for (uint r = 0; r < vector_rows; ++r) {
         const float value = float(x[ulong(r) * p.x_stride + k]);
         squared[r] += value * value;
-        UNROLL for (uint j = 0; j < vector_outputs; ++j) part[j][r] += value * norm_here * weight[j];
+        UNROLL for (uint j = 0; j < vector_outputs; ++j) part[j][r] +=
+            value * norm_here * weight[j];
       }
     }
     UNROLL for (uint r = 0; r < vector_rows; ++r) {

@@ -3,14 +3,12 @@
 //   step = clamp(softplus(dt[b, h] + dt_bias[h]), dt_min, dt_max)
 //   S[row, n] = exp(step * A[h]) * S[row, n] + step * x[row] * B[g, n]
 //   out[row]  = sum over n of S[row, n] * C[g, n] + D[h] * x[row]
-// Grid: one simdgroup every state_rows rows of head_dim, threadgroups (ceil(head_dim / (simdgroups *
-// state_rows)), heads, batch), any number of whole simdgroups.
-// The state is nearly all of the traffic: every row is read once and written once, its lanes side
-// by side, four numbers a lane (`vectors`; with d_state 128 a row is one access of the simdgroup).
-// The step size is the same for the whole simdgroup and costs it two exp and one log. Several rows a
-// simdgroup share it and B and C, and have more reads under way at once; but there are fewer
-// simdgroups then.
-// Limits: none.
+// Grid: one simdgroup every state_rows rows of head_dim, threadgroups (ceil(head_dim / (simdgroups
+// * state_rows)), heads, batch), any number of whole simdgroups. The state is nearly all of the
+// traffic: every row is read once and written once, its lanes side by side, four numbers a lane
+// (`vectors`; with d_state 128 a row is one access of the simdgroup). The step size is the same for
+// the whole simdgroup and costs it two exp and one log. Several rows a simdgroup share it and B and
+// C, and have more reads under way at once; but there are fewer simdgroups then. Limits: none.
 #include <metal_stdlib>
 
 #include "common.h"
@@ -18,7 +16,8 @@
 
 // d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
 constant bool vectors [[function_constant(0)]];
-constant uint state_rows [[function_constant(1)]];  // of a simdgroup, up to kStateRows
+// Of a simdgroup: up to kStateRows, and a divisor of head_dim.
+constant uint state_rows [[function_constant(1)]];
 
 template <class T>
 [[kernel]] void ssd_update(device const T* x [[buffer(0)]],            // (batch, heads, head_dim)
@@ -48,7 +47,7 @@ template <class T>
 
   float value[kStateRows], sum[kStateRows];
   UNROLL for (uint r = 0; r < state_rows; ++r) {
-    value[r] = float(xs[min(first + r, p.head_dim - 1)]);
+    value[r] = float(xs[first + r]);
     sum[r] = 0.0f;
   }
   if (vectors) {
@@ -57,11 +56,8 @@ template <class T>
     for (uint n = lane; n < columns; n += 32) {
       const float4 inputs = load4(Bs + 4 * n), outputs = load4(Cs + 4 * n);
       float4 s[kStateRows];  // all read before the first is written: one wait for all
+      UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + n];
       UNROLL for (uint r = 0; r < state_rows; ++r) {
-        if (first + r < p.head_dim) s[r] = S[r * columns + n];
-      }
-      UNROLL for (uint r = 0; r < state_rows; ++r) {
-        if (first + r >= p.head_dim) break;
         s[r] = decay * s[r] + step * value[r] * inputs;
         S[r * columns + n] = s[r];
         sum[r] += dot(s[r], outputs);
@@ -69,7 +65,6 @@ template <class T>
     }
   } else {
     UNROLL for (uint r = 0; r < state_rows; ++r) {
-      if (first + r >= p.head_dim) break;
       device float* S = state + (head + first + r) * p.d_state;
       for (uint n = lane; n < p.d_state; n += 32) {
         const float s = decay * S[n] + step * value[r] * float(Bs[n]);
@@ -80,7 +75,7 @@ template <class T>
   }
   UNROLL for (uint r = 0; r < state_rows; ++r) {
     const float total = simd_sum(sum[r]) + D[h] * value[r];
-    if (lane == 0 && first + r < p.head_dim) out[head + first + r] = T(total);
+    if (lane == 0) out[head + first + r] = T(total);
   }
 }
 

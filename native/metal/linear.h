@@ -87,16 +87,12 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
   if (few) {
     const uint64_t group = normed && taken_in ? p.norm_group_cols : p.inputs;
     const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
-    const bool aligned =
-        p.inputs % 8 == 0 && group % 8 == 0 &&
-        is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
-        is_aligned(words, words.bytes / p.outputs) &&
-        (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
+    const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
+                         is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
+                         is_aligned(words, words.bytes / p.outputs) &&
+                         (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
     const uint32_t outputs = outputs_of_simdgroup(p.outputs, program.limits());
-    dispatch.constants.insert(dispatch.constants.end(),
-                              {{7, p.rows},
-                               {8, aligned},
-                               {9, outputs}});
+    dispatch.constants.insert(dispatch.constants.end(), {{7, p.rows}, {8, aligned}, {9, outputs}});
     dispatch.threads = {threads_for(kVectorSimdgroups * kSimdWidth, 1024, program.limits())};
     const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
     dispatch.threadgroups = {ceil_divide(p.outputs, simdgroups * outputs)};

@@ -1,6 +1,6 @@
-// What a kernel knows of its thread when clang compiles it for an NVIDIA GPU, whose warps are as wide
-// as Metal's simdgroups: the twin of kernel_context.h and simdgroup_exchange.h. Neither a header nor
-// a library of the CUDA toolkit is needed. Included by the shim.
+// What a kernel knows of its thread when clang compiles it for an NVIDIA GPU, whose warps are as
+// wide as Metal's simdgroups: the twin of kernel_context.h and simdgroup_exchange.h. Neither a
+// header nor a library of the CUDA toolkit is needed. Included by the shim.
 #pragma once
 
 namespace software_metal {
@@ -117,8 +117,8 @@ inline float logf(float x) {
   k += int(bits >> 23) - 127;
   const float m = __builtin_bit_cast(float, (bits & 0x7fffffu) + 0x3f3504f3u);
   const float f = m - 1.0f, s = f / (2.0f + f), z = s * s, w = z * z;
-  const float r = z * (0.66666662693f + w * 0.28498786688f) +
-                  w * (0.40000972152f + w * 0.24279078841f);
+  const float r =
+      z * (0.66666662693f + w * 0.28498786688f) + w * (0.40000972152f + w * 0.24279078841f);
   const float half_square = 0.5f * f * f, n = float(k);
   return s * (half_square + r) + n * 9.0580006145e-6f - half_square + f + n * 0.69313812256f;
 }
@@ -146,8 +146,7 @@ inline Threadgroup running_threadgroup() {
   Threadgroup group = {
       {__nvvm_read_ptx_sreg_ctaid_x(), __nvvm_read_ptx_sreg_ctaid_y(),
        __nvvm_read_ptx_sreg_ctaid_z()},
-      {__nvvm_read_ptx_sreg_ntid_x(), __nvvm_read_ptx_sreg_ntid_y(),
-       __nvvm_read_ptx_sreg_ntid_z()},
+      {__nvvm_read_ptx_sreg_ntid_x(), __nvvm_read_ptx_sreg_ntid_y(), __nvvm_read_ptx_sreg_ntid_z()},
       {__nvvm_read_ptx_sreg_nctaid_x(), __nvvm_read_ptx_sreg_nctaid_y(),
        __nvvm_read_ptx_sreg_nctaid_z()},
       {},
@@ -159,11 +158,11 @@ inline Threadgroup running_threadgroup() {
 }
 
 inline Thread running_thread(const Threadgroup& group) {
-  Thread thread = {{},
-                   {__nvvm_read_ptx_sreg_tid_x(), __nvvm_read_ptx_sreg_tid_y(),
-                    __nvvm_read_ptx_sreg_tid_z()},
-                   0,
-                   current_lane()};
+  Thread thread = {
+      {},
+      {__nvvm_read_ptx_sreg_tid_x(), __nvvm_read_ptx_sreg_tid_y(), __nvvm_read_ptx_sreg_tid_z()},
+      0,
+      current_lane()};
   const auto& position = thread.position_in_threadgroup;
   for (int d = 0; d < 3; ++d) {
     thread.position_in_grid[d] = group.position_in_grid[d] * group.threads[d] + position[d];
