@@ -51,7 +51,7 @@ export default defineConfig({
           ...test,
           name: 'shipped',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/software-metal', 'test/metal-device'],
+          exclude: ['test/software-metal', 'test/metal-device', 'test/gpu'],
         },
       },
       ...levels.slice(0, -1).map(onLevel),
@@ -61,6 +61,22 @@ export default defineConfig({
           process.env.SSM_SOFTWARE_METAL_SCHEDULES ?? 'forward,reverse,1,2,3',
       }),
       ...onTheRig('software-metal-checked'),
+      // What runs on an NVIDIA GPU, here over a driver without one (test/gpu/README.md).
+      ...(existsSync(join(rig, 'gpu_run_seeded'))
+        ? [
+            {
+              test: {
+                ...test,
+                name: 'gpu',
+                include: ['test/gpu/*.test.ts'],
+                env: {
+                  SSM_METAL_ADDON: join(rig, 'Release/gpu_metal.node'),
+                  SSM_GPU_DRIVER: join(rig, 'Release/driver_on_rig.so'),
+                },
+              },
+            },
+          ]
+        : []),
       // The rig itself.
       ...(existsSync(join(rig, 'run_seeded'))
         ? [

@@ -3,7 +3,7 @@
 //
 // Two kernels, float32 accumulation in both, any rows and outputs, any inputs that groups divide.
 //
-// affine_matvec, for up to kVectorRows rows of x: a simdgroup computes kVectorOutputs outputs of
+// affine_matvec, for up to kVectorRows rows of x: a simdgroup computes vector_outputs outputs of
 // every row. A lane takes two words of each of them at a time, which never cross a group, and keeps
 // them for all rows of x: a weight is read exactly once. (Where the outputs do not divide evenly,
 // the last simdgroup reads the last row again.) The sum over a lane's part of a group is
@@ -11,7 +11,7 @@
 // left is q * 2^(bits * i), so x is multiplied by 2^-(bits * i) before, exactly, and once for all
 // outputs. A norm costs no pass of its own: its weight goes into x, the squares of x are summed
 // beside the products, and what its groups of columns give is scaled at their ends; a lane's part
-// of two words must lie in one of them. Grid: one simdgroup every kVectorOutputs outputs,
+// of two words must lie in one of them. Grid: one simdgroup every vector_outputs outputs,
 // kVectorSimdgroups a threadgroup.
 //
 // affine_matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32
@@ -26,12 +26,30 @@
 #include "matmul_shape.h"
 #include "tile_product.h"
 
-// sum over i of v[i] * q[i] for the values q of a word, where v[i] holds x[i] * 2^-(bits * i).
+// Where a GPU converts integers slowly. A value masked out of the lower half of a word, put into
+// the bits of 2^23, is 2^23 + value: exact, for a bit operation and a subtraction.
+constant bool by_exponent [[function_constant(10)]];
+
+// By what x[i] is multiplied, because value i of a word, or of half a word, stays at its bits.
+template <uint bits>
+inline float unit_of(uint i) {
+  const uint values = by_exponent ? 16 / bits : 32 / bits;
+  return 1.0f / float(1u << (bits * (i % values)));
+}
+
+// sum over i of v[i] * q[i] for the values q of a word, where v[i] holds x[i] * unit_of(i).
 template <uint bits>
 inline float masked_dot(uint word, thread const float* v) {
+  constexpr uint kMask = (1u << bits) - 1, kHalfValues = 16 / bits;
   float sum = 0.0f;
   for (uint i = 0; i < 32 / bits; ++i) {
-    sum += v[i] * float(word & (((1u << bits) - 1) << (bits * i)));
+    if (by_exponent) {
+      const uint half_word = i < kHalfValues ? word : word >> 16;
+      const uint value = half_word & (kMask << (bits * (i % kHalfValues)));
+      sum += v[i] * (as_type<float>(0x4b000000u | value) - 8388608.0f);
+    } else {
+      sum += v[i] * float(word & (kMask << (bits * i)));
+    }
   }
   return sum;
 }
@@ -55,12 +73,12 @@ template <class In, class Out, class Scale, uint bits>
   constexpr uint kWordValues = 32 / bits;
   constexpr uint kLaneValues = 2 * kWordValues;
   const uint group_shift = ctz(p.group_size);  // a division would cost more
-  const uint first = (threadgroup_index * simdgroups + simdgroup) * kVectorOutputs;
+  const uint first = (threadgroup_index * simdgroups + simdgroup) * vector_outputs;
   if (first >= p.outputs) return;
   // Beyond the last output the last one is computed again, and not written.
   device const uint* ws[kVectorOutputs];
   ulong groups[kVectorOutputs];
-  for (uint j = 0; j < kVectorOutputs; ++j) {
+  UNROLL for (uint j = 0; j < vector_outputs; ++j) {
     const ulong n = min(first + j, p.outputs - 1);
     ws[j] = words + n * (p.inputs / kWordValues);
     groups[j] = n * (p.inputs >> group_shift);
@@ -74,52 +92,61 @@ template <class In, class Out, class Scale, uint bits>
     for (uint k = begin + kLaneValues * lane; k < end; k += kLaneValues * 32) {
       uint2 word[kVectorOutputs];
       float scale[kVectorOutputs], offset[kVectorOutputs];
-      for (uint j = 0; j < kVectorOutputs; ++j) {
-        word[j] = uint2(*(device const packed_uint2*)(ws[j] + k / kWordValues));
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+        device const uint* from = ws[j] + k / kWordValues;
+        word[j] =
+            aligned_loads ? *(device const uint2*)from : uint2(*(device const packed_uint2*)from);
         scale[j] = float(scales[groups[j] + (k >> group_shift)]);
         offset[j] = float(biases[groups[j] + (k >> group_shift)]);
       }
-      for (uint r = 0; r < vector_rows; ++r) {
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
         device const In* xs = x + ulong(r) * p.x_stride + k;
         float v[kLaneValues];
         float total = 0.0f;
-        for (uint i = 0; i < kLaneValues; i += 4) {
-          float4 four = load4(xs + i);
+        for (uint i = 0; i < kLaneValues; i += 8) {
+          float4 four[2];
+          load8(xs + i, aligned_loads, four[0], four[1]);
           if (normed) {
-            squared[r] += dot(four, four);
-            four *= load4(norm_weight + k + i);
+            float4 norm[2];
+            load8(norm_weight + k + i, aligned_loads, norm[0], norm[1]);
+            squared[r] += dot(four[0], four[0]) + dot(four[1], four[1]);
+            four[0] *= norm[0];
+            four[1] *= norm[1];
           }
-          total += four.x + four.y + four.z + four.w;
-          const float unit = 1.0f / float(1u << (bits * (i % kWordValues)));
-          v[i] = four.x * unit;
-          v[i + 1] = four.y * (unit / float(1u << bits));
-          v[i + 2] = four.z * (unit / float(1u << (2 * bits)));
-          v[i + 3] = four.w * (unit / float(1u << (3 * bits)));
+          for (uint m = 0; m < 2; ++m) {
+            total += four[m].x + four[m].y + four[m].z + four[m].w;
+            thread float* to = v + i + 4 * m;
+            const uint at = i + 4 * m;
+            to[0] = four[m].x * unit_of<bits>(at);
+            to[1] = four[m].y * unit_of<bits>(at + 1);
+            to[2] = four[m].z * unit_of<bits>(at + 2);
+            to[3] = four[m].w * unit_of<bits>(at + 3);
+          }
         }
-        for (uint j = 0; j < kVectorOutputs; ++j) {
+        UNROLL for (uint j = 0; j < vector_outputs; ++j) {
           const float product =
               masked_dot<bits>(word[j].x, v) + masked_dot<bits>(word[j].y, v + kWordValues);
           part[j][r] += scale[j] * product + offset[j] * total;
         }
       }
     }
-    for (uint r = 0; r < vector_rows; ++r) {
+    UNROLL for (uint r = 0; r < vector_rows; ++r) {
       float scale = 1.0f;
       if (normed) {
         scale =
             norm_scale(squared[r], squares, r, group, p.norm_parts, group_cols, p.norm_eps, lane);
       }
-      for (uint j = 0; j < kVectorOutputs; ++j) sum[j][r] += scale * part[j][r];
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) sum[j][r] += scale * part[j][r];
     }
   }
-  for (uint r = 0; r < vector_rows; ++r) {
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
     float mine = 0.0f;  // lane j finishes output first + j
-    for (uint j = 0; j < kVectorOutputs; ++j) {
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
       const float total = simd_sum(sum[j][r]);
       if (lane == j) mine = total;
     }
     const uint n = first + lane;
-    if (lane < kVectorOutputs && n < p.outputs) {
+    if (lane < vector_outputs && n < p.outputs) {
       store_linear(mine, n, ulong(r) * p.outputs + n, bias, gate, residual, out);
     }
   }

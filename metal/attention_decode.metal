@@ -29,6 +29,9 @@ constant uint block_heads [[function_constant(1)]];  // of a threadgroup, at mos
 
 constant constexpr uint kColumns = kLargestHead / 32;  // of a lane, at most
 constant constexpr float kLowest = -3.4028235e38f;
+// Keys whose reads are under way at once. Beyond the last key of a run the last one is read again:
+// its score is the largest of no more keys than before, and it weighs nothing.
+constant constexpr uint kTogether = 4;
 
 // The columns of this lane: zeros beyond the head.
 template <class T>
@@ -95,15 +98,20 @@ template <class T>
     const uint block = min(end - j0, 32u);
     float score[kDecodeHeads];  // of key j0 + lane
     for (uint i = 0; i < block_heads; ++i) score[i] = kLowest;
-    for (uint n = 0; n < block; ++n) {
-      const uint j = j0 + n, row = own_row >= j ? own_row - j : own_row + p.window - j;
-      float key[kColumns];
-      load_columns(key, j == 0 ? own_key : ring_keys + ulong(row) * ring_columns, lane);
-      for (uint i = 0; i < block_heads; ++i) {
-        float product = 0.0f;
-        for (uint c = 0; c < columns; ++c) product += query[i][c] * key[c];
-        product = simd_sum(product);
-        if (lane == n) score[i] = product;
+    for (uint n = 0; n < block; n += kTogether) {
+      float key[kTogether][kColumns];
+      UNROLL for (uint m = 0; m < kTogether; ++m) {
+        const uint j = min(j0 + n + m, end - 1);
+        const uint row = own_row >= j ? own_row - j : own_row + p.window - j;
+        load_columns(key[m], j == 0 ? own_key : ring_keys + ulong(row) * ring_columns, lane);
+      }
+      UNROLL for (uint m = 0; m < kTogether; ++m) {
+        for (uint i = 0; i < block_heads; ++i) {
+          float product = 0.0f;
+          for (uint c = 0; c < columns; ++c) product += query[i][c] * key[m][c];
+          product = simd_sum(product);
+          if (lane == n + m) score[i] = product;
+        }
       }
     }
     float weight[kDecodeHeads];
@@ -115,13 +123,18 @@ template <class T>
       largest[i] = now;
       for (uint c = 0; c < columns; ++c) sums[i][c] *= correction;
     }
-    for (uint n = 0; n < block; ++n) {
-      const uint j = j0 + n, row = own_row >= j ? own_row - j : own_row + p.window - j;
-      float value[kColumns];
-      load_columns(value, j == 0 ? own_value : ring_values + ulong(row) * ring_columns, lane);
-      for (uint i = 0; i < block_heads; ++i) {
-        const float w = simd_shuffle(weight[i], ushort(n));
-        for (uint c = 0; c < columns; ++c) sums[i][c] += w * value[c];
+    for (uint n = 0; n < block; n += kTogether) {
+      float value[kTogether][kColumns];
+      UNROLL for (uint m = 0; m < kTogether; ++m) {
+        const uint j = min(j0 + n + m, end - 1);
+        const uint row = own_row >= j ? own_row - j : own_row + p.window - j;
+        load_columns(value[m], j == 0 ? own_value : ring_values + ulong(row) * ring_columns, lane);
+      }
+      UNROLL for (uint m = 0; m < kTogether; ++m) {
+        for (uint i = 0; i < block_heads; ++i) {
+          const float w = simd_shuffle(weight[i], ushort(n + m));  // 0 beyond the block
+          for (uint c = 0; c < columns; ++c) sums[i][c] += w * value[m][c];
+        }
       }
     }
   }

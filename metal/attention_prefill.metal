@@ -101,7 +101,7 @@ template <class T>
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
 
-    for (uint slice = 0; slice < kSlices; ++slice) {
+    UNROLL for (uint slice = 0; slice < kSlices; ++slice) {
       const uint c = slice * kTile;
       if (c >= head_dim) break;
       load_row(right, value_row + c, inside, head_dim - c, thread_index, 1.0f);
@@ -117,7 +117,7 @@ template <class T>
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
   device T* y = out + ((ulong(b) * p.length + t0) * p.heads + h) * head_dim;
-  for (uint slice = 0; slice < kSlices; ++slice) {
+  UNROLL for (uint slice = 0; slice < kSlices; ++slice) {
     const uint c = slice * kTile;
     if (c >= head_dim) break;
     scale_rows(sums[slice], diagonals, simdgroup);

@@ -6,6 +6,11 @@
 
 using namespace metal;
 
+// Before a loop over an array that has to stay in registers: with an index that is known at run
+// time only it would lie in memory. Without it compilers unroll up to a size that is not
+// documented.
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 // Gives an instance of a kernel template the name by which the host finds it:
 //   INSTANTIATE("matvec_float16", matvec<float, half>);
 #define INSTANTIATE(name, ...) \
@@ -20,18 +25,54 @@ inline float4 load4(device const bfloat* p) {
   return as_type<float4>(uint4(ushort4(*(device const packed_ushort4*)p)) << 16);
 }
 
+// Eight neighbouring elements. `aligned`: they start at a multiple of 16 bytes, so that each access
+// is as wide as it can be; there are GPUs that read one element at a time otherwise.
+inline void load8(device const float* p, bool aligned, thread float4& low, thread float4& high) {
+  low = aligned ? *(device const float4*)p : load4(p);
+  high = aligned ? *(device const float4*)(p + 4) : load4(p + 4);
+}
+inline void load8(device const half* p, bool aligned, thread float4& low, thread float4& high) {
+  if (aligned) {
+    const uint4 bits = *(device const uint4*)p;
+    low = float4(as_type<half4>(uint2(bits.x, bits.y)));
+    high = float4(as_type<half4>(uint2(bits.z, bits.w)));
+  } else {
+    low = load4(p);
+    high = load4(p + 4);
+  }
+}
+inline void load8(device const bfloat* p, bool aligned, thread float4& low, thread float4& high) {
+  if (aligned) {
+    const uint4 bits = *(device const uint4*)p;
+    low = as_type<float4>(
+        uint4(bits.x << 16, bits.x & 0xffff0000u, bits.y << 16, bits.y & 0xffff0000u));
+    high = as_type<float4>(
+        uint4(bits.z << 16, bits.z & 0xffff0000u, bits.w << 16, bits.w & 0xffff0000u));
+  } else {
+    low = load4(p);
+    high = load4(p + 4);
+  }
+}
+
 inline void store4(device float* p, float4 v) { *(device packed_float4*)p = packed_float4(v); }
 inline void store4(device half* p, float4 v) { *(device packed_half4*)p = packed_half4(half4(v)); }
 inline void store4(device bfloat* p, float4 v) {
-  for (uint i = 0; i < 4; ++i) p[i] = bfloat(v[i]);
+  p[0] = bfloat(v.x);
+  p[1] = bfloat(v.y);
+  p[2] = bfloat(v.z);
+  p[3] = bfloat(v.w);
 }
 
 // As load4 and store4, for the last columns of a row: `count` of them are left, the others are 0.
+// An element of a vector is named, not indexed by a variable: that would put the vector into
+// memory.
 template <class T>
 inline float4 load_some(device const T* p, ulong count) {
   if (count >= 4) return load4(p);
   float4 v = float4(0.0f);
-  for (uint i = 0; i < count; ++i) v[i] = float(p[i]);
+  if (count > 0) v.x = float(p[0]);
+  if (count > 1) v.y = float(p[1]);
+  if (count > 2) v.z = float(p[2]);
   return v;
 }
 
@@ -39,9 +80,11 @@ template <class T>
 inline void store_some(device T* p, float4 v, ulong count) {
   if (count >= 4) {
     store4(p, v);
-  } else {
-    for (uint i = 0; i < count; ++i) p[i] = T(float(v[i]));
+    return;
   }
+  if (count > 0) p[0] = T(v.x);
+  if (count > 1) p[1] = T(v.y);
+  if (count > 2) p[2] = T(v.z);
 }
 
 // Sum over the threadgroup, the same in every thread. All threads must call it. `scratch`: one

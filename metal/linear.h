@@ -15,6 +15,9 @@ constant bool normed [[function_constant(4)]];
 constant bool by_squares [[function_constant(5)]];   // by given sums of squares, not those of x
 constant uint norm_groups [[function_constant(6)]];  // that are normed by themselves; else 1
 constant uint vector_rows [[function_constant(7)]];  // rows of x: loops unroll
+// Every eight elements of x, the weight and the norm's weight start at a multiple of 16 bytes.
+constant bool aligned_loads [[function_constant(8)]];
+constant uint vector_outputs [[function_constant(9)]];  // of a simdgroup, up to kVectorOutputs
 
 // Stores the product of output n as element i of out. `residual` may be out: one thread reads and
 // writes an element.

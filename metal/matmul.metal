@@ -3,13 +3,13 @@
 //
 // Two kernels, float32 accumulation in both, any rows, inputs and outputs.
 //
-// matvec, for up to kVectorRows rows of x: a simdgroup computes kVectorOutputs outputs of each row.
+// matvec, for up to kVectorRows rows of x: a simdgroup computes vector_outputs outputs of each row.
 // Its lanes read neighbouring parts of a weight row, eight values each, keep them in registers for
 // all rows of x, and add up by simd_sum: a weight is read exactly once. (Where the outputs do not
-// divide evenly, the last simdgroup reads the last row again.) Four outputs share each load of x.
+// divide evenly, the last simdgroup reads the last row again.) Its outputs share each load of x.
 // A norm costs no pass of its own: its weight goes into x, the squares of x are summed beside the
 // products, and what a group of columns gives is scaled at the group's end.
-// Grid: one simdgroup every kVectorOutputs outputs, kVectorSimdgroups a threadgroup.
+// Grid: one simdgroup every vector_outputs outputs, kVectorSimdgroups a threadgroup.
 //
 // matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32 while a
 // tile is loaded. x comes normed already (norm_rows.metal).
@@ -35,11 +35,11 @@ template <class In, class Out, class Weight>
     constant MatmulParams& p [[buffer(8)]], uint threadgroup_index [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
-  const uint first = (threadgroup_index * simdgroups + simdgroup) * kVectorOutputs;
+  const uint first = (threadgroup_index * simdgroups + simdgroup) * vector_outputs;
   if (first >= p.outputs) return;
   // Beyond the last output the last one is computed again, and not written.
   device const Weight* ws[kVectorOutputs];
-  for (uint j = 0; j < kVectorOutputs; ++j) {
+  UNROLL for (uint j = 0; j < vector_outputs; ++j) {
     ws[j] = w + ulong(min(first + j, p.outputs - 1)) * p.inputs;
   }
   const uint group_cols = normed ? p.norm_group_cols : p.inputs;
@@ -50,24 +50,21 @@ template <class In, class Out, class Weight>
     float squared[kVectorRows] = {};
     for (uint k = begin + 8 * lane; k + 8 <= end; k += 8 * 32) {
       float4 low[kVectorOutputs], high[kVectorOutputs];
-      for (uint j = 0; j < kVectorOutputs; ++j) {
-        low[j] = load4(ws[j] + k);
-        high[j] = load4(ws[j] + k + 4);
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+        load8(ws[j] + k, aligned_loads, low[j], high[j]);
       }
       float4 norm_low = float4(1.0f), norm_high = float4(1.0f);
-      if (normed) {
-        norm_low = load4(norm_weight + k);
-        norm_high = load4(norm_weight + k + 4);
-      }
-      for (uint r = 0; r < vector_rows; ++r) {
+      if (normed) load8(norm_weight + k, aligned_loads, norm_low, norm_high);
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
         device const In* xs = x + ulong(r) * p.x_stride + k;
-        float4 x_low = load4(xs), x_high = load4(xs + 4);
+        float4 x_low, x_high;
+        load8(xs, aligned_loads, x_low, x_high);
         if (normed) {
           squared[r] += dot(x_low, x_low) + dot(x_high, x_high);
           x_low *= norm_low;
           x_high *= norm_high;
         }
-        for (uint j = 0; j < kVectorOutputs; ++j) {
+        UNROLL for (uint j = 0; j < vector_outputs; ++j) {
           part[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);
         }
       }
@@ -77,30 +74,31 @@ template <class In, class Out, class Weight>
     if (k < end) {
       const float norm_here = normed ? norm_weight[k] : 1.0f;
       float weight[kVectorOutputs];
-      for (uint j = 0; j < kVectorOutputs; ++j) weight[j] = float(ws[j][k]);
-      for (uint r = 0; r < vector_rows; ++r) {
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) weight[j] = float(ws[j][k]);
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
         const float value = float(x[ulong(r) * p.x_stride + k]);
         squared[r] += value * value;
-        for (uint j = 0; j < kVectorOutputs; ++j) part[j][r] += value * norm_here * weight[j];
+        UNROLL for (uint j = 0; j < vector_outputs; ++j) part[j][r] +=
+            value * norm_here * weight[j];
       }
     }
-    for (uint r = 0; r < vector_rows; ++r) {
+    UNROLL for (uint r = 0; r < vector_rows; ++r) {
       float scale = 1.0f;
       if (normed) {
         scale =
             norm_scale(squared[r], squares, r, group, p.norm_parts, group_cols, p.norm_eps, lane);
       }
-      for (uint j = 0; j < kVectorOutputs; ++j) sum[j][r] += scale * part[j][r];
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) sum[j][r] += scale * part[j][r];
     }
   }
-  for (uint r = 0; r < vector_rows; ++r) {
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
     float mine = 0.0f;  // lane j finishes output first + j
-    for (uint j = 0; j < kVectorOutputs; ++j) {
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
       const float total = simd_sum(sum[j][r]);
       if (lane == j) mine = total;
     }
     const uint n = first + lane;
-    if (lane < kVectorOutputs && n < p.outputs) {
+    if (lane < vector_outputs && n < p.outputs) {
       store_linear(mine, n, ulong(r) * p.outputs + n, bias, gate, residual, out);
     }
   }

@@ -5,6 +5,6 @@
 
 enum MatmulShape : uint32_t {
   kVectorRows = 8,        // rows of x, at most; with more the mat-mat kernels take over
-  kVectorOutputs = 4,     // of a simdgroup
+  kVectorOutputs = 4,     // of a simdgroup, at most
   kVectorSimdgroups = 2,  // of a threadgroup
 };

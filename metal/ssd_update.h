@@ -2,6 +2,10 @@
 #pragma once
 #include "types.h"
 
+enum SsdUpdateShape : uint32_t {
+  kStateRows = 4,  // of a simdgroup, at most
+};
+
 struct SsdUpdateParams {
   uint32_t batch;
   uint32_t heads;

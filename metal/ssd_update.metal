@@ -3,12 +3,12 @@
 //   step = clamp(softplus(dt[b, h] + dt_bias[h]), dt_min, dt_max)
 //   S[row, n] = exp(step * A[h]) * S[row, n] + step * x[row] * B[g, n]
 //   out[row]  = sum over n of S[row, n] * C[g, n] + D[h] * x[row]
-// Grid: one simdgroup a row of head_dim, threadgroups (ceil(head_dim / simdgroups), heads, batch),
-// any number of whole simdgroups.
-// The state is nearly all of the traffic: every row is read once and written once, its lanes side
-// by side, four numbers a lane (`vectors`; with d_state 128 a row is one access of the simdgroup).
-// The step size is the same for the whole simdgroup and costs it one exp and one log a row.
-// Limits: none.
+// Grid: one simdgroup every state_rows rows of head_dim, threadgroups (ceil(head_dim / (simdgroups
+// * state_rows)), heads, batch), any number of whole simdgroups. The state is nearly all of the
+// traffic: every row is read once and written once, its lanes side by side, four numbers a lane
+// (`vectors`; with d_state 128 a row is one access of the simdgroup). The step size is the same for
+// the whole simdgroup and costs it two exp and one log. Several rows a simdgroup share it and B and
+// C, and have more reads under way at once; but there are fewer simdgroups then. Limits: none.
 #include <metal_stdlib>
 
 #include "common.h"
@@ -16,6 +16,8 @@
 
 // d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
 constant bool vectors [[function_constant(0)]];
+// Of a simdgroup: up to kStateRows, and a divisor of head_dim.
+constant uint state_rows [[function_constant(1)]];
 
 template <class T>
 [[kernel]] void ssd_update(device const T* x [[buffer(0)]],            // (batch, heads, head_dim)
@@ -32,36 +34,49 @@ template <class T>
                            uint simdgroup [[simdgroup_index_in_threadgroup]],
                            uint simdgroups [[simdgroups_per_threadgroup]],
                            uint lane [[thread_index_in_simdgroup]]) {
-  const uint row = group.x * simdgroups + simdgroup, h = group.y, b = group.z;
-  if (row >= p.head_dim) return;  // the whole simdgroup
+  const uint first = (group.x * simdgroups + simdgroup) * state_rows, h = group.y, b = group.z;
+  if (first >= p.head_dim) return;  // the whole simdgroup
   const float step =
       step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
   const float decay = precise::exp(step * A[h]);
-  const float value = float(x[ulong(b) * p.x_stride + h * p.head_dim + row]);
-  const float input = step * value;
-  const ulong i = (ulong(b) * p.heads + h) * p.head_dim + row;
+  const ulong head = (ulong(b) * p.heads + h) * p.head_dim;  // rows before this head's
   const uint column = h / (p.heads / p.groups) * p.d_state;
-  device float* S = state + i * p.d_state;
+  device const T* xs = x + ulong(b) * p.x_stride + h * p.head_dim;
   device const T* Bs = B + ulong(b) * p.b_stride + column;
   device const T* Cs = C + ulong(b) * p.c_stride + column;
 
-  float sum = 0.0f;
+  float value[kStateRows], sum[kStateRows];
+  UNROLL for (uint r = 0; r < state_rows; ++r) {
+    value[r] = float(xs[first + r]);
+    sum[r] = 0.0f;
+  }
   if (vectors) {
-    device float4* S4 = (device float4*)S;
-    for (uint n = lane; n < p.d_state / 4; n += 32) {
-      const float4 s = decay * S4[n] + input * load4(Bs + 4 * n);
-      S4[n] = s;
-      sum += dot(s, load4(Cs + 4 * n));
+    device float4* S = (device float4*)(state + (head + first) * p.d_state);
+    const uint columns = p.d_state / 4;
+    for (uint n = lane; n < columns; n += 32) {
+      const float4 inputs = load4(Bs + 4 * n), outputs = load4(Cs + 4 * n);
+      float4 s[kStateRows];  // all read before the first is written: one wait for all
+      UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + n];
+      UNROLL for (uint r = 0; r < state_rows; ++r) {
+        s[r] = decay * s[r] + step * value[r] * inputs;
+        S[r * columns + n] = s[r];
+        sum[r] += dot(s[r], outputs);
+      }
     }
   } else {
-    for (uint n = lane; n < p.d_state; n += 32) {
-      const float s = decay * S[n] + input * float(Bs[n]);
-      S[n] = s;
-      sum += s * float(Cs[n]);
+    UNROLL for (uint r = 0; r < state_rows; ++r) {
+      device float* S = state + (head + first + r) * p.d_state;
+      for (uint n = lane; n < p.d_state; n += 32) {
+        const float s = decay * S[n] + step * value[r] * float(Bs[n]);
+        S[n] = s;
+        sum[r] += s * float(Cs[n]);
+      }
     }
   }
-  sum = simd_sum(sum);
-  if (lane == 0) out[i] = T(sum + D[h] * value);
+  UNROLL for (uint r = 0; r < state_rows; ++r) {
+    const float total = simd_sum(sum[r]) + D[h] * value[r];
+    if (lane == 0) out[head + first + r] = T(total);
+  }
 }
 
 INSTANTIATE("ssd_update_float32", ssd_update<float>);

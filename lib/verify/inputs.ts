@@ -56,7 +56,7 @@ export class Inputs {
   /** Numbers from -scale to scale. */
   activations(shape: readonly number[], scale = 1): Tensor {
     const values = this.#share((random) => {
-      const numbers = Float32Array.from({ length: elementCount(shape) }, () => scale * random())
+      const numbers = filled(new Float32Array(elementCount(shape)), () => scale * random())
       if (this.#roundTo === 'float32') return numbers
       return numbers.map((x) => halfToFloat(floatToHalf(x)))
     })
@@ -66,7 +66,7 @@ export class Inputs {
   /** Numbers from -scale to scale plus `offset`, float32 on every device. */
   floats(shape: readonly number[], scale = 1, offset = 0): Tensor {
     const values = this.#share((random) =>
-      Float32Array.from({ length: elementCount(shape) }, () => offset + scale * random()),
+      filled(new Float32Array(elementCount(shape)), () => offset + scale * random()),
     )
     return this.#upload('float32', shape, values)
   }
@@ -85,7 +85,7 @@ export class Inputs {
   /** Whole numbers below `limit`. */
   randomIntegers(shape: readonly number[], limit: number): Tensor {
     const values = this.#share((random) =>
-      Uint32Array.from({ length: elementCount(shape) }, () =>
+      filled(new Uint32Array(elementCount(shape)), () =>
         Math.min(limit - 1, Math.floor(((random() + 1) / 2) * limit)),
       ),
     )
@@ -99,12 +99,11 @@ export class Inputs {
     const data = this.#share((_, bits) => {
       const count = rows * cols
       if (dtype === 'float32') {
-        return new Float32Array(
-          Uint32Array.from({ length: count }, () => floatBits(bits(), exponent, 8, 23)).buffer,
-        )
+        const words = filled(new Uint32Array(count), () => floatBits(bits(), exponent, 8, 23))
+        return new Float32Array(words.buffer)
       }
       const [exponentBits, fractionBits] = dtype === 'float16' ? [5, 10] : [8, 7]
-      return Uint16Array.from({ length: count }, () =>
+      return filled(new Uint16Array(count), () =>
         floatBits(bits(), exponent, exponentBits, fractionBits),
       )
     })
@@ -120,16 +119,13 @@ export class Inputs {
     cols: number,
   ): AffineMatrix {
     const words = this.#share((_, random) =>
-      Uint32Array.from({ length: (rows * cols * bits) / 32 }, () => random()),
+      filled(new Uint32Array((rows * cols * bits) / 32), random),
     )
     const groups = [rows, cols / groupSize] as const
     const half = 2 ** (bits - 1)
     const scaleShape = elementCount(groups)
     const scales = this.#share((random) =>
-      Float32Array.from(
-        { length: scaleShape },
-        () => (1 + random() / 4) / (half * Math.sqrt(cols)),
-      ),
+      filled(new Float32Array(scaleShape), () => (1 + random() / 4) / (half * Math.sqrt(cols))),
     )
     const biases = this.#share(() => scales.map((scale) => -half * scale))
     return {
@@ -191,6 +187,15 @@ export function numbersOf(tensor: Tensor): Float32Array | Uint32Array {
   if (!(data instanceof Uint16Array)) return data
   if (tensor.dtype === 'float16') return Float32Array.from(data, halfToFloat)
   return new Float32Array(Uint32Array.from(data, (bits) => bits << 16).buffer)
+}
+
+// Many times as fast as `from` with a function, and there are up to 10^8 numbers to make.
+function filled<T extends Float32Array | Uint32Array | Uint16Array>(
+  array: T,
+  next: () => number,
+): T {
+  for (let i = 0; i < array.length; i++) array[i] = next()
+  return array
 }
 
 // xorshift (Marsaglia, 2003): 32 random bits, quickly, the same on every machine.

@@ -42,6 +42,18 @@ Binding add_norm(const Operation& operation, const Params& p, size_t norm_weight
   return normed;
 }
 
+// Whether rows of `binding`, `bytes` apart, start at multiples of 16 bytes.
+inline bool is_aligned(const Binding& binding, uint64_t bytes) {
+  return binding.offset % 16 == 0 && bytes % 16 == 0;
+}
+
+// Outputs of a simdgroup: as many as leave enough simdgroups to fill the GPU.
+inline uint32_t outputs_of_simdgroup(uint32_t outputs, const Limits& limits) {
+  uint32_t result = kVectorOutputs;
+  while (result > 1 && ceil_divide(outputs, result) < limits.tuning.fill) result /= 2;
+  return result;
+}
+
 // The dispatches of a matrix product: the mat-vec kernel for few rows of x, which takes in the norm
 // where it can; otherwise a dispatch for the norm first, and the mat-mat kernel for many rows.
 template <class Params>
@@ -70,12 +82,20 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
                         {3, p.has_residual},
                         {4, taken_in},
                         {5, taken_in && p.norm_parts != 0},
-                        {6, taken_in ? p.inputs / p.norm_group_cols : 1}};
+                        {6, taken_in ? p.inputs / p.norm_group_cols : 1},
+                        {10, program.limits().tuning.slow_conversions}};
   if (few) {
-    dispatch.constants.push_back({7, p.rows});
+    const uint64_t group = normed && taken_in ? p.norm_group_cols : p.inputs;
+    const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
+    const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
+                         is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
+                         is_aligned(words, words.bytes / p.outputs) &&
+                         (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
+    const uint32_t outputs = outputs_of_simdgroup(p.outputs, program.limits());
+    dispatch.constants.insert(dispatch.constants.end(), {{7, p.rows}, {8, aligned}, {9, outputs}});
     dispatch.threads = {threads_for(kVectorSimdgroups * kSimdWidth, 1024, program.limits())};
     const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
-    dispatch.threadgroups = {ceil_divide(p.outputs, simdgroups * kVectorOutputs)};
+    dispatch.threadgroups = {ceil_divide(p.outputs, simdgroups * outputs)};
   } else {
     require(program.limits(), kernels.operation, kTileThreads, 2 * kTileBytes);
     dispatch.threads = {kTileThreads};

@@ -1,15 +1,20 @@
 // Turns a kernel file (metal/<name>.metal) into C++ that clang compiles and the rig runs:
-//   node compile-kernels.mjs [--strict] <kernel file> <output>
+//   node compile-kernels.mjs [--strict | --cuda [--pipelines <file>]] <kernel file> <output>
 // The text stays as it is, line for line, but for what C++ does not know: attributes go, function
 // constants become variables, instantiations become entries of a table that tells the rig how to
 // call each kernel. Types are never read here: the table's code asks C++ for them.
 // What would need a cleverer rewriter is refused instead; metal/README.md lists these rules.
 //
 // --strict writes the same text for clang's C++ for OpenCL, which checks address spaces.
+//
+// --cuda writes it for clang's CUDA mode (test/gpu): one function a kernel with function constants as
+// variables; or, with a list of pipelines, one function for each kernel and set of constants in it,
+// compiled in, as Metal does.
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const root = resolve(here, '../..')
@@ -51,7 +56,7 @@ const RULES = [
 
 class KernelError extends Error {}
 
-const [strict, input, output] = readArguments(process.argv.slice(2))
+const { strict, cuda, pipelines, input, output } = readArguments(process.argv.slice(2))
 try {
   const file = relative(root, resolve(input))
   checkIncludes(file)
@@ -65,12 +70,42 @@ try {
 }
 
 function readArguments(given) {
-  const files = given.filter((argument) => argument !== '--strict')
-  if (files.length !== 2) {
-    console.error('usage: node compile-kernels.mjs [--strict] <kernel file> <output>')
+  const usage =
+    'usage: node compile-kernels.mjs [--strict | --cuda [--pipelines <file>]] <kernel file> <output>'
+  try {
+    const { values, positionals } = parseArgs({
+      args: given,
+      allowPositionals: true,
+      options: {
+        strict: { type: 'boolean', default: false },
+        cuda: { type: 'boolean', default: false },
+        pipelines: { type: 'string' },
+      },
+    })
+    if (positionals.length !== 2) throw new Error(usage)
+    const { strict, cuda, pipelines } = values
+    const [input, output] = positionals
+    return { strict, cuda, pipelines: pipelines && readPipelines(pipelines), input, output }
+  } catch (error) {
+    console.error(`${error.message}\n${usage}`)
     process.exit(2)
   }
-  return [given.includes('--strict'), ...files]
+}
+
+/**
+ * One JSON object a line: {"kernel": name, "constants": {"index": value}, "threads": of a
+ * threadgroup}; the same pipeline may stand there with several numbers of threads.
+ */
+function readPipelines(file) {
+  const pipelines = new Map()
+  for (const line of readFileSync(file, 'utf8').split('\n')) {
+    if (line === '') continue
+    const { kernel, constants, threads } = JSON.parse(line)
+    const key = `${kernel} ${JSON.stringify(constants)}`
+    const known = pipelines.get(key)
+    pipelines.set(key, { kernel, constants, threads: Math.max(threads, known?.threads ?? 0) })
+  }
+  return [...pipelines.values()]
 }
 
 /** <metal_stdlib> and headers of metal/ only: the shipped addon inlines no others. */
@@ -127,18 +162,24 @@ function compile(text, name) {
 
   let body = text
   for (const [begin, end] of spans) body = blank(body, begin, end)
-  for (const { begin, end, type, name } of constants) {
-    const variable = strict ? `constant ${type} ${name} = 0;` : `${type} ${name};`
-    body = replace(body, begin, end, variable)
+  const withConstants = (write) => {
+    let result = body
+    for (const constant of constants) {
+      result = replace(result, constant.begin, constant.end, write(constant))
+    }
+    return result
+      .replace(/\[\[[^[\]]*\]\]/g, (attribute) => attribute.replace(/[^\n]/g, ' '))
+      .replace(/\bvec<\s*[\w:]+\s*,\s*\w+\s*>(?=\s*\()/g, (type) => `metal::make<${type}>`)
+      .replace(/(?<![\w>:]\s*)::(?=\w)/g, `::kernels_of_${name}::`)
   }
-  body = body.replace(/\[\[[^[\]]*\]\]/g, (attribute) => attribute.replace(/[^\n]/g, ' '))
-  body = body.replace(/\bvec<\s*[\w:]+\s*,\s*\w+\s*>(?=\s*\()/g, (type) => `metal::make<${type}>`)
-  body = body.replace(/(?<![\w>:]\s*)::(?=\w)/g, `::kernels_of_${name}::`)
+  if (cuda) return cudaText(name, entries, withConstants)
   return [
     '#include <metal_stdlib>',
     // Each file is its own namespace: no name of it meets one of another file.
     `namespace kernels_of_${name} {`,
-    body,
+    withConstants(({ type, name }) =>
+      strict ? `constant ${type} ${name} = 0;` : `${type} ${name};`,
+    ),
     strict ? instantiate(entries) : table(name, entries, constants),
     '}',
     '',
@@ -260,7 +301,7 @@ function table(name, entries, constants) {
       if (!isMemory(parameter)) return []
       const { kind, index, name, onlyIf } = parameter
       const condition = constants.find(({ name }) => name === onlyIf)?.index ?? -1
-      return `{${kind === 'threadgroup'}, ${index}, "${name}", Argument<F${i}::At<${j}>>::kWritten, ${condition}}`
+      return `{${kind === 'threadgroup'}, ${index}, "${name}", Argument<F${i}::At<${j}>>::kWritten, Argument<F${i}::At<${j}>>::kBytes, ${condition}}`
     })
     const values = kernel.parameters.map((parameter, j) => {
       const type = `F${i}::At<${j}>`
@@ -282,6 +323,87 @@ function table(name, entries, constants) {
     )
   })
   return [...lines, '}'].join('\n')
+}
+
+/**
+ * Kernels as CUDA knows them. Arguments are those of the kernel in its order: a pointer for each
+ * buffer, a struct by value for a reference, and for threadgroup memory its offset in the block's
+ * dynamic shared memory.
+ */
+function cudaText(name, entries, withConstants) {
+  const lines = [
+    '#include <type_traits>',
+    '#pragma clang force_cuda_host_device begin',
+    '#include <metal_stdlib>',
+  ]
+  const functions = []
+  const add = (space, values, chosen) => {
+    // Unused kernels have no code: names of a nameless namespace are the file's own.
+    lines.push(
+      `namespace kernels_of_${name} { namespace ${space} { namespace {`,
+      withConstants(({ type, name, index }) =>
+        values
+          ? `constexpr ${type} ${name} = ${values[index] ?? 0};`
+          : `__attribute__((__device__)) ${type} ${name};`,
+      ).replaceAll(`::kernels_of_${name}::`, `::kernels_of_${name}::${space}::`),
+      '} } }',
+    )
+    for (const { entry, threads } of chosen) {
+      functions.push(cudaFunction(`kernels_of_${name}::${space}`, entry, values, threads))
+    }
+  }
+  if (!pipelines) {
+    add(
+      'any',
+      undefined,
+      entries.map((entry) => ({ entry })),
+    )
+  } else {
+    const sets = new Map()
+    for (const { kernel, constants: values, threads } of pipelines) {
+      const entry = entries.find(({ host }) => host === kernel)
+      if (!entry) continue // of another file
+      const key = JSON.stringify(values)
+      if (!sets.has(key)) sets.set(key, { values, chosen: [] })
+      sets.get(key).chosen.push({ entry, threads })
+    }
+    let number = 0
+    for (const { values, chosen } of sets.values()) add(`set${number++}`, values, chosen)
+  }
+  lines.push(
+    '# 1 "<kernel functions>"',
+    '#pragma clang force_cuda_host_device end',
+    // Aligned for vectors. It has no size: the launch gives it one.
+    'extern __attribute__((shared, aligned(16))) unsigned char threadgroup_memory[];',
+  )
+  return [...lines, ...functions, ''].join('\n')
+}
+
+/** Its name tells the constants that are compiled in: kernel__index_value__index_value. */
+function cudaFunction(space, { host, expression, kernel }, values, threads) {
+  const set = Object.entries(values ?? {}).map(([index, value]) => `__${index}_${value}`)
+  const bounds = threads ? `, launch_bounds(${threads})` : ''
+  const type = (j) => `F::At<${j}>`
+  const declared = `using F = software_metal::Parameters<decltype(&${space}::${expression})>;`
+  const alias = `${host}${set.join('')}`
+  const parameters = kernel.parameters.flatMap(({ kind, name }, j) => {
+    if (kind === 'threadgroup') return [`unsigned ${name}_`]
+    if (kind === 'buffer') return [`std::remove_cvref_t<of_${alias}::${type(j)}> ${name}_`]
+    return []
+  })
+  const values_ = kernel.parameters.map(({ kind, name }, j) => {
+    if (kind === 'threadgroup') return `(of_${alias}::${type(j)})(threadgroup_memory + ${name}_)`
+    if (kind === 'buffer') return `${name}_`
+    return `metal::builtin<of_${alias}::${type(j)}>(${BUILTINS[kind]})`
+  })
+  return [
+    `namespace of_${alias} { ${declared} }`,
+    `extern "C" __attribute__((global${bounds})) void ${alias}(${parameters.join(', ')}) {`,
+    '  [[maybe_unused]] const software_metal::Threadgroup group = software_metal::running_threadgroup();',
+    '  [[maybe_unused]] const software_metal::Thread thread_ = software_metal::running_thread(group);',
+    `  [[clang::always_inline]] ${space}::${expression}(${values_.join(', ').replaceAll('thread.', 'thread_.').replaceAll('kLanes', 'software_metal::kLanes')});`,
+    '}',
+  ].join('\n')
 }
 
 /** What makes clang check templates: an instantiation of each. */

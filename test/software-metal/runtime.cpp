@@ -482,6 +482,18 @@ void check_size(const Dispatch& dispatch) {
   }
 }
 
+// Function constants and the machine are shared: one dispatch at a time.
+std::mutex one_at_a_time;
+
+// With the lock held.
+const KernelInfo& prepare(const Dispatch& dispatch) {
+  const KernelInfo& kernel = signature(dispatch.kernel);
+  check_size(dispatch);
+  set_constants(dispatch, kernel);
+  bind(dispatch, kernel);
+  return kernel;
+}
+
 }  // namespace
 
 // ---- what kernels call ----
@@ -555,17 +567,23 @@ void load_kernels(const std::string& path) {
 
 bool is_checked_build() { return instrumented(); }
 
-std::vector<Traffic> execute(const Dispatch& dispatch, const Schedule& schedule) {
-  static std::mutex one_at_a_time;  // function constants and the machine are shared
-  const std::lock_guard lock(one_at_a_time);
-  const auto kernel = registry().find(dispatch.kernel);
-  if (kernel == registry().end()) fail(dispatch, "no file of metal/ has a kernel of this name");
-  check_size(dispatch);
-  set_constants(dispatch, kernel->second);
-  bind(dispatch, kernel->second);
+const KernelInfo& signature(const std::string& kernel) {
+  const auto known = registry().find(kernel);
+  if (known == registry().end()) {
+    throw std::runtime_error("kernel " + kernel + ": no file of metal/ has a kernel of this name");
+  }
+  return known->second;
+}
 
+const KernelInfo& check_dispatch(const Dispatch& dispatch) {
+  const std::lock_guard lock(one_at_a_time);
+  return prepare(dispatch);
+}
+
+std::vector<Traffic> execute(const Dispatch& dispatch, const Schedule& schedule) {
+  const std::lock_guard lock(one_at_a_time);
   Machine& m = machine();
-  m.kernel = &kernel->second;
+  m.kernel = &prepare(dispatch);
   m.problem_keys.clear();
   m.problems.clear();
   begin_checking(m.regions);

@@ -48,6 +48,13 @@ struct KernelInfo;
 // What a kernel says of itself (kernel_context.h); null when there is none of this name.
 const KernelInfo* find_kernel(const std::string& name);
 
+// Holds a dispatch against its kernel's signature without running it; returns the signature. Throws
+// std::runtime_error, led by the kernel.
+const KernelInfo& check_dispatch(const ssm::metal::Dispatch& dispatch);
+
+// Of a kernel by its name. Throws std::runtime_error.
+const KernelInfo& signature(const std::string& kernel);
+
 // Loads a module of kernels; those whose names are known already replace the earlier ones.
 void load_kernels(const std::string& path);
 

@@ -94,6 +94,7 @@ struct ArgumentInfo {
   unsigned index;
   const char* name;
   bool is_written;  // the pointer is not to const
+  unsigned bytes;   // of a struct taken by reference, else 0
   int only_if;      // index of the function constant without which it is absent, or -1
 };
 
@@ -125,11 +126,13 @@ struct Argument;
 template <class T>
 struct Argument<T*> {
   static constexpr bool kWritten = !__is_const(T);
+  static constexpr unsigned kBytes = 0;
   static T* from(void* address) { return static_cast<T*>(address); }
 };
 template <class T>
 struct Argument<T&> {
   static constexpr bool kWritten = !__is_const(T);
+  static constexpr unsigned kBytes = sizeof(T);
   static T& from(void* address) { return *static_cast<T*>(address); }
 };
 

@@ -131,6 +131,19 @@ using namespace metal;
   out[position] = shared[(i + 1) % 64];
 }
 
+[[kernel]] void barrier_in_branch(ARGUMENTS) {
+  shared[i] = in[position];
+  if (i < 40) threadgroup_barrier(mem_flags::mem_threadgroup);
+  out[position] = shared[i];
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+[[kernel]] void partial_simdgroup_barrier(ARGUMENTS) {
+  shared[i] = in[position];
+  if (lane < 17) simdgroup_barrier(mem_flags::mem_threadgroup);
+  out[position] = shared[i];
+}
+
 [[kernel]] void partial_simd_sum(ARGUMENTS) {
   shared[i] = in[position];
   if (lane < 17) shared[i] = simd_sum(shared[i]);

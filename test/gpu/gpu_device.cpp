@@ -1,0 +1,190 @@
+// The addon's device 'metal' on an NVIDIA GPU: lists become programs by the same code as on a Mac
+// (native/metal/), and gpu.cpp runs them. README.md lists the variables of the environment.
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <unordered_map>
+
+#include "bad_data.h"
+#include "device.h"
+#include "gpu.h"
+#include "program.h"
+#include "run_queue.h"
+
+namespace ssm {
+
+namespace {
+
+using metal::Dispatch;
+using metal::Program;
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value == nullptr ? "" : value;
+}
+
+struct CloseFile {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+using File = std::unique_ptr<std::FILE, CloseFile>;
+
+File open_file(const std::string& path) {
+  if (path.empty()) return nullptr;
+  File file(std::fopen(path.c_str(), "a"));
+  if (!file) throw std::runtime_error("cannot write " + path);
+  return file;
+}
+
+class GpuDevice final : public Device {
+ public:
+  GpuDevice()
+      : pipelines_(open_file(environment("SSM_GPU_PIPELINES"))),
+        launches_(open_file(environment("SSM_GPU_LAUNCHES"))),
+        times_(open_file(environment("SSM_GPU_TIMES"))),
+        poison_(environment("SSM_GPU_POISON") != "0") {
+    // Noting what has to be compiled needs no GPU.
+    if (!pipelines_) gpu_ = std::make_unique<gpu::Gpu>(environment("SSM_GPU_CUBINS"));
+    queue_ =
+        std::make_unique<RunQueue>([this](const auto& run) { run->on_complete(execute(*run)); });
+  }
+
+  ~GpuDevice() override { queue_.reset(); }
+
+  const char* name() const override { return "metal"; }
+  unsigned threads() const override { return 1; }
+
+  void submit(std::shared_ptr<Run> run) override {
+    // JavaScript sets it before each list that it wants to find again.
+    {
+      const std::lock_guard lock(labels_mutex_);
+      labels_[run->list.get()] = environment("SSM_GPU_LABEL");
+    }
+    queue_->push(std::move(run));
+  }
+
+ private:
+  struct Cached {
+    std::weak_ptr<const CommandList> list;
+    Program program;
+  };
+
+  // Runs on the queue's thread, as does everything below.
+  std::string execute(const Run& run) {
+    if (run.cancelled) return kCancelled;
+    try {
+      const auto& dispatches = program_of(run.list).dispatches();
+      if (pipelines_) {
+        for (const Dispatch& dispatch : dispatches) write_pipeline(dispatch);
+        return "";
+      }
+      gpu_->make_current();
+      const std::string label = label_of(*run.list);
+      if (launches_) {
+        for (const Dispatch& dispatch : dispatches) write_launch(dispatch, label);
+      }
+      gpu_->run(dispatches, inputs_of(*run.list), poison_);
+      metal::throw_on_bad_data(*run.list);
+      if (times_ && !label.empty()) write_time(dispatches, label);
+    } catch (const std::exception& error) {
+      return error.what();
+    }
+    return "";
+  }
+
+  // Turns a list into dispatches at its first run.
+  const Program& program_of(const std::shared_ptr<const CommandList>& list) {
+    std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
+    const auto known = programs_.find(list.get());
+    if (known != programs_.end()) return known->second.program;
+    metal::Limits limits;
+    limits.tuning = metal::kNvidiaTuning;
+    Program program = metal::make_program(*list, limits, &Memory::allocate);
+    return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
+  }
+
+  std::string label_of(const CommandList& list) {
+    const std::lock_guard lock(labels_mutex_);
+    return labels_[&list];
+  }
+
+  // What JavaScript knows of; all other memory of a program is scratch.
+  static std::vector<std::shared_ptr<Memory>> inputs_of(const CommandList& list) {
+    std::set<std::shared_ptr<Memory>> result;
+    for (const Operation& operation : list.operations()) {
+      for (const Binding& binding : operation.bindings) {
+        if (binding.memory) result.insert(binding.memory);
+      }
+    }
+    return {result.begin(), result.end()};
+  }
+
+  // In the form that compile-kernels.mjs reads.
+  void write_pipeline(const Dispatch& dispatch) {
+    const auto& [x, y, z] = dispatch.threads;
+    const std::string name = gpu::function_name(dispatch);
+    if (!known_pipelines_.insert(name + " " + std::to_string(x * y * z)).second) return;
+    std::string constants;
+    for (size_t at = name.find("__"); at != std::string::npos;) {
+      const size_t next = name.find("__", at + 2);
+      const std::string pair = name.substr(at + 2, next - at - 2);
+      const size_t middle = pair.find('_');
+      constants += (constants.empty() ? "\"" : ",\"") + pair.substr(0, middle) +
+                   "\":" + pair.substr(middle + 1);
+      at = next;
+    }
+    std::fprintf(pipelines_.get(), "{\"kernel\":\"%s\",\"constants\":{%s},\"threads\":%u}\n",
+                 dispatch.kernel.c_str(), constants.c_str(), x * y * z);
+    std::fflush(pipelines_.get());
+  }
+
+  void write_launch(const Dispatch& dispatch, const std::string& label) {
+    const auto& [x, y, z] = dispatch.threadgroups;
+    const auto& [i, j, k] = dispatch.threads;
+    std::fprintf(launches_.get(),
+                 "{\"label\":\"%s\",\"function\":\"%s\",\"threadgroups\":[%u,%u,%u],"
+                 "\"threads\":%u}\n",
+                 label.c_str(), gpu::function_name(dispatch).c_str(), x, y, z, i * j * k);
+    std::fflush(launches_.get());
+  }
+
+  void write_time(const std::vector<Dispatch>& dispatches, const std::string& label) {
+    if (!copy_speed_written_) {
+      std::fprintf(times_.get(), "{\"gpu\":\"%s\",\"copyGigabytesPerSecond\":%.1f}\n",
+                   gpu_->name().c_str(), gpu_->copy_speed());
+      copy_speed_written_ = true;
+    }
+    const gpu::Timing timing = gpu_->time(dispatches);
+    std::fprintf(times_.get(),
+                 "{\"label\":\"%s\",\"dispatches\":%zu,\"microseconds\":%.3f,\"least\":%.3f,"
+                 "\"copies\":%u}\n",
+                 label.c_str(), dispatches.size(), timing.microseconds, timing.least,
+                 timing.copies);
+    std::fflush(times_.get());
+  }
+
+  File pipelines_, launches_, times_;
+  bool poison_;
+  bool copy_speed_written_ = false;
+  std::set<std::string> known_pipelines_;
+  std::unique_ptr<gpu::Gpu> gpu_;
+  std::unordered_map<const CommandList*, Cached> programs_;
+  std::mutex labels_mutex_;
+  std::unordered_map<const CommandList*, std::string> labels_;
+  std::unique_ptr<RunQueue> queue_;
+};
+
+}  // namespace
+
+// native/create_device.cpp for this addon.
+std::vector<std::string> device_names() { return {"metal", "cpu"}; }
+
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads) {
+  if (name == "metal") return std::make_unique<GpuDevice>();
+  if (name == "cpu") return create_cpu_device(threads);
+  throw std::invalid_argument("no device '" + name + "'");
+}
+
+}  // namespace ssm

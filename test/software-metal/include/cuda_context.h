@@ -1,0 +1,174 @@
+// What a kernel knows of its thread when clang compiles it for an NVIDIA GPU, whose warps are as
+// wide as Metal's simdgroups: the twin of kernel_context.h and simdgroup_exchange.h. Neither a
+// header nor a library of the CUDA toolkit is needed. Included by the shim.
+#pragma once
+
+namespace software_metal {
+
+inline constexpr unsigned kLanes = 32;
+inline constexpr unsigned kAllLanes = 0xffffffffu;
+
+struct Site {  // for the rig; nothing here looks at it
+  const char* operation;
+  const char* file;
+  int line;
+};
+
+inline unsigned current_lane() { return __nvvm_read_ptx_sreg_laneid(); }
+
+inline void wait_for_simdgroup(Site) { __nvvm_bar_warp_sync(kAllLanes); }
+inline void wait_at_simdgroup_barrier(Site, unsigned) { __nvvm_bar_warp_sync(kAllLanes); }
+inline void wait_at_threadgroup_barrier(Site, unsigned) { __syncthreads(); }
+
+// Shuffles take 32-bit words.
+template <class T>
+struct Words {
+  static constexpr int kCount = (sizeof(T) + 3) / 4;
+  int words[kCount];
+
+  static Words of(T value) {
+    Words result{};
+    __builtin_memcpy(result.words, &value, sizeof(T));
+    return result;
+  }
+  T value() const {
+    T result;
+    __builtin_memcpy(&result, words, sizeof(T));
+    return result;
+  }
+};
+
+// All lanes must ask for a value together.
+template <class T>
+struct Exchanged {
+  T mine;
+  static constexpr unsigned arrived = kAllLanes;
+
+  bool has(unsigned) const { return true; }
+  T of(unsigned lane) const {
+    Words<T> words = Words<T>::of(mine);
+    for (int& word : words.words) word = __nvvm_shfl_sync_idx_i32(kAllLanes, word, lane, 31);
+    return words.value();
+  }
+};
+
+template <class T>
+inline Exchanged<T> exchange(T value, Site) {
+  return {value};
+}
+
+// The same tree as on the rig: lane i takes lane i + step in, from the widest step down. Every lane
+// ends with the whole.
+template <class T, class Combine>
+inline T reduce(T value, Combine combine, Site) {
+#pragma unroll
+  for (int step = kLanes / 2; step > 0; step /= 2) {
+    Words<T> words = Words<T>::of(value);
+    for (int& word : words.words) word = __nvvm_shfl_sync_bfly_i32(kAllLanes, word, step, 31);
+    value = combine(value, words.value());
+  }
+  return value;
+}
+
+inline unsigned lanes_with(bool value, Site) { return __nvvm_vote_ballot_sync(kAllLanes, value); }
+
+struct Factors {
+  float mine[4];
+
+  float of(unsigned lane, unsigned i) const {
+    const int word = __builtin_bit_cast(int, mine[i]);
+    return __builtin_bit_cast(float, __nvvm_shfl_sync_idx_i32(kAllLanes, word, lane, 31));
+  }
+};
+inline Factors exchange_factors(const float (&mine)[4], Site) {
+  return {{mine[0], mine[1], mine[2], mine[3]}};
+}
+
+// ---- the library functions that kernels use: those of CUDA come with its toolkit only ----
+
+#define SOFTWARE_METAL_LIBRARY(name) software_metal::name
+
+// The instruction is within 2 units in the last place of 2^x for all x.
+inline float exp2f(float x) { return __nvvm_ex2_approx_f(x); }
+
+// x = n ln 2 + r with |r| <= ln 2 / 2, subtracted in two parts; 2^n in two, so that neither
+// overflows before their product does.
+inline float expf(float x) {
+  if (!(x > -104.0f)) return x != x ? x : 0.0f;
+  if (x > 89.0f) return __builtin_inff();
+  const float n = __builtin_rintf(x * 1.44269504f);
+  float r = __builtin_fmaf(n, -0.693145752f, x);
+  r = __builtin_fmaf(n, -1.42860677e-6f, r);
+  const float half = __builtin_floorf(n * 0.5f);
+  return exp2f(r * 1.44269504f) * exp2f(half) * exp2f(n - half);
+}
+
+// x = 2^k m with m from sqrt(1/2) to sqrt(2); log m = 2 atanh(s) with s = (m - 1) / (m + 1), by the
+// odd polynomial of fdlibm's logf (Sun Microsystems, 1993), below 1 unit in the last place.
+inline float logf(float x) {
+  if (!(x > 0.0f)) return x == 0.0f ? -__builtin_inff() : __builtin_nanf("");
+  if (x == __builtin_inff()) return x;
+  int k = 0;
+  if (x < 1.17549435e-38f) {
+    x *= 33554432.0f;  // 2^25
+    k = -25;
+  }
+  const unsigned bits = __builtin_bit_cast(unsigned, x) + (0x3f800000u - 0x3f3504f3u);
+  k += int(bits >> 23) - 127;
+  const float m = __builtin_bit_cast(float, (bits & 0x7fffffu) + 0x3f3504f3u);
+  const float f = m - 1.0f, s = f / (2.0f + f), z = s * s, w = z * z;
+  const float r =
+      z * (0.66666662693f + w * 0.28498786688f) + w * (0.40000972152f + w * 0.24279078841f);
+  const float half_square = 0.5f * f * f, n = float(k);
+  return s * (half_square + r) + n * 9.0580006145e-6f - half_square + f + n * 0.69313812256f;
+}
+inline float log2f(float x) { return logf(x) * 1.44269504f; }
+
+// ---- calling a kernel ----
+
+template <class Function>
+struct Parameters;
+template <class... P>
+struct Parameters<void (*)(P...)> {
+  template <int i>
+  using At = __type_pack_element<i, P...>;
+};
+
+// The thread that runs, in the words of compile-kernels.mjs.
+struct Thread {
+  unsigned position_in_grid[3], position_in_threadgroup[3], index, lane;
+};
+struct Threadgroup {
+  unsigned position_in_grid[3], threads[3], threadgroups[3], grid[3], simdgroups;
+};
+
+inline Threadgroup running_threadgroup() {
+  Threadgroup group = {
+      {__nvvm_read_ptx_sreg_ctaid_x(), __nvvm_read_ptx_sreg_ctaid_y(),
+       __nvvm_read_ptx_sreg_ctaid_z()},
+      {__nvvm_read_ptx_sreg_ntid_x(), __nvvm_read_ptx_sreg_ntid_y(), __nvvm_read_ptx_sreg_ntid_z()},
+      {__nvvm_read_ptx_sreg_nctaid_x(), __nvvm_read_ptx_sreg_nctaid_y(),
+       __nvvm_read_ptx_sreg_nctaid_z()},
+      {},
+      0};
+  for (int d = 0; d < 3; ++d) group.grid[d] = group.threads[d] * group.threadgroups[d];
+  const unsigned threads = group.threads[0] * group.threads[1] * group.threads[2];
+  group.simdgroups = (threads + kLanes - 1) / kLanes;
+  return group;
+}
+
+inline Thread running_thread(const Threadgroup& group) {
+  Thread thread = {
+      {},
+      {__nvvm_read_ptx_sreg_tid_x(), __nvvm_read_ptx_sreg_tid_y(), __nvvm_read_ptx_sreg_tid_z()},
+      0,
+      current_lane()};
+  const auto& position = thread.position_in_threadgroup;
+  for (int d = 0; d < 3; ++d) {
+    thread.position_in_grid[d] = group.position_in_grid[d] * group.threads[d] + position[d];
+  }
+  thread.index = position[0] + group.threads[0] * (position[1] + group.threads[1] * position[2]);
+  return thread;
+}
+
+}  // namespace software_metal
