@@ -172,7 +172,7 @@ function compile(text, name) {
       .replace(/\bvec<\s*[\w:]+\s*,\s*\w+\s*>(?=\s*\()/g, (type) => `metal::make<${type}>`)
       .replace(/(?<![\w>:]\s*)::(?=\w)/g, `::kernels_of_${name}::`)
   }
-  if (cuda) return cudaText(name, entries, constants, withConstants)
+  if (cuda) return cudaText(name, entries, withConstants)
   return [
     '#include <metal_stdlib>',
     // Each file is its own namespace: no name of it meets one of another file.
@@ -324,7 +324,7 @@ function table(name, entries, constants) {
  * buffer, a struct by value for a reference, and for threadgroup memory its offset in the block's
  * dynamic shared memory.
  */
-function cudaText(name, entries, constants, withConstants) {
+function cudaText(name, entries, withConstants) {
   const lines = [
     '#include <type_traits>',
     '#pragma clang force_cuda_host_device begin',
@@ -336,7 +336,9 @@ function cudaText(name, entries, constants, withConstants) {
     lines.push(
       `namespace kernels_of_${name} { namespace ${space} { namespace {`,
       withConstants(({ type, name, index }) =>
-        values ? `constexpr ${type} ${name} = ${values[index] ?? 0};` : `__attribute__((__device__)) ${type} ${name};`,
+        values
+          ? `constexpr ${type} ${name} = ${values[index] ?? 0};`
+          : `__attribute__((__device__)) ${type} ${name};`,
       ).replaceAll(`::kernels_of_${name}::`, `::kernels_of_${name}::${space}::`),
       '} } }',
     )

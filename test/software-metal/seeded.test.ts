@@ -55,7 +55,10 @@ describe.each(BUILDS)('the %s build finds', (build) => {
     ['barrier_after_return', 'DIVERGENT BARRIER: 40 of 64 threads'],
     ['two_barriers', 'DIVERGENT BARRIER'],
     ['barrier_in_branch', 'DIVERGENT BARRIER'],
-    ['partial_simdgroup_barrier', 'PARTIAL SIMDGROUP OPERATION: simdgroup_barrier at .* by 17 of 32'],
+    [
+      'partial_simdgroup_barrier',
+      'PARTIAL SIMDGROUP OPERATION: simdgroup_barrier at .* by 17 of 32',
+    ],
     ['partial_simd_sum', 'PARTIAL SIMDGROUP OPERATION: simd_sum at .* by 17 of 32 lanes'],
     ['divergent_simdgroup', 'DIVERGENT SIMDGROUP OPERATION'],
     ['reads_past_buffer', 'OUT OF BOUNDS: .*byte 512 of buffer\\(0\\) in'],
