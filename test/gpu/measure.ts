@@ -19,7 +19,7 @@ if (!rows || (flag && flag !== '--decode')) {
 // float16 is what a GPU would compute in; float32 what every machine can.
 const DECODE = ['matmul', 'affine_matmul', 'mamba2_update', 'ssd_update', 'conv1d_update']
 const isDecode = ({ operation, shape }: Case) =>
-  operation === 'attention_decode' || (DECODE.includes(operation) && !shape.startsWith('64 '))
+  operation === 'attention_decode' || (DECODE.includes(operation) && /^(1|16) x /.test(shape))
 
 using device = createDevice('metal')
 const cases = [...allCases(device.activationTypes)].filter(({ large }) => large)

@@ -31,7 +31,7 @@ if wanted measure; then
 fi
 if wanted model; then
   SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/model-launches.jsonl timeout 200 \
-    "$node" "$folder/js/test/gpu/model.js" "$results/rows.jsonl" /tmp/model > "$results/model.log" 2>&1
+    "$node" "$folder/js/test/gpu/model.js" "$results/rows.jsonl" "$(mktemp -d)" > "$results/model.log" 2>&1
   judge $? "whole model"
 fi
 

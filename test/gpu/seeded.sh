@@ -2,6 +2,7 @@
 # Each checker finds its kind of mistake in test/software-metal/seeded/bugs.metal, and nothing in right
 # kernels: seeded.sh FOLDER
 folder=$1
+log=$(mktemp)
 status=0
 
 check() {  # expected exit status, tool, kernel, further arguments
@@ -10,17 +11,17 @@ check() {  # expected exit status, tool, kernel, further arguments
   local padding=
   [ "$tool" = memcheck ] && padding="--padding 512"
   timeout 60 compute-sanitizer --tool "$tool" $padding --error-exitcode 9 "$folder/gpu_run_seeded" \
-    "$folder/seeded" "$kernel" "$@" > /tmp/seeded.$$ 2>&1
+    "$folder/seeded" "$kernel" "$@" > "$log" 2>&1
   local found=$?
   if [ "$expected" = any ] && [ $found != 0 ]; then expected=$found; fi
   if [ $found = "$expected" ]; then
     echo "ok $tool $kernel $*"
   else
     echo "FAILED $tool $kernel $*: exit status $found, not $expected"
-    cat /tmp/seeded.$$
+    cat "$log"
     status=1
   fi
-  [ $found = 0 ] || grep -m 2 -E "=========.*(Error|Invalid|Uninit|hazard|Race|Barrier|error)" /tmp/seeded.$$
+  [ $found = 0 ] || grep -m 2 -E "=========.*(Error|Invalid|Uninit|hazard|Race|Barrier|error)" "$log"
 }
 
 for tool in memcheck racecheck initcheck synccheck; do check 0 $tool neighbour; done

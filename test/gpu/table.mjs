@@ -180,18 +180,20 @@ function traffic() {
     sum.active.push(count['sm__warps_active.avg.pct_of_peak_sustained_active'].toFixed(0))
     sums.set(label, sum)
   }
-  const body = [...sums].map(([label, { read, written, active }]) => {
-    const least = leastRead(expected.get(label))
-    const over = (100 * (read / least - 1)).toFixed(1)
-    return [
-      label,
-      megabytes(least),
-      megabytes(read),
-      `${over} %`,
-      megabytes(written),
-      active.join(', '),
-    ]
-  })
+  const body = [...sums]
+    .filter(([label]) => /, (1|16) x /.test(label))
+    .map(([label, { read, written, active }]) => {
+      const least = leastRead(expected.get(label))
+      const over = (100 * (read / least - 1)).toFixed(1)
+      return [
+        label,
+        megabytes(least),
+        megabytes(read),
+        `${over} %`,
+        megabytes(written),
+        active.join(', '),
+      ]
+    })
   return `## Bytes of a decode step's operations
 
 Read from and written to the GPU's memory, counted by ncu with a cold cache. What is written may stay in the
