@@ -46,8 +46,12 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
   const names = addon().deviceNames()
   const chosen = name === 'auto' ? names[0]! : name
   if (!names.includes(chosen)) {
+    const lack =
+      process.platform === 'darwin' && process.arch === 'arm64'
+        ? 'this one gives no GPU of Apple family 7 or later (a virtual machine may hide it)'
+        : `is not part of this build for ${process.platform}-${process.arch}`
     throw new DeviceNotAvailableError(
-      `[createDevice] device 'metal' needs a Mac with Apple silicon and is not part of this build for ${process.platform}-${process.arch}: use 'cpu', or 'auto', which takes the CPU here`,
+      `[createDevice] device 'metal' needs a Mac with Apple silicon and ${lack}: use 'cpu', or 'auto', which takes the CPU here`,
     )
   }
   return new Device(chosen, addon().createDevice(chosen, threads ?? 0))
