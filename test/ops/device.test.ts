@@ -2,6 +2,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { afterEach, describe, expect, test } from 'vitest'
 import { addon } from '../../lib/addon.js'
+import type { CommandList } from '../../lib/command-list.js'
 import { createDevice, type Device, type DeviceOptions } from '../../lib/device.js'
 import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from '../../lib/errors.js'
 import { encodeParams, OPERATION_NUMBERS } from '../../lib/operations.js'
@@ -30,6 +31,12 @@ function longList(device: Device, operations = 400) {
     for (let i = 0; i < operations; i++) cl.matmul(x, weight, out)
   })
   return { list, x, weight, out }
+}
+
+async function millisecondsOf(list: CommandList): Promise<number> {
+  const start = performance.now()
+  await list.run()
+  return performance.now() - start
 }
 
 describe('createDevice', () => {
@@ -475,7 +482,11 @@ describe('the event loop', () => {
   // Other work on the machine may hold up any one attempt, a run on this thread holds up them all.
   test('stays responsive during a long run', { retry: 3 }, async () => {
     const device = makeDevice({ threads: 2 })
-    const { list } = longList(device, 60)
+    // Twice the work until a run is long enough to tell: machines and kernels get faster.
+    let { list } = longList(device, 60)
+    for (let operations = 120; (await millisecondsOf(list)) < 400; operations *= 2) {
+      list = longList(device, operations).list
+    }
     await list.run() // touches the memory
     const delay = monitorEventLoopDelay({ resolution: 1 })
     let turns = 0
