@@ -1,3 +1,5 @@
+#include <bit>
+
 #include "attention.h"
 
 namespace ssm::metal {
@@ -16,7 +18,8 @@ void attention_decode(const Operation& operation, Program& program) {
 
   auto dispatch = make_dispatch<AttentionDecodeParams>(
       kernel_name("attention_decode", operation, {0}), operation, 0b1011000);
-  dispatch.constants = {{0, p.head_dim}, {1, heads}};
+  dispatch.constants = {
+      {0, p.head_dim}, {1, heads}, {2, std::bit_floor(limits.tuning.attention_keys)}};
   dispatch.threads = {simdgroups * kSimdWidth};
   dispatch.threadgroup_memory = {{0, kJoinBytes}};
   dispatch.threadgroups = {ceil_divide(sharing, heads), p.kv_heads, p.batch};

@@ -45,6 +45,9 @@ namespace ssm::metal {
     "query heads of a threadgroup of attention_decode, at most", 1, 2)                             \
   X(attention_simdgroups, "attention_decode", 32, 32, 1, 32,                                       \
     "simdgroups of a threadgroup of attention_decode, at most", 8, 16, 32)                         \
+  X(attention_keys, "attention_decode", 4, 4, 1, kDecodeKeys,                                      \
+    "keys that a simdgroup of attention_decode reads at once, as the power of two below", 1, 2, 4, \
+    8)                                                                                             \
   X(chunk_size, "ssd_chunk_scan", kLongestChunk, kLongestChunk, 32, kLongestChunk,                 \
     "tokens of a chunk of ssd_chunk_scan, at most", 32, 64)
 
