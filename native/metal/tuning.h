@@ -26,28 +26,42 @@ namespace ssm::metal {
     "rows of x up to which the mat-vec kernels are taken; with more the mat-mat kernels", 2, 4, 8) \
   X(vector_outputs, "matmul affine_matmul", 4, 4, 1, kVectorOutputs,                               \
     "outputs of a simdgroup of the mat-vec kernels, at most", 1, 2, 4)                             \
-  X(vector_simdgroups, "matmul affine_matmul", 2, 2, 1, 32,                                        \
-    "simdgroups of a threadgroup of the mat-vec kernels", 1, 2, 4, 8)                              \
+  X(vector_simdgroups, "matmul", 2, 2, 1, 32, "simdgroups of a threadgroup of the mat-vec kernel", \
+    1, 2, 4, 8)                                                                                    \
+  X(sharing_simdgroups, "affine_matmul", 4, 4, 1, 32,                                              \
+    "simdgroups of a threadgroup of the quantised mat-vec kernel, which share x", 2, 4, 8, 16)     \
+  X(most_simdgroups, "affine_matmul", 4096, 2112, 1, 1 << 20,                                      \
+    "simdgroups of a dispatch of the quantised mat-vec kernel, at most: with more work each "      \
+    "takes several parts of it",                                                                   \
+    1024, 2048, 4096, 1 << 20)                                                                     \
+  X(vector_reads, "affine_matmul", 4, 4, 1, kVectorReads,                                          \
+    "reads of four words that a lane of the quantised mat-vec kernel has under way", 2, 4, 8)      \
+  X(staged_columns, "affine_matmul", 2048, 6144, 1, 8192,                                          \
+    "numbers of x that a threadgroup of the quantised mat-vec kernel has in its memory, at most",  \
+    1024, 2048, 4096, 6144)                                                                        \
   X(slow_conversions, "affine_matmul", 0, 1, 0, 1,                                                 \
     "1: integers become floats by bit operations, where conversions take longer", 0, 1)            \
   X(fill, "matmul affine_matmul ssd_update", 0, 2048, 0, 1 << 20,                                  \
     "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work", 0,    \
     1024, 2048, 4096, 8192)                                                                        \
-  X(state_rows, "ssd_update", 1, 4, 1, kStateRows,                                                 \
+  X(state_rows, "ssd_update", 1, 2, 1, kStateRows,                                                 \
     "rows of the state that a simdgroup of ssd_update takes at once, where they divide the head "  \
     "and enough simdgroups remain",                                                                \
-    1, 2, 4)                                                                                       \
+    1, 2, 4, 8)                                                                                    \
   X(state_simdgroups, "ssd_update", 8, 8, 1, 32,                                                   \
     "simdgroups of a threadgroup of ssd_update, at most", 2, 4, 8, 16)                             \
-  X(update_simdgroups, "mamba2_update", 32, 32, 1, 32,                                             \
+  X(update_simdgroups, "mamba2_update", 32, 16, 1, 32,                                             \
     "simdgroups of a threadgroup of mamba2_update, at most", 8, 16, 32)                            \
-  X(attention_heads, "attention_decode", kDecodeHeads, kDecodeHeads, 1, kDecodeHeads,              \
+  X(update_rows, "mamba2_update", 2, 4, 1, kStateRows,                                             \
+    "rows of the state that a simdgroup of mamba2_update takes at once, as a power of two that "   \
+    "divides the head and leaves no simdgroup idle",                                               \
+    1, 2, 4)                                                                                       \
+  X(attention_heads, "attention_decode", kDecodeHeads, 1, 1, kDecodeHeads,                         \
     "query heads of a threadgroup of attention_decode, at most", 1, 2)                             \
-  X(attention_simdgroups, "attention_decode", 32, 32, 1, 32,                                       \
+  X(attention_simdgroups, "attention_decode", 32, 16, 1, 32,                                       \
     "simdgroups of a threadgroup of attention_decode, at most", 8, 16, 32)                         \
-  X(attention_keys, "attention_decode", 4, 4, 1, kDecodeKeys,                                      \
-    "keys that a simdgroup of attention_decode reads at once, as the power of two below", 1, 2, 4, \
-    8)                                                                                             \
+  X(attention_keys, "attention_decode", 2, 8, 1, kDecodeKeys,                                      \
+    "keys that a lane of attention_decode reads at once, as the power of two below", 1, 2, 4, 8)   \
   X(chunk_size, "ssd_chunk_scan", kLongestChunk, kLongestChunk, 32, kLongestChunk,                 \
     "tokens of a chunk of ssd_chunk_scan, at most", 32, 64)
 

@@ -1,10 +1,13 @@
 // The addon's device 'metal' on an NVIDIA GPU: lists become programs by the same code as on a Mac
 // (native/metal/), and gpu.cpp runs them. README.md lists the variables of the environment.
+#include <sys/file.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -38,14 +41,45 @@ File open_file(const std::string& path) {
   return file;
 }
 
+// While it lives no other process that has the same file runs anything on the GPU.
+class Turn {
+ public:
+  explicit Turn(std::FILE* file) : file_(file) {
+    if (file_ != nullptr) flock(fileno(file_), LOCK_EX);
+  }
+  ~Turn() {
+    if (file_ != nullptr) flock(fileno(file_), LOCK_UN);
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::FILE* file_;
+};
+
+// "name=value,name=value": what differs from the tuning for NVIDIA's GPUs (native/metal/tuning.h).
+metal::Tuning tuning_from(const std::string& text) {
+  metal::TuningChanges changes;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    const size_t middle = word.find('=');
+    if (middle == std::string::npos) throw std::runtime_error("no value in SSM_GPU_TUNING: " + word);
+    changes.emplace_back(word.substr(0, middle), std::stoll(word.substr(middle + 1)));
+  }
+  return metal::tuned(metal::kNvidiaTuning, changes);
+}
+
 class GpuDevice final : public Device {
  public:
   GpuDevice()
       : pipelines_(open_file(environment("SSM_GPU_PIPELINES"))),
         launches_(open_file(environment("SSM_GPU_LAUNCHES"))),
         times_(open_file(environment("SSM_GPU_TIMES"))),
-        poison_(environment("SSM_GPU_POISON") != "0") {
+        lock_(open_file(environment("SSM_GPU_LOCK"))),
+        poison_(environment("SSM_GPU_POISON") != "0"),
+        tuning_(tuning_from(environment("SSM_GPU_TUNING"))) {
     // Noting what has to be compiled needs no GPU.
+    const Turn turn(lock_.get());
     if (!pipelines_) gpu_ = std::make_unique<gpu::Gpu>(environment("SSM_GPU_CUBINS"));
     queue_ =
         std::make_unique<RunQueue>([this](const auto& run) { run->on_complete(execute(*run)); });
@@ -74,6 +108,7 @@ class GpuDevice final : public Device {
   // Runs on the queue's thread, as does everything below.
   std::string execute(const Run& run) {
     if (run.cancelled) return kCancelled;
+    const Turn turn(lock_.get());
     try {
       const auto& dispatches = program_of(run.list).dispatches();
       if (pipelines_) {
@@ -100,7 +135,7 @@ class GpuDevice final : public Device {
     const auto known = programs_.find(list.get());
     if (known != programs_.end()) return known->second.program;
     metal::Limits limits;
-    limits.tuning = metal::kNvidiaTuning;
+    limits.tuning = tuning_;
     Program program = metal::make_program(*list, limits, &Memory::allocate);
     return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
   }
@@ -165,8 +200,9 @@ class GpuDevice final : public Device {
     std::fflush(times_.get());
   }
 
-  File pipelines_, launches_, times_;
+  File pipelines_, launches_, times_, lock_;
   bool poison_;
+  metal::Tuning tuning_;
   bool copy_speed_written_ = false;
   std::set<std::string> known_pipelines_;
   std::unique_ptr<gpu::Gpu> gpu_;
