@@ -96,8 +96,7 @@ void plain_rows(const uint8_t* w, size_t row_bytes, size_t cols, const float* x,
 }
 
 template <class Weights>
-void plain_matrix(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows,
-                  float* sums) {
+void plain_matrix(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums) {
   constexpr size_t kRows = 4;
   const size_t row_bytes = w.cols * Weights::kBytes;
   const uint8_t* row = static_cast<const uint8_t*>(w.weights) + w.first * row_bytes;
@@ -329,8 +328,8 @@ void affine_matrix(const AffineRows& w, const float* packed, size_t packed_strid
 }
 
 template <size_t kBits>
-void affine_matrix_of(const AffineRows& w, const float* packed, size_t packed_stride,
-                      size_t x_rows, float* sums) {
+void affine_matrix_of(const AffineRows& w, const float* packed, size_t packed_stride, size_t x_rows,
+                      float* sums) {
   switch (w.group_size) {
     case 32:
       return affine_matrix<kBits, 32>(w, packed, packed_stride, x_rows, sums);

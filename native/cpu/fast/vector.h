@@ -186,13 +186,12 @@ SSM_INLINE Floats erf(Floats x) {
   q = q * s + splat(1.12819925e-1f);
   q = q * s + splat(-3.76125336e-1f);
   q = q * s + splat(1.28379166e-1f);
-  const Floats y = select(t > splat(0.927734375f), select(x < Floats{}, -beyond, beyond), q * x + x);
+  const Floats y =
+      select(t > splat(0.927734375f), select(x < Floats{}, -beyond, beyond), q * x + x);
   return select(x == x, y, x);
 }
 
 // Exact, as native/cpu/activations.h.
-SSM_INLINE Floats gelu(Floats x) {
-  return x * 0.5f * (splat(1.0f) + erf(x * 0.70710678f));
-}
+SSM_INLINE Floats gelu(Floats x) { return x * 0.5f * (splat(1.0f) + erf(x * 0.70710678f)); }
 
 }  // namespace ssm::cpu::SSM_LEVEL
