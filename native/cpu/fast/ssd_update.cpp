@@ -23,8 +23,8 @@ void ssd_update(const Operation& operation, ThreadPool& threads, const Kernels& 
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
       const float step = step_size(dt[b * p.dt_stride + h], dt_bias[h], p.dt_min, p.dt_max);
       kernels.ssd_step(x + b * p.x_stride + h * p.head_dim, step, std::exp(step * A[h]),
-                       B + b * p.b_stride + g * p.d_state, C + b * p.c_stride + g * p.d_state,
-                       D[h], state + i * p.head_dim * p.d_state, out + i * p.head_dim, p.head_dim,
+                       B + b * p.b_stride + g * p.d_state, C + b * p.c_stride + g * p.d_state, D[h],
+                       state + i * p.head_dim * p.d_state, out + i * p.head_dim, p.head_dim,
                        p.d_state);
     }
   });
