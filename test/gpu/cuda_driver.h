@@ -18,9 +18,8 @@ using Event = struct OpaqueEvent*;
 using Graph = struct OpaqueGraph*;
 using GraphExec = struct OpaqueGraphExec*;
 
-inline constexpr int kL2CacheSize = 38;         // CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
-inline constexpr int kCaptureRelaxed = 2;       // CU_STREAM_CAPTURE_MODE_RELAXED
-inline constexpr int kMajor = 75, kMinor = 76;  // ..._COMPUTE_CAPABILITY_MAJOR and _MINOR
+inline constexpr int kL2CacheSize = 38;    // CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE
+inline constexpr int kCaptureRelaxed = 2;  // CU_STREAM_CAPTURE_MODE_RELAXED
 
 // name in the library | arguments
 #define SSM_DRIVER_FUNCTIONS(X)                                                                   \
