@@ -30,7 +30,6 @@ class CpuDevice final : public Device {
         pool_(threads),
         queue_([this](const auto& run) { run->on_complete(execute(*run)); }) {}
 
-  const char* name() const override { return "cpu"; }
   unsigned threads() const override { return pool_.threads(); }
   const char* level() const override { return level_.name; }
 

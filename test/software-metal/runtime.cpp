@@ -203,7 +203,6 @@ class Order {
       std::shuffle(indices.begin(), indices.end(), random_);
     }
   }
-  bool is_random() const { return schedule_.order == Schedule::kRandom; }
 
  private:
   Schedule schedule_;
