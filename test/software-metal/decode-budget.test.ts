@@ -196,7 +196,7 @@ describe('a decode step', () => {
   ])('of the reference checkpoint %s', (name) => holdBudget(name, fixture(name), {}))
 })
 
-test('the table', () => {
+afterAll(() => {
   const text = rows.map(({ model, dispatches, barriers, bytes, least }) =>
     [
       model.padEnd(22),
@@ -208,5 +208,4 @@ test('the table', () => {
   )
   const head = 'model                  dispatches barriers bytes/token  / least'
   console.log([head, ...text].join('\n'))
-  expect(rows.length).toBeGreaterThan(0)
 })
