@@ -11,7 +11,7 @@ const test = { pool: 'forks', testTimeout: 60_000 } as const
 const operations = { ...test, isolate: false } as const
 
 // What asks how late the event loop is gets the machine for itself.
-const alone = ['test/models/event-loop.test.ts']
+const alone = ['test/models/event-loop.test.ts', 'test/ops/event-loop.test.ts']
 
 // The operations that have a kernel.
 const operationTests = readdirSync(new URL('metal', import.meta.url))
@@ -51,7 +51,9 @@ const levels: string[] = (() => {
 /** The suite of operations and the reference models on a lower level of the CPU device. */
 function onLevel(level: string) {
   const include = ['test/ops/*.test.ts', 'test/models/reference.test.ts']
-  const exclude = ['test/ops/{device,environment-exit,operations-table,recorder-checks}.test.ts']
+  const exclude = [
+    'test/ops/{device,environment-exit,event-loop,operations-table,recorder-checks}.test.ts',
+  ]
   const env = { SSM_METAL_CPU_LEVEL: level }
   return { test: { ...operations, name: `level-${level}`, include, exclude, env } }
 }
