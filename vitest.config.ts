@@ -1,11 +1,17 @@
 import { existsSync, readdirSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 
 // Forks, because a native addon that crashes must not take the runner with it.
 const test = { pool: 'forks', testTimeout: 60_000 } as const
+// One process for file after file: a new one takes longer than most suites of an operation.
+const operations = { ...test, isolate: false } as const
+
+// What asks how late the event loop is gets the machine for itself.
+const alone = ['test/models/event-loop.test.ts', 'test/ops/event-loop.test.ts']
 
 // The operations that have a kernel.
 const operationTests = readdirSync(new URL('metal', import.meta.url))
@@ -21,7 +27,14 @@ function onTheRig(name: string, env: Record<string, string> = {}) {
   const path = join(rig, 'Release', `${name.replaceAll('-', '_')}.node`)
   if (!existsSync(path)) return []
   return [
-    { test: { ...test, name, include: operationTests, env: { SSM_METAL_ADDON: path, ...env } } },
+    {
+      test: {
+        ...operations,
+        name,
+        include: operationTests,
+        env: { SSM_METAL_ADDON: path, ...env },
+      },
+    },
   ]
 }
 
@@ -38,22 +51,27 @@ const levels: string[] = (() => {
 /** The suite of operations and the reference models on a lower level of the CPU device. */
 function onLevel(level: string) {
   const include = ['test/ops/*.test.ts', 'test/models/reference.test.ts']
-  const exclude = ['test/ops/{device,environment-exit,operations-table,recorder-checks}.test.ts']
+  const exclude = [
+    'test/ops/{device,environment-exit,event-loop,operations-table,recorder-checks}.test.ts',
+  ]
   const env = { SSM_METAL_CPU_LEVEL: level }
-  return { test: { ...test, name: `level-${level}`, include, exclude, env } }
+  return { test: { ...operations, name: `level-${level}`, include, exclude, env } }
 }
 
 export default defineConfig({
   test: {
+    // One a core; without this one core is left to the runner, which has next to nothing to do.
+    maxWorkers: availableParallelism(),
     projects: [
       {
         test: {
           ...test,
           name: 'shipped',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/software-metal', 'test/metal-device', 'test/gpu'],
+          exclude: ['test/software-metal', 'test/metal-device', 'test/gpu', ...alone],
         },
       },
+      { test: { ...test, name: 'alone', include: alone, maxWorkers: 1 } },
       ...levels.slice(0, -1).map(onLevel),
       // Every dispatch under five orders of threads, which must give the same bits.
       ...onTheRig('software-metal', {

@@ -63,7 +63,7 @@ export type Prompt = string | ArrayLike<number>
 
 export interface LogitsOptions {
   signal?: AbortSignal | undefined
-  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 512. */
+  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }
 

@@ -6,7 +6,7 @@ import { checkOptions } from './options.js'
 
 export interface PerplexityOptions {
   signal?: AbortSignal | undefined
-  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 512. */
+  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
   /** Called after each chunk. */
   onProgress?: ((progress: { tokens: number; total: number }) => void) | undefined

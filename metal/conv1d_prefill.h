@@ -11,3 +11,7 @@ struct Conv1dPrefillParams {
   uint32_t has_bias;
 };
 static_assert(sizeof(Conv1dPrefillParams) == 24, "one layout for host and kernel");
+
+enum Conv1dPrefillShape : uint32_t {
+  kConvTokens = 8,  // that a thread of conv1d_prefill computes
+};

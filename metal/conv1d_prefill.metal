@@ -19,8 +19,6 @@
 constant bool has_bias [[function_constant(0)]];
 constant bool four_taps [[function_constant(1)]];  // width is 4
 
-constant constexpr uint kConvTokens = 8;  // native/metal/conv1d_prefill.cpp has the same number
-
 // The input of one channel at position `from` of the chunk: before it when negative.
 template <class T>
 inline float input_at(device const T* x, device const T* ring, int from, uint first,

@@ -248,13 +248,15 @@ class Addon : public Napi::Addon<Addon> {
     if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
     const size_t buffer = size(info, 1);
     const int64_t id = next_run_++;
-    expect({nullptr, nullptr, Napi::Persistent(info[2].As<Napi::Function>())}, id);
-    measurements_.emplace(id,
-                          std::make_unique<BandwidthMeasurement>(
-                              static_cast<unsigned>(threads), buffer,
-                              [completions = completions_, id](double result, std::string error) {
-                                complete(completions, {id, std::move(error), result});
-                              }));
+    Pending pending{nullptr, nullptr, Napi::Persistent(info[2].As<Napi::Function>())};
+    // Before anything waits for it: it throws when the system has no more threads.
+    auto measurement = std::make_unique<BandwidthMeasurement>(
+        static_cast<unsigned>(threads), buffer,
+        [completions = completions_, id](double result, std::string error) {
+          complete(completions, {id, std::move(error), result});
+        });
+    measurements_.emplace(id, std::move(measurement));
+    expect(std::move(pending), id);
   }
 
   // From now on a completion with this id calls back, and keeps the process alive until then.

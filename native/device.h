@@ -24,7 +24,6 @@ class Device {
  public:
   virtual ~Device() = default;  // cancels what is queued, waits for its threads
 
-  virtual const char* name() const = 0;
   virtual unsigned threads() const = 0;
   // The instruction set that the CPU device uses (cpu/fast/levels.h); empty for others.
   virtual const char* level() const { return ""; }

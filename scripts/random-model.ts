@@ -1,8 +1,9 @@
 // Checkpoints of any size with random weights, for benchmarks and tests: they cost as much to run as
 // trained ones. Tensors are written one after the other, in memory of a few megabytes.
 
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { replaceFile } from '../lib/weights/replace-file.js'
 
 export const RANDOM_MODEL_DTYPES = ['float32', 'float16', 'bfloat16'] as const
 export type RandomModelDtype = (typeof RANDOM_MODEL_DTYPES)[number]
@@ -286,29 +287,20 @@ export async function writeRandomModel(
   length.writeBigUInt64LE(BigInt(text.length))
 
   await mkdir(folder, { recursive: true })
-  const path = join(folder, 'model.safetensors')
-  const partial = `${path}.partial`
-  const file = await open(partial, 'w')
-  try {
-    await file.write(Buffer.concat([length, text]))
+  await replaceFile(join(folder, 'model.safetensors'), async (file) => {
+    await file.writeFile(Buffer.concat([length, text]))
     let written = 0
     for (const { shape: dims, init } of plans) {
       const count = dims.reduce((product, d) => product * d, 1)
       const draw = drawer(init, table, words, dtype)
       for (let first = 0; first < count; first += PIECE_ELEMENTS) {
         const piece = draw(Math.min(PIECE_ELEMENTS, count - first))
-        await file.write(new Uint8Array(piece.buffer))
+        await file.writeFile(new Uint8Array(piece.buffer))
         written += piece.byteLength
         onProgress?.(written, end)
       }
     }
-    await file.close()
-    await rename(partial, path)
-  } catch (error) {
-    await file.close().catch(() => {})
-    await rm(partial, { force: true })
-    throw error
-  }
+  })
   await writeFile(
     join(folder, 'config.json'),
     `${JSON.stringify(configOf(shape, dtype), null, 2)}\n`,

@@ -82,7 +82,7 @@ export class LanguageModel {
       // A tied head may be in the file a second time.
       if (config.tieEmbeddings) loader.ignore(`${names.head}.weight`)
       else head = await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
-      loader.finish()
+      await loader.finish()
       checkStateSize(checkpoint)
       const halves = options.dtype === 'float16' && device.activationTypes.includes('float16')
       const activationType = halves ? 'float16' : 'float32'

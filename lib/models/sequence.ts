@@ -9,7 +9,7 @@ import type { Pass } from './layers/layer.js'
 import { Workspace } from './workspace.js'
 
 /** Tokens of a prompt that run through the model at once, by default. */
-export const PREFILL_CHUNK_SIZE = 512
+export const PREFILL_CHUNK_SIZE = 256
 
 // Logits of all positions of a chunk are kept below this, so that a large vocabulary does not need
 // hundreds of megabytes of scratch memory.
@@ -17,7 +17,7 @@ const LARGEST_LOGITS_BYTES = 32 * 2 ** 20
 
 export interface RunOptions {
   signal?: AbortSignal | undefined
-  /** Tokens of a prompt that run through the model at once. Results do not depend on it. Defaults to 512. */
+  /** Tokens of a prompt that run through the model at once. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }
 

@@ -11,7 +11,7 @@ export function bytesToFloat32(dtype: FileDtype, bytes: ArrayBuffer): Float32Arr
     case 'float64':
       return Float32Array.from(new Float64Array(bytes))
     case 'float16':
-      return Float32Array.from(new Uint16Array(bytes), halfToFloat)
+      return halvesToFloats(new Uint16Array(bytes))
     case 'bfloat16': {
       const bits = Uint32Array.from(new Uint16Array(bytes), (half) => half << 16)
       return new Float32Array(bits.buffer)
@@ -21,14 +21,24 @@ export function bytesToFloat32(dtype: FileDtype, bytes: ArrayBuffer): Float32Arr
   }
 }
 
+/** IEEE 754 binary16 to float32, exactly. */
+function halvesToFloats(halves: Uint16Array): Float32Array {
+  const floats = new Float32Array(halves.length)
+  const bits = new Uint32Array(floats.buffer)
+  for (let i = 0; i < halves.length; i++) {
+    const half = halves[i]!
+    // Exponent and fraction where float32 has them are the number times 2^-112, subnormals too.
+    bits[i] = (half & 0x7fff) << 13
+    floats[i]! *= 2 ** 112
+    if ((half & 0x7c00) === 0x7c00) bits[i]! |= 0x7f800000
+    bits[i]! |= (half & 0x8000) << 16
+  }
+  return floats
+}
+
 /** IEEE 754 binary16 to a number. */
 export function halfToFloat(half: number): number {
-  const sign = half & 0x8000 ? -1 : 1
-  const exponent = (half >> 10) & 0x1f
-  const fraction = half & 0x3ff
-  if (exponent === 0) return sign * fraction * 2 ** -24
-  if (exponent === 31) return fraction ? Number.NaN : sign * Number.POSITIVE_INFINITY
-  return sign * (1 + fraction / 1024) * 2 ** (exponent - 15)
+  return halvesToFloats(Uint16Array.of(half))[0]!
 }
 
 const bitsOf = new Uint32Array(1)

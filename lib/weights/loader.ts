@@ -40,6 +40,8 @@ export class WeightLoader {
   readonly #files = new Map<string, FileHandle>()
   readonly #mapped = new Map<string, Memory>()
   readonly #used = new Set<string>()
+  /** Vectors in mapped files, and the float32 tensors that finish() turns them into. */
+  readonly #casts: [mapped: Tensor, vector: Tensor][] = []
   readonly #total: number
   #loaded = 0
   #quantized = 0
@@ -68,7 +70,7 @@ export class WeightLoader {
   async vector(name: string, length: number): Promise<Tensor> {
     const entry = this.#entry(name)
     this.#expectShape(entry, [[length]])
-    return this.#upload([length], await this.#floats(entry))
+    return this.#floatTensor(entry, [length])
   }
 
   /** A float32 vector, every element mapped on the way. */
@@ -87,7 +89,7 @@ export class WeightLoader {
       [channels, width, 1],
     ]
     this.#expectShape(entry, shapes)
-    return this.#upload([channels, width], await this.#floats(entry))
+    return this.#floatTensor(entry, [channels, width])
   }
 
   /** The matrix of a module (outputs, inputs), quantised when the checkpoint says so. */
@@ -111,8 +113,11 @@ export class WeightLoader {
     this.#used.add(name)
   }
 
-  /** Throws when the checkpoint holds tensors that the model did not ask for. */
-  finish(): void {
+  /**
+   * Fills the vectors that wait for it: all at once, because a read for each takes longer than the
+   * rest of the loading. Throws when the checkpoint holds tensors that the model did not ask for.
+   */
+  async finish(): Promise<void> {
     const extra = [...this.#checkpoint.tensors.keys()].filter((name) => !this.#used.has(name))
     if (extra.length > 0) {
       throw new CorruptFileError(
@@ -126,6 +131,10 @@ export class WeightLoader {
           `groupSize ${this.#options.quantize.groupSize} divides`,
       )
     }
+    if (this.#casts.length === 0) return
+    await this.#run((cl) => {
+      for (const [mapped, vector] of this.#casts) cl.cast(mapped, vector)
+    })
   }
 
   /** Closes files. */
@@ -277,6 +286,18 @@ export class WeightLoader {
     const tensor = this.#allocate('float32', shape)
     tensor.write(await this.#floats(entry))
     return tensor
+  }
+
+  // Of its own memory, to be had after finish().
+  async #floatTensor(entry: TensorEntry, shape: readonly number[]): Promise<Tensor> {
+    this.#expectType(entry, [...FLOATS, 'float64'])
+    if (entry.dtype === 'float64' || !this.#isMappable(entry)) {
+      return this.#upload(shape, await this.#floats(entry))
+    }
+    const vector = this.#allocate('float32', shape)
+    this.#casts.push([this.#map(entry, entry.dtype as DType, shape), vector])
+    this.#weightBytes += vector.byteSpan
+    return vector
   }
 
   async #floats(entry: TensorEntry): Promise<Float32Array> {

@@ -1,8 +1,6 @@
 // safetensors: a u64 header length, that many bytes of JSON, then the tensors without gaps.
 // https://huggingface.co/docs/safetensors describes the format; everything in it is checked here.
 
-import { randomUUID } from 'node:crypto'
-import { open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve, win32 } from 'node:path'
 import { CorruptFileError } from '../errors.js'
 import {
@@ -16,6 +14,7 @@ import {
 } from './checkpoint.js'
 import { FileReader } from './file-reader.js'
 import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from './json.js'
+import { replaceFile } from './replace-file.js'
 
 /** Bytes. The format's reference implementation writes and reads no longer header. */
 const MAX_HEADER_LENGTH = 100_000_000
@@ -342,22 +341,12 @@ export async function writeSafetensors(
       DTYPE_BITS[b.dtype] - DTYPE_BITS[a.dtype] || (nameA < nameB ? -1 : 1),
   )
   const header = encodeHeader(entries, metadata)
-  const partial = `${path}.${randomUUID()}.partial`
-  try {
-    const handle = await open(partial, 'wx')
-    try {
-      await handle.writeFile(header)
-      for (const [, { data }] of entries) {
-        await handle.writeFile(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
-      }
-    } finally {
-      await handle.close()
+  await replaceFile(path, async (file) => {
+    await file.writeFile(header)
+    for (const [, { data }] of entries) {
+      await file.writeFile(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
     }
-    await rename(partial, path)
-  } catch (error) {
-    await rm(partial, { force: true })
-    throw error
-  }
+  })
 }
 
 function checkTensorData(name: string, { dtype, shape, data }: TensorData): void {

@@ -1,4 +1,5 @@
-// The causal depthwise convolution that conv1d_update and conv1d_prefill share.
+// The causal depthwise convolution that conv1d_update, conv1d_prefill and mamba2_update share. What
+// computes a row of channels (`row`, as conv1d_row) is the loop here or a kernel of cpu/fast/.
 #pragma once
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <vector>
 
 #include "activations.h"
+#include "operations.h"
 
 namespace ssm::cpu {
 
@@ -18,26 +20,97 @@ inline size_t ring_row(int64_t position, uint32_t width) {
 }
 
 // out[c] = silu(bias[c] + sum over k of w[c, k] * taps[k][c]), k from the oldest input to the
-// newest.
-inline void conv1d_row(const float* const* taps, const float* w, const float* bias, float* out,
-                       size_t channels, uint32_t width) {
+// newest; bias may be null.
+inline void conv1d_row(const float* const* taps, const float* w, const float* bias, size_t channels,
+                       size_t width, float* out) {
   for (size_t c = 0; c < channels; ++c) {
     float sum = bias ? bias[c] : 0.0f;
-    for (uint32_t k = 0; k < width; ++k) sum += w[c * width + k] * taps[k][c];
+    for (size_t k = 0; k < width; ++k) sum += w[c * width + k] * taps[k][c];
     out[c] = silu(sum);
   }
 }
 
-// One token: x (channels) enters the ring of one sequence, out (channels) is its convolution.
-inline void conv1d_step(const float* x, uint32_t position, const float* w, const float* bias,
-                        float* ring, float* out, size_t channels, uint32_t width) {
-  const int64_t now = position;
-  std::copy_n(x, channels, ring + ring_row(now, width) * channels);
-  std::vector<const float*> taps(width);
-  for (uint32_t k = 0; k < width; ++k) {
-    taps[k] = ring + ring_row(now - width + 1 + k, width) * channels;
+// One token of one sequence, for any part of its channels.
+class ConvStep {
+ public:
+  // ring (width, channels), w (channels, width), bias (channels) or null.
+  ConvStep(float* ring, uint32_t position, const float* w, const float* bias, size_t channels,
+           uint32_t width)
+      : newest_(ring + ring_row(position, width) * channels), w_(w), bias_(bias), width_(width) {
+    for (uint32_t k = 0; k < width; ++k) {
+      taps_.push_back(ring + ring_row(int64_t{position} - width + 1 + k, width) * channels);
+    }
   }
-  conv1d_row(taps.data(), w, bias, out, channels, width);
+
+  // Channels [first, first + count): x (count) enters the ring, out (count) is their convolution.
+  // `taps` has room for width pointers.
+  template <class Row>
+  void run(const Row& row, const float* x, size_t first, size_t count, const float** taps,
+           float* out) const {
+    std::copy_n(x, count, newest_ + first);
+    for (uint32_t k = 0; k < width_; ++k) taps[k] = taps_[k] + first;
+    row(taps, w_ + first * width_, bias_ ? bias_ + first : nullptr, count, width_, out);
+  }
+
+ private:
+  std::vector<float*> taps_;  // rows of the ring, the oldest first
+  float* newest_;
+  const float* w_;
+  const float* bias_;
+  uint32_t width_;
+};
+
+// conv1d_update.
+template <class Row>
+void update_conv1d(const Operation& operation, ThreadPool& threads, const Row& row) {
+  const auto p = operation.params<Conv1dUpdateParams>();
+  const auto* x = operation.data<const float>(0);            // (batch, channels)
+  const auto* w = operation.data<const float>(1);            // (channels, width)
+  const auto* bias = operation.data<const float>(2);         // (channels), if has_bias
+  auto* state = operation.data<float>(3);                    // (batch, width, channels)
+  const auto* position = operation.data<const uint32_t>(4);  // (batch)
+  auto* out = operation.data<float>(5);                      // (batch, channels)
+  threads.parallel_for(p.batch, size_t{p.channels} * (p.width + 4), [&](size_t begin, size_t end) {
+    std::vector<const float*> taps(p.width);
+    for (size_t b = begin; b < end; ++b) {
+      const ConvStep step(state + b * p.width * p.channels, position[b], w, bias, p.channels,
+                          p.width);
+      step.run(row, x + b * p.x_stride, 0, p.channels, taps.data(), out + b * p.channels);
+    }
+  });
+}
+
+// conv1d_prefill: row(taps, out) computes all channels of a token.
+template <class Row>
+void prefill_conv1d(const Operation& operation, ThreadPool& threads, const Row& row) {
+  const auto p = operation.params<Conv1dPrefillParams>();
+  const auto* x = operation.data<const float>(0);            // (batch, length, channels)
+  auto* state = operation.data<float>(3);                    // (batch, width, channels)
+  const auto* position = operation.data<const uint32_t>(4);  // (batch)
+  auto* out = operation.data<float>(5);                      // (batch, length, channels)
+  const size_t tokens = size_t{p.batch} * p.length;
+  threads.parallel_for(tokens, size_t{p.channels} * (p.width + 4), [&](size_t begin, size_t end) {
+    std::vector<const float*> taps(p.width);
+    for (size_t token = begin; token < end; ++token) {
+      const size_t b = token / p.length;
+      const int64_t t = static_cast<int64_t>(token % p.length);
+      const float* ring = state + b * p.width * p.channels;
+      for (uint32_t k = 0; k < p.width; ++k) {
+        const int64_t from = t - p.width + 1 + k;  // in this chunk; before it when negative
+        taps[k] = from >= 0 ? x + (b * p.length + from) * p.x_stride
+                            : ring + ring_row(position[b] + from, p.width) * p.channels;
+      }
+      row(taps.data(), out + token * p.channels);
+    }
+  });
+  // Only now, when no token needs the old inputs any more.
+  for (size_t b = 0; b < p.batch; ++b) {
+    for (uint32_t t = p.length - std::min(p.length, p.width); t < p.length; ++t) {
+      const size_t newest = ring_row(int64_t{position[b]} + t, p.width);
+      std::copy_n(x + (b * p.length + t) * p.x_stride, p.channels,
+                  state + (b * p.width + newest) * p.channels);
+    }
+  }
 }
 
 }  // namespace ssm::cpu

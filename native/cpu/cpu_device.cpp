@@ -14,15 +14,6 @@ namespace ssm {
 
 namespace {
 
-using Function = void (*)(const Operation&, ThreadPool&);
-
-// The reference loops, indexed by OperationKind.
-constexpr Function kFunctions[] = {
-#define SSM_FUNCTION(name, Params, buffers, written) cpu::name,
-    SSM_OPERATIONS(SSM_FUNCTION)
-#undef SSM_FUNCTION
-};
-
 class CpuDevice final : public Device {
  public:
   CpuDevice(unsigned threads, const cpu::Level& level)
@@ -30,7 +21,6 @@ class CpuDevice final : public Device {
         pool_(threads),
         queue_([this](const auto& run) { run->on_complete(execute(*run)); }) {}
 
-  const char* name() const override { return "cpu"; }
   unsigned threads() const override { return pool_.threads(); }
   const char* level() const override { return level_.name; }
 
@@ -49,7 +39,7 @@ class CpuDevice final : public Device {
         if (level_.kernels != nullptr && fast != nullptr) {
           fast(operation, pool_, *level_.kernels);
         } else {
-          kFunctions[static_cast<size_t>(operation.kind)](operation, pool_);
+          cpu::kFunctions[static_cast<size_t>(operation.kind)](operation, pool_);
         }
       }
     } catch (const Cancelled&) {

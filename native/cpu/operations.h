@@ -14,4 +14,11 @@ namespace ssm::cpu {
 SSM_OPERATIONS(SSM_DECLARE)
 #undef SSM_DECLARE
 
+// All of them, indexed by OperationKind.
+inline constexpr void (*kFunctions[])(const Operation& operation, ThreadPool& threads) = {
+#define SSM_FUNCTION(name, Params, buffers, written) name,
+    SSM_OPERATIONS(SSM_FUNCTION)
+#undef SSM_FUNCTION
+};
+
 }  // namespace ssm::cpu

@@ -55,16 +55,21 @@ void keep_top_k(std::vector<float>& logits, uint32_t k) {
 
 void keep_top_p(std::vector<float>& logits, float top_p) {
   if (top_p >= 1.0f) return;
-  std::vector<float> sorted;
+  std::vector<float> candidates;
   for (float logit : logits) {
-    if (logit > -INFINITY) sorted.push_back(logit);
+    if (logit > -INFINITY) candidates.push_back(logit);
   }
-  std::sort(sorted.begin(), sorted.end(), std::greater<>());
+  const float top = *std::max_element(candidates.begin(), candidates.end());
   double total = 0;
-  for (float logit : sorted) total += std::exp(static_cast<double>(logit) - sorted[0]);
+  for (float logit : candidates) total += std::exp(static_cast<double>(logit) - top);
+  // A heap, because the most probable few suffice: sorting a vocabulary takes milliseconds.
+  std::make_heap(candidates.begin(), candidates.end());
   double sum = 0;
-  for (float logit : sorted) {
-    sum += std::exp(static_cast<double>(logit) - sorted[0]);
+  while (!candidates.empty()) {
+    std::pop_heap(candidates.begin(), candidates.end());
+    const float logit = candidates.back();
+    candidates.pop_back();
+    sum += std::exp(static_cast<double>(logit) - top);
     if (sum >= top_p * total) return drop_below(logits, logit);
   }
 }

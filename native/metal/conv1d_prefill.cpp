@@ -2,8 +2,6 @@
 
 namespace ssm::metal {
 
-constexpr uint32_t kConvTokens = 8;  // a thread, as in metal/conv1d_prefill.metal
-
 void conv1d_prefill(const Operation& operation, Program& program) {
   const auto p = operation.params<Conv1dPrefillParams>();
   const uint32_t threads = std::min(256u, program.limits().max_threads);

@@ -352,7 +352,6 @@ class MetalDevice final : public Device {
     in_flight_->cancel_and_wait();
   }
 
-  const char* name() const override { return "metal"; }
   unsigned threads() const override { return 1; }
 
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }

@@ -23,14 +23,6 @@ extern const Kernels kernels;
 
 namespace {
 
-using Reference = void (*)(const Operation&, ThreadPool&);
-
-constexpr Reference kReference[] = {
-#define SSM_FUNCTION(name, Params, buffers, written) cpu::name,
-    SSM_OPERATIONS(SSM_FUNCTION)
-#undef SSM_FUNCTION
-};
-
 std::mt19937 random_bits(1);
 
 std::vector<float> normals(size_t count, float deviation = 1.0f) {
@@ -85,7 +77,7 @@ class Comparison {
       return list.operations()[0];
     };
     const Operation expected = recorded(), actual = recorded();
-    kReference[static_cast<size_t>(kind)](expected, threads_);
+    cpu::kFunctions[static_cast<size_t>(kind)](expected, threads_);
     cpu::fast_function(kind)(actual, threads_, *level_.kernels);
     for (size_t i = 0; i < info.buffers; ++i) {
       if (((info.written >> i) & 1u) == 0 || !bindings[i].memory) continue;

@@ -16,10 +16,10 @@ Driver load() {
   void* library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) throw std::runtime_error(dlerror());
   Driver driver;
-#define SSM_DRIVER_FUNCTION(name, arguments)                                     \
-  driver.name = reinterpret_cast<Result(*) arguments>(dlsym(library, #name));    \
-  if (driver.name == nullptr) {                                                  \
-    throw std::runtime_error(std::string(path) + " has no function " + #name);   \
+#define SSM_DRIVER_FUNCTION(name, arguments)                                   \
+  driver.name = reinterpret_cast<Result(*) arguments>(dlsym(library, #name));  \
+  if (driver.name == nullptr) {                                                \
+    throw std::runtime_error(std::string(path) + " has no function " + #name); \
   }
   SSM_DRIVER_FUNCTIONS(SSM_DRIVER_FUNCTION)
 #undef SSM_DRIVER_FUNCTION

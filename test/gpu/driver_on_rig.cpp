@@ -1,6 +1,6 @@
-// A CUDA driver without a GPU, for tests of what calls it: memory is the host's, and a launch runs the
-// kernel on the rig (test/software-metal). Modules are not looked into: the name of a function tells
-// the kernel and its constants. A graph keeps its launches and repeats them.
+// A CUDA driver without a GPU, for tests of what calls it: memory is the host's, and a launch runs
+// the kernel on the rig (test/software-metal). Modules are not looked into: the name of a function
+// tells the kernel and its constants. A graph keeps its launches and repeats them.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>

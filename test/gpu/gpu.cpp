@@ -196,8 +196,8 @@ Timing Gpu::time(const std::vector<Dispatch>& dispatches) {
   const auto memories = memories_of(dispatches);
   size_t bytes = 1;
   for (const auto& [key, memory] : memories) bytes += memory->size();
-  const auto copies = static_cast<uint32_t>(
-      std::clamp<size_t>(4 * cache_bytes_ / bytes + 1, 1, kMaxCopies));
+  const auto copies =
+      static_cast<uint32_t>(std::clamp<size_t>(4 * cache_bytes_ / bytes + 1, 1, kMaxCopies));
   std::vector<Addresses> sets(copies);
   std::vector<Address> allocated;
   for (uint32_t i = 0; i < copies; ++i) {

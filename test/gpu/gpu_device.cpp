@@ -87,7 +87,6 @@ class GpuDevice final : public Device {
 
   ~GpuDevice() override { queue_.reset(); }
 
-  const char* name() const override { return "metal"; }
   unsigned threads() const override { return 1; }
 
   void submit(std::shared_ptr<Run> run) override {

@@ -86,20 +86,21 @@ describe('the table of names', () => {
     expect(used(/ Function 0x\w+ '(MTL\w+)'/g)).toEqual(Object.keys(FUNCTIONS).sort())
   })
 
-  const checkValues = (values: [string, number][]) =>
+  const check = (change: number) =>
     typeCheck(
-      `#import <Metal/Metal.h>\n${values
-        .map(([name, value]) => `static_assert(${name} == ${value}, "${name}");`)
+      `#import <Metal/Metal.h>\n${Object.entries(CONSTANTS)
+        .map(([name, { value }]) => `static_assert(${name} == ${value + change}, "${name}");`)
         .join('\n')}`,
-      '-Wno-unguarded-availability-new',
+      ...['-Wno-unguarded-availability-new', '-ferror-limit=0'],
     )
-  const values = Object.entries(CONSTANTS).map(([name, { value }]) => [name, value] as const)
 
   test('holds the values of our headers', () => {
-    expect(checkValues(values.map((pair) => [...pair]))).toMatchObject({ status: 0, stderr: '' })
+    expect(check(0)).toMatchObject({ status: 0, stderr: '' })
   })
 
-  test.each(values)('would find another value of %s', (name, value) => {
-    expect(checkValues([[name, value + 1]]).stderr).toContain(name)
+  test('would find another value of each', () => {
+    const { stderr } = check(1)
+    const found = [...stderr.matchAll(/static assertion failed.*: (MTL\w+)$/gm)]
+    expect(found.map(([, name]) => name)).toEqual(Object.keys(CONSTANTS))
   })
 })

@@ -3,7 +3,11 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { loadModel, type Model, perplexity } from '../../lib/index.js'
+import { referenceDevice } from '../../lib/device.js'
+import { loadModel, perplexity } from '../../lib/index.js'
+import { Model } from '../../lib/model.js'
+import { openCheckpoint } from '../../lib/models/checkpoint.js'
+import { LanguageModel } from '../../lib/models/language-model.js'
 import { fixture, FIXTURES, numbersOf, readRawTensors } from '../support/checkpoints.js'
 import { runChild } from '../support/child-process.js'
 import { PROMPTS } from '../support/prompts.js'
@@ -116,6 +120,19 @@ describe('perplexity', () => {
       4,
     )
     expect(result.bitsPerByte).toBeCloseTo(sum / Math.LN2 / text.length, 5)
+  })
+
+  it('is within 0.05 % of the plain loops', async () => {
+    await using model = await loadModel(shipped)
+    using device = referenceDevice()
+    const languageModel = await LanguageModel.load(device, await openCheckpoint(shipped), {})
+    await using reference = new Model(device, languageModel, model.tokenizer, 0)
+    const readme = await readFile(join(root, 'README.md'), 'utf8')
+    const part = readme.slice(0, 2500)
+    const fast = await perplexity(model, part)
+    const plain = await perplexity(reference, part)
+    expect(fast.tokens).toBeGreaterThan(500)
+    expect(Math.abs(fast.bitsPerByte / plain.bitsPerByte - 1)).toBeLessThan(0.0005)
   })
 
   it.each([1, 7, 33])('does not depend on chunks: %i tokens at once', async (prefillChunkSize) => {

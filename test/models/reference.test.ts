@@ -11,6 +11,7 @@ import {
   converted,
   copyOfFixture,
   fixture,
+  REFERENCE_CHECKPOINTS,
   mapTensors,
   numbersOf,
   quantized,
@@ -46,17 +47,6 @@ import {
 } from '../support/random-checkpoint.js'
 import { GOLDEN_RELATIVE_L2, relativeL2 } from '../tolerance.js'
 
-const GOLDENS = [
-  'edge-mlx-4bit',
-  'edge-mlx-8bit',
-  'mamba2-hf',
-  'mamba2-hf-groups',
-  'mamba2-mlx-lm-4bit',
-  'mamba2-state-spaces',
-  'rene',
-  'rene-gate-first',
-]
-
 async function logitsOf(
   path: string,
   tokens: readonly number[],
@@ -74,7 +64,7 @@ async function oneByOne(path: string, tokens: readonly number[], prefix: number)
 const expectSameLogits = (actual: ArrayLike<number>, expected: ArrayLike<number>) =>
   expect(relativeL2(actual, expected)).toBeLessThan(GOLDEN_RELATIVE_L2)
 
-describe.each(GOLDENS)('%s gives its golden logits', (name) => {
+describe.each(REFERENCE_CHECKPOINTS)('%s gives its golden logits', (name) => {
   it('at once', async () => {
     const { tokens, logits } = await readGolden(name)
     expectSameLogits(await logitsOf(fixture(name), tokens), logits)

@@ -22,12 +22,37 @@ describeEachDevice('argmax', (device) => {
     expect(download(out)).toEqual([1, 0, 1])
   })
 
-  test('NaN fails the run wherever it is', async () => {
-    for (const index of [0, 3, 4]) {
-      const x = [1, 2, 3, 4, 5]
+  test('of equal ones the first in a long row', async () => {
+    // In one vector, in two, in two simdgroups of a GPU, in one thread of it, in the last element.
+    const places = [
+      [1, 2],
+      [3, 11],
+      [7, 40],
+      [33, 1030],
+      [5, 1029],
+      [4096, 8998],
+      [8998, 8999],
+    ]
+    const cols = 9000
+    const rows = places.map((equal) => {
+      const row = seededNormals(cols)(cols)
+      for (const i of equal) row[i] = 100
+      return row
+    })
+    const out = device().tensor('uint32', [rows.length])
+    const x = upload(device(), 'float32', [rows.length, cols], rows.flat())
+    await runOnce(device(), (cl) => cl.argmax(x, out))
+    expect(download(out)).toEqual(places.map(([first]) => first))
+  })
+
+  test.each([5, 1000])('NaN fails the run wherever it is, of %i', async (cols) => {
+    for (const index of [0, 3, 4, 31, 40, 511, 995, 999].filter((i) => i < cols)) {
+      const x = seededNormals(cols)(cols)
       x[index] = NaN
       const out = device().tensor('uint32', [1])
-      const run = runOnce(device(), (cl) => cl.argmax(upload(device(), 'float32', [1, 5], x), out))
+      const run = runOnce(device(), (cl) =>
+        cl.argmax(upload(device(), 'float32', [1, cols], x), out),
+      )
       await expect(run).rejects.toThrow(`[argmax] logit ${index} is NaN`)
     }
   })

@@ -18,6 +18,8 @@ describeEachDevice('embedding', (device) => {
       [[1], [4], 1],
       [[3], [0, 4, 4], 17],
       [[2, 3], [4, 3, 2, 1, 0, 0], 33],
+      [[2], [1, 4], 18],
+      [[2], [2, 3], 19],
     ] as const) {
       const table = rounded(seededNormals(cols)(5 * cols), dtype)
       const out = unwritten(device(), [...shape, cols])

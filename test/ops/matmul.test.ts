@@ -12,7 +12,7 @@ import {
   upload,
 } from '../support/arrays.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
-import { LINEAR_CASES, linearCase } from '../support/linear.js'
+import { linearCase, linearCases } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -61,15 +61,18 @@ describeEachDevice('matmul', (device) => {
 
   for (const { layout, dtype, place } of LAYOUTS) {
     for (const outType of ACTIVATION_TYPES) {
-      for (const given of LINEAR_CASES) {
-        test.each([
-          { rows: 1, inputs: 8, outputs: 5 },
-          { rows: 1, inputs: 1032, outputs: 33 }, // more than a simdgroup reads at once, and a tail
-          { rows: 3, inputs: 20, outputs: 7 },
-          { rows: 9, inputs: 72, outputs: 34 }, // a GPU's mat-mat kernel
-        ])(
-          `${given.title}, ${layout}, out ${outType}, $rows x $inputs to $outputs`,
-          async (shape) => {
+      for (const shape of [
+        { rows: 1, inputs: 8, outputs: 5 },
+        { rows: 1, inputs: 1032, outputs: 33 }, // more than a simdgroup reads at once, and a tail
+        { rows: 3, inputs: 20, outputs: 7 },
+        { rows: 2, inputs: 1031, outputs: 5 },
+        { rows: 9, inputs: 72, outputs: 34 }, // a GPU's mat-mat kernel
+        { rows: 10, inputs: 71, outputs: 3 },
+        { rows: 9, inputs: 76, outputs: 2 }, // two columns left of a group of 38
+      ]) {
+        test.each(linearCases(shape.inputs))(
+          `$title, ${layout}, out ${outType}, ${shape.rows} x ${shape.inputs} to ${shape.outputs}`,
+          async (given) => {
             const { rows, inputs, outputs } = shape
             const normals = seededNormals(inputs)
             const x = rounded(normals(rows * inputs, 1 / Math.sqrt(inputs)), dtype)

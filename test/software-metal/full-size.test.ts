@@ -6,7 +6,9 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDevice, type Device } from '../../lib/device.js'
 import type { AffineMatrix, LinearOptions, Recorder } from '../../lib/recorder.js'
 import type { Tensor } from '../../lib/tensor.js'
-import { download, runOnce, upload } from '../support/arrays.js'
+import { floatToHalf } from '../../lib/weights/convert.js'
+import { numbersOf, SharedNumbers } from '../../lib/verify/inputs.js'
+import { runOnce, upload } from '../support/arrays.js'
 import { expectClose, expectSame } from '../tolerance.js'
 
 let cpu: Device
@@ -23,7 +25,7 @@ afterAll(() => {
   metal.dispose()
 })
 
-/** Seeded numbers in typed arrays, fast (xorshift). */
+/** Seeded numbers in typed arrays (xorshift); loops, because there are millions to make. */
 function numbers(seed: number) {
   let state = seed + 0x9e3779b9
   const next = () => {
@@ -32,47 +34,63 @@ function numbers(seed: number) {
     state ^= state << 5
     return state >>> 0
   }
+  const filled = <T extends Float32Array | Uint16Array | Uint32Array>(
+    array: T,
+    one: () => number,
+  ): T => {
+    for (let i = 0; i < array.length; i++) array[i] = one()
+    return array
+  }
   return {
     /** Between -scale and scale. */
-    floats(count: number, scale = 1): Float32Array {
-      return Float32Array.from({ length: count }, () => (next() / 2 ** 31 - 1) * scale)
-    },
+    floats: (count: number, scale = 1) =>
+      filled(new Float32Array(count), () => (next() / 2 ** 31 - 1) * scale),
     /** float16 of magnitude 1/2 to 1. */
-    halves(count: number): Uint16Array {
-      return Uint16Array.from({ length: count }, () => {
+    halves: (count: number) =>
+      filled(new Uint16Array(count), () => {
         const bits = next() >>> 16
         return (bits & 0x8000) | 0x3800 | (bits & 0x3ff)
-      })
-    },
-    words(count: number): Uint32Array {
-      return Uint32Array.from({ length: count }, next)
-    },
+      }),
+    words: (count: number) => filled(new Uint32Array(count), next),
   }
 }
 
-/** Tensors of a case on one device: the same on every one. */
-function tensors(device: Device, seed: number) {
-  const random = numbers(seed)
-  const elements = (shape: number[]) => shape.reduce((a, b) => a * b)
+/** Tensors of a case on one device: the same on every one that shares its numbers. */
+function tensors(device: Device, shared: SharedNumbers) {
+  const elements = (shape: readonly number[]) => shape.reduce((a, b) => a * b)
+  let made = 0
+  const share = <T>(make: (random: ReturnType<typeof numbers>) => T): T => {
+    const index = made++
+    return shared.at(index, () => make(numbers(index + 1)))
+  }
   return {
     floats: (shape: number[], scale = 1) =>
-      device.tensor('float32', shape, random.floats(elements(shape), scale)),
-    halves: (shape: number[]) => device.tensor('float16', shape, random.halves(elements(shape))),
+      device.tensor(
+        'float32',
+        shape,
+        share((random) => random.floats(elements(shape), scale)),
+      ),
+    halves: (shape: number[]) =>
+      device.tensor(
+        'float16',
+        shape,
+        share((random) => random.halves(elements(shape))),
+      ),
     zeros: (shape: number[]) => device.tensor('float32', shape),
     ids: (values: number[]) => upload(device, 'uint32', [values.length], values),
     unset: (length: number) => device.tensor('uint32', [length]),
     affine(rows: number, cols: number, bits: 4 | 8): AffineMatrix {
       const groups = [rows, cols / 64]
-      const scale = bits === 4 ? 1 / 8 : 1 / 128
-      const all = (value: number) => new Array<number>(elements(groups)).fill(value)
+      const all = (value: number) =>
+        device.tensor('float16', groups, new Uint16Array(elements(groups)).fill(floatToHalf(value)))
       return {
         words: device.tensor(
           'uint32',
           [rows, (cols * bits) / 32],
-          random.words((rows * cols * bits) / 32),
+          share((random) => random.words((rows * cols * bits) / 32)),
         ),
-        scales: upload(device, 'float16', groups, all(scale)),
-        biases: upload(device, 'float16', groups, all(-1)),
+        scales: all(bits === 4 ? 1 / 8 : 1 / 128),
+        biases: all(-1),
         bits,
         groupSize: 64,
       }
@@ -86,16 +104,17 @@ type Case = (given: Given) => { record: (cl: Recorder) => void; results: Tensor[
 
 async function compare(make: Case): Promise<void> {
   const runs: Tensor[][] = []
+  const numbers = new SharedNumbers()
   for (const device of [cpu, metal]) {
-    const { record, results } = make(tensors(device, 1))
+    const { record, results } = make(tensors(device, numbers))
     await runOnce(device, record)
     runs.push(results)
   }
   const [expected, actual] = runs as [Tensor[], Tensor[]]
   for (const [i, tensor] of actual.entries()) {
-    const values = download(expected[i]!)
-    if (tensor.dtype === 'uint32') expectSame(download(tensor), values)
-    else expectClose(download(tensor), values, tensor.dtype)
+    const values = numbersOf(expected[i]!)
+    if (tensor.dtype === 'uint32') expectSame(numbersOf(tensor), values)
+    else expectClose(numbersOf(tensor), values, tensor.dtype)
     expect(values.some((value) => value !== 0)).toBe(true)
   }
 }

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { createDevice } from '../../lib/device.js'
 import { loadModel, type Model } from '../../lib/model.js'
-import { fixture, readGolden } from '../support/checkpoints.js'
+import { fixture, REFERENCE_CHECKPOINTS, readGolden } from '../support/checkpoints.js'
 import { logitsOneByOne } from '../support/logits.js'
 import { PROMPTS } from '../support/prompts.js'
 import { relativeL2 } from '../tolerance.js'
@@ -21,29 +21,23 @@ describe.each([
   // Which makes the weights float16 too.
   { activations: 'float16', dtype: 'float16', most: 2e-2 },
 ] as const)('with activations in $activations', ({ activations, dtype, most }) => {
-  test.each([
-    'edge-mlx-4bit',
-    'edge-mlx-8bit',
-    'mamba2-hf',
-    'mamba2-hf-groups',
-    'mamba2-mlx-lm-4bit',
-    'mamba2-state-spaces',
-    'rene',
-    'rene-gate-first',
-  ])('%s gives the reference logits: at once, in chunks, and step by step', async (name) => {
-    const { tokens, logits } = await readGolden(name)
-    using model = await loadModel(fixture(name), { device: 'metal', dtype })
-    expect(model.device.name).toBe('metal')
-    expect(model.languageModel.activationType).toBe(activations)
-    for (const prefillChunkSize of [512, 7]) {
-      const { data } = await model.logits(tokens, { prefillChunkSize })
-      expect(relativeL2(data, logits)).toBeLessThan(most)
-    }
-    using device = createDevice('metal')
-    const options = dtype === 'auto' ? {} : { dtype }
-    const single = await logitsOneByOne(device, fixture(name), tokens, 3, options)
-    expect(relativeL2(single, logits)).toBeLessThan(most)
-  })
+  test.each(REFERENCE_CHECKPOINTS)(
+    '%s gives the reference logits: at once, in chunks, and step by step',
+    async (name) => {
+      const { tokens, logits } = await readGolden(name)
+      using model = await loadModel(fixture(name), { device: 'metal', dtype })
+      expect(model.device.name).toBe('metal')
+      expect(model.languageModel.activationType).toBe(activations)
+      for (const prefillChunkSize of [512, 7]) {
+        const { data } = await model.logits(tokens, { prefillChunkSize })
+        expect(relativeL2(data, logits)).toBeLessThan(most)
+      }
+      using device = createDevice('metal')
+      const options = dtype === 'auto' ? {} : { dtype }
+      const single = await logitsOneByOne(device, fixture(name), tokens, 3, options)
+      expect(relativeL2(single, logits)).toBeLessThan(most)
+    },
+  )
 })
 
 describe('the model that ships in the package', () => {

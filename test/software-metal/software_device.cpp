@@ -57,7 +57,6 @@ class SoftwareDevice final : public Device {
     if (trace_ != nullptr) std::fclose(trace_);
   }
 
-  const char* name() const override { return "metal"; }
   unsigned threads() const override { return 1; }
 
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }

@@ -13,6 +13,18 @@ import { decodeFloat, encodeFloat, FLOAT_FORMATS } from '../reference/float-form
 
 export const FIXTURES = fileURLToPath(new URL('../fixtures/', import.meta.url))
 
+/** Checkpoints with logits of the official implementations beside them, one of each kind. */
+export const REFERENCE_CHECKPOINTS = [
+  'edge-mlx-4bit',
+  'edge-mlx-8bit',
+  'mamba2-hf',
+  'mamba2-hf-groups',
+  'mamba2-mlx-lm-4bit',
+  'mamba2-state-spaces',
+  'rene',
+  'rene-gate-first',
+] as const
+
 /** The folder of a reference checkpoint. */
 export const fixture = (name: string): string => join(FIXTURES, 'reference', name)
 

@@ -1,4 +1,4 @@
-// Run as a child process by bad-input.test.ts: damages whole model folders bit by bit, loads each and
+// Run as a child process by bad-files.test.ts: damages whole model folders bit by bit, loads each and
 // generates from it. Prints a line for each outcome and how often it came; a crash shows as the end
 // of the process. Arguments: a folder to work in, the seed, the number of cases.
 

@@ -46,6 +46,10 @@ export const LINEAR_CASES: readonly LinearCase[] = [
   },
 ]
 
+/** Those whose groups and parts divide so many inputs. */
+export const linearCases = (inputs: number) =>
+  LINEAR_CASES.filter(({ norm = 1, squares = 1 }) => inputs % (norm * squares) === 0)
+
 /** Tensors for a case, and the result in double precision. `x` is (rows, inputs) flat. */
 export function linearCase(
   device: Device,

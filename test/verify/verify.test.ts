@@ -69,6 +69,26 @@ describe('notices', () => {
     }
   })
 
+  // The first of three outputs, whose limit is 0.
+  it('words that are wrong beside scales that are right', async () => {
+    using device = devices[0]!.create()
+    const { affineQuantize } = Recorder.prototype
+    const spy = vi.spyOn(Recorder.prototype, 'affineQuantize')
+    let calls = 0
+    spy.mockImplementation(function (this: Recorder, weight, out) {
+      const isReference = calls++ % 3 === 0 // it records once, the device for two runs
+      const words = isReference ? out.words : device.tensor('uint32', out.words.shape)
+      affineQuantize.call(this, weight, { ...out, words })
+    })
+    try {
+      const all = await verified(device, reference, { operations: ['affine_quantize'] })
+      expect(all.filter(({ passed }) => passed)).toEqual([])
+      expect(all.length).toBeGreaterThan(0)
+    } finally {
+      spy.mockRestore()
+    }
+  })
+
   it('an operation that cannot run', async () => {
     using device = devices[0]!.create()
     const spy = vi.spyOn(Recorder.prototype, 'add').mockImplementation(() => {

@@ -7,6 +7,8 @@ import { type Case, EPS, type Recordable, writing } from './case.js'
 const ROWS = [
   [1, 1],
   [3, 17],
+  [2, 18],
+  [3, 19],
   [2, 2048],
 ] as const
 const VOCABULARIES = [1, 33, 50288]

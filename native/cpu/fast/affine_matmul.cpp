@@ -32,17 +32,19 @@ void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernel
   const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
   const AffineWeight weight{w, kernels};
   if (p.rows > kMatVecRows) return multiply_many(operation, p, 4, threads, kernels, weight);
-  const Rows x(operation, p, 5, kernels);
+  LinearInput x(operation, p, 5);
+  x.norm_rows(kernels);
   const LinearOutput out(operation, p, 4);
-  const size_t stride = kernels.affine_packed_size(p.inputs, p.bits);
+  const size_t stride = kernels.affine_packed_size(p.inputs, p.bits, p.group_size);
   const auto packed = std::make_unique_for_overwrite<float[]>(p.rows * stride);
   for (size_t r = 0; r < p.rows; ++r) {
-    kernels.affine_pack(x.row(r), p.inputs, p.bits, packed.get() + r * stride);
+    kernels.affine_pack(x.row(r), p.inputs, p.bits, p.group_size, packed.get() + r * stride);
   }
-  multiply_rows(
-      p, size_t{p.inputs} * p.bits / 8, out, threads, [&](size_t first, size_t count, float* sums) {
-        kernels.affine_mat_vec(weight.rows(first, count), packed.get(), stride, p.rows, sums);
-      });
+  multiply_rows(p, size_t{p.inputs} * p.bits / 8, out, threads, kernels,
+                [&](size_t first, size_t count, float* sums) {
+                  kernels.affine_mat_vec(weight.rows(first, count), packed.get(), stride, p.rows,
+                                         sums);
+                });
 }
 
 }  // namespace ssm::cpu::fast

@@ -5,19 +5,6 @@
 
 namespace ssm::cpu::SSM_LEVEL {
 
-SSM_INLINE float dot(const float* a, const float* b, size_t n) {
-  Floats partial[2] = {};
-  size_t i = 0;
-  for (; i + 2 * kWidth <= n; i += 2 * kWidth) {
-    partial[0] += load(a + i) * load(b + i);
-    partial[1] += load(a + i + kWidth) * load(b + i + kWidth);
-  }
-  for (; i + kWidth <= n; i += kWidth) partial[0] += load(a + i) * load(b + i);
-  float total = sum(partial[0] + partial[1]);
-  for (; i < n; ++i) total += a[i] * b[i];
-  return total;
-}
-
 // kVectors vectors of attend's result from column 0 of `values` on, held in registers.
 template <size_t kVectors>
 SSM_INLINE void weighted_sum(const float* weights, const float* values, size_t row_stride,

@@ -79,8 +79,8 @@ struct SsdHead {
 struct Kernels {
   // cpu/fast/mat_vec_kernels.h
   void (*mat_vec)(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums);
-  size_t (*affine_packed_size)(size_t cols, size_t bits);
-  void (*affine_pack)(const float* x, size_t cols, size_t bits, float* packed);
+  size_t (*affine_packed_size)(size_t cols, size_t bits, size_t group_size);
+  void (*affine_pack)(const float* x, size_t cols, size_t bits, size_t group_size, float* packed);
   void (*affine_mat_vec)(const AffineRows& w, const float* packed, size_t packed_stride,
                          size_t x_rows, float* sums);
   // cpu/fast/tile_kernels.h

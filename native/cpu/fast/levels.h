@@ -25,8 +25,8 @@ struct Level {
 std::vector<Level> available_levels();
 
 // The level of this name; for an empty one the level that SSM_METAL_CPU_LEVEL names, else the
-// fastest. Throws std::invalid_argument for a name that this machine does not have, with the list of
-// those it has.
+// fastest. Throws std::invalid_argument for a name that this machine does not have, with the list
+// of those it has.
 Level choose_level(const std::string& name);
 
 }  // namespace ssm::cpu

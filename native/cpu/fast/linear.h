@@ -1,63 +1,116 @@
-// What the fast versions of matmul and affine_matmul share.
+// What the fast versions of matmul and affine_matmul do around the product, for few and for many
+// rows: as native/cpu/linear.h, by kernels.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <memory>
 
 #include "cpu/fast/kernels.h"
-#include "cpu/linear.h"
 #include "cpu/thread_pool.h"
+#include "operation.h"
 
 namespace ssm::cpu::fast {
 
 // Rows of x up to which a weight is multiplied row by row as it streams from memory.
 inline constexpr size_t kMatVecRows = 8;
 
-// The rows that are multiplied: x as it is, or normed. As LinearInput (linear.h), by kernels.
-class Rows {
+// The rows that are multiplied: x as it is, or normed.
+class LinearInput {
  public:
+  // Buffer 0 is x (rows, inputs), rows x_stride apart; buffer `norm_weight` the norm's (inputs),
+  // the one after it sums of squares (rows, norm_parts).
   template <class Params>
-  Rows(const Operation& operation, const Params& p, size_t norm_weight, const Kernels& kernels)
-      : rows_(operation.data<const float>(0)), stride_(p.x_stride) {
-    if (p.norm_group_cols == 0) return;
-    const auto* w = operation.data<const float>(norm_weight);
-    const auto* squares = operation.data<const float>(norm_weight + 1);
-    const size_t groups = p.inputs / p.norm_group_cols;
-    const size_t parts = p.norm_parts / groups;  // of a group
-    normed_ = std::make_unique_for_overwrite<float[]>(size_t{p.rows} * p.inputs);
-    for (size_t r = 0; r < p.rows; ++r) {
-      for (size_t g = 0; g < groups; ++g) {
-        const size_t first = g * p.norm_group_cols;
-        const float* x = row(r) + first;
-        float sum = squares == nullptr ? kernels.sum_of_squares(x, p.norm_group_cols) : 0.0f;
-        for (size_t i = 0; i < parts; ++i) sum += squares[r * p.norm_parts + g * parts + i];
-        const float mean_square = sum / static_cast<float>(p.norm_group_cols);
-        const float scale = 1.0f / std::sqrt(mean_square + p.norm_eps);
-        kernels.scale_row(x, w + first, scale, p.norm_group_cols,
-                          normed_.get() + r * p.inputs + first);
-      }
-    }
-    rows_ = normed_.get();
-    stride_ = p.inputs;
-  }
-  Rows(const Rows&) = delete;
-  Rows& operator=(const Rows&) = delete;
+  LinearInput(const Operation& operation, const Params& p, size_t norm_weight)
+      : x_(operation.data<const float>(0)),
+        weight_(operation.data<const float>(norm_weight)),
+        squares_(operation.data<const float>(norm_weight + 1)),
+        rows_(p.rows),
+        inputs_(p.inputs),
+        stride_(p.x_stride),
+        group_cols_(p.norm_group_cols),
+        parts_(p.norm_parts),
+        eps_(p.norm_eps) {}
 
-  const float* row(size_t r) const { return rows_ + r * stride_; }
+  const float* row(size_t r) const { return x_ + r * stride_; }
   size_t stride() const { return stride_; }
+  bool is_normed() const { return group_cols_ != 0; }
+
+  // Row r, normed.
+  void norm(size_t r, const Kernels& kernels, float* out) const {
+    const size_t groups = inputs_ / group_cols_;
+    const size_t parts = parts_ / groups;  // of a group
+    for (size_t g = 0; g < groups; ++g) {
+      const size_t first = g * group_cols_;
+      const float* x = row(r) + first;
+      float sum = squares_ == nullptr ? kernels.sum_of_squares(x, group_cols_) : 0.0f;
+      for (size_t i = 0; i < parts; ++i) sum += squares_[r * parts_ + g * parts + i];
+      const float mean_square = sum / static_cast<float>(group_cols_);
+      const float scale = 1.0f / std::sqrt(mean_square + eps_);
+      kernels.scale_row(x, weight_ + first, scale, group_cols_, out + first);
+    }
+  }
+
+  // Norms all rows at once, where there is a norm: row() has them then.
+  void norm_rows(const Kernels& kernels) {
+    if (!is_normed()) return;
+    normed_ = std::make_unique_for_overwrite<float[]>(rows_ * inputs_);
+    for (size_t r = 0; r < rows_; ++r) norm(r, kernels, normed_.get() + r * inputs_);
+    x_ = normed_.get();
+    stride_ = inputs_;
+    group_cols_ = 0;
+  }
 
  private:
-  const float* rows_;
+  const float* x_;
+  const float* weight_;
+  const float* squares_;
+  size_t rows_;
+  size_t inputs_;
   size_t stride_;
+  size_t group_cols_;
+  size_t parts_;
+  float eps_;
   std::unique_ptr<float[]> normed_;
+};
+
+// What follows the product of a row.
+class LinearOutput {
+ public:
+  // `bias` is the number of the bias buffer, which the norm's two, gate, residual and out follow.
+  template <class Params>
+  LinearOutput(const Operation& operation, const Params& p, size_t bias)
+      : bias_(operation.data<const float>(bias)),
+        gate_(operation.data<const float>(bias + 3)),
+        residual_(operation.data<const float>(bias + 4)),
+        out_(operation.data<float>(bias + 5)),
+        outputs_(p.outputs),
+        activation_(p.activation) {}
+
+  // Columns first_col to first_col + cols of row r from their sums.
+  void finish(size_t r, size_t first_col, size_t cols, const float* sums,
+              const Kernels& kernels) const {
+    const size_t at = r * outputs_ + first_col;
+    kernels.finish_row(sums, bias_ == nullptr ? nullptr : bias_ + first_col, activation_,
+                       gate_ == nullptr ? nullptr : gate_ + at,
+                       residual_ == nullptr ? nullptr : residual_ + at, cols, out_ + at);
+  }
+
+ private:
+  const float* bias_;
+  const float* gate_;
+  const float* residual_;
+  float* out_;
+  size_t outputs_;
+  uint32_t activation_;
 };
 
 // Splits the rows of a weight over the threads, a few at a time: products(first, count, sums) puts
 // x · wᵀ of so many weight rows into sums (rows, count), which go to `out`.
 template <class Params, class Products>
 void multiply_rows(const Params& p, size_t row_bytes, const LinearOutput& out, ThreadPool& threads,
-                   const Products& products) {
+                   const Kernels& kernels, const Products& products) {
   constexpr size_t kBlock = 16;  // weight rows
   const size_t blocks = (p.outputs + kBlock - 1) / kBlock;
   threads.parallel_for(blocks, kBlock * row_bytes, [&](size_t begin, size_t end) {
@@ -67,7 +120,7 @@ void multiply_rows(const Params& p, size_t row_bytes, const LinearOutput& out, T
       const size_t count = std::min<size_t>(kBlock, p.outputs - first);
       products(first, count, sums);
       for (size_t r = 0; r < p.rows; ++r) {
-        for (size_t n = 0; n < count; ++n) out.store(r, first + n, sums[r * count + n]);
+        out.finish(r, first, count, sums + r * count, kernels);
       }
     }
   });

@@ -3,102 +3,26 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
 
 #include "cpu/fast/kernels.h"
+#include "cpu/fast/linear.h"
 #include "cpu/fast/scratch.h"
 #include "cpu/thread_pool.h"
 #include "operation.h"
 
 namespace ssm::cpu::fast {
 
-// The rows that are multiplied: x as it is, or normed.
-class MatMatRows {
- public:
-  // Buffer 0 is x (rows, inputs), rows x_stride apart; buffer `norm_weight` the norm's (inputs),
-  // the one after it sums of squares (rows, norm_parts).
-  template <class Params>
-  MatMatRows(const Operation& operation, const Params& p, size_t norm_weight)
-      : x_(operation.data<const float>(0)),
-        weight_(operation.data<const float>(norm_weight)),
-        squares_(operation.data<const float>(norm_weight + 1)),
-        inputs_(p.inputs),
-        stride_(p.x_stride),
-        group_cols_(p.norm_group_cols),
-        parts_(p.norm_parts),
-        eps_(p.norm_eps) {}
-
-  const float* row(size_t r) const { return x_ + r * stride_; }
-  size_t stride() const { return stride_; }
-  bool is_normed() const { return group_cols_ != 0; }
-
-  // Row r, normed.
-  void norm(size_t r, const Kernels& kernels, float* out) const {
-    const size_t groups = inputs_ / group_cols_;
-    const size_t parts = parts_ / groups;  // of a group
-    for (size_t g = 0; g < groups; ++g) {
-      const size_t first = g * group_cols_;
-      const float* x = row(r) + first;
-      float sum = squares_ == nullptr ? kernels.sum_of_squares(x, group_cols_) : 0.0f;
-      for (size_t i = 0; i < parts; ++i) sum += squares_[r * parts_ + g * parts + i];
-      const float mean_square = sum / static_cast<float>(group_cols_);
-      const float scale = 1.0f / std::sqrt(mean_square + eps_);
-      kernels.scale_row(x, weight_ + first, scale, group_cols_, out + first);
-    }
+// Packs rows `first` to `first + count` of x, a tile at most, to `packed` (fast/tile_kernels.h).
+// `normed` has room for as many rows.
+inline void pack_rows(const LinearInput& x, size_t first, size_t count, size_t inputs,
+                      const Kernels& kernels, float* normed, float* packed) {
+  if (!x.is_normed()) {
+    return kernels.pack_rows(x.row(first), x.stride(), count, inputs, packed);
   }
-
-  // Packs rows `first` to `first + count`, a tile at most, to `packed` (fast/tile_kernels.h).
-  // `normed` has room for as many rows.
-  void pack(size_t first, size_t count, const Kernels& kernels, float* normed,
-            float* packed) const {
-    if (!is_normed()) {
-      return kernels.pack_rows(row(first), stride_, count, inputs_, packed);
-    }
-    for (size_t i = 0; i < count; ++i) norm(first + i, kernels, normed + i * inputs_);
-    kernels.pack_rows(normed, inputs_, count, inputs_, packed);
-  }
-
- private:
-  const float* x_;
-  const float* weight_;
-  const float* squares_;
-  size_t inputs_;
-  size_t stride_;
-  size_t group_cols_;
-  size_t parts_;
-  float eps_;
-};
-
-// What follows the product of a row.
-struct MatMatOutput {
-  // `bias` is the number of the bias buffer, which the norm's two, gate, residual and out follow.
-  template <class Params>
-  MatMatOutput(const Operation& operation, const Params& p, size_t bias)
-      : bias_(operation.data<const float>(bias)),
-        gate_(operation.data<const float>(bias + 3)),
-        residual_(operation.data<const float>(bias + 4)),
-        out_(operation.data<float>(bias + 5)),
-        outputs_(p.outputs),
-        activation_(p.activation) {}
-
-  // Columns first_col to first_col + cols of row r from their sums.
-  void finish(size_t r, size_t first_col, size_t cols, const float* sums,
-              const Kernels& kernels) const {
-    const size_t at = r * outputs_ + first_col;
-    kernels.finish_row(sums, bias_ == nullptr ? nullptr : bias_ + first_col, activation_,
-                       gate_ == nullptr ? nullptr : gate_ + at,
-                       residual_ == nullptr ? nullptr : residual_ + at, cols, out_ + at);
-  }
-
- private:
-  const float* bias_;
-  const float* gate_;
-  const float* residual_;
-  float* out_;
-  size_t outputs_;
-  uint32_t activation_;
-};
+  for (size_t i = 0; i < count; ++i) x.norm(first + i, kernels, normed + i * inputs);
+  kernels.pack_rows(normed, inputs, count, inputs, packed);
+}
 
 inline constexpr size_t kMatMatRows =
     512;  // of x at once: bounds the copy of x that is worked with
@@ -115,8 +39,8 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias, T
   constexpr size_t kDepth = 256;   // a panel of so many columns stays in the first-level cache
   constexpr size_t kPanels = 8;    // in a block: its packed weights stay in the second-level cache
   constexpr size_t kFewRows = 96;  // fewer are not worth packing the same weights once more
-  const MatMatRows x(operation, p, bias + 1);
-  const MatMatOutput out(operation, p, bias);
+  const LinearInput x(operation, p, bias + 1);
+  const LinearOutput out(operation, p, bias);
   const size_t tile = kernels.tile_rows, inputs = p.inputs;
   const size_t block_cols = kPanels * kernels.tile_cols;
   const size_t blocks = (p.outputs + block_cols - 1) / block_cols;
@@ -128,8 +52,8 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias, T
     threads.parallel_for(tiles, tile * inputs, [&](size_t begin, size_t end) {
       float* normed = scratch<Scratch::kOwn>(tile * inputs);
       for (size_t t = begin; t < end; ++t) {
-        x.pack(first + t * tile, std::min(tile, rows - t * tile), kernels, normed,
-               packed_rows + t * tile * inputs);
+        pack_rows(x, first + t * tile, std::min(tile, rows - t * tile), inputs, kernels, normed,
+                  packed_rows + t * tile * inputs);
       }
     });
 

@@ -16,8 +16,8 @@ template <class Params, class Weight>
 void multiply_by_blas(const Operation& operation, const Params& p, size_t bias, ThreadPool& threads,
                       const Kernels& kernels, const Weight& weight) {
   constexpr size_t kCols = 256;  // of out that are computed at once
-  const MatMatRows x(operation, p, bias + 1);
-  const MatMatOutput out(operation, p, bias);
+  const LinearInput x(operation, p, bias + 1);
+  const LinearOutput out(operation, p, bias);
   const size_t inputs = p.inputs, blocks = (p.outputs + kCols - 1) / kCols;
   for (size_t first = 0; first < p.rows; first += kMatMatRows) {
     const size_t rows = std::min<size_t>(kMatMatRows, p.rows - first);

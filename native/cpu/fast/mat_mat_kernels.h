@@ -55,7 +55,11 @@ void pack_plain_panel(const uint8_t* w, size_t row_bytes, size_t count, size_t d
     size_t k = 0;
     for (; k + kWidth <= depth; k += kWidth) {
 #pragma GCC unroll 16
-      for (size_t n = 0; n < kWidth; ++n) v[n] = Weights::load_floats(row[n] + k * Weights::kBytes);
+      for (size_t n = 0; n < kWidth; ++n) {
+        const uint8_t* from = row[n] + k * Weights::kBytes;
+        v[n] = Weights::load_floats(from);
+        __builtin_prefetch(from + kTileCols * row_bytes);  // the next panel's
+      }
       transpose(v);
 #pragma GCC unroll 16
       for (size_t i = 0; i < kWidth; ++i) store(to + (k + i) * kTileCols, v[i]);
@@ -125,7 +129,11 @@ void pack_affine_panel(const AffineRows& w, size_t first_row, size_t count, size
       Words v[kWidth];
       if (words == kWidth) {
 #pragma GCC unroll 16
-        for (size_t n = 0; n < kWidth; ++n) v[n] = load<Words>(w.words + row[n] * row_words + word);
+        for (size_t n = 0; n < kWidth; ++n) {
+          const uint32_t* from = w.words + row[n] * row_words + word;
+          v[n] = load<Words>(from);
+          __builtin_prefetch(from + kTileCols * row_words);  // the next panel's
+        }
       } else {
         for (size_t n = 0; n < kWidth; ++n) {
           v[n] = Words{};
@@ -185,10 +193,11 @@ static void multiply_tiles(const float* a, size_t a_stride, size_t tiles, const 
     const size_t last = tiles - first < kTiles ? tiles : first + kTiles;
     for (size_t panel = 0; panel < panels; ++panel) {
       for (size_t t = first; t < last; ++t) {
+        float* to = sums + t * kTileRows * sums_stride + panel * kTileCols;
+        for (size_t i = 0; i < kTileRows; ++i) __builtin_prefetch(to + i * sums_stride, 1);
         Tile tile;
         clear(tile);
         add_product(tile, a + t * a_stride, 1, kTileRows, b + panel * depth * kTileCols, depth);
-        float* to = sums + t * kTileRows * sums_stride + panel * kTileCols;
         if (add) {
           for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
             tile.sums[i][j] += load(to + i * sums_stride + j * kWidth);

@@ -96,8 +96,7 @@ void plain_rows(const uint8_t* w, size_t row_bytes, size_t cols, const float* x,
 }
 
 template <class Weights>
-void plain_matrix(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows,
-                  float* sums) {
+void plain_matrix(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums) {
   constexpr size_t kRows = 4;
   const size_t row_bytes = w.cols * Weights::kBytes;
   const uint8_t* row = static_cast<const uint8_t*>(w.weights) + w.first * row_bytes;
@@ -126,30 +125,37 @@ static void mat_vec(const PlainRows& w, const float* x, size_t x_stride, size_t 
 // Quantised weights. A vector of words holds kWidth * 32 / bits columns, a block. Value j of each
 // word is taken out by a mask alone and is q * 2^(bits * j) then, which is exact in float32; x
 // carries the factor 2^-(bits * j), which is exact too. So nothing is shifted or shuffled in the
-// loop, but x must be packed, once for all rows of the weight, block by block:
-//   (values of a word, kWidth)   x[column of value j of word lane] * 2^-(bits * j)
-//   (kWidth)                     sum of x over the columns of word lane, for the bias
-// The sum of a row is then, lane by lane: scale * (sum over j of packed[j] * masked[j]) + bias *
-// packed sum. The last value of a word is shifted down instead: its mask would reach the sign bit.
+// loop, but x must be packed, once for all rows of the weight:
+//   (blocks, values of a word, kWidth)   x[column of value j of word lane] * 2^-(bits * j)
+//   (groups, and zeros to whole vectors) sum of x over the columns of a group, for the bias
+// The sum of a row is then: sum over groups of scale * (sum over blocks and j of packed * masked)
+// + bias * sum of x. The last value of a word is shifted down instead: its mask would reach the
+// sign bit.
 
 template <size_t kBits>
 struct Block {
   static constexpr size_t kValues = 32 / kBits;  // in a word
   static constexpr size_t kCols = kWidth * kValues;
-  static constexpr size_t kPacked = kWidth * (kValues + 1);  // floats
 };
 
-static size_t affine_packed_size(size_t cols, size_t bits) {
-  const size_t values = 32 / bits, block = kWidth * values;
-  return (cols + block - 1) / block * kWidth * (values + 1);
+// Floats before the sums.
+static size_t affine_packed_values(size_t cols, size_t bits) {
+  const size_t block = kWidth * 32 / bits;
+  return (cols + block - 1) / block * block;
+}
+
+static size_t affine_packed_size(size_t cols, size_t bits, size_t group_size) {
+  const size_t vectors = (cols / group_size + kWidth - 1) / kWidth;
+  return affine_packed_values(cols, bits) + vectors * kWidth;
 }
 
 // x (cols) to packed (affine_packed_size); columns that fill the last block count as zeros.
-static void affine_pack(const float* x, size_t cols, size_t bits, float* packed) {
+static void affine_pack(const float* x, size_t cols, size_t bits, size_t group_size,
+                        float* packed) {
   const size_t values = 32 / bits;
   const float factor = 1.0f / static_cast<float>(1u << bits);
+  float* sums = packed + affine_packed_values(cols, bits);
   for (size_t first = 0; first < cols; first += kWidth * values) {
-    Floats sums = {};
     float scale = 1.0f;
     for (size_t j = 0; j < values; ++j, scale *= factor, packed += kWidth) {
       Floats v = {};
@@ -157,12 +163,16 @@ static void affine_pack(const float* x, size_t cols, size_t bits, float* packed)
         const size_t col = first + lane * values + j;
         v[lane] = col < cols ? x[col] : 0.0f;
       }
-      sums += v;
       store(packed, v * splat(j + 1 < values ? scale : 1.0f));
     }
-    store(packed, sums);
-    packed += kWidth;
   }
+  // Group sizes are multiples of every width.
+  for (size_t first = 0; first < cols; first += group_size) {
+    Floats v = {};
+    for (size_t i = 0; i < group_size; i += kWidth) v += load(x + first + i);
+    *sums++ = sum(v);
+  }
+  for (size_t group = cols / group_size; group % kWidth != 0; ++group) *sums++ = 0.0f;
 }
 
 // Groups whose scales are turned into float32 at once: 32 or more columns each.
@@ -175,25 +185,30 @@ SSM_INLINE void load_scales(const void* from, uint32_t type, size_t first, size_
   const uint8_t* at = static_cast<const uint8_t*>(from) + first * bytes;
   const auto convert = [&](auto weights) __attribute__((always_inline)) {
     using Weights = decltype(weights);
-    size_t i = 0;
-    for (; i + kWidth <= count; i += kWidth) {
+    const auto whole = [&](size_t i) __attribute__((always_inline)) {
       store(to + i, Weights::load_floats(at + i * Weights::kBytes));
-    }
-    if (i < count) store(to + i, load_part<Weights>(at + i * Weights::kBytes, count - i));
+    };
+    if (count < kWidth) return store(to, load_part<Weights>(at, count));
+    for (size_t i = 0; i + kWidth <= count; i += kWidth) whole(i);
+    whole(count - kWidth);  // what is left, and some of it once more: a copy of a few bytes is slow
   };
   if (type == kFloat16) return convert(Float16Weights{});
   if (type == kBFloat16) return convert(BFloat16Weights{});
   return convert(Float32Weights{});
 }
 
-// One number for each lane, where kGroups groups share a vector in equal parts.
+// One number for each lane, where kGroups groups share a vector in equal parts; of the last `left`
+// groups of a row the last stands for those that are missing.
 template <size_t kGroups>
-SSM_INLINE Floats spread(const float* numbers) {
+SSM_INLINE Floats spread(const float* numbers, size_t left) {
   if constexpr (kGroups == 1) {
     return splat(numbers[0]);
   } else {
     Floats v;
-    for (size_t lane = 0; lane < kWidth; ++lane) v[lane] = numbers[lane * kGroups / kWidth];
+    for (size_t lane = 0; lane < kWidth; ++lane) {
+      const size_t group = lane * kGroups / kWidth;
+      v[lane] = numbers[group < left ? group : left - 1];
+    }
     return v;
   }
 }
@@ -214,59 +229,69 @@ SSM_INLINE void affine_block(const AffineRows& w, size_t first, const float* pac
   // Either several blocks have one scale, or a block has several.
   constexpr size_t kBlocks = kGroupSize > Block::kCols ? kGroupSize / Block::kCols : 1;
   constexpr size_t kGroups = Block::kCols > kGroupSize ? Block::kCols / kGroupSize : 1;
+  constexpr size_t kLineWords = 16;  // of a cache line
   const size_t groups = w.cols / kGroupSize;
   const size_t row_words = w.cols / Block::kValues;
-  const uint32_t* words = w.words + first * row_words;
-  alignas(64) float scales[kRows][kScaleChunk + kWidth];
-  alignas(64) float biases[kRows][kScaleChunk + kWidth];
+  const float* x = packed;
+  const float* x_sums = packed + affine_packed_values(w.cols, kBits);
+  const uint32_t* words[kRows];
+  for (size_t n = 0; n < kRows; ++n) words[n] = w.words + (first + n) * row_words;
+  // (kRows, groups of the chunk)
+  alignas(64) float scales[kRows * kScaleChunk], biases[kRows * kScaleChunk + kWidth];
   Floats total[kInputs][kRows] = {};
-  size_t done = 0;  // words of a row
-  for (size_t chunk = 0; chunk < groups; chunk += kScaleChunk) {
+  size_t left = row_words;  // of a row
+  for (size_t chunk = 0; chunk < groups; chunk += kScaleChunk, x_sums += kScaleChunk) {
     const size_t count = groups - chunk < kScaleChunk ? groups - chunk : kScaleChunk;
-    for (size_t n = 0; n < kRows; ++n) {
-      const size_t at = (first + n) * groups + chunk;
-      load_scales(w.scales, w.scale_type, at, count, scales[n]);
-      load_scales(w.biases, w.scale_type, at, count, biases[n]);
+    // Where a chunk is a whole row, those of all rows lie one after the other.
+    const size_t runs = count == groups ? 1 : kRows;
+    for (size_t n = 0; n < runs; ++n) {
+      const size_t at = (first + n) * groups + chunk, length = kRows / runs * count;
+      load_scales(w.scales, w.scale_type, at, length, scales + n * count);
+      load_scales(w.biases, w.scale_type, at, length, biases + n * count);
+    }
+    for (size_t g = 0; g < count; g += kWidth) {
+      for (size_t n = 0; n < kRows; ++n) {
+        const Floats bias = first_lanes(load(biases + n * count + g), count - g);
+        for (size_t r = 0; r < kInputs; ++r) {
+          total[r][n] += bias * load(x_sums + r * packed_stride + g);
+        }
+      }
     }
     for (size_t g = 0; g < count; g += kGroups) {
       Floats products[kInputs][kRows] = {};
-      Floats x_sums[kInputs] = {};
-      for (size_t block = 0; block < kBlocks; ++block, done += kWidth) {
+#pragma GCC unroll 8
+      for (size_t block = 0; block < kBlocks; ++block) {
         Words q[kRows];
-        if (kGroups == 1 || done + kWidth <= row_words) {
+        if (kGroups == 1 || left >= kWidth) {
           for (size_t n = 0; n < kRows; ++n) {
-            q[n] = load<Words>(words + n * row_words + done);
-            __builtin_prefetch(words + (kRows + n) * row_words + done);  // as in plain_block
+            q[n] = load<Words>(words[n]);
+            if (block * kWidth % kLineWords == 0) {
+              __builtin_prefetch(words[n] + kRows * row_words);  // as in plain_block
+            }
           }
         } else {
           // The last block of a row whose groups do not fill it.
           for (size_t n = 0; n < kRows; ++n) {
             uint32_t part[kWidth] = {};
-            __builtin_memcpy(part, words + n * row_words + done, (row_words - done) * 4);
+            __builtin_memcpy(part, words[n], left * sizeof(uint32_t));
             q[n] = load<Words>(part);
           }
         }
-        const float* x = packed + done / kWidth * Block::kPacked;
+        if (kGroups > 1) left -= left < kWidth ? left : kWidth;
+        for (size_t n = 0; n < kRows; ++n) words[n] += kWidth;
 #pragma GCC unroll 8
-        for (size_t j = 0; j < Block::kValues; ++j) {
+        for (size_t j = 0; j < Block::kValues; ++j, x += kWidth) {
           Floats xs[kInputs];
-          for (size_t r = 0; r < kInputs; ++r) xs[r] = load(x + r * packed_stride + j * kWidth);
+          for (size_t r = 0; r < kInputs; ++r) xs[r] = load(x + r * packed_stride);
           for (size_t n = 0; n < kRows; ++n) {
             const Floats v = value<kBits>(q[n], j);
             for (size_t r = 0; r < kInputs; ++r) products[r][n] += xs[r] * v;
           }
         }
-        for (size_t r = 0; r < kInputs; ++r) {
-          x_sums[r] += load(x + r * packed_stride + Block::kValues * kWidth);
-        }
       }
       for (size_t n = 0; n < kRows; ++n) {
-        const Floats scale = spread<kGroups>(scales[n] + g);
-        const Floats bias = spread<kGroups>(biases[n] + g);
-        for (size_t r = 0; r < kInputs; ++r) {
-          total[r][n] += products[r][n] * scale;
-          total[r][n] += x_sums[r] * bias;
-        }
+        const Floats scale = spread<kGroups>(scales + n * count + g, count - g);
+        for (size_t r = 0; r < kInputs; ++r) total[r][n] += products[r][n] * scale;
       }
     }
   }
@@ -303,8 +328,8 @@ void affine_matrix(const AffineRows& w, const float* packed, size_t packed_strid
 }
 
 template <size_t kBits>
-void affine_matrix_of(const AffineRows& w, const float* packed, size_t packed_stride,
-                      size_t x_rows, float* sums) {
+void affine_matrix_of(const AffineRows& w, const float* packed, size_t packed_stride, size_t x_rows,
+                      float* sums) {
   switch (w.group_size) {
     case 32:
       return affine_matrix<kBits, 32>(w, packed, packed_stride, x_rows, sums);

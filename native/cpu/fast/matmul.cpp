@@ -34,9 +34,10 @@ void matmul(const Operation& operation, ThreadPool& threads, const Kernels& kern
     return multiply_many(operation, p, 2, threads, kernels,
                          FloatWeight{w, type, p.inputs, kernels});
   }
-  const Rows x(operation, p, 3, kernels);
+  LinearInput x(operation, p, 3);
+  x.norm_rows(kernels);
   const LinearOutput out(operation, p, 2);
-  multiply_rows(p, p.inputs * size_of(type), out, threads,
+  multiply_rows(p, p.inputs * size_of(type), out, threads, kernels,
                 [&](size_t first, size_t count, float* sums) {
                   const PlainRows rows = {w, type, p.inputs, first, count};
                   kernels.mat_vec(rows, x.row(0), x.stride(), p.rows, sums);

@@ -58,8 +58,8 @@ SSM_INLINE void ssd_rows(const float* x, float step, float decay, const float* B
   }
 }
 
-// One token of the recurrence for one head, as native/cpu/ssd.h has it; decay is exp(step * A). The
-// state S (head_dim, d_state) is read and written once.
+// One token of the recurrence for one head, as native/cpu/ssd.h has it. The state S (head_dim,
+// d_state) is read and written once.
 static void ssd_step(const float* x, float step, float decay, const float* B, const float* C,
                      float D, float* S, float* y, size_t head_dim, size_t d_state) {
   constexpr size_t kRows = 4;

@@ -36,6 +36,7 @@ SSM_INLINE void clear(Tile& tile) {
 // sums[i] += sum over k of a[i * row_step + k * depth_step] * b[k], one k after the other.
 SSM_INLINE void add_product(Tile& tile, const float* a, size_t row_step, size_t depth_step,
                             const float* b, size_t depth) {
+#pragma GCC unroll 4
   for (size_t k = 0; k < depth; ++k, a += depth_step, b += kTileCols) {
     Floats columns[kTileVectors];
 #pragma GCC unroll 3

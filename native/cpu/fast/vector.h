@@ -81,6 +81,14 @@ SSM_INLINE Floats select(Ints mask, Floats a, Floats b) {
   return bits_as<Floats>((bits_as<Ints>(a) & mask) | (bits_as<Ints>(b) & ~mask));
 }
 
+// v, but 0 from lane n on; n may be more than there are.
+SSM_INLINE Floats first_lanes(Floats v, size_t n) {
+  Ints lanes;
+  for (size_t lane = 0; lane < kWidth; ++lane) lanes[lane] = static_cast<int32_t>(lane);
+  const Ints limit = Ints{} + static_cast<int32_t>(n < kWidth ? n : kWidth);
+  return bits_as<Floats>(bits_as<Ints>(v) & (lanes < limit));
+}
+
 SSM_INLINE Floats min(Floats a, Floats b) { return select(a < b, a, b); }
 SSM_INLINE Floats max(Floats a, Floats b) { return select(a > b, a, b); }
 
@@ -96,6 +104,19 @@ SSM_INLINE float sum(Floats v) {
 #else
   return (v[0] + v[2]) + (v[1] + v[3]);
 #endif
+}
+
+SSM_INLINE float dot(const float* a, const float* b, size_t n) {
+  Floats partial[2] = {};
+  size_t i = 0;
+  for (; i + 2 * kWidth <= n; i += 2 * kWidth) {
+    partial[0] += load(a + i) * load(b + i);
+    partial[1] += load(a + i + kWidth) * load(b + i + kWidth);
+  }
+  for (; i + kWidth <= n; i += kWidth) partial[0] += load(a + i) * load(b + i);
+  float total = sum(partial[0] + partial[1]);
+  for (; i < n; ++i) total += a[i] * b[i];
+  return total;
 }
 
 // float16 and bfloat16 to float32, exactly. (With a mask of all lanes, because gcc 12 warns about
@@ -165,13 +186,12 @@ SSM_INLINE Floats erf(Floats x) {
   q = q * s + splat(1.12819925e-1f);
   q = q * s + splat(-3.76125336e-1f);
   q = q * s + splat(1.28379166e-1f);
-  const Floats y = select(t > splat(0.927734375f), select(x < Floats{}, -beyond, beyond), q * x + x);
+  const Floats y =
+      select(t > splat(0.927734375f), select(x < Floats{}, -beyond, beyond), q * x + x);
   return select(x == x, y, x);
 }
 
 // Exact, as native/cpu/activations.h.
-SSM_INLINE Floats gelu(Floats x) {
-  return x * 0.5f * (splat(1.0f) + erf(x * 0.70710678f));
-}
+SSM_INLINE Floats gelu(Floats x) { return x * 0.5f * (splat(1.0f) + erf(x * 0.70710678f)); }
 
 }  // namespace ssm::cpu::SSM_LEVEL

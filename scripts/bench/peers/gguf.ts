@@ -1,7 +1,7 @@
 // Writes GGUF, the file format of llama.cpp, version 3: a header of typed key-value pairs, a list of
 // tensors, and their data. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
-import { open, rename, rm } from 'node:fs/promises'
+import { replaceFile } from '../../../lib/weights/replace-file.js'
 import { toFloat16 } from '../../random-model.js'
 
 /** Tensor types: number in the file, elements and bytes of a block. */
@@ -147,9 +147,7 @@ export async function writeGguf(
     const bytes = tensorBytes(tensor)
     offset += bytes + padding(bytes).length
   }
-  const partial = `${path}.partial`
-  const file = await open(partial, 'w')
-  try {
+  await replaceFile(path, async (file) => {
     await file.writeFile(header.finish())
     for (const tensor of tensors) {
       const expected = tensorBytes(tensor)
@@ -164,13 +162,7 @@ export async function writeGguf(
       }
       await file.writeFile(padding(written))
     }
-    await file.close()
-    await rename(partial, path)
-  } catch (error) {
-    await file.close().catch(() => {})
-    await rm(partial, { force: true })
-    throw error
-  }
+  })
 }
 
 function encode(values: Float32Array, type: GgufType): Uint8Array {

@@ -1,10 +1,10 @@
-// Kernels with one mistake each, and right ones beside them; seeded.test.ts says what must be found.
-// Two threadgroups of 64 threads; 128 floats in, 128 out, 64 of threadgroup memory.
+// Kernels with one mistake each, and right ones beside them; seeded.test.ts says what must be
+// found. Two threadgroups of 64 threads; 128 floats in, 128 out, 64 of threadgroup memory.
 #include <metal_stdlib>
 using namespace metal;
 
-#define ARGUMENTS                                                                    \
-  device const float *in [[buffer(0)]], device float *out [[buffer(1)]],             \
+#define ARGUMENTS                                                                           \
+  device const float *in [[buffer(0)]], device float *out [[buffer(1)]],                    \
       threadgroup float *shared [[threadgroup(0)]], uint i [[thread_index_in_threadgroup]], \
       uint position [[thread_position_in_grid]], uint lane [[thread_index_in_simdgroup]],   \
       uint simdgroup [[simdgroup_index_in_threadgroup]]
@@ -90,7 +90,7 @@ using namespace metal;
 
 [[kernel]] void atomic_counter(ARGUMENTS) {
   shared[i] = in[position];
-  atomic_fetch_add_explicit((device atomic_uint*)out, uint(shared[i]), memory_order_relaxed);
+  atomic_fetch_add_explicit((device atomic_uint *)out, uint(shared[i]), memory_order_relaxed);
 }
 
 [[kernel]] void reads_past_buffer(ARGUMENTS) {

@@ -13,9 +13,18 @@ typedef struct {
   long opaque[2];
 } pthread_once_t;
 typedef unsigned long pthread_key_t;
-#define PTHREAD_MUTEX_INITIALIZER {{0x32AAABA7}}
-#define PTHREAD_COND_INITIALIZER {{0x3CB0B1BB}}
-#define PTHREAD_ONCE_INIT {{0x30B1BCBA}}
+#define PTHREAD_MUTEX_INITIALIZER \
+  {                               \
+    { 0x32AAABA7 }                \
+  }
+#define PTHREAD_COND_INITIALIZER \
+  {                              \
+    { 0x3CB0B1BB }               \
+  }
+#define PTHREAD_ONCE_INIT \
+  {                       \
+    { 0x30B1BCBA }        \
+  }
 #define PTHREAD_MUTEX_RECURSIVE 2
 
 extern "C" {

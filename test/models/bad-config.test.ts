@@ -1,0 +1,433 @@
+// Configurations that are incomplete, impossible, or at odds with the tensors beside them.
+
+import { join } from 'node:path'
+import { describe, it } from 'vitest'
+import { CorruptFileError, UnsupportedArchitectureError } from '../../lib/errors.js'
+import { writeSafetensors } from '../../lib/weights/safetensors.js'
+import {
+  type BadInput,
+  type Config,
+  configCase,
+  describeRefused,
+  type ErrorClass,
+  expectRefused,
+  set,
+  weights,
+} from '../support/bad-input.js'
+import { copyOfFixture, readRawTensors } from '../support/checkpoints.js'
+
+const CONFIGS: BadInput[] = [
+  configCase('a missing key', 'rene', set('d_model', undefined), /d_model is missing/),
+  configCase('a missing key', 'mamba2-hf', set('hidden_size', undefined), /hidden_size is missing/),
+  configCase(
+    'a missing key',
+    'mamba2-state-spaces',
+    set('n_layer', undefined),
+    /n_layer is missing/,
+  ),
+  configCase(
+    'a text for a number',
+    'rene',
+    set('d_model', '64'),
+    /d_model must be a whole number .* but is "64"/,
+  ),
+  configCase('null for a number', 'rene', set('vocab_size', null), /vocab_size is null/),
+  configCase('a negative size', 'rene', set('d_model', -64), /d_model .* but is -64/),
+  configCase('a size of 0', 'mamba2-hf', set('head_dim', 0), /head_dim .* but is 0/),
+  configCase('a fractional size', 'mamba2-hf', set('num_heads', 7.5), /num_heads .* but is 7.5/),
+  configCase(
+    'a huge size',
+    'rene',
+    set('d_model', 2 ** 40),
+    /d_model must be a whole number from 1 to 16777216 but is 1099511627776/,
+  ),
+  configCase(
+    'an infinite size',
+    'mamba2-hf',
+    set('state_size', { __float__: 'Infinity' }),
+    /state_size .* Infinity/,
+  ),
+  configCase(
+    'a billion layers',
+    'rene',
+    set('n_layer', 1e9),
+    /n_layer must be a whole number from 1 to 4096 but is 1000000000/,
+  ),
+  configCase(
+    'a billion layers',
+    'mamba2-hf',
+    set('num_hidden_layers', 1e9),
+    /num_hidden_layers .* 1000000000/,
+  ),
+  configCase(
+    'an object as a list',
+    'rene',
+    set('attn_layer_idx', {}),
+    /attn_layer_idx must be a list of layer numbers but is an object/,
+  ),
+  configCase(
+    'a layer that does not exist',
+    'rene',
+    set('mlp_layer_idx', [8]),
+    /mlp_layer_idx must be a list of layer numbers from 0 to 7 but is 8/,
+  ),
+  configCase(
+    'a layer that is two things',
+    'rene',
+    set('attn_layer_idx', [1]),
+    /layer 1 stands in both attn_layer_idx and mlp_layer_idx/,
+  ),
+  configCase(
+    'heads that do not divide the width',
+    'rene',
+    set('ssm_cfg.headdim', 48),
+    /ssm_cfg.headdim 48 does not divide expand \* d_model, 128/,
+  ),
+  configCase(
+    'groups that do not divide the heads',
+    'rene',
+    set('ssm_cfg.ngroups', 3),
+    /ngroups 3 does not divide the 8 heads/,
+  ),
+  configCase(
+    'groups that do not divide the heads',
+    'mamba2-hf',
+    set('n_groups', 3),
+    /n_groups 3 does not divide num_heads 8/,
+  ),
+  configCase(
+    'heads of another width',
+    'mamba2-hf',
+    set('num_heads', 4),
+    /num_heads \* head_dim is 64 but expand \* hidden_size is 128/,
+  ),
+  configCase(
+    'key heads that do not divide the query heads',
+    'rene',
+    set('attn_cfg.num_heads_kv', 3),
+    /attn_cfg.num_heads_kv 3 does not divide num_heads 4/,
+  ),
+  configCase(
+    'a head dimension of text',
+    'rene',
+    set('attn_cfg.head_dim', 'x'),
+    /attn_cfg.head_dim .* "x"/,
+  ),
+  configCase(
+    'no scale',
+    'rene',
+    set('attn_cfg.softmax_scale', -1),
+    /attn_cfg.softmax_scale must be a positive number but is -1/,
+  ),
+  configCase(
+    'an MLP of no width',
+    'rene',
+    set('mlp_cfg.expand', 1e-9),
+    /mlp_cfg.expand 1e-9 is out of range/,
+  ),
+  configCase(
+    'a text for an epsilon',
+    'mamba2-hf',
+    set('layer_norm_epsilon', 'small'),
+    /layer_norm_epsilon must be a number but is "small"/,
+  ),
+  configCase(
+    'an epsilon of 0',
+    'mamba2-hf',
+    set('layer_norm_epsilon', 0),
+    /layer_norm_epsilon must be a number between 0 and 1 but is 0/,
+  ),
+  configCase(
+    'limits the wrong way round',
+    'mamba2-hf',
+    set('time_step_limit', [1, 0]),
+    /time_step_limit must be two numbers/,
+  ),
+  configCase(
+    'a token id that is none',
+    'rene',
+    set('eos_token_id', -1),
+    /eos_token_id must be a token id .* but is -1/,
+  ),
+  configCase(
+    'a number for a flag',
+    'rene',
+    set('tie_word_embeddings', 1),
+    /tie_word_embeddings must be true or false but is 1/,
+  ),
+  configCase(
+    'a huge window',
+    'rene',
+    set('attn_cfg.sliding_window_length', 2 ** 24),
+    /would need 4\d{9} bytes for attention over a window of 16777216 positions/,
+  ),
+  configCase(
+    'an unknown model_type',
+    'rene',
+    set('model_type', 'llama'),
+    /has model_type "llama". Implemented: rene, mamba2/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'neither model_type nor ssm_cfg',
+    'mamba2-state-spaces',
+    set('ssm_cfg', undefined),
+    /neither model_type nor ssm_cfg/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'a Mamba-1',
+    'mamba2-state-spaces',
+    set('ssm_cfg', { d_state: 16 }),
+    /is a Mamba-1/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'a Mamba-1 that says so',
+    'mamba2-state-spaces',
+    set('ssm_cfg.layer', 'Mamba1'),
+    /is a Mamba-1/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'attention in state-spaces',
+    'mamba2-state-spaces',
+    set('attn_layer_idx', [1]),
+    /has attention layers .*attn_layer_idx/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'MLPs in state-spaces',
+    'mamba2-state-spaces',
+    set('d_intermediate', 64),
+    /MLPs .*d_intermediate/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'layer norms',
+    'mamba2-state-spaces',
+    set('rms_norm', false),
+    /has rms_norm = false; implemented: true/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'layer norms',
+    'rene',
+    set('rms_norm', false),
+    /has rms_norm = false; implemented: true/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'an unknown key of ssm_cfg',
+    'rene',
+    set('ssm_cfg.new_trick', 1),
+    /has ssm_cfg.new_trick, which is not known/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'an unknown key of attn_cfg',
+    'rene',
+    set('attn_cfg.rotary_emb_dim', 8),
+    /has attn_cfg.rotary_emb_dim, which is not known/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'attention that is not causal',
+    'rene',
+    set('attn_cfg.causal', false),
+    /attn_cfg.causal = false/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'attention without a window',
+    'rene',
+    set('attn_cfg.sliding_window_length', null),
+    /without a sliding_window_length/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'another activation',
+    'mamba2-hf',
+    set('hidden_act', 'relu'),
+    /hidden_act = "relu"/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    '3 bits',
+    'mamba2-mlx-lm-4bit',
+    set('quantization.bits', 3),
+    /quantization.bits = 3; implemented: 4 or 8/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'groups of 16',
+    'mamba2-mlx-lm-4bit',
+    set('quantization.group_size', 16),
+    /quantization.group_size = 16/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'another mode',
+    'mamba2-mlx-lm-4bit',
+    set('quantization.mode', 'mxfp4'),
+    /quantization.mode = "mxfp4"/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'no bits',
+    'mamba2-mlx-lm-4bit',
+    set('quantization.bits', undefined),
+    /quantisation must state bits and group_size/,
+  ),
+  configCase(
+    'another quantisation',
+    'mamba2-hf',
+    set('quantization_config', { quant_method: 'gptq' }),
+    /quantization_config/,
+    UnsupportedArchitectureError,
+  ),
+]
+
+// What the configuration and the tensors say together.
+const MISMATCHES: BadInput[] = [
+  {
+    ...configCase(
+      'more layers than tensors',
+      'mamba2-hf',
+      set('num_hidden_layers', 5),
+      /tensor backbone.layers.4.norm.weight is missing/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'fewer layers than tensors',
+      'mamba2-hf',
+      set('num_hidden_layers', 3),
+      /tensors that this model does not have: backbone.layers.3/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'another state size',
+      'mamba2-hf',
+      set('state_size', 17),
+      /in_proj.weight must have shape \(298, 64\) but has shape \(296, 64\)/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'a state size of 2^24',
+      'mamba2-hf',
+      set('state_size', 2 ** 24),
+      /in_proj.weight must have shape/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'a convolution of 2^24 taps',
+      'mamba2-hf',
+      set('conv_kernel', 2 ** 24),
+      /conv1d.weight must have shape \(160, 1, 16777216\) or/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'a bias that is not there',
+      'mamba2-hf',
+      set('use_bias', true),
+      /in_proj.bias is missing/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'its own head that is not there',
+      'mamba2-hf',
+      set('tie_word_embeddings', false),
+      /lm_head.weight is missing/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'a quantised matrix that should not be',
+      'mamba2-mlx-lm-4bit',
+      ({ quantization }) => Object.assign(quantization as Config, { 'backbone.embeddings': false }),
+      /backbone.embeddings.scales is there but the configuration does not quantise/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      '8 bits where there are 4',
+      'mamba2-mlx-lm-4bit',
+      set('quantization.bits', 8),
+      /backbone.embeddings.weight must have shape \(256, 16\) but has shape \(256, 8\)/,
+    ),
+    file: weights,
+  },
+]
+
+describeRefused('configurations', CONFIGS)
+describeRefused('configurations and tensors that disagree', MISMATCHES)
+
+describe('metadata of an Edge file', () => {
+  const edit = async (key: string, value: string | undefined) => {
+    const folder = await copyOfFixture('edge-mlx-4bit')
+    const file = join(folder, weights)
+    const { tensors, metadata } = await readRawTensors(file)
+    const entries = Object.entries(metadata).filter(([name]) => name !== key)
+    if (value !== undefined) entries.push([key, value])
+    await writeSafetensors(file, tensors, Object.fromEntries(entries))
+    return file
+  }
+  it.each<[string, string | undefined, RegExp, ErrorClass]>([
+    ['d_model', undefined, /d_model is missing/, CorruptFileError],
+    ['d_model', 'sixty', /d_model:1:10: expected a value, at "sixty/, CorruptFileError],
+    ['d_model', '64.5', /d_model .* 64.5/, CorruptFileError],
+    ['d_model.inner', '1', /both d_model and d_model.inner/, CorruptFileError],
+    ['model.n_layer_repeats', '1000000000', /n_layer_repeats .* 1000000000/, CorruptFileError],
+    ['model.n_layer_repeats', '4096', /16384 layers, expected 1 to 4096/, CorruptFileError],
+    ['model.unique_layers.7._class_', '"X"', /unique_layers.4 must be an object/, CorruptFileError],
+    [
+      'model.unique_layers.0.layer._class_',
+      '"layers.S4"',
+      /has a layer of class S4/,
+      UnsupportedArchitectureError,
+    ],
+    [
+      'model.unique_layers.0.layer._class_',
+      '5',
+      /_class_ must be a string but is 5/,
+      CorruptFileError,
+    ],
+    [
+      'model.unique_layers.0.layer.d_head',
+      '48',
+      /d_head 48 and n_groups 1 do not divide d_inner 128/,
+      CorruptFileError,
+    ],
+    [
+      'model.unique_layers.0.norm_point',
+      '"post"',
+      /norm_point = "post"/,
+      UnsupportedArchitectureError,
+    ],
+    [
+      'model.unique_layers.2.layer.activation',
+      '"relu"',
+      /activation = "relu"/,
+      UnsupportedArchitectureError,
+    ],
+    ['quantization_kwargs.bits', '6', /quantization_kwargs.bits = 6/, UnsupportedArchitectureError],
+    ['head.bias', 'true', /head.linear.bias is missing/, CorruptFileError],
+  ])('%s = %s', async (key, value, says, error) => {
+    const file = await edit(key, value)
+    await expectRefused(file, error, file, says)
+  })
+})
