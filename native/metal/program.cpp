@@ -1,6 +1,7 @@
 #include "program.h"
 
 #include <algorithm>
+#include <sstream>
 #include <stdexcept>
 
 namespace ssm::metal {
@@ -82,6 +83,25 @@ Program make_program(const CommandList& list, const Limits& limits, Program::All
   }
   program.finish();
   return program;
+}
+
+std::string describe(const CommandList& list, const Limits& limits) {
+  // Scratch memory without memory: nobody computes.
+  const Program program =
+      make_program(list, limits, [](size_t) { return std::shared_ptr<Memory>(); });
+  std::ostringstream text;
+  for (const Dispatch& dispatch : program.dispatches()) {
+    text << dispatch.kernel;
+    for (const auto& [index, value] : dispatch.constants) text << ' ' << index << '=' << value;
+    text << " params";
+    for (const std::byte byte : dispatch.params) text << ' ' << std::to_integer<unsigned>(byte);
+    for (const Size& size : {dispatch.threadgroups, dispatch.threads}) {
+      text << ' ' << size.x << 'x' << size.y << 'x' << size.z;
+    }
+    for (const auto& [index, bytes] : dispatch.threadgroup_memory) text << ' ' << bytes;
+    text << '\n';
+  }
+  return text.str();
 }
 
 }  // namespace ssm::metal

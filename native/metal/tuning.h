@@ -17,49 +17,46 @@
 
 namespace ssm::metal {
 
-// X(name, operations, Apple, NVIDIA, least, most, meaning, candidates...)
-// operations: those whose dispatches read it, which is what `ssm-metal tune` measures it by.
+// X(name, Apple, NVIDIA, least, most, candidates, meaning)
 // least, most: any whole number in between gives right results; what comes from outside is held
 // against them. candidates: what is worth measuring.
+// clang-format off
 #define SSM_TUNABLES(X)                                                                            \
-  X(vector_rows, "matmul affine_matmul", 8, 8, 1, kVectorRows,                                     \
-    "rows of x up to which the mat-vec kernels are taken; with more the mat-mat kernels", 2, 4, 8) \
-  X(vector_outputs, "matmul affine_matmul", 4, 4, 1, kVectorOutputs,                               \
-    "outputs of a simdgroup of the mat-vec kernels, at most", 1, 2, 4)                             \
-  X(vector_simdgroups, "matmul affine_matmul", 2, 2, 1, 32,                                        \
-    "simdgroups of a threadgroup of the mat-vec kernels", 1, 2, 4, 8)                              \
-  X(slow_conversions, "affine_matmul", 0, 1, 0, 1,                                                 \
-    "1: integers become floats by bit operations, where conversions take longer", 0, 1)            \
-  X(fill, "matmul affine_matmul ssd_update", 0, 2048, 0, 1 << 20,                                  \
-    "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work", 0,    \
-    1024, 2048, 4096, 8192)                                                                        \
-  X(state_rows, "ssd_update", 1, 4, 1, kStateRows,                                                 \
-    "rows of the state that a simdgroup of ssd_update takes at once, where they divide the head "  \
-    "and enough simdgroups remain",                                                                \
-    1, 2, 4)                                                                                       \
-  X(state_simdgroups, "ssd_update", 8, 8, 1, 32,                                                   \
-    "simdgroups of a threadgroup of ssd_update, at most", 2, 4, 8, 16)                             \
-  X(update_simdgroups, "mamba2_update", 32, 32, 1, 32,                                             \
-    "simdgroups of a threadgroup of mamba2_update, at most", 8, 16, 32)                            \
-  X(attention_heads, "attention_decode", kDecodeHeads, kDecodeHeads, 1, kDecodeHeads,              \
-    "query heads of a threadgroup of attention_decode, at most", 1, 2)                             \
-  X(attention_simdgroups, "attention_decode", 32, 32, 1, 32,                                       \
-    "simdgroups of a threadgroup of attention_decode, at most", 8, 16, 32)                         \
-  X(attention_keys, "attention_decode", 4, 4, 1, kDecodeKeys,                                      \
-    "keys that a simdgroup of attention_decode reads at once, as the power of two below", 1, 2, 4, \
-    8)                                                                                             \
-  X(chunk_size, "ssd_chunk_scan", kLongestChunk, kLongestChunk, 32, kLongestChunk,                 \
-    "tokens of a chunk of ssd_chunk_scan, at most", 32, 64)
+  X(vector_rows, 8, 8, 1, kVectorRows, (2, 4, 8),                                                  \
+    "rows of x up to which a mat-vec kernel is taken; with more it is the mat-mat kernel")         \
+  X(vector_outputs, 4, 4, 1, kVectorOutputs, (1, 2, 4),                                            \
+    "outputs of a simdgroup of a mat-vec kernel, at most")                                         \
+  X(vector_simdgroups, 2, 2, 1, 32, (1, 2, 4, 8),                                                  \
+    "simdgroups of a threadgroup of a mat-vec kernel")                                             \
+  X(slow_conversions, 0, 1, 0, 1, (0, 1),                                                          \
+    "1: integers become floats by bit operations, where conversions take longer")                  \
+  X(fill, 0, 2048, 0, 1 << 20, (0, 1024, 2048, 4096, 8192),                                        \
+    "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work")       \
+  X(state_rows, 1, 4, 1, kStateRows, (1, 2, 4),                                                    \
+    "rows of the state that a simdgroup of ssd_update takes, where they divide the head")          \
+  X(state_simdgroups, 8, 8, 1, 32, (2, 4, 8, 16),                                                  \
+    "simdgroups of a threadgroup of ssd_update, at most")                                          \
+  X(update_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                                 \
+    "simdgroups of a threadgroup of mamba2_update, at most")                                       \
+  X(attention_heads, 2, 2, 1, kDecodeHeads, (1, 2),                                                \
+    "query heads of a threadgroup of attention_decode, at most")                                   \
+  X(attention_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                              \
+    "simdgroups of a threadgroup of attention_decode, at most")                                    \
+  X(attention_keys, 4, 4, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
+    "keys that attention_decode reads at once, rounded down to a power of two")                    \
+  X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
+    "tokens of a chunk of ssd_chunk_scan, at most")
+// clang-format on
 
 struct Tuning {
-#define SSM_FIELD(name, operations, apple, nvidia, least, most, meaning, ...) uint32_t name = apple;
+#define SSM_FIELD(name, apple, ...) uint32_t name = apple;
   SSM_TUNABLES(SSM_FIELD)
 #undef SSM_FIELD
 };
 
 constexpr Tuning kAppleTuning = {};
 constexpr Tuning kNvidiaTuning = {
-#define SSM_VALUE(name, operations, apple, nvidia, least, most, meaning, ...) nvidia,
+#define SSM_VALUE(name, apple, nvidia, ...) nvidia,
     SSM_TUNABLES(SSM_VALUE)
 #undef SSM_VALUE
 };
@@ -68,19 +65,20 @@ constexpr Tuning kNvidiaTuning = {
 struct Tunable {
   const char* name;
   uint32_t Tuning::*field;
-  const char* operations;  // names with a space between them
   uint32_t least, most;
-  const char* meaning;
   std::vector<uint32_t> candidates;
+  const char* meaning;
 };
 
 inline const std::vector<Tunable>& tunables() {
   // Never destroyed: threads may outlive main().
   static const auto& table = *new std::vector<Tunable>{
-#define SSM_LINE(name, operations, apple, nvidia, least, most, meaning, ...) \
-  {#name, &Tuning::name, operations, least, most, meaning, {__VA_ARGS__}},
+#define SSM_LIST(...) {__VA_ARGS__}
+#define SSM_LINE(name, apple, nvidia, least, most, candidates, meaning) \
+  {#name, &Tuning::name, least, most, SSM_LIST candidates, meaning},
       SSM_TUNABLES(SSM_LINE)
 #undef SSM_LINE
+#undef SSM_LIST
   };
   return table;
 }
