@@ -1,7 +1,8 @@
 // ssm-metal tune: which of the values that a GPU's kernels can be dispatched with is fastest here.
 
-import { OPERATIONS, type OperationName } from '../operations.js'
+import type { OperationName } from '../operations.js'
 import { formatDuration } from '../format.js'
+import { measuredOperations } from '../tune/cases.js'
 import { removeSavedTuning, savedTuningPath } from '../tune/saved.js'
 import { type TunedCase, type TunedValue, type TuneReport, tune } from '../tune/tune.js'
 import { defineCommand, UsageError } from './command.js'
@@ -24,7 +25,7 @@ export const tuneCommand = defineCommand({
     operation: {
       type: 'string',
       multiple: true,
-      choices: Object.keys(OPERATIONS),
+      choices: measuredOperations(),
       placeholder: 'NAME',
       description: 'measure only by this operation',
     },

@@ -58,6 +58,11 @@ export function publishedCases(quick: boolean): TuneCase[] {
   return PUBLISHED.slice(0, quick ? 1 : undefined).flatMap(casesOf)
 }
 
+/** The operations of all cases. */
+export function measuredOperations(): OperationName[] {
+  return [...new Set(publishedCases(false).map(({ operation }) => operation))]
+}
+
 /** Everything that one model runs. */
 export function casesOf(model: TuneModel): TuneCase[] {
   const { name, dModel, heads, headDim, dState, groups, vocabulary, attention, tokens } = model

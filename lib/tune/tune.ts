@@ -7,11 +7,11 @@ import { median } from '../bench/statistics.js'
 import { createDevice, type Device, type TuningSource } from '../device.js'
 import { CorruptFileError, DeviceNotAvailableError, UnsupportedOptionError } from '../errors.js'
 import { describeMachine, type Machine } from '../machine.js'
-import { OPERATIONS, type OperationName } from '../operations.js'
+import type { OperationName } from '../operations.js'
 import { checkOptions, checkSignal, describe } from '../options.js'
 import { type Tunable, type Tuning, tunables } from '../tuning.js'
 import { VERSION } from '../version.js'
-import { publishedCases, type TuneCase } from './cases.js'
+import { measuredOperations, publishedCases, type TuneCase } from './cases.js'
 import { type CaseTimes, type Decision, decide } from './decide.js'
 import { dispatchesOf, type MeasureSettings, measure } from './measure.js'
 import { readSavedTuning, savedTuningPath, systemName, writeSavedTuning } from './saved.js'
@@ -129,6 +129,9 @@ export async function tuneCases(
   const values: TunedValue[] = []
   const measured: TunedCase[] = []
   const count = new CaseCount(present, cases)
+  if (count.total === 0) {
+    throw new UnsupportedOptionError('[tune] nothing that is tuned changes any of these operations')
+  }
   for (const tunable of tunables()) {
     const result = await tuneOne(tunable, tuning, cases, settings, signal, (label) =>
       onProgress?.({ tunable: tunable.name, label, ...count.next(tunable) }),
@@ -265,18 +268,24 @@ class CaseCount {
 
   /** Before a case is measured. */
   next({ name }: Tunable): { done: number; total: number } {
-    const sum = (counts: ReadonlyMap<string, number>) =>
-      [...counts.values()].reduce((all, count) => all + count, 0)
     const mine = this.#done.get(name) ?? 0
     const done = sum(this.#done)
     this.#done.set(name, mine + 1)
     this.#expected.set(name, Math.max(mine + 1, this.#expected.get(name) ?? 0))
-    return { done, total: sum(this.#expected) }
+    return { done, total: this.total }
+  }
+
+  get total(): number {
+    return sum(this.#expected)
   }
 
   end({ name }: Tunable): void {
     this.#expected.set(name, this.#done.get(name) ?? 0)
   }
+}
+
+function sum(counts: ReadonlyMap<string, number>): number {
+  return [...counts.values()].reduce((all, count) => all + count, 0)
 }
 
 function changed(present: Device, name: string, value: number): Device {
@@ -287,9 +296,12 @@ function checkOperations(operations: unknown): void {
   if (!Array.isArray(operations) || operations.length === 0) {
     throw new TypeError(`[tune] operations must be a list of names but is ${describe(operations)}`)
   }
+  const measured = measuredOperations()
   for (const name of operations) {
-    if (typeof name === 'string' && Object.hasOwn(OPERATIONS, name)) continue
-    throw new UnsupportedOptionError(`[tune] there is no operation ${describe(name)}`)
+    if (measured.includes(name)) continue
+    throw new UnsupportedOptionError(
+      `[tune] operations must be of ${measured.join(', ')} but one is ${describe(name)}`,
+    )
   }
 }
 

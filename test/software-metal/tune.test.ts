@@ -241,6 +241,11 @@ describe('tune', () => {
     expect(readFileSync(savedTuningPath(), 'utf8')).toBe('mine')
   })
 
+  test('says so where there is nothing to measure', async () => {
+    await expect(tuneCases([], ONCE)).rejects.toThrow(/nothing that is tuned changes/)
+    expect(readSavedTuning()).toBeUndefined()
+  })
+
   test('a value that the GPU cannot run does not win, and is told', async () => {
     const { run } = CommandList.prototype
     const spy = vi.spyOn(CommandList.prototype, 'run')
@@ -264,7 +269,8 @@ describe('ssm-metal tune', () => {
   const run = (...words: string[]) => runChild(CLI, ['tune', ...words], { env: env() })
 
   test('prints tables, or one object', async () => {
-    const spy = vi.spyOn(published, 'publishedCases').mockImplementation(() => updates())
+    const [small] = updates()
+    const spy = vi.spyOn(published, 'publishedCases').mockImplementation(() => [small!])
     const write = vi.spyOn(process.stdout, 'write').mockReturnValue(true)
     const silent = vi.spyOn(process.stderr, 'write').mockReturnValue(true)
     const options = { device: 'auto', operation: [], quick: true, dryRun: true, reset: false }

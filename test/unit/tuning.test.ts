@@ -254,7 +254,7 @@ describe('tune', () => {
   it.each([
     [{ device: 'cpu' }, UnsupportedOptionError, /'auto' or 'metal' but is "cpu"/],
     [{ fast: true }, UnsupportedOptionError, /"fast"/],
-    [{ operations: ['matvec'] }, UnsupportedOptionError, /no operation "matvec"/],
+    [{ operations: ['matvec'] }, UnsupportedOptionError, /of matmul, .* but one is "matvec"/],
     [{ operations: [] }, TypeError, /operations must be a list/],
     [{ signal: 1 }, TypeError, /signal/],
   ])('%j is a mistake', async (options, kind, message) => {
