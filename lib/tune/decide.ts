@@ -32,7 +32,7 @@ export const LEAST_GAIN = 0.02
  *
  * @example
  * decide([{ present: [2, 2], again: [2, 2.1], candidates: new Map([[4, [1, 1]]]) }])
- * // { best: 4, ratio: 0.5, noise: 0.05, wins: true } and a little less for the noise
+ * // { best: 4, ratio: about 0.5, noise: about 0.05, wins: true }
  */
 export function decide(cases: readonly CaseTimes[]): Decision | undefined {
   const values = new Set(cases.flatMap(({ candidates }) => [...candidates.keys()]))
