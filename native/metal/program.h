@@ -91,6 +91,10 @@ class Program {
 SSM_OPERATIONS(SSM_DECLARE)
 #undef SSM_DECLARE
 
+// Kernels, constants, parameters and sizes of a list's dispatches, one a line, without computing
+// anything: what the tuning decides. Throws what make_program throws.
+std::string describe(const CommandList& list, const Limits& limits);
+
 // The dispatches of a whole list. Throws what those functions throw.
 Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate);
 

@@ -17,63 +17,58 @@
 
 namespace ssm::metal {
 
-// X(name, operations, Apple, NVIDIA, least, most, meaning, candidates...)
-// operations: those whose dispatches read it, which is what `ssm-metal tune` measures it by.
+// X(name, Apple, NVIDIA, least, most, candidates, meaning)
 // least, most: any whole number in between gives right results; what comes from outside is held
-// against them. candidates: what is worth measuring.
+// against them. candidates: what is worth measuring. They are measured in this order, each with the
+// winners of those before it.
+// clang-format off
 #define SSM_TUNABLES(X)                                                                            \
-  X(vector_rows, "matmul affine_matmul", 8, 8, 1, kVectorRows,                                     \
-    "rows of x up to which the mat-vec kernels are taken; with more the mat-mat kernels", 2, 4, 8) \
-  X(vector_outputs, "matmul affine_matmul", 4, 4, 1, kVectorOutputs,                               \
-    "outputs of a simdgroup of the mat-vec kernels, at most", 1, 2, 4)                             \
-  X(vector_simdgroups, "matmul", 2, 2, 1, 32, "simdgroups of a threadgroup of the mat-vec kernel", \
-    1, 2, 4, 8)                                                                                    \
-  X(sharing_simdgroups, "affine_matmul", 4, 4, 1, 32,                                              \
-    "simdgroups of a threadgroup of the quantised mat-vec kernel, which share x", 2, 4, 8, 16)     \
-  X(most_simdgroups, "affine_matmul", 4096, 2112, 1, 1 << 20,                                      \
-    "simdgroups of a dispatch of the quantised mat-vec kernel, at most: with more work each "      \
-    "takes several parts of it",                                                                   \
-    1024, 2048, 4096, 1 << 20)                                                                     \
-  X(vector_reads, "affine_matmul", 4, 4, 1, kVectorReads,                                          \
-    "reads of four words that a lane of the quantised mat-vec kernel has under way", 2, 4, 8)      \
-  X(staged_columns, "affine_matmul", 2048, 6144, 1, 8192,                                          \
-    "numbers of x that a threadgroup of the quantised mat-vec kernel has in its memory, at most",  \
-    1024, 2048, 4096, 6144)                                                                        \
-  X(slow_conversions, "affine_matmul", 0, 1, 0, 1,                                                 \
-    "1: integers become floats by bit operations, where conversions take longer", 0, 1)            \
-  X(fill, "matmul affine_matmul ssd_update", 0, 2048, 0, 1 << 20,                                  \
-    "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work", 0,    \
-    1024, 2048, 4096, 8192)                                                                        \
-  X(state_rows, "ssd_update", 1, 2, 1, kStateRows,                                                 \
-    "rows of the state that a simdgroup of ssd_update takes at once, where they divide the head "  \
-    "and enough simdgroups remain",                                                                \
-    1, 2, 4, 8)                                                                                    \
-  X(state_simdgroups, "ssd_update", 8, 8, 1, 32,                                                   \
-    "simdgroups of a threadgroup of ssd_update, at most", 2, 4, 8, 16)                             \
-  X(update_simdgroups, "mamba2_update", 32, 16, 1, 32,                                             \
-    "simdgroups of a threadgroup of mamba2_update, at most", 8, 16, 32)                            \
-  X(update_rows, "mamba2_update", 2, 4, 1, kStateRows,                                             \
-    "rows of the state that a simdgroup of mamba2_update takes at once, as a power of two that "   \
-    "divides the head and leaves no simdgroup idle",                                               \
-    1, 2, 4)                                                                                       \
-  X(attention_heads, "attention_decode", kDecodeHeads, 1, 1, kDecodeHeads,                         \
-    "query heads of a threadgroup of attention_decode, at most", 1, 2)                             \
-  X(attention_simdgroups, "attention_decode", 32, 16, 1, 32,                                       \
-    "simdgroups of a threadgroup of attention_decode, at most", 8, 16, 32)                         \
-  X(attention_keys, "attention_decode", 2, 8, 1, kDecodeKeys,                                      \
-    "keys that a lane of attention_decode reads at once, as the power of two below", 1, 2, 4, 8)   \
-  X(chunk_size, "ssd_chunk_scan", kLongestChunk, kLongestChunk, 32, kLongestChunk,                 \
-    "tokens of a chunk of ssd_chunk_scan, at most", 32, 64)
+  X(vector_outputs, 4, 4, 1, kVectorOutputs, (1, 2, 4),                                            \
+    "outputs of a simdgroup of a mat-vec kernel, at most")                                         \
+  X(vector_simdgroups, 2, 2, 1, 32, (1, 2, 4, 8),                                                  \
+    "simdgroups of a threadgroup of the mat-vec kernel of weights that are not quantised")         \
+  X(sharing_simdgroups, 4, 4, 1, 32, (2, 4, 8, 16),                                                \
+    "simdgroups of a threadgroup of the quantised mat-vec kernel, which share x")                  \
+  X(most_simdgroups, 4096, 2112, 1, 1 << 20, (1024, 2048, 4096, 1 << 20),                          \
+    "simdgroups of the quantised mat-vec kernel, at most: with more work each takes several parts")\
+  X(vector_reads, 4, 4, 1, kVectorReads, (2, 4, 8),                                                \
+    "reads of four words that a lane of the quantised mat-vec kernel has under way")               \
+  X(staged_columns, 2048, 6144, 1, 8192, (1024, 2048, 4096, 6144),                                 \
+    "numbers of x in the memory of a threadgroup of the quantised mat-vec kernel, at most")        \
+  X(slow_conversions, 0, 1, 0, 1, (0, 1),                                                          \
+    "1: integers become floats by bit operations, where conversions take longer")                  \
+  X(state_rows, 1, 2, 1, kStateRows, (1, 2, 4, 8),                                                 \
+    "rows of the state that a simdgroup of ssd_update takes, where they divide the head")          \
+  X(state_simdgroups, 8, 8, 1, 32, (2, 4, 8, 16),                                                  \
+    "simdgroups of a threadgroup of ssd_update, at most")                                          \
+  X(fill, 0, 2048, 0, 1 << 20, (0, 1024, 2048, 4096, 8192),                                        \
+    "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work")       \
+  X(vector_rows, 8, 8, 1, kVectorRows, (2, 4, 8),                                                  \
+    "rows of x up to which a mat-vec kernel is taken; with more it is the mat-mat kernel")         \
+  X(update_simdgroups, 32, 16, 1, 32, (8, 16, 32),                                                 \
+    "simdgroups of a threadgroup of mamba2_update, at most")                                       \
+  X(update_rows, 2, 4, 1, kStateRows, (1, 2, 4),                                                   \
+    "rows of the state that a simdgroup of mamba2_update takes at once, rounded down to a power "  \
+    "of two that divides the head and leaves no simdgroup without any")                            \
+  X(attention_heads, 2, 1, 1, kDecodeHeads, (1, 2),                                                \
+    "query heads of a threadgroup of attention_decode, at most")                                   \
+  X(attention_simdgroups, 32, 16, 1, 32, (8, 16, 32),                                              \
+    "simdgroups of a threadgroup of attention_decode, at most")                                    \
+  X(attention_keys, 2, 8, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
+    "keys that a lane of attention_decode reads at once, rounded down to a power of two")          \
+  X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
+    "tokens of a chunk of ssd_chunk_scan, at most")
+// clang-format on
 
 struct Tuning {
-#define SSM_FIELD(name, operations, apple, nvidia, least, most, meaning, ...) uint32_t name = apple;
+#define SSM_FIELD(name, apple, ...) uint32_t name = apple;
   SSM_TUNABLES(SSM_FIELD)
 #undef SSM_FIELD
 };
 
 constexpr Tuning kAppleTuning = {};
 constexpr Tuning kNvidiaTuning = {
-#define SSM_VALUE(name, operations, apple, nvidia, least, most, meaning, ...) nvidia,
+#define SSM_VALUE(name, apple, nvidia, ...) nvidia,
     SSM_TUNABLES(SSM_VALUE)
 #undef SSM_VALUE
 };
@@ -82,19 +77,20 @@ constexpr Tuning kNvidiaTuning = {
 struct Tunable {
   const char* name;
   uint32_t Tuning::*field;
-  const char* operations;  // names with a space between them
   uint32_t least, most;
-  const char* meaning;
   std::vector<uint32_t> candidates;
+  const char* meaning;
 };
 
 inline const std::vector<Tunable>& tunables() {
   // Never destroyed: threads may outlive main().
   static const auto& table = *new std::vector<Tunable>{
-#define SSM_LINE(name, operations, apple, nvidia, least, most, meaning, ...) \
-  {#name, &Tuning::name, operations, least, most, meaning, {__VA_ARGS__}},
+#define SSM_LIST(...) {__VA_ARGS__}
+#define SSM_LINE(name, apple, nvidia, least, most, candidates, meaning) \
+  {#name, &Tuning::name, least, most, SSM_LIST candidates, meaning},
       SSM_TUNABLES(SSM_LINE)
 #undef SSM_LINE
+#undef SSM_LIST
   };
   return table;
 }

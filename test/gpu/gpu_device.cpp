@@ -57,27 +57,28 @@ class Turn {
   std::FILE* file_;
 };
 
-// "name=value,name=value": what differs from the tuning for NVIDIA's GPUs (native/metal/tuning.h).
-metal::Tuning tuning_from(const std::string& text) {
+// Of "name=value,name=value", for native/metal/tuning.h.
+metal::TuningChanges changes_in(const std::string& text) {
   metal::TuningChanges changes;
   std::istringstream words(text);
   for (std::string word; std::getline(words, word, ',');) {
     const size_t middle = word.find('=');
-    if (middle == std::string::npos) throw std::runtime_error("no value in SSM_GPU_TUNING: " + word);
+    if (middle == std::string::npos)
+      throw std::runtime_error("no value in SSM_GPU_TUNING: " + word);
     changes.emplace_back(word.substr(0, middle), std::stoll(word.substr(middle + 1)));
   }
-  return metal::tuned(metal::kNvidiaTuning, changes);
+  return changes;
 }
 
 class GpuDevice final : public Device {
  public:
-  GpuDevice()
+  explicit GpuDevice(const metal::Tuning& tuning)
       : pipelines_(open_file(environment("SSM_GPU_PIPELINES"))),
         launches_(open_file(environment("SSM_GPU_LAUNCHES"))),
         times_(open_file(environment("SSM_GPU_TIMES"))),
         lock_(open_file(environment("SSM_GPU_LOCK"))),
-        poison_(environment("SSM_GPU_POISON") != "0"),
-        tuning_(tuning_from(environment("SSM_GPU_TUNING"))) {
+        poison_(environment("SSM_GPU_POISON") != "0") {
+    limits_.tuning = metal::tuned(tuning, changes_in(environment("SSM_GPU_TUNING")));
     // Noting what has to be compiled needs no GPU.
     const Turn turn(lock_.get());
     if (!pipelines_) gpu_ = std::make_unique<gpu::Gpu>(environment("SSM_GPU_CUBINS"));
@@ -88,6 +89,11 @@ class GpuDevice final : public Device {
   ~GpuDevice() override { queue_.reset(); }
 
   unsigned threads() const override { return 1; }
+  std::string gpu() const override { return gpu_ ? gpu_->name() : "none"; }
+  const metal::Tuning* tuning() const override { return &limits_.tuning; }
+  std::string dispatches(const CommandList& list) const override {
+    return metal::describe(list, limits_);
+  }
 
   void submit(std::shared_ptr<Run> run) override {
     // JavaScript sets it before each list that it wants to find again.
@@ -133,9 +139,7 @@ class GpuDevice final : public Device {
     std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
     const auto known = programs_.find(list.get());
     if (known != programs_.end()) return known->second.program;
-    metal::Limits limits;
-    limits.tuning = tuning_;
-    Program program = metal::make_program(*list, limits, &Memory::allocate);
+    Program program = metal::make_program(*list, limits_, &Memory::allocate);
     return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
   }
 
@@ -199,9 +203,9 @@ class GpuDevice final : public Device {
     std::fflush(times_.get());
   }
 
+  metal::Limits limits_;
   File pipelines_, launches_, times_, lock_;
   bool poison_;
-  metal::Tuning tuning_;
   bool copy_speed_written_ = false;
   std::set<std::string> known_pipelines_;
   std::unique_ptr<gpu::Gpu> gpu_;
@@ -216,8 +220,10 @@ class GpuDevice final : public Device {
 // native/create_device.cpp for this addon.
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
-std::unique_ptr<Device> create_device(const std::string& name, unsigned threads) {
-  if (name == "metal") return std::make_unique<GpuDevice>();
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
+                                      const metal::TuningChanges& tuning) {
+  if (name == "metal")
+    return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);
   throw std::invalid_argument("no device '" + name + "'");
 }
