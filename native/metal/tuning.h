@@ -29,7 +29,7 @@ namespace ssm::metal {
     "simdgroups of a threadgroup of the mat-vec kernel of weights that are not quantised")         \
   X(sharing_simdgroups, 4, 4, 1, 32, (2, 4, 8, 16),                                                \
     "simdgroups of a threadgroup of the quantised mat-vec kernel, which share x")                  \
-  X(most_simdgroups, 4096, 2112, 1, 1 << 20, (1024, 2048, 4096, 1 << 20),                          \
+  X(most_simdgroups, 4096, 2640, 1, 1 << 20, (1024, 2048, 2640, 4096, 1 << 20),                    \
     "simdgroups of the quantised mat-vec kernel, at most: with more work each takes several parts")\
   X(vector_reads, 4, 4, 1, kVectorReads, (2, 4, 8),                                                \
     "reads of four words that a lane of the quantised mat-vec kernel has under way")               \
@@ -37,11 +37,11 @@ namespace ssm::metal {
     "numbers of x in the memory of a threadgroup of the quantised mat-vec kernel, at most")        \
   X(slow_conversions, 0, 1, 0, 1, (0, 1),                                                          \
     "1: integers become floats by bit operations, where conversions take longer")                  \
-  X(state_rows, 1, 2, 1, kStateRows, (1, 2, 4, 8),                                                 \
+  X(state_rows, 1, 2, 1, kStateRows, (1, 2, 4),                                                    \
     "rows of the state that a simdgroup of ssd_update takes, where they divide the head")          \
   X(state_simdgroups, 8, 8, 1, 32, (2, 4, 8, 16),                                                  \
     "simdgroups of a threadgroup of ssd_update, at most")                                          \
-  X(fill, 0, 2048, 0, 1 << 20, (0, 1024, 2048, 4096, 8192),                                        \
+  X(fill, 0, 1536, 0, 1 << 20, (0, 1024, 1536, 2048, 4096, 8192),                                  \
     "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work")       \
   X(vector_rows, 8, 8, 1, kVectorRows, (2, 4, 8),                                                  \
     "rows of x up to which a mat-vec kernel is taken; with more it is the mat-mat kernel")         \
