@@ -52,9 +52,9 @@ namespace ssm::metal {
     "of two that divides the head and leaves no simdgroup without any")                            \
   X(attention_heads, 2, 1, 1, kDecodeHeads, (1, 2),                                                \
     "query heads of a threadgroup of attention_decode, at most")                                   \
-  X(attention_simdgroups, 32, 16, 1, 32, (8, 16, 32),                                              \
+  X(attention_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                              \
     "simdgroups of a threadgroup of attention_decode, at most")                                    \
-  X(attention_keys, 2, 8, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
+  X(attention_keys, 2, 2, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
     "keys that a lane of attention_decode reads at once, rounded down to a power of two")          \
   X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
     "tokens of a chunk of ssd_chunk_scan, at most")
