@@ -11,11 +11,26 @@ export interface Addon {
   deviceNames(): ('cpu' | 'metal')[]
   /** Instruction sets of the CPU device that this machine can run, the slowest first. */
   cpuLevels(): string[]
-  /** `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU; 0: one for each core. */
-  createDevice(name: string, threads: number): number
+  /** What is tuned for a GPU, in every build: native/metal/tuning.h. */
+  tunables(): {
+    name: string
+    meaning: string
+    least: number
+    most: number
+    candidates: number[]
+  }[]
+  /**
+   * `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU; 0: one for each core.
+   * `tuning`, for a GPU: name and value of each tunable that differs from the table of its family.
+   */
+  createDevice(name: string, threads: number, tuning: (string | number)[]): number
   deviceThreads(device: number): number
   /** Of the CPU device: native/cpu/fast/levels.h. Empty for others. */
   deviceLevel(device: number): string
+  /** The GPU's name. Empty for the CPU device. */
+  deviceGpu(device: number): string
+  /** A value for each of `tunables()`. Empty for the CPU device. */
+  deviceTuning(device: number): number[]
   disposeDevice(device: number): void
   /** Zeroed memory. */
   allocate(bytes: number): number
@@ -28,6 +43,8 @@ export interface Addon {
   /** `bindings`: memory, byteOffset, byteLength, type of each buffer in turn; memory 0 is absent. */
   record(list: number, operation: number, bindings: number[], params: Uint8Array): void
   disposeList(list: number): void
+  /** Two lists for which it is equal compute in the same way. Empty for the CPU device. */
+  listDispatches(device: number, list: number): string
   /** Returns the number of the run; calls back once, on this thread, with '' or the error. */
   run(device: number, list: number, callback: (error: string) => void): number
   cancel(run: number): void

@@ -8,6 +8,7 @@ import { handleOutputErrors } from './cli/interrupt.js'
 import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
 import { showCommand } from './cli/show.js'
+import { tuneCommand } from './cli/tune.js'
 import { verifyCommand } from './cli/verify.js'
 import { VERSION } from './version.js'
 
@@ -24,6 +25,7 @@ process.exitCode = await runProgram(
       showCommand,
       infoCommand,
       verifyCommand,
+      tuneCommand,
     ],
   },
   process.argv.slice(2),

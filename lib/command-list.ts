@@ -60,6 +60,16 @@ export class CommandList {
     })
   }
 
+  /**
+   * Which kernels a GPU runs for the list, and how, as text; empty on the CPU.
+   *
+   * @internal
+   */
+  dispatches(): string {
+    if (this.#handle === 0) throw new DisposedError('[dispatches] this command list was disposed')
+    return addon().listDispatches(this.device.handle, this.#handle)
+  }
+
   /** Releases the list and the memory that only it still holds. Calling it again does nothing. */
   dispose(): void {
     if (this.#handle === 0) return

@@ -16,6 +16,8 @@ import {
   Tensor,
   type TensorData,
 } from './tensor.js'
+import { usableSavedTuning } from './tune/saved.js'
+import { checkTuning, type Tuning, tunables } from './tuning.js'
 
 /** `auto` takes Metal where it exists and is built in, else the CPU. */
 export type DeviceName = 'auto' | 'cpu' | 'metal'
@@ -26,17 +28,26 @@ export type ActivationType = 'float32' | 'float16'
 export interface DeviceOptions {
   /** Threads of the CPU device. Defaults to one for each core. */
   threads?: number | undefined
+  /**
+   * For a GPU: values that differ from the table of its family; names and bounds are those of
+   * `tunables()`. Defaults to what `ssm-metal tune` saved for this GPU, if it did, else to the table.
+   */
+  tuning?: Tuning | undefined
 }
+
+/** Where a GPU's tuning comes from: the table of its family, what `tune` saved, or the caller. */
+export type TuningSource = 'table' | 'saved' | 'options'
 
 /**
  * Creates a device. Throws `DeviceNotAvailableError` when it does not exist here and
- * `UnsupportedOptionError` for an unknown name or option.
+ * `UnsupportedOptionError` for an unknown name or option, or a tuning where there is no GPU.
  *
  * @example
  * using device = createDevice('cpu', { threads: 2 })
+ * using other = createDevice('metal', { tuning: { vector_outputs: 2 } })
  */
 export function createDevice(name: DeviceName = 'auto', options: DeviceOptions = {}): Device {
-  checkOptions('createDevice', options, ['threads'])
+  checkOptions('createDevice', options, ['threads', 'tuning'])
   const threads = integerOption('createDevice', 'threads', options.threads, { min: 1, max: 1024 })
   if (name !== 'auto' && name !== 'cpu' && name !== 'metal') {
     throw new UnsupportedOptionError(
@@ -54,12 +65,39 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
       `[createDevice] device 'metal' needs a Mac with Apple silicon and ${lack}: use 'cpu', or 'auto', which takes the CPU here`,
     )
   }
-  return new Device(chosen, addon().createDevice(chosen, threads ?? 0))
+  if (options.tuning !== undefined) {
+    const tuning = checkTuning('createDevice', options.tuning)
+    if (chosen === 'cpu') {
+      throw new UnsupportedOptionError(
+        "[createDevice] tuning is for GPUs, but the device here is the CPU: leave it out, or use 'metal' on a Mac with Apple silicon",
+      )
+    }
+    return open(chosen, 0, tuning, 'options')
+  }
+  const device = open(chosen, threads ?? 0, {}, 'table')
+  if (!device.tuning) return device
+  const saved = usableSavedTuning()
+  if (!saved || saved.gpu !== device.gpu) return device
+  device.dispose()
+  return open(chosen, 0, saved.tuning, 'saved')
+}
+
+function open(
+  name: 'cpu' | 'metal',
+  threads: number,
+  tuning: Tuning,
+  tuningSource: TuningSource,
+): Device {
+  return new Device(
+    name,
+    addon().createDevice(name, threads, Object.entries(tuning).flat()),
+    tuningSource,
+  )
 }
 
 /** The plain loops that anyone can check against the papers: what every other device is held against. */
 export function referenceDevice(): Device {
-  return new Device('cpu', addon().createDevice('cpu-reference', 0))
+  return new Device('cpu', addon().createDevice('cpu-reference', 0, []))
 }
 
 /** A compute device. `dispose()` cancels what is running and joins its threads. */
@@ -69,17 +107,29 @@ export class Device {
   readonly threads: number
   /** Instruction set that the CPU device uses: `reference` (plain loops), `avx2`, `avx512` or `neon`; undefined for Metal. */
   readonly cpuLevel: string | undefined
+  /** The GPU's name; undefined for the CPU device. */
+  readonly gpu: string | undefined
+  /** What a GPU's kernels are dispatched with: a value for each of `tunables()`. */
+  readonly tuning: Tuning | undefined
+  readonly tuningSource: TuningSource | undefined
   /** Element types that operations may hand to one another here. */
   readonly activationTypes: readonly ActivationType[]
   #handle: number
 
   /** @internal Use `createDevice`. */
-  constructor(name: 'cpu' | 'metal', handle: number) {
+  constructor(name: 'cpu' | 'metal', handle: number, tuningSource?: TuningSource) {
     this.name = name
     this.#handle = handle
     this.activationTypes = name === 'cpu' ? ['float32'] : ['float32', 'float16']
     this.threads = addon().deviceThreads(handle)
     this.cpuLevel = addon().deviceLevel(handle) || undefined
+    this.gpu = addon().deviceGpu(handle) || undefined
+    const values = addon().deviceTuning(handle)
+    if (values.length === 0) return
+    this.tuning = Object.freeze(
+      Object.fromEntries(tunables().map(({ name }, i) => [name, values[i]!])),
+    )
+    this.tuningSource = tuningSource
   }
 
   /** @internal */

@@ -11,7 +11,13 @@ export {
 export type { BenchModel } from './bench/model.js'
 export type { BenchTest } from './bench/plan.js'
 export { CommandList } from './command-list.js'
-export { createDevice, Device, type DeviceName, type DeviceOptions } from './device.js'
+export {
+  createDevice,
+  Device,
+  type DeviceName,
+  type DeviceOptions,
+  type TuningSource,
+} from './device.js'
 export * from './errors.js'
 export {
   type FinishReason,
@@ -56,3 +62,12 @@ export {
 export type { SamplingOptions } from './sampler.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'
 export { Tokenizer } from './tokenizer/tokenizer.js'
+export {
+  type TunedCase,
+  type TunedValue,
+  type TuneOptions,
+  type TuneProgress,
+  type TuneReport,
+  tune,
+} from './tune/tune.js'
+export { type Tunable, type Tuning, tunables } from './tuning.js'

@@ -12,7 +12,7 @@
 // outputs. A norm costs no pass of its own: its weight goes into x, the squares of x are summed
 // beside the products, and what its groups of columns give is scaled at their ends; a lane's part
 // of two words must lie in one of them. Grid: one simdgroup every vector_outputs outputs,
-// kVectorSimdgroups a threadgroup.
+// threadgroups of any number of whole simdgroups.
 //
 // affine_matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32
 // while a tile is loaded. x comes normed already (norm_rows.metal).

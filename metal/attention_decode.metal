@@ -26,12 +26,13 @@
 
 constant uint head_dim [[function_constant(0)]];
 constant uint block_heads [[function_constant(1)]];  // of a threadgroup, at most kDecodeHeads
+// Keys whose reads are under way at once: a power of two, up to kDecodeKeys. Beyond the last key of
+// a run the last one is read again: its score is the largest of no more keys than before, and it
+// weighs nothing.
+constant uint together [[function_constant(2)]];
 
 constant constexpr uint kColumns = kLargestHead / 32;  // of a lane, at most
 constant constexpr float kLowest = -3.4028235e38f;
-// Keys whose reads are under way at once. Beyond the last key of a run the last one is read again:
-// its score is the largest of no more keys than before, and it weighs nothing.
-constant constexpr uint kTogether = 4;
 
 // The columns of this lane: zeros beyond the head.
 template <class T>
@@ -98,14 +99,14 @@ template <class T>
     const uint block = min(end - j0, 32u);
     float score[kDecodeHeads];  // of key j0 + lane
     for (uint i = 0; i < block_heads; ++i) score[i] = kLowest;
-    for (uint n = 0; n < block; n += kTogether) {
-      float key[kTogether][kColumns];
-      UNROLL for (uint m = 0; m < kTogether; ++m) {
+    for (uint n = 0; n < block; n += together) {
+      float key[kDecodeKeys][kColumns];
+      UNROLL for (uint m = 0; m < together; ++m) {
         const uint j = min(j0 + n + m, end - 1);
         const uint row = own_row >= j ? own_row - j : own_row + p.window - j;
         load_columns(key[m], j == 0 ? own_key : ring_keys + ulong(row) * ring_columns, lane);
       }
-      UNROLL for (uint m = 0; m < kTogether; ++m) {
+      UNROLL for (uint m = 0; m < together; ++m) {
         for (uint i = 0; i < block_heads; ++i) {
           float product = 0.0f;
           for (uint c = 0; c < columns; ++c) product += query[i][c] * key[m][c];
@@ -123,14 +124,14 @@ template <class T>
       largest[i] = now;
       for (uint c = 0; c < columns; ++c) sums[i][c] *= correction;
     }
-    for (uint n = 0; n < block; n += kTogether) {
-      float value[kTogether][kColumns];
-      UNROLL for (uint m = 0; m < kTogether; ++m) {
+    for (uint n = 0; n < block; n += together) {
+      float value[kDecodeKeys][kColumns];
+      UNROLL for (uint m = 0; m < together; ++m) {
         const uint j = min(j0 + n + m, end - 1);
         const uint row = own_row >= j ? own_row - j : own_row + p.window - j;
         load_columns(value[m], j == 0 ? own_value : ring_values + ulong(row) * ring_columns, lane);
       }
-      UNROLL for (uint m = 0; m < kTogether; ++m) {
+      UNROLL for (uint m = 0; m < together; ++m) {
         for (uint i = 0; i < block_heads; ++i) {
           const float w = simd_shuffle(weight[i], ushort(n + m));  // 0 beyond the block
           for (uint c = 0; c < columns; ++c) sums[i][c] += w * value[m][c];

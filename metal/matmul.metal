@@ -9,7 +9,7 @@
 // divide evenly, the last simdgroup reads the last row again.) Its outputs share each load of x.
 // A norm costs no pass of its own: its weight goes into x, the squares of x are summed beside the
 // products, and what a group of columns gives is scaled at the group's end.
-// Grid: one simdgroup every vector_outputs outputs, kVectorSimdgroups a threadgroup.
+// Grid: one simdgroup every vector_outputs outputs, threadgroups of any number of whole simdgroups.
 //
 // matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32 while a
 // tile is loaded. x comes normed already (norm_rows.metal).

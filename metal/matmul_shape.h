@@ -4,7 +4,6 @@
 #include "types.h"
 
 enum MatmulShape : uint32_t {
-  kVectorRows = 8,        // rows of x, at most; with more the mat-mat kernels take over
-  kVectorOutputs = 4,     // of a simdgroup, at most
-  kVectorSimdgroups = 2,  // of a threadgroup
+  kVectorRows = 8,     // rows of x, at most; with more the mat-mat kernels take over
+  kVectorOutputs = 4,  // of a simdgroup, at most
 };

@@ -46,9 +46,12 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("operations", &Addon::Operations),
                              InstanceMethod("deviceNames", &Addon::DeviceNames),
                              InstanceMethod("cpuLevels", &Addon::CpuLevels),
+                             InstanceMethod("tunables", &Addon::Tunables),
                              InstanceMethod("createDevice", &Addon::CreateDevice),
                              InstanceMethod("deviceThreads", &Addon::DeviceThreads),
                              InstanceMethod("deviceLevel", &Addon::DeviceLevel),
+                             InstanceMethod("deviceGpu", &Addon::DeviceGpu),
+                             InstanceMethod("deviceTuning", &Addon::DeviceTuning),
                              InstanceMethod("disposeDevice", &Addon::DisposeDevice),
                              InstanceMethod("allocate", &Addon::Allocate),
                              InstanceMethod("mapFile", &Addon::MapFile),
@@ -59,6 +62,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("createList", &Addon::CreateList),
                              InstanceMethod("record", &Addon::Record),
                              InstanceMethod("disposeList", &Addon::DisposeList),
+                             InstanceMethod("listDispatches", &Addon::ListDispatches),
                              InstanceMethod("run", &Addon::RunList),
                              InstanceMethod("cancel", &Addon::Cancel),
                              InstanceMethod("measureReadBandwidth", &Addon::MeasureReadBandwidth),
@@ -118,14 +122,46 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
-  // (name, threads) -> device
+  // () -> { name, meaning, least, most, candidates }[]
+  Value Tunables(const CallbackInfo& info) {
+    const auto& tunables = metal::tunables();
+    Napi::Array result = Napi::Array::New(info.Env(), tunables.size());
+    for (uint32_t i = 0; i < tunables.size(); ++i) {
+      const metal::Tunable& tunable = tunables[i];
+      Napi::Array candidates = Napi::Array::New(info.Env(), tunable.candidates.size());
+      for (uint32_t j = 0; j < tunable.candidates.size(); ++j) {
+        candidates.Set(j, tunable.candidates[j]);
+      }
+      Napi::Object object = Napi::Object::New(info.Env());
+      object.Set("name", tunable.name);
+      object.Set("meaning", tunable.meaning);
+      object.Set("least", tunable.least);
+      object.Set("most", tunable.most);
+      object.Set("candidates", candidates);
+      result.Set(i, object);
+    }
+    return result;
+  }
+
+  // (name, threads, [name, value, ...] of the tuning) -> device
   Value CreateDevice(const CallbackInfo& info) {
     const std::string name = info[0].As<Napi::String>().Utf8Value();
     const auto threads = static_cast<unsigned>(size(info, 1));
+    if (!info[2].IsArray()) throw std::invalid_argument("tuning must be an array");
+    const Napi::Array pairs = info[2].As<Napi::Array>();
+    metal::TuningChanges tuning;
+    for (uint32_t i = 0; i + 1 < pairs.Length(); i += 2) {
+      const Value tunable = pairs.Get(i), value = pairs.Get(i + 1);
+      if (!tunable.IsString() || !value.IsNumber()) {
+        throw std::invalid_argument("tuning must be names, each with a number");
+      }
+      tuning.emplace_back(tunable.As<Napi::String>().Utf8Value(),
+                          value.As<Napi::Number>().Int64Value());
+    }
     // In every build, whatever other devices it has.
     if (name == "cpu-reference")
       return handle(devices_.add(create_cpu_device(threads, "reference")));
-    return handle(devices_.add(create_device(name, threads)));
+    return handle(devices_.add(create_device(name, threads, tuning)));
   }
 
   Value DeviceThreads(const CallbackInfo& info) {
@@ -134,6 +170,21 @@ class Addon : public Napi::Addon<Addon> {
 
   Value DeviceLevel(const CallbackInfo& info) {
     return Napi::String::New(env_, devices_.get(integer(info, 0))->level());
+  }
+
+  Value DeviceGpu(const CallbackInfo& info) {
+    return Napi::String::New(env_, devices_.get(integer(info, 0))->gpu());
+  }
+
+  // (device) -> number[] in the order of Tunables; empty for the CPU device
+  Value DeviceTuning(const CallbackInfo& info) {
+    const metal::Tuning* tuning = devices_.get(integer(info, 0))->tuning();
+    Napi::Array result = Napi::Array::New(info.Env());
+    if (tuning == nullptr) return result;
+    for (const metal::Tunable& tunable : metal::tunables()) {
+      result.Set(result.Length(), tuning->*tunable.field);
+    }
+    return result;
   }
 
   // Cancels what the device was asked to run, waits for its threads.
@@ -219,6 +270,12 @@ class Addon : public Napi::Addon<Addon> {
   }
 
   void DisposeList(const CallbackInfo& info) { lists_.remove(integer(info, 0)); }
+
+  // (device, list) -> what the device dispatches for the list
+  Value ListDispatches(const CallbackInfo& info) {
+    const auto& device = devices_.get(integer(info, 0));
+    return Napi::String::New(env_, device->dispatches(*lists_.get(integer(info, 1))));
+  }
 
   // (device, list, callback(error: string)) -> run. Returns at once.
   Value RunList(const CallbackInfo& info) {

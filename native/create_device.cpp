@@ -26,11 +26,13 @@ std::vector<std::string> device_names() {
   return {"cpu"};
 }
 
-std::unique_ptr<Device> create_device(const std::string& name, unsigned threads) {
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
+                                      const metal::TuningChanges& tuning) {
   if (name == "cpu") return create_cpu_device(threads);
 #ifdef SSM_WITH_METAL
-  if (name == "metal" && has_metal()) return create_metal_device();
+  if (name == "metal" && has_metal()) return create_metal_device(tuning);
 #endif
+  (void)tuning;
   throw std::invalid_argument("this build has no device '" + name + "'");
 }
 

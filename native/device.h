@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "command_list.h"
+#include "metal/tuning.h"
 
 namespace ssm {
 
@@ -27,6 +28,15 @@ class Device {
   virtual unsigned threads() const = 0;
   // The instruction set that the CPU device uses (cpu/fast/levels.h); empty for others.
   virtual const char* level() const { return ""; }
+  // The GPU's name, as its driver gives it; empty for the CPU device.
+  virtual std::string gpu() const { return ""; }
+  // What the device gives its dispatches; null for the CPU device.
+  virtual const metal::Tuning* tuning() const { return nullptr; }
+  // Which kernels the device dispatches for a list and how, as text; empty for the CPU device.
+  virtual std::string dispatches(const CommandList& list) const {
+    (void)list;
+    return "";
+  }
 
   // Queues a run and returns at once. Runs of one device finish in the order of submission.
   virtual void submit(std::shared_ptr<Run> run) = 0;
@@ -37,9 +47,11 @@ inline constexpr const char* kCancelled = "cancelled";
 // The devices of this build, the fastest first.
 std::vector<std::string> device_names();
 
-// `threads` is for the CPU device; 0: one for each core. Throws std::invalid_argument for a name
-// that this build does not have, std::runtime_error when the device cannot be started.
-std::unique_ptr<Device> create_device(const std::string& name, unsigned threads);
+// `threads` is for the CPU device; 0: one for each core. `tuning` is for a GPU: changes to the
+// table of its family. Throws std::invalid_argument for a name that this build does not have and
+// for changes that the table does not allow, std::runtime_error when the device cannot be started.
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
+                                      const metal::TuningChanges& tuning);
 
 // `level`: a name of cpu/fast/levels.h; empty: the one that the environment names, or the fastest.
 std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level = "");

@@ -2,9 +2,11 @@
 
 import { access, constants, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
+import { addon } from '../addon.js'
 import { bench } from '../bench/bench.js'
 import { BENCH_FORMATS, type BenchFormat, formatReport } from '../bench/format.js'
 import { formatHtml } from '../bench/html.js'
+import { usableSavedTuning } from '../tune/saved.js'
 import { defineCommand, type OptionValues, UsageError } from './command.js'
 import { interruptible } from './interrupt.js'
 import { modelOptions } from './options.js'
@@ -110,6 +112,8 @@ export const benchCommand = defineCommand({
     const request = benchRequest(options)
     // Better now than after an hour of measuring.
     if (options.html !== undefined) await access(dirname(options.html), constants.W_OK)
+    // Nobody sees what the processes of the trials say.
+    if (options.device !== 'cpu' && addon().deviceNames().includes('metal')) usableSavedTuning()
     return interruptible(async (signal) => {
       const line = new ProgressLine()
       let announced = 0

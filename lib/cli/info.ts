@@ -6,6 +6,9 @@ import { defineCommand } from './command.js'
 import { formatBytes } from '../format.js'
 import { exitCodes } from './program.js'
 
+const TUNED = 'saved by ssm-metal tune'
+const NOT_TUNED = "the table of this GPU's family; ssm-metal tune measures here"
+
 export const infoCommand = defineCommand({
   name: 'info',
   summary: 'describe this machine: device, cores, memory, versions',
@@ -29,6 +32,11 @@ export const infoCommand = defineCommand({
       device: device.name,
       threads: device.threads,
       ...(device.cpuLevel && { cpuLevel: device.cpuLevel }),
+      ...(device.tuning && {
+        gpu: device.gpu,
+        tuningSource: device.tuningSource,
+        tuning: device.tuning,
+      }),
       ...machine,
     }
     if (options.json) {
@@ -46,6 +54,10 @@ export const infoCommand = defineCommand({
       ['system', `${facts.platform} ${facts.architecture} ${facts.system}`],
       ['node', facts.node],
     ]
+    if (facts.tuning) {
+      const tuning = facts.tuningSource === 'saved' ? TUNED : NOT_TUNED
+      rows.splice(2, 0, ['gpu', facts.gpu ?? 'unknown'], ['tuning', tuning])
+    }
     process.stdout.write(rows.map(([name, value]) => `${name.padEnd(9)}  ${value}\n`).join(''))
     return exitCodes.success
   },

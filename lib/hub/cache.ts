@@ -7,9 +7,9 @@
 // Nothing is downloaded here. A downloader would fill a snapshot folder where findSnapshot finds none.
 
 import { open, readdir, stat } from 'node:fs/promises'
-import { homedir } from 'node:os'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { cacheFolder, expandHome, pathVariable } from '../cache-folder.js'
 import { CorruptFileError, ModelNotFoundError, TokenizerNotFoundError } from '../errors.js'
 
 /** Options of {@link resolveModelPath} and {@link resolveTokenizerPath}. */
@@ -45,16 +45,6 @@ const wantedTokenizer: Wanted = {
 
 const commitPattern = /^[0-9a-f]{40}$/
 
-function expandHome(path: string): string {
-  return path === '~' || path.startsWith('~/') ? join(homedir(), path.slice(1)) : path
-}
-
-/** A set variable's value, where set to nothing counts as not set. */
-function variable(name: string): string | undefined {
-  const value = process.env[name]
-  return value === undefined || value === '' ? undefined : expandHome(value)
-}
-
 /**
  * The folder of the shared Hugging Face cache: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME/hub,
  * XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub, the first that is set. It may not exist.
@@ -62,10 +52,9 @@ function variable(name: string): string | undefined {
  * @example hubCacheFolder() // '/Users/ada/.cache/huggingface/hub'
  */
 export function hubCacheFolder(): string {
-  const direct = variable('HF_HUB_CACHE') ?? variable('HUGGINGFACE_HUB_CACHE')
+  const direct = pathVariable('HF_HUB_CACHE') ?? pathVariable('HUGGINGFACE_HUB_CACHE')
   if (direct !== undefined) return resolve(direct)
-  const base = variable('XDG_CACHE_HOME') ?? join(homedir(), '.cache')
-  return resolve(variable('HF_HOME') ?? join(base, 'huggingface'), 'hub')
+  return resolve(pathVariable('HF_HOME') ?? join(cacheFolder(), 'huggingface'), 'hub')
 }
 
 /**

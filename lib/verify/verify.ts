@@ -117,8 +117,8 @@ async function run(
   return measured.sort((a, b) => a - b)[times >> 1]!
 }
 
-/** The element of all outputs that is furthest from what is allowed. */
-function compare(actual: Recordable, expected: Recordable) {
+/** The element of all outputs that is furthest from what lib/tolerance.ts allows. */
+export function compare(actual: Recordable, expected: Recordable) {
   let worst: WorstElement = { index: 0, error: 0, limit: 0 }
   for (const [i, tensor] of actual.outputs.entries()) {
     const dtype: DType = tensor.dtype

@@ -49,7 +49,7 @@ inline bool is_aligned(const Binding& binding, uint64_t bytes) {
 
 // Outputs of a simdgroup: as many as leave enough simdgroups to fill the GPU.
 inline uint32_t outputs_of_simdgroup(uint32_t outputs, const Limits& limits) {
-  uint32_t result = kVectorOutputs;
+  uint32_t result = limits.tuning.vector_outputs;
   while (result > 1 && ceil_divide(outputs, result) < limits.tuning.fill) result /= 2;
   return result;
 }
@@ -60,7 +60,7 @@ template <class Params>
 void add_linear(const Operation& operation, Program& program, const LinearKernels& kernels) {
   auto p = operation.params<Params>();
   Binding x = operation.bindings[0];
-  const bool few = p.rows <= kVectorRows;
+  const bool few = p.rows <= program.limits().tuning.vector_rows;
   const bool normed = p.norm_group_cols != 0;
   const bool taken_in = normed && few && p.norm_group_cols % kernels.norm_step == 0;
   unsigned unused = 0b1;
@@ -85,15 +85,16 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
                         {6, taken_in ? p.inputs / p.norm_group_cols : 1},
                         {10, program.limits().tuning.slow_conversions}};
   if (few) {
+    const Limits& limits = program.limits();
     const uint64_t group = normed && taken_in ? p.norm_group_cols : p.inputs;
     const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
     const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
                          is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
                          is_aligned(words, words.bytes / p.outputs) &&
                          (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
-    const uint32_t outputs = outputs_of_simdgroup(p.outputs, program.limits());
+    const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
     dispatch.constants.insert(dispatch.constants.end(), {{7, p.rows}, {8, aligned}, {9, outputs}});
-    dispatch.threads = {threads_for(kVectorSimdgroups * kSimdWidth, 1024, program.limits())};
+    dispatch.threads = {threads_for(limits.tuning.vector_simdgroups * kSimdWidth, 1024, limits)};
     const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
     dispatch.threadgroups = {ceil_divide(p.outputs, simdgroups * outputs)};
   } else {

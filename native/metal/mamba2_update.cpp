@@ -9,8 +9,9 @@ void mamba2_update(const Operation& operation, Program& program) {
   // A simdgroup for each row of the state, and a thread for each channel, as far as there are any.
   const uint64_t channels = p.head_dim + 2 * uint64_t{p.d_state};
   const uint64_t items = std::max(uint64_t{p.head_dim} * kSimdWidth, channels);
+  const uint32_t most = program.limits().tuning.update_simdgroups * kSimdWidth;
   const uint32_t threads =
-      threads_for(static_cast<uint32_t>(std::min<uint64_t>(items, 1024)), 1024, program.limits());
+      threads_for(static_cast<uint32_t>(std::min<uint64_t>(items, 1024)), most, program.limits());
   const uint64_t bytes = round_up(4 * channels, 16);
   const uint64_t scratch = round_up(4 * (threads / kSimdWidth), 16);
   require(program.limits(), "mamba2_update", threads, bytes + scratch);

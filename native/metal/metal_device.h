@@ -11,7 +11,8 @@ namespace ssm {
 // simdgroup.
 bool has_metal_device();
 
-// Throws std::runtime_error when there is none.
-std::unique_ptr<Device> create_metal_device();
+// `tuning`: changes to the table of Apple's GPUs. Throws std::invalid_argument when the table does
+// not allow them, std::runtime_error when there is no GPU.
+std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& tuning);
 
 }  // namespace ssm

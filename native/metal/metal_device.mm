@@ -136,6 +136,8 @@ class Gpu {
 
   const metal::Limits& limits() const { return limits_; }
 
+  std::string name() const { return text_of(device_.name); }
+
   id<MTLCommandQueue> make_queue() {
     const id<MTLCommandQueue> queue = [device_ newCommandQueue];
     if (queue == nil) throw std::runtime_error("[metal] the GPU gives no command queue");
@@ -275,11 +277,11 @@ MTLSize size_of(const metal::Size& size) { return {size.x, size.y, size.z}; }
 class MetalProgram final : public CompiledList {
  public:
   // Throws what is wrong with the list, or with the GPU.
-  MetalProgram(const CommandList& list, Gpu& gpu)
-      : program_(metal::make_program(list, gpu.limits(), &Memory::allocate)) {
+  MetalProgram(const CommandList& list, const metal::Limits& limits, Gpu& gpu)
+      : program_(metal::make_program(list, limits, &Memory::allocate)) {
     for (const Dispatch& dispatch : program_.dispatches()) {
       Step step{&dispatch, gpu.pipeline_of(dispatch), {}};
-      check(dispatch, step.pipeline, gpu.limits());
+      check(dispatch, step.pipeline, limits);
       for (const auto& [index, binding, written] : dispatch.buffers) {
         step.buffers.push_back({gpu.buffer_of(*binding.memory), binding.offset, index});
       }
@@ -343,7 +345,9 @@ class MetalProgram final : public CompiledList {
 // GPU computes meanwhile; Metal tells of the end on a thread of its own.
 class MetalDevice final : public Device {
  public:
-  MetalDevice() : gpu_(Gpu::shared()), commands_(gpu_->make_queue()) {
+  explicit MetalDevice(const metal::Tuning& tuning)
+      : gpu_(Gpu::shared()), limits_(gpu_->limits()), commands_(gpu_->make_queue()) {
+    limits_.tuning = tuning;
     queue_ = std::make_unique<RunQueue>([this](const auto& run) { start(run); });
   }
 
@@ -353,6 +357,15 @@ class MetalDevice final : public Device {
   }
 
   unsigned threads() const override { return 1; }
+  std::string gpu() const override {
+    @autoreleasepool {
+      return gpu_->name();
+    }
+  }
+  const metal::Tuning* tuning() const override { return &limits_.tuning; }
+  std::string dispatches(const CommandList& list) const override {
+    return metal::describe(list, limits_);
+  }
 
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }
 
@@ -401,11 +414,12 @@ class MetalDevice final : public Device {
   }
 
   const MetalProgram& program_of(const CommandList& list) {
-    if (!list.compiled) list.compiled = std::make_unique<MetalProgram>(list, *gpu_);
+    if (!list.compiled) list.compiled = std::make_unique<MetalProgram>(list, limits_, *gpu_);
     return static_cast<MetalProgram&>(*list.compiled);
   }
 
   std::shared_ptr<Gpu> gpu_;
+  metal::Limits limits_;
   id<MTLCommandQueue> commands_;
   // Shared with completion handlers, whose last lines may run after this device is gone.
   std::shared_ptr<metal::RunsInFlight> in_flight_ = std::make_shared<metal::RunsInFlight>();
@@ -430,10 +444,11 @@ bool has_metal_device() {
   }
 }
 
-std::unique_ptr<Device> create_metal_device() {
+std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& changes) {
+  const metal::Tuning tuning = metal::tuned(metal::kAppleTuning, changes);
   keep_loaded();
   @autoreleasepool {
-    return std::make_unique<MetalDevice>();
+    return std::make_unique<MetalDevice>(tuning);
   }
 }
 

@@ -84,4 +84,32 @@ Program make_program(const CommandList& list, const Limits& limits, Program::All
   return program;
 }
 
+std::string describe(const CommandList& list, const Limits& limits) {
+  // Scratch memory without memory: nobody computes.
+  const Program program =
+      make_program(list, limits, [](size_t) { return std::shared_ptr<Memory>(); });
+  std::string text;
+  const auto add = [&text](uint64_t number, char separator) {
+    text += separator;
+    text += std::to_string(number);
+  };
+  for (const Dispatch& dispatch : program.dispatches()) {
+    text += dispatch.kernel;
+    for (const auto& [index, value] : dispatch.constants) {
+      add(index, ' ');
+      add(value, '=');
+    }
+    for (const Size& size : {dispatch.threadgroups, dispatch.threads}) {
+      add(size.x, ' ');
+      add(size.y, 'x');
+      add(size.z, 'x');
+    }
+    for (const auto& [index, bytes] : dispatch.threadgroup_memory) add(bytes, ' ');
+    text += " params";
+    for (const std::byte byte : dispatch.params) add(std::to_integer<unsigned>(byte), ' ');
+    text += '\n';
+  }
+  return text;
+}
+
 }  // namespace ssm::metal

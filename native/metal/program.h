@@ -9,6 +9,7 @@
 
 #include "command_list.h"
 #include "operation.h"
+#include "tuning.h"
 
 namespace ssm::metal {
 
@@ -44,19 +45,6 @@ struct Dispatch {
   Size threads;          // of a threadgroup
   bool barrier = false;  // wait for the dispatches before this one: set by Program::add
 };
-
-// What any value of is right, and which is fast depends on the family of GPUs.
-struct Tuning {
-  // Simdgroups that keep the GPU busy: where a dispatch has fewer, each takes less of the work.
-  uint32_t fill = 0;
-  // Integers become floats more slowly than bit operations and additions take.
-  bool slow_conversions = false;
-  // Rows of the state that a simdgroup of ssd_update takes at once, up to kStateRows, where enough
-  // simdgroups remain.
-  uint32_t state_rows = 1;
-};
-constexpr Tuning kAppleTuning = {};
-constexpr Tuning kNvidiaTuning = {2048, true, 4};  // measured on an H200: docs/gpu-notes.md
 
 // What dispatch code may ask of the GPU at hand. Never assumed: the device fills it in.
 struct Limits {
@@ -102,6 +90,10 @@ class Program {
   void name(const Operation& operation, Program& program);
 SSM_OPERATIONS(SSM_DECLARE)
 #undef SSM_DECLARE
+
+// Kernels, constants, parameters and sizes of a list's dispatches, one a line, without computing
+// anything: what the tuning decides. Throws what make_program throws.
+std::string describe(const CommandList& list, const Limits& limits);
 
 // The dispatches of a whole list. Throws what those functions throw.
 Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate);

@@ -7,7 +7,7 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
   auto p = operation.params<SsdChunkScanParams>();
   require(program.limits(), "ssd_chunk_scan", kTileThreads, 2 * kTileBytes + kDecayBytes);
   // The result does not depend on it: what was asked for is an upper bound.
-  p.chunk_size = std::min({p.chunk_size, p.length, uint32_t{kLongestChunk}});
+  p.chunk_size = std::min({p.chunk_size, p.length, program.limits().tuning.chunk_size});
   const uint32_t chunks = ceil_divide(p.length, p.chunk_size) * p.batch;
   const auto tiles = [](uint32_t count) { return ceil_divide(count, kTile); };
 

@@ -10,8 +10,8 @@ void ssd_update(const Operation& operation, Program& program) {
   const uint64_t all = uint64_t{p.batch} * p.heads * p.head_dim;
   const bool many = p.head_dim % tuning.state_rows == 0 && all / tuning.state_rows >= tuning.fill;
   const uint32_t rows = many ? tuning.state_rows : 1;  // of a simdgroup
-  const uint32_t simdgroups =
-      std::min({8u, ceil_divide(p.head_dim, rows), program.limits().max_threads / kSimdWidth});
+  const uint32_t simdgroups = std::min({tuning.state_simdgroups, ceil_divide(p.head_dim, rows),
+                                        program.limits().max_threads / kSimdWidth});
   auto dispatch = make_dispatch<SsdUpdateParams>(kernel_name("ssd_update", operation, {0}),
                                                  operation, 0b110000000);
   dispatch.constants = {{0, vectors}, {1, rows}};

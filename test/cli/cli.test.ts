@@ -3,8 +3,8 @@
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { readdir, truncate } from 'node:fs/promises'
-import { join } from 'node:path'
+import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model } from '../../lib/model.js'
 import { VERSION } from '../../lib/version.js'
@@ -162,6 +162,7 @@ describe('exit code 1 with one message', () => {
       /device 'metal' needs a Mac with Apple silicon/,
     ],
     ['show without a model there', ['show', '/nowhere'], /^ssm-metal show: .*\/nowhere/],
+    ['tune without a GPU', ['tune'], /^ssm-metal tune: .*nothing to tune.* computes on the CPU/],
   ])('%s', async (_, words, message) => {
     const env = { HF_HUB_CACHE: await temporaryFolder() }
     const { code, stdout, stderr } = await run(words, { env })
@@ -197,6 +198,9 @@ describe('exit code 2 for a wrong call', () => {
       /needs --q-bits/,
     ],
     ['show without a model', ['show'], /MODEL/],
+    ['tune on the CPU', ['tune', '--device', 'cpu'], /--device must be auto or metal/],
+    ['tune by what has no choices', ['tune', '--operation', 'add'], /--operation must be matmul/],
+    ['tune that measures and forgets', ['tune', '--reset', '--quick'], /--reset measures nothing/],
   ])('%s', async (_, words, message) => {
     const { code, stdout, stderr } = await run(words)
     expect(stderr).toMatch(message)
@@ -282,6 +286,20 @@ describe('verify', () => {
   })
 })
 
+describe('tune', () => {
+  it('--reset removes what was saved', async () => {
+    const env = { XDG_CACHE_HOME: await temporaryFolder() }
+    const path = join(env.XDG_CACHE_HOME, 'ssm-metal/tuning.json')
+    const nothing = await run(['tune', '--reset'], { env })
+    expect(nothing).toMatchObject({ code: 0, stdout: `nothing was saved in ${path}\n`, stderr: '' })
+    await mkdir(dirname(path))
+    await writeFile(path, 'anything')
+    const { code, stdout } = await run(['tune', '--reset', '--json'], { env })
+    expect({ code, ...JSON.parse(stdout) }).toEqual({ code: 0, path, removed: true })
+    expect(existsSync(path)).toBe(false)
+  })
+})
+
 describe('info', () => {
   it('as a table and as JSON', async () => {
     const table = await run(['info'])
@@ -305,6 +323,7 @@ describe('help', () => {
     [['help', 'generate'], /--max-tokens/],
     [['show', '--help'], /MODEL/],
     [['info', '--help'], /--json/],
+    [['tune', '--help'], /--quick[\s\S]*--dry-run[\s\S]*--reset/],
     [['--version'], new RegExp(`^${VERSION}$`, 'm')],
   ])('%j', async (words, text) => {
     const { code, stdout, stderr } = await run(words)

@@ -40,11 +40,12 @@ File open_file(const std::string& path) {
 
 class GpuDevice final : public Device {
  public:
-  GpuDevice()
+  explicit GpuDevice(const metal::Tuning& tuning)
       : pipelines_(open_file(environment("SSM_GPU_PIPELINES"))),
         launches_(open_file(environment("SSM_GPU_LAUNCHES"))),
         times_(open_file(environment("SSM_GPU_TIMES"))),
         poison_(environment("SSM_GPU_POISON") != "0") {
+    limits_.tuning = tuning;
     // Noting what has to be compiled needs no GPU.
     if (!pipelines_) gpu_ = std::make_unique<gpu::Gpu>(environment("SSM_GPU_CUBINS"));
     queue_ =
@@ -54,6 +55,11 @@ class GpuDevice final : public Device {
   ~GpuDevice() override { queue_.reset(); }
 
   unsigned threads() const override { return 1; }
+  std::string gpu() const override { return gpu_ ? gpu_->name() : "none"; }
+  const metal::Tuning* tuning() const override { return &limits_.tuning; }
+  std::string dispatches(const CommandList& list) const override {
+    return metal::describe(list, limits_);
+  }
 
   void submit(std::shared_ptr<Run> run) override {
     // JavaScript sets it before each list that it wants to find again.
@@ -98,9 +104,7 @@ class GpuDevice final : public Device {
     std::erase_if(programs_, [](const auto& entry) { return entry.second.list.expired(); });
     const auto known = programs_.find(list.get());
     if (known != programs_.end()) return known->second.program;
-    metal::Limits limits;
-    limits.tuning = metal::kNvidiaTuning;
-    Program program = metal::make_program(*list, limits, &Memory::allocate);
+    Program program = metal::make_program(*list, limits_, &Memory::allocate);
     return programs_.emplace(list.get(), Cached{list, std::move(program)}).first->second.program;
   }
 
@@ -164,6 +168,7 @@ class GpuDevice final : public Device {
     std::fflush(times_.get());
   }
 
+  metal::Limits limits_;
   File pipelines_, launches_, times_;
   bool poison_;
   bool copy_speed_written_ = false;
@@ -180,8 +185,8 @@ class GpuDevice final : public Device {
 // native/create_device.cpp for this addon.
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
-std::unique_ptr<Device> create_device(const std::string& name, unsigned threads) {
-  if (name == "metal") return std::make_unique<GpuDevice>();
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads, const metal::TuningChanges& tuning) {
+  if (name == "metal") return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);
   throw std::invalid_argument("no device '" + name + "'");
 }

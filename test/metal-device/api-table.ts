@@ -52,6 +52,7 @@ export const SELECTORS: Record<string, string> = {
   maxThreadsPerThreadgroup: metalCpp('Metal/MTLDevice'),
   maxTotalThreadsPerThreadgroup: metalCpp('Metal/MTLComputePipeline'),
   'memoryBarrierWithScope:': metalCpp('Metal/MTLComputeCommandEncoder'),
+  name: metalCpp('Metal/MTLDevice'),
   new: apple('objectivec/nsobject-swift.class/new'),
   'newBufferWithBytesNoCopy:length:options:deallocator:': metalCpp('Metal/MTLDevice'),
   newCommandQueue: metalCpp('Metal/MTLDevice'),

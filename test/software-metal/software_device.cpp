@@ -24,8 +24,8 @@ using software_metal::Schedule;
 
 // What is kept with a list.
 struct CompiledProgram final : CompiledList {
-  explicit CompiledProgram(const CommandList& list)
-      : program(metal::make_program(list, metal::Limits{}, &Memory::allocate)) {}
+  CompiledProgram(const CommandList& list, const metal::Limits& limits)
+      : program(metal::make_program(list, limits, &Memory::allocate)) {}
   Program program;
 };
 
@@ -36,7 +36,8 @@ const char* environment(const char* name, const char* otherwise) {
 
 class SoftwareDevice final : public Device {
  public:
-  SoftwareDevice() {
+  explicit SoftwareDevice(const metal::Tuning& tuning) {
+    limits_.tuning = tuning;
     std::istringstream schedules(environment("SSM_SOFTWARE_METAL_SCHEDULES", "forward"));
     for (std::string text; std::getline(schedules, text, ',');) {
       schedules_.push_back(software_metal::parse_schedule(text));
@@ -58,6 +59,11 @@ class SoftwareDevice final : public Device {
   }
 
   unsigned threads() const override { return 1; }
+  std::string gpu() const override { return "software"; }
+  const metal::Tuning* tuning() const override { return &limits_.tuning; }
+  std::string dispatches(const CommandList& list) const override {
+    return metal::describe(list, limits_);
+  }
 
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }
 
@@ -82,8 +88,8 @@ class SoftwareDevice final : public Device {
   }
 
   // Turns a list into dispatches at its first run.
-  static const Program& program_of(const CommandList& list) {
-    if (!list.compiled) list.compiled = std::make_unique<CompiledProgram>(list);
+  const Program& program_of(const CommandList& list) {
+    if (!list.compiled) list.compiled = std::make_unique<CompiledProgram>(list, limits_);
     return static_cast<CompiledProgram&>(*list.compiled).program;
   }
 
@@ -148,6 +154,7 @@ class SoftwareDevice final : public Device {
     std::fflush(trace_);
   }
 
+  metal::Limits limits_;
   std::vector<Schedule> schedules_;
   std::FILE* trace_ = nullptr;
   std::unique_ptr<RunQueue> queue_;
@@ -158,8 +165,10 @@ class SoftwareDevice final : public Device {
 // native/create_device.cpp for the rig.
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
-std::unique_ptr<Device> create_device(const std::string& name, unsigned threads) {
-  if (name == "metal") return std::make_unique<SoftwareDevice>();
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
+                                      const metal::TuningChanges& tuning) {
+  if (name == "metal")
+    return std::make_unique<SoftwareDevice>(metal::tuned(metal::kAppleTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);
   throw std::invalid_argument("no device '" + name + "'");
 }

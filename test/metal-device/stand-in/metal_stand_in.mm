@@ -629,6 +629,9 @@ static bool defines(const std::string &source, const std::string &kernel) {
 @interface StandInDevice : NSObject <MTLDevice>
 @end
 @implementation StandInDevice
+- (NSString *)name {
+  return [NSString stringWithUTF8String:"stand-in"];
+}
 - (MTLSize)maxThreadsPerThreadgroup {
   return {1024, 1024, 1024};
 }

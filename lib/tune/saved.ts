@@ -1,0 +1,163 @@
+// The winners that `tune` keeps for this machine: a small JSON in the user's cache. What stands in it
+// is not trusted, and it counts only for the GPU, the system and the version that it was measured with.
+
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { platform, release } from 'node:os'
+import { dirname, resolve } from 'node:path'
+import { cacheFolder } from '../cache-folder.js'
+import { CorruptFileError } from '../errors.js'
+import { describe } from '../options.js'
+import { checkTuning, type Tuning, tunables } from '../tuning.js'
+import { VERSION } from '../version.js'
+import { type JsonObject, parseJsonObject } from '../weights/json.js'
+
+export interface SavedTuning {
+  /** As its driver names it. */
+  gpu: string
+  /** Operating system and its main version: with it comes another compiler of kernels. */
+  system: string
+  /** Of this package. */
+  version: string
+  /** When, in ISO 8601. */
+  measured: string
+  /** A value for everything that is tuned. */
+  tuning: Tuning
+}
+
+const FORMAT = 'ssm-metal tuning 1'
+const LARGEST = 64 * 1024 // bytes; ours are a few hundred
+
+/** Where the winners are kept: XDG_CACHE_HOME or ~/.cache, then ssm-metal/tuning.json. */
+export function savedTuningPath(): string {
+  return resolve(cacheFolder(), 'ssm-metal', 'tuning.json')
+}
+
+/** Operating system and its main version. */
+export function systemName(): string {
+  return `${platform()} ${release().split('.')[0]}`
+}
+
+/**
+ * What was saved for this system and this version; undefined when nothing was, or for others.
+ *
+ * @throws CorruptFileError if there is something else, led by its path.
+ */
+export function readSavedTuning(): SavedTuning | undefined {
+  const path = savedTuningPath()
+  const text = readSmallFile(path)
+  if (text === undefined) return undefined
+  const rules = { nonFinite: false, duplicateKeys: false, maxDepth: 4 }
+  const json = parseJsonObject(text, path, rules)
+  if (json.format !== FORMAT) {
+    throw new CorruptFileError(
+      `${path}: "format" must be ${JSON.stringify(FORMAT)} but is ${describe(json.format)}`,
+    )
+  }
+  const [gpu, system, version] = ['gpu', 'system', 'version'].map((key) =>
+    textOf(json, key, path, /^[^\p{C}]{1,200}$/u),
+  ) as [string, string, string]
+  const measured = textOf(json, 'measured', path, /^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/)
+  // What another version tuned need not exist in this one.
+  if (system !== systemName() || version !== VERSION) return undefined
+  let tuning: Tuning
+  try {
+    tuning = checkTuning('tuning', json.tuning)
+  } catch (error) {
+    throw new CorruptFileError(`${path}: ${(error as Error).message}`)
+  }
+  const missing = tunables().find(({ name }) => !Object.hasOwn(tuning, name))
+  if (missing) throw new CorruptFileError(`${path}: "tuning" has no ${missing.name}`)
+  return { gpu, system, version, measured, tuning }
+}
+
+let announced = false
+
+/**
+ * The same, but a file that is damaged counts for nothing: a line on standard error says so once, and
+ * nobody is kept from computing.
+ */
+export function usableSavedTuning(): SavedTuning | undefined {
+  try {
+    return readSavedTuning()
+  } catch (error) {
+    if (!(error instanceof CorruptFileError)) throw error
+    if (!announced) {
+      announced = true
+      process.stderr.write(
+        `ssm-metal: ignoring the saved tuning: ${error.message} (\`ssm-metal tune --reset\` removes it)\n`,
+      )
+    }
+    return undefined
+  }
+}
+
+/** Replaces the file as a whole: whoever reads it, or interrupts this, has the old one or the new one. */
+export function writeSavedTuning(saved: SavedTuning): void {
+  const path = savedTuningPath()
+  const beside = `${path}.${process.pid}.new`
+  mkdirSync(dirname(path), { recursive: true })
+  try {
+    writeFileSync(beside, `${JSON.stringify({ format: FORMAT, ...saved }, undefined, 2)}\n`)
+    renameSync(beside, path)
+  } catch (error) {
+    rmSync(beside, { force: true })
+    throw error
+  }
+}
+
+/** Whether there was one. */
+export function removeSavedTuning(): boolean {
+  const path = savedTuningPath()
+  try {
+    rmSync(path)
+    return true
+  } catch (error) {
+    if (isMissing(error)) return false
+    throw error
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
+}
+
+/** The text of a file; undefined when there is none. */
+function readSmallFile(path: string): string | undefined {
+  let file: number
+  try {
+    // Without waiting for a writer, should it be a pipe.
+    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw new CorruptFileError(`${path}: cannot be read: ${(error as Error).message}`)
+  }
+  try {
+    if (!fstatSync(file).isFile()) throw new CorruptFileError(`${path}: is not a file`)
+    const bytes = Buffer.alloc(LARGEST + 1)
+    const length = readSync(file, bytes, 0, bytes.length, 0)
+    if (length > LARGEST) {
+      throw new CorruptFileError(`${path}: is larger than ${LARGEST} bytes`)
+    }
+    return bytes.toString('utf8', 0, length)
+  } finally {
+    closeSync(file)
+  }
+}
+
+function textOf(json: JsonObject, key: string, path: string, pattern: RegExp): string {
+  const value = json[key]
+  if (typeof value === 'string' && pattern.test(value)) return value
+  throw new CorruptFileError(
+    `${path}: "${key}" must be a text of its form but is ${describe(value)}`,
+  )
+}

@@ -1,0 +1,109 @@
+// Every number that any value of is right, and of which the fastest depends on the GPU: one line
+// each. They reach kernels as function constants and as sizes of grids.
+//
+// Nothing here was measured on a Mac. The values for Apple's GPUs are a guess until
+// `ssm-metal tune` has run on some; those for NVIDIA's are from an H200 (docs/gpu-notes.md).
+#pragma once
+
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "matmul_shape.h"
+#include "ssd_update.h"
+#include "tile_shape.h"
+
+namespace ssm::metal {
+
+// X(name, Apple, NVIDIA, least, most, candidates, meaning)
+// least, most: any whole number in between gives right results; what comes from outside is held
+// against them. candidates: what is worth measuring. They are measured in this order, each with the
+// winners of those before it.
+// clang-format off
+#define SSM_TUNABLES(X)                                                                            \
+  X(vector_outputs, 4, 4, 1, kVectorOutputs, (1, 2, 4),                                            \
+    "outputs of a simdgroup of a mat-vec kernel, at most")                                         \
+  X(vector_simdgroups, 2, 2, 1, 32, (1, 2, 4, 8),                                                  \
+    "simdgroups of a threadgroup of a mat-vec kernel")                                             \
+  X(slow_conversions, 0, 1, 0, 1, (0, 1),                                                          \
+    "1: integers become floats by bit operations, where conversions take longer")                  \
+  X(state_rows, 1, 4, 1, kStateRows, (1, 2, 4),                                                    \
+    "rows of the state that a simdgroup of ssd_update takes, where they divide the head")          \
+  X(state_simdgroups, 8, 8, 1, 32, (2, 4, 8, 16),                                                  \
+    "simdgroups of a threadgroup of ssd_update, at most")                                          \
+  X(fill, 0, 2048, 0, 1 << 20, (0, 1024, 2048, 4096, 8192),                                        \
+    "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work")       \
+  X(vector_rows, 8, 8, 1, kVectorRows, (2, 4, 8),                                                  \
+    "rows of x up to which a mat-vec kernel is taken; with more it is the mat-mat kernel")         \
+  X(update_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                                 \
+    "simdgroups of a threadgroup of mamba2_update, at most")                                       \
+  X(attention_heads, 2, 2, 1, kDecodeHeads, (1, 2),                                                \
+    "query heads of a threadgroup of attention_decode, at most")                                   \
+  X(attention_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                              \
+    "simdgroups of a threadgroup of attention_decode, at most")                                    \
+  X(attention_keys, 4, 4, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
+    "keys that attention_decode reads at once, rounded down to a power of two")                    \
+  X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
+    "tokens of a chunk of ssd_chunk_scan, at most")
+// clang-format on
+
+struct Tuning {
+#define SSM_FIELD(name, apple, ...) uint32_t name = apple;
+  SSM_TUNABLES(SSM_FIELD)
+#undef SSM_FIELD
+};
+
+constexpr Tuning kAppleTuning = {};
+constexpr Tuning kNvidiaTuning = {
+#define SSM_VALUE(name, apple, nvidia, ...) nvidia,
+    SSM_TUNABLES(SSM_VALUE)
+#undef SSM_VALUE
+};
+
+// A line of the table.
+struct Tunable {
+  const char* name;
+  uint32_t Tuning::*field;
+  uint32_t least, most;
+  std::vector<uint32_t> candidates;
+  const char* meaning;
+};
+
+inline const std::vector<Tunable>& tunables() {
+  // Never destroyed: threads may outlive main().
+  static const auto& table = *new std::vector<Tunable>{
+#define SSM_LIST(...) {__VA_ARGS__}
+#define SSM_LINE(name, apple, nvidia, least, most, candidates, meaning) \
+  {#name, &Tuning::name, least, most, SSM_LIST candidates, meaning},
+      SSM_TUNABLES(SSM_LINE)
+#undef SSM_LINE
+#undef SSM_LIST
+  };
+  return table;
+}
+
+// Names and values from outside.
+using TuningChanges = std::vector<std::pair<std::string, int64_t>>;
+
+// `tuning` with the changes. Throws std::invalid_argument for a name that does not exist or a value
+// out of bounds.
+inline Tuning tuned(Tuning tuning, const TuningChanges& changes) {
+  for (const auto& [name, value] : changes) {
+    const Tunable* found = nullptr;
+    for (const Tunable& tunable : tunables()) {
+      if (tunable.name == name) found = &tunable;
+    }
+    if (found == nullptr) throw std::invalid_argument("[tuning] there is no " + name);
+    if (value < found->least || value > found->most) {
+      throw std::invalid_argument("[tuning] " + name + " must be a whole number from " +
+                                  std::to_string(found->least) + " to " +
+                                  std::to_string(found->most) + " but is " + std::to_string(value));
+    }
+    tuning.*found->field = static_cast<uint32_t>(value);
+  }
+  return tuning;
+}
+
+}  // namespace ssm::metal
