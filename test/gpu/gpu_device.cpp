@@ -185,8 +185,10 @@ class GpuDevice final : public Device {
 // native/create_device.cpp for this addon.
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
-std::unique_ptr<Device> create_device(const std::string& name, unsigned threads, const metal::TuningChanges& tuning) {
-  if (name == "metal") return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
+std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
+                                      const metal::TuningChanges& tuning) {
+  if (name == "metal")
+    return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);
   throw std::invalid_argument("no device '" + name + "'");
 }
