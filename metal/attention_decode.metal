@@ -13,11 +13,13 @@
 // busy (Rene: 16 to 32 query heads, one key/value head), and arithmetic, not memory, is what a core
 // that has many heads would wait for; the keys that threadgroups read again come from the cache (a
 // window of 2048 keys and values of 128 float16 is 1 MB). Two heads halve that traffic.
-// A lane holds head_dim / 32 neighbouring columns, so keys and values are read in whole rows; a
-// score is a simd_sum. The softmax is online, with one correction a block of 32 keys. The token's
-// own key and value are read from k and v, never from the row of the ring that the first
-// threadgroup of each key/value head replaces with them meanwhile: nobody reads that row.
-// Limits: head_dim up to 256; window below 2^31; kJoinBytes of threadgroup memory.
+// A lane holds kLaneColumns neighbouring columns, so as few lanes as hold a head (a power of two)
+// take a key, and a simdgroup takes some keys side by side: the wider the reads of a lane, the
+// fewer lanes a score is summed over. The softmax is online, with one correction a block of 32
+// keys. The token's own key and value are read from k and v, never from the row of the ring that
+// the first threadgroup of each key/value head replaces with them meanwhile: nobody reads that row.
+// Limits: head_dim up to 256; window below 2^31; threadgroup memory of (head_dim + 3) floats a
+// simdgroup, at most 32 of them.
 #include <metal_stdlib>
 
 #include "attention_decode.h"
@@ -26,22 +28,32 @@
 
 constant uint head_dim [[function_constant(0)]];
 constant uint block_heads [[function_constant(1)]];  // of a threadgroup, at most kDecodeHeads
-// Keys whose reads are under way at once: a power of two, up to kDecodeKeys. Beyond the last key of
-// a run the last one is read again: its score is the largest of no more keys than before, and it
-// weighs nothing.
+// Keys of a lane whose reads are under way at once: a power of two, up to kDecodeKeys. Beyond the
+// last key of a run the last one is read again, and it weighs nothing.
 constant uint together [[function_constant(2)]];
+// head_dim is a multiple of kLaneColumns, and rows of q, k, v and the rings start at multiples of
+// 16 bytes.
+constant bool aligned_loads [[function_constant(3)]];
 
-constant constexpr uint kColumns = kLargestHead / 32;  // of a lane, at most
+constant constexpr uint kLaneColumns = 8;
 constant constexpr float kLowest = -3.4028235e38f;
 
-// The columns of this lane: zeros beyond the head.
+// Columns `first` and on of a row: zeros beyond the head.
+struct Columns {
+  float4 low, high;
+};
+
 template <class T>
-inline void load_columns(thread float* to, device const T* row, uint lane) {
-  const uint columns = (head_dim + 31) / 32;
-  for (uint i = 0; i < columns; ++i) {
-    const uint c = lane * columns + i;
-    to[i] = head_dim % 32 == 0 || c < head_dim ? float(row[c]) : 0.0f;
+inline Columns load_columns(device const T* row, uint first) {
+  Columns result = {float4(0.0f), float4(0.0f)};
+  if (first + kLaneColumns <= head_dim) {
+    load8(row + first, aligned_loads, result.low, result.high);
+  } else if (!aligned_loads && first < head_dim) {
+    const uint count = head_dim - first;
+    result.low = load_some(row + first, count);
+    if (count > 4) result.high = load_some(row + first + 4, count - 4);
   }
+  return result;
 }
 
 template <class T>
@@ -54,14 +66,23 @@ template <class T>
     device const uint* position [[buffer(5)]],  // (batch)
     device T* out [[buffer(6)]],                // (batch, heads, head_dim)
     constant AttentionDecodeParams& p [[buffer(7)]],
-    // (32, 33): a column of each lane (first index) of each simdgroup; then (2, 32): largest score
-    // and sum of weights of each simdgroup
+    // (simdgroups, head_dim + 1): sums of a head; then (2, simdgroups): largest score and sum of
+    // weights
     threadgroup float* memory [[threadgroup(0)]], uint3 group [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
   const uint kv = group.y, b = group.z;
-  const uint columns = (head_dim + 31) / 32;  // of a lane
+  // Lane `place` of its key takes columns `first` and on.
+  const uint key_lanes = head_dim <= kLaneColumns        ? 1
+                         : head_dim <= 2 * kLaneColumns  ? 2
+                         : head_dim <= 4 * kLaneColumns  ? 4
+                         : head_dim <= 8 * kLaneColumns  ? 8
+                         : head_dim <= 16 * kLaneColumns ? 16
+                                                         : 32;
+  const uint side = 32 / key_lanes;             // keys side by side
+  const uint steps = min(together, key_lanes);  // of keys that are under way at once
+  const uint place = lane % key_lanes, first = kLaneColumns * place;
   const uint sharing = p.heads / p.kv_heads;  // query heads of this key/value head
   const uint ring_columns = p.kv_heads * head_dim;
   device const T* own_key = k + ulong(b) * p.k_stride + kv * head_dim;
@@ -78,94 +99,102 @@ template <class T>
   }
 
   // Beyond the last head the last one is computed again, and not written.
-  float query[kDecodeHeads][kColumns], sums[kDecodeHeads][kColumns];
+  Columns query[kDecodeHeads], sums[kDecodeHeads];
   float largest[kDecodeHeads], total[kDecodeHeads];  // the same in every lane
-  for (uint i = 0; i < block_heads; ++i) {
+  UNROLL for (uint i = 0; i < block_heads; ++i) {
     const uint h = kv * sharing + min(group.x * block_heads + i, sharing - 1);
-    load_columns(query[i], q + ulong(b) * p.q_stride + h * head_dim, lane);
-    for (uint c = 0; c < columns; ++c) {
-      query[i][c] *= p.scale;
-      sums[i][c] = 0.0f;
-    }
+    query[i] = load_columns(q + ulong(b) * p.q_stride + h * head_dim, first);
+    query[i].low *= p.scale;
+    query[i].high *= p.scale;
+    sums[i].low = sums[i].high = float4(0.0f);
     largest[i] = kLowest;
     total[i] = 0.0f;
   }
 
-  // Key j is j tokens old; key 0 is the token's own.
+  // Key j is j tokens old; key 0 is the token's own. Of a block of 32, step n takes keys n * side
+  // and on, one each key_lanes lanes; the score and the weight of a key stay in lane n of those.
   const uint count = min(position[b], p.window - 1) + 1;
   const uint run = (count + simdgroups - 1) / simdgroups;
   const uint begin = min(simdgroup * run, count), end = min(begin + run, count);
+  const uint beside = lane / key_lanes;
   for (uint j0 = begin; j0 < end; j0 += 32) {
     const uint block = min(end - j0, 32u);
-    float score[kDecodeHeads];  // of key j0 + lane
-    for (uint i = 0; i < block_heads; ++i) score[i] = kLowest;
-    for (uint n = 0; n < block; n += together) {
-      float key[kDecodeKeys][kColumns];
-      UNROLL for (uint m = 0; m < together; ++m) {
-        const uint j = min(j0 + n + m, end - 1);
+    float score[kDecodeHeads];
+    UNROLL for (uint i = 0; i < block_heads; ++i) score[i] = kLowest;
+    for (uint n = 0; n * side < block; n += steps) {
+      Columns key[kDecodeKeys];
+      UNROLL for (uint m = 0; m < steps; ++m) {
+        const uint j = min(j0 + (n + m) * side + beside, end - 1);
         const uint row = own_row >= j ? own_row - j : own_row + p.window - j;
-        load_columns(key[m], j == 0 ? own_key : ring_keys + ulong(row) * ring_columns, lane);
+        key[m] = load_columns(j == 0 ? own_key : ring_keys + ulong(row) * ring_columns, first);
       }
-      UNROLL for (uint m = 0; m < together; ++m) {
-        for (uint i = 0; i < block_heads; ++i) {
-          float product = 0.0f;
-          for (uint c = 0; c < columns; ++c) product += query[i][c] * key[m][c];
-          product = simd_sum(product);
-          if (lane == n + m) score[i] = product;
+      UNROLL for (uint m = 0; m < steps; ++m) {
+        UNROLL for (uint i = 0; i < block_heads; ++i) {
+          float product = dot(query[i].low, key[m].low) + dot(query[i].high, key[m].high);
+          UNROLL for (uint step = 1; step < key_lanes; step *= 2) {
+            product += simd_shuffle_xor(product, ushort(step));
+          }
+          if (place == n + m) score[i] = product;
         }
       }
     }
+    const bool inside = place * side + beside < block;
     float weight[kDecodeHeads];
-    for (uint i = 0; i < block_heads; ++i) {
-      const float now = max(largest[i], simd_max(score[i]));
+    UNROLL for (uint i = 0; i < block_heads; ++i) {
+      const float now = max(largest[i], simd_max(inside ? score[i] : kLowest));
       const float correction = precise::exp(largest[i] - now);
-      weight[i] = lane < block ? precise::exp(score[i] - now) : 0.0f;
+      weight[i] = inside ? precise::exp(score[i] - now) : 0.0f;
       total[i] = total[i] * correction + simd_sum(weight[i]);
       largest[i] = now;
-      for (uint c = 0; c < columns; ++c) sums[i][c] *= correction;
+      sums[i].low *= correction;
+      sums[i].high *= correction;
     }
-    for (uint n = 0; n < block; n += together) {
-      float value[kDecodeKeys][kColumns];
-      UNROLL for (uint m = 0; m < together; ++m) {
-        const uint j = min(j0 + n + m, end - 1);
+    for (uint n = 0; n * side < block; n += steps) {
+      Columns value[kDecodeKeys];
+      UNROLL for (uint m = 0; m < steps; ++m) {
+        const uint j = min(j0 + (n + m) * side + beside, end - 1);
         const uint row = own_row >= j ? own_row - j : own_row + p.window - j;
-        load_columns(value[m], j == 0 ? own_value : ring_values + ulong(row) * ring_columns, lane);
+        value[m] =
+            load_columns(j == 0 ? own_value : ring_values + ulong(row) * ring_columns, first);
       }
-      UNROLL for (uint m = 0; m < together; ++m) {
-        for (uint i = 0; i < block_heads; ++i) {
-          const float w = simd_shuffle(weight[i], ushort(n + m));  // 0 beyond the block
-          for (uint c = 0; c < columns; ++c) sums[i][c] += w * value[m][c];
+      UNROLL for (uint m = 0; m < steps; ++m) {
+        UNROLL for (uint i = 0; i < block_heads; ++i) {
+          const float w = simd_shuffle(weight[i], ushort(beside * key_lanes + n + m));
+          sums[i].low += w * value[m].low;
+          sums[i].high += w * value[m].high;
         }
       }
     }
   }
 
-  threadgroup float* column = memory;
-  threadgroup float* of_runs = memory + 32 * 33;
-  for (uint i = 0; i < block_heads; ++i) {
-    const uint head = group.x * block_heads + i;
+  // Each simdgroup writes what it has found of a head; then the lanes stand for the simdgroups.
+  threadgroup float* of_runs = memory + simdgroups * (head_dim + 1);
+  UNROLL for (uint i = 0; i < block_heads; ++i) {
+    UNROLL for (uint c = 0; c < kLaneColumns; ++c) {
+      float sum = c < 4 ? sums[i].low[c % 4] : sums[i].high[c % 4];
+      UNROLL for (uint step = key_lanes; step < 32; step *= 2) {
+        sum += simd_shuffle_xor(sum, ushort(step));
+      }
+      if (beside == 0 && first + c < head_dim) memory[simdgroup * (head_dim + 1) + first + c] = sum;
+    }
     if (lane == 0) {
       of_runs[simdgroup] = largest[i];
-      of_runs[32 + simdgroup] = total[i];
+      of_runs[simdgroups + simdgroup] = total[i];
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     const float theirs = lane < simdgroups ? of_runs[lane] : kLowest;
-    const float most = simd_max(theirs);
-    const float weights = lane < simdgroups ? of_runs[32 + lane] : 0.0f;
-    const float factor =
-        precise::exp(largest[i] - most) / simd_sum(weights * precise::exp(theirs - most));
-    for (uint c = 0; c < columns; ++c) {
-      column[lane * 33 + simdgroup] = sums[i][c] * factor;
-      threadgroup_barrier(mem_flags::mem_threadgroup);
-      for (uint l = simdgroup; l < 32; l += simdgroups) {
-        const float sum = simd_sum(lane < simdgroups ? column[l * 33 + lane] : 0.0f);
-        const uint at = l * columns + c;
-        if (lane == 0 && at < head_dim && head < sharing) {
-          out[(ulong(b) * p.heads + kv * sharing + head) * head_dim + at] = T(sum);
-        }
+    const float weights = lane < simdgroups ? of_runs[simdgroups + lane] : 0.0f;
+    const float factor = precise::exp(theirs - simd_max(theirs));
+    const float part = factor / simd_sum(weights * factor);
+    const uint head = group.x * block_heads + i;
+    for (uint c = simdgroup; c < head_dim; c += simdgroups) {
+      const float sum =
+          simd_sum(lane < simdgroups ? part * memory[lane * (head_dim + 1) + c] : 0.0f);
+      if (lane == 0 && head < sharing) {
+        out[(ulong(b) * p.heads + kv * sharing + head) * head_dim + c] = T(sum);
       }
-      threadgroup_barrier(mem_flags::mem_threadgroup);
     }
+    if (i + 1 < block_heads) threadgroup_barrier(mem_flags::mem_threadgroup);
   }
 }
 

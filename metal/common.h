@@ -56,11 +56,12 @@ inline void load8(device const bfloat* p, bool aligned, thread float4& low, thre
 
 inline void store4(device float* p, float4 v) { *(device packed_float4*)p = packed_float4(v); }
 inline void store4(device half* p, float4 v) { *(device packed_half4*)p = packed_half4(half4(v)); }
+// In one: four stores of their own tempt a compiler to share the last with store_some's, by an
+// index that it knows at run time only.
 inline void store4(device bfloat* p, float4 v) {
-  p[0] = bfloat(v.x);
-  p[1] = bfloat(v.y);
-  p[2] = bfloat(v.z);
-  p[3] = bfloat(v.w);
+  *(device packed_ushort4*)p =
+      packed_ushort4(ushort4(as_type<ushort>(bfloat(v.x)), as_type<ushort>(bfloat(v.y)),
+                             as_type<ushort>(bfloat(v.z)), as_type<ushort>(bfloat(v.w))));
 }
 
 // As load4 and store4, for the last columns of a row: `count` of them are left, the others are 0.

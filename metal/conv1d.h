@@ -1,6 +1,11 @@
 // One token of the causal depthwise convolution, which conv1d_update and mamba2_update share.
 #pragma once
 #include "common.h"
+#include "conv1d_shape.h"
+
+// Taps of the convolution, if they are few, so that their reads wait for one another no more; else
+// 0.
+constant uint taps [[function_constant(9)]];
 
 // silu(start + sum over k of w[k] * input of width - 1 - k tokens ago), with fma in a fixed order,
 // the oldest input first. `ring` (width, channels) points at the channel; `slot` is the row that
@@ -9,6 +14,16 @@ template <class T>
 inline float convolve(device const T* ring, float newest, device const float* w, float start,
                       uint slot, uint width, uint channels) {
   float sum = start;
+  if (taps != 0) {
+    float weight[kMostTaps], input[kMostTaps];
+    UNROLL for (uint k = 0; k < taps; ++k) weight[k] = w[k];
+    UNROLL for (uint k = 0; k + 1 < taps; ++k) {
+      const uint row = slot + 1 + k < taps ? slot + 1 + k : slot + 1 + k - taps;
+      input[k] = float(ring[ulong(row) * channels]);
+    }
+    UNROLL for (uint k = 0; k + 1 < taps; ++k) sum = fma(weight[k], input[k], sum);
+    return silu(fma(weight[taps - 1], newest, sum));
+  }
   for (uint k = 0; k + 1 < width; ++k) {
     const uint row = slot + 1 + k < width ? slot + 1 + k : slot + 1 + k - width;
     sum = fma(w[k], float(ring[ulong(row) * channels]), sum);

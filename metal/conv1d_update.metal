@@ -25,11 +25,12 @@ template <class T>
                               uint2 thread_position [[thread_position_in_grid]]) {
   const uint c = thread_position.x, b = thread_position.y;
   if (c >= p.channels) return;
-  const uint slot = position[b] % p.width;
-  device T* ring = state + ulong(b) * p.width * p.channels + c;
+  const uint width = taps != 0 ? taps : p.width;
+  const uint slot = position[b] % width;
+  device T* ring = state + ulong(b) * width * p.channels + c;
   const T newest = x[ulong(b) * p.x_stride + c];
-  const float result = convolve(ring, float(newest), weight + ulong(c) * p.width,
-                                has_bias ? bias[c] : 0.0f, slot, p.width, p.channels);
+  const float result = convolve(ring, float(newest), weight + ulong(c) * width,
+                                has_bias ? bias[c] : 0.0f, slot, width, p.channels);
   ring[ulong(slot) * p.channels] = newest;
   out[ulong(b) * p.channels + c] = T(result);
 }

@@ -19,16 +19,22 @@ constant uint vector_rows [[function_constant(7)]];  // rows of x: loops unroll
 constant bool aligned_loads [[function_constant(8)]];
 constant uint vector_outputs [[function_constant(9)]];  // of a simdgroup, up to kVectorOutputs
 
-// Stores the product of output n as element i of out. `residual` may be out: one thread reads and
-// writes an element.
+// Element i of the residual, 0 without one. It may be out: one thread reads and writes an element.
+template <class Out>
+inline float residual_of(device const Out* residual, ulong i) {
+  return has_residual ? float(residual[i]) : 0.0f;
+}
+
+// Stores the product of output n as element i of out. `residual`: residual_of(i), which may have
+// been read long before.
 template <class Out>
 inline void store_linear(float sum, uint n, ulong i, device const float* bias,
-                         device const Out* gate, device const Out* residual, device Out* out) {
+                         device const Out* gate, float residual, device Out* out) {
   if (has_bias) sum += bias[n];
   if (activation == kGelu) sum = gelu(sum);
   if (activation == kSilu) sum = silu(sum);
   if (gated) sum *= float(gate[i]);
-  if (has_residual) sum += float(residual[i]);
+  if (has_residual) sum += residual;
   out[i] = Out(sum);
 }
 

@@ -8,10 +8,11 @@
 //   squares[h] = sum over row of out[row]^2, or of y[row]^2 where the norm comes before the gate
 //
 // Grid: one threadgroup a head (x) of a sequence (y), of up to 1024 threads. First each thread
-// takes channels of the convolution, which go into threadgroup memory; then each simdgroup rows of
-// the state. The state is nearly all of the traffic: it is read once and written once. Each head
-// computes B and C of its group for itself, which is d_state * width numbers from cache, against
-// head_dim * d_state of its state.
+// takes channels of the convolution, which go into threadgroup memory; then each simdgroup
+// state_rows rows of the state at a time, the first of which are on their way meanwhile. The state
+// is nearly all of the traffic: it is read once and written once. Each head computes B and C of its
+// group for itself, which is d_state * width numbers from cache, against head_dim * d_state of its
+// state.
 // The row of the ring that the token's input takes is read by nobody in this dispatch: the newest
 // input comes from zxBCdt. Rows of x are written by their head, those of B and C by the first head
 // of their group. Limits: 4 * (head_dim + 2 * d_state) bytes of threadgroup memory, and one float a
@@ -20,10 +21,13 @@
 
 #include "conv1d.h"
 #include "mamba2_update.h"
+#include "ssd_update.h"
 
 constant bool has_bias [[function_constant(0)]];
 // d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
 constant bool vectors [[function_constant(1)]];
+// Of a simdgroup at a time: up to kStateRows, and a divisor of head_dim.
+constant uint state_rows [[function_constant(2)]];
 
 template <class T>
 [[kernel]] void mamba2_update(
@@ -50,10 +54,24 @@ template <class T>
   const uint sharing = p.heads / p.groups;  // heads of a group
   device const T* z = zxBCdt + ulong(b) * (inner + channels + p.heads);
   device const T* inputs = z + inner;
-  const float dt = float(inputs[channels + h]);
+  const ulong rows = ulong(b) * inner + h * p.head_dim;  // before this head's
+  const uint columns = p.d_state / 4;
+  const uint begin = simdgroup * state_rows;
 
-  device T* ring = conv_state + ulong(b) * p.width * channels;
-  const uint slot = position[b] % p.width;
+  // What does not depend on the convolution is read and computed before it.
+  float4 s[kStateRows];
+  if (vectors && begin < p.head_dim && lane < columns) {
+    device const float4* S = (device const float4*)(ssm_state + (rows + begin) * p.d_state);
+    UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + lane];
+  }
+  const bool finishes = lane < state_rows;  // lane r finishes row r
+  float gate = finishes && begin < p.head_dim ? float(z[h * p.head_dim + begin + lane]) : 0.0f;
+  const float step = step_size(float(inputs[channels + h]), dt_bias[h], p.dt_min, p.dt_max);
+  const float decay = precise::exp(step * A[h]), skip = D[h];
+
+  const uint width = taps != 0 ? taps : p.width;
+  device T* ring = conv_state + ulong(b) * width * channels;
+  const uint slot = position[b] % width;
   const bool first_of_group = h % sharing == 0;
   for (uint i = thread_index; i < 2 * p.d_state + p.head_dim; i += 32 * simdgroups) {
     uint c = h * p.head_dim + (i - 2 * p.d_state);  // the channel
@@ -63,8 +81,8 @@ template <class T>
       c = inner + (p.groups + h / sharing) * p.d_state + (i - p.d_state);
     }
     const T newest = inputs[c];
-    xBC[i] = convolve(ring + c, float(newest), conv_weight + ulong(c) * p.width,
-                      has_bias ? conv_bias[c] : 0.0f, slot, p.width, channels);
+    xBC[i] = convolve(ring + c, float(newest), conv_weight + ulong(c) * width,
+                      has_bias ? conv_bias[c] : 0.0f, slot, width, channels);
     if (first_of_group || i >= 2 * p.d_state) ring[ulong(slot) * channels + c] = newest;
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -72,36 +90,51 @@ template <class T>
   threadgroup const float* B = xBC;
   threadgroup const float* C = xBC + p.d_state;
   threadgroup const float* x = xBC + 2 * p.d_state;
-  const float step = step_size(dt, dt_bias[h], p.dt_min, p.dt_max);
-  const float decay = precise::exp(step * A[h]);
-  const ulong rows = ulong(b) * inner + h * p.head_dim;  // before this head's
   float sum = 0.0f;
-  for (uint row = simdgroup; row < p.head_dim; row += simdgroups) {
-    const float value = x[row], input = step * value;
-    float read = 0.0f;  // as in ssd_update
+  for (uint first = begin; first < p.head_dim; first += state_rows * simdgroups) {
+    float value[kStateRows], read[kStateRows];  // as in ssd_update
+    UNROLL for (uint r = 0; r < state_rows; ++r) {
+      value[r] = x[first + r];
+      read[r] = 0.0f;
+    }
     if (vectors) {
-      device float4* S = (device float4*)(ssm_state + (rows + row) * p.d_state);
+      device float4* S = (device float4*)(ssm_state + (rows + first) * p.d_state);
       threadgroup const float4* B4 = (threadgroup const float4*)B;
       threadgroup const float4* C4 = (threadgroup const float4*)C;
-      for (uint n = lane; n < p.d_state / 4; n += 32) {
-        const float4 s = decay * S[n] + input * B4[n];
-        S[n] = s;
-        read += dot(s, C4[n]);
+      for (uint n = lane; n < columns; n += 32) {
+        if (first != begin || n != lane) {
+          UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + n];
+        }
+        const float4 input = B4[n], output = C4[n];
+        UNROLL for (uint r = 0; r < state_rows; ++r) {
+          s[r] = decay * s[r] + step * value[r] * input;
+          S[r * columns + n] = s[r];
+          read[r] += dot(s[r], output);
+        }
       }
     } else {
-      device float* S = ssm_state + (rows + row) * p.d_state;
-      for (uint n = lane; n < p.d_state; n += 32) {
-        const float s = decay * S[n] + input * B[n];
-        S[n] = s;
-        read += s * C[n];
+      UNROLL for (uint r = 0; r < state_rows; ++r) {
+        device float* row = ssm_state + (rows + first + r) * p.d_state;
+        for (uint n = lane; n < p.d_state; n += 32) {
+          const float one = decay * row[n] + step * value[r] * B[n];
+          row[n] = one;
+          read[r] += one * C[n];
+        }
       }
     }
-    const float y = simd_sum(read) + D[h] * value;
-    const float gated = y * silu(float(z[h * p.head_dim + row]));
-    sum += p.norm_before_gate ? y * y : gated * gated;
-    if (lane == 0) out[rows + row] = T(gated);
+    float y = 0.0f;
+    UNROLL for (uint r = 0; r < state_rows; ++r) {
+      const float total = simd_sum(read[r]) + skip * value[r];
+      if (lane == r) y = total;
+    }
+    if (finishes) {
+      if (first != begin) gate = float(z[h * p.head_dim + first + lane]);
+      const float gated = y * silu(gate);
+      sum += p.norm_before_gate ? y * y : gated * gated;
+      out[rows + first + lane] = T(gated);
+    }
   }
-  sum = threadgroup_sum(lane == 0 ? sum : 0.0f, scratch, lane, simdgroup, simdgroups);
+  sum = threadgroup_sum(sum, scratch, lane, simdgroup, simdgroups);
   if (thread_index == 0) squares[ulong(b) * p.heads + h] = sum;
 }
 

@@ -99,7 +99,8 @@ template <class In, class Out, class Weight>
     }
     const uint n = first + lane;
     if (lane < vector_outputs && n < p.outputs) {
-      store_linear(mine, n, ulong(r) * p.outputs + n, bias, gate, residual, out);
+      const ulong i = ulong(r) * p.outputs + n;
+      store_linear(mine, n, i, bias, gate, residual_of(residual, i), out);
     }
   }
 }
@@ -136,8 +137,9 @@ template <class In, class Out, class Weight>
   for (uint i = thread_index; i < kTile * kTile; i += kTileThreads) {
     const uint r = i / kTile, n = i % kTile;
     if (r >= rows || n >= cols) continue;
-    store_linear(tiles[r * kTileStride + n], col + n, ulong(row + r) * p.outputs + col + n, bias,
-                 gate, residual, out);
+    const ulong at = ulong(row + r) * p.outputs + col + n;
+    store_linear(tiles[r * kTileStride + n], col + n, at, bias, gate, residual_of(residual, at),
+                 out);
   }
 }
 

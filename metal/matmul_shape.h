@@ -6,4 +6,5 @@
 enum MatmulShape : uint32_t {
   kVectorRows = 8,     // rows of x, at most; with more the mat-mat kernels take over
   kVectorOutputs = 4,  // of a simdgroup, at most
+  kVectorReads = 8,    // of four words that a lane of affine_matvec has under way, at most
 };

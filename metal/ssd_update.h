@@ -3,7 +3,7 @@
 #include "types.h"
 
 enum SsdUpdateShape : uint32_t {
-  kStateRows = 4,  // of a simdgroup, at most
+  kStateRows = 4,  // of a simdgroup at a time, at most
 };
 
 struct SsdUpdateParams {

@@ -35,41 +35,51 @@ template <class T>
                            uint simdgroups [[simdgroups_per_threadgroup]],
                            uint lane [[thread_index_in_simdgroup]]) {
   const uint first = (group.x * simdgroups + simdgroup) * state_rows, h = group.y, b = group.z;
-  if (first >= p.head_dim) return;  // the whole simdgroup
-  const float step =
-      step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
-  const float decay = precise::exp(step * A[h]);
+  if (first >= p.head_dim) return;                           // the whole simdgroup
   const ulong head = (ulong(b) * p.heads + h) * p.head_dim;  // rows before this head's
   const uint column = h / (p.heads / p.groups) * p.d_state;
+  const uint columns = p.d_state / 4;
   device const T* xs = x + ulong(b) * p.x_stride + h * p.head_dim;
   device const T* Bs = B + ulong(b) * p.b_stride + column;
   device const T* Cs = C + ulong(b) * p.c_stride + column;
+  device float4* S = (device float4*)(state + (head + first) * p.d_state);
 
+  // Reads come before what they do not depend on is computed, and those of all rows before the
+  // first is written: one wait for all.
+  float4 s[kStateRows], input = float4(0.0f), output = float4(0.0f);
+  if (vectors && lane < columns) {
+    UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + lane];
+    input = load4(Bs + 4 * lane);
+    output = load4(Cs + 4 * lane);
+  }
   float value[kStateRows], sum[kStateRows];
   UNROLL for (uint r = 0; r < state_rows; ++r) {
     value[r] = float(xs[first + r]);
     sum[r] = 0.0f;
   }
+  const float step =
+      step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
+  const float decay = precise::exp(step * A[h]);
   if (vectors) {
-    device float4* S = (device float4*)(state + (head + first) * p.d_state);
-    const uint columns = p.d_state / 4;
     for (uint n = lane; n < columns; n += 32) {
-      const float4 inputs = load4(Bs + 4 * n), outputs = load4(Cs + 4 * n);
-      float4 s[kStateRows];  // all read before the first is written: one wait for all
-      UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + n];
+      if (n != lane) {
+        UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + n];
+        input = load4(Bs + 4 * n);
+        output = load4(Cs + 4 * n);
+      }
       UNROLL for (uint r = 0; r < state_rows; ++r) {
-        s[r] = decay * s[r] + step * value[r] * inputs;
+        s[r] = decay * s[r] + step * value[r] * input;
         S[r * columns + n] = s[r];
-        sum[r] += dot(s[r], outputs);
+        sum[r] += dot(s[r], output);
       }
     }
   } else {
     UNROLL for (uint r = 0; r < state_rows; ++r) {
-      device float* S = state + (head + first + r) * p.d_state;
+      device float* row = state + (head + first + r) * p.d_state;
       for (uint n = lane; n < p.d_state; n += 32) {
-        const float s = decay * S[n] + step * value[r] * float(Bs[n]);
-        S[n] = s;
-        sum[r] += s * float(Cs[n]);
+        const float one = decay * row[n] + step * value[r] * float(Bs[n]);
+        row[n] = one;
+        sum[r] += one * float(Cs[n]);
       }
     }
   }

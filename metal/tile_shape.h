@@ -15,7 +15,6 @@ enum TileShape : uint32_t {
   // attention
   kLargestHead = 256,
   kDecodeHeads = 2,  // query heads of a threadgroup of attention_decode, at most
-  kDecodeKeys = 8,   // keys that a simdgroup of attention_decode reads at once, at most
-  kJoinBytes = (32 * 33 + 2 * 32) * 4,
+  kDecodeKeys = 8,   // keys that a lane of attention_decode reads at once, at most
   kDiagonalBytes = 4 * 8 * 8 * 4,
 };

@@ -44,6 +44,11 @@ Dispatch make_dispatch(std::string kernel, const Operation& operation, unsigned 
   return dispatch;
 }
 
+// Whether rows of `binding`, `bytes` apart, start at multiples of 16 bytes.
+inline bool is_aligned(const Binding& binding, uint64_t bytes) {
+  return binding.offset % 16 == 0 && bytes % 16 == 0;
+}
+
 // Fails, led by the operation, when the GPU cannot run threadgroups of this size.
 inline void require(const Limits& limits, const char* operation, uint32_t threads,
                     uint64_t threadgroup_memory) {

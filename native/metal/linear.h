@@ -17,6 +17,7 @@ struct LinearKernels {
   size_t norm_weight, out;
   uint32_t
       norm_step;  // the mat-vec kernel takes in norms of groups of a multiple of so many columns
+  uint32_t bits;  // of a quantised weight, else 0
 };
 
 // A dispatch that norms x into scratch memory; returns where it is.
@@ -42,15 +43,32 @@ Binding add_norm(const Operation& operation, const Params& p, size_t norm_weight
   return normed;
 }
 
-// Whether rows of `binding`, `bytes` apart, start at multiples of 16 bytes.
-inline bool is_aligned(const Binding& binding, uint64_t bytes) {
-  return binding.offset % 16 == 0 && bytes % 16 == 0;
-}
-
 // Outputs of a simdgroup: as many as leave enough simdgroups to fill the GPU.
 inline uint32_t outputs_of_simdgroup(uint32_t outputs, const Limits& limits) {
   uint32_t result = limits.tuning.vector_outputs;
   while (result > 1 && ceil_divide(outputs, result) < limits.tuning.fill) result /= 2;
+  return result;
+}
+
+// The part of x that a threadgroup of affine_matvec has in its memory at a time.
+struct Staging {
+  uint32_t lane_words;  // that a lane takes at once
+  uint32_t columns;     // of each row of x
+  uint32_t parts;       // of such a row, one for each lane that takes some
+};
+
+// `group`: columns normed together.
+inline Staging staging_of(uint32_t rows, uint32_t group, uint32_t bits, const Limits& limits) {
+  // All rows within three quarters of the memory: so there is room for the sums, and the smallest
+  // part of eight rows fits.
+  const uint32_t allowed = limits.threadgroup_memory / 16 * 3 / rows;
+  const uint32_t most = std::min(limits.tuning.staged_columns / rows, allowed);
+  const uint32_t word_values = 32 / bits;
+  Staging result;
+  result.lane_words = most >= 4 * word_values * kSimdWidth ? 4 : 2;
+  const uint32_t block = result.lane_words * word_values * kSimdWidth;
+  result.columns = std::clamp(most / block, 1u, ceil_divide(group, block)) * block;
+  result.parts = result.columns / (result.lane_words * word_values);
   return result;
 }
 
@@ -94,11 +112,34 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
                          (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
     const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
     dispatch.constants.insert(dispatch.constants.end(), {{7, p.rows}, {8, aligned}, {9, outputs}});
-    dispatch.threads = {threads_for(limits.tuning.vector_simdgroups * kSimdWidth, 1024, limits)};
+    const uint32_t most =
+        kernels.bits != 0 ? limits.tuning.sharing_simdgroups : limits.tuning.vector_simdgroups;
+    dispatch.threads = {threads_for(most * kSimdWidth, 1024, limits)};
     const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
-    dispatch.threadgroups = {ceil_divide(p.outputs, simdgroups * outputs)};
+    if (kernels.bits != 0) {
+      const Staging staging =
+          staging_of(p.rows, static_cast<uint32_t>(group), kernels.bits, limits);
+      dispatch.constants.insert(
+          dispatch.constants.end(),
+          {{11, staging.lane_words}, {12, staging.columns}, {13, limits.tuning.vector_reads}});
+      const auto bytes = [&](uint32_t floats) {
+        return static_cast<uint32_t>(round_up(uint64_t{p.rows} * floats * sizeof(float), 16));
+      };
+      dispatch.threadgroup_memory = {
+          {0, bytes(staging.columns)}, {1, bytes(staging.parts)}, {2, bytes(simdgroups)}};
+      uint64_t total = 0;
+      for (const auto& [index, size] : dispatch.threadgroup_memory) total += size;
+      require(limits, kernels.operation, dispatch.threads.x, total);
+    }
+    uint32_t groups = ceil_divide(p.outputs, simdgroups * outputs);
+    if (kernels.bits != 0) {
+      groups = std::min(groups, std::max(1u, limits.tuning.most_simdgroups / simdgroups));
+    }
+    dispatch.threadgroups = {groups};
   } else {
     require(program.limits(), kernels.operation, kTileThreads, 2 * kTileBytes);
+    // Of functions that only the mat-vec kernel calls.
+    dispatch.constants.insert(dispatch.constants.end(), {{8, 0}, {11, 4}});
     dispatch.threads = {kTileThreads};
     dispatch.threadgroups = {ceil_divide(p.outputs, kTile), ceil_divide(p.rows, kTile)};
     dispatch.threadgroup_memory = {{0, 2 * kTileBytes}};

@@ -26,25 +26,36 @@ namespace ssm::metal {
   X(vector_outputs, 4, 4, 1, kVectorOutputs, (1, 2, 4),                                            \
     "outputs of a simdgroup of a mat-vec kernel, at most")                                         \
   X(vector_simdgroups, 2, 2, 1, 32, (1, 2, 4, 8),                                                  \
-    "simdgroups of a threadgroup of a mat-vec kernel")                                             \
+    "simdgroups of a threadgroup of the mat-vec kernel of weights that are not quantised")         \
+  X(sharing_simdgroups, 4, 4, 1, 32, (2, 4, 8, 16),                                                \
+    "simdgroups of a threadgroup of the quantised mat-vec kernel, which share x")                  \
+  X(most_simdgroups, 4096, 2640, 1, 1 << 20, (1024, 2048, 2640, 4096, 1 << 20),                    \
+    "simdgroups of the quantised mat-vec kernel, at most: with more work each takes several parts")\
+  X(vector_reads, 4, 4, 1, kVectorReads, (2, 4, 8),                                                \
+    "reads of four words that a lane of the quantised mat-vec kernel has under way")               \
+  X(staged_columns, 2048, 6144, 1, 8192, (1024, 2048, 4096, 6144),                                 \
+    "numbers of x in the memory of a threadgroup of the quantised mat-vec kernel, at most")        \
   X(slow_conversions, 0, 1, 0, 1, (0, 1),                                                          \
     "1: integers become floats by bit operations, where conversions take longer")                  \
-  X(state_rows, 1, 4, 1, kStateRows, (1, 2, 4),                                                    \
+  X(state_rows, 1, 2, 1, kStateRows, (1, 2, 4),                                                    \
     "rows of the state that a simdgroup of ssd_update takes, where they divide the head")          \
   X(state_simdgroups, 8, 8, 1, 32, (2, 4, 8, 16),                                                  \
     "simdgroups of a threadgroup of ssd_update, at most")                                          \
-  X(fill, 0, 2048, 0, 1 << 20, (0, 1024, 2048, 4096, 8192),                                        \
+  X(fill, 0, 1536, 0, 1 << 20, (0, 1024, 1536, 2048, 4096, 8192),                                  \
     "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work")       \
   X(vector_rows, 8, 8, 1, kVectorRows, (2, 4, 8),                                                  \
     "rows of x up to which a mat-vec kernel is taken; with more it is the mat-mat kernel")         \
-  X(update_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                                 \
+  X(update_simdgroups, 32, 16, 1, 32, (8, 16, 32),                                                 \
     "simdgroups of a threadgroup of mamba2_update, at most")                                       \
-  X(attention_heads, 2, 2, 1, kDecodeHeads, (1, 2),                                                \
+  X(update_rows, 2, 4, 1, kStateRows, (1, 2, 4),                                                   \
+    "rows of the state that a simdgroup of mamba2_update takes at once, rounded down to a power "  \
+    "of two that divides the head and leaves no simdgroup without any")                            \
+  X(attention_heads, 2, 1, 1, kDecodeHeads, (1, 2),                                                \
     "query heads of a threadgroup of attention_decode, at most")                                   \
   X(attention_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                              \
     "simdgroups of a threadgroup of attention_decode, at most")                                    \
-  X(attention_keys, 4, 4, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
-    "keys that attention_decode reads at once, rounded down to a power of two")                    \
+  X(attention_keys, 2, 2, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
+    "keys that a lane of attention_decode reads at once, rounded down to a power of two")          \
   X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
     "tokens of a chunk of ssd_chunk_scan, at most")
 // clang-format on

@@ -4,7 +4,14 @@
 // OUTPUT gets x.ptx, x.cubin and resources.jsonl: {"function", "registers", "stack", "spills"} a line.
 // Without pipelines, function constants are variables; with them they are compiled in, as in Metal.
 import { spawn, spawnSync } from 'node:child_process'
-import { appendFileSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
+import {
+  appendFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -65,26 +72,39 @@ async function compile(file) {
   if ((await run(clang, [...options, `${stem}.cu`, '-o', `${stem}.ptx`])) === undefined)
     return false
   if (!hasAssembler) return true
+  let rows = await assemble(stem)
+  const spilling = rows?.filter(({ spills }) => spills > 0) ?? []
+  if (spilling.length > 0) {
+    // As many registers as they want, for as few threads a core as that leaves.
+    let ptx = readFileSync(`${stem}.ptx`, 'utf8')
+    for (const { function: name } of spilling) {
+      const entry = new RegExp(`(\\.entry ${name}\\([^{]*\\.minnctapersm) \\d+`)
+      ptx = ptx.replace(entry, '$1 1')
+    }
+    writeFileSync(`${stem}.ptx`, ptx)
+    rows = await assemble(stem)
+  }
+  for (const row of rows ?? []) appendFileSync(resources, `${JSON.stringify(row)}\n`)
+  return rows !== undefined
+}
+
+/** Makes a cubin of PTX; resolves to what each function takes, or to undefined when that failed. */
+async function assemble(stem) {
   const report = await run('ptxas', [
     ...[`-arch=${ARCHITECTURE}`, '-lineinfo', '-v', `${stem}.ptx`],
     ...['-o', `${stem}.cubin`],
   ])
-  if (report !== undefined) writeResources(report)
-  return report !== undefined
-}
-
-function writeResources(report) {
   const pattern =
     /Function properties for (\w+)\s+(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads[\s\S]*?Used (\d+) registers/g
-  for (const [, name, stack, stores, loads, registers] of report.matchAll(pattern)) {
-    const row = {
+  return (
+    report &&
+    [...report.matchAll(pattern)].map(([, name, stack, stores, loads, registers]) => ({
       function: name,
       registers: Number(registers),
       stack: Number(stack),
       spills: Number(stores) + Number(loads),
-    }
-    appendFileSync(resources, `${JSON.stringify(row)}\n`)
-  }
+    }))
+  )
 }
 
 /** Resolves to what it printed, or to undefined, after printing it, when it failed. */

@@ -1,10 +1,13 @@
 // The addon's device 'metal' on an NVIDIA GPU: lists become programs by the same code as on a Mac
 // (native/metal/), and gpu.cpp runs them. README.md lists the variables of the environment.
+#include <sys/file.h>
+
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <set>
+#include <sstream>
 #include <stdexcept>
 #include <unordered_map>
 
@@ -38,15 +41,46 @@ File open_file(const std::string& path) {
   return file;
 }
 
+// While it lives no other process that has the same file runs anything on the GPU.
+class Turn {
+ public:
+  explicit Turn(std::FILE* file) : file_(file) {
+    if (file_ != nullptr) flock(fileno(file_), LOCK_EX);
+  }
+  ~Turn() {
+    if (file_ != nullptr) flock(fileno(file_), LOCK_UN);
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  std::FILE* file_;
+};
+
+// Of "name=value,name=value", for native/metal/tuning.h.
+metal::TuningChanges changes_in(const std::string& text) {
+  metal::TuningChanges changes;
+  std::istringstream words(text);
+  for (std::string word; std::getline(words, word, ',');) {
+    const size_t middle = word.find('=');
+    if (middle == std::string::npos)
+      throw std::runtime_error("no value in SSM_GPU_TUNING: " + word);
+    changes.emplace_back(word.substr(0, middle), std::stoll(word.substr(middle + 1)));
+  }
+  return changes;
+}
+
 class GpuDevice final : public Device {
  public:
   explicit GpuDevice(const metal::Tuning& tuning)
       : pipelines_(open_file(environment("SSM_GPU_PIPELINES"))),
         launches_(open_file(environment("SSM_GPU_LAUNCHES"))),
         times_(open_file(environment("SSM_GPU_TIMES"))),
+        lock_(open_file(environment("SSM_GPU_LOCK"))),
         poison_(environment("SSM_GPU_POISON") != "0") {
-    limits_.tuning = tuning;
+    limits_.tuning = metal::tuned(tuning, changes_in(environment("SSM_GPU_TUNING")));
     // Noting what has to be compiled needs no GPU.
+    const Turn turn(lock_.get());
     if (!pipelines_) gpu_ = std::make_unique<gpu::Gpu>(environment("SSM_GPU_CUBINS"));
     queue_ =
         std::make_unique<RunQueue>([this](const auto& run) { run->on_complete(execute(*run)); });
@@ -79,6 +113,7 @@ class GpuDevice final : public Device {
   // Runs on the queue's thread, as does everything below.
   std::string execute(const Run& run) {
     if (run.cancelled) return kCancelled;
+    const Turn turn(lock_.get());
     try {
       const auto& dispatches = program_of(run.list).dispatches();
       if (pipelines_) {
@@ -169,7 +204,7 @@ class GpuDevice final : public Device {
   }
 
   metal::Limits limits_;
-  File pipelines_, launches_, times_;
+  File pipelines_, launches_, times_, lock_;
   bool poison_;
   bool copy_speed_written_ = false;
   std::set<std::string> known_pipelines_;

@@ -1,7 +1,8 @@
 // Runs single operations at the shapes of published models, one list each, with what the GPU's
 // checkers, profiler and timers need: a name for each list, and the bytes that it cannot do without.
-//   node measure.js ROWS [--decode]
+//   node measure.js ROWS [--decode | --float32 | --float16]
 // ROWS gets one line of JSON a list. --decode: only what a decode step runs, for the profiler.
+// --float32, --float16: only what has such activations, so that two processes share the work.
 
 import { appendFileSync } from 'node:fs'
 import { createDevice } from '../../lib/device.js'
@@ -11,8 +12,8 @@ import { allCases } from '../../lib/verify/verify.js'
 import { longCases } from './cases.js'
 
 const [rows, flag] = process.argv.slice(2)
-if (!rows || (flag && flag !== '--decode')) {
-  console.error('usage: node measure.js ROWS [--decode]')
+if (!rows || (flag && !['--decode', '--float32', '--float16'].includes(flag))) {
+  console.error('usage: node measure.js ROWS [--decode | --float32 | --float16]')
   process.exit(2)
 }
 
@@ -24,7 +25,7 @@ const isDecode = ({ operation, shape }: Case) =>
 using device = createDevice('metal')
 const cases = [...allCases(device.activationTypes)].filter(({ large }) => large)
 for (const each of [...cases, ...longCases()]) {
-  if (flag && !isDecode(each)) continue
+  if (flag === '--decode' ? !isDecode(each) : flag && flag !== `--${each.activationType}`) continue
   await measure(each)
 }
 

@@ -23,19 +23,6 @@ wanted() { [[ " $parts " == *" $1 "* ]]; }
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader > "$results/gpu.txt"
 date -u +%Y-%m-%d > "$results/date.txt"
 
-# Times first, while nothing else runs.
-if wanted measure; then
-  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/launches.jsonl timeout 140 \
-    "$node" "$folder/js/test/gpu/measure.js" "$results/rows.jsonl" > "$results/measure.log" 2>&1
-  judge $? "timing of operations"
-fi
-if wanted model; then
-  SSM_GPU_TIMES=$results/times.jsonl SSM_GPU_LAUNCHES=$results/model-launches.jsonl timeout 200 \
-    "$node" "$folder/js/test/gpu/model.js" "$results/rows.jsonl" "$(mktemp -d)" > "$results/model.log" 2>&1
-  judge $? "whole model"
-fi
-
-# The rest shares the GPU.
 jobs=()
 background() {  # name, command
   local name=$1
@@ -43,39 +30,63 @@ background() {  # name, command
   ("$@" > "$results/$name.log" 2>&1; echo $? > "$results/$name.status") &
   jobs+=("$name")
 }
-if wanted verify; then
-  matmuls="--operation matmul"
-  affine="--operation affine_matmul"
-  others=$("$node" -e "import('$folder/js/lib/operations.js').then(({ OPERATIONS }) => console.log(
-    Object.keys(OPERATIONS).filter((name) => !/^(affine_)?matmul$/.test(name))
-      .map((name) => '--operation ' + name).join(' ')))")
-  background verify-matmul timeout 200 "$node" "$folder/js/lib/cli.js" verify --device metal --json $matmuls
-  background verify-affine timeout 200 "$node" "$folder/js/lib/cli.js" verify --device metal --json $affine
-  background verify-others timeout 200 "$node" "$folder/js/lib/cli.js" verify --device metal --json $others
-fi
-if wanted checkers; then
-  for tool in memcheck racecheck initcheck synccheck; do
-    poison=1
-    [ $tool = initcheck ] && poison=0  # what is filled with NaN counts as written
-    options=
-    # Without a gap the byte past one allocation may be the first of the next.
-    [ $tool = memcheck ] && options="--leak-check=no --padding 512"
-    background "$tool" env SSM_GPU_POISON=$poison timeout 200 compute-sanitizer --tool $tool $options \
-      --error-exitcode 9 --target-processes application-only \
-      "$node" "$folder/js/lib/cli.js" verify --device metal --quick --failures
-  done
-  background seeded "$folder/seeded.sh" "$folder"
-fi
-wait
-for name in "${jobs[@]}"; do judge "$(cat "$results/$name.status")" "$name"; done
+finish() {
+  wait
+  for name in "${jobs[@]}"; do judge "$(cat "$results/$name.status")" "$name"; done
+  jobs=()
+}
 
-# One at a time, because it counts for the whole GPU.
+# Times and counts first. Most of their work is the CPU's; on the GPU they take turns, one list each.
+alone=(env "SSM_GPU_LOCK=$results/lock")
+if wanted measure; then
+  for type in float32 float16; do
+    background "times-$type" "${alone[@]}" "SSM_GPU_TIMES=$results/times-$type.jsonl" timeout 200 \
+      "$node" "$folder/js/test/gpu/measure.js" "$results/rows-$type.jsonl" "--$type"
+  done
+fi
+if wanted model; then
+  background model "${alone[@]}" "SSM_GPU_TIMES=$results/times-model.jsonl" timeout 200 \
+    "$node" "$folder/js/test/gpu/model.js" "$results/rows-model.jsonl" "$(mktemp -d)"
+fi
 if wanted profile; then
-  SSM_GPU_LAUNCHES=$results/profile-launches.jsonl timeout 120 ncu --clock-control none --csv --print-units base \
+  background profile "${alone[@]}" "SSM_GPU_LAUNCHES=$results/profile-launches.jsonl" timeout 200 \
+    ncu --clock-control none --csv --print-units base \
     --metrics dram__bytes_read.sum,dram__bytes_write.sum,launch__registers_per_thread,sm__warps_active.avg.pct_of_peak_sustained_active \
     --log-file "$results/profile.csv" \
-    "$node" "$folder/js/test/gpu/measure.js" "$results/profile-rows.jsonl" --decode > "$results/profile.log" 2>&1
-  judge $? "profile"
+    "$node" "$folder/js/test/gpu/measure.js" "$results/profile-rows.jsonl" --decode
 fi
+finish
+for what in rows times; do
+  cat "$results/$what"-{model,float32,float16}.jsonl > "$results/$what.jsonl" 2> /dev/null
+done
+
+# The rest shares the GPU. The operations with most cases have a process of their own.
+of_operations() {  # true or false, a pattern: options that choose operations which match it or do not
+  "$node" -e "import('$folder/js/lib/operations.js').then(({ OPERATIONS }) => console.log(
+    Object.keys(OPERATIONS).filter((name) => /^($2)\$/.test(name) === $1)
+      .map((name) => '--operation ' + name).join(' ')))"
+}
+matmul="--operation matmul"
+affine="--operation affine_matmul"
+others=$(of_operations false "(affine_)?matmul")
+verify=("$node" "$folder/js/lib/cli.js" verify --device metal)
+if wanted verify; then
+  for part in matmul affine others; do
+    background "verify-$part" timeout 200 "${verify[@]}" --json ${!part}
+  done
+fi
+if wanted checkers; then
+  checked() {  # name, tool, poison, options of the tool, options of verify
+    background "$1" env "SSM_GPU_POISON=$3" timeout 200 compute-sanitizer --tool "$2" $4 --error-exitcode 9 \
+      --target-processes application-only "${verify[@]}" --quick --failures $5
+  }
+  # Without a gap the byte past one allocation may be the first of the next.
+  checked memcheck memcheck 1 "--leak-check=no --padding 512" ""
+  checked initcheck initcheck 0 "" ""  # what is filled with NaN counts as written
+  checked synccheck synccheck 1 "" ""
+  for part in matmul affine others; do checked "racecheck-$part" racecheck 1 "" "${!part}"; done
+  background seeded "$folder/seeded.sh" "$folder"
+fi
+finish
 cp "$folder/kernels/resources.jsonl" "$results/"
 exit $status

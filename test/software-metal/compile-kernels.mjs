@@ -382,7 +382,10 @@ function cudaText(name, entries, withConstants) {
 /** Its name tells the constants that are compiled in: kernel__index_value__index_value. */
 function cudaFunction(space, { host, expression, kernel }, values, threads) {
   const set = Object.entries(values ?? {}).map(([index, value]) => `__${index}_${value}`)
-  const bounds = threads ? `, launch_bounds(${threads})` : ''
+  // Some 640 threads a core, which leaves each 96 registers. Left to itself the assembler puts
+  // registers into memory so that more threads fit.
+  const together = Math.max(1, Math.floor(640 / threads))
+  const bounds = threads ? `, launch_bounds(${threads}, ${together})` : ''
   const type = (j) => `F::At<${j}>`
   const declared = `using F = software_metal::Parameters<decltype(&${space}::${expression})>;`
   const alias = `${host}${set.join('')}`

@@ -94,10 +94,10 @@ inline float exp2f(float x) { return __nvvm_ex2_approx_f(x); }
 // x = n ln 2 + r with |r| <= ln 2 / 2, subtracted in two parts; 2^n in two, so that neither
 // overflows before their product does.
 inline float expf(float x) {
-  if (!(x > -104.0f)) return x != x ? x : 0.0f;
-  if (x > 89.0f) return __builtin_inff();
-  const float n = __builtin_rintf(x * 1.44269504f);
-  float r = __builtin_fmaf(n, -0.693145752f, x);
+  // Beyond the ends it is 0 and infinity; NaN stays.
+  const float inside = x < -104.0f ? -104.0f : x > 89.0f ? 89.0f : x;
+  const float n = __builtin_rintf(inside * 1.44269504f);
+  float r = __builtin_fmaf(n, -0.693145752f, inside);
   r = __builtin_fmaf(n, -1.42860677e-6f, r);
   const float half = __builtin_floorf(n * 0.5f);
   return exp2f(r * 1.44269504f) * exp2f(half) * exp2f(n - half);
