@@ -21,6 +21,8 @@ const operationTests = readdirSync(new URL('metal', import.meta.url))
   .map((name) => `test/ops/${name.replaceAll('_', '-')}.test.ts`)
 
 const rig = fileURLToPath(new URL('test/software-metal/build', import.meta.url))
+// What somebody has tuned on the rig does not change what is tested.
+const cache = { XDG_CACHE_HOME: join(rig, 'cache') }
 
 /** The suite of operations on the rig's device 'metal', when that build of the rig exists. */
 function onTheRig(name: string, env: Record<string, string> = {}) {
@@ -32,7 +34,7 @@ function onTheRig(name: string, env: Record<string, string> = {}) {
         ...operations,
         name,
         include: operationTests,
-        env: { SSM_METAL_ADDON: path, ...env },
+        env: { SSM_METAL_ADDON: path, ...cache, ...env },
       },
     },
   ]
@@ -88,6 +90,7 @@ export default defineConfig({
                 name: 'gpu',
                 include: ['test/gpu/*.test.ts'],
                 env: {
+                  ...cache,
                   SSM_METAL_ADDON: join(rig, 'Release/gpu_metal.node'),
                   SSM_GPU_DRIVER: join(rig, 'Release/driver_on_rig.so'),
                 },
@@ -103,6 +106,7 @@ export default defineConfig({
                 ...test,
                 name: 'rig',
                 include: ['test/{software-metal,metal-device}/*.test.ts'],
+                env: cache,
               },
             },
           ]
