@@ -182,7 +182,8 @@ template <class In, class Out, class Scale, uint bits>
       float squared[kVectorRows] = {};
       for (uint begin = 0; begin < group_cols; begin += staged_columns) {
         const uint cols = min(group_cols - begin, staged_columns);
-        const uint column = group * group_cols + begin;  // of x, before this chunk
+        const uint own_cols = first < p.outputs ? cols : 0;  // nothing, without an output
+        const uint column = group * group_cols + begin;      // of x, before this chunk
         for (uint at = 0; at < cols; at += together * block) {
           uint4 word[kVectorReads];
           float scale[kVectorReads], offset[kVectorReads];
@@ -191,7 +192,7 @@ template <class In, class Out, class Scale, uint bits>
             const uint k = column + here;
             UNROLL for (uint j = 0; j < vector_outputs; ++j) {
               const uint i = u * vector_outputs + j;
-              if (here >= cols) continue;
+              if (here >= own_cols) continue;
               word[i] = load_words(ws[j] + k / kWordValues);
               scale[i] = float(scales[groups[j] + (k >> group_shift)]);
               offset[i] = float(biases[groups[j] + (k >> group_shift)]);
@@ -220,7 +221,7 @@ template <class In, class Out, class Scale, uint bits>
             }
           }
           UNROLL for (uint u = 0; u < together; ++u) {
-            if (at + u * block + lane * lane_values >= cols) continue;
+            if (at + u * block + lane * lane_values >= own_cols) continue;
             const uint b = at / block + u;
             UNROLL for (uint r = 0; r < vector_rows; ++r) {
               threadgroup const float4* xs = staged + r * (staged_columns / 4);

@@ -33,7 +33,7 @@ namespace ssm::metal {
     "simdgroups of the quantised mat-vec kernel, at most: with more work each takes several parts")\
   X(vector_reads, 4, 4, 1, kVectorReads, (2, 4, 8),                                                \
     "reads of four words that a lane of the quantised mat-vec kernel has under way")               \
-  X(staged_columns, 2048, 6144, 1, 8192, (1024, 2048, 4096, 6144),                                 \
+  X(staged_columns, 2048, 6144, 1, 8192, (512, 1024, 2048, 4096, 6144),                            \
     "numbers of x in the memory of a threadgroup of the quantised mat-vec kernel, at most")        \
   X(slow_conversions, 0, 1, 0, 1, (0, 1),                                                          \
     "1: integers become floats by bit operations, where conversions take longer")                  \

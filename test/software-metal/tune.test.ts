@@ -36,7 +36,7 @@ const TINY: published.TuneModel = {
   headDim: 32,
   dState: 16,
   groups: 1,
-  vocabulary: 40,
+  vocabulary: 4200, // more than one part for the fewest simdgroups that are tried
   attention: { heads: 4, kvHeads: 1, headDim: 32, window: 80 },
   tokens: 70,
 }
