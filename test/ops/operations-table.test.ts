@@ -102,6 +102,7 @@ describe('the table of operations', () => {
       'affine',
       'common',
       'conv1d',
+      'conv1d_shape',
       'linear',
       'matmul_shape',
       'norm_rows',
