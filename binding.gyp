@@ -30,7 +30,7 @@
       # The Metal device: the dispatch code of every operation, one file of Apple's API, and the
       # kernels as text.
       ["OS=='mac'", {
-        "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm)"],
+        "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm native/metal/apple/*.mm)"],
         "include_dirs": ["native/metal"],
         "defines": [
           "SSM_WITH_METAL",

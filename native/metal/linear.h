@@ -100,8 +100,10 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
                         {3, p.has_residual},
                         {4, taken_in},
                         {5, taken_in && p.norm_parts != 0},
-                        {6, taken_in ? p.inputs / p.norm_group_cols : 1},
-                        {10, program.limits().tuning.slow_conversions}};
+                        {6, taken_in ? p.inputs / p.norm_group_cols : 1}};
+  // Declared in affine_matmul.metal alone: Metal has nowhere to put a constant that a file lacks.
+  const bool quantised = kernels.bits != 0;
+  if (quantised) dispatch.constants.push_back({10, program.limits().tuning.slow_conversions});
   if (few) {
     const Limits& limits = program.limits();
     const uint64_t group = normed && taken_in ? p.norm_group_cols : p.inputs;
@@ -113,10 +115,10 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
     const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
     dispatch.constants.insert(dispatch.constants.end(), {{7, p.rows}, {8, aligned}, {9, outputs}});
     const uint32_t most =
-        kernels.bits != 0 ? limits.tuning.sharing_simdgroups : limits.tuning.vector_simdgroups;
+        quantised ? limits.tuning.sharing_simdgroups : limits.tuning.vector_simdgroups;
     dispatch.threads = {threads_for(most * kSimdWidth, 1024, limits)};
     const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
-    if (kernels.bits != 0) {
+    if (quantised) {
       const Staging staging =
           staging_of(p.rows, static_cast<uint32_t>(group), kernels.bits, limits);
       dispatch.constants.insert(
@@ -132,14 +134,15 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
       require(limits, kernels.operation, dispatch.threads.x, total);
     }
     uint32_t groups = ceil_divide(p.outputs, simdgroups * outputs);
-    if (kernels.bits != 0) {
+    if (quantised) {
       groups = std::min(groups, std::max(1u, limits.tuning.most_simdgroups / simdgroups));
     }
     dispatch.threadgroups = {groups};
   } else {
     require(program.limits(), kernels.operation, kTileThreads, 2 * kTileBytes);
-    // Of functions that only the mat-vec kernel calls.
-    dispatch.constants.insert(dispatch.constants.end(), {{8, 0}, {11, 4}});
+    // Needed because the mat-vec helpers of the same file refer to these constants.
+    dispatch.constants.push_back({8, 0});
+    if (quantised) dispatch.constants.push_back({11, 4});
     dispatch.threads = {kTileThreads};
     dispatch.threadgroups = {ceil_divide(p.outputs, kTile), ceil_divide(p.rows, kTile)};
     dispatch.threadgroup_memory = {{0, 2 * kTileBytes}};

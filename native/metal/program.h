@@ -44,6 +44,8 @@ struct Dispatch {
   Size threadgroups;
   Size threads;          // of a threadgroup
   bool barrier = false;  // wait for the dispatches before this one: set by Program::add
+
+  uint32_t threads_of_group() const { return threads.x * threads.y * threads.z; }
 };
 
 // What dispatch code may ask of the GPU at hand. Never assumed: the device fills it in.

@@ -1,4 +1,4 @@
-// Every name of Apple's API that native/metal/metal_device.mm uses, the value of each constant, and
+// Every name of Apple's API that the .mm files of native/metal/ use, the value of each constant, and
 // a public source that says so. Headers of our own (sdk/) stand in for Apple's in the tests, so a
 // wrong value there would go unnoticed on Linux: this table is what they are held against. To use
 // a new name, look it up, add it to sdk/ and here.

@@ -1,17 +1,24 @@
 // Clang for a Mac, and what the build of the rig left here.
 
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
-export const deviceFile = join(root, 'native/metal/metal_device.mm')
+/** The files that speak to Apple's API. */
+export const appleFiles = ['native/metal', 'native/metal/apple'].flatMap((folder) =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.mm'))
+    .map((name) => join(folder, name)),
+)
 export const builtIn = (path: string) => join(root, 'test/software-metal/build', path)
 
 const sdk = fileURLToPath(new URL('sdk', import.meta.url))
-const includes = ['native', 'native/metal', 'metal'].map((folder) => join(root, folder))
+const includes = ['native', 'native/metal', 'native/metal/apple', 'metal'].map((folder) =>
+  join(root, folder),
+)
 const options = [
   ...['-fsyntax-only', '-std=c++20', '-fobjc-arc', '-fblocks', '--target=arm64-apple-macos14'],
   ...['-Wall', '-Wextra', '-Werror', '-Wnullable-to-nonnull-conversion'],

@@ -1,56 +1,78 @@
-// The file that speaks to Apple's API, compiled for a Mac against headers of our own (sdk/).
+// The files that speak to Apple's API, compiled for a Mac against headers of our own (sdk/).
 
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { CONSTANTS, FUNCTIONS, SELECTORS } from './api-table.js'
-import { deviceFile, typeCheck } from './clang.js'
+import { appleFiles, root, typeCheck } from './clang.js'
 
-const text = readFileSync(deviceFile, 'utf8')
+const textOf = (file: string) => readFileSync(join(root, file), 'utf8')
+const apple = (name: string) => textOf(`native/metal/apple/${name}`)
 
-describe('metal_device.mm', () => {
+describe.each(appleFiles)('%s', (file) => {
   test.each([
     ['the SDK of macOS 15', []],
     ['the SDK of macOS 14', ['-D__MAC_OS_X_VERSION_MAX_ALLOWED=140000']],
   ])('is right for %s', (_, more) => {
-    expect(typeCheck(text, ...more)).toMatchObject({ status: 0, stderr: '' })
+    expect(typeCheck(textOf(file), ...more)).toMatchObject({ status: 0, stderr: '' })
   })
+})
 
+describe('a mistake', () => {
   test.each([
-    ['an unknown selector', 'newCommandQueue]', 'newCommandQue]', "'newCommandQue'"],
+    ['gpu.mm', 'an unknown selector', 'newCommandQueue]', 'newCommandQue]', "'newCommandQue'"],
     [
+      'buffers.mm',
       'a wrong type',
       'const id<MTLBuffer> buffer = [device_',
       'const id<MTLLibrary> buffer = [device_',
       "variable of type 'const __strong id<MTLLibrary>'",
     ],
     [
+      'residency.mm',
       'an API of macOS 15 that is not guarded',
-      'if (@available(macOS 15.0, *)) {\n      if (set_',
-      'if (true) {\n      if (set_',
+      'if (@available(macOS 15.0, *)) {\n    if (set_',
+      'if (true) {\n    if (set_',
       'only available on macOS 15.0 or newer',
     ],
     [
+      '../metal_device.mm',
       "a block of another handler's type",
       '^(id<MTLCommandBuffer> done)',
       '^(id<MTLBuffer> done)',
       "'MTLCommandBufferHandler _Nonnull'",
     ],
     [
+      'buffers.mm',
       'a pointer that ARC does not own',
       'if (buffer == nil) {',
       'void* raw = buffer; if (raw == nullptr) {',
       "cannot initialize a variable of type 'void *'",
     ],
     [
+      '../metal_device.mm',
       'a method of another object',
       '[encoder endEncoding]',
       '[buffer endEncoding]',
       "'endEncoding'",
     ],
-    ['a missing dimension', '{size.x, size.y, size.z}', '{size.x, size.y}', "'depth'"],
-    ['a misspelt constant', 'TypeConcurrent', 'TypeParallel', "'MTLDispatchTypeParallel'"],
-    ['nil where none may be', 'string_of(source.text)\n', 'nil\n', 'non-null'],
-  ])('%s is diagnosed', (_, from, to, message) => {
+    [
+      'encoded_list.mm',
+      'a missing dimension',
+      '{size.x, size.y, size.z}',
+      '{size.x, size.y}',
+      "'depth'",
+    ],
+    [
+      '../metal_device.mm',
+      'a misspelt constant',
+      'TypeConcurrent',
+      'TypeParallel',
+      "'MTLDispatchTypeParallel'",
+    ],
+    ['pipelines.mm', 'nil where none may be', 'string_of(source.text)\n', 'nil\n', 'non-null'],
+  ])('%s: %s is diagnosed', (file, _, from, to, message) => {
+    const text = apple(file)
     expect(text).toContain(from)
     const { status, stderr } = typeCheck(text.replace(from, to))
     expect(stderr).toContain(message)
@@ -59,7 +81,7 @@ describe('metal_device.mm', () => {
 
   test('what SDKs before macOS 15 lack is diagnosed', () => {
     const { stderr } = typeCheck(
-      text.replaceAll('#ifdef SSM_MACOS_15_SDK', '#if true'),
+      apple('pipelines.mm').replaceAll('#ifdef SSM_MACOS_15_SDK', '#if true'),
       '-D__MAC_OS_X_VERSION_MAX_ALLOWED=140000',
     )
     expect(stderr).toContain("'MTLMathModeSafe'")
@@ -67,22 +89,24 @@ describe('metal_device.mm', () => {
 })
 
 describe('the table of names', () => {
-  const { stdout: tree } = typeCheck(
-    text,
-    ...['-Xclang', '-ast-dump', '-Xclang', '-ast-dump-filter=ssm'],
-  )
+  const tree = appleFiles
+    .map((file) =>
+      typeCheck(textOf(file), ...['-Xclang', '-ast-dump', '-Xclang', '-ast-dump-filter=ssm']),
+    )
+    .map(({ stdout }) => stdout)
+    .join('')
   const used = (pattern: RegExp) =>
     [...new Set([...tree.matchAll(pattern)].map(([, name]) => name!))].sort()
 
-  test('has every selector that the file sends, and no other', () => {
+  test('has every selector that the files send, and no other', () => {
     expect(used(/ObjCMessageExpr .*\bselector=(\S+)/g)).toEqual(Object.keys(SELECTORS).sort())
   })
 
-  test('has every constant that the file names, and no other', () => {
+  test('has every constant that the files name, and no other', () => {
     expect(used(/EnumConstant 0x\w+ '(MTL\w+)'/g)).toEqual(Object.keys(CONSTANTS).sort())
   })
 
-  test('has every function of Metal that the file calls, and no other', () => {
+  test('has every function of Metal that the files call, and no other', () => {
     expect(used(/ Function 0x\w+ '(MTL\w+)'/g)).toEqual(Object.keys(FUNCTIONS).sort())
   })
 

@@ -1,0 +1,36 @@
+// A list as it is encoded for every run: nothing is looked up, checked or allocated any more.
+#pragma once
+
+#include <vector>
+
+#include "apple.h"
+#include "command_list.h"
+#include "gpu.h"
+#include "program.h"
+
+namespace ssm::apple {
+
+class EncodedList final : public CompiledList {
+ public:
+  // Throws what is wrong with the list, or with the GPU.
+  EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu);
+
+  void encode(id<MTLComputeCommandEncoder> encoder) const;
+
+ private:
+  struct BoundBuffer {
+    id<MTLBuffer> buffer;
+    size_t offset;
+    uint32_t index;
+  };
+  struct Step {
+    const metal::Dispatch* dispatch;  // of program_
+    id<MTLComputePipelineState> pipeline;
+    std::vector<BoundBuffer> buffers;
+  };
+
+  metal::Program program_;
+  std::vector<Step> steps_;
+};
+
+}  // namespace ssm::apple

@@ -1,0 +1,67 @@
+#include "encoded_list.h"
+
+#include <stdexcept>
+#include <string>
+
+namespace ssm::apple {
+
+using metal::Dispatch;
+
+namespace {
+
+constexpr size_t kMaxParams = 4096;  // bytes that setBytes takes
+
+MTLSize size_of(const metal::Size& size) { return {size.x, size.y, size.z}; }
+
+// Registers that a kernel needs may allow it fewer threads than the GPU has.
+void check(const Dispatch& dispatch, id<MTLComputePipelineState> pipeline,
+           const metal::Limits& limits) {
+  uint64_t memory = pipeline.staticThreadgroupMemoryLength;
+  for (const auto& [index, bytes] : dispatch.threadgroup_memory) memory += bytes;
+  const auto require = [&](const char* what, uint64_t needed, uint64_t allowed) {
+    if (needed <= allowed) return;
+    throw std::runtime_error("[metal] kernel " + dispatch.kernel + " needs " +
+                             std::to_string(needed) + " " + what + " but this GPU allows it " +
+                             std::to_string(allowed));
+  };
+  require("threads a threadgroup", dispatch.threads_of_group(),
+          pipeline.maxTotalThreadsPerThreadgroup);
+  require("bytes of threadgroup memory", memory, limits.threadgroup_memory);
+  require("bytes of parameters", dispatch.params.size(), kMaxParams);
+}
+
+}  // namespace
+
+EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu)
+    : program_(metal::make_program(list, limits, &Memory::allocate)) {
+  for (const Dispatch& dispatch : program_.dispatches()) {
+    Step step{&dispatch, gpu.pipelines().pipeline_of(dispatch), {}};
+    check(dispatch, step.pipeline, limits);
+    for (const auto& [index, binding, written] : dispatch.buffers) {
+      step.buffers.push_back({gpu.buffers().buffer_of(*binding.memory), binding.offset, index});
+    }
+    steps_.push_back(std::move(step));
+  }
+}
+
+void EncodedList::encode(id<MTLComputeCommandEncoder> encoder) const {
+  for (const auto& [dispatch, pipeline, buffers] : steps_) {
+    if (dispatch->barrier) [encoder memoryBarrierWithScope:MTLBarrierScopeBuffers];
+    [encoder setComputePipelineState:pipeline];
+    for (const auto& [buffer, offset, index] : buffers) {
+      [encoder setBuffer:buffer offset:offset atIndex:index];
+    }
+    if (!dispatch->params.empty()) {
+      [encoder setBytes:dispatch->params.data()
+                 length:dispatch->params.size()
+                atIndex:dispatch->params_index];
+    }
+    for (const auto& [index, bytes] : dispatch->threadgroup_memory) {
+      [encoder setThreadgroupMemoryLength:bytes atIndex:index];
+    }
+    [encoder dispatchThreadgroups:size_of(dispatch->threadgroups)
+            threadsPerThreadgroup:size_of(dispatch->threads)];
+  }
+}
+
+}  // namespace ssm::apple
