@@ -10,10 +10,9 @@ import {
   type Tensor,
   type TensorData,
 } from '../tensor.js'
-import { floatToHalf, halfToFloat } from '../weights/convert.js'
-
-export const MATRIX_TYPES = ['float32', 'float16', 'bfloat16'] as const
-export type MatrixType = (typeof MATRIX_TYPES)[number]
+import { bfloat16sToFloats, floatToHalf, halvesToFloats } from '../weights/convert.js'
+import type { Weight } from '../weights/loader.js'
+import type { AffineFormat, FloatType, WeightFormat } from '../weights/weight-format.js'
 
 /** Numbers that both sides share: made by whoever asks first, by the order of asking. */
 export class SharedNumbers {
@@ -58,7 +57,7 @@ export class Inputs {
     const values = this.#share((random) => {
       const numbers = filled(new Float32Array(elementCount(shape)), () => scale * random())
       if (this.#roundTo === 'float32') return numbers
-      return numbers.map((x) => halfToFloat(floatToHalf(x)))
+      return halvesToFloats(Uint16Array.from(numbers, floatToHalf))
     })
     return this.#upload(this.activationType, shape, values)
   }
@@ -93,7 +92,7 @@ export class Inputs {
   }
 
   /** A weight of numbers of either sign, from scale / 64 to scale, where scale is 1 / sqrt(cols). */
-  matrix(dtype: MatrixType, rows: number, cols: number): Tensor {
+  matrix(dtype: FloatType, rows: number, cols: number): Tensor {
     // A power of two: the numbers are made as bits.
     const exponent = -Math.round(Math.log2(cols) / 2)
     const data = this.#share((_, bits) => {
@@ -112,9 +111,7 @@ export class Inputs {
 
   /** A quantised weight whose values lie from about -scale to scale, where scale is 1 / sqrt(cols). */
   affine(
-    bits: 4 | 8,
-    groupSize: 32 | 64 | 128,
-    scaleType: MatrixType,
+    { bits, groupSize, scaleType }: Omit<AffineFormat, 'kind'>,
     rows: number,
     cols: number,
   ): AffineMatrix {
@@ -135,6 +132,13 @@ export class Inputs {
       bits,
       groupSize,
     }
+  }
+
+  /** A weight in any format. */
+  weight(format: WeightFormat, rows: number, cols: number): Weight {
+    return format.kind === 'plain'
+      ? { kind: 'plain', matrix: this.matrix(format.type, rows, cols) }
+      : { kind: 'affine', matrix: this.affine(format, rows, cols) }
   }
 
   /** A result, float32 unless said otherwise; NaN before it is written. */
@@ -185,8 +189,7 @@ export class Inputs {
 export function numbersOf(tensor: Tensor): Float32Array | Uint32Array {
   const data = tensor.read()
   if (!(data instanceof Uint16Array)) return data
-  if (tensor.dtype === 'float16') return Float32Array.from(data, halfToFloat)
-  return new Float32Array(Uint32Array.from(data, (bits) => bits << 16).buffer)
+  return tensor.dtype === 'float16' ? halvesToFloats(data) : bfloat16sToFloats(data)
 }
 
 // Many times as fast as `from` with a function, and there are up to 10^8 numbers to make.

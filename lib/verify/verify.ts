@@ -11,7 +11,8 @@ import { mamba2Cases } from './cases/mamba2.js'
 import { rowCases, tokenCases } from './cases/rows.js'
 import { Inputs, numbersOf, SharedNumbers } from './inputs.js'
 
-export interface Verification {
+/** How close to the reference an operation came. */
+export interface Outcome {
   operation: OperationName
   /** Of activations, and of weights where there are any. */
   dtype: string
@@ -21,12 +22,15 @@ export interface Verification {
   error: number
   /** What lib/tolerance.ts allows there. */
   limit: number
+  /** Why it could not run. */
+  failure?: string
+}
+
+export interface Verification extends Outcome {
   /** Median of the timed runs, each from JavaScript and back. */
   milliseconds: number
   /** Bytes that the operation must at least read and write, by that time. */
   gigabytesPerSecond: number
-  /** Why it could not run. */
-  failure?: string
 }
 
 export interface VerifyOptions {
@@ -70,34 +74,55 @@ export async function* verify(
   }
 }
 
+/**
+ * Runs a case once on each device and compares. An operation that fails to run is one that did not
+ * pass; rejects with `signal.reason` when aborted. `after` may go on with the tensors of `device`.
+ */
+export async function compareCase(
+  given: Case,
+  device: Device,
+  reference: Device,
+  signal: AbortSignal | undefined,
+  after?: (actual: Recordable, inputs: Inputs) => Promise<void>,
+): Promise<Outcome> {
+  const { operation, dtype, shape, activationType } = given
+  const numbers = new SharedNumbers()
+  const tested = new Inputs(device, numbers, activationType, activationType)
+  const exact = new Inputs(reference, numbers, 'float32', activationType)
+  try {
+    const actual = given.build(tested)
+    const expected = given.build(exact)
+    await run(reference, expected, 1, signal)
+    await run(device, actual, 1, signal)
+    const compared = compare(actual, expected)
+    await after?.(actual, tested)
+    return { operation, dtype, shape, ...compared }
+  } catch (error) {
+    signal?.throwIfAborted()
+    const failure = error instanceof Error ? error.message : String(error)
+    return {
+      ...{ operation, dtype, shape, passed: false },
+      ...{ error: Number.NaN, limit: Number.NaN, failure },
+    }
+  } finally {
+    tested.dispose()
+    exact.dispose()
+  }
+}
+
 async function verifyCase(
   given: Case,
   device: Device,
   reference: Device,
   signal: AbortSignal | undefined,
 ): Promise<Verification> {
-  const { operation, dtype, shape, activationType } = given
-  const numbers = new SharedNumbers()
-  const tested = new Inputs(device, numbers, activationType, activationType)
-  const exact = new Inputs(reference, numbers, 'float32', activationType)
-  const result = { operation, dtype, shape, milliseconds: 0, gigabytesPerSecond: 0 }
-  try {
-    const actual = given.build(tested)
-    const expected = given.build(exact)
-    await run(reference, expected, 1, signal)
-    await run(device, actual, 1, signal)
-    const { error, limit, passed } = compare(actual, expected)
-    const milliseconds = await run(device, actual, TIMED_RUNS, signal)
-    const gigabytesPerSecond = tested.bytes / 1e6 / milliseconds
-    return { ...result, error, limit, passed, milliseconds, gigabytesPerSecond }
-  } catch (error) {
-    signal?.throwIfAborted()
-    const failure = error instanceof Error ? error.message : String(error)
-    return { ...result, error: Number.NaN, limit: Number.NaN, passed: false, failure }
-  } finally {
-    tested.dispose()
-    exact.dispose()
-  }
+  let milliseconds = 0
+  let gigabytesPerSecond = 0
+  const outcome = await compareCase(given, device, reference, signal, async (actual, inputs) => {
+    milliseconds = await run(device, actual, TIMED_RUNS, signal)
+    gigabytesPerSecond = inputs.bytes / 1e6 / milliseconds
+  })
+  return { ...outcome, milliseconds, gigabytesPerSecond }
 }
 
 /** Runs it so many times; returns the median in milliseconds. */

@@ -12,17 +12,15 @@ export function bytesToFloat32(dtype: FileDtype, bytes: ArrayBuffer): Float32Arr
       return Float32Array.from(new Float64Array(bytes))
     case 'float16':
       return halvesToFloats(new Uint16Array(bytes))
-    case 'bfloat16': {
-      const bits = Uint32Array.from(new Uint16Array(bytes), (half) => half << 16)
-      return new Float32Array(bits.buffer)
-    }
+    case 'bfloat16':
+      return bfloat16sToFloats(new Uint16Array(bytes))
     default:
       throw new CorruptFileError(`a tensor of ${dtype} cannot be read as float32`)
   }
 }
 
 /** IEEE 754 binary16 to float32, exactly. */
-function halvesToFloats(halves: Uint16Array): Float32Array {
+export function halvesToFloats(halves: Uint16Array): Float32Array {
   const floats = new Float32Array(halves.length)
   const bits = new Uint32Array(floats.buffer)
   for (let i = 0; i < halves.length; i++) {
@@ -34,6 +32,13 @@ function halvesToFloats(halves: Uint16Array): Float32Array {
     bits[i]! |= (half & 0x8000) << 16
   }
   return floats
+}
+
+/** The upper halves of float32 numbers to float32, exactly. */
+export function bfloat16sToFloats(halves: Uint16Array): Float32Array {
+  const bits = new Uint32Array(halves.length)
+  for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16
+  return new Float32Array(bits.buffer)
 }
 
 /** IEEE 754 binary16 to a number. */

@@ -5,11 +5,17 @@ import { type FileHandle, open } from 'node:fs/promises'
 import type { Device } from '../device.js'
 import { CorruptFileError, UnsupportedOptionError } from '../errors.js'
 import type { Checkpoint } from '../models/checkpoint.js'
-import type { Quantization } from '../models/config.js'
 import type { AffineMatrix } from '../recorder.js'
 import { bytesPerElement, type DType, formatShape, Memory, Tensor } from '../tensor.js'
 import type { TensorEntry } from './checkpoint.js'
 import { bytesToFloat32, rowMajor } from './convert.js'
+import {
+  type AffineFormat,
+  FLOAT_TYPES,
+  plannedFormat,
+  type WeightFormat,
+  type WeightWishes,
+} from './weight-format.js'
 
 /** A matrix (outputs, inputs) that multiplies activations or is looked up row by row. */
 export type Weight = { kind: 'plain'; matrix: Tensor } | { kind: 'affine'; matrix: AffineMatrix }
@@ -20,17 +26,11 @@ export interface Linear {
   bias: Tensor | undefined
 }
 
-export interface LoaderOptions {
-  /** Element type of float matrices. Defaults to what the file has. */
-  dtype?: Exclude<DType, 'uint32'> | undefined
-  /** Quantise float matrices whose inputs the group size divides. */
-  quantize?: Quantization | undefined
+export interface LoaderOptions extends WeightWishes {
   signal?: AbortSignal | undefined
   /** Called after each tensor with the bytes of the checkpoint dealt with so far. */
   onProgress?: ((loaded: number, total: number) => void) | undefined
 }
-
-const FLOATS: readonly string[] = ['float32', 'float16', 'bfloat16']
 
 /** Loads the tensors of one checkpoint by name, each checked for shape and type, and notes which were asked for. */
 export class WeightLoader {
@@ -97,7 +97,8 @@ export class WeightLoader {
     if (this.has(`${path}.scales`)) return this.#affine(path, outputs, inputs)
     const entry = this.#entry(`${path}.weight`)
     this.#expectShape(entry, [[outputs, inputs]])
-    return this.#plain(entry, outputs, inputs)
+    this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
+    return this.#plain(entry, plannedFormat(this.#checkpoint, path, this.#options)!)
   }
 
   /** The matrix and, when `bias`, the bias of a linear module. */
@@ -171,17 +172,15 @@ export class WeightLoader {
     )
   }
 
-  async #plain(entry: TensorEntry, rows: number, cols: number): Promise<Weight> {
-    this.#expectType(entry, [...FLOATS, 'float64'])
-    const { quantize, dtype } = this.#options
+  async #plain(entry: TensorEntry, format: WeightFormat): Promise<Weight> {
     const mapped =
       entry.dtype === 'float64'
-        ? await this.#copy(entry, [rows, cols])
+        ? await this.#copy(entry, entry.shape)
         : await this.#mapOrCopy(entry, entry.dtype as DType)
-    if (quantize && cols % quantize.groupSize === 0) {
-      return { kind: 'affine', matrix: await this.#quantize(mapped, rows, cols, quantize) }
+    if (format.kind === 'affine') {
+      return { kind: 'affine', matrix: await this.#quantize(mapped, format) }
     }
-    const matrix = dtype && dtype !== mapped.dtype ? await this.#cast(mapped, dtype) : mapped
+    const matrix = format.type === mapped.dtype ? mapped : await this.#cast(mapped, format.type)
     this.#weightBytes += matrix.byteSpan
     return { kind: 'plain', matrix }
   }
@@ -209,7 +208,7 @@ export class WeightLoader {
     const scales = this.#entry(`${path}.scales`)
     const biases = this.#entry(`${path}.biases`)
     this.#expectType(words, ['uint32'])
-    this.#expectType(scales, FLOATS)
+    this.#expectType(scales, FLOAT_TYPES)
     this.#expectType(biases, [scales.dtype])
     this.#expectShape(words, [[rows, (cols * bits) / 32]])
     this.#expectShape(scales, [[rows, cols / groupSize]])
@@ -225,8 +224,8 @@ export class WeightLoader {
     return { kind: 'affine', matrix }
   }
 
-  async #quantize(matrix: Tensor, rows: number, cols: number, { bits, groupSize }: Quantization) {
-    const scaleType = matrix.dtype === 'float32' ? 'float32' : matrix.dtype
+  async #quantize(matrix: Tensor, { bits, groupSize, scaleType }: AffineFormat) {
+    const [rows, cols] = matrix.shape as [number, number]
     const quantized: AffineMatrix = {
       words: this.#allocate('uint32', [rows, (cols * bits) / 32]),
       scales: this.#allocate(scaleType, [rows, cols / groupSize]),
@@ -257,7 +256,7 @@ export class WeightLoader {
   // element's size (safetensors promises 8 bytes, in practice anything).
   #isMappable(entry: TensorEntry): boolean {
     return (
-      [...FLOATS, 'uint32'].includes(entry.dtype) &&
+      [...FLOAT_TYPES, 'uint32'].includes(entry.dtype) &&
       !entry.strides &&
       entry.byteOffset % bytesPerElement(entry.dtype as DType) === 0
     )
@@ -290,7 +289,7 @@ export class WeightLoader {
 
   // Of its own memory, to be had after finish().
   async #floatTensor(entry: TensorEntry, shape: readonly number[]): Promise<Tensor> {
-    this.#expectType(entry, [...FLOATS, 'float64'])
+    this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
     if (entry.dtype === 'float64' || !this.#isMappable(entry)) {
       return this.#upload(shape, await this.#floats(entry))
     }
@@ -301,7 +300,7 @@ export class WeightLoader {
   }
 
   async #floats(entry: TensorEntry): Promise<Float32Array> {
-    this.#expectType(entry, [...FLOATS, 'float64'])
+    this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
     return bytesToFloat32(entry.dtype, rowMajor(entry, await this.#read(entry)))
   }
 

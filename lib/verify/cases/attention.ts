@@ -4,7 +4,7 @@ import type { ActivationType } from '../../device.js'
 import type { Inputs } from '../inputs.js'
 import type { Case, Recordable } from './case.js'
 
-interface Shape {
+export interface AttentionShape {
   /** Tokens that each sequence has seen before. */
   positions: readonly number[]
   heads: number
@@ -13,14 +13,14 @@ interface Shape {
   window: number
 }
 
-const SHAPES: readonly Shape[] = [
+const SHAPES: readonly AttentionShape[] = [
   { positions: [0], heads: 1, kvHeads: 1, headDim: 1, window: 1 },
   { positions: [0, 6, 7, 31], heads: 6, kvHeads: 2, headDim: 5, window: 7 },
   { positions: [300], heads: 4, kvHeads: 4, headDim: 65, window: 257 },
   { positions: [4096], heads: 16, kvHeads: 1, headDim: 128, window: 2048 },
 ]
 
-function tensorsOf(inputs: Inputs, shape: Shape, length: number | undefined) {
+function tensorsOf(inputs: Inputs, shape: AttentionShape, length: number | undefined) {
   const { positions, heads, kvHeads, headDim, window } = shape
   const batch = positions.length
   const leading = length === undefined ? [batch] : [batch, length]
@@ -35,7 +35,7 @@ function tensorsOf(inputs: Inputs, shape: Shape, length: number | undefined) {
   }
 }
 
-function decode(inputs: Inputs, shape: Shape): Recordable {
+function decode(inputs: Inputs, shape: AttentionShape): Recordable {
   const tensors = tensorsOf(inputs, shape, undefined)
   return {
     record: (cl) => cl.attentionDecode(tensors, { headDim: shape.headDim }),
@@ -43,7 +43,7 @@ function decode(inputs: Inputs, shape: Shape): Recordable {
   }
 }
 
-function prefill(inputs: Inputs, shape: Shape, length: number): Recordable {
+function prefill(inputs: Inputs, shape: AttentionShape, length: number): Recordable {
   const tensors = tensorsOf(inputs, shape, length)
   return {
     record: (cl) => cl.attentionPrefill(tensors, { headDim: shape.headDim }),
@@ -51,7 +51,7 @@ function prefill(inputs: Inputs, shape: Shape, length: number): Recordable {
   }
 }
 
-function cacheWrite(inputs: Inputs, shape: Shape, length: number): Recordable {
+function cacheWrite(inputs: Inputs, shape: AttentionShape, length: number): Recordable {
   const { k, v, keys, values, position } = tensorsOf(inputs, shape, length)
   return {
     record: (cl) => cl.kvCacheWrite({ k, v, keys, values, position }, { headDim: shape.headDim }),
@@ -59,29 +59,48 @@ function cacheWrite(inputs: Inputs, shape: Shape, length: number): Recordable {
   }
 }
 
+const sizeOf = ({ positions, heads, kvHeads, headDim, window }: AttentionShape) =>
+  `${positions.length} x ${heads}/${kvHeads} x ${headDim}, window ${window}`
+
+/** One token of each sequence. */
+export function decodeCase(shape: AttentionShape, activationType: ActivationType): Case {
+  return {
+    operation: 'attention_decode',
+    dtype: activationType,
+    activationType,
+    shape: sizeOf(shape),
+    build: (inputs) => decode(inputs, shape),
+  }
+}
+
+/** The tokens of a prompt. */
+export function prefillCase(
+  shape: AttentionShape,
+  activationType: ActivationType,
+  length: number,
+): Case {
+  return {
+    operation: 'attention_prefill',
+    dtype: activationType,
+    activationType,
+    shape: `${length} tokens, ${sizeOf(shape)}`,
+    build: (inputs) => prefill(inputs, shape, length),
+  }
+}
+
 export function* attentionCases(activationType: ActivationType): Generator<Case> {
   for (const shape of SHAPES) {
-    const { positions, heads, kvHeads, headDim, window } = shape
+    const { window } = shape
     const large = window > 1000
-    const given = { activationType, dtype: activationType, large }
-    const size = `${positions.length} x ${heads}/${kvHeads} x ${headDim}, window ${window}`
-    yield {
-      ...given,
-      operation: 'attention_decode',
-      shape: size,
-      build: (inputs) => decode(inputs, shape),
-    }
+    yield { ...decodeCase(shape, activationType), large }
     for (const length of new Set(large ? [64] : [1, window, window + 1, 40])) {
+      yield { ...prefillCase(shape, activationType, length), large }
       yield {
-        ...given,
-        operation: 'attention_prefill',
-        shape: `${length} tokens, ${size}`,
-        build: (inputs) => prefill(inputs, shape, length),
-      }
-      yield {
-        ...given,
         operation: 'kv_cache_write',
-        shape: `${length} tokens, ${size}`,
+        dtype: activationType,
+        activationType,
+        large,
+        shape: `${length} tokens, ${sizeOf(shape)}`,
         build: (inputs) => cacheWrite(inputs, shape, length),
       }
     }

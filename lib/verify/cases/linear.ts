@@ -1,9 +1,16 @@
 // Matrix products, in the forms in which models use them.
 
 import type { ActivationType } from '../../device.js'
-import type { LinearOptions, Recorder } from '../../recorder.js'
-import type { Tensor } from '../../tensor.js'
-import { type Inputs, MATRIX_TYPES } from '../inputs.js'
+import { recordLinear } from '../../models/layers/layer.js'
+import type { OperationName } from '../../operations.js'
+import type { LinearOptions } from '../../recorder.js'
+import {
+  AFFINE_FORMATS,
+  formatName,
+  PLAIN_FORMATS,
+  type WeightFormat,
+} from '../../weights/weight-format.js'
+import type { Inputs } from '../inputs.js'
 import { type Case, EPS, MODELS, writing } from './case.js'
 
 interface Shape {
@@ -71,25 +78,31 @@ function optionsOf(form: Form, inputs: Inputs, shape: Shape): LinearOptions {
   }
 }
 
-type Product = (cl: Recorder, x: Tensor, out: Tensor, options: LinearOptions) => void
+/** The operation that multiplies with weights of a format. */
+export const productOf = ({ kind }: WeightFormat): OperationName =>
+  kind === 'plain' ? 'matmul' : 'affine_matmul'
 
+/** A product with a weight in one of the formats. */
 function linearCase(
-  given: Pick<Case, 'operation' | 'dtype' | 'activationType'>,
+  format: WeightFormat,
+  activationType: ActivationType,
   shape: Shape,
   form: Form,
-  weight: (inputs: Inputs) => Product,
 ): Case {
-  const size = `${shape.rows} x ${shape.inputs} to ${shape.outputs}`
+  const { rows, inputs: cols, outputs } = shape
+  const size = `${rows} x ${cols} to ${outputs}`
   return {
-    ...given,
+    operation: productOf(format),
+    dtype: `${activationType} x ${formatName(format)}`,
+    activationType,
     large: LARGE.includes(shape),
     shape: form === 'plain' ? size : `${size}, ${form}`,
     build(inputs) {
-      const product = weight(inputs)
-      const x = inputs.activations([shape.rows, shape.inputs])
-      const out = inputs.activationResult([shape.rows, shape.outputs])
+      const weight = inputs.weight(format, outputs, cols)
+      const x = inputs.activations([rows, cols])
+      const out = inputs.activationResult([rows, outputs])
       const options = optionsOf(form, inputs, shape)
-      return writing(out, (cl) => product(cl, x, out, options))
+      return writing(out, (cl) => recordLinear(cl, x, { weight, bias: options.bias }, out, options))
     },
   }
 }
@@ -104,29 +117,16 @@ function choices(small: readonly Shape[], thorough: boolean, large: boolean) {
 }
 
 export function* linearCases(activationType: ActivationType): Generator<Case> {
-  for (const type of MATRIX_TYPES) {
-    const given = { operation: 'matmul', dtype: `${activationType} x ${type}` } as const
-    for (const { shape, form } of choices(SMALL, type === 'float16', type === 'float16')) {
-      yield linearCase({ ...given, activationType }, shape, form, (inputs) => {
-        const weight = inputs.matrix(type, shape.outputs, shape.inputs)
-        return (cl, x, out, options) => cl.matmul(x, weight, out, options)
-      })
+  for (const format of PLAIN_FORMATS) {
+    const usual = format.type === 'float16'
+    for (const { shape, form } of choices(SMALL, usual, usual)) {
+      yield linearCase(format, activationType, shape, form)
     }
   }
-  for (const bits of [4, 8] as const) {
-    for (const groupSize of [32, 64, 128] as const) {
-      for (const scaleType of MATRIX_TYPES) {
-        const usual = groupSize === 64 && scaleType === 'float16'
-        const dtype = `${activationType} x ${bits}-bit g${groupSize} ${scaleType}`
-        const given = { operation: 'affine_matmul', dtype, activationType } as const
-        for (const { shape, form } of choices(SMALL_AFFINE, usual, usual)) {
-          yield linearCase(given, shape, form, (inputs) => {
-            const { outputs, inputs: cols } = shape
-            const weight = inputs.affine(bits, groupSize, scaleType, outputs, cols)
-            return (cl, x, out, options) => cl.affineMatmul(x, weight, out, options)
-          })
-        }
-      }
+  for (const format of AFFINE_FORMATS) {
+    const usual = format.groupSize === 64 && format.scaleType === 'float16'
+    for (const { shape, form } of choices(SMALL_AFFINE, usual, usual)) {
+      yield linearCase(format, activationType, shape, form)
     }
   }
 }

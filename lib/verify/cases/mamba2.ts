@@ -5,7 +5,8 @@ import type { Tensor } from '../../tensor.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, MODELS, type Recordable, writing } from './case.js'
 
-interface Layer {
+/** The sizes of a layer's state, and of the batch that runs through it. */
+export interface Layer {
   batch: number
   heads: number
   headDim: number
@@ -115,6 +116,32 @@ function gatedNorm(
   return writing(out, (cl) => cl.gatedRmsNorm(x, z, weight, out, { eps: EPS, ...options }))
 }
 
+/** All of a layer between its projections, for one token. */
+export function updateCase(
+  layer: Layer,
+  activationType: ActivationType,
+  normBeforeGate: boolean,
+): Case {
+  return {
+    operation: 'mamba2_update',
+    dtype: activationType,
+    activationType,
+    shape: normBeforeGate ? `${sizeOf(layer)}, norm before gate` : sizeOf(layer),
+    build: (inputs) => wholeUpdate(inputs, layer, normBeforeGate),
+  }
+}
+
+/** The recurrence over the tokens of a prompt. */
+export function scanCase(layer: Layer, activationType: ActivationType, length: number): Case {
+  return {
+    operation: 'ssd_chunk_scan',
+    dtype: activationType,
+    activationType,
+    shape: `${length} tokens, ${sizeOf(layer)}`,
+    build: (inputs) => recurrence(inputs, layer, length),
+  }
+}
+
 export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
   for (const layer of [...SMALL, ...LARGE]) {
     const large = LARGE.includes(layer)
@@ -134,12 +161,7 @@ export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
       build: (inputs) => recurrence(inputs, layer, undefined),
     }
     for (const normBeforeGate of [false, true]) {
-      yield {
-        ...given,
-        operation: 'mamba2_update',
-        shape: normBeforeGate ? `${shape}, norm before gate` : shape,
-        build: (inputs) => wholeUpdate(inputs, layer, normBeforeGate),
-      }
+      yield { ...updateCase(layer, activationType, normBeforeGate), large }
     }
     // Shorter than the convolution is wide, one past a chunk, several chunks.
     for (const length of large ? [128] : [1, 2, 65, 130]) {
@@ -149,12 +171,7 @@ export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
         shape: `${layer.batch} x ${length} x ${channelsOf(layer)}`,
         build: (inputs) => convolution(inputs, layer, length),
       }
-      yield {
-        ...given,
-        operation: 'ssd_chunk_scan',
-        shape: `${length} tokens, ${shape}`,
-        build: (inputs) => recurrence(inputs, layer, length),
-      }
+      yield { ...scanCase(layer, activationType, length), large }
     }
   }
   for (const [rows, cols, groups] of [

@@ -1,7 +1,8 @@
 // Operations on rows: embedding, norms, activations, choosing a token, conversions.
 
 import type { ActivationType } from '../../device.js'
-import { type Inputs, MATRIX_TYPES } from '../inputs.js'
+import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/weight-format.js'
+import type { Inputs } from '../inputs.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'
 
 const ROWS = [
@@ -32,6 +33,23 @@ function sample(inputs: Inputs, vocabulary: number, settings: readonly number[])
     out: inputs.result([batch], 'uint32'),
   }
   return { record: (cl) => cl.sample(tensors), outputs: [tensors.out, tensors.history] }
+}
+
+// temperature, top-p, min-p, repetition penalty
+const SETTINGS = [
+  [0, 1, 0, 1],
+  [0.8, 0.9, 0.05, 1.1],
+] as const
+
+/** Greedy, and with everything that a caller can ask for. */
+export function sampleCases(vocabulary: number): Case[] {
+  return SETTINGS.map((settings) => ({
+    operation: 'sample',
+    dtype: 'float32',
+    activationType: 'float32',
+    shape: `3 x ${vocabulary}, temperature ${settings[0]}`,
+    build: (inputs) => sample(inputs, vocabulary, settings),
+  }))
 }
 
 /** Operations on activations. */
@@ -79,7 +97,7 @@ export function* rowCases(activationType: ActivationType): Generator<Case> {
 /** Operations that are float32 around whatever layers compute in. */
 export function* tokenCases(): Generator<Case> {
   const activationType = 'float32'
-  for (const dtype of MATRIX_TYPES) {
+  for (const dtype of FLOAT_TYPES) {
     for (const [rows, cols] of ROWS) {
       yield {
         operation: 'embedding',
@@ -93,7 +111,7 @@ export function* tokenCases(): Generator<Case> {
           return writing(out, (cl) => cl.embedding(tokens, table, out))
         },
       }
-      for (const outType of MATRIX_TYPES.filter((other) => other !== dtype)) {
+      for (const outType of FLOAT_TYPES.filter((other) => other !== dtype)) {
         yield {
           operation: 'cast',
           dtype: `${dtype} to ${outType}`,
@@ -108,49 +126,48 @@ export function* tokenCases(): Generator<Case> {
       }
     }
   }
-  for (const bits of [4, 8] as const) {
-    for (const groupSize of [32, 64, 128] as const) {
-      const dtype = `${bits}-bit g${groupSize} float16`
-      const [rows, cols] = [5, 3 * groupSize] as const
-      const given = { dtype, activationType, shape: `${rows} x ${cols}` } as const
-      yield {
-        ...given,
-        operation: 'affine_embedding',
-        build(inputs) {
-          const table = inputs.affine(bits, groupSize, 'float16', 300, cols)
-          const tokens = inputs.randomIntegers([rows], 300)
-          const out = inputs.result([rows, cols])
-          return writing(out, (cl) => cl.affineEmbedding(tokens, table, out))
-        },
-      }
-      yield {
-        ...given,
-        operation: 'affine_dequantize',
-        build(inputs) {
-          const matrix = inputs.affine(bits, groupSize, 'float16', rows, cols)
-          const out = inputs.result([rows, cols])
-          return writing(out, (cl) => cl.affineDequantize(matrix, out))
-        },
-      }
-      yield {
-        ...given,
-        operation: 'affine_quantize',
-        build(inputs) {
-          const weight = inputs.matrix('float32', rows, cols)
-          const groups = [rows, cols / groupSize]
-          const out = {
-            words: inputs.result([rows, (cols * bits) / 32], 'uint32'),
-            scales: inputs.result(groups, 'float16'),
-            biases: inputs.result(groups, 'float16'),
-            bits,
-            groupSize,
-          }
-          return {
-            record: (cl) => cl.affineQuantize(weight, out),
-            outputs: [out.words, out.scales, out.biases],
-          }
-        },
-      }
+  for (const format of AFFINE_FORMATS.filter(({ scaleType }) => scaleType === 'float16')) {
+    const { bits, groupSize } = format
+    const dtype = formatName(format)
+    const [rows, cols] = [5, 3 * groupSize] as const
+    const given = { dtype, activationType, shape: `${rows} x ${cols}` } as const
+    yield {
+      ...given,
+      operation: 'affine_embedding',
+      build(inputs) {
+        const table = inputs.affine(format, 300, cols)
+        const tokens = inputs.randomIntegers([rows], 300)
+        const out = inputs.result([rows, cols])
+        return writing(out, (cl) => cl.affineEmbedding(tokens, table, out))
+      },
+    }
+    yield {
+      ...given,
+      operation: 'affine_dequantize',
+      build(inputs) {
+        const matrix = inputs.affine(format, rows, cols)
+        const out = inputs.result([rows, cols])
+        return writing(out, (cl) => cl.affineDequantize(matrix, out))
+      },
+    }
+    yield {
+      ...given,
+      operation: 'affine_quantize',
+      build(inputs) {
+        const weight = inputs.matrix('float32', rows, cols)
+        const groups = [rows, cols / groupSize]
+        const out = {
+          words: inputs.result([rows, (cols * bits) / 32], 'uint32'),
+          scales: inputs.result(groups, 'float16'),
+          biases: inputs.result(groups, 'float16'),
+          bits,
+          groupSize,
+        }
+        return {
+          record: (cl) => cl.affineQuantize(weight, out),
+          outputs: [out.words, out.scales, out.biases],
+        }
+      },
     }
   }
   for (const vocabulary of VOCABULARIES) {
@@ -174,18 +191,7 @@ export function* tokenCases(): Generator<Case> {
         return writing(out, (cl) => cl.crossEntropy(logits, targets, out))
       },
     }
-    // temperature, top-p, min-p, repetition penalty
-    for (const settings of [
-      [0, 1, 0, 1],
-      [0.8, 0.9, 0.05, 1.1],
-    ]) {
-      yield {
-        ...given,
-        operation: 'sample',
-        shape: `${given.shape}, temperature ${settings[0]}`,
-        build: (inputs) => sample(inputs, vocabulary, settings),
-      }
-    }
+    yield* sampleCases(vocabulary)
   }
   yield {
     operation: 'advance_position',
