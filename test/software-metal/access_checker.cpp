@@ -1,12 +1,15 @@
 #include "access_checker.h"
 
 #include <dlfcn.h>
+#include <link.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <stdexcept>
+
+#include "machine.h"
 
 namespace software_metal {
 
@@ -189,21 +192,73 @@ void check_byte(const Watched& watched, size_t byte, Cell& cell, const Access& n
   cell.read = merged(cell.read, now, is_threadgroup);
 }
 
-// The region that holds all of the access, else the one where it begins or nearly does.
-Watched* find(const std::byte* address, size_t bytes, bool& inside) {
-  Watched* near = nullptr;
+// The region that holds all of the access; null when there is none.
+Watched* find(const std::byte* address, size_t bytes) {
   for (Watched& watched : checker().regions) {
     const std::byte* begin = watched.region.begin;
-    const std::byte* end = begin + watched.region.bytes;
-    if (address >= begin && address + bytes <= end) {
-      inside = true;
-      return &watched;
-    }
-    constexpr ptrdiff_t kNear = 256;
-    if (address >= begin - kNear && address < end + kNear) near = &watched;
+    if (address >= begin && address + bytes <= begin + watched.region.bytes) return &watched;
   }
-  inside = false;
-  return near;
+  return nullptr;
+}
+
+// ---- memory that a kernel may touch though no argument has it ----
+
+// What is mapped of programs and libraries: constants of kernels, and globals of the rig.
+std::vector<MemoryRange> loaded_code() {
+  std::vector<MemoryRange> ranges;
+  dl_iterate_phdr(
+      [](dl_phdr_info* module, size_t, void* target) {
+        for (int i = 0; i < module->dlpi_phnum; ++i) {
+          const ElfW(Phdr)& segment = module->dlpi_phdr[i];
+          if (segment.p_type != PT_LOAD) continue;
+          const auto* begin = reinterpret_cast<const std::byte*>(module->dlpi_addr);
+          begin += segment.p_vaddr;
+          static_cast<std::vector<MemoryRange>*>(target)->push_back(
+              {begin, begin + segment.p_memsz});
+        }
+        return 0;
+      },
+      &ranges);
+  return ranges;
+}
+
+bool is_in_loaded_code(const std::byte* address) {
+  static auto& ranges = *new std::vector<MemoryRange>;
+  const auto known = [&] {
+    return std::any_of(ranges.begin(), ranges.end(),
+                       [&](const MemoryRange& range) { return range.has(address); });
+  };
+  if (known()) return true;
+  ranges = loaded_code();  // kernels may have been loaded since
+  return known();
+}
+
+bool is_own(const std::byte* address) {
+  const auto* arguments = reinterpret_cast<const std::byte*>(&machine().arguments);
+  return fiber_memory().has(address) ||
+         MemoryRange{arguments, arguments + sizeof(Arguments)}.has(address) ||
+         is_in_loaded_code(address);
+}
+
+void report_out_of_bounds(const std::byte* address, size_t bytes, bool is_write, const void* code) {
+  if (!is_new_problem(key_of("bounds", code))) return;
+  const Region* nearest = nullptr;
+  ptrdiff_t least = PTRDIFF_MAX;
+  for (const Watched& watched : checker().regions) {
+    const std::byte* begin = watched.region.begin;
+    const std::byte* end = begin + watched.region.bytes;
+    const ptrdiff_t distance = std::max({begin - address, address - end, ptrdiff_t{0}});
+    if (distance < least) nearest = &watched.region;
+    least = std::min(least, distance);
+  }
+  std::string place = " in memory of no argument";
+  if (nearest != nullptr) {
+    place = " at byte " + std::to_string(address - nearest->begin) + " of " + nearest->name + " (" +
+            std::to_string(nearest->bytes) + " bytes)";
+  }
+  report("OUT OF BOUNDS: " + std::string(is_write ? "write" : "read") + " of " +
+         std::to_string(bytes) + " bytes" + place + " by " + describe(*current_thread) + " at " +
+         place_name(code));
 }
 
 void check(const void* pointer, size_t bytes, bool is_write, const void* code,
@@ -211,18 +266,12 @@ void check(const void* pointer, size_t bytes, bool is_write, const void* code,
   Checker& c = checker();
   if (!c.active || current_thread == nullptr) return;
   const auto* address = static_cast<const std::byte*>(pointer);
-  bool inside = false;
-  Watched* watched = find(address, bytes, inside);
-  if (watched == nullptr) return;  // the stack of a thread, a constant of the program
-  const ptrdiff_t offset = address - watched->region.begin;
-  if (!inside) {
-    if (!is_new_problem(key_of("bounds", code))) return;
-    report("OUT OF BOUNDS: " + std::string(is_write ? "write" : "read") + " of " +
-           std::to_string(bytes) + " bytes at byte " + std::to_string(offset) + " of " +
-           watched->region.name + " (" + std::to_string(watched->region.bytes) + " bytes) by " +
-           describe(*current_thread) + " at " + place_name(code));
+  Watched* watched = find(address, bytes);
+  if (watched == nullptr) {
+    if (!is_own(address)) report_out_of_bounds(address, bytes, is_write, code);
     return;
   }
+  const ptrdiff_t offset = address - watched->region.begin;
   Traffic& traffic = watched->traffic;
   (is_write ? traffic.written : traffic.read) += bytes;
   (is_write ? traffic.written_range : traffic.read_range).add(offset, bytes);

@@ -29,6 +29,15 @@ struct Machine {
 
 Machine& machine();
 
+struct MemoryRange {
+  const std::byte *begin, *end;
+
+  bool has(const std::byte* address) const { return address >= begin && address < end; }
+};
+
+// Stacks of threads, and what the threads of a threadgroup share.
+MemoryRange fiber_memory();
+
 // Runs the threadgroups of the dispatch that is bound. What was wrong is in Machine::problems.
 void run_threadgroups(const ssm::metal::Dispatch& dispatch, const Schedule& schedule);
 

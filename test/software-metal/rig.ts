@@ -21,13 +21,14 @@ function run(program: string, args: string[], env: Record<string, string> = {}) 
   return { status, output: `${stdout}${stderr}` }
 }
 
-/** Runs a kernel of seeded/bugs.metal. */
-export function runSeeded(build: Build, kernel: string, schedule = 'forward') {
+/** Runs a kernel of seeded/bugs.metal. `beside`: see run_seeded.cpp. */
+export function runSeeded(build: Build, kernel: string, schedule = 'forward', beside = false) {
   const module = build === 'checked' ? 'seeded_bugs_checked.so' : 'seeded_bugs.so'
   return run(join(here, 'build/run_seeded'), [
     join(here, 'build/Release', module),
     kernel,
     schedule,
+    ...(beside ? ['beside'] : []),
   ])
 }
 

@@ -1,17 +1,41 @@
-// Runs one kernel of seeded/bugs.metal: run_seeded <module> <kernel> <schedule>
-// Prints what was wrong, or "ok" and the bits of the result.
+// Runs one kernel of seeded/bugs.metal: run_seeded <module> <kernel> <schedule> [beside]
+// Prints what was wrong, or "ok" and the bits of the result. "beside": the output ends where the
+// memory of the rig's fibers begins.
+#include <sys/mman.h>
+
 #include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <exception>
 
+#include "machine.h"
 #include "runtime.h"
 #include "seeded_dispatch.h"
 
+namespace {
+
+// In the page that is the guard before the memory of fibers.
+std::shared_ptr<ssm::Memory> memory_beside_fibers(size_t bytes) {
+  constexpr size_t kPage = 4096;
+  auto* end = const_cast<std::byte*>(software_metal::fiber_memory().begin);
+  if (mprotect(end - kPage, kPage, PROT_READ | PROT_WRITE) != 0) std::abort();
+  const std::shared_ptr<std::byte> begin(end - bytes, [](std::byte*) {});
+  return std::make_shared<ssm::Memory>(begin, bytes, false);
+}
+
+}  // namespace
+
 int main(int count, char** arguments) {
-  if (count != 4) {
-    std::fprintf(stderr, "usage: run_seeded <module> <kernel> <schedule>\n");
+  const bool is_beside = count == 5 && std::strcmp(arguments[4], "beside") == 0;
+  if (count != 4 && !is_beside) {
+    std::fprintf(stderr, "usage: run_seeded <module> <kernel> <schedule> [beside]\n");
     return 2;
   }
-  const software_metal::SeededDispatch seeded(arguments[2]);
+  software_metal::SeededDispatch seeded(arguments[2]);
+  if (is_beside) {
+    seeded.out = memory_beside_fibers(seeded.out->size());
+    seeded.dispatch.buffers[1].binding.memory = seeded.out;
+  }
   try {
     software_metal::load_kernels(arguments[1]);
     const auto schedule = software_metal::parse_schedule(arguments[3]);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <new>
 #include <numeric>
 #include <random>
 #include <stdexcept>
@@ -55,17 +56,32 @@ software_metal_switch:
 )");
 extern "C" __attribute__((visibility("hidden"))) void software_metal_switch(void** save, void* to);
 
-// What the threads of a threadgroup run on. Kept from one dispatch to the next.
+// What the threads of a threadgroup run on. Kept from one dispatch to the next, in one mapping with
+// a guard before it: kernels touch it, and the checker must know it from the memory of a buffer.
 struct Fibers {
+  struct Shared {
+    Simdgroup simdgroups[kMaxThreads / kLanes];
+    Thread threads[kMaxThreads];
+  };
+  static constexpr size_t kPage = 4096;
+  static constexpr size_t kSharedBytes = (sizeof(Shared) + kPage - 1) / kPage * kPage;
+  static constexpr size_t kBytes = kSharedBytes + kMaxThreads * kStackBytes;
+
   Fibers() {
-    void* memory = mmap(nullptr, kMaxThreads * kStackBytes, PROT_READ | PROT_WRITE,
+    void* memory = mmap(nullptr, kPage + kBytes, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) throw std::runtime_error("no memory for the stacks of fibers");
-    stacks = static_cast<std::byte*>(memory);
+    if (memory == MAP_FAILED || mprotect(memory, kPage, PROT_NONE) != 0) {
+      throw std::runtime_error("no memory for the stacks of fibers");
+    }
+    std::byte* begin = static_cast<std::byte*>(memory) + kPage;
+    auto* shared = new (begin) Shared;
+    simdgroups = shared->simdgroups;
+    threads = shared->threads;
+    stacks = begin + kSharedBytes;
   }
 
-  std::vector<Thread> threads{kMaxThreads};
-  std::vector<Simdgroup> simdgroups{kMaxThreads / kLanes};
+  Simdgroup* simdgroups;
+  Thread* threads;
   std::byte* stacks;
   void* scheduler_stack_pointer = nullptr;
   const void* fault_address = nullptr;
@@ -233,7 +249,7 @@ void run_simdgroup(Simdgroup& simdgroup, Thread* lanes, Order& order, std::vecto
 
 // All simdgroups have run as far as they can. Opens the barrier at which every thread waits; false
 // when every thread is done.
-bool open_barrier(std::vector<Thread>& threads, uint32_t count) {
+bool open_barrier(Thread* threads, uint32_t count) {
   const Thread* waiting = nullptr;
   const Thread* done = nullptr;
   uint32_t arrived = 0;
@@ -331,6 +347,11 @@ void run_in_turns(const Dispatch& dispatch, const Schedule& schedule) {
 }
 
 }  // namespace
+
+MemoryRange fiber_memory() {
+  const std::byte* end = fibers().stacks + kMaxThreads * kStackBytes;
+  return {end - Fibers::kBytes, end};
+}
 
 void run_threadgroups(const Dispatch& dispatch, const Schedule& schedule) {
   catch_faults();

@@ -53,6 +53,11 @@ using namespace metal;
   out[position] = shared[simdgroup * 32 + (lane + 1) % 32];
 }
 
+[[kernel]] void sum_of_simdgroup(ARGUMENTS) {
+  shared[i] = in[position];
+  out[position] = simd_sum(shared[i]);
+}
+
 [[kernel]] void one_lane_writes_what_all_read(ARGUMENTS) {
   shared[i] = in[position];
   simdgroup_barrier(mem_flags::mem_threadgroup);
@@ -96,6 +101,11 @@ using namespace metal;
 [[kernel]] void reads_past_buffer(ARGUMENTS) {
   shared[i] = in[position + 1];
   out[position] = shared[i];
+}
+
+[[kernel]] void writes_far_past_buffer(ARGUMENTS) {
+  shared[i] = in[position];
+  out[position + (1 << 18)] = shared[i];
 }
 
 [[kernel]] void writes_before_buffer(ARGUMENTS) {
