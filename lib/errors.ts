@@ -47,3 +47,23 @@ export class AddonNotFoundError extends CodedError {
 export class DisposedError extends CodedError {
   readonly code = 'ERR_DISPOSED'
 }
+
+/** A device computes wrongly, or crashes: what was checked, and how far off it is. */
+export class SelfCheckError extends CodedError {
+  readonly code = 'ERR_SELF_CHECK_FAILED'
+  readonly operation: string
+  /** |result - correct| where it is furthest from what is allowed; NaN when there is no result. */
+  readonly error: number
+  /** What is allowed there; NaN when there is no result. */
+  readonly limit: number
+
+  constructor(
+    message: string,
+    { operation, error, limit }: { operation: string; error: number; limit: number },
+  ) {
+    super(message)
+    this.operation = operation
+    this.error = error
+    this.limit = limit
+  }
+}

@@ -48,6 +48,7 @@ export type {
   ModelConfig,
   Quantization,
 } from './models/config.js'
+export type { Notice, NoticeCode, OnNotice } from './notices.js'
 export { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
 export {
   type AffineMatrix,

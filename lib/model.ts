@@ -1,7 +1,7 @@
 // A loaded model: what most users hold.
 
 import { defaultModel } from './default-model.js'
-import { createDevice, type Device, type DeviceName } from './device.js'
+import type { Device, DeviceName } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
 import { type GenerateResult, type TextChunk, TextStream } from './generate.js'
 import { resolveModelPath, resolveTokenizerPath } from './hub/cache.js'
@@ -9,6 +9,9 @@ import { type Checkpoint, openCheckpoint } from './models/checkpoint.js'
 import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
 import { LanguageModel } from './models/language-model.js'
 import { Sequence } from './models/sequence.js'
+import { needsOf } from './self-check/needs.js'
+import { createCheckedDevice } from './self-check/self-check.js'
+import type { OnNotice } from './notices.js'
 import { checkOptions, checkSignal, describe, integerOption, stringOption } from './options.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { StopStrings } from './tokenizer/stop-strings.js'
@@ -41,6 +44,8 @@ export interface LoadOptions {
   cacheDir?: string | undefined
   signal?: AbortSignal | undefined
   onProgress?: ((progress: LoadProgress) => void) | undefined
+  /** Called with what the caller should know though nothing failed: which device is not used, and why. */
+  onNotice?: OnNotice | undefined
 }
 
 const LOAD_OPTIONS = [
@@ -53,6 +58,7 @@ const LOAD_OPTIONS = [
   'cacheDir',
   'signal',
   'onProgress',
+  'onNotice',
 ] as const satisfies readonly (keyof LoadOptions)[]
 
 // 16 GiB: what a typed array holds in every supported version of Node.
@@ -105,13 +111,15 @@ export async function loadModel(
   options: LoadOptions = {},
 ): Promise<Model> {
   checkOptions('loadModel', options, LOAD_OPTIONS)
-  const { signal, cacheDir, revision, onProgress } = options
+  const { signal, cacheDir, revision, onProgress, onNotice } = options
   checkSignal('loadModel', signal)
   for (const name of ['tokenizer', 'revision', 'cacheDir'] as const) {
     stringOption('loadModel', name, options[name])
   }
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw new TypeError(`[loadModel] onProgress must be a function but is ${describe(onProgress)}`)
+  for (const [name, value] of Object.entries({ onProgress, onNotice })) {
+    if (value !== undefined && typeof value !== 'function') {
+      throw new TypeError(`[loadModel] ${name} must be a function but is ${describe(value)}`)
+    }
   }
   if (typeof pathOrId !== 'string' || pathOrId === '') {
     throw new TypeError(
@@ -131,11 +139,16 @@ export async function loadModel(
   const path = await resolveModelPath(pathOrId, { cacheDir, revision })
   const checkpoint = await openCheckpoint(path)
   const tokenizer = await findTokenizer(checkpoint, options)
-  const device = createDevice(options.device, { threads: options.threads })
+  const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
+  const device = await createCheckedDevice(
+    options.device,
+    { threads: options.threads },
+    (device) => needsOf(checkpoint, wishes, device),
+    { signal, onNotice },
+  )
   try {
     const languageModel = await LanguageModel.load(device, checkpoint, {
-      dtype: dtype === 'auto' ? undefined : dtype,
-      quantize,
+      ...wishes,
       signal,
       onProgress: onProgress && ((loaded, total) => onProgress({ phase: 'load', loaded, total })),
     })

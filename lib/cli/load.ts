@@ -3,6 +3,7 @@
 import { loadModel, type Model } from '../model.js'
 import type { OptionValues } from './command.js'
 import { UsageError } from './command.js'
+import { showNotice } from './notice.js'
 import type { modelOptions } from './options.js'
 import { ProgressLine } from './progress.js'
 
@@ -31,6 +32,10 @@ export async function loadFromOptions(
           }),
       signal,
       onProgress: (progress) => line.update(progress),
+      onNotice(notice) {
+        line.clear()
+        showNotice(notice)
+      },
     })
   } finally {
     line.clear()

@@ -5,6 +5,7 @@ import type { ActivationType, Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
 import type { Memory, Tensor } from '../tensor.js'
 import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../weights/loader.js'
+import type { WeightWishes } from '../weights/weight-format.js'
 import type { Checkpoint } from './checkpoint.js'
 import { layerStateBytes, type ModelConfig, stateBytes } from './config.js'
 import type { TensorNames } from './families/family.js'
@@ -22,6 +23,14 @@ import { MlpLayer } from './layers/mlp.js'
 interface Block {
   norm: Tensor
   layer: Layer
+}
+
+/** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
+export function activationTypeOf(
+  { activationTypes }: Pick<Device, 'activationTypes'>,
+  { dtype }: WeightWishes,
+): ActivationType {
+  return dtype === 'float16' && activationTypes.includes('float16') ? 'float16' : 'float32'
 }
 
 /** The state of all layers, in order. */
@@ -84,8 +93,7 @@ export class LanguageModel {
       else head = await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
       await loader.finish()
       checkStateSize(checkpoint)
-      const halves = options.dtype === 'float16' && device.activationTypes.includes('float16')
-      const activationType = halves ? 'float16' : 'float32'
+      const activationType = activationTypeOf(device, options)
       const weights = { embedding, blocks, finalNorm, head }
       return new LanguageModel(device, config, activationType, loader, weights)
     } catch (error) {

@@ -1,25 +1,16 @@
 // The winners that `tune` keeps for this machine: a small JSON in the user's cache. What stands in it
 // is not trusted, and it counts only for the GPU, the system and the version that it was measured with.
 
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  mkdirSync,
-  openSync,
-  readSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import { rmSync } from 'node:fs'
 import { platform, release } from 'node:os'
-import { dirname, resolve } from 'node:path'
+import { resolve } from 'node:path'
 import { cacheFolder } from '../cache-folder.js'
 import { CorruptFileError } from '../errors.js'
 import { describe } from '../options.js'
+import { isMissing, readSmallFile, textOf, writeSmallFile } from '../small-file.js'
 import { checkTuning, type Tuning, tunables } from '../tuning.js'
 import { VERSION } from '../version.js'
-import { type JsonObject, parseJsonObject } from '../weights/json.js'
+import { parseJsonObject } from '../weights/json.js'
 
 export interface SavedTuning {
   /** As its driver names it. */
@@ -54,7 +45,7 @@ export function systemName(): string {
  */
 export function readSavedTuning(): SavedTuning | undefined {
   const path = savedTuningPath()
-  const text = readSmallFile(path)
+  const text = readSmallFile(path, LARGEST)
   if (text === undefined) return undefined
   const rules = { nonFinite: false, duplicateKeys: false, maxDepth: 4 }
   const json = parseJsonObject(text, path, rules)
@@ -103,16 +94,8 @@ export function usableSavedTuning(): SavedTuning | undefined {
 
 /** Replaces the file as a whole: whoever reads it, or interrupts this, has the old one or the new one. */
 export function writeSavedTuning(saved: SavedTuning): void {
-  const path = savedTuningPath()
-  const beside = `${path}.${process.pid}.new`
-  mkdirSync(dirname(path), { recursive: true })
-  try {
-    writeFileSync(beside, `${JSON.stringify({ format: FORMAT, ...saved }, undefined, 2)}\n`)
-    renameSync(beside, path)
-  } catch (error) {
-    rmSync(beside, { force: true })
-    throw error
-  }
+  const json = { format: FORMAT, ...saved }
+  writeSmallFile(savedTuningPath(), `${JSON.stringify(json, undefined, 2)}\n`)
 }
 
 /** Whether there was one. */
@@ -125,39 +108,4 @@ export function removeSavedTuning(): boolean {
     if (isMissing(error)) return false
     throw error
   }
-}
-
-function isMissing(error: unknown): boolean {
-  return ['ENOENT', 'ENOTDIR'].includes((error as NodeJS.ErrnoException).code ?? '')
-}
-
-/** The text of a file; undefined when there is none. */
-function readSmallFile(path: string): string | undefined {
-  let file: number
-  try {
-    // Without waiting for a writer, should it be a pipe.
-    file = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-  } catch (error) {
-    if (isMissing(error)) return undefined
-    throw new CorruptFileError(`${path}: cannot be read: ${(error as Error).message}`)
-  }
-  try {
-    if (!fstatSync(file).isFile()) throw new CorruptFileError(`${path}: is not a file`)
-    const bytes = Buffer.alloc(LARGEST + 1)
-    const length = readSync(file, bytes, 0, bytes.length, 0)
-    if (length > LARGEST) {
-      throw new CorruptFileError(`${path}: is larger than ${LARGEST} bytes`)
-    }
-    return bytes.toString('utf8', 0, length)
-  } finally {
-    closeSync(file)
-  }
-}
-
-function textOf(json: JsonObject, key: string, path: string, pattern: RegExp): string {
-  const value = json[key]
-  if (typeof value === 'string' && pattern.test(value)) return value
-  throw new CorruptFileError(
-    `${path}: "${key}" must be a text of its form but is ${describe(value)}`,
-  )
 }

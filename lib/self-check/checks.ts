@@ -1,0 +1,146 @@
+// What is checked before a device is used for a model.
+
+import type { Device } from '../device.js'
+import { decodeCase, prefillCase } from '../verify/cases/attention.js'
+import type { Case } from '../verify/cases/case.js'
+import { productOf } from '../verify/cases/linear.js'
+import { scanCase, updateCase } from '../verify/cases/mamba2.js'
+import { sampleCases } from '../verify/cases/rows.js'
+import { compareCase, type Outcome } from '../verify/verify.js'
+import { formatName } from '../weights/weight-format.js'
+import type { AttentionNeeds, Mamba2Needs, Needs } from './needs.js'
+import { checkProduct, type ProductSize } from './product.js'
+
+export interface Check extends Pick<Outcome, 'operation' | 'dtype' | 'shape'> {
+  /** Names it, with all that decides over its result on one device. */
+  id: string
+  /** Computes once. What fails to run did not pass; rejects only with `signal.reason`. */
+  run(device: Device, reference: Device, signal?: AbortSignal): Promise<Outcome>
+}
+
+/** How large the checks are. */
+export interface CheckSize {
+  product: ProductSize
+  /** Tokens of a scan. */
+  tokens: number
+  /** Heads of a group that are computed, at most. */
+  heads: number
+  /** Positions of an attention window, at most. */
+  window: number
+  vocabulary: number
+}
+
+/** By name: `full` for a GPU, `short` for the CPU device, `tiny` where an emulator computes. */
+export const CHECK_SIZES = {
+  full: {
+    product: { rows: 1024, inputs: 2048, outputs: 2048, probes: 256 },
+    tokens: 130,
+    heads: 8,
+    window: 512,
+    vocabulary: 50_288,
+  },
+  short: {
+    product: { rows: 64, inputs: 512, outputs: 256, probes: 256 },
+    tokens: 130,
+    heads: 4,
+    window: 128,
+    vocabulary: 5_000,
+  },
+  tiny: {
+    product: { rows: 36, inputs: 128, outputs: 40, probes: 64 },
+    tokens: 66,
+    heads: 2,
+    window: 16,
+    vocabulary: 300,
+  },
+} as const satisfies Record<string, CheckSize>
+export type CheckSizeName = keyof typeof CHECK_SIZES
+
+// Of a head, a state and a head of attention: more than published models have. A configuration has
+// not proved its sizes when this runs.
+const LARGEST_DIMENSION = 256
+
+/** The checks of a model: a product for each of its formats, scans, attention, sampling. */
+export function checksOf(needs: Needs, sizeName: CheckSizeName): Check[] {
+  const size: CheckSize = CHECK_SIZES[sizeName]
+  const { activationType } = needs
+  const cases = [
+    ...needs.mamba2.flatMap((layer) => mamba2Checks(layer, needs, size)),
+    ...needs.attention.flatMap((layer) => attentionChecks(layer, needs, size)),
+    ...sampleCases(size.vocabulary),
+  ]
+  const products = needs.formats.map((format): Check => {
+    const { rows, inputs, outputs } = size.product
+    const dtype = `${activationType} x ${formatName(format)}`
+    const given = {
+      operation: productOf(format),
+      dtype,
+      shape: `${rows} x ${inputs} to ${outputs}`,
+    }
+    return {
+      ...given,
+      id: idOf(given),
+      run: (device, _, signal) =>
+        checkProduct(device, format, activationType, size.product, signal).catch((error) => {
+          signal?.throwIfAborted()
+          return failed(given, error)
+        }),
+    }
+  })
+  return [...products, ...cases.map(checkOfCase)]
+}
+
+function checkOfCase(given: Case): Check {
+  const { operation, dtype, shape } = given
+  return {
+    ...{ operation, dtype, shape },
+    id: idOf(given),
+    run: (device, reference, signal) => compareCase(given, device, reference, signal),
+  }
+}
+
+const idOf = ({ operation, dtype, shape }: Pick<Outcome, 'operation' | 'dtype' | 'shape'>) =>
+  `${operation} ${dtype} ${shape}`
+
+function failed(given: Pick<Outcome, 'operation' | 'dtype' | 'shape'>, error: unknown): Outcome {
+  const failure = error instanceof Error ? error.message : String(error)
+  return { ...given, passed: false, error: Number.NaN, limit: Number.NaN, failure }
+}
+
+// Fewer heads and groups than the layer has, in the same proportion where that is possible; all else
+// decides over the kernels and is the layer's own.
+function mamba2Checks(layer: Mamba2Needs, { activationType }: Needs, size: CheckSize): Case[] {
+  const groups = Math.min(2, layer.nGroups)
+  const shape = {
+    batch: 1,
+    heads: groups * Math.max(1, Math.min(size.heads, layer.numHeads / layer.nGroups)),
+    headDim: Math.min(LARGEST_DIMENSION, layer.headDim),
+    dState: Math.min(LARGEST_DIMENSION, layer.dState),
+    groups,
+  }
+  return [
+    scanCase(shape, activationType, size.tokens),
+    updateCase(shape, activationType, layer.normBeforeGate),
+  ]
+}
+
+function attentionChecks(
+  layer: AttentionNeeds,
+  { activationType }: Needs,
+  size: CheckSize,
+): Case[] {
+  const kvHeads = Math.min(2, layer.numKvHeads)
+  const window = Math.min(size.window, layer.window)
+  const shape = {
+    // The ring has been filled once, and is a third full again.
+    positions: [window + Math.floor(window / 3)],
+    heads: kvHeads * Math.max(1, Math.min(size.heads, layer.numHeads / layer.numKvHeads)),
+    kvHeads,
+    headDim: Math.min(LARGEST_DIMENSION, layer.headDim),
+    window,
+  }
+  return [
+    prefillCase(shape, activationType, Math.min(size.tokens, 70)),
+    decodeCase(shape, activationType),
+  ]
+}

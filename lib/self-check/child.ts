@@ -1,0 +1,160 @@
+// Checks a device in a process of its own, where one can be started.
+
+import { type ChildProcess, fork } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { basename } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { ProcessMessage, ProcessRequest } from './check-process.js'
+import type { CheckProgress } from './run.js'
+
+// TypeScript in this repository, JavaScript in the package.
+const IS_SOURCE = import.meta.url.endsWith('.ts')
+const ENTRY = new URL(`./check-process${IS_SOURCE ? '.ts' : '.js'}`, import.meta.url)
+
+/** How long a process may take. */
+export interface ChildLimits {
+  /** Milliseconds until it says that it runs. */
+  start: number
+  /** Milliseconds of one check, with the compiling of its kernels. */
+  check: number
+}
+
+export const CHILD_LIMITS: ChildLimits = { start: 30_000, check: 60_000 }
+
+/** What became of the checks. */
+export type ChildEnd =
+  /** All ran, or one did not pass. */
+  | { kind: 'done' }
+  /** No process could be started, or it was not ours: nothing is known. */
+  | { kind: 'not started' }
+  /** It crashed, hung or failed in this check, or before the first one. */
+  | { kind: 'failed'; id: string | undefined; failure: string }
+
+/**
+ * Whether starting this program's executable again would run a script of ours. Not in a bundle without
+ * the script; not in an application that is its own executable, which would start a second time; not where
+ * the permission model forbids it.
+ */
+export function canStartChild(): boolean {
+  const { permission } = process as { permission?: { has(scope: string): boolean } }
+  if (permission && !permission.has('child')) return false
+  if (process.versions.electron !== undefined) return false
+  const sea = process.getBuiltinModule?.('node:sea') as { isSea?(): boolean } | undefined
+  if (sea?.isSea?.()) return false
+  if (!/^(node|bun|deno)/i.test(basename(process.execPath))) return false
+  return ENTRY.protocol === 'file:' && existsSync(ENTRY)
+}
+
+/**
+ * Runs the checks of a request in a child process and reports them as they end. Rejects with
+ * `signal.reason` when aborted; the process is gone when this settles.
+ */
+export async function checkInChild(
+  request: ProcessRequest,
+  progress: CheckProgress,
+  limits: ChildLimits = CHILD_LIMITS,
+  signal?: AbortSignal,
+): Promise<ChildEnd> {
+  signal?.throwIfAborted()
+  let child: ChildProcess
+  try {
+    child = fork(fileURLToPath(ENTRY), [], {
+      execPath: process.execPath,
+      // Nothing that this program was started with is needed, and a debugger's port is taken.
+      execArgv: IS_SOURCE ? ['--import', createRequire(import.meta.url).resolve('tsx')] : [],
+      stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      // Should it come to load models after all, it must not start another one.
+      env: { ...process.env, SSM_METAL_SELF_CHECK: 'off' },
+      serialization: 'advanced', // JSON has no NaN
+    })
+  } catch {
+    return { kind: 'not started' }
+  }
+  const abort = () => child.kill('SIGKILL')
+  signal?.addEventListener('abort', abort, { once: true })
+  try {
+    const end = await follow(child, request, progress, limits)
+    signal?.throwIfAborted()
+    return end
+  } finally {
+    signal?.removeEventListener('abort', abort)
+  }
+}
+
+/** How much of what a process that failed wrote is kept for the message. */
+const ERROR_CHARACTERS = 2000
+
+// Settles when the process has ended.
+function follow(
+  child: ChildProcess,
+  request: ProcessRequest,
+  progress: CheckProgress,
+  limits: ChildLimits,
+): Promise<ChildEnd> {
+  return new Promise((resolve) => {
+    let ready = false
+    let current: string | undefined
+    let outcome: ChildEnd | undefined
+    let written = ''
+    let timer: NodeJS.Timeout | undefined
+    const within = (milliseconds: number, late: ChildEnd) => {
+      clearTimeout(timer)
+      timer = setTimeout(() => {
+        outcome ??= late
+        child.kill('SIGKILL')
+      }, milliseconds)
+    }
+    const checking = () =>
+      within(limits.check, {
+        kind: 'failed',
+        id: current,
+        failure: `it did not end within ${limits.check / 1000} s`,
+      })
+    const finish = (end: ChildEnd) => {
+      clearTimeout(timer)
+      resolve(outcome ?? end)
+    }
+    within(limits.start, { kind: 'not started' })
+    child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+      written = (written + text).slice(-ERROR_CHARACTERS)
+    })
+    child.on('message', (message: ProcessMessage) => {
+      if (outcome) return
+      switch (message.kind) {
+        case 'ready':
+          ready = true
+          child.send(request, () => {}) // the message of its end says more
+          break
+        case 'begins':
+          current = message.id
+          break
+        case 'ended':
+          current = undefined
+          progress.ended(message.id, message.outcome)
+          break
+        case 'done':
+          outcome = { kind: 'done' }
+          break
+        case 'failed':
+          outcome = { kind: 'failed', id: current, failure: message.message }
+      }
+      checking()
+    })
+    child.once('error', () => {
+      // It may still run if it was a message that could not be sent.
+      if (child.pid === undefined) finish({ kind: 'not started' })
+    })
+    child.once('close', (code, killedBy) => {
+      if (!ready) return finish({ kind: 'not started' })
+      finish({ kind: 'failed', id: current, failure: deathMessage(code, killedBy, written) })
+    })
+  })
+}
+
+function deathMessage(code: number | null, signal: string | null, written: string): string {
+  const end = signal ? `was ended by ${signal}` : `ended with code ${code}`
+  // The last lines say what went wrong.
+  const text = written.trim().split('\n').slice(-5).join('\n')
+  return `the process that checked it ${end}${text ? `: ${text}` : ''}`
+}

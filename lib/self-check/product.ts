@@ -1,0 +1,236 @@
+// Holds matrix products of a device against float64 arithmetic of the host, at a size where a GPU takes
+// the very path that prompts take: small probes have passed where large products were wrong.
+//
+// Some outputs are held one by one. All others are held row by row: a sum of the row's outputs under
+// random signs, against the product of the row with the same sum of the weight's rows. The errors that
+// the tolerance allows nearly cancel out in it, and one output that is wrong does not.
+
+import type { ActivationType, Device } from '../device.js'
+import { recordLinear } from '../models/layers/layer.js'
+import type { LinearOptions } from '../recorder.js'
+import type { Tensor } from '../tensor.js'
+import { TOLERANCES, excess, type WorstElement, worstElement } from '../tolerance.js'
+import { EPS } from '../verify/cases/case.js'
+import { productOf } from '../verify/cases/linear.js'
+import { Inputs, numbersOf, SharedNumbers } from '../verify/inputs.js'
+import type { Outcome } from '../verify/verify.js'
+import { formatName, type WeightFormat } from '../weights/weight-format.js'
+import { weightRows } from './weight-rows.js'
+
+export interface ProductSize {
+  /** Tokens of a prompt. */
+  rows: number
+  /** Columns of the weight: a multiple of 128. */
+  inputs: number
+  /** Rows of the weight. */
+  outputs: number
+  /** Outputs of each product that are held one by one. */
+  probes: number
+}
+
+/** A product as a layer has it, on the device. */
+interface Product {
+  name: string
+  /** (rows, inputs). */
+  x: Tensor
+  /** (rows, outputs). */
+  out: Tensor
+  options: LinearOptions
+}
+
+/** One product that was computed, and what the host makes of it. */
+interface Held {
+  name: string
+  rows: number
+  out: Float32Array
+  dtype: Tensor['dtype']
+  residual: Float32Array | undefined
+  /** x, after the norm if there is one: (rows, inputs). */
+  x: Float64Array
+  /** For each column, in which rows its outputs are held one by one. */
+  probes: readonly (readonly number[])[]
+  /** Those outputs, and what they should be. */
+  actual: number[]
+  expected: number[]
+}
+
+// Of sums under random signs (Hoeffding): one in 10^10 that are right is further off.
+const DEVIATIONS = 7
+
+/**
+ * Multiplies as in_proj does, with the norm before it, and as out_proj does, with the residual after it:
+ * a prompt, and one token. Rejects when the device cannot compute it, or with `signal.reason`.
+ */
+export async function checkProduct(
+  device: Device,
+  format: WeightFormat,
+  activationType: ActivationType,
+  size: ProductSize,
+  signal?: AbortSignal,
+): Promise<Outcome> {
+  const { rows, inputs: cols, outputs } = size
+  const inputs = new Inputs(device, new SharedNumbers(), activationType, activationType)
+  try {
+    const weight = inputs.weight(format, outputs, cols)
+    const products = [rows, 1].flatMap((count): Product[] => [
+      {
+        name: 'norm',
+        x: inputs.floats([count, cols]),
+        out: inputs.activationResult([count, outputs]),
+        options: { norm: { weight: inputs.floats([cols], 0.5, 1), eps: EPS } },
+      },
+      {
+        name: 'residual',
+        x: inputs.activations([count, cols]),
+        out: inputs.result([count, outputs]),
+        options: { residual: inputs.floats([count, outputs]) },
+      },
+    ])
+    using list = device.record((cl) => {
+      for (const { x, out, options } of products) {
+        recordLinear(cl, x, { weight, bias: undefined }, out, options)
+      }
+    })
+    await list.run({ signal })
+    const held = products.map((product) => hold(product, size.probes))
+    const worst = await furthest(held, weightRows(weight), cols, outputs)
+    return {
+      operation: productOf(format),
+      dtype: `${activationType} x ${formatName(format)}`,
+      shape: `${worst.rows} x ${cols} to ${outputs}, ${worst.name}`,
+      passed: excess(worst) <= 1,
+      error: worst.error,
+      limit: worst.limit,
+    }
+  } finally {
+    inputs.dispose()
+  }
+}
+
+function hold({ name, x, out, options }: Product, count: number): Held {
+  const { norm, residual } = options
+  return {
+    name,
+    rows: x.rows,
+    out: numbersOf(out) as Float32Array,
+    dtype: out.dtype,
+    residual: residual && (numbersOf(residual) as Float32Array),
+    x: norm
+      ? normed(numbersOf(x) as Float32Array, numbersOf(norm.weight) as Float32Array, norm.eps)
+      : new Float64Array(numbersOf(x)),
+    probes: probesOf(x.rows, out.cols, count),
+    actual: [],
+    expected: [],
+  }
+}
+
+// x / rms(x) * weight.
+function normed(x: Float32Array, weight: Float32Array, eps: number): Float64Array {
+  const cols = weight.length
+  const result = new Float64Array(x.length)
+  for (let first = 0; first < x.length; first += cols) {
+    let squares = 0
+    for (let col = 0; col < cols; col++) squares += x[first + col]! ** 2
+    const scale = 1 / Math.sqrt(squares / cols + eps)
+    for (let col = 0; col < cols; col++) {
+      result[first + col] = x[first + col]! * scale * weight[col]!
+    }
+  }
+  return result
+}
+
+// Columns as far apart as they can be, rows by the golden ratio, which leaves no large gap: no two in
+// one tile, and at another place of each. One row is held as a whole.
+function probesOf(rows: number, outputs: number, count: number): number[][] {
+  if (rows === 1) return Array.from({ length: outputs }, () => [0])
+  const probes: number[][] = Array.from({ length: outputs }, () => [])
+  const step = Math.max(1, Math.floor(outputs / count))
+  for (let i = 0; i < count; i++) {
+    const row = Math.floor(((i * 0.6180339887498949) % 1) * rows)
+    const column = (Math.floor((i * outputs) / count) + (i % step)) % outputs
+    probes[column]!.push(row)
+  }
+  return probes
+}
+
+/** The place of a product that is furthest from what is allowed there. */
+interface Furthest extends WorstElement {
+  name: string
+  rows: number
+}
+
+async function furthest(
+  held: readonly Held[],
+  readRow: (row: number, target: Float64Array) => void,
+  cols: number,
+  outputs: number,
+): Promise<Furthest> {
+  const signs = Float64Array.from({ length: outputs }, (_, n) => (hash(n) < 0.5 ? -1 : 1))
+  const signed = new Float64Array(cols) // sum of the weight's rows under these signs
+  const weightRow = new Float64Array(cols)
+  for (let n = 0; n < outputs; n++) {
+    if (n % 256 === 0) await otherWork()
+    readRow(n, weightRow)
+    for (let col = 0; col < cols; col++) signed[col]! += signs[n]! * weightRow[col]!
+    for (const { probes, x, out, residual, actual, expected } of held) {
+      for (const row of probes[n]!) {
+        const index = row * outputs + n
+        actual.push(out[index]!)
+        expected.push(dot(weightRow, x, row * cols) + (residual?.[index] ?? 0))
+      }
+    }
+  }
+  let worst: Furthest = { index: 0, error: 0, limit: 0, name: '', rows: 0 }
+  const consider = (element: WorstElement, { name, rows }: Held) => {
+    const further = excess(element) > excess(worst) || worst.rows === 0
+    if (further) worst = { ...element, name, rows }
+  }
+  for (const product of held) {
+    await otherWork()
+    consider(worstElement(product.actual, product.expected, product.dtype)!, product)
+    for (let row = 0; row < product.rows; row++) {
+      consider(signedSum(product, row, signs, signed), product)
+    }
+  }
+  return worst
+}
+
+/** How far the sum of a row's outputs under the signs is from what the sum of the weight gives. */
+function signedSum(
+  { out, residual, x, dtype }: Held,
+  row: number,
+  signs: Float64Array,
+  signed: Float64Array,
+): WorstElement {
+  const { absolute, relative } = TOLERANCES[dtype]
+  const outputs = signs.length
+  let sum = 0
+  let squares = 0 // of what the tolerance allows each output
+  for (let n = 0; n < outputs; n++) {
+    const index = row * outputs + n
+    sum += signs[n]! * (out[index]! - (residual?.[index] ?? 0))
+    squares += (absolute + relative * Math.abs(out[index]!)) ** 2
+  }
+  const error = Math.abs(sum - dot(signed, x, row * signed.length))
+  const limit = DEVIATIONS * Math.sqrt(squares)
+  if (!Number.isFinite(error)) return { index: row * outputs, error: Infinity, limit: 0 }
+  return { index: row * outputs, error, limit }
+}
+
+function dot(a: Float64Array, b: Float64Array, firstOfB: number): number {
+  let sum = 0
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[firstOfB + i]!
+  return sum
+}
+
+// A number from 0 to 1 that looks random.
+function hash(n: number): number {
+  let x = Math.imul(n + 1, 0x9e3779b1)
+  x = Math.imul(x ^ (x >>> 15), 0x85ebca6b)
+  return ((x ^ (x >>> 13)) >>> 0) / 2 ** 32
+}
+
+// Lets the event loop do what else there is, should this not be a process of its own.
+function otherWork(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
