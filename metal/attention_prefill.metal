@@ -49,9 +49,9 @@ template <class T>
   const int newest = int(t0 + rows) - 1;
 
   Product sums[kSlices];
-  for (uint slice = 0; slice < kSlices; ++slice) clear(sums[slice]);
+  UNROLL for (uint slice = 0; slice < kSlices; ++slice) clear(sums[slice]);
   float largest[kRows], total[kRows];  // of the rows of this simdgroup, the same in every lane
-  for (uint i = 0; i < kRows; ++i) {
+  UNROLL for (uint i = 0; i < kRows; ++i) {
     largest[i] = kLowest;
     total[i] = 0.0f;
   }
@@ -86,7 +86,7 @@ template <class T>
     threadgroup_barrier(mem_flags::mem_threadgroup);
 
     // The softmax so far: a simdgroup takes eight rows, a lane one key of each.
-    for (uint i = 0; i < kRows; ++i) {
+    UNROLL for (uint i = 0; i < kRows; ++i) {
       const uint row = simdgroup * kRows + i;
       const int t = int(t0 + row), seen = key0 + int(lane);
       const bool visible = row < rows && seen <= t && seen > t - int(p.window);
@@ -112,7 +112,7 @@ template <class T>
     }
   }
 
-  for (uint i = 0; i < kRows; ++i) {
+  UNROLL for (uint i = 0; i < kRows; ++i) {
     if (lane == 0) diagonals[simdgroup * 64 + i * 9] = total[i] > 0.0f ? 1.0f / total[i] : 0.0f;
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -27,3 +27,14 @@ struct SampleSelection {
   uint32_t reserved;
 };
 static_assert(sizeof(SampleSelection) == 16, "one layout for host and kernel");
+
+// The histogram in which the kernel looks for a threshold. A digit's sum has several copies, for
+// lanes that add to it at the same time, in banks of the memory that differ.
+enum SampleHistogram : uint32_t {
+  kDigitBits = 8,  // of a key: 32 bits take four passes
+  kDigits = 1 << kDigitBits,
+  kDigitCopies = 4,
+  kCopyStride = kDigits + 1,
+  kBinBytes = 2 * kDigitCopies * kCopyStride * 4,  // sums of 64 bits, in two words
+  kSumBytes = 2 * kDigits * 4,                     // over the copies
+};

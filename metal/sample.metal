@@ -11,13 +11,15 @@
 // enters the ring of recent tokens at row position mod history_length.
 //
 // Grid: one threadgroup a sequence, of up to 1024 threads; thread t owns every token that is t
-// modulo their number. No sort: a threshold is found two bits at a time, in 16 passes over the
-// logits that count (top-k) or weigh (top-p) those above three candidates. Floats are compared as
-// ordered integers (common.h). Threadgroup memory: two words a simdgroup.
+// modulo their number. No sort: floats are compared as ordered integers (common.h), and a threshold
+// is found digit by digit, from the highest. A pass over the logits adds up, for each value of the
+// digit, how many tokens have it (top-k) or how much they weigh (top-p); four passes for each.
+// Threadgroup memory: two words a simdgroup; the histogram; its sums.
 //
-// Limits: a vocabulary of less than 2^24 (counts are float32). Probabilities are summed in float32,
-// on the CPU device in float64: a token whose summed probability is within rounding of top_p may be
-// kept on one device alone.
+// Limits: a vocabulary of less than 2^24. Probabilities are float32 and summed as whole numbers of
+// 2^-40 of the largest one, so that no order of threads changes a sum; the CPU device sums in
+// float64: a token whose summed probability is within rounding of top_p may be kept on one device
+// alone.
 // NaN among the logits, and at a temperature above 0 a largest logit that is infinite, give the
 // token 0xffffffff and leave the ring as it is: the host fails the run.
 #include <metal_stdlib>
@@ -26,29 +28,123 @@
 #include "random.h"
 #include "sample.h"
 
-// The largest key t for which the weights of the tokens with a key of at least t sum up to
-// `target`; 0 if all together do not. The weight of a token is 1, or its probability times a
-// constant; tokens below `least` have none.
-inline uint threshold(device const float* logits, uint vocabulary, bool by_probability,
-                      float target, uint least, threadgroup float* scratch, uint thread_index,
-                      uint threads, uint lane, uint simdgroup, uint simdgroups) {
-  uint found = 0;
-  for (uint step = 1u << 30; step > 0; step >>= 2) {
-    float sum[3] = {};
+// What tokens weigh, by a digit of their keys. A sum takes two words: the lower ones of all digits
+// come first, then the upper ones.
+struct Histogram {
+  threadgroup atomic_uint* bins;  // (2, kDigitCopies, kCopyStride)
+  threadgroup uint* sums;         // (2, kDigits): over the copies
+};
+
+constant constexpr uint kBins = kDigitCopies * kCopyStride;
+
+// Empties the bins. A barrier must follow.
+inline void clear(Histogram histogram, uint thread_index, uint threads) {
+  for (uint i = thread_index; i < 2 * kBins; i += threads) {
+    atomic_store_explicit(histogram.bins + i, 0u, memory_order_relaxed);
+  }
+}
+
+// Adds 2^32 * high + low.
+inline void add(Histogram histogram, uint bin, uint high, uint low) {
+  if (low != 0) {
+    const uint before = atomic_fetch_add_explicit(histogram.bins + bin, low, memory_order_relaxed);
+    if (before + low < low) high += 1;  // the sum of the lower words has passed 2^32
+  }
+  if (high != 0) {
+    atomic_fetch_add_explicit(histogram.bins + kBins + bin, high, memory_order_relaxed);
+  }
+}
+
+// Sums over the copies of each digit, and empties the bins. The barriers before and after it are
+// its own.
+inline void sum_copies(Histogram histogram, uint thread_index, uint threads) {
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+  for (uint digit = thread_index; digit < kDigits; digit += threads) {
+    ulong sum = 0;
+    for (uint copy = 0; copy < kDigitCopies; ++copy) {
+      threadgroup atomic_uint* bin = histogram.bins + copy * kCopyStride + digit;
+      const uint low = atomic_load_explicit(bin, memory_order_relaxed);
+      const uint high = atomic_load_explicit(bin + kBins, memory_order_relaxed);
+      sum += (ulong(high) << 32) + low;
+      atomic_store_explicit(bin, 0u, memory_order_relaxed);
+      atomic_store_explicit(bin + kBins, 0u, memory_order_relaxed);
+    }
+    histogram.sums[digit] = uint(sum);
+    histogram.sums[kDigits + digit] = uint(sum >> 32);
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+inline ulong sum_of(Histogram histogram, uint digit) {
+  return (ulong(histogram.sums[kDigits + digit]) << 32) + histogram.sums[digit];
+}
+
+// Simdgroup functions take words: of values of which all but one are 0, that one.
+inline ulong the_one(ulong value) {
+  return (ulong(simd_max(uint(value >> 32))) << 32) + simd_max(uint(value));
+}
+
+// The part `share`, less than 1, of `sum`; at least one unit.
+inline ulong part_of(ulong sum, float share) {
+  const ulong parts = uint(max(share, 0.0f) * 4294967296.0f);  // of 2^32
+  return max((sum >> 32) * parts + ((sum & 0xffffffffu) * parts >> 32), ulong(1));
+}
+
+// The digit that a histogram's sums, from the largest digit down, reach the target with; the same
+// in every lane. `target` becomes what this digit has to give. `by_share`: the target is the part
+// `share` of the whole sum.
+inline uint digit_at(Histogram histogram, thread ulong& target, bool by_share, float share,
+                     uint lane) {
+  constexpr uint kLaneDigits = kDigits / 32;  // lane 0 has the largest
+  const uint first = (31 - lane) * kLaneDigits;
+  ulong own = 0;
+  for (uint i = 0; i < kLaneDigits; ++i) own += sum_of(histogram, first + i);
+  ulong reached = own;  // with the digits of this lane
+  for (ushort step = 1; step < 32; step *= 2) {
+    const uint low = simd_shuffle_up(uint(reached), step);
+    const uint high = simd_shuffle_up(uint(reached >> 32), step);
+    if (lane >= step) reached += (ulong(high) << 32) + low;
+  }
+  if (by_share) target = part_of(the_one(lane == 31 ? reached : ulong(0)), share);
+  ulong above = reached - own;
+  uint digit = first + kLaneDigits - 1;
+  const bool here = above < target && target <= reached;
+  if (here) {
+    for (ulong sum = sum_of(histogram, digit); above + sum < target;
+         sum = sum_of(histogram, digit)) {
+      above += sum;
+      digit -= 1;
+    }
+  }
+  target -= the_one(here ? above : ulong(0));
+  return simd_max(here ? digit : 0u);
+}
+
+// The largest key t for which `count` tokens have a key of at least t; with a count of 0, for which
+// tokens with at least the part `share` of the probability of all do. Tokens below `least` do not
+// take part. The bins are empty before and after it.
+inline uint threshold(device const float* scores, uint vocabulary, uint count, float share,
+                      uint least, Histogram histogram, uint thread_index, uint threads, uint lane) {
+  ulong target = count;
+  uint found = 0;  // the digits so far
+  for (uint shift = 32; shift > 0;) {
+    const bool is_first = shift == 32;
+    shift -= kDigitBits;
     for (uint v = thread_index; v < vocabulary; v += threads) {
-      const uint key = key_of(logits[v]);
-      if (key < least) continue;
-      const float weight = by_probability ? precise::exp(logits[v]) : 1.0f;
-      for (uint i = 0; i < 3; ++i) {
-        if (key >= found + (i + 1) * step) sum[i] += weight;
+      const float score = scores[v];
+      const uint key = key_of(score);
+      if (key < least || (key ^ found) >> shift >= kDigits) continue;
+      const uint bin = lane % kDigitCopies * kCopyStride + (key >> shift) % kDigits;
+      if (count > 0) {
+        add(histogram, bin, 0, 1);
+      } else {
+        const float weight = precise::exp(score) * 256.0f;  // in units of 2^32
+        const uint whole = uint(weight);
+        add(histogram, bin, whole, uint((weight - float(whole)) * 4294967296.0f));
       }
     }
-    uint steps = 0;
-    for (uint i = 0; i < 3; ++i) {
-      const float total = threadgroup_sum(sum[i], scratch, lane, simdgroup, simdgroups);
-      if (total >= target) steps = i + 1;
-    }
-    found += steps * step;
+    sum_copies(histogram, thread_index, threads);
+    found |= digit_at(histogram, target, is_first && count == 0, share, lane) << shift;
   }
   return found;
 }
@@ -62,7 +158,9 @@ template <class T>
                        device uint* out [[buffer(5)]],             // (batch)
                        constant SampleParams& p [[buffer(6)]],
                        device float* scores [[buffer(7)]],  // (batch, vocabulary): scratch memory
-                       threadgroup uint* scratch [[threadgroup(0)]],  // (simdgroups, 2)
+                       threadgroup uint* scratch [[threadgroup(0)]],      // (simdgroups, 2)
+                       threadgroup atomic_uint* bins [[threadgroup(1)]],  // of Histogram
+                       threadgroup uint* sums [[threadgroup(2)]],         // of Histogram
                        uint b [[threadgroup_position_in_grid]],
                        uint thread_index [[thread_index_in_threadgroup]],
                        uint threads [[threads_per_threadgroup]],
@@ -72,7 +170,7 @@ template <class T>
   device const T* row = logits + ulong(b) * p.vocabulary;
   device float* score = scores + ulong(b) * p.vocabulary;
   device uint* recent = history + ulong(b) * p.history_length;
-  threadgroup float* sums = (threadgroup float*)scratch;
+  const Histogram histogram = {bins, sums};
 
   for (uint v = thread_index; v < p.vocabulary; v += threads) score[v] = float(row[v]);
   threadgroup_barrier(mem_flags::mem_device);
@@ -102,7 +200,9 @@ template <class T>
     const float top = score[best.index];
     valid = is_finite(top);
     if (valid) {
-      threadgroup_barrier(mem_flags::mem_device);  // everyone has read the largest
+      clear(histogram, thread_index, threads);
+      // The bins are empty, and everyone has read the largest.
+      threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup);
       // Relative to the largest, so that a tiny temperature cannot overflow.
       for (uint v = thread_index; v < p.vocabulary; v += threads) {
         score[v] = (score[v] - top) / temperature;
@@ -110,18 +210,13 @@ template <class T>
       uint least = kKeyOfMinusInfinity + 1;  // the smallest key that is kept
       const uint top_k = selection[b].top_k;
       if (top_k > 0 && top_k < p.vocabulary) {
-        least = max(least, threshold(score, p.vocabulary, false, float(top_k), 0, sums,
-                                     thread_index, threads, lane, simdgroup, simdgroups));
+        least = max(least, threshold(score, p.vocabulary, top_k, 0.0f, 0, histogram, thread_index,
+                                     threads, lane));
       }
       const float top_p = settings[b].top_p;
       if (top_p < 1.0f) {
-        float total = 0.0f;
-        for (uint v = thread_index; v < p.vocabulary; v += threads) {
-          if (key_of(score[v]) >= least) total += precise::exp(score[v]);
-        }
-        total = threadgroup_sum(total, sums, lane, simdgroup, simdgroups);
-        least = max(least, threshold(score, p.vocabulary, true, top_p * total, least, sums,
-                                     thread_index, threads, lane, simdgroup, simdgroups));
+        least = max(least, threshold(score, p.vocabulary, 0, top_p, least, histogram, thread_index,
+                                     threads, lane));
       }
       const float min_p = settings[b].min_p;
       if (min_p > 0.0f) least = max(least, key_of(precise::log(min_p)));
@@ -131,10 +226,11 @@ template <class T>
       best.key = 0;
       best.index = 0xffffffffu;
       for (uint v = thread_index; v < p.vocabulary; v += threads) {
-        if (key_of(score[v]) < least) continue;
+        const float kept = score[v];
+        if (key_of(kept) < least) continue;
         const float random = ::uniform(philox(position[b], v, seed_low, seed_high).word[0]);
         const float noise = -precise::log(-precise::log(random));
-        const Largest here = {key_of(score[v] + noise), v};
+        const Largest here = {key_of(kept + noise), v};
         best = larger(best, here);
       }
       best = threadgroup_largest(best, scratch, lane, simdgroup, simdgroups);

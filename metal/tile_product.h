@@ -17,7 +17,7 @@ inline void load_row(threadgroup float* tile, device const T* row, bool inside, 
   const uint column = column_in_tile(thread_index);
   threadgroup float4* to =
       (threadgroup float4*)(tile + row_in_tile(thread_index) * kTileStride + column);
-  for (uint i = 0; i < 2; ++i) {
+  UNROLL for (uint i = 0; i < 2; ++i) {
     const uint c = column + 4 * i;
     to[i] = inside && c < columns ? scale * load_some(row + c, columns - c) : float4(0.0f);
   }
@@ -38,7 +38,7 @@ inline void store_rows(threadgroup const float* tile, device T* to, ulong stride
                        uint columns, uint thread_index) {
   const uint row = row_in_tile(thread_index), column = column_in_tile(thread_index);
   threadgroup const float4* from = (threadgroup const float4*)(tile + row * kTileStride + column);
-  for (uint i = 0; i < 2; ++i) {
+  UNROLL for (uint i = 0; i < 2; ++i) {
     const uint c = column + 4 * i;
     if (row < rows && c < columns) store_some(to + row * stride + c, from[i], columns - c);
   }
@@ -54,8 +54,9 @@ inline uint product_row(uint simdgroup) { return simdgroup / 2 * 16; }
 inline uint product_column(uint simdgroup) { return simdgroup % 2 * 16; }
 
 inline void clear(thread Product& c) {
-  for (uint i = 0; i < 2; ++i) {
-    for (uint j = 0; j < 2; ++j) c.part[i][j] = make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
+  UNROLL for (uint i = 0; i < 2; ++i) {
+    UNROLL for (uint j = 0; j < 2; ++j) c.part[i][j] =
+        make_filled_simdgroup_matrix<float, 8, 8>(0.0f);
   }
 }
 
@@ -64,17 +65,17 @@ template <bool kTransposeA, bool kTransposeB>
 inline void add_product(thread Product& c, threadgroup const float* a, threadgroup const float* b,
                         uint simdgroup) {
   const uint row = product_row(simdgroup), column = product_column(simdgroup);
-  for (uint k = 0; k < kTile; k += 8) {
+  UNROLL for (uint k = 0; k < kTile; k += 8) {
     simdgroup_float8x8 left[2], right[2];
-    for (uint i = 0; i < 2; ++i) {
+    UNROLL for (uint i = 0; i < 2; ++i) {
       const uint r = row + 8 * i, q = column + 8 * i;
       simdgroup_load(left[i], a + (kTransposeA ? k * kTileStride + r : r * kTileStride + k),
                      kTileStride, ulong2(0, 0), kTransposeA);
       simdgroup_load(right[i], b + (kTransposeB ? q * kTileStride + k : k * kTileStride + q),
                      kTileStride, ulong2(0, 0), kTransposeB);
     }
-    for (uint i = 0; i < 2; ++i) {
-      for (uint j = 0; j < 2; ++j) {
+    UNROLL for (uint i = 0; i < 2; ++i) {
+      UNROLL for (uint j = 0; j < 2; ++j) {
         simdgroup_multiply_accumulate(c.part[i][j], left[i], right[j], c.part[i][j]);
       }
     }
@@ -84,10 +85,10 @@ inline void add_product(thread Product& c, threadgroup const float* a, threadgro
 // Multiplies each row of c by its own factor: `diagonals` are the four 8 x 8 diagonal matrices of
 // the 32 factors. (Which lane holds which element of a simdgroup matrix is not documented.)
 inline void scale_rows(thread Product& c, threadgroup const float* diagonals, uint simdgroup) {
-  for (uint i = 0; i < 2; ++i) {
+  UNROLL for (uint i = 0; i < 2; ++i) {
     simdgroup_float8x8 factors;
     simdgroup_load(factors, diagonals + (product_row(simdgroup) / 8 + i) * 64, 8);
-    for (uint j = 0; j < 2; ++j) {
+    UNROLL for (uint j = 0; j < 2; ++j) {
       simdgroup_float8x8 scaled;
       simdgroup_multiply(scaled, factors, c.part[i][j]);
       c.part[i][j] = scaled;
@@ -97,8 +98,8 @@ inline void scale_rows(thread Product& c, threadgroup const float* diagonals, ui
 
 inline void store_product(thread Product& c, threadgroup float* tile, uint simdgroup) {
   threadgroup float* to = tile + product_row(simdgroup) * kTileStride + product_column(simdgroup);
-  for (uint i = 0; i < 2; ++i) {
-    for (uint j = 0; j < 2; ++j) {
+  UNROLL for (uint i = 0; i < 2; ++i) {
+    UNROLL for (uint j = 0; j < 2; ++j) {
       simdgroup_store(c.part[i][j], to + 8 * i * kTileStride + 8 * j, kTileStride);
     }
   }

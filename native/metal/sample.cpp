@@ -13,6 +13,11 @@ void sample(const Operation& operation, Program& program) {
   dispatch.buffers.push_back({dispatch.params_index + 1, scores, true});
   one_threadgroup_each(dispatch, p.batch, 1, ceil_divide(p.vocabulary, 4), 1024,
                        2 * sizeof(uint32_t), program.limits());
+  dispatch.threadgroup_memory.push_back({1, kBinBytes});
+  dispatch.threadgroup_memory.push_back({2, kSumBytes});
+  uint64_t bytes = 0;
+  for (const auto& [index, size] : dispatch.threadgroup_memory) bytes += size;
+  require(program.limits(), "sample", dispatch.threads.x, bytes);
   program.add(dispatch);
 }
 

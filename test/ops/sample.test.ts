@@ -127,6 +127,55 @@ describeEachDevice('sample', (device) => {
     })
   }
 
+  // More tokens than a GPU's threadgroup has threads.
+  test.each([
+    { topK: 700 },
+    { topK: 5002 },
+    { topP: 0 },
+    { topP: 0.37 },
+    { topP: 0.999 },
+    { topK: 900, topP: 0.8, minP: 0.001, repetitionPenalty: 1.3 },
+  ])('%o of a vocabulary of 5003', async (settings) => {
+    const sequences = [3, 40].map(
+      (position): Sequence => ({
+        logits: seededNormals(position)(5003, 3),
+        settings: { ...GREEDY, temperature: 1.5, ...settings, seed: [position, 9] },
+        recent: [4000, 5002, EMPTY],
+        position,
+      }),
+    )
+    const tensors = sampleTensors(device(), sequences)
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    const expected = sequences.map(({ logits, recent, position, settings: s }) =>
+      drawToken(logits, recent, position, s),
+    )
+    expect(download(tensors.out)).toEqual(expected)
+  })
+
+  test('tells logits apart that differ by their last bit alone', async () => {
+    // Neighbouring numbers from 1 on, in no order: 7919 has no factor in common with 300.
+    const logits = Array.from({ length: 300 }, (_, i) => 1 + ((i * 7919) % 300) * 2 ** -23)
+    const draw = async (settings: Partial<SamplingSettings>) => {
+      const sequences = Array.from(
+        { length: 150 },
+        (_, position): Sequence => ({
+          logits,
+          settings: { ...GREEDY, temperature: 1, ...settings, seed: [3, 4] },
+          recent: [EMPTY],
+          position,
+        }),
+      )
+      const tensors = sampleTensors(device(), sequences)
+      await runOnce(device(), (cl) => cl.sample(tensors))
+      const drawn = new Set(Array.from(download(tensors.out), (token) => logits[token]!))
+      return [...drawn].sort((a, b) => b - a)
+    }
+    const largest = [...logits].sort((a, b) => b - a)
+    expect(await draw({ topK: 7 })).toEqual(largest.slice(0, 7))
+    // All are equally probable, but for less than a ten thousandth.
+    expect(await draw({ topP: 9.5 / 300 })).toEqual(largest.slice(0, 10))
+  })
+
   test('penalises positive and negative logits of recent tokens, each once', async () => {
     const settings = { ...GREEDY, repetitionPenalty: 2 }
     const draw = async (logits: number[], recent: number[]) => {

@@ -332,8 +332,10 @@ void begin_checking(const std::vector<Region>& regions) {
     if (region.is_written && block.cells == nullptr) {
       block.cells = std::make_unique<Shadow<Cell>>(block.end - block.begin);
     }
-    c.regions.push_back(
-        {region, i, {region.index}, std::make_unique<Shadow<uint8_t>>(region.bytes)});
+    c.regions.push_back({region,
+                         i,
+                         {region.index, region.is_threadgroup},
+                         std::make_unique<Shadow<uint8_t>>(region.bytes)});
   }
   c.active = true;
 }
@@ -353,7 +355,7 @@ std::vector<Traffic> end_checking() {
   if (!c.active) return result;
   c.active = false;
   for (const Watched& watched : c.regions) {
-    if (!watched.region.is_threadgroup) result.push_back(watched.traffic);
+    result.push_back(watched.traffic);
   }
   c.regions.clear();
   c.blocks.clear();

@@ -27,7 +27,7 @@ bool instrumented();  // the kernels were compiled for these checks
 
 void begin_checking(const std::vector<Region>& regions);
 void begin_threadgroup(uint32_t number);  // forgets what was written to threadgroup memory
-std::vector<Traffic> end_checking();      // of the buffer arguments
+std::vector<Traffic> end_checking();      // of each argument
 
 // runtime.cpp: reports each distinct problem once; `key` tells them apart.
 bool is_new_problem(const std::string& key);

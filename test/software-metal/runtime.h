@@ -32,9 +32,10 @@ struct Range {
   }
 };
 
-// Bytes of one buffer argument that a dispatch touched; counted by the checked build only.
+// Bytes of one argument that a dispatch touched; counted by the checked build only.
 struct Traffic {
   uint32_t index;
+  bool is_threadgroup;  // threadgroup memory; else a buffer
   uint64_t read = 0, distinct_read = 0;
   uint64_t written = 0, distinct_written = 0;
   Range read_range{}, written_range{};

@@ -141,6 +141,7 @@ class SoftwareDevice final : public Device {
                  dispatch.kernel.c_str(), x, y, z, i, j, k, dispatch.barrier ? "true" : "false");
     const char* separator = "";
     for (const auto& buffer : traffic) {
+      if (buffer.is_threadgroup) continue;
       std::fprintf(trace_,
                    "%s{\"index\":%u,\"read\":%llu,\"distinctRead\":%llu,\"written\":%llu,"
                    "\"distinctWritten\":%llu}",
@@ -148,6 +149,15 @@ class SoftwareDevice final : public Device {
                    static_cast<unsigned long long>(buffer.distinct_read),
                    static_cast<unsigned long long>(buffer.written),
                    static_cast<unsigned long long>(buffer.distinct_written));
+      separator = ",";
+    }
+    std::fputs("],\"threadgroupMemory\":[", trace_);
+    separator = "";
+    for (const auto& memory : traffic) {
+      if (!memory.is_threadgroup) continue;
+      std::fprintf(trace_, "%s{\"index\":%u,\"read\":%llu,\"written\":%llu}", separator,
+                   memory.index, static_cast<unsigned long long>(memory.read),
+                   static_cast<unsigned long long>(memory.written));
       separator = ",";
     }
     std::fputs("]}\n", trace_);

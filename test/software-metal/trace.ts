@@ -12,12 +12,20 @@ export interface TracedBuffer {
   distinctWritten: number
 }
 
+/** An argument in threadgroup memory: bytes by all threads of all threadgroups. */
+export interface TracedThreadgroupMemory {
+  index: number
+  read: number
+  written: number
+}
+
 export interface TracedDispatch {
   kernel: string
   threadgroups: [number, number, number]
   threads: [number, number, number]
   barrier: boolean
   buffers: TracedBuffer[]
+  threadgroupMemory: TracedThreadgroupMemory[]
 }
 
 export interface TracedRun {
