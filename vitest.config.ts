@@ -1,9 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { loadAddon } from './lib/addon/load.js'
 
 // Forks, because a native addon that crashes must not take the runner with it.
 const test = { pool: 'forks', testTimeout: 60_000 } as const
@@ -42,10 +42,9 @@ function onTheRig(name: string, env: Record<string, string> = {}) {
 }
 
 // The levels of the CPU device below the best one that this machine has, which project 'shipped' runs.
-const require = createRequire(import.meta.url)
 const levels: string[] = (() => {
   try {
-    return require('node-gyp-build')(fileURLToPath(new URL('.', import.meta.url))).cpuLevels()
+    return loadAddon(fileURLToPath(new URL('.', import.meta.url))).addon.cpuLevels()
   } catch {
     return [] // not built: every test says so
   }

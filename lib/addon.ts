@@ -1,8 +1,6 @@
-// The native contract, and the only file that loads the .node.
+// The native contract; lib/addon/ finds and loads what fulfils it.
 
-import { createRequire } from 'node:module'
-import { fileURLToPath } from 'node:url'
-import { AddonNotFoundError } from './errors.js'
+import { type LoadedAddon, loadAddon } from './addon/load.js'
 
 /** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
@@ -56,33 +54,16 @@ export interface Addon {
   ): void
 }
 
-let loaded: Addon | undefined
+let loaded: LoadedAddon | undefined
 
-/** Loads the addon on first use. Throws `AddonNotFoundError` when there is no binary for this machine. */
+/** Loads the addon on first use. Throws `AddonNotFoundError`, which says why and what to do. */
 export function addon(): Addon {
-  loaded ??= load()
-  return loaded
+  loaded ??= loadAddon()
+  return loaded.addon
 }
 
-function load(): Addon {
-  // lib/ and dist/ are both one level below the package's root.
-  const root = fileURLToPath(new URL('..', import.meta.url))
-  const require = createRequire(import.meta.url)
-  try {
-    // Internal: an addon built another way, such as the test rig (test/software-metal/README.md).
-    const path = process.env.SSM_METAL_ADDON
-    return path ? require(path) : require('node-gyp-build')(root)
-  } catch (cause) {
-    throw new AddonNotFoundError(
-      [
-        `Could not load the native addon for ${process.platform}-${process.arch} (Node ${process.versions.node}).`,
-        'No prebuilt binary matches, and none was built at install.',
-        '  - npm 12 blocks install scripts. Allow and build it:   npm approve-scripts ssm-metal && npm rebuild ssm-metal',
-        '  - Other npm:                                           npm rebuild ssm-metal',
-        '  - Building needs Python 3, make and a C++20 compiler (on macOS: xcode-select --install).',
-        `Tried ${root}: ${(cause as Error).message}`,
-      ].join('\n'),
-      { cause },
-    )
-  }
+/** The file that `addon()` loaded, loading it if need be. */
+export function addonPath(): string {
+  addon()
+  return loaded!.path
 }

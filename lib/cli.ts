@@ -2,6 +2,7 @@
 // The command line: verbs in lib/cli/, one file each.
 
 import { benchCommand } from './cli/bench.js'
+import { buildCommand } from './cli/build.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
@@ -26,6 +27,7 @@ process.exitCode = await runProgram(
       infoCommand,
       verifyCommand,
       tuneCommand,
+      buildCommand,
     ],
   },
   process.argv.slice(2),

@@ -38,9 +38,26 @@ export class DeviceNotAvailableError extends CodedError {
   readonly code = 'ERR_DEVICE_NOT_AVAILABLE'
 }
 
-/** The native addon could not be loaded. The message lists what was tried and what fixes it. */
+/** Why the native addon did not load. */
+export type AddonFailure =
+  | 'node-version'
+  | 'addons-switched-off'
+  | 'permission-model'
+  | 'unsupported-system'
+  | 'wrong-machine'
+  | 'libc'
+  | 'damaged-binary'
+  | 'no-binary'
+
+/** The native addon could not be loaded. The message says why, what to do, and what was tried. */
 export class AddonNotFoundError extends CodedError {
   readonly code = 'ERR_ADDON_NOT_FOUND'
+  readonly reason: AddonFailure
+
+  constructor(message: string, options: { reason: AddonFailure; cause?: unknown }) {
+    super(message, options)
+    this.reason = options.reason
+  }
 }
 
 /** Use of a model, device, buffer or command list after its `dispose()`. */

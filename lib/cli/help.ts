@@ -2,24 +2,11 @@
 
 import { commonOptions, describeNumber } from './arguments.js'
 import type { Command, OptionDefinition } from './command.js'
+import { wrap } from './wrap.js'
 
 const columns = 80
 /** Descriptions begin here; what is longer on the left has its description on the next line. */
 const descriptionColumn = 28
-
-function wrap(text: string, width: number): string[] {
-  const lines: string[] = []
-  let line = ''
-  for (const word of text.split(' ')) {
-    if (line !== '' && line.length + 1 + word.length > width) {
-      lines.push(line)
-      line = word
-    } else {
-      line = line === '' ? word : `${line} ${word}`
-    }
-  }
-  return [...lines, line]
-}
 
 function row(left: string, description: string): string {
   const lines = wrap(description, columns - descriptionColumn)

@@ -1,10 +1,16 @@
-// ssm-metal info: what this machine and this build are.
+// ssm-metal info: what this machine and this build are. Works without the addon, and says why it did not load.
 
+import { relative } from 'node:path'
+import { addonPath } from '../addon.js'
+import { PACKAGE } from '../addon/load.js'
 import { createDevice, type DeviceName } from '../device.js'
-import { describeMachine } from '../machine.js'
+import { AddonNotFoundError } from '../errors.js'
+import { describeMachine, type Machine } from '../machine.js'
+import { whatWasVerified } from '../verified.js'
 import { defineCommand } from './command.js'
 import { formatBytes } from '../format.js'
 import { exitCodes } from './program.js'
+import { wrap } from './wrap.js'
 
 const TUNED = 'saved by ssm-metal tune'
 const NOT_TUNED = "the table of this GPU's family; ssm-metal tune measures here"
@@ -25,10 +31,23 @@ export const infoCommand = defineCommand({
   },
   example: 'ssm-metal info --json',
   async run({ options }) {
-    using device = createDevice(options.device as DeviceName)
+    const device = describeDevice(options.device as DeviceName)
     const { version, ...machine } = describeMachine()
-    const facts = {
-      version,
+    const verified = whatWasVerified(process.platform, process.arch)
+    const text = options.json
+      ? `${JSON.stringify({ version, ...device, ...machine, verified })}\n`
+      : table(version, device, machine, verified)
+    process.stdout.write(text)
+    return exitCodes.success
+  },
+})
+
+/** The device, or why there is none. */
+function describeDevice(name: DeviceName) {
+  try {
+    using device = createDevice(name)
+    return {
+      addon: relative(PACKAGE, addonPath()),
       device: device.name,
       threads: device.threads,
       ...(device.cpuLevel && { cpuLevel: device.cpuLevel }),
@@ -37,28 +56,52 @@ export const infoCommand = defineCommand({
         tuningSource: device.tuningSource,
         tuning: device.tuning,
       }),
-      ...machine,
     }
-    if (options.json) {
-      process.stdout.write(`${JSON.stringify(facts)}\n`)
-      return exitCodes.success
-    }
-    const rows: [string, string][] = [
-      ['ssm-metal', facts.version],
-      [
-        'device',
-        [facts.device, `${facts.threads} threads`, facts.cpuLevel].filter(Boolean).join(', '),
-      ],
-      ['processor', `${facts.processor}, ${facts.cores} cores`],
-      ['memory', `${formatBytes(facts.memoryBytes)}, ${formatBytes(facts.freeMemoryBytes)} free`],
-      ['system', `${facts.platform} ${facts.architecture} ${facts.system}`],
-      ['node', facts.node],
-    ]
-    if (facts.tuning) {
-      const tuning = facts.tuningSource === 'saved' ? TUNED : NOT_TUNED
-      rows.splice(2, 0, ['gpu', facts.gpu ?? 'unknown'], ['tuning', tuning])
-    }
-    process.stdout.write(rows.map(([name, value]) => `${name.padEnd(9)}  ${value}\n`).join(''))
-    return exitCodes.success
-  },
-})
+  } catch (error) {
+    if (!(error instanceof AddonNotFoundError)) throw error
+    return { addon: null, addonFailure: { reason: error.reason, message: error.message } }
+  }
+}
+
+type DeviceFacts = ReturnType<typeof describeDevice>
+
+function table(
+  version: string,
+  device: DeviceFacts,
+  machine: Omit<Machine, 'version'>,
+  verified: string,
+): string {
+  const system = `${machine.platform} ${machine.architecture} ${machine.system}`
+  const rosetta =
+    'an Intel build, translated by Rosetta 2: slow and without GPU; install the arm64 build'
+  const rows: [string, string][] = [
+    ['ssm-metal', version],
+    ...deviceRows(device),
+    ['processor', `${machine.processor}, ${machine.cores} cores`],
+    ['memory', `${formatBytes(machine.memoryBytes)}, ${formatBytes(machine.freeMemoryBytes)} free`],
+    ['system', machine.systemName ? `${machine.systemName}, ${system}` : system],
+    ['node', machine.translated ? `${machine.node}, ${rosetta}` : machine.node],
+    ['verified', verified],
+  ]
+  const lines = rows.flatMap(([name, value]) =>
+    wrap(value, 100).map((line, i) => `${(i === 0 ? name : '').padEnd(9)}  ${line}\n`),
+  )
+  const failure = device.addonFailure ? `\n${device.addonFailure.message}\n` : ''
+  return lines.join('') + failure
+}
+
+function deviceRows(device: DeviceFacts): [string, string][] {
+  if (device.addonFailure) return [['device', 'none: the native addon did not load, see below']]
+  const { name, rest } = {
+    name: device.device,
+    rest: [`${device.threads} threads`, device.cpuLevel].filter(Boolean),
+  }
+  const rows: [string, string][] = [['device', [name, ...rest].join(', ')]]
+  if (device.tuning) {
+    rows.push(['gpu', device.gpu ?? 'unknown'])
+    rows.push(['tuning', device.tuningSource === 'saved' ? TUNED : NOT_TUNED])
+  }
+  const origin = device.addon.startsWith('prebuilds') ? 'prebuilt' : 'compiled here'
+  rows.push(['addon', `${device.addon} (${origin})`])
+  return rows
+}

@@ -1,155 +1,269 @@
-// The package as a user gets it: packed, installed in an empty folder, compiled there, used. Also
-// with a prebuilt binary only, and with none at all.
+// The package as a user gets it: packed, installed in an empty folder under each package manager with
+// install scripts blocked and no compiler, used; and compiled where no prebuilt binary fits.
 
 import { execFile } from 'node:child_process'
-import { cp, mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join, resolve } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { examineBinary } from '../../lib/addon/binary.js'
+import { thisHost } from '../../lib/addon/host.js'
+import { prebuiltPath } from '../../lib/addon/load.js'
+import { ROOT } from '../support/child-process.js'
+import { barePath, fetchPackageManager, packageManagers } from './package-managers.js'
 
-const run = promisify(execFile)
-const root = resolve(import.meta.dirname, '../..')
-const fixture = join(root, 'test/fixtures/reference/rene')
+const execute = promisify(execFile)
 const minutes = 60_000
+const MOST_BYTES = 15e6
+
+const own = prebuiltPath('/', thisHost()).slice(1)
+const mac = 'prebuilds/darwin-arm64/ssm-metal.node'
+
+/** Runs a program; resolves to both outputs and the exit code, whatever it is. */
+async function run(file: string, words: readonly string[], cwd: string, env = process.env) {
+  const options = { cwd, env, timeout: 9 * minutes, maxBuffer: 1e8 }
+  return execute(file, [...words], options).then(
+    (output) => ({ code: 0, ...output }),
+    ({ code, stdout, stderr, message }) => ({ code, stdout, stderr: stderr || message }),
+  )
+}
+
+async function runWell(...given: Parameters<typeof run>) {
+  const result = await run(...given)
+  expect(result.code, `${given[0]} ${given[1].join(' ')}: ${result.stdout}${result.stderr}`).toBe(0)
+  return result
+}
+
+/** Packs a folder; resolves to the tarball and what is in it. */
+async function pack(
+  from: string,
+  ...words: string[]
+): Promise<{ tarball: string; files: string[] }> {
+  const all = ['pack', '--json', '--pack-destination', folder, ...words]
+  const { stdout } = await runWell('npm', all, from)
+  const [packed] = JSON.parse(stdout.slice(stdout.indexOf('[\n')))
+  const files = packed.files.map(({ path }: { path: string }) => path)
+  return { tarball: join(folder, packed.filename), files }
+}
 
 let folder: string
+let tarball: string
 let files: string[]
-let installed: string
+/** The folder of the package in the tarball. */
+let unpacked: string
 
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ssm-metal-package-'))
-  const { stdout } = await run('npm', ['pack', '--json', '--pack-destination', folder], {
-    cwd: root,
-  })
-  const [packed] = JSON.parse(stdout.slice(stdout.indexOf('[')))
-  files = packed.files.map(({ path }: { path: string }) => path)
-  await writeFile(join(folder, 'package.json'), '{ "private": true, "type": "module" }')
-  // Compile even where this checkout holds a prebuilt binary.
-  const env = { ...process.env, JOBS: 'max', npm_config_build_from_source: 'true' }
-  await run('npm', ['install', '--no-audit', '--no-fund', `./${packed.filename}`], {
-    cwd: folder,
-    env,
-  })
-  installed = join(folder, 'node_modules/ssm-metal')
-  // npm 12 blocks install scripts: then this is the command that our error message names.
-  if (!(await readdir(installed)).includes('build')) {
-    await run('npm', ['rebuild', 'ssm-metal'], { cwd: folder, env })
+  ;({ tarball, files } = await pack(ROOT))
+  await runWell('tar', ['xzf', tarball], folder)
+  unpacked = join(folder, 'package')
+  if (!files.includes(own)) {
+    // A clone in which nobody has made the prebuilt binaries: what was compiled here in the same place.
+    await mkdir(dirname(join(unpacked, own)), { recursive: true })
+    await cp(join(ROOT, 'build/Release/ssm.node'), join(unpacked, own))
+    ;({ tarball, files } = await pack(unpacked, '--ignore-scripts'))
   }
-}, 10 * minutes)
+}, 5 * minutes)
 
 afterAll(() => rm(folder, { recursive: true, force: true }))
 
-const script = `
+/** Streams from the built-in model; prints one object. */
+const streaming = `
   import { loadModel } from 'ssm-metal'
-  const model = await loadModel(${JSON.stringify(fixture)})
-  const { tokens } = await model.generate([1, 2, 3], { maxTokens: 4 })
-  console.log(JSON.stringify({ tokens, device: model.device.name }))
+  const model = await loadModel()
+  const texts = []
+  for await (const { text } of model.stream('The old man looked at the sea', { maxTokens: 12 })) texts.push(text)
+  console.log(JSON.stringify({ texts, device: model.device.name }))
   model.dispose()
 `
+const evaluate = (code: string) => ['--input-type=module', '-e', code]
 
-describe('the packed package', () => {
+describe('the tarball', () => {
   it('holds what a user needs and nothing else', () => {
-    const folders = new Set(files.map((file) => file.split('/')[0]))
-    const allowed = [
-      'prebuilds',
-      'LICENSE',
-      'README.md',
-      'binding.gyp',
-      'scripts',
-      'package.json',
-      'dist',
-      'native',
-      'metal',
-      'models',
-    ]
-    for (const name of folders) expect(allowed).toContain(name)
-    expect(files).toContain('dist/index.js')
-    expect(files).toContain('dist/index.d.ts')
-    expect(files).toContain('dist/cli.js')
-    expect(files).toContain('native/addon.cpp')
-    expect(files).toContain('metal/ssd_update.h')
+    const allowed = ['LICENSE', 'README.md', 'dist', 'metal', 'models', 'native', 'package.json']
+    const folders = new Set(files.map((file) => file.split('/')[0]!))
+    expect([...folders].sort()).toEqual([...allowed, 'prebuilds', 'scripts'])
+    for (const name of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'native/addon.cpp']) {
+      expect(files).toContain(name)
+    }
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual(['scripts/embed-metal.mjs'])
     expect(files.filter((file) => /\.(test|spec)\.|fixtures/.test(file))).toEqual([])
   })
 
-  it('imports, loads a model and generates', async () => {
-    const { stdout } = await run('node', ['--input-type=module', '-e', script], { cwd: folder })
-    const result = JSON.parse(stdout)
-    expect(result.tokens).toHaveLength(4)
-    expect(result.device).toBe('cpu')
+  // npm 11 compiles at every `npm ci` when there is a binding.gyp, whatever package.json says; pnpm 12
+  // fails when there is an install script.
+  it('gives no package manager anything to run', async () => {
+    const { scripts, gypfile } = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8'))
+    for (const name of ['preinstall', 'install', 'postinstall'])
+      expect(scripts).not.toHaveProperty(name)
+    expect(gypfile).toBe(false)
+    expect(files.filter((file) => file.endsWith('.gyp'))).toEqual(['dist/binding.gyp'])
   })
+
+  it(`has at most ${MOST_BYTES / 1e6} MB`, async () => {
+    const { size } = await stat(tarball)
+    const binaries = files.filter((file) => file.startsWith('prebuilds/'))
+    const rows = await Promise.all(
+      binaries.map(async (file) => `  ${file}: ${(await stat(join(unpacked, file))).size} bytes`),
+    )
+    console.log(
+      [`${basename(tarball)}: ${size} bytes, ${files.length} files, with`, ...rows].join('\n'),
+    )
+    expect(size).toBeLessThanOrEqual(MOST_BYTES)
+  })
+
+  it('has binaries that are made for the machine that their folder names', () => {
+    for (const file of files.filter((each) => each.startsWith('prebuilds/'))) {
+      const [platform, arch] = file.split('/')[1]!.split('-')
+      const binary = examineBinary(join(unpacked, file))
+      expect({ file, ...binary }).toMatchObject({ file, platform, archs: [arch] })
+      expect(file).toMatch(
+        platform === 'darwin' ? /\/ssm-metal\.node$/ : /\/ssm-metal\.(glibc|musl)\.node$/,
+      )
+    }
+  })
+
+  it.runIf(existsSync(join(ROOT, mac)))(
+    'needs nothing else on the first Mac: the kernels are inside the binary',
+    async () => {
+      const binary = (await readFile(join(unpacked, mac))).toString('latin1')
+      const kernels = (await readdir(join(ROOT, 'metal'))).filter((name) => name.endsWith('.metal'))
+      expect(kernels.length).toBeGreaterThan(10)
+      for (const name of kernels) expect(binary, name).toContain(`metal/${name}`)
+      // What package.json asks for besides is JavaScript, or only for compiling.
+      const { dependencies } = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8'))
+      expect(Object.keys(dependencies).sort()).toEqual([
+        '@huggingface/tokenizers',
+        'node-addon-api',
+      ])
+    },
+  )
+})
+
+describe.each(packageManagers)('installed by $name, scripts blocked, no compiler', (manager) => {
+  let project: string
+  let env: NodeJS.ProcessEnv
+  let command: [string, string[]]
+  let output: string
+
+  beforeAll(async () => {
+    const modules = await fetchPackageManager(manager)
+    project = join(folder, manager.name)
+    await mkdir(project)
+    await writeFile(join(project, 'package.json'), '{ "private": true }')
+    const path = await barePath(project)
+    const { npm_config_user_agent: _, npm_config_node_gyp: __, ...others } = process.env
+    env = { ...others, PATH: path }
+    const words = manager.program.map((word) => (word === 'node' ? word : join(modules, word)))
+    command = [words[0]!, words.slice(1)]
+    const install = [...command[1], ...manager.install, tarball]
+    const { stdout, stderr } = await runWell(command[0], install, project, env)
+    output = stdout + stderr
+  }, 5 * minutes)
+
+  it('has no compiler to compile with', async () => {
+    for (const name of ['cc', 'c++', 'gcc', 'g++', 'clang', 'make', 'python3']) {
+      expect((await run(name, ['--version'], project, env)).code).toBe('ENOENT')
+    }
+  })
+
+  it('reports nothing that was blocked', () => {
+    expect(output).not.toMatch(/block|ignored|untrusted|approve|allowScripts|install script/i)
+  })
+
+  it('streams text from the built-in model', async () => {
+    const { stdout } = await runWell('node', evaluate(streaming), project, env)
+    const { texts, device } = JSON.parse(stdout)
+    expect(texts.length).toBeGreaterThan(3)
+    expect(texts.join('').trim().length).toBeGreaterThan(10)
+    expect(device).toBe('cpu')
+  })
+
+  it('has a command line, which says that it loaded the prebuilt binary', async () => {
+    const words = [...command[1], ...manager.run, 'ssm-metal', 'info', '--json']
+    const { stdout } = await runWell(command[0], words, project, env)
+    expect(JSON.parse(stdout).addon).toBe(own)
+  })
+
+  it('names its own command where no prebuilt binary fits', async () => {
+    const pretend = "data:text/javascript,Object.defineProperty(process,'arch',{value:'riscv64'})"
+    const cli = join(project, 'node_modules/ssm-metal/dist/cli.js')
+    const words = ['--import', pretend, cli, 'generate', '-p', 'Once']
+    const { code, stderr } = await run('node', words, project, env)
+    expect(code).toBe(1)
+    expect(stderr).toContain(`no prebuilt binary for ${process.platform}-riscv64`)
+    expect(stderr).toContain(`\`${manager.buildCommand}\``)
+  })
+})
+
+describe('installed', () => {
+  let project: string
+
+  beforeAll(async () => {
+    project = join(folder, 'project')
+    await mkdir(project)
+    await writeFile(join(project, 'package.json'), '{ "private": true, "type": "module" }')
+    await runWell('npm', ['install', '--no-audit', '--no-fund', tarball], project)
+  }, 2 * minutes)
 
   it('can be required from CommonJS', async () => {
-    const { stdout } = await run(
-      'node',
-      ['--input-type=commonjs', '-e', 'console.log(typeof require("ssm-metal").loadModel)'],
-      { cwd: folder },
-    )
+    const code = 'console.log(typeof require("ssm-metal").loadModel)'
+    const { stdout } = await runWell('node', ['--input-type=commonjs', '-e', code], project)
     expect(stdout.trim()).toBe('function')
-  })
-
-  it('has a command line', async () => {
-    const { stdout } = await run('npx', ['ssm-metal', 'show', fixture, '--json'], { cwd: folder })
-    expect(JSON.parse(stdout).architecture).toBe('rene')
   })
 
   it(
     'type-checks in a strict project',
     async () => {
       await writeFile(
-        join(folder, 'use.ts'),
+        join(project, 'use.ts'),
         `import { loadModel } from 'ssm-metal'
-       const model = await loadModel('x', { quantize: { bits: 4 } })
-       const { data }: { data: Float32Array } = await model.logits([1])
-       for await (const { text, token } of model.stream('x', { maxTokens: 1 })) {
-         const both: [string, number | undefined] = [text, token]
-         void both
-       }
-       // @ts-expect-error: a misspelt option
-       await model.generate('x', { temprature: 1 })
-       void data`,
+         const model = await loadModel('x', { quantize: { bits: 4 } })
+         const { data }: { data: Float32Array } = await model.logits([1])
+         for await (const { text, token } of model.stream('x', { maxTokens: 1 })) {
+           const both: [string, number | undefined] = [text, token]
+           void both
+         }
+         // @ts-expect-error: a misspelt option
+         await model.generate('x', { temprature: 1 })
+         void data`,
       )
-      const tsc = join(root, 'node_modules/typescript/bin/tsc')
+      const tsc = join(ROOT, 'node_modules/typescript/bin/tsc')
       const options =
-        '--noEmit --strict --module nodenext --target es2023 --lib es2023,esnext.disposable'
-      const types = join(root, 'node_modules/@types')
-      await run(
-        'node',
-        [tsc, ...options.split(' '), '--typeRoots', types, '--types', 'node', 'use.ts'],
-        {
-          cwd: folder,
-        },
-      )
+        '--noEmit --strict --module nodenext --target es2023 --lib es2023,esnext.disposable --types node'
+      const types = ['--typeRoots', join(ROOT, 'node_modules/@types')]
+      await runWell('node', [tsc, ...options.split(' '), ...types, 'use.ts'], project)
     },
     2 * minutes,
   )
-})
 
-describe('the native addon', () => {
-  it('loads from a prebuilt binary alone', async () => {
-    await rm(join(installed, 'prebuilds'), { recursive: true, force: true })
-    const prebuilds = join(installed, 'prebuilds', `${process.platform}-${process.arch}`)
-    await mkdir(prebuilds, { recursive: true })
-    await cp(join(installed, 'build/Release/ssm.node'), join(prebuilds, 'ssm-metal.node'))
-    await rm(join(installed, 'build'), { recursive: true })
-    const env = { ...process.env, PREBUILDS_ONLY: '1' }
-    const { stdout } = await run('node', ['--input-type=module', '-e', script], {
-      cwd: folder,
-      env,
-    })
-    expect(JSON.parse(stdout).tokens).toHaveLength(4)
-  })
+  it(
+    'compiles where no prebuilt binary fits, by the command that the message names',
+    async () => {
+      const installed = join(project, 'node_modules/ssm-metal')
+      await rm(join(installed, 'prebuilds'), { recursive: true })
+      const before = await run('node', evaluate(streaming), project)
+      expect(before.code).toBe(1)
+      expect(before.stderr).toContain('ERR_ADDON_NOT_FOUND')
+      expect(before.stderr).toContain('nor any other')
+      expect(before.stderr).toContain('`npx ssm-metal build`')
+      const { stdout } = await runWell('npx', ['ssm-metal', 'build'], project)
+      expect(stdout).toMatch(/^compiled and loaded .*build\/Release\/ssm\.node$/m)
+      expect(existsSync(join(installed, 'binding.gyp'))).toBe(false)
+      const after = await runWell('node', evaluate(streaming), project)
+      expect(JSON.parse(after.stdout).texts.length).toBeGreaterThan(3)
+    },
+    10 * minutes,
+  )
 
-  it('says what to do when there is no binary', async () => {
-    await rm(join(installed, 'prebuilds'), { recursive: true })
-    const failure = await run('node', ['--input-type=module', '-e', script], { cwd: folder }).then(
-      () => undefined,
-      (error) => error,
-    )
-    expect(failure?.code).toBe(1)
-    expect(failure.stderr).toContain('Could not load the native addon')
-    expect(failure.stderr).toContain('npm rebuild ssm-metal')
-    expect(failure.stderr).toContain('ERR_ADDON_NOT_FOUND')
+  it('says what compiling needs where it cannot be done', async () => {
+    const bare = await barePath(project)
+    const cli = join(project, 'node_modules/ssm-metal/dist/cli.js')
+    const { npm_config_node_gyp: _, ...others } = process.env
+    const { code, stderr } = await run('node', [cli, 'build'], project, { ...others, PATH: bare })
+    expect(code).toBe(1)
+    expect(stderr).toMatch(/node-gyp was not found|needs Python 3, make and a C\+\+20 compiler/)
   })
 })

@@ -5,7 +5,8 @@ import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
 
-const ROOT = fileURLToPath(new URL('../..', import.meta.url))
+/** The folder of this clone. */
+export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
 
 export interface ChildOptions {
   /** Written to standard input, which is then closed. */

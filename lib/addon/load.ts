@@ -1,0 +1,64 @@
+// Finds the addon and loads it: a build of this machine first, then the prebuilt binary that the
+// package brings. There is no install script: npm, pnpm, bun and yarn block them.
+
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import type { Addon } from '../addon.js'
+import { AddonNotFoundError } from '../errors.js'
+import { type Binary, examineBinary, WrongMachineError } from './binary.js'
+import { type Attempt, explain } from './explain.js'
+import { type Host, isNodeNewEnough, thisHost } from './host.js'
+
+export interface LoadedAddon {
+  addon: Addon
+  /** The file it came from. */
+  path: string
+}
+
+/** The package's folder: this file is two levels below it, in lib/ and in dist/. */
+export const PACKAGE = fileURLToPath(new URL('../..', import.meta.url))
+
+/** The places of a package where its addon may be, the first that loads is taken. */
+export function addonPaths(root: string, host: Host): string[] {
+  return [join(root, 'build/Release/ssm.node'), prebuiltPath(root, host)]
+}
+
+/** Where the prebuilt binary for a machine is, as in `prebuilds/linux-x64/ssm-metal.glibc.node`. */
+export function prebuiltPath(root: string, { platform, arch, libc }: Host): string {
+  const name = libc ? `ssm-metal.${libc}.node` : 'ssm-metal.node'
+  return join(root, 'prebuilds', `${platform}-${arch}`, name)
+}
+
+/**
+ * Loads the addon of the package in `root`. `SSM_METAL_ADDON` names another file. Throws
+ * `AddonNotFoundError`, which says why and what to do.
+ *
+ * @example const { addon, path } = loadAddon()
+ */
+export function loadAddon(root = PACKAGE, host: Host = thisHost()): LoadedAddon {
+  // Internal: an addon built another way, such as the test rig (test/software-metal/README.md).
+  const override = process.env.SSM_METAL_ADDON
+  const paths = override ? [override] : addonPaths(root, host)
+  const attempts: Attempt[] = []
+  if (isNodeNewEnough(host.node)) {
+    for (const path of paths) {
+      let binary: Binary | undefined
+      try {
+        binary = examineBinary(path)
+        if (!runsHere(binary, host)) throw new WrongMachineError(describeBinary(binary))
+        return { addon: host.open(path) as Addon, path }
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
+        attempts.push({ path, error: error as Error, binary })
+      }
+    }
+  }
+  const { reason, message } = explain({ root, host, paths, attempts, override })
+  throw new AddonNotFoundError(message, { reason, cause: attempts.at(-1)?.error })
+}
+
+const runsHere = ({ platform, archs }: Binary, host: Host) =>
+  platform === host.platform && archs.includes(host.arch)
+
+const describeBinary = ({ platform, archs }: Binary) =>
+  `it is made for ${[platform, archs.join(' and ')].filter(Boolean).join('-')}`
