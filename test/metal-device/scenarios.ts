@@ -86,6 +86,38 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return { messages, sum, live: await liveObjects() }
   },
 
+  // Each error of Metal's ends one run and the device goes on, until it is lost.
+  async gpuErrors() {
+    const device = createDevice('metal')
+    const messages: Record<string, string> = {}
+    const { list, dispose } = adding(device)
+    standIn.setStandIn('completionDelay', 5)
+    for (const name of ['failPipelines', 'failEncoders', 'failLate', 'timeOut', 'runOutOfMemory']) {
+      standIn.setStandIn(name, 1)
+      messages[name] = await messageOf(list.run())
+      await list.run()
+    }
+    standIn.setStandIn('hang', 1)
+    const hanging = messageOf(list.run())
+    const behind = list.run()
+    const state = await Promise.race([
+      hanging,
+      new Promise((resolve) => setTimeout(() => resolve('hangs'), 100)),
+    ])
+    if (state !== 'hangs') throw new Error('the GPU does not hang')
+    standIn.setStandIn('endHang', 1)
+    messages.hang = await hanging
+    await behind
+    standIn.setStandIn('loseDevice', 1)
+    messages.loseDevice = await messageOf(list.run())
+    messages.afterLoseDevice = await messageOf(list.run())
+    standIn.setStandIn('failQueues', 1)
+    messages.failQueues = await messageOf(Promise.resolve().then(() => createDevice('metal')))
+    dispose()
+    device.dispose()
+    return { messages, live: await liveObjects() }
+  },
+
   // Runs are queued one behind the other and reported in order, also those that fail early.
   async order() {
     const device = createDevice('metal')
@@ -101,15 +133,23 @@ const scenarios: Record<string, () => Promise<unknown>> = {
       first.list.run().then(() => order.push('first 4')),
     ]
     await Promise.all(runs)
+    // Metal tells of four ends in reverse; the GPU never waits between the four.
+    standIn.setStandIn('reverseCompletions', 4)
+    standIn.setStandIn('leastGpuTime', 50)
+    standIn.setStandIn('gpuWaits', 0)
+    const reversed: number[] = []
+    await Promise.all([0, 1, 2, 3].map((i) => first.list.run().then(() => reversed.push(i))))
+    const { gpuWaits } = standIn.standIn()
     first.dispose()
     second.dispose()
     device.dispose()
-    return { order, live: await liveObjects() }
+    return { order, reversed, gpuWaits, live: await liveObjects() }
   },
 
   async cancel() {
     const device = createDevice('metal')
     const { list, dispose } = adding(device)
+    standIn.setStandIn('leastGpuTime', 2)
     const controller = new AbortController()
     const runs = Array.from({ length: 20 }, () =>
       messageOf(list.run({ signal: controller.signal })),

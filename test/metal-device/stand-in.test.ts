@@ -47,7 +47,8 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
         /^\[metal\] cannot compile metal\/add\.metal: program_source:1:1: error: expected/,
       ),
       failBuffers: expect.stringMatching(/^\[metal\] not enough memory: .* \d+ bytes$/),
-      failCommandBuffers: '[metal] the GPU failed: Caused GPU Address Fault Error (injected)',
+      failCommandBuffers:
+        '[metal] the GPU failed: Caused GPU Address Fault Error (0000000b:kIOGPUCommandBufferCallbackErrorPageFault)',
       maxBufferLength: expect.stringMatching(
         /^\[metal\] a block of 4194304 bytes is larger .* 1048576 bytes: take a model/,
       ),
@@ -58,10 +59,29 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
     expect(result.live).toBe(0)
   })
 
+  test('what Metal says of the GPU reaches JavaScript', () => {
+    const { result, ...end } = play('gpuErrors')
+    expect(end).toEqual(ended)
+    expect(result.messages).toEqual({
+      failPipelines: expect.stringContaining('cannot be made ready for this GPU: Compiler'),
+      failEncoders: '[metal] not enough memory to encode a run',
+      failLate: expect.stringContaining('the GPU failed: Internal Error'),
+      timeOut: expect.stringContaining('the GPU failed: Caused GPU Timeout Error'),
+      runOutOfMemory: expect.stringContaining('the GPU failed: Insufficient Memory'),
+      hang: expect.stringContaining('the GPU failed: Caused GPU Hang Error'),
+      loseDevice: expect.stringContaining('the GPU failed: Ignored (for causing prior'),
+      afterLoseDevice: expect.stringContaining('the GPU failed: Ignored (for causing prior'),
+      failQueues: '[metal] the GPU gives no command queue',
+    })
+    expect(result.live).toBe(0)
+  })
+
   test('runs are reported in the order of their submission', () => {
     const { result, ...end } = play('order')
     expect(end).toEqual(ended)
     expect(result.order).toEqual(['first 1', 'first 2', 'first 3', 'second failed', 'first 4'])
+    expect(result.reversed).toEqual([0, 1, 2, 3])
+    expect(result.gpuWaits).toBeLessThanOrEqual(1) // for the first of them
     expect(result.live).toBe(0)
   })
 
@@ -98,6 +118,23 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
 // The stand-in refuses what Metal leaves undefined. Each case makes one mistake (misuse.mm).
 const misuse = builtIn('metal-device/misuse')
 const EXPECTED: Record<string, string> = {
+  'argument given twice': 'add_float32: buffer 3 (p) is given twice',
+  'barrier that orders nothing': 'a barrier that does not order buffers',
+  'buffer released while it is used': 'a buffer is released while a command buffer',
+  'buffer that is not resident': 'a buffer that is in no residency set of the queue',
+  'buffer that the kernel lacks': 'add_float32: has no buffer 5',
+  'bytes of an encoder for what is written': 'add_float32: buffer 2 (out) is written but',
+  'bytes that the kernel lacks': 'add_float32: has no buffer 4',
+  'grid without threadgroups': 'add_float32: a grid without threadgroups',
+  'parameters of another size': 'add_float32: buffer 3 (p) has 4 bytes but is given 8',
+  'part of a simdgroup though whole ones were promised':
+    'add_float32: 40 threads in a threadgroup, but whole simdgroups of 32 were promised',
+  'pipeline released while it is used': 'a pipeline is released while a command buffer',
+  'removal of what is not in the set': 'removeAllocation: what is not in the residency set',
+  'residency requested before commit': 'requestResidency before commit',
+  'threadgroup memory of no bytes': 'threadgroup memory of 0 bytes',
+  'threadgroup memory that the kernel lacks': 'add_float32: has no threadgroup memory 0',
+  'two buffers over the same pages': 'two buffers over the same pages, of which one is written',
   'buffer of an earlier dispatch': 'add_float32: buffer 0 (a) is not bound',
   'buffer that is not bound': 'add_float32: buffer 1 (b) is not bound',
   'commit twice': 'commit twice',

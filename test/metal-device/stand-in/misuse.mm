@@ -13,6 +13,8 @@
 
 #include "add.h"
 #include "kernel_source.h"
+#include "metal_stand_in.h"
+#include "rms_norm.h"
 
 namespace {
 
@@ -44,7 +46,7 @@ struct Use {
                                 }];
   }
 
-  id<MTLComputePipelineState> pipeline(const char *kernel) {
+  id<MTLComputePipelineState> pipeline(const char *kernel, bool whole_simdgroups = false) {
     MTLCompileOptions *options = [MTLCompileOptions new];
     options.languageVersion = MTLLanguageVersion3_1;
     if (@available(macOS 15.0, *)) {
@@ -62,6 +64,7 @@ struct Use {
     MTLComputePipelineDescriptor *descriptor = [MTLComputePipelineDescriptor new];
     descriptor.computeFunction = function;
     descriptor.maxTotalThreadsPerThreadgroup = 1024;
+    descriptor.threadGroupSizeIsMultipleOfThreadExecutionWidth = whole_simdgroups;
     return [device newComputePipelineStateWithDescriptor:descriptor
                                                  options:MTLPipelineOptionNone
                                               reflection:nil
@@ -80,6 +83,18 @@ struct Use {
   void dispatch(NSUInteger threads = 32) {
     [encoder dispatchThreadgroups:MTLSizeMake(1, 1, 1)
             threadsPerThreadgroup:MTLSizeMake(threads, 1, 1)];
+  }
+
+  // From now on another command buffer is encoded.
+  void begin(id<MTLCommandBuffer> next) {
+    commands = next;
+    encoder = [next computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
+  }
+
+  // Commits what is encoded; nobody waits.
+  void end() {
+    [encoder endEncoding];
+    [commands commit];
   }
 
   void barrier() { [encoder memoryBarrierWithScope:MTLBarrierScopeBuffers]; }
@@ -209,6 +224,8 @@ const std::map<std::string, std::function<void(Use &)>> kCases = {
      [](Use &use) {
        use.bind(0, 1, 2);
        [use.encoder setComputePipelineState:use.norm];
+       const RmsNormParams params{};
+       [use.encoder setBytes:&params length:sizeof(params) atIndex:3];
        use.dispatch();
      }},
     {"offset beyond the buffer",
@@ -228,6 +245,128 @@ const std::map<std::string, std::function<void(Use &)>> kCases = {
        use.dispatch();
        [use.encoder setComputePipelineState:use.add];
        use.dispatch();
+     }},
+    {"buffer that the kernel lacks",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       [use.encoder setBuffer:use.buffers[0] offset:0 atIndex:5];
+       use.dispatch();
+     }},
+    {"bytes that the kernel lacks",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       const int bytes = 0;
+       [use.encoder setBytes:&bytes length:sizeof(bytes) atIndex:4];
+       use.dispatch();
+     }},
+    {"threadgroup memory that the kernel lacks",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       [use.encoder setThreadgroupMemoryLength:64 atIndex:0];
+       use.dispatch();
+     }},
+    {"threadgroup memory of no bytes",
+     [](Use &use) { [use.encoder setThreadgroupMemoryLength:0 atIndex:0]; }},
+    {"parameters of another size",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       const AddParams params[2] = {{64}, {64}};
+       [use.encoder setBytes:params length:sizeof(params) atIndex:3];
+       use.dispatch();
+     }},
+    {"bytes of an encoder for what is written",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       const float out[64] = {};
+       [use.encoder setBuffer:nil offset:0 atIndex:2];
+       [use.encoder setBytes:out length:sizeof(out) atIndex:2];
+       use.dispatch();
+     }},
+    {"argument given twice",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       [use.encoder setBuffer:use.buffers[3] offset:0 atIndex:3];
+       use.dispatch();
+     }},
+    {"grid without threadgroups",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       [use.encoder dispatchThreadgroups:MTLSizeMake(1, 0, 1)
+                   threadsPerThreadgroup:MTLSizeMake(32, 1, 1)];
+     }},
+    {"part of a simdgroup though whole ones were promised",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       [use.encoder setComputePipelineState:use.pipeline("add_float32", true)];
+       use.dispatch(40);
+     }},
+    {"barrier that orders nothing",
+     [](Use &use) { [use.encoder memoryBarrierWithScope:MTLBarrierScope(0)]; }},
+    {"buffer released while it is used",
+     [](Use &use) {
+       metal_stand_in::controls().least_gpu_time = 2000;
+       [use.encoder endEncoding];
+       use.begin([use.queue commandBufferWithUnretainedReferences]);
+       use.bind(0, 1, 2);
+       use.dispatch();
+       use.end();
+       use.buffers[2] = nil;
+     }},
+    {"pipeline released while it is used",
+     [](Use &use) {
+       metal_stand_in::controls().least_gpu_time = 2000;
+       [use.encoder endEncoding];
+       @autoreleasepool {
+         use.add = use.pipeline("add_float32");
+       }
+       use.begin([use.queue commandBufferWithUnretainedReferences]);
+       use.bind(0, 1, 2);
+       use.dispatch();
+       use.end();
+       use.add = nil;
+     }},
+    {"two buffers over the same pages",
+     [](Use &use) {
+       metal_stand_in::controls().least_gpu_time = 2000;
+       std::byte *const both = pages(2);
+       use.buffers[2] = use.buffer(both, kPage);
+       use.buffers[3] = use.buffer(both, 2 * kPage);
+       use.bind(0, 0, 2);
+       use.dispatch();
+       use.end();
+       use.begin([use.queue commandBuffer]);
+       use.bind(3, 3, 1);  // reads by another buffer what the first one writes
+       use.dispatch();
+       use.end();
+     }},
+    {"buffer that is not resident",
+     [](Use &use) {
+       if (@available(macOS 15.0, *)) {
+         const id<MTLResidencySet> set =
+             [use.device newResidencySetWithDescriptor:[MTLResidencySetDescriptor new] error:nil];
+         [use.queue addResidencySet:set];
+         for (const id<MTLBuffer> &buffer : use.buffers) [set addAllocation:buffer];
+         use.bind(0, 1, 2);  // the set was not committed
+         use.dispatch();
+         use.end();
+       }
+     }},
+    {"residency requested before commit",
+     [](Use &use) {
+       if (@available(macOS 15.0, *)) {
+         const id<MTLResidencySet> set =
+             [use.device newResidencySetWithDescriptor:[MTLResidencySetDescriptor new] error:nil];
+         [set addAllocation:use.buffers[0]];
+         [set requestResidency];
+       }
+     }},
+    {"removal of what is not in the set",
+     [](Use &use) {
+       if (@available(macOS 15.0, *)) {
+         const id<MTLResidencySet> set =
+             [use.device newResidencySetWithDescriptor:[MTLResidencySetDescriptor new] error:nil];
+         [set removeAllocation:use.buffers[0]];
+       }
      }},
 };
 

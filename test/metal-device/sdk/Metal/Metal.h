@@ -50,12 +50,14 @@ typedef NS_ENUM(NSUInteger, MTLLanguageVersion) {
 
 @protocol MTLComputePipelineState <NSObject>
 @property(readonly) NSUInteger maxTotalThreadsPerThreadgroup;
+@property(readonly) NSUInteger threadExecutionWidth;
 @property(readonly) NSUInteger staticThreadgroupMemoryLength;
 @end
 
 @interface MTLComputePipelineDescriptor : NSObject
 @property(nullable, readwrite, nonatomic, strong) id<MTLFunction> computeFunction;
 @property(readwrite, nonatomic) NSUInteger maxTotalThreadsPerThreadgroup;
+@property(readwrite, nonatomic) BOOL threadGroupSizeIsMultipleOfThreadExecutionWidth;
 @end
 
 typedef NS_OPTIONS(NSUInteger, MTLPipelineOption) {
@@ -135,6 +137,7 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 
 @protocol MTLCommandQueue <NSObject>
 - (nullable id<MTLCommandBuffer>)commandBuffer;
+- (nullable id<MTLCommandBuffer>)commandBufferWithUnretainedReferences;
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 - (void)addResidencySet:(id<MTLResidencySet>)set SDK_SINCE(15.0);
 #endif

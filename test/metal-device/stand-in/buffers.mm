@@ -1,0 +1,79 @@
+// Buffers, and the set of those that stay resident.
+#include <unistd.h>
+
+#include "objects.h"
+
+using namespace metal_stand_in;
+
+@interface StandInBuffer : NSObject <MTLBuffer>
+@end
+@implementation StandInBuffer
+- (void)dealloc {
+  check_unused(self, "a buffer");
+  auto &buffer = state<Buffer>(self);
+  if (buffer.release != nullptr) {
+    buffer.release(buffer.begin, buffer.length);
+    _Block_release(reinterpret_cast<void *>(buffer.release));
+  }
+  [super dealloc];
+}
+@end
+
+@implementation MTLResidencySetDescriptor
+@end
+
+@interface StandInResidencySet : NSObject <MTLResidencySet>
+@end
+@implementation StandInResidencySet
+- (void)addAllocation:(id)allocation {
+  auto &set = state<ResidencySet>(self);
+  const std::lock_guard lock(set.mutex);
+  if (set.members.insert(allocation).second) objc_retain(allocation);
+}
+- (void)removeAllocation:(id)allocation {
+  auto &set = state<ResidencySet>(self);
+  {
+    const std::lock_guard lock(set.mutex);
+    if (set.members.erase(allocation) == 0) {
+      misuse("removeAllocation: what is not in the residency set");
+    }
+  }
+  objc_release(allocation);
+}
+- (void)commit {
+  auto &set = state<ResidencySet>(self);
+  const std::lock_guard lock(set.mutex);
+  set.committed = set.members;
+}
+- (void)requestResidency {
+  auto &set = state<ResidencySet>(self);
+  const std::lock_guard lock(set.mutex);
+  if (set.committed != set.members) misuse("requestResidency before commit");
+}
+- (void)dealloc {
+  for (id member : state<ResidencySet>(self).members) objc_release(member);
+  [super dealloc];
+}
+@end
+
+namespace metal_stand_in {
+
+size_t page_size() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
+
+id make_buffer(void *pointer, NSUInteger length, MTLResourceOptions options,
+               void (^release)(void *, NSUInteger)) {
+  const size_t page = page_size();
+  if (reinterpret_cast<size_t>(pointer) % page != 0 || length % page != 0 || length == 0) {
+    misuse("newBufferWithBytesNoCopy: pointer and length must be multiples of the page");
+  }
+  if (options != MTLResourceStorageModeShared) misuse("memory without copy is shared memory");
+  if (must_fail(controls().fail_buffers) || length > controls().max_buffer_length) return nil;
+  controls().buffers_made += 1;
+  return with_state<Buffer>([StandInBuffer alloc], static_cast<std::byte *>(pointer), length,
+                            reinterpret_cast<void (^)(void *, NSUInteger)>(
+                                _Block_copy(reinterpret_cast<void *>(release))));
+}
+
+id make_residency_set() { return with_state<ResidencySet>([StandInResidencySet alloc]); }
+
+}  // namespace metal_stand_in

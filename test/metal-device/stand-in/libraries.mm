@@ -1,0 +1,208 @@
+// Kernels: their text, their constants, and what is made ready for the GPU.
+#include "objects.h"
+#include "runtime.h"
+
+using namespace metal_stand_in;
+
+namespace {
+
+struct CompileOptions {
+  MTLLanguageVersion language = MTLLanguageVersion(0);
+  bool fast_math = true;
+  MTLMathMode mode = MTLMathMode(2);
+  MTLMathFloatingPointFunctions functions = MTLMathFloatingPointFunctions(0);
+};
+
+struct Library {
+  std::string source;
+};
+
+struct PipelineDescriptor {
+  id function = nil;
+  NSUInteger max_threads = 0;
+  bool is_promised_whole = false;
+};
+
+// Whether the text has the function of a kernel, whose name the kernel's host name begins with.
+bool defines(const std::string &source, const std::string &kernel) {
+  for (size_t end = kernel.size(); end != std::string::npos; end = kernel.rfind('_', end - 1)) {
+    if (source.find("void " + kernel.substr(0, end) + "(") != std::string::npos) return true;
+    if (end == 0) break;
+  }
+  return false;
+}
+
+}  // namespace
+
+@implementation MTLCompileOptions
++ (instancetype)alloc {
+  return with_state<CompileOptions>([super alloc]);
+}
+- (MTLLanguageVersion)languageVersion {
+  return state<CompileOptions>(self).language;
+}
+- (void)setLanguageVersion:(MTLLanguageVersion)version {
+  state<CompileOptions>(self).language = version;
+}
+- (BOOL)fastMathEnabled {
+  return state<CompileOptions>(self).fast_math;
+}
+- (void)setFastMathEnabled:(BOOL)enabled {
+  state<CompileOptions>(self).fast_math = enabled;
+}
+- (MTLMathMode)mathMode {
+  return state<CompileOptions>(self).mode;
+}
+- (void)setMathMode:(MTLMathMode)mode {
+  state<CompileOptions>(self).mode = mode;
+}
+- (MTLMathFloatingPointFunctions)mathFloatingPointFunctions {
+  return state<CompileOptions>(self).functions;
+}
+- (void)setMathFloatingPointFunctions:(MTLMathFloatingPointFunctions)functions {
+  state<CompileOptions>(self).functions = functions;
+}
+@end
+
+@implementation MTLComputePipelineDescriptor
++ (instancetype)alloc {
+  return with_state<PipelineDescriptor>([super alloc]);
+}
+- (id<MTLFunction>)computeFunction {
+  return state<PipelineDescriptor>(self).function;
+}
+- (void)setComputeFunction:(id<MTLFunction>)function {
+  id before = state<PipelineDescriptor>(self).function;
+  state<PipelineDescriptor>(self).function = objc_retain(function);
+  objc_release(before);
+}
+- (NSUInteger)maxTotalThreadsPerThreadgroup {
+  return state<PipelineDescriptor>(self).max_threads;
+}
+- (void)setMaxTotalThreadsPerThreadgroup:(NSUInteger)threads {
+  state<PipelineDescriptor>(self).max_threads = threads;
+}
+- (BOOL)threadGroupSizeIsMultipleOfThreadExecutionWidth {
+  return state<PipelineDescriptor>(self).is_promised_whole;
+}
+- (void)setThreadGroupSizeIsMultipleOfThreadExecutionWidth:(BOOL)promised {
+  state<PipelineDescriptor>(self).is_promised_whole = promised;
+}
+- (void)dealloc {
+  objc_release(state<PipelineDescriptor>(self).function);
+  [super dealloc];
+}
+@end
+
+@implementation MTLFunctionConstantValues
++ (instancetype)alloc {
+  return with_state<ConstantValues>([super alloc]);
+}
+- (void)setConstantValue:(const void *)value type:(MTLDataType)type atIndex:(NSUInteger)index {
+  uint32_t copy = 0;
+  if (type == MTLDataTypeBool) {
+    copy = *static_cast<const bool *>(value);
+  } else {
+    std::memcpy(&copy, value, sizeof(copy));
+  }
+  state<ConstantValues>(self).values[index] = {type, copy};
+}
+@end
+
+@interface StandInFunction : NSObject <MTLFunction>
+@end
+@implementation StandInFunction
+@end
+
+@interface StandInPipeline : NSObject <MTLComputePipelineState>
+@end
+@implementation StandInPipeline
+- (NSUInteger)maxTotalThreadsPerThreadgroup {
+  return state<Kernel>(self).max_threads;
+}
+- (NSUInteger)threadExecutionWidth {
+  return software_metal::kLanes;
+}
+- (NSUInteger)staticThreadgroupMemoryLength {
+  return 0;
+}
+- (void)dealloc {
+  check_unused(self, "a pipeline");
+  [super dealloc];
+}
+@end
+
+@interface StandInLibrary : NSObject <MTLLibrary>
+@end
+@implementation StandInLibrary
+- (id<MTLFunction>)newFunctionWithName:(NSString *)name
+                        constantValues:(MTLFunctionConstantValues *)values
+                                 error:(NSError **)error {
+  const std::string kernel = name.UTF8String;
+  const std::string &source = state<Library>(self).source;
+  const auto *info = software_metal::find_kernel(kernel);
+  if (info == nullptr || !defines(source, kernel)) {
+    give(error, {kLibraryErrors, kFunctionNotFound,
+                 "Function " + kernel + " was not found in the library"});
+    return nil;
+  }
+  Kernel result{info, {}};
+  for (unsigned i = 0; i < info->constant_count; ++i) {
+    const software_metal::ConstantInfo &constant = info->constants[i];
+    const auto &given = state<ConstantValues>(values).values;
+    const auto value = given.find(constant.index);
+    const MTLDataType type = constant.bytes == 1 ? MTLDataTypeBool : MTLDataTypeUInt;
+    if (value == given.end() || value->second.first != type) {
+      give(error, {kLibraryErrors, kCompileFailure,
+                   "Function constant " + std::string(constant.name) + " of " + kernel +
+                       " is not set, or to another type"});
+      return nil;
+    }
+    result.constants.push_back({constant.index, value->second.second});
+  }
+  return with_state<Kernel>([StandInFunction alloc], result);
+}
+@end
+
+namespace metal_stand_in {
+
+id make_library(NSString *source, MTLCompileOptions *options, NSError **error) {
+  const auto &given = state<CompileOptions>(options);
+  if (must_fail(controls().fail_libraries)) {
+    give(error, {kLibraryErrors, kCompileFailure,
+                 "program_source:1:1: error: expected unqualified-id (injected)"});
+    return nil;
+  }
+  if (given.language < MTLLanguageVersion3_1) {
+    give(error, {kLibraryErrors, kCompileFailure,
+                 "program_source:1:1: error: unknown type name 'bfloat'"});
+    return nil;
+  }
+  if (given.mode != MTLMathModeSafe || given.functions != MTLMathFloatingPointFunctionsPrecise) {
+    misuse("kernels are compiled with mathematics that is not safe and precise");
+  }
+  controls().libraries_made += 1;
+  return with_state<Library>([StandInLibrary alloc], source.UTF8String);
+}
+
+id make_pipeline(MTLComputePipelineDescriptor *descriptor, NSError **error) {
+  const auto &given = state<PipelineDescriptor>(descriptor);
+  if (given.function == nil) misuse("a pipeline needs a compute function");
+  if (must_fail(controls().fail_pipelines)) {
+    give(error, {"CompilerError", 2, "Compiler encountered an internal error (injected)"});
+    return nil;
+  }
+  // As on a GPU, a kernel with many registers allows few threads unless more were asked for.
+  const NSUInteger asked = given.max_threads == 0 ? 32 : given.max_threads;
+  if (asked > controls().max_threads) {
+    give(error, {"CompilerError", 2, "Compute function exceeds available registers"});
+    return nil;
+  }
+  controls().pipelines_made += 1;
+  Kernel kernel = state<Kernel>(given.function);
+  kernel.max_threads = asked;
+  kernel.is_promised_whole = given.is_promised_whole;
+  return with_state<Kernel>([StandInPipeline alloc], kernel);
+}
+
+}  // namespace metal_stand_in
