@@ -22,6 +22,7 @@ struct Touched {
 
 void note(const Dispatch& dispatch, const software_metal::Traffic& traffic,
           std::vector<Touched>& touched) {
+  if (traffic.is_threadgroup) return;
   for (const auto& argument : dispatch.buffers) {
     if (argument.index != traffic.index) continue;
     const std::byte* base = argument.binding.memory->data() + argument.binding.offset;
