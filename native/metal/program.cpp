@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "kernel_source.h"
+
 namespace ssm::metal {
 
 // Where the linker can tell, an operation without dispatch code is an error of the lists that have
@@ -43,6 +45,7 @@ bool conflict(const Dispatch& a, const Dispatch& b) {
 }  // namespace
 
 void Program::add(Dispatch dispatch) {
+  check_constants(dispatch.kernel, dispatch.constants);
   dispatch.barrier = false;
   for (size_t i = last_barrier_; i < dispatches_.size() && !dispatch.barrier; ++i) {
     dispatch.barrier = conflict(dispatches_[i], dispatch);
@@ -95,8 +98,8 @@ std::string describe(const CommandList& list, const Limits& limits) {
   };
   for (const Dispatch& dispatch : program.dispatches()) {
     text += dispatch.kernel;
-    for (const auto& [index, value] : dispatch.constants) {
-      add(index, ' ');
+    for (const auto& [name, value] : dispatch.constants) {
+      text += " " + name;
       add(value, '=');
     }
     for (const Size& size : {dispatch.threadgroups, dispatch.threads}) {

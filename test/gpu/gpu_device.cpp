@@ -168,7 +168,7 @@ class GpuDevice final : public Device {
     for (size_t at = name.find("__"); at != std::string::npos;) {
       const size_t next = name.find("__", at + 2);
       const std::string pair = name.substr(at + 2, next - at - 2);
-      const size_t middle = pair.find('_');
+      const size_t middle = pair.rfind('_');
       constants += (constants.empty() ? "\"" : ",\"") + pair.substr(0, middle) +
                    "\":" + pair.substr(middle + 1);
       at = next;

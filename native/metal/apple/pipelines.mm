@@ -16,41 +16,26 @@ namespace {
 }  // namespace
 
 id<MTLComputePipelineState> Pipelines::pipeline_of(const Dispatch& dispatch) {
-  std::string key = dispatch.kernel;
-  for (const auto& [index, value] : dispatch.constants) {
-    key += " " + std::to_string(index) + "=" + std::to_string(value);
-  }
-  key += " " + std::to_string(dispatch.threads_of_group());
+  std::string text = metal::kernel_text(dispatch.kernel, dispatch.constants);
+  const Key key(std::move(text), dispatch.threads_of_group());
   const std::lock_guard lock(mutex_);
   const auto known = pipelines_.find(key);
   if (known != pipelines_.end()) return known->second;
-  const id<MTLComputePipelineState> pipeline = compile(dispatch);
-  pipelines_.emplace(std::move(key), pipeline);
+  const id<MTLComputePipelineState> pipeline = compile(key.first, dispatch);
+  pipelines_.emplace(key, pipeline);
   return pipeline;
 }
 
-id<MTLComputePipelineState> Pipelines::compile(const Dispatch& dispatch) {
-  const metal::KernelSource& source = metal::source_of(dispatch.kernel);
-  MTLFunctionConstantValues* const constants = [MTLFunctionConstantValues new];
-  for (const auto& [index, value] : dispatch.constants) {
-    const bool truth = value != 0;
-    if (metal::constant_is_bool(source, index)) {
-      [constants setConstantValue:&truth type:MTLDataTypeBool atIndex:index];
-    } else {
-      [constants setConstantValue:&value type:MTLDataTypeUInt atIndex:index];
-    }
-  }
-  NSError* error = nil;
+id<MTLComputePipelineState> Pipelines::compile(const std::string& text, const Dispatch& dispatch) {
   const id<MTLFunction> function =
-      [library_of(source) newFunctionWithName:string_of(dispatch.kernel)
-                               constantValues:constants
-                                        error:&error];
-  if (function == nil) fail(dispatch, "is not in the compiled " + std::string(source.file), error);
+      [library_of(text, dispatch) newFunctionWithName:string_of(dispatch.kernel)];
+  if (function == nil) fail(dispatch, "is not in its own compiled text", nil);
   // Told how many threads a threadgroup has, the compiler gives each no more registers than allow
   // so many; otherwise a kernel with many registers may come out for fewer threads.
   MTLComputePipelineDescriptor* const descriptor = [MTLComputePipelineDescriptor new];
   descriptor.computeFunction = function;
   descriptor.maxTotalThreadsPerThreadgroup = dispatch.threads_of_group();
+  NSError* error = nil;
   const id<MTLComputePipelineState> pipeline =
       [device_ newComputePipelineStateWithDescriptor:descriptor
                                              options:MTLPipelineOptionNone
@@ -60,8 +45,8 @@ id<MTLComputePipelineState> Pipelines::compile(const Dispatch& dispatch) {
   return pipeline;
 }
 
-id<MTLLibrary> Pipelines::library_of(const metal::KernelSource& source) {
-  const auto known = libraries_.find(&source);
+id<MTLLibrary> Pipelines::library_of(const std::string& text, const Dispatch& dispatch) {
+  const auto known = libraries_.find(text);
   if (known != libraries_.end()) return known->second;
   MTLCompileOptions* const options = [MTLCompileOptions new];
   options.languageVersion = MTLLanguageVersion3_1;  // the first one with bfloat
@@ -76,14 +61,11 @@ id<MTLLibrary> Pipelines::library_of(const metal::KernelSource& source) {
 #endif
   if (!is_safe) options.fastMathEnabled = NO;
   NSError* error = nil;
-  const id<MTLLibrary> library = [device_ newLibraryWithSource:string_of(source.text)
+  const id<MTLLibrary> library = [device_ newLibraryWithSource:string_of(text)
                                                        options:options
                                                          error:&error];
-  if (library == nil) {
-    throw std::runtime_error("[metal] cannot compile metal/" + std::string(source.file) + ": " +
-                             text_of(error));
-  }
-  libraries_.emplace(&source, library);
+  if (library == nil) fail(dispatch, "does not compile", error);
+  libraries_.emplace(text, library);
   return library;
 }
 

@@ -60,10 +60,6 @@ struct Buffer {
   void (^release)(void *, NSUInteger);
 };
 
-struct ConstantValues {
-  std::map<NSUInteger, std::pair<MTLDataType, uint32_t>> values;
-};
-
 // A kernel with its constants; a pipeline is the same, made ready.
 struct Kernel {
   const software_metal::KernelInfo *info;
