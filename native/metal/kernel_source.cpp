@@ -1,7 +1,9 @@
 #include "kernel_source.h"
 
 #include <algorithm>
+#include <set>
 #include <stdexcept>
+#include <utility>
 
 namespace ssm::metal {
 
@@ -105,6 +107,21 @@ std::string kernel_text(const std::string& kernel, const std::vector<Constant>& 
             "\")]] [[kernel]] decltype(" + instance + ") " + instance + ";\n";
   }
   return text;
+}
+
+KernelText text_of(const Dispatch& dispatch) {
+  return {dispatch.kernel, kernel_text(dispatch.kernel, dispatch.constants),
+          dispatch.threads_of_group()};
+}
+
+std::vector<KernelText> texts_of(const std::vector<Dispatch>& dispatches) {
+  std::vector<KernelText> result;
+  std::set<std::pair<std::string, uint32_t>> known;
+  for (const Dispatch& dispatch : dispatches) {
+    KernelText text = text_of(dispatch);
+    if (known.emplace(text.text, text.threads).second) result.push_back(std::move(text));
+  }
+  return result;
 }
 
 }  // namespace ssm::metal

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "kernel_text.h"
 #include "program.h"
 
 namespace ssm::metal {
@@ -47,5 +48,11 @@ void check_constants(const std::string& kernel, const std::vector<Constant>& con
 //   template [[host_name("...")]] ...        the kernel, unless it is no template
 // Throws as check_constants.
 std::string kernel_text(const std::string& kernel, const std::vector<Constant>& constants);
+
+// The kernel of a dispatch. Throws as check_constants.
+KernelText text_of(const Dispatch& dispatch);
+
+// The kernels of dispatches, each once, in the order of their first use.
+std::vector<KernelText> texts_of(const std::vector<Dispatch>& dispatches);
 
 }  // namespace ssm::metal

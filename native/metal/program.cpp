@@ -42,6 +42,9 @@ bool conflict(const Dispatch& a, const Dispatch& b) {
   return false;
 }
 
+// Scratch memory for programs that nobody runs.
+std::shared_ptr<Memory> no_memory(size_t) { return nullptr; }
+
 }  // namespace
 
 void Program::add(Dispatch dispatch) {
@@ -87,10 +90,12 @@ Program make_program(const CommandList& list, const Limits& limits, Program::All
   return program;
 }
 
+std::vector<KernelText> kernel_texts(const CommandList& list, const Limits& limits) {
+  return texts_of(make_program(list, limits, no_memory).dispatches());
+}
+
 std::string describe(const CommandList& list, const Limits& limits) {
-  // Scratch memory without memory: nobody computes.
-  const Program program =
-      make_program(list, limits, [](size_t) { return std::shared_ptr<Memory>(); });
+  const Program program = make_program(list, limits, no_memory);
   std::string text;
   const auto add = [&text](uint64_t number, char separator) {
     text += separator;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "command_list.h"
+#include "kernel_text.h"
 #include "operation.h"
 #include "tuning.h"
 
@@ -97,6 +98,9 @@ SSM_OPERATIONS(SSM_DECLARE)
 // Kernels, constants, parameters and sizes of a list's dispatches, one a line, without computing
 // anything: what the tuning decides. Throws what make_program throws.
 std::string describe(const CommandList& list, const Limits& limits);
+
+// The kernels of a list, each once, without computing anything. Throws what make_program throws.
+std::vector<KernelText> kernel_texts(const CommandList& list, const Limits& limits);
 
 // The dispatches of a whole list. Throws what those functions throw.
 Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate);

@@ -41,7 +41,7 @@ size_t page_size();
 constexpr const char *kCommandBufferErrors = "MTLCommandBufferErrorDomain";
 constexpr const char *kLibraryErrors = "MTLLibraryErrorDomain";
 enum CommandBufferError { kInternal = 1, kTimeout, kPageFault, kAccessRevoked, kOutOfMemory = 8 };
-enum LibraryError { kCompileFailure = 3, kFunctionNotFound = 5 };
+enum LibraryError { kCompileFailure = 3 };
 
 struct Error {
   std::string domain;
