@@ -45,7 +45,7 @@
         "defines": ["SSM_WITH_METAL"],
         "actions": [{
           "action_name": "embed_metal",
-          "inputs": ["scripts/embed-metal.mjs", "<!@(ls metal/*.metal metal/*.h)"],
+          "inputs": ["scripts/embed-metal.mjs", "scripts/kernel-file.mjs", "<!@(ls metal/*.metal metal/*.h)"],
           "outputs": ["<(SHARED_INTERMEDIATE_DIR)/kernel_sources.cpp"],
           "action": ["node", "scripts/embed-metal.mjs", "<@(_outputs)"],
           "process_outputs_as_sources": 1

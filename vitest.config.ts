@@ -13,12 +13,11 @@ const operations = { ...test, isolate: false } as const
 // What asks how late the event loop is gets the machine for itself.
 const alone = ['test/models/event-loop.test.ts', 'test/ops/event-loop.test.ts']
 
-// The operations that have a kernel.
-const operationTests = readdirSync(new URL('metal', import.meta.url))
-  .filter((name) => name.endsWith('.metal'))
-  .map((name) => basename(name, '.metal'))
-  .filter((name) => existsSync(new URL(`native/metal/${name}.cpp`, import.meta.url)))
-  .map((name) => `test/ops/${name.replaceAll('_', '-')}.test.ts`)
+// The operations that have dispatch code: other files of the folder have no such test.
+const operationTests = readdirSync(new URL('native/metal', import.meta.url))
+  .filter((name) => name.endsWith('.cpp'))
+  .map((name) => `test/ops/${basename(name, '.cpp').replaceAll('_', '-')}.test.ts`)
+  .filter((path) => existsSync(new URL(path, import.meta.url)))
 
 const rig = fileURLToPath(new URL('test/software-metal/build', import.meta.url))
 // What somebody has tuned on the rig does not change what is tested. Products of the size that a GPU is

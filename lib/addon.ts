@@ -43,6 +43,10 @@ export interface Addon {
   disposeList(list: number): void
   /** Two lists for which it is equal compute in the same way. Empty for the CPU device. */
   listDispatches(device: number, list: number): string
+  /** The kernels that an Apple GPU compiles for a list, each once. Throws in builds without Metal. */
+  kernelTexts(list: number): { kernel: string; text: string; threads: number }[]
+  /** Calls back once, on this thread, when runs of the list need not wait for it, with '' or the error. */
+  prepare(device: number, list: number, callback: (error: string) => void): void
   /** Returns the number of the run; calls back once, on this thread, with '' or the error. */
   run(device: number, list: number, callback: (error: string) => void): number
   cancel(run: number): void

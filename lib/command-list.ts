@@ -61,6 +61,28 @@ export class CommandList {
   }
 
   /**
+   * Makes ready what runs of the list need, on native threads: a GPU's kernels are compiled, several
+   * at a time. Resolves when they are; at once on the CPU. Rejects with what is wrong with the list.
+   * `run` works without it, but waits for what is not ready.
+   *
+   * @example
+   * const ready = list.prepare()
+   * await readWeights()
+   * await ready
+   */
+  async prepare(): Promise<void> {
+    if (this.#handle === 0) throw new DisposedError('[prepare] this command list was disposed')
+    return new Promise((resolve, reject) => {
+      addon().prepare(this.device.handle, this.#handle, (error) => {
+        if (error === '') resolve()
+        else if (error !== CANCELLED) reject(new Error(error))
+        else
+          reject(new DisposedError('[prepare] the device was disposed before the list was ready'))
+      })
+    })
+  }
+
+  /**
    * Which kernels a GPU runs for the list, and how, as text; empty on the CPU.
    *
    * @internal

@@ -16,5 +16,4 @@ template <class T>
   store_some(out + i, load_some(a + i, p.count - i) + load_some(b + i, p.count - i), p.count - i);
 }
 
-INSTANTIATE("add_float32", add<float>);
-INSTANTIATE("add_float16", add<half>);
+INSTANTIATE(add, (float32, float16));

@@ -22,13 +22,5 @@ template <class Scale, class Out>
                   biases + row * row_groups, out + row * p.cols);
 }
 
-// Named by the type of the scales, then of out.
-INSTANTIATE("affine_dequantize_float32_float32", affine_dequantize<float, float>);
-INSTANTIATE("affine_dequantize_float32_float16", affine_dequantize<float, half>);
-INSTANTIATE("affine_dequantize_float32_bfloat16", affine_dequantize<float, bfloat>);
-INSTANTIATE("affine_dequantize_float16_float32", affine_dequantize<half, float>);
-INSTANTIATE("affine_dequantize_float16_float16", affine_dequantize<half, half>);
-INSTANTIATE("affine_dequantize_float16_bfloat16", affine_dequantize<half, bfloat>);
-INSTANTIATE("affine_dequantize_bfloat16_float32", affine_dequantize<bfloat, float>);
-INSTANTIATE("affine_dequantize_bfloat16_float16", affine_dequantize<bfloat, half>);
-INSTANTIATE("affine_dequantize_bfloat16_bfloat16", affine_dequantize<bfloat, bfloat>);
+// The types of the scales, then of out.
+INSTANTIATE(affine_dequantize, (float32, float16, bfloat16), (float32, float16, bfloat16));

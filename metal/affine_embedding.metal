@@ -9,13 +9,13 @@
 #include "affine.h"
 #include "affine_embedding.h"
 
-template <class T, class Scale>
+template <class Scale>
 [[kernel]] void affine_embedding(
     device const uint* tokens [[buffer(0)]],   // (rows)
     device const uint* words [[buffer(1)]],    // (vocabulary, cols * bits / 32)
     device const Scale* scales [[buffer(2)]],  // (vocabulary, cols / group_size)
     device const Scale* biases [[buffer(3)]],  // (vocabulary, cols / group_size)
-    device T* out [[buffer(4)]],               // (rows, cols)
+    device float* out [[buffer(4)]],           // (rows, cols)
     constant AffineEmbeddingParams& p [[buffer(5)]], uint2 at [[thread_position_in_grid]]) {
   const uint row = at.y, index = at.x;
   const AffineShape shape = affine_shape(p.bits, p.group_size);
@@ -27,6 +27,5 @@ template <class T, class Scale>
                   out + ulong(row) * p.cols);
 }
 
-INSTANTIATE("affine_embedding_float32", affine_embedding<float, float>);
-INSTANTIATE("affine_embedding_float16", affine_embedding<float, half>);
-INSTANTIATE("affine_embedding_bfloat16", affine_embedding<float, bfloat>);
+// The types of the scales.
+INSTANTIATE(affine_embedding, (float32, float16, bfloat16));

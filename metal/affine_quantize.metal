@@ -66,13 +66,5 @@ template <class Weight, class Scale>
   }
 }
 
-// Named by the type of the weights, then of the scales.
-INSTANTIATE("affine_quantize_float32_float32", affine_quantize<float, float>);
-INSTANTIATE("affine_quantize_float32_float16", affine_quantize<float, half>);
-INSTANTIATE("affine_quantize_float32_bfloat16", affine_quantize<float, bfloat>);
-INSTANTIATE("affine_quantize_float16_float32", affine_quantize<half, float>);
-INSTANTIATE("affine_quantize_float16_float16", affine_quantize<half, half>);
-INSTANTIATE("affine_quantize_float16_bfloat16", affine_quantize<half, bfloat>);
-INSTANTIATE("affine_quantize_bfloat16_float32", affine_quantize<bfloat, float>);
-INSTANTIATE("affine_quantize_bfloat16_float16", affine_quantize<bfloat, half>);
-INSTANTIATE("affine_quantize_bfloat16_bfloat16", affine_quantize<bfloat, bfloat>);
+// The types of the weight, then of the scales.
+INSTANTIATE(affine_quantize, (float32, float16, bfloat16), (float32, float16, bfloat16));

@@ -32,4 +32,4 @@ template <class T>
   if (thread_index == 0) out[row] = best.key == kKeyOfNan ? 0xffffffffu : best.index;
 }
 
-INSTANTIATE("argmax_float32", argmax<float>);
+INSTANTIATE(argmax, (float32));

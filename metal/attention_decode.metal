@@ -26,14 +26,14 @@
 #include "common.h"
 #include "tile_shape.h"
 
-constant uint head_dim [[function_constant(0)]];
-constant uint block_heads [[function_constant(1)]];  // of a threadgroup, at most kDecodeHeads
+SSM_CONSTANT(uint, head_dim);
+SSM_CONSTANT(uint, block_heads);  // of a threadgroup, at most kDecodeHeads
 // Keys of a lane whose reads are under way at once: a power of two, up to kDecodeKeys. Beyond the
 // last key of a run the last one is read again, and it weighs nothing.
-constant uint together [[function_constant(2)]];
+SSM_CONSTANT(uint, together);
 // head_dim is a multiple of kLaneColumns, and rows of q, k, v and the rings start at multiples of
 // 16 bytes.
-constant bool aligned_loads [[function_constant(3)]];
+SSM_CONSTANT(bool, aligned_loads);
 
 constant constexpr uint kLaneColumns = 8;
 constant constexpr float kLowest = -3.4028235e38f;
@@ -198,5 +198,4 @@ template <class T>
   }
 }
 
-INSTANTIATE("attention_decode_float32", attention_decode<float>);
-INSTANTIATE("attention_decode_float16", attention_decode<half>);
+INSTANTIATE(attention_decode, (float32, float16));

@@ -15,7 +15,7 @@
 #include "attention_prefill.h"
 #include "tile_product.h"
 
-constant uint head_dim [[function_constant(0)]];
+SSM_CONSTANT(uint, head_dim);
 
 constant constexpr uint kSlices = kLargestHead / kTile;  // of 32 columns of a head, at most
 constant constexpr uint kRows = 8;                       // of a simdgroup, in the softmax
@@ -128,5 +128,4 @@ template <class T>
   }
 }
 
-INSTANTIATE("attention_prefill_float32", attention_prefill<float>);
-INSTANTIATE("attention_prefill_float16", attention_prefill<half>);
+INSTANTIATE(attention_prefill, (float32, float16));

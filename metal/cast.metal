@@ -15,13 +15,4 @@ template <class From, class To>
   store_some(out + i, load_some(x + i, p.count - i), p.count - i);
 }
 
-// Named by the type of x, then of out.
-INSTANTIATE("cast_float32_float32", cast<float, float>);
-INSTANTIATE("cast_float32_float16", cast<float, half>);
-INSTANTIATE("cast_float32_bfloat16", cast<float, bfloat>);
-INSTANTIATE("cast_float16_float32", cast<half, float>);
-INSTANTIATE("cast_float16_float16", cast<half, half>);
-INSTANTIATE("cast_float16_bfloat16", cast<half, bfloat>);
-INSTANTIATE("cast_bfloat16_float32", cast<bfloat, float>);
-INSTANTIATE("cast_bfloat16_float16", cast<bfloat, half>);
-INSTANTIATE("cast_bfloat16_bfloat16", cast<bfloat, bfloat>);
+INSTANTIATE(cast, (float32, float16, bfloat16), (float32, float16, bfloat16));

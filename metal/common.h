@@ -2,6 +2,7 @@
 #pragma once
 #include <metal_stdlib>
 
+#include "constants.h"
 #include "types.h"
 
 using namespace metal;
@@ -10,11 +11,6 @@ using namespace metal;
 // time only it would lie in memory. Without it compilers unroll up to a size that is not
 // documented.
 #define UNROLL _Pragma("clang loop unroll(full)")
-
-// Gives an instance of a kernel template the name by which the host finds it:
-//   INSTANTIATE("matvec_float16", matvec<float, half>);
-#define INSTANTIATE(name, ...) \
-  template [[host_name(name)]] [[kernel]] decltype(__VA_ARGS__) __VA_ARGS__
 
 // Four neighbouring elements as float4. Packed vectors, because only the alignment of an element is
 // certain: tensors of a mapped file start anywhere, and rows may have an odd number of columns.

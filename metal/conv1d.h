@@ -5,7 +5,7 @@
 
 // Taps of the convolution, if they are few, so that their reads wait for one another no more; else
 // 0.
-constant uint taps [[function_constant(9)]];
+SSM_CONSTANT(uint, taps);
 
 // silu(start + sum over k of w[k] * input of width - 1 - k tokens ago), with fma in a fixed order,
 // the oldest input first. `ring` (width, channels) points at the channel; `slot` is the row that

@@ -2,22 +2,19 @@
 //   out[b, t, c] = silu(bias[c] + sum over k of weight[c, k] * input[b, t - width + 1 + k, c])
 // where inputs before the chunk lie in the ring, the one of absolute position q in row q mod width.
 //
-// conv1d_prefill: one thread a channel and a run of kConvTokens tokens, threadgroups (ceil(channels
-//   / threads), ceil(length / kConvTokens), batch), any number of threads. With four taps, as every
-//   published model has, the thread slides them along in registers and reads each input once; other
-//   widths read every tap from memory. With fma in a fixed order, so that conv1d_update and every
-//   division into chunks give the very same numbers.
-// conv1d_prefill_state: puts the last inputs of the chunk into the ring. A dispatch of its own,
-//   because the first tokens of the chunk read what it overwrites: one thread a channel,
-//   threadgroups (ceil(channels / threads), min(length, width), batch).
-// Limits: width and length below 2^31.
+// Grid: one thread a channel and a run of kConvTokens tokens, threadgroups (ceil(channels /
+// threads), ceil(length / kConvTokens), batch), any number of threads. With four taps, as every
+// published model has, the thread slides them along in registers and reads each input once; other
+// widths read every tap from memory. With fma in a fixed order, so that conv1d_update and every
+// division into chunks give the very same numbers. conv1d_prefill_state puts the inputs into the
+// ring afterwards. Limits: width and length below 2^31.
 #include <metal_stdlib>
 
 #include "common.h"
 #include "conv1d_prefill.h"
 
-constant bool has_bias [[function_constant(0)]];
-constant bool four_taps [[function_constant(1)]];  // width is 4
+SSM_CONSTANT(bool, has_bias);
+SSM_CONSTANT(bool, four_taps);  // width is 4
 
 // The input of one channel at position `from` of the chunk: before it when negative.
 template <class T>
@@ -31,13 +28,13 @@ inline float input_at(device const T* x, device const T* ring, int from, uint fi
 template <class T>
 [[kernel]] void conv1d_prefill(device const T* x [[buffer(0)]],  // (batch, length, channels)
                                device const float* weight [[buffer(1)]],  // (channels, width)
-                               device const float* bias
-                               [[buffer(2), function_constant(has_bias)]],  // (channels)
+                               SSM_OPTIONAL(has_bias, 2, device const float* bias)  // (channels)
                                device const T* state [[buffer(3)]],  // (batch, width, channels)
                                device const uint* position [[buffer(4)]],  // (batch)
                                device T* out [[buffer(5)]],  // (batch, length, channels)
                                constant Conv1dPrefillParams& p [[buffer(6)]],
                                uint3 thread_position [[thread_position_in_grid]]) {
+  SSM_ABSENT(has_bias, device const float* bias);
   const uint c = thread_position.x, b = thread_position.z;
   if (c >= p.channels) return;
   const int begin = int(thread_position.y * kConvTokens);
@@ -73,22 +70,4 @@ template <class T>
   }
 }
 
-INSTANTIATE("conv1d_prefill_float32", conv1d_prefill<float>);
-INSTANTIATE("conv1d_prefill_float16", conv1d_prefill<half>);
-
-template <class T>
-[[kernel]] void conv1d_prefill_state(device const T* x [[buffer(0)]],  // (batch, length, channels)
-                                     device T* state [[buffer(3)]],    // (batch, width, channels)
-                                     device const uint* position [[buffer(4)]],  // (batch)
-                                     constant Conv1dPrefillParams& p [[buffer(6)]],
-                                     uint3 thread_position [[thread_position_in_grid]]) {
-  const uint c = thread_position.x, b = thread_position.z;
-  if (c >= p.channels) return;
-  const uint t = p.length - min(p.length, p.width) + thread_position.y;
-  const ulong row = (ulong(position[b]) + t) % p.width;
-  const ulong token = ulong(b) * p.length + t;
-  state[(ulong(b) * p.width + row) * p.channels + c] = x[token * p.x_stride + c];
-}
-
-INSTANTIATE("conv1d_prefill_state_float32", conv1d_prefill_state<float>);
-INSTANTIATE("conv1d_prefill_state_float16", conv1d_prefill_state<half>);
+INSTANTIATE(conv1d_prefill, (float32, float16));

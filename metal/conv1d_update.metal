@@ -11,18 +11,18 @@
 #include "conv1d.h"
 #include "conv1d_update.h"
 
-constant bool has_bias [[function_constant(0)]];
+SSM_CONSTANT(bool, has_bias);
 
 template <class T>
 [[kernel]] void conv1d_update(device const T* x [[buffer(0)]],           // (batch, channels)
                               device const float* weight [[buffer(1)]],  // (channels, width)
-                              device const float* bias
-                              [[buffer(2), function_constant(has_bias)]],  // (channels)
+                              SSM_OPTIONAL(has_bias, 2, device const float* bias)  // (channels)
                               device T* state [[buffer(3)]],  // (batch, width, channels)
                               device const uint* position [[buffer(4)]],  // (batch)
                               device T* out [[buffer(5)]],                // (batch, channels)
                               constant Conv1dUpdateParams& p [[buffer(6)]],
                               uint2 thread_position [[thread_position_in_grid]]) {
+  SSM_ABSENT(has_bias, device const float* bias);
   const uint c = thread_position.x, b = thread_position.y;
   if (c >= p.channels) return;
   const uint width = taps != 0 ? taps : p.width;
@@ -35,5 +35,4 @@ template <class T>
   out[ulong(b) * p.channels + c] = T(result);
 }
 
-INSTANTIATE("conv1d_update_float32", conv1d_update<float>);
-INSTANTIATE("conv1d_update_float16", conv1d_update<half>);
+INSTANTIATE(conv1d_update, (float32, float16));

@@ -40,4 +40,4 @@ template <class T>
   if (thread_index == 0) out[row] = largest - float(xs[target]) + precise::log(sum);
 }
 
-INSTANTIATE("cross_entropy_float32", cross_entropy<float>);
+INSTANTIATE(cross_entropy, (float32));

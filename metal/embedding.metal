@@ -9,10 +9,10 @@
 #include "common.h"
 #include "embedding.h"
 
-template <class T, class Table>
+template <class Table>
 [[kernel]] void embedding(device const uint* tokens [[buffer(0)]],  // (rows)
                           device const Table* table [[buffer(1)]],  // (vocabulary, cols)
-                          device T* out [[buffer(2)]],              // (rows, cols)
+                          device float* out [[buffer(2)]],          // (rows, cols)
                           constant EmbeddingParams& p [[buffer(3)]],
                           uint2 at [[thread_position_in_grid]]) {
   const uint row = at.y, col = 4 * at.x;
@@ -22,6 +22,5 @@ template <class T, class Table>
   store_some(out + ulong(row) * p.cols + col, values, p.cols - col);
 }
 
-INSTANTIATE("embedding_float32", embedding<float, float>);
-INSTANTIATE("embedding_float16", embedding<float, half>);
-INSTANTIATE("embedding_bfloat16", embedding<float, bfloat>);
+// The types of the table.
+INSTANTIATE(embedding, (float32, float16, bfloat16));

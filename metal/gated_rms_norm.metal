@@ -44,5 +44,4 @@ template <class T>
   }
 }
 
-INSTANTIATE("gated_rms_norm_float32", gated_rms_norm<float>);
-INSTANTIATE("gated_rms_norm_float16", gated_rms_norm<half>);
+INSTANTIATE(gated_rms_norm, (float32, float16));

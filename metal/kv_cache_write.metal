@@ -30,5 +30,4 @@ template <class T>
   values[row * columns + column] = v[token * p.v_stride + column];
 }
 
-INSTANTIATE("kv_cache_write_float32", kv_cache_write<float>);
-INSTANTIATE("kv_cache_write_float16", kv_cache_write<half>);
+INSTANTIATE(kv_cache_write, (float32, float16));

@@ -23,31 +23,32 @@
 #include "mamba2_update.h"
 #include "ssd_update.h"
 
-constant bool has_bias [[function_constant(0)]];
+SSM_CONSTANT(bool, has_bias);
 // d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
-constant bool vectors [[function_constant(1)]];
+SSM_CONSTANT(bool, vectors);
 // Of a simdgroup at a time: up to kStateRows, and a divisor of head_dim.
-constant uint state_rows [[function_constant(2)]];
+SSM_CONSTANT(uint, state_rows);
 
 template <class T>
 [[kernel]] void mamba2_update(
-    device const T* zxBCdt [[buffer(0)]],           // (batch, inner + channels + heads)
-    device const float* conv_weight [[buffer(1)]],  // (channels, width)
-    device const float* conv_bias [[buffer(2), function_constant(has_bias)]],  // (channels)
-    device T* conv_state [[buffer(3)]],         // (batch, width, channels)
-    device const float* A [[buffer(4)]],        // (heads), negative
-    device const float* D [[buffer(5)]],        // (heads)
-    device const float* dt_bias [[buffer(6)]],  // (heads)
-    device float* ssm_state [[buffer(7)]],      // (batch, heads, head_dim, d_state)
-    device const uint* position [[buffer(8)]],  // (batch)
-    device T* out [[buffer(9)]],                // (batch, heads, head_dim)
-    device float* squares [[buffer(10)]],       // (batch, heads)
+    device const T* zxBCdt [[buffer(0)]],                     // (batch, inner + channels + heads)
+    device const float* conv_weight [[buffer(1)]],            // (channels, width)
+    SSM_OPTIONAL(has_bias, 2, device const float* conv_bias)  // (channels)
+    device T* conv_state [[buffer(3)]],                       // (batch, width, channels)
+    device const float* A [[buffer(4)]],                      // (heads), negative
+    device const float* D [[buffer(5)]],                      // (heads)
+    device const float* dt_bias [[buffer(6)]],                // (heads)
+    device float* ssm_state [[buffer(7)]],                    // (batch, heads, head_dim, d_state)
+    device const uint* position [[buffer(8)]],                // (batch)
+    device T* out [[buffer(9)]],                              // (batch, heads, head_dim)
+    device float* squares [[buffer(10)]],                     // (batch, heads)
     constant Mamba2UpdateParams& p [[buffer(11)]],
     threadgroup float* xBC [[threadgroup(0)]],      // B (d_state) | C (d_state) | x (head_dim)
     threadgroup float* scratch [[threadgroup(1)]],  // (simdgroups)
     uint2 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
+  SSM_ABSENT(has_bias, device const float* conv_bias);
   const uint h = group.x, b = group.y;
   const uint inner = p.heads * p.head_dim;
   const uint channels = inner + 2 * p.groups * p.d_state;
@@ -138,5 +139,4 @@ template <class T>
   if (thread_index == 0) squares[ulong(b) * p.heads + h] = sum;
 }
 
-INSTANTIATE("mamba2_update_float32", mamba2_update<float>);
-INSTANTIATE("mamba2_update_float16", mamba2_update<half>);
+INSTANTIATE(mamba2_update, (float32, float16));

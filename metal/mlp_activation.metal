@@ -7,16 +7,16 @@
 #include "common.h"
 #include "mlp_activation.h"
 
-constant bool gated [[function_constant(0)]];
-constant uint activation [[function_constant(1)]];  // enum Activation
+SSM_CONSTANT(bool, gated);
+SSM_CONSTANT(uint, activation);  // enum Activation
 
 template <class T>
-[[kernel]] void mlp_activation(device const T* x [[buffer(0)]],  // (count)
-                               device const T* gate
-                               [[buffer(1), function_constant(gated)]],  // (count)
-                               device T* out [[buffer(2)]],              // (count); may be x
+[[kernel]] void mlp_activation(device const T* x [[buffer(0)]],              // (count)
+                               SSM_OPTIONAL(gated, 1, device const T* gate)  // (count)
+                               device T* out [[buffer(2)]],                  // (count); may be x
                                constant MlpActivationParams& p [[buffer(3)]],
                                uint at [[thread_position_in_grid]]) {
+  SSM_ABSENT(gated, device const T* gate);
   const ulong i = 4 * ulong(at);
   if (i >= p.count) return;
   float4 y = load_some(x + i, p.count - i);
@@ -25,5 +25,4 @@ template <class T>
   store_some(out + i, y, p.count - i);
 }
 
-INSTANTIATE("mlp_activation_float32", mlp_activation<float>);
-INSTANTIATE("mlp_activation_float16", mlp_activation<half>);
+INSTANTIATE(mlp_activation, (float32, float16));

@@ -10,14 +10,13 @@
 #include "common.h"
 #include "norm_rows.h"
 
-constant bool by_squares [[function_constant(0)]];
+SSM_CONSTANT(bool, by_squares);
 
 template <class T>
 [[kernel]] void norm_rows(device const T* x [[buffer(0)]],      // (rows, cols), rows x_stride apart
                           device const float* w [[buffer(1)]],  // (cols)
-                          device const float* squares
-                          [[buffer(2), function_constant(by_squares)]],  // (rows, parts)
-                          device float* out [[buffer(3)]],               // (rows, cols)
+                          SSM_OPTIONAL(by_squares, 2, device const float* squares)  // (rows, parts)
+                          device float* out [[buffer(3)]],                          // (rows, cols)
                           constant NormRowsParams& p [[buffer(4)]],
                           threadgroup float* scratch [[threadgroup(0)]],  // (simdgroups)
                           uint2 at [[threadgroup_position_in_grid]],
@@ -26,6 +25,7 @@ template <class T>
                           uint lane [[thread_index_in_simdgroup]],
                           uint simdgroup [[simdgroup_index_in_threadgroup]],
                           uint simdgroups [[simdgroups_per_threadgroup]]) {
+  SSM_ABSENT(by_squares, device const float* squares);
   const uint group = at.x, row = at.y, first = group * p.group_cols;
   device const T* xs = x + ulong(row) * p.x_stride + first;
   device const float* ws = w + first;
@@ -50,5 +50,4 @@ template <class T>
   }
 }
 
-INSTANTIATE("norm_rows_float32", norm_rows<float>);
-INSTANTIATE("norm_rows_float16", norm_rows<half>);
+INSTANTIATE(norm_rows, (float32, float16));

@@ -34,8 +34,5 @@ template <class In, class Out>
   }
 }
 
-// Named by the types of x and out.
-INSTANTIATE("rms_norm_float32_float32", rms_norm<float, float>);
-INSTANTIATE("rms_norm_float32_float16", rms_norm<float, half>);
-INSTANTIATE("rms_norm_float16_float32", rms_norm<half, float>);
-INSTANTIATE("rms_norm_float16_float16", rms_norm<half, half>);
+// The types of x, then of out.
+INSTANTIATE(rms_norm, (float32, float16), (float32, float16));

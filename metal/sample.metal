@@ -242,4 +242,4 @@ template <class T>
   }
 }
 
-INSTANTIATE("sample_float32", sample<float>);
+INSTANTIATE(sample, (float32));

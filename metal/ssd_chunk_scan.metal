@@ -7,6 +7,7 @@
 //   ssd_chunk_scores   scores[t, s] = C[t] . B[s], once a group for all of its heads
 //   ssd_chunk_states   what each chunk adds to the state, all chunks at once; and its decay
 //   ssd_chunk_pass     from chunk to chunk: S before each chunk, and the state that the last leaves
+//                      (ssd_chunk_pass.metal)
 //   ssd_chunk_outputs  y, all chunks at once
 // The three that are matrix products have threadgroups of 128 threads for a tile of 32 x 32, which
 // walk the inner dimension in blocks of 32: 4 simdgroups of 16 x 16, as 2 x 2 matrices of 8 x 8.
@@ -127,8 +128,7 @@ template <class T>
              thread_index);
 }
 
-INSTANTIATE("ssd_chunk_scores_float32", ssd_chunk_scores<float>);
-INSTANTIATE("ssd_chunk_scores_float16", ssd_chunk_scores<half>);
+INSTANTIATE(ssd_chunk_scores, (float32, float16));
 
 // Grid: threadgroups (tiles of head_dim x d_state, heads, batch * chunks).
 template <class T>
@@ -181,32 +181,7 @@ template <class T>
              p.d_state - n0, thread_index);
 }
 
-INSTANTIATE("ssd_chunk_states_float32", ssd_chunk_states<float>);
-INSTANTIATE("ssd_chunk_states_float16", ssd_chunk_states<half>);
-
-// Grid: one thread an element of the state of a sequence, threadgroups (ceil(heads * head_dim *
-// d_state / threads), batch), any number of threads.
-[[kernel]] void ssd_chunk_pass(device float* state
-                               [[buffer(7)]],  // (batch, heads, head_dim, d_state)
-                               constant SsdChunkScanParams& p [[buffer(9)]],
-                               device float* states
-                               [[buffer(11)]],  // (batch, chunks, heads, head_dim, d_state)
-                               device const float* decay [[buffer(12)]],  // (batch, chunks, heads)
-                               uint2 thread_position [[thread_position_in_grid]]) {
-  const uint i = thread_position.x, b = thread_position.y;
-  const uint elements = p.heads * p.head_dim * p.d_state;
-  if (i >= elements) return;
-  const uint h = i / (p.head_dim * p.d_state);
-  const uint chunks = (p.length + p.chunk_size - 1) / p.chunk_size;
-  float S = state[ulong(b) * elements + i];
-  for (uint chunk = 0; chunk < chunks; ++chunk) {
-    const ulong at = ulong(b) * chunks + chunk;
-    const float added = states[at * elements + i];
-    states[at * elements + i] = S;
-    S = decay[at * p.heads + h] * S + added;
-  }
-  state[ulong(b) * elements + i] = S;
-}
+INSTANTIATE(ssd_chunk_states, (float32, float16));
 
 // Grid: threadgroups (tiles of chunk_size x head_dim, heads, batch * chunks).
 template <class T>
@@ -285,5 +260,4 @@ template <class T>
              p.heads * p.head_dim, chunk.length - t0, rows, thread_index);
 }
 
-INSTANTIATE("ssd_chunk_outputs_float32", ssd_chunk_outputs<float>);
-INSTANTIATE("ssd_chunk_outputs_float16", ssd_chunk_outputs<half>);
+INSTANTIATE(ssd_chunk_outputs, (float32, float16));

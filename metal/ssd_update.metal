@@ -15,9 +15,9 @@
 #include "ssd_update.h"
 
 // d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
-constant bool vectors [[function_constant(0)]];
+SSM_CONSTANT(bool, vectors);
 // Of a simdgroup: up to kStateRows, and a divisor of head_dim.
-constant uint state_rows [[function_constant(1)]];
+SSM_CONSTANT(uint, state_rows);
 
 template <class T>
 [[kernel]] void ssd_update(device const T* x [[buffer(0)]],            // (batch, heads, head_dim)
@@ -89,5 +89,4 @@ template <class T>
   }
 }
 
-INSTANTIATE("ssd_update_float32", ssd_update<float>);
-INSTANTIATE("ssd_update_float16", ssd_update<half>);
+INSTANTIATE(ssd_update, (float32, float16));

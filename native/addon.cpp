@@ -63,6 +63,8 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("record", &Addon::Record),
                              InstanceMethod("disposeList", &Addon::DisposeList),
                              InstanceMethod("listDispatches", &Addon::ListDispatches),
+                             InstanceMethod("kernelTexts", &Addon::KernelTexts),
+                             InstanceMethod("prepare", &Addon::Prepare),
                              InstanceMethod("run", &Addon::RunList),
                              InstanceMethod("cancel", &Addon::Cancel),
                              InstanceMethod("measureReadBandwidth", &Addon::MeasureReadBandwidth),
@@ -82,8 +84,8 @@ class Addon : public Napi::Addon<Addon> {
 
  private:
   struct Pending {
-    std::shared_ptr<Run> run;           // null for a measurement
-    std::shared_ptr<CommandList> list;  // null for a measurement
+    std::shared_ptr<Run> run;           // null for a preparation and a measurement
+    std::shared_ptr<CommandList> list;  // null for a preparation and a measurement
     Napi::FunctionReference callback;
   };
   struct Completion {
@@ -275,6 +277,32 @@ class Addon : public Napi::Addon<Addon> {
   Value ListDispatches(const CallbackInfo& info) {
     const auto& device = devices_.get(integer(info, 0));
     return Napi::String::New(env_, device->dispatches(*lists_.get(integer(info, 1))));
+  }
+
+  // (list) -> { kernel, text, threads }[]
+  Value KernelTexts(const CallbackInfo& info) {
+    const std::vector<metal::KernelText> texts = kernel_texts(*lists_.get(integer(info, 0)));
+    Napi::Array result = Napi::Array::New(info.Env(), texts.size());
+    for (uint32_t i = 0; i < texts.size(); ++i) {
+      Napi::Object object = Napi::Object::New(info.Env());
+      object.Set("kernel", texts[i].kernel);
+      object.Set("text", texts[i].text);
+      object.Set("threads", texts[i].threads);
+      result.Set(i, object);
+    }
+    return result;
+  }
+
+  // (device, list, callback(error: string)). Returns at once.
+  void Prepare(const CallbackInfo& info) {
+    const auto& device = devices_.get(integer(info, 0));
+    const auto& list = lists_.get(integer(info, 1));
+    const int64_t id = next_run_++;
+    expect({nullptr, nullptr, Napi::Persistent(info[2].As<Napi::Function>())}, id);
+    list->seal();
+    device->prepare(list, [completions = completions_, id](std::string error) {
+      complete(completions, {id, std::move(error), 0});
+    });
   }
 
   // (device, list, callback(error: string)) -> run. Returns at once.

@@ -1,4 +1,5 @@
-// Operations recorded once and run many times, in order. Nothing can be added once it has run.
+// Operations recorded once and run many times, in order. Nothing can be added once it has run or
+// was prepared.
 #pragma once
 
 #include <memory>
@@ -22,6 +23,9 @@ class CommandList {
            size_t param_bytes);
 
   const std::vector<Operation>& operations() const { return operations_; }
+
+  // From now on nothing can be added: other threads may read it.
+  void seal() { sealed_ = true; }
 
   // JavaScript thread only: marks every memory of the list as in use by a run, or no longer so.
   void mark_submitted();

@@ -4,6 +4,7 @@
 #include "device.h"
 #ifdef SSM_WITH_METAL
 #include "metal_device.h"
+#include "program.h"
 #endif
 
 namespace ssm {
@@ -34,6 +35,15 @@ std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
 #endif
   (void)tuning;
   throw std::invalid_argument("this build has no device '" + name + "'");
+}
+
+std::vector<metal::KernelText> kernel_texts(const CommandList& list) {
+#ifdef SSM_WITH_METAL
+  return metal::kernel_texts(list, {});
+#else
+  (void)list;
+  throw std::runtime_error("this build has no Metal kernels");
+#endif
 }
 
 }  // namespace ssm

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "command_list.h"
+#include "metal/kernel_text.h"
 #include "metal/tuning.h"
 
 namespace ssm {
@@ -38,6 +39,15 @@ class Device {
     return "";
   }
 
+  // Makes ready what runs of the list need and returns at once; calls `done` when it is, here or on
+  // a thread of the device, with an empty string, what is wrong with the list, or kCancelled when
+  // the device goes before that. Runs do not need it: what is missing is made ready then.
+  virtual void prepare(std::shared_ptr<const CommandList> list,
+                       std::function<void(std::string error)> done) {
+    (void)list;
+    done("");
+  }
+
   // Queues a run and returns at once. Runs of one device finish in the order of submission.
   virtual void submit(std::shared_ptr<Run> run) = 0;
 };
@@ -52,6 +62,10 @@ std::vector<std::string> device_names();
 // for changes that the table does not allow, std::runtime_error when the device cannot be started.
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
                                       const metal::TuningChanges& tuning);
+
+// The kernels that an Apple GPU compiles for a list, each once; needs no GPU. Throws
+// std::runtime_error where this build has no Metal kernels.
+std::vector<metal::KernelText> kernel_texts(const CommandList& list);
 
 // `level`: a name of cpu/fast/levels.h; empty: the one that the environment names, or the fastest.
 std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level = "");

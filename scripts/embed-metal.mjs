@@ -5,6 +5,7 @@
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { declaredConstants, instantiations, kernelFunctions } from './kernel-file.mjs'
 
 const folder = new URL('../metal/', import.meta.url)
 const output = process.argv[2]
@@ -36,12 +37,20 @@ writeFileSync(output, text)
 /** One element of the table. */
 function entry(file) {
   const source = inlined(file, new Set())
-  const functions = kernelFunctions(source).map((name) => `"${name}"`)
-  if (functions.length === 0) throw new Error(`metal/${file}: has no kernel`)
-  const constants = functionConstants(source, file).map(({ index, type }) => {
-    return `{${index}, ${type === 'bool'}}`
+  const instances = instantiations(source)
+  const functions = kernelFunctions(source).map((name) => {
+    const lists = instances.find((instance) => instance.name === name)?.arguments ?? []
+    const quoted = lists.map((list) => `{${list.map((word) => `"${word}"`).join(', ')}}`)
+    return `{"${name}", {${quoted.join(', ')}}}`
   })
-  return `{"${file}", {${functions.join(', ')}}, {${constants.join(', ')}}, R"metal(\n${source})metal"},`
+  if (functions.length === 0) throw new Error(`metal/${file}: has no kernel`)
+  const constants = declaredConstants(source).map(
+    ({ name, type }) => `{"${name}", ${type === 'bool'}}`,
+  )
+  if (constants.length !== (source.match(/^ *SSM_CONSTANT\b/gm) ?? []).length) {
+    throw new Error(`metal/${file}: constants are \`SSM_CONSTANT(bool|uint, name);\``)
+  }
+  return `{"${file}", {${functions.join(', ')}}, {${constants.join(', ')}}, R"metal(${source})metal"},`
 }
 
 /** The text with each header of metal/ in the place of its first inclusion. */
@@ -60,25 +69,4 @@ function inlined(file, seen) {
     }
   })
   return `${result.join('\n')}\n`
-}
-
-/** Names of the functions that are kernels, templates or not. */
-function kernelFunctions(source) {
-  const code = source.replace(/\/\/.*$/gm, '')
-  return [...code.matchAll(/\[\[kernel\]\]\s+void\s+(\w+)\s*\(/g)].map(([, name]) => name)
-}
-
-/** `constant bool x [[function_constant(0)]];` The host must pass the very type. */
-function functionConstants(source, file) {
-  const code = source.replace(/\/\/.*$/gm, '')
-  const pattern = /^constant +(bool|uint) +\w+ *\[\[ *function_constant\( *(\d+) *\) *\]\] *;/gm
-  const constants = [...code.matchAll(pattern)].map(([, type, index]) => ({
-    type,
-    index: Number(index),
-  }))
-  const declared = [...code.matchAll(/\[\[ *function_constant\( *\d+ *\)/g)].length
-  if (constants.length !== declared) {
-    throw new Error(`metal/${file}: function constants are \`constant bool|uint x [[...]];\``)
-  }
-  return constants
 }

@@ -31,8 +31,10 @@ void attention_decode(const Operation& operation, Program& program) {
 
   auto dispatch = make_dispatch<AttentionDecodeParams>(
       kernel_name("attention_decode", operation, {0}), operation, 0b1011000);
-  dispatch.constants = {
-      {0, p.head_dim}, {1, heads}, {2, std::bit_floor(limits.tuning.attention_keys)}, {3, aligned}};
+  dispatch.constants = {{"head_dim", p.head_dim},
+                        {"block_heads", heads},
+                        {"together", std::bit_floor(limits.tuning.attention_keys)},
+                        {"aligned_loads", aligned}};
   dispatch.threads = {simdgroups * kSimdWidth};
   dispatch.threadgroup_memory = {
       {0, static_cast<uint32_t>(round_up(uint64_t{simdgroups} * join_bytes, 16))}};

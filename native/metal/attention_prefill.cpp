@@ -8,7 +8,7 @@ void attention_prefill(const Operation& operation, Program& program) {
   require(program.limits(), "attention_prefill", kTileThreads, 3 * kTileBytes + kDiagonalBytes);
   auto dispatch = make_dispatch<AttentionPrefillParams>(
       kernel_name("attention_prefill", operation, {0}), operation, 0b1000000);
-  dispatch.constants = {{0, p.head_dim}};
+  dispatch.constants = {{"head_dim", p.head_dim}};
   dispatch.threads = {kTileThreads};
   dispatch.threadgroup_memory = {
       {0, kTileBytes}, {1, kTileBytes}, {2, kTileBytes}, {3, kDiagonalBytes}};

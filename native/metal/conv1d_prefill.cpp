@@ -9,7 +9,7 @@ void conv1d_prefill(const Operation& operation, Program& program) {
 
   auto outputs = make_dispatch<Conv1dPrefillParams>(kernel_name("conv1d_prefill", operation, {0}),
                                                     operation, 0b100000);
-  outputs.constants = {{0, p.has_bias}, {1, p.width == 4}};
+  outputs.constants = {{"has_bias", p.has_bias}, {"four_taps", p.width == 4}};
   outputs.threads = {threads};
   outputs.threadgroups = {columns, ceil_divide(p.length, kConvTokens), p.batch};
   program.add(outputs);

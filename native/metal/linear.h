@@ -28,7 +28,7 @@ Binding add_norm(const Operation& operation, const Params& p, size_t norm_weight
   const NormRowsParams params = {p.inputs, p.x_stride, p.norm_group_cols, p.norm_parts, p.norm_eps};
   Dispatch dispatch;
   dispatch.kernel = kernel_name("norm_rows", operation, {0});
-  dispatch.constants = {{0, p.norm_parts != 0}};
+  dispatch.constants = {{"by_squares", p.norm_parts != 0}};
   dispatch.buffers = {{0, operation.bindings[0], false},
                       {1, operation.bindings[norm_weight], false},
                       {3, normed, true}};
@@ -93,17 +93,13 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
                             operation, 1u << kernels.out, unused);
   dispatch.buffers.push_back({0, x, false});
   std::memcpy(dispatch.params.data(), &p, sizeof(p));
-  // Those of metal/linear.h; the file has them for both kernels.
-  dispatch.constants = {{0, p.has_bias},
-                        {1, p.activation},
-                        {2, p.gated},
-                        {3, p.has_residual},
-                        {4, taken_in},
-                        {5, taken_in && p.norm_parts != 0},
-                        {6, taken_in ? p.inputs / p.norm_group_cols : 1}};
-  // Declared in affine_matmul.metal alone: Metal has nowhere to put a constant that a file lacks.
-  const bool quantised = kernels.bits != 0;
-  if (quantised) dispatch.constants.push_back({10, program.limits().tuning.slow_conversions});
+  dispatch.constants = {{"has_bias", p.has_bias},
+                        {"activation", p.activation},
+                        {"gated", p.gated},
+                        {"has_residual", p.has_residual}};
+  const auto set = [&dispatch](std::initializer_list<Constant> constants) {
+    dispatch.constants.insert(dispatch.constants.end(), constants);
+  };
   if (few) {
     const Limits& limits = program.limits();
     const uint64_t group = normed && taken_in ? p.norm_group_cols : p.inputs;
@@ -113,7 +109,13 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
                          is_aligned(words, words.bytes / p.outputs) &&
                          (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
     const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
-    dispatch.constants.insert(dispatch.constants.end(), {{7, p.rows}, {8, aligned}, {9, outputs}});
+    set({{"normed", taken_in},
+         {"by_squares", taken_in && p.norm_parts != 0},
+         {"norm_groups", taken_in ? p.inputs / p.norm_group_cols : 1},
+         {"vector_rows", p.rows},
+         {"aligned_loads", aligned},
+         {"vector_outputs", outputs}});
+    const bool quantised = kernels.bits != 0;
     const uint32_t most =
         quantised ? limits.tuning.sharing_simdgroups : limits.tuning.vector_simdgroups;
     dispatch.threads = {threads_for(most * kSimdWidth, 1024, limits)};
@@ -121,9 +123,10 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
     if (quantised) {
       const Staging staging =
           staging_of(p.rows, static_cast<uint32_t>(group), kernels.bits, limits);
-      dispatch.constants.insert(
-          dispatch.constants.end(),
-          {{11, staging.lane_words}, {12, staging.columns}, {13, limits.tuning.vector_reads}});
+      set({{"by_exponent", limits.tuning.slow_conversions},
+           {"lane_words", staging.lane_words},
+           {"staged_columns", staging.columns},
+           {"reads", limits.tuning.vector_reads}});
       const auto bytes = [&](uint32_t floats) {
         return static_cast<uint32_t>(round_up(uint64_t{p.rows} * floats * sizeof(float), 16));
       };
@@ -140,9 +143,6 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
     dispatch.threadgroups = {groups};
   } else {
     require(program.limits(), kernels.operation, kTileThreads, 2 * kTileBytes);
-    // Needed because the mat-vec helpers of the same file refer to these constants.
-    dispatch.constants.push_back({8, 0});
-    if (quantised) dispatch.constants.push_back({11, 4});
     dispatch.threads = {kTileThreads};
     dispatch.threadgroups = {ceil_divide(p.outputs, kTile), ceil_divide(p.rows, kTile)};
     dispatch.threadgroup_memory = {{0, 2 * kTileBytes}};

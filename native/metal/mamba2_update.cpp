@@ -26,8 +26,10 @@ void mamba2_update(const Operation& operation, Program& program) {
 
   auto dispatch = make_dispatch<Mamba2UpdateParams>(kernel_name("mamba2_update", operation, {0}),
                                                     operation, 0b11010001000);
-  dispatch.constants = {
-      {0, p.has_bias}, {1, vectors}, {2, rows}, {9, p.width <= kMostTaps ? p.width : 0}};
+  dispatch.constants = {{"has_bias", p.has_bias},
+                        {"vectors", vectors},
+                        {"state_rows", rows},
+                        {"taps", p.width <= kMostTaps ? p.width : 0}};
   dispatch.threads = {threads};
   dispatch.threadgroup_memory = {{0, static_cast<uint32_t>(bytes)},
                                  {1, static_cast<uint32_t>(scratch)}};

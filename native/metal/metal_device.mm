@@ -8,7 +8,9 @@
 #include "apple/encoded_list.h"
 #include "apple/gpu.h"
 #include "bad_data.h"
+#include "kernel_source.h"
 #include "metal_device.h"
+#include "preparations.h"
 #include "run_queue.h"
 #include "runs_in_flight.h"
 
@@ -31,6 +33,7 @@ class MetalDevice final : public Device {
   }
 
   ~MetalDevice() override {
+    preparations_->cancel();
     queue_.reset();
     in_flight_->cancel_and_wait();
   }
@@ -44,6 +47,19 @@ class MetalDevice final : public Device {
   const metal::Tuning* tuning() const override { return &limits_.tuning; }
   std::string dispatches(const CommandList& list) const override {
     return metal::describe(list, limits_);
+  }
+
+  void prepare(std::shared_ptr<const CommandList> list,
+               std::function<void(std::string error)> done) override {
+    auto ready = preparations_->begin(std::move(done));
+    apple::Pipelines& pipelines = gpu_->pipelines();
+    pipelines.in_background([&pipelines, list = std::move(list), limits = limits_, ready] {
+      try {
+        pipelines.prepare(metal::kernel_texts(*list, limits), ready);
+      } catch (const std::exception& error) {
+        ready(error.what());
+      }
+    });
   }
 
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }
@@ -102,6 +118,8 @@ class MetalDevice final : public Device {
   id<MTLCommandQueue> commands_;
   // Shared with completion handlers, whose last lines may run after this device is gone.
   std::shared_ptr<metal::RunsInFlight> in_flight_ = std::make_shared<metal::RunsInFlight>();
+  // Shared with threads that compile for other devices too.
+  std::shared_ptr<metal::Preparations> preparations_ = std::make_shared<metal::Preparations>();
   std::unique_ptr<RunQueue> queue_;
 };
 

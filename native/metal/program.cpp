@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "kernel_source.h"
+
 namespace ssm::metal {
 
 // Where the linker can tell, an operation without dispatch code is an error of the lists that have
@@ -40,9 +42,13 @@ bool conflict(const Dispatch& a, const Dispatch& b) {
   return false;
 }
 
+// Scratch memory for programs that nobody runs.
+std::shared_ptr<Memory> no_memory(size_t) { return nullptr; }
+
 }  // namespace
 
 void Program::add(Dispatch dispatch) {
+  check_constants(dispatch.kernel, dispatch.constants);
   dispatch.barrier = false;
   for (size_t i = last_barrier_; i < dispatches_.size() && !dispatch.barrier; ++i) {
     dispatch.barrier = conflict(dispatches_[i], dispatch);
@@ -84,10 +90,12 @@ Program make_program(const CommandList& list, const Limits& limits, Program::All
   return program;
 }
 
+std::vector<KernelText> kernel_texts(const CommandList& list, const Limits& limits) {
+  return texts_of(make_program(list, limits, no_memory).dispatches());
+}
+
 std::string describe(const CommandList& list, const Limits& limits) {
-  // Scratch memory without memory: nobody computes.
-  const Program program =
-      make_program(list, limits, [](size_t) { return std::shared_ptr<Memory>(); });
+  const Program program = make_program(list, limits, no_memory);
   std::string text;
   const auto add = [&text](uint64_t number, char separator) {
     text += separator;
@@ -95,8 +103,8 @@ std::string describe(const CommandList& list, const Limits& limits) {
   };
   for (const Dispatch& dispatch : program.dispatches()) {
     text += dispatch.kernel;
-    for (const auto& [index, value] : dispatch.constants) {
-      add(index, ' ');
+    for (const auto& [name, value] : dispatch.constants) {
+      text += " " + name;
       add(value, '=');
     }
     for (const Size& size : {dispatch.threadgroups, dispatch.threads}) {

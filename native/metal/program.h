@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "command_list.h"
+#include "kernel_text.h"
 #include "operation.h"
 #include "tuning.h"
 
@@ -17,9 +18,9 @@ struct Size {
   uint32_t x = 1, y = 1, z = 1;
 };
 
-// A function constant of a kernel: bool (0 or 1) or uint, by index.
+// SSM_CONSTANT(type, name) of a kernel: a bool (0 or 1) or a uint.
 struct Constant {
-  uint32_t index;
+  std::string name;
   uint32_t value;
 };
 
@@ -35,8 +36,8 @@ struct ThreadgroupMemory {
 };
 
 struct Dispatch {
-  std::string kernel;  // its host name
-  std::vector<Constant> constants;
+  std::string kernel;               // its host name
+  std::vector<Constant> constants;  // each that the kernel has, and no other
   std::vector<BufferArgument> buffers;
   uint32_t params_index = 0;  // [[buffer(params_index)]]
   std::vector<std::byte> params;
@@ -65,7 +66,8 @@ class Program {
   const std::vector<Dispatch>& dispatches() const { return dispatches_; }
 
   // Appends a dispatch, with a barrier when its buffers conflict with a dispatch since the last
-  // one: one of the two writes bytes that the other reads or writes.
+  // one: one of the two writes bytes that the other reads or writes. Throws std::logic_error when
+  // no file of metal/ has the kernel, or its constants are not those of the dispatch.
   void add(Dispatch dispatch);
 
   // Scratch memory of the operation that is being added, with undefined contents. Operations share
@@ -96,6 +98,9 @@ SSM_OPERATIONS(SSM_DECLARE)
 // Kernels, constants, parameters and sizes of a list's dispatches, one a line, without computing
 // anything: what the tuning decides. Throws what make_program throws.
 std::string describe(const CommandList& list, const Limits& limits);
+
+// The kernels of a list, each once, without computing anything. Throws what make_program throws.
+std::vector<KernelText> kernel_texts(const CommandList& list, const Limits& limits);
 
 // The dispatches of a whole list. Throws what those functions throw.
 Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate);

@@ -14,7 +14,7 @@ void ssd_update(const Operation& operation, Program& program) {
                                         program.limits().max_threads / kSimdWidth});
   auto dispatch = make_dispatch<SsdUpdateParams>(kernel_name("ssd_update", operation, {0}),
                                                  operation, 0b110000000);
-  dispatch.constants = {{0, vectors}, {1, rows}};
+  dispatch.constants = {{"vectors", vectors}, {"state_rows", rows}};
   dispatch.threads = {simdgroups * kSimdWidth};
   dispatch.threadgroups = {ceil_divide(p.head_dim, simdgroups * rows), p.heads, p.batch};
   program.add(dispatch);

@@ -43,16 +43,17 @@ ssm::Binding binding_at(uint64_t address) {
   throw std::runtime_error("a launch is given an address outside of all allocations");
 }
 
-// "kernel__index_value__index_value"
+// "kernel__name_value__name_value"
 Dispatch parse(const std::string& name) {
   Dispatch dispatch;
   size_t at = name.find("__");
   dispatch.kernel = name.substr(0, at);
   while (at != std::string::npos) {
-    const size_t middle = name.find('_', at + 2);
-    dispatch.constants.push_back({static_cast<uint32_t>(std::stoul(name.substr(at + 2))),
+    const size_t next = name.find("__", at + 2);
+    const size_t middle = name.rfind('_', next == std::string::npos ? next : next - 1);
+    dispatch.constants.push_back({name.substr(at + 2, middle - at - 2),
                                   static_cast<uint32_t>(std::stoul(name.substr(middle + 1)))});
-    at = name.find("__", at + 2);
+    at = next;
   }
   return dispatch;
 }

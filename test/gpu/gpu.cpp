@@ -42,15 +42,12 @@ std::map<const Memory*, std::shared_ptr<Memory>> memories_of(
 
 std::string function_name(const Dispatch& dispatch) {
   const software_metal::KernelInfo& kernel = software_metal::check_dispatch(dispatch);
-  std::map<uint32_t, uint32_t> values;  // in the order of their indices
-  for (uint32_t i = 0; i < kernel.constant_count; ++i) {
-    for (const auto& [index, value] : dispatch.constants) {
-      if (index == kernel.constants[i].index) values[index] = value;
-    }
-  }
   std::string name = dispatch.kernel;
-  for (const auto& [index, value] : values) {
-    name += "__" + std::to_string(index) + "_" + std::to_string(value);
+  for (uint32_t i = 0; i < kernel.constant_count; ++i) {
+    for (const auto& [constant, value] : dispatch.constants) {
+      if (constant != kernel.constants[i].name) continue;
+      name += "__" + constant + "_" + std::to_string(value);
+    }
   }
   return name;
 }

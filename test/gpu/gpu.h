@@ -11,7 +11,7 @@
 namespace ssm::gpu {
 
 // The function that compile-kernels.mjs compiles for a kernel with these constants:
-// kernel__index_value__index_value. Throws std::runtime_error when the dispatch does not fit the
+// kernel__name_value__name_value. Throws std::runtime_error when the dispatch does not fit the
 // kernel's signature.
 std::string function_name(const metal::Dispatch& dispatch);
 

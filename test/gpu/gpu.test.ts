@@ -41,12 +41,15 @@ describe('the second compiler', () => {
 
   test('compiles in the constants of a list of pipelines', () => {
     const pipelines = join(folder, 'pipelines.jsonl')
-    const row = { kernel: 'ssd_update_float32', constants: { 0: 1 }, threads: 256 }
+    const constants = { vectors: 1, state_rows: 2 }
+    const row = { kernel: 'ssd_update_float32', constants, threads: 256 }
     writeFileSync(pipelines, `${JSON.stringify(row)}\n`)
     const file = fileURLToPath(new URL('../../metal/ssd_update.metal', import.meta.url))
     expect(compile('--pipelines', pipelines, join(folder, 'one'), file).status).toBe(0)
     const text = readFileSync(join(folder, 'one/ssd_update.ptx'), 'utf8')
-    expect(text.match(/\.entry (\w+)/g)).toEqual(['.entry ssd_update_float32__0_1'])
+    expect(text.match(/\.entry (\w+)/g)).toEqual([
+      '.entry ssd_update_float32__vectors_1__state_rows_2',
+    ])
     expect(text).toContain('.maxntid 256')
   })
 

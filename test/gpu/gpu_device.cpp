@@ -168,7 +168,7 @@ class GpuDevice final : public Device {
     for (size_t at = name.find("__"); at != std::string::npos;) {
       const size_t next = name.find("__", at + 2);
       const std::string pair = name.substr(at + 2, next - at - 2);
-      const size_t middle = pair.find('_');
+      const size_t middle = pair.rfind('_');
       constants += (constants.empty() ? "\"" : ",\"") + pair.substr(0, middle) +
                    "\":" + pair.substr(middle + 1);
       at = next;
@@ -226,6 +226,10 @@ std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
     return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);
   throw std::invalid_argument("no device '" + name + "'");
+}
+
+std::vector<metal::KernelText> kernel_texts(const CommandList& list) {
+  return metal::kernel_texts(list, {});
 }
 
 }  // namespace ssm

@@ -46,9 +46,17 @@ const embedded = join(folder, 'kernel_sources.cpp')
 execFileSync('node', [join(root, 'scripts/embed-metal.mjs'), embedded])
 const sources = readFileSync(embedded, 'utf8')
 
-test.each(kernelFiles)('%s is embedded as it is', (name) => {
-  const text = new RegExp(`\\{"${name}", .*R"metal\\(\\n([^]*?)\\)metal"`).exec(sources)?.[1]
-  // Token by token, macros expanded comments gone; Metal's own header is empty.
+// With constants of each kind: metal/constants.h makes them literals, and buffers absent or not.
+test.each(
+  kernelFiles.flatMap((name) => [
+    [name, 0],
+    [name, 1],
+  ]) as [string, number][],
+)('%s is embedded as it is, constants being %d', (name, value) => {
+  const text = new RegExp(`\\{"${name}", .*R"metal\\(([^]*?)\\)metal"`).exec(sources)?.[1]
+  const declared = [...(text ?? '').matchAll(/^SSM_CONSTANT\(\w+, (\w+)\);/gm)]
+  const constants = declared.map(([, name]) => `-DSSM_VALUE_${name}=${value}`)
+  // Token by token, macros expanded, comments gone; Metal's own header is empty.
   const tokens = (input: string, ...args: string[]) => {
     const output = execFileSync(
       process.env.CXX ?? 'clang++-19',
@@ -57,6 +65,8 @@ test.each(kernelFiles)('%s is embedded as it is', (name) => {
         '-P',
         '-nostdinc',
         '-D__METAL_VERSION__=310',
+        '-DSSM_KERNEL=name',
+        ...constants,
         '-I',
         'test/software-metal/include-empty',
         '-x',
@@ -68,5 +78,7 @@ test.each(kernelFiles)('%s is embedded as it is', (name) => {
     return output.trim().split(/\s+/)
   }
   expect(text).not.toMatch(/#\s*include\s*"/)
-  expect(tokens(text ?? '', '-')).toEqual(tokens('', '-I', 'metal', `metal/${name}`))
+  const embedded = tokens(text ?? '', '-')
+  expect(embedded).toEqual(tokens('', '-I', 'metal', `metal/${name}`))
+  expect(embedded.join(' ')).not.toContain('SSM_')
 })

@@ -44,7 +44,7 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
     expect(end).toEqual(ended)
     expect(result.messages).toMatchObject({
       failLibraries: expect.stringMatching(
-        /^\[metal\] cannot compile metal\/add\.metal: program_source:1:1: error: expected/,
+        /^\[metal\] kernel add_float32 does not compile: program_source:1:1: error: expected/,
       ),
       failBuffers: expect.stringMatching(/^\[metal\] not enough memory: .* \d+ bytes$/),
       failCommandBuffers:

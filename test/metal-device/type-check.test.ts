@@ -70,7 +70,7 @@ describe('a mistake', () => {
       'TypeParallel',
       "'MTLDispatchTypeParallel'",
     ],
-    ['pipelines.mm', 'nil where none may be', 'string_of(source.text)\n', 'nil\n', 'non-null'],
+    ['pipelines.mm', 'nil where none may be', 'string_of(text)\n', 'nil\n', 'non-null'],
   ])('%s: %s is diagnosed', (file, _, from, to, message) => {
     const text = apple(file)
     expect(text).toContain(from)

@@ -101,10 +101,12 @@ describe('the table of operations', () => {
     const shared = [
       'affine',
       'common',
+      'constants',
       'conv1d',
       'conv1d_shape',
       'linear',
       'matmul_shape',
+      'matvec',
       'norm_rows',
       'random',
       'tile_product',

@@ -88,7 +88,10 @@ describe('the tarball', () => {
     for (const name of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'native/addon.cpp']) {
       expect(files).toContain(name)
     }
-    expect(files.filter((file) => file.startsWith('scripts/'))).toEqual(['scripts/embed-metal.mjs'])
+    expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
+      'scripts/embed-metal.mjs',
+      'scripts/kernel-file.mjs',
+    ])
     expect(files.filter((file) => /\.(test|spec)\.|fixtures/.test(file))).toEqual([])
   })
 

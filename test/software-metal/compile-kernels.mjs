@@ -1,13 +1,13 @@
 // Turns a kernel file (metal/<name>.metal) into C++ that clang compiles and the rig runs:
 //   node compile-kernels.mjs [--strict | --cuda [--pipelines <file>]] <kernel file> <output>
-// The text stays as it is, line for line, but for what C++ does not know: attributes go, function
-// constants become variables, instantiations become entries of a table that tells the rig how to
-// call each kernel. Types are never read here: the table's code asks C++ for them.
+// The text stays as it is, line for line, but for what C++ does not know: attributes go, constants
+// become variables, instantiations become entries of a table that tells the rig how to call each
+// kernel. In the text of one kernel (native/metal/kernel_source.h) constants are literals already. Types are never read here: the table's code asks C++ for them.
 // What would need a cleverer rewriter is refused instead; metal/README.md lists these rules.
 //
 // --strict writes the same text for clang's C++ for OpenCL, which checks address spaces.
 //
-// --cuda writes it for clang's CUDA mode (test/gpu): one function a kernel with function constants as
+// --cuda writes it for clang's CUDA mode (test/gpu): one function a kernel with constants as
 // variables; or, with a list of pipelines, one function for each kernel and set of constants in it,
 // compiled in, as Metal does.
 import { execFileSync } from 'node:child_process'
@@ -15,6 +15,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { combinations, instantiations } from '../../scripts/kernel-file.mjs'
 
 const here = dirname(fileURLToPath(import.meta.url))
 const root = resolve(here, '../..')
@@ -33,6 +34,9 @@ const BUILTINS = {
   simdgroups_per_threadgroup: 'group.simdgroups',
   threads_per_simdgroup: 'kLanes',
 }
+
+// Element types by the names that kernels have them by.
+const TYPES = { float32: 'float', float16: 'half', bfloat16: 'bfloat' }
 
 const VECTOR = '(?:float|half|bfloat|char|uchar|short|ushort|int|uint|long|ulong|bool)[234]'
 
@@ -93,7 +97,7 @@ function readArguments(given) {
 }
 
 /**
- * One JSON object a line: {"kernel": name, "constants": {"index": value}, "threads": of a
+ * One JSON object a line: {"kernel": name, "constants": {name: value}, "threads": of a
  * threadgroup}; the same pipeline may stand there with several numbers of threads.
  */
 function readPipelines(file) {
@@ -160,8 +164,7 @@ function compile(text, name) {
   }
   if (entries.length === 0) throw new KernelError(`metal/${name}.metal: has no kernel`)
 
-  let body = text
-  for (const [begin, end] of spans) body = blank(body, begin, end)
+  const body = blanked(text, spans)
   const withConstants = (write) => {
     let result = body
     for (const constant of constants) {
@@ -186,14 +189,12 @@ function compile(text, name) {
   ].join('\n')
 }
 
-/** Function constants: `constant bool has_bias [[function_constant(0)]];` */
+/** `constant bool has_bias [[function_constant]];`, which is what SSM_CONSTANT gives here. */
 function readConstants(text) {
-  const pattern =
-    /\bconstant +(?<type>bool|uint) +(?<name>\w+) *\[\[ *function_constant\( *(?<index>\d+) *\) *\]\] *;/g
+  const pattern = /\bconstant +(?<type>bool|uint) +(?<name>\w+) *\[\[function_constant\]\];/g
   const constants = [...text.matchAll(pattern)].map(({ groups, index, 0: match }) => ({
     type: groups.type,
     name: groups.name,
-    index: Number(groups.index),
     begin: index,
     end: index + match.length,
   }))
@@ -202,16 +203,16 @@ function readConstants(text) {
     names && new RegExp(`^constant\\b[^;(]*=[^;]*\\b(?:${names})\\b[^;]*;`, 'm').exec(text)
   if (derived) {
     throw new KernelError(
-      `${place(text, derived.index)}: compute what depends on a function constant inside the kernel`,
+      `${place(text, derived.index)}: compute what depends on a constant inside the kernel`,
     )
   }
   return constants
 }
 
-/** Kernel definitions: name, arguments with their attributes, the function constants they use. */
+/** Kernel definitions: name, arguments with their attributes. */
 function readKernels(text, constants) {
   const kernels = new Map()
-  let outside = text
+  let used = text
   for (const match of text.matchAll(/(?:\[\[\s*kernel\s*\]\]|\bkernel)\s+void\s+(\w+)\s*\(/g)) {
     const [{ length }, name] = match
     const where = place(text, match.index)
@@ -229,18 +230,21 @@ function readKernels(text, constants) {
       parameters: splitAtCommas(withoutMarkers(text.slice(open + 1, close))).map((parameter) =>
         readParameter(parameter, `${where}: kernel ${name}`),
       ),
-      text: text.slice(open, bodyEnd),
+      constants,
     })
-    outside = blank(outside, match.index, bodyEnd)
+    // Parameters do not use a constant, and a field of a struct may have the same name.
+    used = blank(used, open, bodyBegin)
   }
-  for (const { begin, end } of constants) outside = blank(outside, begin, end)
-  outside = outside.replace(/\bstruct\s+\w+\s*\{[^}]*\}/g, '') // a field may have the same name
-  const mentions = (where, name) => new RegExp(`(?<![\\w.])${name}\\b`).test(where)
-  for (const kernel of kernels.values()) {
-    // A constant that a helper function uses counts as used by every kernel of the file.
-    kernel.constants = constants.filter(
-      ({ name }) => mentions(kernel.text, name) || mentions(outside, name),
-    )
+  for (const { begin, end } of constants) used = blank(used, begin, end)
+  used = used.replace(/\bstruct\s+\w+\s*\{[^}]*\}/g, '')
+  const unused = constants.find(({ name }) => !new RegExp(`(?<![\\w.])${name}\\b`).test(used))
+  if (unused) {
+    const where = place(text, unused.begin)
+    throw new KernelError(`${where}: no kernel uses constant ${unused.name}: declare it elsewhere`)
+  }
+  if (constants.length > 0 && kernels.size > 1) {
+    const where = place(text, constants[0].begin)
+    throw new KernelError(`${where}: a file with constants has one kernel, which has all of them`)
   }
   return kernels
 }
@@ -263,29 +267,38 @@ function readParameter(text, where) {
 }
 
 /**
- * `template [[host_name("x")]] [[kernel]] void f<float>(...);` or `... decltype(f<float>) f<float>;`
+ * `INSTANTIATE(f, (float32), (float16));` and, in the text of one kernel,
+ * `template [[host_name("x")]] [[kernel]] decltype(f<float>) f<float>;`
  */
 function readInstantiations(text, kernels) {
   const entries = []
   const spans = []
-  const pattern =
-    /\btemplate\s*\[\[\s*host_name\(\s*(?<host>"[^()]*")\s*\)\s*\]\]\s*(?:\[\[\s*kernel\s*\]\]|kernel)\s+(?<rest>[^;]*);/g
-  for (const match of text.matchAll(pattern)) {
-    const where = place(text, match.index)
-    const host = match.groups.host.replace(/"\s*"/g, '').slice(1, -1)
-    const rest = match.groups.rest.replace(/^#.*$/gm, '').replace(/\s+/g, ' ').trim()
-    const expression =
-      /^void (\w+ ?<.*>) ?\(.*\)$/.exec(rest)?.[1] ?? /\) (\w+ ?<.*>)$/.exec(rest)?.[1]
-    const kernel = kernels.get(/^\w+/.exec(expression ?? '')?.[0])
-    if (!kernel) throw new KernelError(`${where}: "${host}" instantiates no kernel of this file`)
-    const [name] = /^\w+/.exec(expression)
-    if (host !== name && !host.startsWith(`${name}_`)) {
-      throw new KernelError(
-        `${where}: "${host}" must begin with "${name}_", the name of its function`,
-      )
+  const add = (offset, length, host, name, expression) => {
+    const kernel = kernels.get(name)
+    if (!kernel?.isTemplate) {
+      throw new KernelError(`${place(text, offset)}: ${name} is no kernel template of this file`)
     }
     entries.push({ host, expression, kernel })
-    spans.push([match.index, match.index + match[0].length])
+    spans.push([offset, offset + length])
+  }
+  for (const { name, index, length, arguments: lists } of instantiations(text)) {
+    for (const words of combinations(lists)) {
+      const types = words.map((word) => TYPES[word] ?? word)
+      add(index, length, [name, ...words].join('_'), name, `${name}<${types.join(', ')}>`)
+    }
+  }
+  const pattern =
+    /\btemplate \[\[host_name\("(?<host>\w+)"\)\]\] \[\[kernel\]\] decltype\([^()]*\) (?<expression>(?<name>\w+)<.*>);/g
+  for (const { index, groups, 0: whole } of text.matchAll(pattern)) {
+    add(index, whole.length, groups.host, groups.name, groups.expression)
+  }
+  const rest = /\bhost_name\b|\bINSTANTIATE\b/.exec(blanked(text, spans))
+  if (rest)
+    throw new KernelError(`${place(text, rest.index)}: write INSTANTIATE(f, (float32, ...));`)
+  for (const { name, isTemplate } of kernels.values()) {
+    if (isTemplate && !entries.some(({ kernel }) => kernel.name === name)) {
+      throw new KernelError(`metal/: kernel template ${name} is not instantiated`)
+    }
   }
   return { entries, spans }
 }
@@ -294,13 +307,13 @@ function readInstantiations(text, kernels) {
 function table(name, entries, constants) {
   const lines = ['# 1 "<kernel table>"', 'namespace table {', 'using namespace software_metal;']
   const constantRow = (constant) =>
-    `{${constant.index}, "${constant.name}", &kernels_of_${name}::${constant.name}, sizeof(${constant.type})}`
+    `{"${constant.name}", &kernels_of_${name}::${constant.name}, sizeof(${constant.type})}`
   entries.forEach(({ host, expression, kernel }, i) => {
     const isMemory = ({ kind }) => kind === 'buffer' || kind === 'threadgroup'
     const rows = kernel.parameters.flatMap((parameter, j) => {
       if (!isMemory(parameter)) return []
       const { kind, index, name, onlyIf } = parameter
-      const condition = constants.find(({ name }) => name === onlyIf)?.index ?? -1
+      const condition = onlyIf ? `"${onlyIf}"` : 'nullptr'
       return `{${kind === 'threadgroup'}, ${index}, "${name}", Argument<F${i}::At<${j}>>::kWritten, Argument<F${i}::At<${j}>>::kBytes, ${condition}}`
     })
     const values = kernel.parameters.map((parameter, j) => {
@@ -341,9 +354,9 @@ function cudaText(name, entries, withConstants) {
     // Unused kernels have no code: names of a nameless namespace are the file's own.
     lines.push(
       `namespace kernels_of_${name} { namespace ${space} { namespace {`,
-      withConstants(({ type, name, index }) =>
+      withConstants(({ type, name }) =>
         values
-          ? `constexpr ${type} ${name} = ${values[index] ?? 0};`
+          ? `constexpr ${type} ${name} = ${values[name]};`
           : `__attribute__((__device__)) ${type} ${name};`,
       ).replaceAll(`::kernels_of_${name}::`, `::kernels_of_${name}::${space}::`),
       '} } }',
@@ -379,9 +392,9 @@ function cudaText(name, entries, withConstants) {
   return [...lines, ...functions, ''].join('\n')
 }
 
-/** Its name tells the constants that are compiled in: kernel__index_value__index_value. */
+/** Its name tells the constants that are compiled in: kernel__name_value__name_value. */
 function cudaFunction(space, { host, expression, kernel }, values, threads) {
-  const set = Object.entries(values ?? {}).map(([index, value]) => `__${index}_${value}`)
+  const set = Object.entries(values ?? {}).map(([name, value]) => `__${name}_${value}`)
   // Some 640 threads a core, which leaves each 96 registers. Left to itself the assembler puts
   // registers into memory so that more threads fit.
   const together = Math.max(1, Math.floor(640 / threads))
@@ -469,6 +482,10 @@ function splitAtCommas(text) {
 /** Puts `replacement`, which is shorter, in the place of a span of one line. Offsets stay. */
 function replace(text, begin, end, replacement) {
   return text.slice(0, begin) + replacement.padEnd(end - begin) + text.slice(end)
+}
+
+function blanked(text, spans) {
+  return spans.reduce((result, [begin, end]) => blank(result, begin, end), text)
 }
 
 function blank(text, begin, end) {

@@ -55,13 +55,12 @@ void set_constants(const Dispatch& dispatch, const KernelInfo& kernel) {
     const ConstantInfo& constant = kernel.constants[i];
     const auto given =
         std::find_if(dispatch.constants.begin(), dispatch.constants.end(),
-                     [&](const auto& candidate) { return candidate.index == constant.index; });
+                     [&](const auto& candidate) { return candidate.name == constant.name; });
     if (given == dispatch.constants.end()) {
-      fail(dispatch, "function constant " + std::string(constant.name) + " (" +
-                         std::to_string(constant.index) + ") is not set");
+      fail(dispatch, "constant " + std::string(constant.name) + " is not set");
     }
     if (constant.bytes == 1 && given->value > 1) {
-      fail(dispatch, "function constant " + std::string(constant.name) + " is bool, not " +
+      fail(dispatch, "constant " + std::string(constant.name) + " is bool, not " +
                          std::to_string(given->value));
     }
     std::memcpy(constant.address, &given->value, constant.bytes);  // little-endian
@@ -69,9 +68,9 @@ void set_constants(const Dispatch& dispatch, const KernelInfo& kernel) {
 }
 
 bool is_absent(const Dispatch& dispatch, const ArgumentInfo& argument) {
-  if (argument.only_if < 0) return false;
+  if (argument.only_if == nullptr) return false;
   for (const auto& constant : dispatch.constants) {
-    if (static_cast<int>(constant.index) == argument.only_if) return constant.value == 0;
+    if (constant.name == argument.only_if) return constant.value == 0;
   }
   return true;
 }

@@ -183,4 +183,8 @@ std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
   throw std::invalid_argument("no device '" + name + "'");
 }
 
+std::vector<metal::KernelText> kernel_texts(const CommandList& list) {
+  return metal::kernel_texts(list, {});
+}
+
 }  // namespace ssm

@@ -7,6 +7,11 @@
 
 #include <string>
 
+#if __MAC_OS_X_VERSION_MAX_ALLOWED < 140000
+#error \
+    "ssm-metal needs the SDK of macOS 14: install Xcode 15 or its command line tools, or newer ones"
+#endif
+
 // What macOS 15 added also needs the SDK that declares it.
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 #define SSM_MACOS_15_SDK 1

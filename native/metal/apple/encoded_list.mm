@@ -3,6 +3,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "kernel_source.h"
+
 namespace ssm::apple {
 
 using metal::Dispatch;
@@ -34,8 +36,10 @@ void check(const Dispatch& dispatch, id<MTLComputePipelineState> pipeline,
 
 EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu)
     : program_(metal::make_program(list, limits, &Memory::allocate)) {
+  // All at once, and here in order.
+  gpu.pipelines().prepare(metal::texts_of(program_.dispatches()), [](const std::string&) {});
   for (const Dispatch& dispatch : program_.dispatches()) {
-    Step step{&dispatch, gpu.pipelines().pipeline_of(dispatch), {}};
+    Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};
     check(dispatch, step.pipeline, limits);
     for (const auto& [index, binding, written] : dispatch.buffers) {
       step.buffers.push_back({gpu.buffers().buffer_of(*binding.memory), binding.offset, index});

@@ -6,6 +6,7 @@
 
 #include "buffers.h"
 #include "pipelines.h"
+#include "program.h"
 
 namespace ssm::apple {
 

@@ -1,34 +1,43 @@
 // Kernels compiled for the GPU at hand.
 #pragma once
 
-#include <map>
-#include <mutex>
+#include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "apple.h"
-#include "kernel_source.h"
-#include "program.h"
+#include "background_threads.h"
+#include "kernel_text.h"
+#include "once.h"
 
 namespace ssm::apple {
 
-// Any thread may call any function.
+// One library for each text, one pipeline for each text and number of threads; an error is kept
+// like a result. Any thread may call any function; none holds a lock while something compiles.
 class Pipelines {
  public:
-  explicit Pipelines(id<MTLDevice> device) : device_(device) {}
+  explicit Pipelines(id<MTLDevice> device);
 
-  // The compiled kernel of a dispatch. Takes long when it is the first of its file. Throws
-  // std::runtime_error with the compiler's message.
-  id<MTLComputePipelineState> pipeline_of(const metal::Dispatch& dispatch);
+  // Compiles kernels on threads of its own and returns at once. Calls `done` on one of them when
+  // the last is compiled, with the first error or an empty string; never, when this goes before
+  // that.
+  void prepare(std::vector<metal::KernelText> kernels, std::function<void(std::string error)> done);
+
+  // The compiled kernel; waits where it is being compiled, compiles it where nobody has asked for
+  // it. Throws std::runtime_error with the compiler's message.
+  id<MTLComputePipelineState> pipeline_of(const metal::KernelText& kernel);
+
+  // Runs a job on one of the threads that compile.
+  void in_background(std::function<void()> job) { threads_.push(std::move(job)); }
 
  private:
-  // Both run under the mutex.
-  id<MTLComputePipelineState> compile(const metal::Dispatch& dispatch);
-  id<MTLLibrary> library_of(const metal::KernelSource& source);
+  id<MTLLibrary> compile(const std::string& kernel, const std::string& text);
 
   id<MTLDevice> device_;
-  std::mutex mutex_;
-  std::map<const metal::KernelSource*, id<MTLLibrary>> libraries_;
-  std::map<std::string, id<MTLComputePipelineState>> pipelines_;  // by kernel and constants
+  metal::Once<std::string, id<MTLLibrary>> libraries_;  // by their text
+  metal::Once<std::pair<std::string, uint32_t>, id<MTLComputePipelineState>> pipelines_;
+  metal::BackgroundThreads threads_;  // last: they use the rest
 };
 
 }  // namespace ssm::apple

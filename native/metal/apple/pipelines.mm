@@ -1,68 +1,82 @@
 #include "pipelines.h"
 
+#include <algorithm>
+#include <atomic>
+#include <memory>
+#include <mutex>
 #include <stdexcept>
+#include <thread>
 
 namespace ssm::apple {
 
-using metal::Dispatch;
+using metal::KernelText;
 
 namespace {
 
-[[noreturn]] void fail(const Dispatch& dispatch, const std::string& what, NSError* error) {
-  throw std::runtime_error("[metal] kernel " + dispatch.kernel + " " + what + ": " +
-                           text_of(error));
+[[noreturn]] void fail(const std::string& kernel, const std::string& what, NSError* error) {
+  throw std::runtime_error("[metal] kernel " + kernel + " " + what + ": " + text_of(error));
 }
+
+// Enough to keep Metal's compiler busy, which runs in processes of its own.
+size_t compile_threads() { return std::clamp(std::thread::hardware_concurrency() / 2, 1u, 4u); }
 
 }  // namespace
 
-id<MTLComputePipelineState> Pipelines::pipeline_of(const Dispatch& dispatch) {
-  std::string key = dispatch.kernel;
-  for (const auto& [index, value] : dispatch.constants) {
-    key += " " + std::to_string(index) + "=" + std::to_string(value);
+Pipelines::Pipelines(id<MTLDevice> device) : device_(device), threads_(compile_threads()) {}
+
+void Pipelines::prepare(std::vector<KernelText> kernels,
+                        std::function<void(std::string error)> done) {
+  if (kernels.empty()) {
+    threads_.push([done = std::move(done)] { done(""); });
+    return;
   }
-  key += " " + std::to_string(dispatch.threads_of_group());
-  const std::lock_guard lock(mutex_);
-  const auto known = pipelines_.find(key);
-  if (known != pipelines_.end()) return known->second;
-  const id<MTLComputePipelineState> pipeline = compile(dispatch);
-  pipelines_.emplace(std::move(key), pipeline);
-  return pipeline;
+  struct Progress {
+    std::atomic<size_t> left;
+    std::mutex mutex;
+    std::string error;
+    std::function<void(std::string)> done;
+  };
+  const auto progress = std::make_shared<Progress>();
+  progress->left = kernels.size();
+  progress->done = std::move(done);
+  for (KernelText& kernel : kernels) {
+    threads_.push([this, progress, kernel = std::move(kernel)] {
+      try {
+        pipeline_of(kernel);
+      } catch (const std::exception& error) {
+        const std::lock_guard lock(progress->mutex);
+        if (progress->error.empty()) progress->error = error.what();
+      }
+      if (--progress->left == 0) progress->done(progress->error);
+    });
+  }
 }
 
-id<MTLComputePipelineState> Pipelines::compile(const Dispatch& dispatch) {
-  const metal::KernelSource& source = metal::source_of(dispatch.kernel);
-  MTLFunctionConstantValues* const constants = [MTLFunctionConstantValues new];
-  for (const auto& [index, value] : dispatch.constants) {
-    const bool truth = value != 0;
-    if (metal::constant_is_bool(source, index)) {
-      [constants setConstantValue:&truth type:MTLDataTypeBool atIndex:index];
-    } else {
-      [constants setConstantValue:&value type:MTLDataTypeUInt atIndex:index];
+id<MTLComputePipelineState> Pipelines::pipeline_of(const KernelText& kernel) {
+  return pipelines_.get({kernel.text, kernel.threads}, [&](const auto& key) {
+    @autoreleasepool {
+      const id<MTLLibrary> library = libraries_.get(
+          key.first, [&](const std::string& text) { return compile(kernel.kernel, text); });
+      const id<MTLFunction> function = [library newFunctionWithName:string_of(kernel.kernel)];
+      if (function == nil) fail(kernel.kernel, "is not in its own compiled text", nil);
+      // Told how many threads a threadgroup has, the compiler gives each no more registers than
+      // allow so many; otherwise a kernel with many registers may come out for fewer threads.
+      MTLComputePipelineDescriptor* const descriptor = [MTLComputePipelineDescriptor new];
+      descriptor.computeFunction = function;
+      descriptor.maxTotalThreadsPerThreadgroup = kernel.threads;
+      NSError* error = nil;
+      const id<MTLComputePipelineState> pipeline =
+          [device_ newComputePipelineStateWithDescriptor:descriptor
+                                                 options:MTLPipelineOptionNone
+                                              reflection:nil
+                                                   error:&error];
+      if (pipeline == nil) fail(kernel.kernel, "cannot be made ready for this GPU", error);
+      return pipeline;
     }
-  }
-  NSError* error = nil;
-  const id<MTLFunction> function =
-      [library_of(source) newFunctionWithName:string_of(dispatch.kernel)
-                               constantValues:constants
-                                        error:&error];
-  if (function == nil) fail(dispatch, "is not in the compiled " + std::string(source.file), error);
-  // Told how many threads a threadgroup has, the compiler gives each no more registers than allow
-  // so many; otherwise a kernel with many registers may come out for fewer threads.
-  MTLComputePipelineDescriptor* const descriptor = [MTLComputePipelineDescriptor new];
-  descriptor.computeFunction = function;
-  descriptor.maxTotalThreadsPerThreadgroup = dispatch.threads_of_group();
-  const id<MTLComputePipelineState> pipeline =
-      [device_ newComputePipelineStateWithDescriptor:descriptor
-                                             options:MTLPipelineOptionNone
-                                          reflection:nil
-                                               error:&error];
-  if (pipeline == nil) fail(dispatch, "cannot be made ready for this GPU", error);
-  return pipeline;
+  });
 }
 
-id<MTLLibrary> Pipelines::library_of(const metal::KernelSource& source) {
-  const auto known = libraries_.find(&source);
-  if (known != libraries_.end()) return known->second;
+id<MTLLibrary> Pipelines::compile(const std::string& kernel, const std::string& text) {
   MTLCompileOptions* const options = [MTLCompileOptions new];
   options.languageVersion = MTLLanguageVersion3_1;  // the first one with bfloat
   // Kernels say themselves where a less exact function will do.
@@ -76,14 +90,10 @@ id<MTLLibrary> Pipelines::library_of(const metal::KernelSource& source) {
 #endif
   if (!is_safe) options.fastMathEnabled = NO;
   NSError* error = nil;
-  const id<MTLLibrary> library = [device_ newLibraryWithSource:string_of(source.text)
+  const id<MTLLibrary> library = [device_ newLibraryWithSource:string_of(text)
                                                        options:options
                                                          error:&error];
-  if (library == nil) {
-    throw std::runtime_error("[metal] cannot compile metal/" + std::string(source.file) + ": " +
-                             text_of(error));
-  }
-  libraries_.emplace(&source, library);
+  if (library == nil) fail(kernel, "does not compile", error);
   return library;
 }
 

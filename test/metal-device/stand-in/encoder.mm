@@ -65,7 +65,7 @@ void add_bytes(const std::vector<std::byte> &bytes, const char *kernel,
 
 bool is_absent(const Kernel &kernel, const software_metal::ArgumentInfo &argument) {
   return std::any_of(kernel.constants.begin(), kernel.constants.end(), [&](const auto &constant) {
-    return static_cast<int>(constant.index) == argument.only_if && constant.value == 0;
+    return argument.only_if != nullptr && constant.name == argument.only_if && constant.value == 0;
   });
 }
 

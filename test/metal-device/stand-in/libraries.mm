@@ -23,13 +23,13 @@ struct PipelineDescriptor {
   bool is_promised_whole = false;
 };
 
-// Whether the text has the function of a kernel, whose name the kernel's host name begins with.
-bool defines(const std::string &source, const std::string &kernel) {
-  for (size_t end = kernel.size(); end != std::string::npos; end = kernel.rfind('_', end - 1)) {
-    if (source.find("void " + kernel.substr(0, end) + "(") != std::string::npos) return true;
-    if (end == 0) break;
-  }
-  return false;
+// The value of `#define name value`, which is a line of the text; empty without one.
+std::string definition(const std::string &text, const std::string &name) {
+  const std::string line = "#define " + name + " ";
+  size_t at = text.compare(0, line.size(), line) == 0 ? 0 : text.find("\n" + line);
+  if (at == std::string::npos) return "";
+  if (at > 0) at += 1;
+  return text.substr(at + line.size(), text.find('\n', at) - at - line.size());
 }
 
 }  // namespace
@@ -94,21 +94,6 @@ bool defines(const std::string &source, const std::string &kernel) {
 }
 @end
 
-@implementation MTLFunctionConstantValues
-+ (instancetype)alloc {
-  return with_state<ConstantValues>([super alloc]);
-}
-- (void)setConstantValue:(const void *)value type:(MTLDataType)type atIndex:(NSUInteger)index {
-  uint32_t copy = 0;
-  if (type == MTLDataTypeBool) {
-    copy = *static_cast<const bool *>(value);
-  } else {
-    std::memcpy(&copy, value, sizeof(copy));
-  }
-  state<ConstantValues>(self).values[index] = {type, copy};
-}
-@end
-
 @interface StandInFunction : NSObject <MTLFunction>
 @end
 @implementation StandInFunction
@@ -132,33 +117,22 @@ bool defines(const std::string &source, const std::string &kernel) {
 }
 @end
 
+// The kernel of a text (native/metal/kernel_source.h): as the rig has it, with the constants of the
+// text.
 @interface StandInLibrary : NSObject <MTLLibrary>
 @end
 @implementation StandInLibrary
-- (id<MTLFunction>)newFunctionWithName:(NSString *)name
-                        constantValues:(MTLFunctionConstantValues *)values
-                                 error:(NSError **)error {
+- (id<MTLFunction>)newFunctionWithName:(NSString *)name {
   const std::string kernel = name.UTF8String;
   const std::string &source = state<Library>(self).source;
   const auto *info = software_metal::find_kernel(kernel);
-  if (info == nullptr || !defines(source, kernel)) {
-    give(error, {kLibraryErrors, kFunctionNotFound,
-                 "Function " + kernel + " was not found in the library"});
-    return nil;
-  }
+  if (info == nullptr || definition(source, "SSM_KERNEL") != kernel) return nil;
   Kernel result{info, {}};
   for (unsigned i = 0; i < info->constant_count; ++i) {
-    const software_metal::ConstantInfo &constant = info->constants[i];
-    const auto &given = state<ConstantValues>(values).values;
-    const auto value = given.find(constant.index);
-    const MTLDataType type = constant.bytes == 1 ? MTLDataTypeBool : MTLDataTypeUInt;
-    if (value == given.end() || value->second.first != type) {
-      give(error, {kLibraryErrors, kCompileFailure,
-                   "Function constant " + std::string(constant.name) + " of " + kernel +
-                       " is not set, or to another type"});
-      return nil;
-    }
-    result.constants.push_back({constant.index, value->second.second});
+    const std::string constant = info->constants[i].name;
+    const std::string value = definition(source, "SSM_VALUE_" + constant);
+    if (value.empty()) misuse("%s: the text has no %s", kernel.c_str(), constant.c_str());
+    result.constants.push_back({constant, static_cast<uint32_t>(std::stoul(value))});
   }
   return with_state<Kernel>([StandInFunction alloc], result);
 }

@@ -53,14 +53,13 @@ struct Use {
       options.mathMode = MTLMathModeSafe;
       options.mathFloatingPointFunctions = MTLMathFloatingPointFunctionsPrecise;
     }
-    const char *text = ssm::metal::source_of(kernel).text;
+    const std::string text = ssm::metal::kernel_text(kernel, {});
     NSError *error = nil;
-    id<MTLLibrary> library = [device newLibraryWithSource:[NSString stringWithUTF8String:text]
-                                                  options:options
-                                                    error:&error];
-    id<MTLFunction> function = [library newFunctionWithName:[NSString stringWithUTF8String:kernel]
-                                             constantValues:[MTLFunctionConstantValues new]
-                                                      error:&error];
+    id<MTLLibrary> library =
+        [device newLibraryWithSource:[NSString stringWithUTF8String:text.c_str()]
+                             options:options
+                               error:&error];
+    id<MTLFunction> function = [library newFunctionWithName:[NSString stringWithUTF8String:kernel]];
     MTLComputePipelineDescriptor *descriptor = [MTLComputePipelineDescriptor new];
     descriptor.computeFunction = function;
     descriptor.maxTotalThreadsPerThreadgroup = 1024;

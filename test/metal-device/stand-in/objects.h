@@ -41,7 +41,7 @@ size_t page_size();
 constexpr const char *kCommandBufferErrors = "MTLCommandBufferErrorDomain";
 constexpr const char *kLibraryErrors = "MTLLibraryErrorDomain";
 enum CommandBufferError { kInternal = 1, kTimeout, kPageFault, kAccessRevoked, kOutOfMemory = 8 };
-enum LibraryError { kCompileFailure = 3, kFunctionNotFound = 5 };
+enum LibraryError { kCompileFailure = 3 };
 
 struct Error {
   std::string domain;
@@ -58,10 +58,6 @@ struct Buffer {
   std::byte *begin;
   size_t length;
   void (^release)(void *, NSUInteger);
-};
-
-struct ConstantValues {
-  std::map<NSUInteger, std::pair<MTLDataType, uint32_t>> values;
 };
 
 // A kernel with its constants; a pipeline is the same, made ready.

@@ -83,7 +83,6 @@ SOFTWARE_METAL_EXPORT void note_atomic(const volatile void* address, unsigned by
 
 // What a kernel file says about its kernels (compile-kernels.mjs writes these tables).
 struct ConstantInfo {
-  unsigned index;
   const char* name;
   void* address;
   unsigned bytes;
@@ -93,9 +92,9 @@ struct ArgumentInfo {
   bool is_threadgroup;  // [[threadgroup(index)]], else [[buffer(index)]]
   unsigned index;
   const char* name;
-  bool is_written;  // the pointer is not to const
-  unsigned bytes;   // of a struct taken by reference, else 0
-  int only_if;      // index of the function constant without which it is absent, or -1
+  bool is_written;      // the pointer is not to const
+  unsigned bytes;       // of a struct taken by reference, else 0
+  const char* only_if;  // the constant without which it is absent, or null
 };
 
 struct KernelInfo {

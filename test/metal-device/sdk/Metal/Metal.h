@@ -28,10 +28,6 @@ typedef NS_OPTIONS(NSUInteger, MTLBarrierScope) {
 typedef NS_ENUM(NSUInteger, MTLCommandBufferStatus) {
   MTLCommandBufferStatusError = 5,
 };
-typedef NS_ENUM(NSUInteger, MTLDataType) {
-  MTLDataTypeUInt = 33,
-  MTLDataTypeBool = 53,
-};
 typedef NS_ENUM(NSUInteger, MTLLanguageVersion) {
   MTLLanguageVersion3_1 = 0x30001,
 };
@@ -64,10 +60,6 @@ typedef NS_OPTIONS(NSUInteger, MTLPipelineOption) {
   MTLPipelineOptionNone = 0,
 };
 
-@interface MTLFunctionConstantValues : NSObject
-- (void)setConstantValue:(const void *)value type:(MTLDataType)type atIndex:(NSUInteger)index;
-@end
-
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 typedef NS_ENUM(NSInteger, MTLMathMode) {
   MTLMathModeSafe = 0,
@@ -88,9 +80,7 @@ typedef NS_ENUM(NSInteger, MTLMathFloatingPointFunctions) {
 @end
 
 @protocol MTLLibrary <NSObject>
-- (nullable id<MTLFunction>)newFunctionWithName:(NSString *)name
-                                 constantValues:(MTLFunctionConstantValues *)values
-                                          error:(NSError **)error;
+- (nullable id<MTLFunction>)newFunctionWithName:(NSString *)name;
 @end
 
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000

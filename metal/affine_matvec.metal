@@ -1,38 +1,28 @@
 // out[r, n] = activation(sum over k of norm(x)[r, k] * (scale * q[n, k] + bias of the group)
 //             + bias[n]) * gate[r, n] + residual[r, n]; what is absent is left out (linear.h)
 //
-// Two kernels, float32 accumulation in both, any rows and outputs, any inputs that groups divide.
-//
-// affine_matvec, for up to kVectorRows rows of x: a simdgroup computes vector_outputs outputs of
-// every row. A lane takes lane_words neighbouring words of each of them at a time, which never
-// cross a group, and keeps them for all rows of x: a weight is read exactly once. (Beyond the last
-// output the last one is computed again.) `reads` such reads are under way together, whatever
-// vector_outputs is. The sum over a lane's part of a group is scale * sum(x * q) + bias * sum(x).
-// Values are masked, not shifted, out of their word: what is left is q * 2^(bits * i), so x is
-// multiplied by 2^-(bits * i) before, exactly.
-// All of that is done to x once a threadgroup, a chunk of staged_columns at a time, in threadgroup
-// memory, while the first weights are on their way; the sums of x over each lane's part go there
-// too. A norm costs no pass of its own: its weight goes into x, the squares of x are summed
-// beside, and what a group of columns gives is scaled at the group's end; a lane's part of the
-// words must lie in one of them. Grid: one simdgroup every vector_outputs outputs, any number of
-// whole simdgroups a threadgroup. Threadgroup memory: rows * staged_columns floats; as many /
-// lane_values; rows * simdgroups.
-//
-// affine_matmat, for more rows: tiles of 32 x 32 outputs (tile_product.h). Weights become float32
-// while a tile is loaded. x comes normed already (norm_rows.metal).
-// Grid: x tiles of outputs, y tiles of rows; threadgroups of kTileThreads; threadgroup memory
-// 2 * kTileBytes.
+// The kernel of affine_matmul for up to kVectorRows rows of x; any outputs, any inputs that groups
+// divide, float32 accumulation. A simdgroup computes vector_outputs outputs of every row. A lane
+// takes lane_words neighbouring words of each of them at a time, which never cross a group, and
+// keeps them for all rows of x: a weight is read exactly once. (Beyond the last output the last one
+// is computed again.) `reads` such reads are under way together, whatever vector_outputs is. The
+// sum over a lane's part of a group is scale * sum(x * q) + bias * sum(x). Values are masked, not
+// shifted, out of their word: what is left is q * 2^(bits * i), so x is multiplied by 2^-(bits * i)
+// before, exactly. All of that is done to x once a threadgroup, a chunk of staged_columns at a
+// time, in threadgroup memory, while the first weights are on their way; the sums of x over each
+// lane's part go there too. A norm costs no pass of its own: its weight goes into x, the squares of
+// x are summed beside, and what a group of columns gives is scaled at the group's end; a lane's
+// part of the words must lie in one of them. Grid: one simdgroup every vector_outputs outputs, any
+// number of whole simdgroups a threadgroup. Threadgroup memory: rows * staged_columns floats; as
+// many / lane_values; rows * simdgroups.
 #include <metal_stdlib>
 
-#include "affine.h"
 #include "affine_matmul.h"
-#include "linear.h"
-#include "matmul_shape.h"
-#include "tile_product.h"
+#include "matvec.h"
 
 // Where a GPU converts integers slowly. A value masked out of the lower half of a word, put into
 // the bits of 2^23, is 2^23 + value: exact, for a bit operation and a subtraction.
-constant bool by_exponent [[function_constant(10)]];
+SSM_CONSTANT(bool, by_exponent);
 
 // The bits of 2^23, as a number that no compiler sees through (`bits` is at most 8): with two
 // constants at hand it would mask and place a value in two instructions.
@@ -64,10 +54,10 @@ inline float masked_dot(uint word, thread const float4* v, uint exponent) {
 }
 
 // Words that a lane of affine_matvec takes at once: 4, or 2 where rows of x are many.
-constant uint lane_words [[function_constant(11)]];
+SSM_CONSTANT(uint, lane_words);
 // Of each row of x in threadgroup memory: a multiple of what 32 lanes take at once.
-constant uint staged_columns [[function_constant(12)]];
-constant uint reads [[function_constant(13)]];  // that a lane has under way, up to kVectorReads
+SSM_CONSTANT(uint, staged_columns);
+SSM_CONSTANT(uint, reads);  // that a lane has under way, up to kVectorReads
 
 // Some words of a row, side by side.
 inline uint4 load_words(device const uint* from) {
@@ -123,18 +113,18 @@ inline float stage(threadgroup float4* staged, threadgroup float* sums, device c
   return squared;
 }
 
-template <class In, class Out, class Scale, uint bits>
+template <uint bits, class In, class Out, class Scale>
 [[kernel]] void affine_matvec(
-    device const In* x [[buffer(0)]],          // (rows, inputs), rows x_stride apart
-    device const uint* words [[buffer(1)]],    // (outputs, inputs * bits / 32)
-    device const Scale* scales [[buffer(2)]],  // (outputs, inputs / group_size)
-    device const Scale* biases [[buffer(3)]],  // (outputs, inputs / group_size)
-    device const float* bias [[buffer(4), function_constant(has_bias)]],       // (outputs)
-    device const float* norm_weight [[buffer(5), function_constant(normed)]],  // (inputs)
-    device const float* squares [[buffer(6), function_constant(by_squares)]],  // (rows, norm_parts)
-    device const Out* gate [[buffer(7), function_constant(gated)]],            // (rows, outputs)
-    device const Out* residual [[buffer(8), function_constant(has_residual)]],  // (rows, outputs)
-    device Out* out [[buffer(9)]],  // (rows, outputs); may be residual
+    device const In* x [[buffer(0)]],                         // (rows, inputs), rows x_stride apart
+    device const uint* words [[buffer(1)]],                   // (outputs, inputs * bits / 32)
+    device const Scale* scales [[buffer(2)]],                 // (outputs, inputs / group_size)
+    device const Scale* biases [[buffer(3)]],                 // (outputs, inputs / group_size)
+    SSM_OPTIONAL(has_bias, 4, device const float* bias)       // (outputs)
+    SSM_OPTIONAL(normed, 5, device const float* norm_weight)  // (inputs)
+    SSM_OPTIONAL(by_squares, 6, device const float* squares)  // (rows, norm_parts)
+    SSM_OPTIONAL(gated, 7, device const Out* gate)            // (rows, outputs)
+    SSM_OPTIONAL(has_residual, 8, device const Out* residual)  // (rows, outputs)
+    device Out* out [[buffer(9)]],                             // (rows, outputs); may be residual
     constant AffineMatmulParams& p [[buffer(10)]],
     threadgroup float4* staged [[threadgroup(0)]],  // (rows, staged_columns / 4): staged_at
     threadgroup float* sums [[threadgroup(1)]],     // (rows, staged_columns / lane_values)
@@ -143,6 +133,11 @@ template <class In, class Out, class Scale, uint bits>
     uint threadgroups [[threadgroups_per_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
+  SSM_ABSENT(has_bias, device const float* bias);
+  SSM_ABSENT(normed, device const float* norm_weight);
+  SSM_ABSENT(by_squares, device const float* squares);
+  SSM_ABSENT(gated, device const Out* gate);
+  SSM_ABSENT(has_residual, device const Out* residual);
   constexpr uint kWordValues = 32 / bits;
   const uint lane_values = lane_words * kWordValues, block = 32 * lane_values;
   // Blocks whose reads are under way at once.
@@ -261,72 +256,6 @@ template <class In, class Out, class Scale, uint bits>
   }
 }
 
-template <class In, class Out, class Scale, uint bits>
-[[kernel]] void affine_matmat(
-    device const In* x [[buffer(0)]],          // (rows, inputs), rows x_stride apart
-    device const uint* words [[buffer(1)]],    // (outputs, inputs * bits / 32)
-    device const Scale* scales [[buffer(2)]],  // (outputs, inputs / group_size)
-    device const Scale* biases [[buffer(3)]],  // (outputs, inputs / group_size)
-    device const float* bias [[buffer(4), function_constant(has_bias)]],        // (outputs)
-    device const Out* gate [[buffer(7), function_constant(gated)]],             // (rows, outputs)
-    device const Out* residual [[buffer(8), function_constant(has_residual)]],  // (rows, outputs)
-    device Out* out [[buffer(9)]],  // (rows, outputs); may be residual
-    constant AffineMatmulParams& p [[buffer(10)]],
-    threadgroup float* tiles [[threadgroup(0)]],  // of x, then of w: (kTile, kTileStride) each
-    uint2 tile [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
-    uint simdgroup [[simdgroup_index_in_threadgroup]]) {
-  constexpr uint kWordValues = 32 / bits;
-  const uint group_shift = ctz(p.group_size);  // a division would cost more
-  const uint row = tile.y * kTile, col = tile.x * kTile;
-  const uint rows = p.rows - row, cols = p.outputs - col;  // left, of this tile on
-  device const In* xs = x + ulong(row) * p.x_stride;
-  threadgroup float* x_tile = tiles;
-  threadgroup float* w_tile = tiles + kTile * kTileStride;
-
-  // The part of the weight that this thread loads: beyond the last output the last one again. A
-  // tile is 32 inputs wide, so it lies in one group.
-  const uint w_row = row_in_tile(thread_index), w_col = column_in_tile(thread_index);
-  const ulong n = min(col + w_row, p.outputs - 1);
-  device const uint* w = words + n * (p.inputs / kWordValues) + w_col / kWordValues;
-  const ulong groups = n * (p.inputs >> group_shift);
-  threadgroup float4* to = (threadgroup float4*)(w_tile + w_row * kTileStride + w_col);
-
-  Product sum;
-  clear(sum);
-  for (uint k = 0; k < p.inputs; k += kTile) {
-    load_rows(x_tile, xs + k, p.x_stride, rows, uint(kTile), thread_index, 1.0f);
-    const float scale = float(scales[groups + (k >> group_shift)]);
-    const float offset = float(biases[groups + (k >> group_shift)]);
-    for (uint i = 0; i < 2; ++i) {
-      const uint word = w[k / kWordValues + 4 * i / kWordValues];
-      to[i] = scale * quarter_of(word, bits, i) + offset;
-    }
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    add_product<false, true>(sum, x_tile, w_tile, simdgroup);
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-  }
-  store_product(sum, tiles, simdgroup);
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  for (uint i = thread_index; i < kTile * kTile; i += kTileThreads) {
-    const uint r = i / kTile, c = i % kTile;
-    if (r >= rows || c >= cols) continue;
-    const ulong at = ulong(row + r) * p.outputs + col + c;
-    store_linear(tiles[r * kTileStride + c], col + c, at, bias, gate, residual_of(residual, at),
-                 out);
-  }
-}
-
-// Named by the bits, then by the types of x, out and the scales.
-#define INSTANTIATE_KERNELS(types, ...)                                 \
-  INSTANTIATE("affine_matvec_4_" types, affine_matvec<__VA_ARGS__, 4>); \
-  INSTANTIATE("affine_matvec_8_" types, affine_matvec<__VA_ARGS__, 8>); \
-  INSTANTIATE("affine_matmat_4_" types, affine_matmat<__VA_ARGS__, 4>); \
-  INSTANTIATE("affine_matmat_8_" types, affine_matmat<__VA_ARGS__, 8>)
-#define INSTANTIATE_FOR(in_out, ...)                          \
-  INSTANTIATE_KERNELS(in_out "_float32", __VA_ARGS__, float); \
-  INSTANTIATE_KERNELS(in_out "_float16", __VA_ARGS__, half);  \
-  INSTANTIATE_KERNELS(in_out "_bfloat16", __VA_ARGS__, bfloat)
-INSTANTIATE_FOR("float32_float32", float, float);
-INSTANTIATE_FOR("float32_float16", float, half);
-INSTANTIATE_FOR("float16_float32", half, float);
-INSTANTIATE_FOR("float16_float16", half, half);
+// The bits, then the types of x, out and the scales.
+INSTANTIATE(affine_matvec, (4, 8), (float32, float16), (float32, float16),
+            (float32, float16, bfloat16));

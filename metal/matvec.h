@@ -1,0 +1,28 @@
+// What the mat-vec kernels of matmul and affine_matmul share. They take in the norm of x; the
+// mat-mat kernels are given x normed (norm_rows.metal).
+#pragma once
+#include "linear.h"
+#include "matmul_shape.h"
+
+SSM_CONSTANT(bool, normed);
+SSM_CONSTANT(bool, by_squares);   // by given sums of squares, not those of x
+SSM_CONSTANT(uint, norm_groups);  // that are normed by themselves; else 1
+SSM_CONSTANT(uint, vector_rows);  // rows of x: loops unroll
+// Every eight elements of x, the weight and the norm's weight start at a multiple of 16 bytes.
+SSM_CONSTANT(bool, aligned_loads);
+SSM_CONSTANT(uint, vector_outputs);  // of a simdgroup, up to kVectorOutputs
+
+// What x is multiplied by, in a group of `cols` columns of row r: 1 / its root mean square. The
+// whole simdgroup calls it. `own`: this lane's share of the sum of squares of x; `squares` (rows,
+// parts): sums of squares to take instead.
+inline float norm_scale(float own, device const float* squares, uint r, uint group, uint parts,
+                        uint cols, float eps, uint lane) {
+  float sum = own;
+  if (by_squares) {
+    const uint count = parts / norm_groups;  // of a group
+    device const float* of_group = squares + ulong(r) * parts + group * count;
+    sum = 0.0f;
+    for (uint i = lane; i < count; i += 32) sum += of_group[i];
+  }
+  return precise::rsqrt(simd_sum(sum) / float(cols) + eps);
+}

@@ -1,0 +1,106 @@
+// out[r, n] = activation(sum over k of norm(x)[r, k] * w[n, k] + bias[n]) * gate[r, n]
+//             + residual[r, n]; what is absent is left out (linear.h)
+//
+// The kernel of matmul for up to kVectorRows rows of x; any inputs and outputs, float32
+// accumulation. A simdgroup computes vector_outputs outputs of each row. Its lanes read
+// neighbouring parts of a weight row, eight values each, keep them in registers for all rows of x,
+// and add up by simd_sum: a weight is read exactly once. (Where the outputs do not divide evenly,
+// the last simdgroup reads the last row again.) Its outputs share each load of x. A norm costs no
+// pass of its own: its weight goes into x, the squares of x are summed beside the products, and
+// what a group of columns gives is scaled at the group's end. Grid: one simdgroup every
+// vector_outputs outputs, threadgroups of any number of whole simdgroups.
+#include <metal_stdlib>
+
+#include "matmul.h"
+#include "matvec.h"
+
+template <class In, class Out, class Weight>
+[[kernel]] void matvec(
+    device const In* x [[buffer(0)]],                         // (rows, inputs), rows x_stride apart
+    device const Weight* w [[buffer(1)]],                     // (outputs, inputs)
+    SSM_OPTIONAL(has_bias, 2, device const float* bias)       // (outputs)
+    SSM_OPTIONAL(normed, 3, device const float* norm_weight)  // (inputs)
+    SSM_OPTIONAL(by_squares, 4, device const float* squares)  // (rows, norm_parts)
+    SSM_OPTIONAL(gated, 5, device const Out* gate)            // (rows, outputs)
+    SSM_OPTIONAL(has_residual, 6, device const Out* residual)  // (rows, outputs)
+    device Out* out [[buffer(7)]],                             // (rows, outputs); may be residual
+    constant MatmulParams& p [[buffer(8)]], uint threadgroup_index [[threadgroup_position_in_grid]],
+    uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
+    uint simdgroups [[simdgroups_per_threadgroup]]) {
+  SSM_ABSENT(has_bias, device const float* bias);
+  SSM_ABSENT(normed, device const float* norm_weight);
+  SSM_ABSENT(by_squares, device const float* squares);
+  SSM_ABSENT(gated, device const Out* gate);
+  SSM_ABSENT(has_residual, device const Out* residual);
+  const uint first = (threadgroup_index * simdgroups + simdgroup) * vector_outputs;
+  if (first >= p.outputs) return;
+  // Beyond the last output the last one is computed again, and not written.
+  device const Weight* ws[kVectorOutputs];
+  UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+    ws[j] = w + ulong(min(first + j, p.outputs - 1)) * p.inputs;
+  }
+  const uint group_cols = normed ? p.norm_group_cols : p.inputs;
+  float sum[kVectorOutputs][kVectorRows] = {};
+  for (uint group = 0; group < norm_groups; ++group) {
+    const uint begin = group * group_cols, end = begin + group_cols;
+    float part[kVectorOutputs][kVectorRows] = {};
+    float squared[kVectorRows] = {};
+    for (uint k = begin + 8 * lane; k + 8 <= end; k += 8 * 32) {
+      float4 low[kVectorOutputs], high[kVectorOutputs];
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+        load8(ws[j] + k, aligned_loads, low[j], high[j]);
+      }
+      float4 norm_low = float4(1.0f), norm_high = float4(1.0f);
+      if (normed) load8(norm_weight + k, aligned_loads, norm_low, norm_high);
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
+        device const In* xs = x + ulong(r) * p.x_stride + k;
+        float4 x_low, x_high;
+        load8(xs, aligned_loads, x_low, x_high);
+        if (normed) {
+          squared[r] += dot(x_low, x_low) + dot(x_high, x_high);
+          x_low *= norm_low;
+          x_high *= norm_high;
+        }
+        UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+          part[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);
+        }
+      }
+    }
+    // The last inputs, fewer than eight: one a lane.
+    const uint k = begin + (group_cols & ~7u) + lane;
+    if (k < end) {
+      const float norm_here = normed ? norm_weight[k] : 1.0f;
+      float weight[kVectorOutputs];
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) weight[j] = float(ws[j][k]);
+      UNROLL for (uint r = 0; r < vector_rows; ++r) {
+        const float value = float(x[ulong(r) * p.x_stride + k]);
+        squared[r] += value * value;
+        UNROLL for (uint j = 0; j < vector_outputs; ++j) part[j][r] +=
+            value * norm_here * weight[j];
+      }
+    }
+    UNROLL for (uint r = 0; r < vector_rows; ++r) {
+      float scale = 1.0f;
+      if (normed) {
+        scale =
+            norm_scale(squared[r], squares, r, group, p.norm_parts, group_cols, p.norm_eps, lane);
+      }
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) sum[j][r] += scale * part[j][r];
+    }
+  }
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
+    float mine = 0.0f;  // lane j finishes output first + j
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+      const float total = simd_sum(sum[j][r]);
+      if (lane == j) mine = total;
+    }
+    const uint n = first + lane;
+    if (lane < vector_outputs && n < p.outputs) {
+      const ulong i = ulong(r) * p.outputs + n;
+      store_linear(mine, n, i, bias, gate, residual_of(residual, i), out);
+    }
+  }
+}
+
+// The types of x, out and the weight.
+INSTANTIATE(matvec, (float32, float16), (float32, float16), (float32, float16, bfloat16));

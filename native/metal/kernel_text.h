@@ -1,0 +1,15 @@
+// One kernel as an Apple GPU compiles it.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace ssm::metal {
+
+struct KernelText {
+  std::string kernel;  // its host name
+  std::string text;    // kernel_source.h
+  uint32_t threads;    // of a threadgroup
+};
+
+}  // namespace ssm::metal

@@ -1,0 +1,49 @@
+// Lists that a device was asked to prepare and that are not ready yet.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "device.h"
+
+namespace ssm::metal {
+
+// Held by a shared_ptr: what compiles may outlive the device. Any thread may call any function.
+class Preparations : public std::enable_shared_from_this<Preparations> {
+ public:
+  using Done = std::function<void(std::string error)>;
+
+  // To be called when the list is ready. What it passes on reaches `done` once, before `cancel` has
+  // returned or never.
+  Done begin(Done done) {
+    const std::lock_guard lock(mutex_);
+    const uint64_t number = next_++;
+    waiting_.emplace(number, std::move(done));
+    return [self = shared_from_this(), number](std::string error) {
+      const std::lock_guard lock(self->mutex_);
+      const auto found = self->waiting_.find(number);
+      if (found == self->waiting_.end()) return;
+      found->second(std::move(error));
+      self->waiting_.erase(found);
+    };
+  }
+
+  // Reports those that wait as cancelled, in the order of their beginning.
+  void cancel() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [number, done] : waiting_) done(kCancelled);
+    waiting_.clear();
+  }
+
+ private:
+  std::mutex mutex_;
+  uint64_t next_ = 0;
+  std::map<uint64_t, Done> waiting_;
+};
+
+}  // namespace ssm::metal
