@@ -13,6 +13,7 @@ import { thisHost } from '../../lib/addon/host.js'
 import { prebuiltPath } from '../../lib/addon/load.js'
 import { ROOT } from '../support/child-process.js'
 import { barePath, fetchPackageManager, packageManagers } from './package-managers.js'
+import { releaseCommands } from './release-commands.js'
 
 const execute = promisify(execFile)
 const minutes = 60_000
@@ -204,12 +205,30 @@ describe.each(packageManagers)('installed by $name, scripts blocked, no compiler
 describe('installed', () => {
   let project: string
 
+  // As on a clean machine of the release workflow: the commands are its own.
   beforeAll(async () => {
     project = join(folder, 'project')
     await mkdir(project)
-    await writeFile(join(project, 'package.json'), '{ "private": true, "type": "module" }')
-    await runWell('npm', ['install', '--no-audit', '--no-fund', tarball], project)
+    await writeFile(join(project, 'package.json'), '{ "private": true }')
+    await cp(tarball, join(project, basename(tarball)))
+    await runWell('bash', ['-c', releaseCommands()[0]!], project)
   }, 2 * minutes)
+
+  it.each(releaseCommands().slice(1))('%s', async (command) => {
+    // All shapes take a minute; they have a suite of their own.
+    const quick = command.replace(/verify .*/, '$& --quick')
+    const { stdout } = await runWell('bash', ['-c', quick], project)
+    expect(stdout.trim()).not.toBe('')
+  })
+
+  it("runs the README's first program", async () => {
+    const readme = await readFile(join(unpacked, 'README.md'), 'utf8')
+    const program = /```js\n(.*?)```/s.exec(readme)![1]!
+    const lines = program.split('\n').filter((line) => line.trim() !== '')
+    expect(lines.length).toBeLessThanOrEqual(5)
+    const { stdout } = await runWell('node', evaluate(program), project)
+    expect(stdout.length).toBeGreaterThan(100)
+  })
 
   it('can be required from CommonJS', async () => {
     const code = 'console.log(typeof require("ssm-metal").loadModel)'
@@ -221,7 +240,7 @@ describe('installed', () => {
     'type-checks in a strict project',
     async () => {
       await writeFile(
-        join(project, 'use.ts'),
+        join(project, 'use.mts'),
         `import { loadModel } from 'ssm-metal'
          const model = await loadModel('x', { quantize: { bits: 4 } })
          const { data }: { data: Float32Array } = await model.logits([1])
@@ -237,7 +256,7 @@ describe('installed', () => {
       const options =
         '--noEmit --strict --module nodenext --target es2023 --lib es2023,esnext.disposable --types node'
       const types = ['--typeRoots', join(ROOT, 'node_modules/@types')]
-      await runWell('node', [tsc, ...options.split(' '), ...types, 'use.ts'], project)
+      await runWell('node', [tsc, ...options.split(' '), ...types, 'use.mts'], project)
     },
     2 * minutes,
   )

@@ -13,10 +13,10 @@ import { AddonNotFoundError } from '../../lib/errors.js'
 import { temporaryFolder } from '../support/checkpoints.js'
 import { runChild } from '../support/child-process.js'
 
-// This machine's own, whatever addon the other tests use.
-const built = join(PACKAGE, 'build/Release/ssm.node')
-const bytes = await readFile(built)
 const host = thisHost()
+// This clone's own, whatever addon the other tests use.
+const built = load(PACKAGE).path
+const bytes = await readFile(built)
 
 /** A package installed by npm, with these files in it. */
 async function installed(files: Record<string, Buffer | string>): Promise<string> {
