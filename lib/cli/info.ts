@@ -7,6 +7,7 @@ import { PACKAGE } from '../addon/load.js'
 import { createDevice, type DeviceName } from '../device.js'
 import { AddonNotFoundError } from '../errors.js'
 import { describeMachine, type Machine } from '../machine.js'
+import { type SelfCheckSummary, selfCheckSummaries } from '../self-check/known.js'
 import { whatWasVerified } from '../verified.js'
 import { defineCommand } from './command.js'
 import { formatBytes } from '../format.js'
@@ -57,6 +58,7 @@ function describeDevice(name: DeviceName) {
         tuningSource: device.tuningSource,
         tuning: device.tuning,
       }),
+      selfCheck: selfCheckSummaries(),
     }
   } catch (error) {
     if (!(error instanceof AddonNotFoundError)) throw error
@@ -102,7 +104,17 @@ function deviceRows(device: DeviceFacts): [string, string][] {
     rows.push(['gpu', device.gpu ?? 'unknown'])
     rows.push(['tuning', device.tuningSource === 'saved' ? TUNED : NOT_TUNED])
   }
+  for (const [name, summary] of Object.entries(device.selfCheck)) {
+    rows.push(['checked', `${name}: ${describeSummary(summary)}`])
+  }
   const origin = device.addon.startsWith('prebuilds') ? 'prebuilt' : 'compiled here'
   rows.push(['addon', `${device.addon} (${origin})`])
   return rows
+}
+
+function describeSummary({ result, checks, checked, failure }: SelfCheckSummary): string {
+  if (checked === undefined) return 'not yet: the first model that is loaded there checks it'
+  const when = checked.slice(0, 10)
+  if (result === 'failed') return `FAILED on ${when}, not used: ${failure}`
+  return `${checks} self-checks passed, the last one on ${when}`
 }

@@ -1,9 +1,16 @@
 // ssm-metal verify: what the first person on a new kind of machine runs.
 
-import { createDevice, type DeviceName, referenceDevice } from '../device.js'
+import { homedir } from 'node:os'
+import { relative } from 'node:path'
+import { addonPath } from '../addon.js'
+import { PACKAGE } from '../addon/load.js'
+import { createDevice, type Device, type DeviceName, referenceDevice } from '../device.js'
+import { describeMachine } from '../machine.js'
+import { machineDetails } from '../machine-details.js'
 import { OPERATIONS, type OperationName } from '../operations.js'
+import { formatReport, type ReportFacts } from '../verify/report.js'
 import { allCases, type Verification, verify } from '../verify/verify.js'
-import { defineCommand } from './command.js'
+import { defineCommand, UsageError } from './command.js'
 import { formatDuration } from '../format.js'
 import { interruptible } from './interrupt.js'
 import { exitCodes } from './program.js'
@@ -36,45 +43,118 @@ export const verifyCommand = defineCommand({
     },
     quick: { type: 'boolean', description: 'leave out the shapes of published models' },
     failures: { type: 'boolean', description: 'print only what is outside its limit' },
+    report: {
+      type: 'boolean',
+      description: 'print one block to paste into an issue: machine, versions, results',
+    },
     json: { type: 'boolean', description: 'print one JSON object a line instead of a table' },
   },
   example: 'ssm-metal verify --device metal',
   async run({ options }) {
-    return interruptible(async (signal) => {
-      using device = createDevice(options.device as DeviceName, { threads: options.threads })
-      using reference = referenceDevice()
-      const operations = options.operation.length > 0 ? options.operation : undefined
-      const line = new ProgressLine()
-      const total = [...allCases(device.activationTypes)].length
-      let done = 0
-      let failed = 0
-      if (!options.json) process.stdout.write(`${row(COLUMNS)}\n`)
-      for await (const verification of verify(device, reference, {
-        operations: operations as OperationName[] | undefined,
-        smallOnly: options.quick,
-        signal,
-      })) {
-        done += 1
-        if (!verification.passed) failed += 1
-        line.clear()
-        if (!verification.passed || !options.failures) {
-          process.stdout.write(
-            `${options.json ? JSON.stringify(verification) : row(cellsOf(verification))}\n`,
-          )
-        }
-        if (!operations && !options.quick) {
-          line.update({ phase: 'verify', loaded: done, total, unit: 'cases' })
-        }
-      }
-      line.clear()
-      if (!options.json) {
-        const what = `${device.name} device against the plain loops of the CPU device`
-        process.stdout.write(`\n${what}: ${done - failed} of ${done} within their limits\n`)
-      }
-      return failed === 0 && done > 0 ? exitCodes.success : exitCodes.failure
-    })
+    if (options.report && (options.json || options.failures)) {
+      throw new UsageError(
+        '--report prints the failures in one block: leave out --json and --failures',
+      )
+    }
+    return interruptible((signal) =>
+      options.report ? verifyForReport(options, signal) : verifyAsTable(options, signal),
+    )
   },
 })
+
+interface Options {
+  readonly device: string
+  readonly threads: number | undefined
+  readonly operation: readonly string[]
+  readonly quick: boolean
+  readonly failures: boolean
+  readonly json: boolean
+}
+
+/** Verifies a device as the options say, with a progress line; hands out each verification. */
+async function* verifications(device: Device, options: Options, signal: AbortSignal) {
+  using reference = referenceDevice()
+  const operations =
+    options.operation.length > 0 ? (options.operation as OperationName[]) : undefined
+  const line = new ProgressLine()
+  const total = [...allCases(device.activationTypes)].length
+  let done = 0
+  try {
+    const smallOnly = options.quick
+    for await (const each of verify(device, reference, { operations, smallOnly, signal })) {
+      line.clear()
+      yield each
+      done += 1
+      if (!operations && !options.quick) {
+        line.update({ phase: 'verify', loaded: done, total, unit: 'cases' })
+      }
+    }
+  } finally {
+    line.clear()
+  }
+}
+
+async function verifyAsTable(options: Options, signal: AbortSignal): Promise<number> {
+  using device = createDevice(options.device as DeviceName, { threads: options.threads })
+  let done = 0
+  let failed = 0
+  if (!options.json) process.stdout.write(`${row(COLUMNS)}\n`)
+  for await (const verification of verifications(device, options, signal)) {
+    done += 1
+    if (!verification.passed) failed += 1
+    if (!verification.passed || !options.failures) {
+      process.stdout.write(
+        `${options.json ? JSON.stringify(verification) : row(cellsOf(verification))}\n`,
+      )
+    }
+  }
+  if (!options.json) {
+    const what = `${device.name} device against the plain loops of the CPU device`
+    process.stdout.write(`\n${what}: ${done - failed} of ${done} within their limits\n`)
+  }
+  return failed === 0 && done > 0 ? exitCodes.success : exitCodes.failure
+}
+
+/** One block for an issue, also where there is no device to verify. */
+async function verifyForReport(options: Options, signal: AbortSignal): Promise<number> {
+  const start = performance.now()
+  const facts: ReportFacts = {
+    machine: describeMachine(),
+    details: machineDetails(),
+    addon: 'the addon did not load',
+    verifications: [],
+    milliseconds: 0,
+    options: [
+      options.quick && '--quick',
+      ...options.operation.map((name) => `--operation ${name}`),
+      options.threads !== undefined && `--threads ${options.threads}`,
+    ]
+      .filter(Boolean)
+      .join(' '),
+  }
+  const all: Verification[] = []
+  try {
+    facts.addon = relative(PACKAGE, addonPath())
+    using device = createDevice(options.device as DeviceName, { threads: options.threads })
+    facts.device = {
+      name: device.name,
+      threads: device.threads,
+      cpuLevel: device.cpuLevel,
+      gpu: device.gpu,
+      tuning: device.tuningSource,
+    }
+    for await (const verification of verifications(device, options, signal)) all.push(verification)
+  } catch (error) {
+    signal.throwIfAborted()
+    // The name of a folder may be that of its owner.
+    facts.failure = (error as Error).message.replaceAll(homedir(), '~')
+  }
+  process.stdout.write(
+    formatReport({ ...facts, verifications: all, milliseconds: performance.now() - start }),
+  )
+  const passed = facts.failure === undefined && all.every((each) => each.passed)
+  return passed && all.length > 0 ? exitCodes.success : exitCodes.failure
+}
 
 const COLUMNS = ['operation', 'dtype', 'shape', 'error', 'limit', 'time', 'GB/s', '']
 const WIDTHS = [17, 29, 42, 8, 8, 8, 6, 6]

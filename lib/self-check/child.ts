@@ -82,8 +82,8 @@ export async function checkInChild(
   }
 }
 
-/** How much of what a process that failed wrote is kept for the message. */
-const ERROR_CHARACTERS = 2000
+/** How much of what a process that failed wrote is kept for the message: its beginning says what failed. */
+const ERROR_CHARACTERS = 4000
 
 // Settles when the process has ended.
 function follow(
@@ -117,7 +117,7 @@ function follow(
     }
     within(limits.start, { kind: 'not started' })
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-      written = (written + text).slice(-ERROR_CHARACTERS)
+      written = (written + text).slice(0, ERROR_CHARACTERS)
     })
     child.on('message', (message: ProcessMessage) => {
       if (outcome) return
@@ -154,7 +154,9 @@ function follow(
 
 function deathMessage(code: number | null, signal: string | null, written: string): string {
   const end = signal ? `was ended by ${signal}` : `ended with code ${code}`
-  // The last lines say what went wrong.
-  const text = written.trim().split('\n').slice(-5).join('\n')
-  return `the process that checked it ${end}${text ? `: ${text}` : ''}`
+  // Warnings of Node come first.
+  const line = written
+    .split('\n')
+    .find((text) => text.trim() !== '' && !/^\((node:|Use )/.test(text))
+  return `the process that checked it ${end}${line ? `: ${line.trim()}` : ''}`
 }

@@ -2,9 +2,11 @@
 // a file that is damaged, of another version or unreadable counts for nothing, and one that cannot be
 // written only means that the checks run again.
 
-import { readFileSync } from 'node:fs'
+import { readFileSync, statSync } from 'node:fs'
 import { cpus, platform, release, version as systemVersion } from 'node:os'
-import { resolve } from 'node:path'
+import { join, resolve } from 'node:path'
+import { PACKAGE } from '../addon/load.js'
+import { addonPath } from '../addon.js'
 import { cacheFolder } from '../cache-folder.js'
 import type { Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
@@ -58,11 +60,19 @@ export function savedChecksPath(): string {
 export function deviceKey(device: Device): string {
   const hardware = device.gpu ?? `${cpus()[0]?.model.trim() ?? 'unknown'}, ${device.cpuLevel}`
   const tuning = Object.entries(device.tuning ?? {}).map(([name, value]) => `${name}=${value}`)
-  const parts = [device.name, hardware, systemBuild(), VERSION, ...tuning]
+  const parts = [device.name, hardware, systemBuild(), `${VERSION}${localBuild()}`, ...tuning]
   return parts
     .join('; ')
     .replace(/[\p{C}]/gu, ' ')
     .slice(0, 1000)
+}
+
+// A prebuilt binary is that of its version. What was compiled here may be built again.
+function localBuild(): string {
+  const path = addonPath()
+  if (path.startsWith(join(PACKAGE, 'prebuilds'))) return ''
+  const { size, mtimeMs } = statSync(path)
+  return `, built here (${size}, ${Math.round(mtimeMs)})`
 }
 
 let build: string | undefined

@@ -10,7 +10,8 @@ import { Recorder } from '../../lib/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'
 import type { Needs } from '../../lib/self-check/needs.js'
 import { deviceKey, readDeviceRecord, savedChecksPath } from '../../lib/self-check/saved.js'
-import { checkDevice, selfCheckSummary } from '../../lib/self-check/self-check.js'
+import { checkDevice } from '../../lib/self-check/check-device.js'
+import { selfCheckSummary } from '../../lib/self-check/known.js'
 import { VERSION } from '../../lib/version.js'
 import { runChild } from '../support/child-process.js'
 
@@ -106,15 +107,18 @@ describe('a check', () => {
 })
 
 describe('a key', () => {
-  it('names processor, level, system and version', () => {
+  it('names processor, level, system, version and what was built here', () => {
     expect(deviceKey(device)).toContain(`${device.cpuLevel}; `)
     expect(deviceKey(device).split('; ')).toHaveLength(4)
-    expect(deviceKey(device)).toMatch(new RegExp(`^cpu; .*; ${process.platform} .*; ${VERSION}$`))
+    expect(deviceKey(device)).toMatch(
+      new RegExp(`^cpu; .*; ${process.platform} .*; ${VERSION}, built here \\(\\d+, \\d+\\)$`),
+    )
   })
 
   it.each([
     ['processor', (key: string) => key.replace('cpu; ', 'cpu; Other ')],
     ['version', (key: string) => key.replace(VERSION, '0.0.1')],
+    ['build', (key: string) => key.replace('built here (', 'built here (1')],
   ])('of another %s counts for nothing', async (_, change) => {
     await passes()
     const key = deviceKey(device)

@@ -41,45 +41,59 @@ export function seeded(name: string): string {
   return join(here, 'seeded', `${name}.metal`)
 }
 
+/** A mistake: `from` in a file of metal/ becomes `to`. */
+export interface Mutation {
+  file: string
+  from: string
+  to: string
+}
+
 /**
- * Runs the suite of an operation on the rig, with its kernels compiled from a copy of metal/ in which
- * `from` in `file` was replaced.
+ * Compiles the kernels of an operation from a copy of metal/ with one mistake to a library in `folder`,
+ * which replaces those of the same names where SSM_SOFTWARE_METAL_KERNELS names it. Returns its path.
  */
-export function runMutant(
-  build: Build,
+export function compileMutant(
+  folder: string,
   operation: string,
-  mutation: { file: string; from: string; to: string },
-) {
+  mutation: Mutation,
+  options: readonly string[] = ['-O2'],
+): string {
+  cpSync(join(root, 'metal'), folder, { recursive: true })
+  const file = join(folder, mutation.file)
+  const text = readFileSync(file, 'utf8')
+  if (!text.includes(mutation.from)) throw new Error(`${mutation.file} has no ${mutation.from}`)
+  writeFileSync(file, text.replace(mutation.from, mutation.to))
+
+  const source = join(folder, `${operation}.cpp`)
+  const library = join(folder, `${operation}.so`)
+  const steps: [string, string[]][] = [
+    [
+      process.execPath,
+      [join(here, 'compile-kernels.mjs'), join(folder, `${operation}.metal`), source],
+    ],
+    [
+      clang,
+      [
+        ...options,
+        `@${join(here, 'kernel-options.rsp')}`,
+        ...['-fno-sanitize-link-runtime', '-shared', '-I', join(here, 'include')],
+        ...[source, '-o', library],
+      ],
+    ],
+  ]
+  for (const [program, args] of steps) {
+    const { status, output } = run(program, args)
+    if (status !== 0) throw new Error(`${program} failed: ${output}`)
+  }
+  return library
+}
+
+/** Runs the suite of an operation on the rig, with one mistake in its kernels. */
+export function runMutant(build: Build, operation: string, mutation: Mutation) {
   const folder = mkdtempSync(join(tmpdir(), 'mutant-'))
   try {
-    cpSync(join(root, 'metal'), folder, { recursive: true })
-    const file = join(folder, mutation.file)
-    const text = readFileSync(file, 'utf8')
-    if (!text.includes(mutation.from)) throw new Error(`${mutation.file} has no ${mutation.from}`)
-    writeFileSync(file, text.replace(mutation.from, mutation.to))
-
-    const source = join(folder, `${operation}.cpp`)
-    const library = join(folder, `${operation}.so`)
-    const steps: [string, string[]][] = [
-      [
-        process.execPath,
-        [join(here, 'compile-kernels.mjs'), join(folder, `${operation}.metal`), source],
-      ],
-      [
-        clang,
-        [
-          build === 'checked' ? '-O1' : '-O2',
-          `@${join(here, 'kernel-options.rsp')}`,
-          ...(build === 'checked' ? [`@${join(here, 'checked-options.rsp')}`] : []),
-          ...['-fno-sanitize-link-runtime', '-shared', '-I', join(here, 'include')],
-          ...[source, '-o', library],
-        ],
-      ],
-    ]
-    for (const [program, args] of steps) {
-      const { status, output } = run(program, args)
-      if (status !== 0) throw new Error(`${program} failed: ${output}`)
-    }
+    const options = build === 'checked' ? ['-O1', `@${join(here, 'checked-options.rsp')}`] : ['-O2']
+    const library = compileMutant(folder, operation, mutation, options)
     const project = build === 'checked' ? 'software-metal-checked' : 'software-metal'
     const test = `test/ops/${operation.replaceAll('_', '-')}.test.ts`
     return run(join(root, 'node_modules/.bin/vitest'), ['run', '--project', project, test], {

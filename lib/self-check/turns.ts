@@ -1,0 +1,30 @@
+// One piece of work after the other.
+
+/** Starts a piece of work once all that came before have ended, however they did. */
+export type InTurn = <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>
+
+/**
+ * Work that waits rejects with `signal.reason` as soon as it is aborted, and never starts.
+ *
+ * @example
+ * const inTurn = takeTurns()
+ * await Promise.all([inTurn(first, signal), inTurn(second, signal)])
+ */
+export function takeTurns(): InTurn {
+  let last: Promise<unknown> = Promise.resolve()
+  return <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => {
+    const before = last
+    const mine = new Promise<T>((resolve, reject) => {
+      const abort = () => reject(signal!.reason)
+      signal?.addEventListener('abort', abort, { once: true })
+      const begin = () => {
+        signal?.removeEventListener('abort', abort)
+        if (signal?.aborted) reject(signal.reason)
+        else work().then(resolve, reject)
+      }
+      before.then(begin, begin)
+    })
+    last = Promise.allSettled([before, mine])
+    return mine
+  }
+}
