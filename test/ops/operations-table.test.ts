@@ -104,6 +104,7 @@ describe('the table of operations', () => {
       'conv1d',
       'conv1d_shape',
       'linear',
+      'linear_tile',
       'matmul_shape',
       'norm_rows',
       'random',
