@@ -2,16 +2,17 @@
 //             * gate[r, n] + residual[r, n]; what is absent is left out (linear.h)
 //
 // The kernel of affine_matmul for many rows of x; any rows and outputs, any inputs that groups
-// divide, float32 accumulation: tiles of 32 x 32 outputs (tile_product.h). Weights become float32
-// while a tile is loaded. x comes normed already (norm_rows.metal).
+// divide, float32 accumulation: tiles of 32 x 32 outputs (linear_tile.h). Weights become numbers of
+// the type of x while a tile is loaded. x comes normed already (norm_rows.metal), in float16 where
+// activations are.
 // Grid: x tiles of outputs, y tiles of rows; threadgroups of kTileThreads; threadgroup memory
-// 2 * kTileBytes.
+// linear_tile_bytes().
 #include <metal_stdlib>
 
 #include "affine.h"
 #include "affine_matmul.h"
 #include "linear.h"
-#include "tile_product.h"
+#include "linear_tile.h"
 
 template <uint bits, class In, class Out, class Scale>
 [[kernel]] void affine_matmat(
@@ -24,51 +25,42 @@ template <uint bits, class In, class Out, class Scale>
     SSM_OPTIONAL(has_residual, 8, device const Out* residual)  // (rows, outputs)
     device Out* out [[buffer(9)]],                             // (rows, outputs); may be residual
     constant AffineMatmulParams& p [[buffer(10)]],
-    threadgroup float* tiles [[threadgroup(0)]],  // of x, then of w: (kTile, kTileStride) each
+    threadgroup float* memory [[threadgroup(0)]],  // a block of x and one of w
     uint2 tile [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   SSM_ABSENT(has_bias, device const float* bias);
   SSM_ABSENT(gated, device const Out* gate);
   SSM_ABSENT(has_residual, device const Out* residual);
-  constexpr uint kWordValues = 32 / bits;
+  constexpr uint kWordValues = 32 / bits, kSize = kTile;
   const uint group_shift = ctz(p.group_size);  // a division would cost more
-  const uint row = tile.y * kTile, col = tile.x * kTile;
-  const uint rows = p.rows - row, cols = p.outputs - col;  // left, of this tile on
-  device const In* xs = x + ulong(row) * p.x_stride;
-  threadgroup float* x_tile = tiles;
-  threadgroup float* w_tile = tiles + kTile * kTileStride;
+  const TilePlace place = tile_place(tile, kSize, p.rows, p.outputs);
+  device const In* xs = x + ulong(place.row) * p.x_stride;
+  threadgroup In* x_tile = (threadgroup In*)memory;
+  threadgroup In* w_tile = x_tile + kSize * tile_stride<In>();
 
   // The part of the weight that this thread loads: beyond the last output the last one again. A
-  // tile is 32 inputs wide, so it lies in one group.
-  const uint w_row = row_in_tile(thread_index), w_col = column_in_tile(thread_index);
-  const ulong n = min(col + w_row, p.outputs - 1);
+  // block is 32 inputs wide, so it lies in one group.
+  const uint w_row = row_of_thread(thread_index), w_col = column_of_thread(thread_index);
+  const ulong n = min(place.col + w_row, p.outputs - 1);
   device const uint* w = words + n * (p.inputs / kWordValues) + w_col / kWordValues;
   const ulong groups = n * (p.inputs >> group_shift);
-  threadgroup float4* to = (threadgroup float4*)(w_tile + w_row * kTileStride + w_col);
+  threadgroup In* to = w_tile + w_row * tile_stride<In>() + w_col;
 
-  Product sum;
-  clear(sum);
+  TileSums<kSize> sums;
+  clear(sums);
   for (uint k = 0; k < p.inputs; k += kTile) {
-    load_rows(x_tile, xs + k, p.x_stride, rows, uint(kTile), thread_index, 1.0f);
+    load_block<In, kSize>(x_tile, xs + k, p.x_stride, place.rows, uint(kTile), thread_index);
     const float scale = float(scales[groups + (k >> group_shift)]);
     const float offset = float(biases[groups + (k >> group_shift)]);
-    for (uint i = 0; i < 2; ++i) {
+    UNROLL for (uint i = 0; i < 2; ++i) {
       const uint word = w[k / kWordValues + 4 * i / kWordValues];
-      to[i] = scale * quarter_of(word, bits, i) + offset;
+      store4_in_tile(to + 4 * i, scale * quarter_of(word, bits, i) + offset);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
-    add_product<false, true>(sum, x_tile, w_tile, simdgroup);
+    add_block(sums, x_tile, w_tile, simdgroup);
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
-  store_product(sum, tiles, simdgroup);
-  threadgroup_barrier(mem_flags::mem_threadgroup);
-  for (uint i = thread_index; i < kTile * kTile; i += kTileThreads) {
-    const uint r = i / kTile, c = i % kTile;
-    if (r >= rows || c >= cols) continue;
-    const ulong at = ulong(row + r) * p.outputs + col + c;
-    store_linear(tiles[r * kTileStride + c], col + c, at, bias, gate, residual_of(residual, at),
-                 out);
-  }
+  store_tile(sums, memory, place, bias, gate, residual, out, thread_index, simdgroup);
 }
 
 // The bits, then the types of x, out and the scales.

@@ -1,5 +1,6 @@
-// The norm before a matrix product, into float32 scratch memory, where the product's own kernel
-// does not take it in: for many rows of x, and for groups whose ends quantised words straddle.
+// The norm before a matrix product, into scratch memory, where the product's own kernel does not
+// take it in: for many rows of x, and for groups whose ends quantised words straddle. The result is
+// float16 where the product's tiles are (linear_tile.h), else float32.
 //   out[r, c] = x[r, c] * rsqrt(sum of squares of the group / group_cols + eps) * w[c]
 //
 // Grid: one threadgroup a group (x) of a row (y), of up to 256 threads; a thread takes four columns
@@ -12,11 +13,11 @@
 
 SSM_CONSTANT(bool, by_squares);
 
-template <class T>
+template <class T, class Out>
 [[kernel]] void norm_rows(device const T* x [[buffer(0)]],      // (rows, cols), rows x_stride apart
                           device const float* w [[buffer(1)]],  // (cols)
                           SSM_OPTIONAL(by_squares, 2, device const float* squares)  // (rows, parts)
-                          device float* out [[buffer(3)]],                          // (rows, cols)
+                          device Out* out [[buffer(3)]],                            // (rows, cols)
                           constant NormRowsParams& p [[buffer(4)]],
                           threadgroup float* scratch [[threadgroup(0)]],  // (simdgroups)
                           uint2 at [[threadgroup_position_in_grid]],
@@ -29,7 +30,7 @@ template <class T>
   const uint group = at.x, row = at.y, first = group * p.group_cols;
   device const T* xs = x + ulong(row) * p.x_stride + first;
   device const float* ws = w + first;
-  device float* result = out + ulong(row) * p.cols + first;
+  device Out* result = out + ulong(row) * p.cols + first;
   float sum = 0.0f;
   if (by_squares) {
     const uint count = p.parts / (p.cols / p.group_cols);  // of a group
@@ -50,4 +51,5 @@ template <class T>
   }
 }
 
-INSTANTIATE(norm_rows, (float32, float16));
+// The types of x and out.
+INSTANTIATE(norm_rows, (float32, float16), (float32, float16));

@@ -8,6 +8,9 @@ enum TileShape : uint32_t {
   kTileBytes = kTile * kTileStride * 4,
   kTileThreads = 128,
 
+  // The mat-mat kernels (linear_tile.h)
+  kLargeTile = 64,
+
   // ssd_chunk_scan
   kLongestChunk = 64,
   kDecayBytes = 5 * kLongestChunk * 4,
@@ -18,3 +21,11 @@ enum TileShape : uint32_t {
   kDecodeKeys = 8,   // keys that a lane of attention_decode reads at once, at most
   kDiagonalBytes = 4 * 8 * 8 * 4,
 };
+
+#ifndef __METAL_VERSION__
+// Threadgroup memory of a mat-mat kernel for tiles of size x size outputs: kTile columns of as many
+// rows of x and of the weight, and 16 bytes more from row to row.
+constexpr uint32_t linear_tile_bytes(uint32_t size, uint32_t element_bytes) {
+  return 2 * size * (kTile * element_bytes + 16);
+}
+#endif

@@ -75,9 +75,9 @@ export async function checkProduct(
     const products = [rows, 1].flatMap((count): Product[] => [
       {
         name: 'norm',
-        x: inputs.floats([count, cols]),
+        x: inputs.rowsToNorm('float32', [count, cols]),
         out: inputs.activationResult([count, outputs]),
-        options: { norm: { weight: inputs.floats([cols], 0.5, 1), eps: EPS } },
+        options: { norm: { weight: inputs.normWeight(cols), eps: EPS } },
       },
       {
         name: 'residual',

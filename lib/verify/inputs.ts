@@ -70,6 +70,46 @@ export class Inputs {
     return this.#upload('float32', shape, values)
   }
 
+  /**
+   * Rows for a product with a norm before it. Where the device holds activations in float16, it may round
+   * the normed rows to that: then these are numbers of up to 3 times a power of two, whose mean square is
+   * a power of four, so that with a weight of `normWeight` there is nothing to round.
+   */
+  rowsToNorm(dtype: ActivationType, shape: readonly number[]): Tensor {
+    if (this.#roundTo === 'float32') return this.activations(shape)
+    const cols = shape.at(-1)!
+    const values = this.#share((_, bits) => {
+      const numbers = new Float32Array(elementCount(shape))
+      for (let i = 0, turn = 0; i < numbers.length; i++) {
+        const [row, col] = [Math.floor(i / cols), i % cols]
+        const drawn = bits()
+        if (col % 8 === 0) turn = drawn >>> 8
+        // Eight have a mean square of four, as has each of what is left of a row.
+        const magnitude = col < cols - (cols % 8) ? EIGHT[(col + turn) % 8]! : 2
+        numbers[i] = magnitude * (drawn & 1 ? 1 : -1) * 2 ** (row % 3)
+      }
+      return numbers
+    })
+    return this.#upload(dtype, shape, values)
+  }
+
+  /** The weight of a norm: eighths from 1/2 to 3/2. */
+  normWeight(cols: number): Tensor {
+    const values = this.#share((random) =>
+      filled(new Float32Array(cols), () => 1 + Math.round(4 * random()) / 8),
+    )
+    return this.#upload('float32', [cols], values)
+  }
+
+  /** Sums of squares of rows of so many columns, which are not those of x; means as of `rowsToNorm`. */
+  squares(rows: number, cols: number): Tensor {
+    if (this.#roundTo === 'float32') return this.floats([rows, 1], cols / 8, cols / 3)
+    const values = this.#share((_, bits) =>
+      filled(new Float32Array(rows), () => cols * 4 ** ((bits() >>> 8) % 3)),
+    )
+    return this.#upload('float32', [rows, 1], values)
+  }
+
   /** As `floats`, for what the operation updates in place. */
   state(shape: readonly number[], scale = 1): Tensor {
     const tensor = this.floats(shape, scale)
@@ -109,7 +149,10 @@ export class Inputs {
     return this.#upload(dtype, [rows, cols], data)
   }
 
-  /** A quantised weight whose values lie from about -scale to scale, where scale is 1 / sqrt(cols). */
+  /**
+   * A quantised weight whose values lie from about -scale to scale, where scale is 1 / sqrt(cols). Where
+   * the device holds activations in float16, it may round the values to that: then float16 holds them.
+   */
   affine(
     { bits, groupSize, scaleType }: Omit<AffineFormat, 'kind'>,
     rows: number,
@@ -122,7 +165,11 @@ export class Inputs {
     const half = 2 ** (bits - 1)
     const scaleShape = elementCount(groups)
     const scales = this.#share((random) =>
-      filled(new Float32Array(scaleShape), () => (1 + random() / 4) / (half * Math.sqrt(cols))),
+      filled(new Float32Array(scaleShape), () => {
+        if (this.#roundTo === 'float32') return (1 + random() / 4) / (half * Math.sqrt(cols))
+        const quarters = 4 + Math.floor(2 * (random() + 1)) // of a number from 1 to 7/4
+        return (quarters / 4) * 2 ** -Math.round(Math.log2(half * Math.sqrt(cols)))
+      }),
     )
     const biases = this.#share(() => scales.map((scale) => -half * scale))
     return {
@@ -191,6 +238,9 @@ export function numbersOf(tensor: Tensor): Float32Array | Uint32Array {
   if (!(data instanceof Uint16Array)) return data
   return tensor.dtype === 'float16' ? halvesToFloats(data) : bfloat16sToFloats(data)
 }
+
+// Eight numbers whose mean square is 4.
+const EIGHT = [1, 3, 1, 1, 3, 1, 1, 3]
 
 // Numbers that are made before they repeat: a prime, so that no two rows of a matrix are alike.
 const PERIOD = 99_991

@@ -20,14 +20,14 @@ struct LinearKernels {
   uint32_t bits;  // of a quantised weight, else 0
 };
 
-// A dispatch that norms x into scratch memory; returns where it is.
+// A dispatch that norms x into scratch memory, as numbers of this type; returns where it is.
 template <class Params>
-Binding add_norm(const Operation& operation, const Params& p, size_t norm_weight,
+Binding add_norm(const Operation& operation, const Params& p, size_t norm_weight, DataType type,
                  Program& program) {
-  const Binding normed = program.scratch(size_t{p.rows} * p.inputs * sizeof(float));
+  const Binding normed = program.scratch(size_t{p.rows} * p.inputs * size_of(type), type);
   const NormRowsParams params = {p.inputs, p.x_stride, p.norm_group_cols, p.norm_parts, p.norm_eps};
   Dispatch dispatch;
-  dispatch.kernel = kernel_name("norm_rows", operation, {0});
+  dispatch.kernel = kernel_name("norm_rows", operation, {0}) + "_" + name_of(type);
   dispatch.constants = {{"by_squares", p.norm_parts != 0}};
   dispatch.buffers = {{0, operation.bindings[0], false},
                       {1, operation.bindings[norm_weight], false},
@@ -72,6 +72,22 @@ inline Staging staging_of(uint32_t rows, uint32_t group, uint32_t bits, const Li
   return result;
 }
 
+// What a mat-mat kernel works on (metal/linear_tile.h).
+struct Tiles {
+  uint32_t size;      // of outputs, in both directions
+  DataType elements;  // type of the tiles' elements
+};
+
+// Weights that are not quantised have larger tiles, where these are enough to fill the GPU.
+template <class Params>
+Tiles tiles_of(const Params& p, bool quantised, DataType elements, const Tuning& tuning) {
+  const uint64_t large =
+      uint64_t{ceil_divide(p.rows, kLargeTile)} * ceil_divide(p.outputs, kLargeTile);
+  const bool takes_large =
+      !quantised && p.rows > kTile && p.outputs > kTile && large >= tuning.large_tiles;
+  return {takes_large ? kLargeTile : kTile, elements};
+}
+
 // The dispatches of a matrix product: the mat-vec kernel for few rows of x, which takes in the norm
 // where it can; otherwise a dispatch for the norm first, and the mat-mat kernel for many rows.
 template <class Params>
@@ -81,13 +97,24 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
   const bool few = p.rows <= program.limits().tuning.vector_rows;
   const bool normed = p.norm_group_cols != 0;
   const bool taken_in = normed && few && p.norm_group_cols % kernels.norm_step == 0;
+  const bool quantised = kernels.bits != 0;
+  // The mat-mat kernels multiply numbers of float16 where activations are: then x is, or what a
+  // norm of x (the float32 sums of residuals) gives to an out in float16. A float32 weight stays
+  // so.
+  const Binding& out = operation.bindings[kernels.out];
+  const bool is_half = !few && (x.type == kFloat16 || (normed && out.type == kFloat16)) &&
+                       (quantised || operation.bindings[kernels.weight].type != kFloat32);
+  const DataType elements = is_half ? kFloat16 : kFloat32;
+  const Tiles tiles = tiles_of(p, quantised, elements, program.limits().tuning);
   unsigned unused = 0b1;
   if (normed && !taken_in) {
-    x = add_norm(operation, p, kernels.norm_weight, program);
+    x = add_norm(operation, p, kernels.norm_weight, elements, program);
     p.x_stride = p.inputs;
     unused |= 0b11u << kernels.norm_weight;
   }
-  const std::string kernel = (few ? kernels.matvec : kernels.matmat) + "_" + name_of(x.type);
+  std::string kernel = few ? kernels.matvec : kernels.matmat;
+  if (!few && !quantised) kernel += "_" + std::to_string(tiles.size);
+  kernel.append("_").append(name_of(x.type));
   auto dispatch =
       make_dispatch<Params>(kernel_name(kernel, operation, {kernels.out, kernels.weight}),
                             operation, 1u << kernels.out, unused);
@@ -142,10 +169,12 @@ void add_linear(const Operation& operation, Program& program, const LinearKernel
     }
     dispatch.threadgroups = {groups};
   } else {
-    require(program.limits(), kernels.operation, kTileThreads, 2 * kTileBytes);
+    const uint32_t bytes =
+        linear_tile_bytes(tiles.size, static_cast<uint32_t>(size_of(tiles.elements)));
+    require(program.limits(), kernels.operation, kTileThreads, bytes);
     dispatch.threads = {kTileThreads};
-    dispatch.threadgroups = {ceil_divide(p.outputs, kTile), ceil_divide(p.rows, kTile)};
-    dispatch.threadgroup_memory = {{0, 2 * kTileBytes}};
+    dispatch.threadgroups = {ceil_divide(p.outputs, tiles.size), ceil_divide(p.rows, tiles.size)};
+    dispatch.threadgroup_memory = {{0, bytes}};
   }
   program.add(dispatch);
 }

@@ -1,8 +1,10 @@
-// Every number that any value of is right, and of which the fastest depends on the GPU: one line
-// each. They reach kernels as function constants and as sizes of grids.
+// Performance-only parameters: any in-range value is correct; the fastest depends on the GPU.
+// Kernels receive them as function constants or as the size of a grid.
 //
-// Nothing here was measured on a Mac. The values for Apple's GPUs are a guess until
-// `ssm-metal tune` has run on some; those for NVIDIA's are from an H200 (docs/gpu-notes.md).
+// None of the values for Apple's GPUs was measured on a Mac. slow_conversions follows published
+// instruction timings of the M1 and M2; the others are guesses until `ssm-metal tune` has run on a
+// Mac. The values for NVIDIA's GPUs were measured on an H200 (docs/gpu-notes.md), except
+// large_tiles, which nobody has measured.
 #pragma once
 
 #include <cstdint>
@@ -18,46 +20,52 @@
 namespace ssm::metal {
 
 // X(name, Apple, NVIDIA, least, most, candidates, meaning)
-// least, most: any whole number in between gives right results; what comes from outside is held
-// against them. candidates: what is worth measuring. They are measured in this order, each with the
-// winners of those before it.
+// A value from outside has to lie between least and most. `tune` measures the candidates, for one
+// parameter after the other in this order, each with the fastest values of those before it. The
+// smallest candidates are for GPUs of 8 cores, which hold about 200 simdgroups.
 // clang-format off
 #define SSM_TUNABLES(X)                                                                            \
   X(vector_outputs, 4, 4, 1, kVectorOutputs, (1, 2, 4),                                            \
-    "outputs of a simdgroup of a mat-vec kernel, at most")                                         \
+    "the most outputs that a simdgroup of a mat-vec kernel computes")                              \
   X(vector_simdgroups, 2, 2, 1, 32, (1, 2, 4, 8),                                                  \
-    "simdgroups of a threadgroup of the mat-vec kernel of weights that are not quantised")         \
+    "simdgroups in a threadgroup of the mat-vec kernel for weights that are not quantised")        \
   X(sharing_simdgroups, 4, 4, 1, 32, (2, 4, 8, 16),                                                \
-    "simdgroups of a threadgroup of the quantised mat-vec kernel, which share x")                  \
-  X(most_simdgroups, 4096, 2640, 1, 1 << 20, (1024, 2048, 2640, 4096, 1 << 20),                    \
-    "simdgroups of the quantised mat-vec kernel, at most: with more work each takes several parts")\
+    "simdgroups in a threadgroup of the mat-vec kernel for quantised weights; they share x")       \
+  X(most_simdgroups, 4096, 2640, 1, 1 << 20, (128, 256, 512, 1024, 2048, 2640, 4096, 1 << 20),     \
+    "the most simdgroups that run the mat-vec kernel for quantised weights; each computes several "\
+    "groups of outputs if there are more")                                                         \
   X(vector_reads, 4, 4, 1, kVectorReads, (2, 4, 8),                                                \
-    "reads of four words that a lane of the quantised mat-vec kernel has under way")               \
+    "reads of four words that a lane of the mat-vec kernel for quantised weights starts together") \
   X(staged_columns, 2048, 6144, 1, 8192, (512, 1024, 2048, 4096, 6144),                            \
-    "numbers of x in the memory of a threadgroup of the quantised mat-vec kernel, at most")        \
-  X(slow_conversions, 0, 1, 0, 1, (0, 1),                                                          \
-    "1: integers become floats by bit operations, where conversions take longer")                  \
+    "the most numbers of x that the mat-vec kernel for quantised weights keeps in threadgroup "    \
+    "memory")                                                                                      \
+  X(slow_conversions, 1, 1, 0, 1, (0, 1),                                                          \
+    "1: the mat-vec kernel for quantised weights makes floats from integers by bit operations, "   \
+    "for GPUs on which conversions take longer")                                                   \
   X(state_rows, 1, 2, 1, kStateRows, (1, 2, 4),                                                    \
-    "rows of the state that a simdgroup of ssd_update takes, where they divide the head")          \
+    "rows of the state that a simdgroup of ssd_update takes, if they divide the head")             \
   X(state_simdgroups, 8, 8, 1, 32, (2, 4, 8, 16),                                                  \
-    "simdgroups of a threadgroup of ssd_update, at most")                                          \
-  X(fill, 0, 1536, 0, 1 << 20, (0, 1024, 1536, 2048, 4096, 8192),                                  \
-    "simdgroups that keep the GPU busy: where there are fewer, each takes less of the work")       \
+    "the most simdgroups in a threadgroup of ssd_update")                                          \
+  X(fill, 0, 1536, 0, 1 << 20, (0, 128, 256, 512, 1024, 1536, 2048, 4096, 8192),                   \
+    "simdgroups that keep the GPU busy; a kernel that has fewer gives each of them less work")     \
   X(vector_rows, 8, 8, 1, kVectorRows, (2, 4, 8),                                                  \
-    "rows of x up to which a mat-vec kernel is taken; with more it is the mat-mat kernel")         \
+    "the most rows of x for which a mat-vec kernel runs; the mat-mat kernel takes more")           \
+  X(large_tiles, 128, 132, 1, 1 << 20, (1, 64, 128, 256, 1024, 1 << 20),                           \
+    "tiles of 64 x 64 outputs that keep the GPU busy; the mat-mat kernel for weights that are not "\
+    "quantised uses tiles of 32 x 32 if there are fewer")                                          \
   X(update_simdgroups, 32, 16, 1, 32, (8, 16, 32),                                                 \
-    "simdgroups of a threadgroup of mamba2_update, at most")                                       \
+    "the most simdgroups in a threadgroup of mamba2_update")                                       \
   X(update_rows, 2, 4, 1, kStateRows, (1, 2, 4),                                                   \
-    "rows of the state that a simdgroup of mamba2_update takes at once, rounded down to a power "  \
-    "of two that divides the head and leaves no simdgroup without any")                            \
+    "rows of the state that a simdgroup of mamba2_update takes at once; rounded down to a power "  \
+    "of two that divides the head and leaves no simdgroup idle")                                   \
   X(attention_heads, 2, 1, 1, kDecodeHeads, (1, 2),                                                \
-    "query heads of a threadgroup of attention_decode, at most")                                   \
+    "the most query heads that a threadgroup of attention_decode computes")                        \
   X(attention_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                              \
-    "simdgroups of a threadgroup of attention_decode, at most")                                    \
+    "the most simdgroups in a threadgroup of attention_decode")                                    \
   X(attention_keys, 2, 2, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
-    "keys that a lane of attention_decode reads at once, rounded down to a power of two")          \
+    "keys that a lane of attention_decode reads at once; rounded down to a power of two")          \
   X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
-    "tokens of a chunk of ssd_chunk_scan, at most")
+    "the most tokens in a chunk of ssd_chunk_scan")
 // clang-format on
 
 struct Tuning {
@@ -73,7 +81,7 @@ constexpr Tuning kNvidiaTuning = {
 #undef SSM_VALUE
 };
 
-// A line of the table.
+// One parameter.
 struct Tunable {
   const char* name;
   uint32_t Tuning::*field;

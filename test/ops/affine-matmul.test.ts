@@ -1,4 +1,4 @@
-import { test } from 'vitest'
+import { expect, test } from 'vitest'
 import { linear } from '../reference/linear.js'
 import { affineMatrix } from '../support/affine.js'
 import {
@@ -8,14 +8,13 @@ import {
   rounded,
   rowsOf,
   runOnce,
-  seededActivations,
   seededNormals,
   unwritten,
   upload,
 } from '../support/arrays.js'
 import { AFFINE_FORMATS } from '../support/affine.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
-import { LINEAR_CASES, linearCase } from '../support/linear.js'
+import { LINEAR_CASES, linearCase, linearInput } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -45,6 +44,7 @@ describeEachDevice('affineMatmul', (device) => {
               groupSize,
               scaleType,
               seed: groupSize + bits,
+              inHalf: dtype === 'float16',
             })
             const plain = unwritten(device(), [rows, outputs])
             const biased = unwritten(device(), [rows, outputs])
@@ -78,16 +78,18 @@ describeEachDevice('affineMatmul', (device) => {
               [9, 3, 34], // a GPU's mat-mat kernel
             ] as const) {
               const inputs = groups * format.groupSize
-              const x = seededActivations(inputs, inType)(rows * inputs, 1 / Math.sqrt(inputs))
+              const shape = { rows, inputs, outputs }
+              const inHalf = [inType, outType].includes('float16')
+              const x = linearInput(shape, given, inType, inHalf)
               const weight = affineMatrix(device(), {
                 rows: outputs,
                 cols: inputs,
                 ...format,
                 scaleType: 'float16',
                 seed: inputs,
+                inHalf,
               })
-              const shape = { rows, inputs, outputs }
-              const { options, expected } = linearCase(device(), shape, given, outType)
+              const { options, expected } = linearCase(device(), shape, given, outType, inHalf)
               const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
               await runOnce(device(), (cl) => {
                 const input = upload(device(), inType, [rows, inputs], x)
@@ -99,5 +101,44 @@ describeEachDevice('affineMatmul', (device) => {
         )
       }
     }
+  }
+
+  // Where activations are float16, the mat-mat kernel of a GPU rounds weights to it, and normed rows.
+  for (const inType of ACTIVATION_TYPES) {
+    test.each([{}, { norm: 1 }])(
+      `rounds to nearest what it multiplies, x ${inType}, %o`,
+      async (part) => {
+        const [rows, inputs, outputs] = [40, 256, 64]
+        const given = { title: 'any', ...part }
+        const shape = { rows, inputs, outputs }
+        const x = linearInput(shape, given, inType)
+        const weight = affineMatrix(device(), {
+          ...{ rows: outputs, cols: inputs, bits: 4, groupSize: 64, scaleType: 'float16', seed: 1 },
+        })
+        const out = unwritten(device(), [rows, outputs], ACTIVATION_TYPES.at(-1)!)
+        const { options, expected, normed } = linearCase(device(), shape, given, out.dtype)
+        await runOnce(device(), (cl) => {
+          cl.affineMatmul(upload(device(), inType, [rows, inputs], x), weight.tensors, out, options)
+        })
+        const exact = expected(x, weight.values)
+        const errors = download(out).map((value, i) => value - exact[i]!)
+        // Two operands, each within 2^-12 of itself; the root of the sum of squares, for errors that do
+        // not depend on one another.
+        const limits = rowsOf(x, inputs).flatMap((row, r) => {
+          const factors = normed(row, r)
+          return weight.values.map((w) =>
+            Math.hypot(...w.map((value, k) => (value * factors[k]!) / 2 ** 11.5)),
+          )
+        })
+        const relative = errors.map(
+          (error, i) => error / (limits[i]! + Math.abs(exact[i]!) / 2 ** 11),
+        )
+        const mean = relative.reduce((a, b) => a + b, 0) / relative.length
+        const square = relative.reduce((a, b) => a + b * b, 0) / relative.length
+        // Nearest: no error in one direction, and a root mean square of less than half of the limit.
+        expect(Math.abs(mean)).toBeLessThan(0.05)
+        expect(Math.sqrt(square)).toBeLessThan(0.6)
+      },
+    )
   }
 })

@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDevice, type Device } from '../../lib/device.js'
 import { linear } from '../reference/linear.js'
 import {
   download,
@@ -12,7 +13,7 @@ import {
   upload,
 } from '../support/arrays.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
-import { linearCase, linearCases } from '../support/linear.js'
+import { linearCase, linearCases, linearInput } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -81,6 +82,88 @@ describeEachDevice('matmul', (device) => {
             const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
             await runOnce(device(), (cl) => {
               const matrix = upload(device(), 'float32', [outputs, inputs], weight)
+              cl.matmul(place(device(), [rows, inputs], x), matrix, out, options)
+            })
+            expectClose(download(out), expected(x, rowsOf(weight, inputs)), outType)
+          },
+        )
+      }
+    }
+  }
+
+  // The mat-mat kernel's larger tiles, which a GPU takes where they are many: here always.
+  describe('tiles of 64 x 64 outputs', () => {
+    let large: Device
+    beforeAll(() => {
+      const tuning = device().tuning
+      large = tuning ? createDevice('metal', { tuning: { ...tuning, large_tiles: 1 } }) : device()
+    })
+    afterAll(() => {
+      if (large !== device()) large.dispose()
+    })
+
+    for (const dtype of FLOAT_TYPES) {
+      for (const { layout, dtype: inType, place } of LAYOUTS) {
+        test.each([
+          { rows: 33, inputs: 1, outputs: 33 },
+          { rows: 64, inputs: 64, outputs: 64 },
+          { rows: 65, inputs: 31, outputs: 67 }, // one past a tile
+          { rows: 97, inputs: 33, outputs: 130 },
+          { rows: 130, inputs: 70, outputs: 63 },
+        ])(
+          `weight ${dtype}, ${layout}, $rows x $inputs to $outputs`,
+          async ({ rows, inputs, outputs }) => {
+            const normals = seededNormals(inputs)
+            const x = rounded(normals(rows * inputs), inType)
+            const weight = rounded(normals(outputs * inputs), dtype)
+            const out = unwritten(large, [rows, outputs])
+            await runOnce(large, (cl) => {
+              const matrix = upload(large, dtype, [outputs, inputs], weight)
+              cl.matmul(place(large, [rows, inputs], x), matrix, out)
+            })
+            const weightRows = rowsOf(weight, inputs)
+            const products = rowsOf(x, inputs).flatMap((row) => linear(row, weightRows))
+            expectClose(download(out), products, 'float32')
+          },
+        )
+      }
+    }
+
+    // Tokens do not depend on which tiles they went through: a prompt's pieces have other numbers of rows.
+    test.each(ACTIVATION_TYPES)('have the bits of the smaller ones, %s', async (inType) => {
+      const [rows, inputs, outputs] = [70, 200, 80]
+      const normals = seededNormals(1)
+      const x = normals(rows * inputs)
+      const weight = normals(outputs * inputs)
+      const results: number[][] = []
+      for (const on of [device(), large]) {
+        const out = unwritten(on, [rows, outputs])
+        await runOnce(on, (cl) => {
+          const matrix = upload(on, 'float16', [outputs, inputs], weight)
+          cl.matmul(upload(on, inType, [rows, inputs], x), matrix, out)
+        })
+        results.push(download(out))
+      }
+      expect(results[1]).toEqual(results[0])
+    })
+  })
+
+  // Where activations are float16, tiles are float16, and so is what a norm hands to them.
+  for (const { layout, dtype, place } of LAYOUTS) {
+    for (const outType of ACTIVATION_TYPES) {
+      for (const weightType of ['float16', 'bfloat16'] as const) {
+        test.each(linearCases(76))(
+          `$title, ${layout}, out ${outType}, weight ${weightType}, 41 x 76 to 35`,
+          async (given) => {
+            const shape = { rows: 41, inputs: 76, outputs: 35 }
+            const { rows, inputs, outputs } = shape
+            const inHalf = [dtype, outType].includes('float16')
+            const x = linearInput(shape, given, dtype, inHalf)
+            const weight = rounded(seededNormals(3)(outputs * inputs), weightType)
+            const { options, expected } = linearCase(device(), shape, given, outType, inHalf)
+            const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
+            await runOnce(device(), (cl) => {
+              const matrix = upload(device(), weightType, [outputs, inputs], weight)
               cl.matmul(place(device(), [rows, inputs], x), matrix, out, options)
             })
             expectClose(download(out), expected(x, rowsOf(weight, inputs)), outType)

@@ -105,6 +105,7 @@ describe('the table of operations', () => {
       'conv1d',
       'conv1d_shape',
       'linear',
+      'linear_tile',
       'matmul_shape',
       'matvec',
       'norm_rows',

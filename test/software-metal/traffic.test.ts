@@ -6,10 +6,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/device.js'
+import { type ActivationType, createDevice, type Device } from '../../lib/device.js'
 import type { Recorder } from '../../lib/recorder.js'
 import { runOnce, seededNormals, upload } from '../support/arrays.js'
-import { readTrace, type TracedDispatch } from './trace.js'
+import { readTrace, type TracedDispatch, type TracedThreadgroupMemory } from './trace.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'traffic-'))
 const trace = join(folder, 'trace.jsonl')
@@ -28,9 +28,9 @@ afterAll(() => {
 })
 
 /** The dispatches of a list. */
-async function dispatchesOf(record: (cl: Recorder) => void): Promise<TracedDispatch[]> {
+async function dispatchesOf(on: Device, record: (cl: Recorder) => void): Promise<TracedDispatch[]> {
   writeFileSync(trace, '')
-  await runOnce(device, record)
+  await runOnce(on, record)
   return readTrace(trace)[0]!.dispatches
 }
 
@@ -40,7 +40,7 @@ describe('sample', () => {
   /** How often the scores are read from memory. */
   async function passes(topK: number, topP: number): Promise<number> {
     const logits = upload(device, 'float32', [1, VOCABULARY], seededNormals(1)(VOCABULARY, 3))
-    const dispatches = await dispatchesOf((cl) =>
+    const dispatches = await dispatchesOf(device, (cl) =>
       cl.sample({
         logits,
         settings: upload(device, 'float32', [1, 4], [1, topP, 0, 1]),
@@ -64,4 +64,47 @@ describe('sample', () => {
   ])('reads the logits $expected times with top-k $topK and top-p $topP', async (given) => {
     expect(await passes(given.topK, given.topP)).toBe(given.expected)
   })
+})
+
+describe('a product of many rows', () => {
+  const SIZE = 128 // rows, inputs and outputs
+
+  /** Bytes of threadgroup memory, read and written, for each multiplication. */
+  async function bytesOf(dtype: ActivationType, weight: 'float16' | '4 bits', large: boolean) {
+    using on = createDevice('metal', { tuning: { large_tiles: large ? 1 : 2 ** 20 } })
+    const x = upload(on, dtype, [SIZE, SIZE], new Float32Array(SIZE * SIZE).fill(1))
+    const out = on.tensor(dtype, [SIZE, SIZE])
+    const groups = [SIZE, SIZE / 64]
+    const ones = () => upload(on, 'float16', groups, new Float32Array(SIZE * 2).fill(1))
+    const matrix = on.tensor('float16', [SIZE, SIZE])
+    const words = on.tensor('uint32', [SIZE, SIZE / 8])
+    const dispatches = await dispatchesOf(on, (cl) => {
+      if (weight === 'float16') cl.matmul(x, matrix, out)
+      else {
+        cl.affineMatmul(x, { words, scales: ones(), biases: ones(), bits: 4, groupSize: 64 }, out)
+      }
+    })
+    expect(dispatches).toHaveLength(1)
+    const [{ threadgroups, threadgroupMemory }] = dispatches as [TracedDispatch]
+    const size = large ? 64 : 32
+    expect(threadgroups).toEqual([SIZE / size, SIZE / size, 1])
+    const [{ read, written }] = threadgroupMemory as [TracedThreadgroupMemory]
+    // What the results cost on their way out: a float32 each, written and read.
+    return (read + written - 8 * SIZE ** 2) / SIZE ** 3
+  }
+
+  // docs/kernel-counts.md derives these.
+  test.each([
+    { dtype: 'float32', weight: 'float16', large: false, expected: 0.75 },
+    { dtype: 'float32', weight: 'float16', large: true, expected: 0.375 },
+    { dtype: 'float16', weight: 'float16', large: false, expected: 0.375 },
+    { dtype: 'float16', weight: 'float16', large: true, expected: 0.1875 },
+    { dtype: 'float32', weight: '4 bits', large: false, expected: 0.75 },
+    { dtype: 'float16', weight: '4 bits', large: false, expected: 0.375 },
+  ] as const)(
+    'moves $expected bytes a multiplication: $dtype, $weight, large tiles $large',
+    async ({ dtype, weight, large, expected }) => {
+      expect(await bytesOf(dtype, weight, large)).toBe(expected)
+    },
+  )
 })

@@ -195,7 +195,7 @@ describe('tune', () => {
     const few = published
       .casesOf(TINY)
       .filter(({ dtype, shape }) => !/8-bit/.test(dtype) && !/^tiny \w* ?(2|4|16) x /.test(shape))
-      .filter(({ operation, shape }) => operation !== 'matmul' || /head/.test(shape))
+      .filter(({ operation, shape }) => operation !== 'matmul' || /head|_proj 70/.test(shape))
     const report = await tuneCases(few, ONCE, {
       onProgress: (progress) => steps.push(progress),
     })

@@ -6,6 +6,7 @@ import type { DType } from '../../lib/tensor.js'
 import { dequantize, pack } from '../reference/affine.js'
 import { seededIntegers } from '../unit/random.js'
 import { rounded, seededNormals, upload } from './arrays.js'
+import { shortened } from './exact-halves.js'
 
 /** Every combination of bits and group size. */
 export const AFFINE_FORMATS = ([4, 8] as const).flatMap((bits) =>
@@ -19,11 +20,13 @@ export interface AffineSpecification {
   groupSize: 32 | 64 | 128
   scaleType: DType
   seed: number
+  /** Scales and biases such that float16 holds every value exactly. */
+  inHalf?: boolean
 }
 
 export function affineMatrix(
   device: Device,
-  { rows, cols, bits, groupSize, scaleType, seed }: AffineSpecification,
+  { rows, cols, bits, groupSize, scaleType, seed, inHalf }: AffineSpecification,
 ): { tensors: AffineMatrix; values: number[][] } {
   const integers = seededIntegers(seed)
   const normals = seededNormals(seed)
@@ -32,8 +35,13 @@ export function affineMatrix(
     Array.from({ length: cols }, () => integers(2 ** bits)),
   )
   // Values of about the size of normal numbers, whatever the number of bits.
-  const scales = rounded(normals(rows * groups, 2 / 2 ** bits), scaleType)
-  const biases = rounded(normals(rows * groups), scaleType)
+  let scales = rounded(normals(rows * groups, 2 / 2 ** bits), scaleType)
+  let biases = rounded(normals(rows * groups), scaleType)
+  if (inHalf) {
+    // Of 2 bits, by whole numbers of up to 9: within the 11 bits of float16.
+    scales = scales.map((scale) => shortened(scale, 2))
+    biases = scales.map((scale) => scale * (integers(2) === 0 ? -1 : 1) * 2 ** integers(bits))
+  }
   const values = steps.map((row, r) =>
     dequantize(
       row,

@@ -6,7 +6,8 @@ import type { DType } from '../../lib/tensor.js'
 import { gelu, silu } from '../reference/activations.js'
 import { linear } from '../reference/linear.js'
 import { rmsNorm } from '../reference/norms.js'
-import { rounded, rowsOf, seededNormals, upload } from './arrays.js'
+import { rounded, rowsOf, seededActivations, seededNormals, upload } from './arrays.js'
+import { rowsToNorm, shortened, squaresToNorm } from './exact-halves.js'
 
 export interface LinearShape {
   rows: number
@@ -50,12 +51,30 @@ export const LINEAR_CASES: readonly LinearCase[] = [
 export const linearCases = (inputs: number) =>
   LINEAR_CASES.filter(({ norm = 1, squares = 1 }) => inputs % (norm * squares) === 0)
 
-/** Tensors for a case, and the result in double precision. `x` is (rows, inputs) flat. */
+/**
+ * x for a case, (rows, inputs) flat: about 1 / sqrt(inputs) each, whatever the number of inputs; with
+ * `inHalf` and a norm such that float16 holds the normed rows of `linearCase` exactly.
+ */
+export function linearInput(
+  { rows, inputs }: LinearShape,
+  { norm }: LinearCase,
+  dtype: DType,
+  inHalf = false,
+): number[] {
+  if (inHalf && norm) return rowsToNorm(inputs, rows, inputs, norm)
+  return seededActivations(inputs, dtype)(rows * inputs, 1 / Math.sqrt(inputs))
+}
+
+/**
+ * Tensors for a case, and the result in double precision. `x` is (rows, inputs) flat. `inHalf`: as
+ * `linearInput`.
+ */
 export function linearCase(
   device: Device,
   { rows, inputs, outputs }: LinearShape,
   given: LinearCase,
   outType: DType = 'float32',
+  inHalf = false,
 ) {
   const normals = seededNormals(rows + inputs + outputs)
   const eps = 1e-3
@@ -63,9 +82,13 @@ export function linearCase(
   const groups = given.norm ?? 1
   const parts = groups * (given.squares ?? 0)
   // So that results are about 1, whatever the number of inputs, for an x that has lost its scale.
-  const normWeight = normals(inputs, given.norm && parts === 0 ? 1 / Math.sqrt(inputs) : 1)
+  const lostScale = given.norm && (parts === 0 || inHalf)
+  let normWeight = normals(inputs, lostScale ? 1 / Math.sqrt(inputs) : 1)
+  if (inHalf) normWeight = normWeight.map((weight) => shortened(weight, 4))
   // Not those of x, so that an operation which computes its own is noticed.
-  const squares = normals(rows * parts).map((s) => Math.fround((s * s + 0.1) * inputs))
+  const squares = inHalf
+    ? squaresToNorm(rows, rows * groups, parts / groups, inputs / groups)
+    : normals(rows * parts).map((s) => Math.fround((s * s + 0.1) * inputs))
   const gate = rounded(normals(rows * outputs), outType)
   const residual = rounded(normals(rows * outputs), outType)
   const floats = (shape: number[], values: number[]) => upload(device, 'float32', shape, values)
@@ -106,5 +129,5 @@ export function linearCase(
         return given.residual ? gated + residual[i]! : gated
       }),
     )
-  return { options, expected }
+  return { options, expected, normed }
 }

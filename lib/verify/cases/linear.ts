@@ -56,7 +56,7 @@ const LARGE: readonly Shape[] = [
 ]
 
 function optionsOf(form: Form, inputs: Inputs, shape: Shape): LinearOptions {
-  const norm = () => ({ weight: inputs.floats([shape.inputs], 0.5, 1), eps: EPS })
+  const norm = () => ({ weight: inputs.normWeight(shape.inputs), eps: EPS })
   const asOut = [shape.rows, shape.outputs]
   switch (form) {
     case 'plain':
@@ -64,7 +64,7 @@ function optionsOf(form: Form, inputs: Inputs, shape: Shape): LinearOptions {
     case 'norm':
       return { norm: norm() }
     case 'norm by squares, residual': {
-      const squares = inputs.floats([shape.rows, 1], shape.inputs / 8, shape.inputs / 3)
+      const squares = inputs.squares(shape.rows, shape.inputs)
       return { norm: { ...norm(), squares }, residual: inputs.activations(asOut) }
     }
     case 'bias, silu, gate':
@@ -99,7 +99,9 @@ function linearCase(
     shape: form === 'plain' ? size : `${size}, ${form}`,
     build(inputs) {
       const weight = inputs.weight(format, outputs, cols)
-      const x = inputs.activations([rows, cols])
+      const x = form.startsWith('norm')
+        ? inputs.rowsToNorm(inputs.activationType, [rows, cols])
+        : inputs.activations([rows, cols])
       const out = inputs.activationResult([rows, outputs])
       const options = optionsOf(form, inputs, shape)
       return writing(out, (cl) => recordLinear(cl, x, { weight, bias: options.bias }, out, options))
