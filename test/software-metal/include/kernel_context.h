@@ -95,6 +95,7 @@ struct ArgumentInfo {
   bool is_written;      // the pointer is not to const
   unsigned bytes;       // of a struct taken by reference, else 0
   const char* only_if;  // the constant without which it is absent, or null
+  unsigned alignment;   // that its type needs
 };
 
 struct KernelInfo {
@@ -126,12 +127,14 @@ template <class T>
 struct Argument<T*> {
   static constexpr bool kWritten = !__is_const(T);
   static constexpr unsigned kBytes = 0;
+  static constexpr unsigned kAlignment = alignof(T);
   static T* from(void* address) { return static_cast<T*>(address); }
 };
 template <class T>
 struct Argument<T&> {
   static constexpr bool kWritten = !__is_const(T);
   static constexpr unsigned kBytes = sizeof(T);
+  static constexpr unsigned kAlignment = alignof(T);
   static T& from(void* address) { return *static_cast<T*>(address); }
 };
 
