@@ -18,10 +18,12 @@ import { StopStrings } from './tokenizer/stop-strings.js'
 import { Tokenizer } from './tokenizer/tokenizer.js'
 
 export interface LoadProgress {
-  phase: 'load'
-  /** Bytes of the checkpoint dealt with, of `total`. */
+  /** `check`: a GPU is checked, the first time that it computes on this machine. Then `load`: the weights. */
+  phase: 'check' | 'load'
+  /** How much is done, of `total`: bytes of the checkpoint, or with `unit` checks. */
   loaded: number
   total: number
+  unit?: 'checks'
 }
 
 export interface LoadOptions {
@@ -144,7 +146,13 @@ export async function loadModel(
     options.device,
     { threads: options.threads },
     (device) => needsOf(checkpoint, wishes, device),
-    { signal, onNotice },
+    {
+      signal,
+      onNotice,
+      onProgress:
+        onProgress &&
+        ((loaded, total) => onProgress({ phase: 'check', loaded, total, unit: 'checks' })),
+    },
   )
   try {
     const languageModel = await LanguageModel.load(device, checkpoint, {

@@ -17,6 +17,14 @@ import {
 } from './saved.js'
 import { takeTurns } from './turns.js'
 
+export interface CheckOptions {
+  /** Ignores what is known. Defaults to false. */
+  again?: boolean
+  signal?: AbortSignal | undefined
+  /** Called as checks begin and end. Not called when what is known decides. */
+  onProgress?: ((done: number, total: number) => void) | undefined
+}
+
 /** What of a check is not the caller's to choose. Tests do. */
 export interface CheckSettings {
   /** Defaults to `full` for Metal and `short` for the CPU. */
@@ -40,7 +48,7 @@ const inTurn = takeTurns()
 export async function checkDevice(
   device: Device,
   needs: Needs,
-  { again = false, signal }: { again?: boolean; signal?: AbortSignal | undefined } = {},
+  { again = false, signal, onProgress }: CheckOptions = {},
   settings: CheckSettings = {},
 ): Promise<Outcome | undefined> {
   const size = settings.size ?? (device.name === 'metal' ? 'full' : 'short')
@@ -54,7 +62,8 @@ export async function checkDevice(
     const meanwhile = decided()
     if (meanwhile) return meanwhile.failure
     const missing = again ? ids : ids.filter((id) => !outcomesOf(key).get(id)?.passed)
-    return check(device, key, { needs, size, ids: missing }, settings, signal)
+    onProgress?.(0, missing.length)
+    return check(device, key, { needs, size, ids: missing }, settings, { signal, onProgress })
   }, signal)
 }
 
@@ -63,13 +72,14 @@ async function check(
   key: string,
   request: CheckRequest,
   settings: CheckSettings,
-  signal: AbortSignal | undefined,
+  { signal, onProgress }: CheckOptions,
 ): Promise<Outcome | undefined> {
   let failure: Outcome | undefined
   const found = new Map<string, SavedOutcome>()
   const ended = (id: string, outcome: Outcome) => {
     if (!outcome.passed) failure = outcome
     found.set(id, { ...outcome, checked: new Date().toISOString() })
+    onProgress?.(found.size, request.ids.length)
   }
   try {
     if (device.name === 'metal' && (settings.inChild ?? canStartChild())) {

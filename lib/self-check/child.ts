@@ -92,10 +92,11 @@ function follow(
   progress: CheckProgress,
   limits: ChildLimits,
 ): Promise<ChildEnd> {
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
     let ready = false
     let current: string | undefined
     let outcome: ChildEnd | undefined
+    let thrown: { error: unknown } | undefined
     let written = ''
     let timer: NodeJS.Timeout | undefined
     const within = (milliseconds: number, late: ChildEnd) => {
@@ -113,14 +114,15 @@ function follow(
       })
     const finish = (end: ChildEnd) => {
       clearTimeout(timer)
-      resolve(outcome ?? end)
+      if (thrown) reject(thrown.error)
+      else resolve(outcome ?? end)
     }
     within(limits.start, { kind: 'not started' })
     child.stderr?.setEncoding('utf8').on('data', (text: string) => {
       written = (written + text).slice(0, ERROR_CHARACTERS)
     })
     child.on('message', (message: ProcessMessage) => {
-      if (outcome) return
+      if (outcome || thrown) return
       switch (message.kind) {
         case 'ready':
           ready = true
@@ -131,7 +133,13 @@ function follow(
           break
         case 'ended':
           current = undefined
-          progress.ended(message.id, message.outcome)
+          try {
+            progress.ended(message.id, message.outcome)
+          } catch (error) {
+            // The caller's own: it ends the checks.
+            thrown = { error }
+            child.kill('SIGKILL')
+          }
           break
         case 'done':
           outcome = { kind: 'done' }

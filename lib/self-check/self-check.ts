@@ -16,13 +16,15 @@ import {
 import { SelfCheckError, UnsupportedOptionError } from '../errors.js'
 import type { OnNotice } from '../notices.js'
 import type { Outcome } from '../verify/verify.js'
-import { checkDevice } from './check-device.js'
+import { type CheckOptions, checkDevice } from './check-device.js'
 import { describeFailure } from './describe.js'
 import type { Needs } from './needs.js'
 
 export interface SelfCheckOptions {
   signal?: AbortSignal | undefined
   onNotice?: OnNotice | undefined
+  /** Called while a GPU is checked, which with the compiling of its kernels takes seconds. */
+  onProgress?: CheckOptions['onProgress']
 }
 
 /**
@@ -36,12 +38,13 @@ export async function createCheckedDevice(
   name: DeviceName | undefined,
   options: DeviceOptions,
   needsOn: (device: Device) => Needs,
-  { signal, onNotice }: SelfCheckOptions = {},
+  { signal, onNotice, onProgress }: SelfCheckOptions = {},
 ): Promise<Device> {
   const device = createDevice(name, options)
   let failure: Outcome | undefined
   try {
-    failure = await failedCheck(device, needsOn(device), signal)
+    const watched = device.name === 'metal' ? onProgress : undefined
+    failure = await failedCheck(device, needsOn(device), { signal, onProgress: watched })
   } catch (error) {
     device.dispose()
     throw error
@@ -85,11 +88,12 @@ function mode(): (typeof MODES)[number] | undefined {
 async function failedCheck(
   device: Device,
   needs: Needs,
-  signal: AbortSignal | undefined,
+  options: CheckOptions,
 ): Promise<Outcome | undefined> {
   const wanted = mode()
   // The plain loops are what everything is held against.
   if (wanted === 'off' || device.cpuLevel === 'reference') return undefined
   const size = wanted === 'short' || wanted === 'tiny' ? wanted : undefined
-  return checkDevice(device, needs, { again: wanted === 'always', signal }, size ? { size } : {})
+  const again = wanted === 'always'
+  return checkDevice(device, needs, { ...options, again }, size ? { size } : {})
 }

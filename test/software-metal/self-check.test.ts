@@ -26,6 +26,8 @@ interface Loaded {
   device?: 'cpu' | 'metal'
   tokens?: number[]
   notices: Notice[]
+  /** How far the checks were, each time that it was reported. */
+  checks: string[]
   message?: string
   code?: string
   operation?: string
@@ -38,8 +40,9 @@ async function load(
   model: string,
   device: 'auto' | 'metal',
   { env, ...options }: ChildOptions = {},
+  words: readonly string[] = [],
 ): Promise<Loaded> {
-  const { code, signal, stdout, stderr } = await runChild(PROGRAM, [model, device], {
+  const { code, signal, stdout, stderr } = await runChild(PROGRAM, [model, device, ...words], {
     timeout: 240_000,
     ...options,
     env: {
@@ -94,6 +97,8 @@ describe('a right device', { timeout: 240_000 }, () => {
   it('is used without a word, and is checked once', async () => {
     const first = await load('rene', 'auto')
     expect(first).toMatchObject({ device: 'metal', notices: [] })
+    const progress = Array.from({ length: 8 }, (_, i) => `${i} of 7`)
+    expect(first.checks).toEqual(progress)
     const { checks, key } = saved()
     expect(key).toMatch(/^metal; .*; vector_outputs=\d+; /)
     expect(checks.map(({ id }) => id.split(' ')[0])).toEqual([
@@ -102,7 +107,8 @@ describe('a right device', { timeout: 240_000 }, () => {
     ])
     expect(checks.every(({ passed }) => passed)).toBe(true)
     const { env, exists } = marking()
-    expect(await load('rene', 'metal', { env })).toMatchObject({ device: 'metal', notices: [] })
+    const second = await load('rene', 'metal', { env })
+    expect(second).toMatchObject({ device: 'metal', notices: [], checks: [] })
     expect(exists()).toBe(false)
     expect(saved().checks).toEqual(checks)
   })
@@ -231,6 +237,15 @@ describe('a device that hangs', { timeout: 240_000 }, () => {
     // Nothing is known.
     expect(saved().checks).toEqual([])
   })
+})
+
+it('an error of onProgress ends the checks and is the one of the caller', {
+  timeout: 240_000,
+}, async () => {
+  const loaded = await load('rene', 'metal', {}, ['2'])
+  expect(loaded).toMatchObject({ message: 'no more', checks: ['0 of 7', '1 of 7', '2 of 7'] })
+  // What was found until then is known.
+  expect(saved().checks).toHaveLength(2)
 })
 
 describe('a device that crashes where no other process can be started', () => {
