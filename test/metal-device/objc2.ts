@@ -5,7 +5,7 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { createHash } from 'node:crypto'
 import { join } from 'node:path'
-import { type Api, emptyApi, type Method, splitList } from './api.js'
+import { type Api, emptyApi, type Method, type ObjectType, splitList } from './api.js'
 
 const manifest = new URL('objc2/', import.meta.url)
 
@@ -114,7 +114,7 @@ function withoutAttributes(text: string): string {
 
 function readObjects(text: string, api: Api): void {
   const object = (name: string) => {
-    const known = api.objects.get(name) ?? { parents: [], methods: new Map() }
+    const known: ObjectType = api.objects.get(name) ?? { parents: [], methods: new Map() }
     api.objects.set(name, known)
     return known
   }
