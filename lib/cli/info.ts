@@ -12,7 +12,7 @@ import { whatWasVerified } from '../verified.js'
 import { defineCommand } from './command.js'
 import { formatBytes } from '../format.js'
 import { exitCodes } from './program.js'
-import { wrap } from './wrap.js'
+import { wrap } from '../wrap.js'
 
 const TUNED = 'saved by ssm-metal tune'
 const NOT_TUNED = "the table of this GPU's family; ssm-metal tune measures here"
