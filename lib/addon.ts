@@ -2,6 +2,9 @@
 
 import { type LoadedAddon, loadAddon } from './addon/load.js'
 
+/** How a run ended: native/device.h has the same numbers. */
+export const RUN_STATUS = { done: 0, failed: 1, cancelled: 2 } as const
+
 /** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
   operations(): { name: string; paramBytes: number; buffers: number }[]
@@ -38,19 +41,30 @@ export interface Addon {
   writeMemory(memory: number, byteOffset: number, source: Uint8Array): void
   disposeMemory(memory: number): void
   createList(): number
+  /** The memory whose bytes the operations of this list bind for inputs and outputs of a run: native/run_block.h. */
+  listBlock(list: number): number
   /** `bindings`: memory, byteOffset, byteLength, type of each buffer in turn; memory 0 is absent. */
   record(list: number, operation: number, bindings: number[], params: Uint8Array): void
   disposeList(list: number): void
   /** Two lists for which it is equal compute in the same way. Empty for the CPU device. */
   listDispatches(device: number, list: number): string
-  /** Returns the number of the run; calls back once, on this thread, with '' or the error. */
-  run(device: number, list: number, callback: (error: string) => void): number
+  /**
+   * Returns the number of the run. `inputs` are copied at once. Calls back once, on this thread; `outputs`
+   * has the bytes that were asked for when the run is done, otherwise none.
+   */
+  run(
+    device: number,
+    list: number,
+    inputs: Uint8Array,
+    outputBytes: number,
+    callback: (status: number, error: string, outputs: ArrayBuffer) => void,
+  ): number
   cancel(run: number): void
-  /** Calls back once, on this thread, with '' and the result, or with the error. */
+  /** Calls back once, on this thread. */
   measureReadBandwidth(
     threads: number,
     bytes: number,
-    callback: (error: string, bytesPerSecond: number) => void,
+    callback: (status: number, error: string, bytesPerSecond: number) => void,
   ): void
 }
 

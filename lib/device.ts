@@ -179,13 +179,17 @@ export class Device {
     const handle = addon().createList()
     try {
       const recorder = new Recorder(handle, this.activationTypes)
-      const result: unknown = record(recorder)
-      recorder.close()
+      let result: unknown
+      try {
+        result = record(recorder)
+      } finally {
+        recorder.close()
+      }
       if (result instanceof Promise) {
         result.catch(() => {})
         throw new TypeError('[record] the callback must not be async: it only records')
       }
-      return new CommandList(this, handle, recorder.length)
+      return new CommandList(this, handle, recorder)
     } catch (error) {
       addon().disposeList(handle)
       throw error

@@ -16,7 +16,8 @@ import {
   type OperationName,
   type OperationParams,
 } from './operations.js'
-import { type DType, DTYPE_NUMBERS, type Tensor } from './tensor.js'
+import { blockOf, RunLayout } from './run-block.js'
+import { type DType, DTYPE_NUMBERS, type Memory, type Tensor } from './tensor.js'
 
 /** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
 export interface AffineMatrix {
@@ -173,6 +174,11 @@ const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
 export class Recorder {
   readonly #list: number
   readonly #activationTypes: readonly DType[]
+  /** @internal What a run of the list is given. */
+  readonly inputs = new RunLayout('input')
+  /** @internal What a run of the list gives. */
+  readonly outputs = new RunLayout('output')
+  #block: Memory | undefined
   #length = 0
   #closed = false
 
@@ -189,11 +195,44 @@ export class Recorder {
   /** @internal Ends the recording: every method throws from now on. */
   close(): void {
     this.#closed = true
+    this.#block?.dispose()
   }
 
   /** Operations so far. */
   get length(): number {
     return this.#length
+  }
+
+  /**
+   * A tensor that each run of the list is given anew: `list.run({ inputs: { [name]: data } })`. Operations of
+   * this list read it; it is of no use elsewhere. All inputs together take at most 4 KB.
+   *
+   * @example
+   * const list = device.record((cl) => cl.embedding(cl.input('tokens', 'uint32', [2]), table, out))
+   * await list.run({ inputs: { tokens: Uint32Array.of(3, 5) } })
+   */
+  input(name: string, dtype: DType, shape: readonly number[]): Tensor {
+    this.#checkOpen('input')
+    return this.inputs.add(this.#runBlock(), name, dtype, shape)
+  }
+
+  /**
+   * A tensor of zeros that operations of this list write, and later ones may read; its elements come with
+   * the end of each run. All outputs together take at most 4 KB.
+   *
+   * @example
+   * const list = device.record((cl) => cl.argmax(logits, cl.output('token', 'uint32', [1])))
+   * const { outputs } = await list.run()
+   * outputs.token // Uint32Array of 1
+   */
+  output(name: string, dtype: DType, shape: readonly number[]): Tensor {
+    this.#checkOpen('output')
+    return this.outputs.add(this.#runBlock(), name, dtype, shape)
+  }
+
+  #runBlock(): Memory {
+    this.#block ??= blockOf(this.#list)
+    return this.#block
   }
 
   /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
@@ -519,14 +558,17 @@ export class Recorder {
     this.#add('advance_position', [position], { batch: position.elements, count })
   }
 
+  #checkOpen(operation: string): void {
+    if (!this.#closed) return
+    throw new DisposedError(`[${operation}] the recording has ended: record a new command list`)
+  }
+
   #add<Name extends OperationName>(
     name: Name,
     tensors: readonly (Tensor | undefined)[],
     params: OperationParams<Name>,
   ): void {
-    if (this.#closed) {
-      throw new DisposedError(`[${name}] the recording has ended: record a new command list`)
-    }
+    this.#checkOpen(name)
     const bindings = tensors.flatMap((tensor) =>
       tensor
         ? [tensor.memory.handle, tensor.byteOffset, tensor.byteSpan, DTYPE_NUMBERS[tensor.dtype]]

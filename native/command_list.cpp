@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "run_block.h"
+
 namespace ssm {
 
 void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const void* params,
@@ -34,15 +36,33 @@ void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const v
       fail(argument + " is not aligned to " + name_of(b.type));
     }
     if (written && b.memory->is_mapped_file()) fail(argument + " is written but is a mapped file");
+    if (!b.memory->is_run_block()) continue;
+    if (b.memory != block_) fail(argument + " is an input or output of another command list");
+    if (b.offset < kOutputsOffset && b.offset + b.bytes > kOutputsOffset) {
+      fail(argument + " reaches from the inputs of a run into its outputs");
+    }
+    if (written && b.offset < kOutputsOffset) fail(argument + " is written but is an input");
   }
   for (size_t i = 0; i < bindings.size(); ++i) {
-    if (bindings[i].memory) note_use(bindings[i].memory, (info.written >> i) & 1u);
+    if (bindings[i].memory) note_use(bindings[i], (info.written >> i) & 1u);
     operation.bindings[i] = std::move(bindings[i]);
   }
   operations_.push_back(std::move(operation));
 }
 
-void CommandList::note_use(const std::shared_ptr<Memory>& memory, bool written) {
+const std::shared_ptr<Memory>& CommandList::block() {
+  if (!block_) block_ = Memory::allocate_run_block();
+  return block_;
+}
+
+void CommandList::note_use(const Binding& binding, bool written) {
+  const std::shared_ptr<Memory>& memory = binding.memory;
+  if (memory->is_run_block()) {
+    const size_t end = binding.offset + binding.bytes;
+    if (binding.offset < kOutputsOffset) input_bytes_ = std::max(input_bytes_, end);
+    else output_bytes_ = std::max(output_bytes_, end - kOutputsOffset);
+    return;
+  }
   const auto known = std::find_if(uses_.begin(), uses_.end(),
                                   [&](const Use& use) { return use.memory == memory; });
   if (known == uses_.end()) {

@@ -1,4 +1,6 @@
-// Operations recorded once and run many times, in order. Nothing can be added once it has run.
+// Operations recorded once and run many times, in order. Nothing can be added once it has run. Any
+// number of runs of one list may be under way: what differs between them is in the block of each
+// (run_block.h).
 #pragma once
 
 #include <memory>
@@ -23,6 +25,14 @@ class CommandList {
 
   const std::vector<Operation>& operations() const { return operations_; }
 
+  // What operations bind for the inputs and outputs of a run. Made at the first call.
+  const std::shared_ptr<Memory>& block();
+  // Null when no operation uses it.
+  const std::shared_ptr<Memory>& block() const { return block_; }
+  // Bytes of a run's inputs and outputs that operations use, each from the first on.
+  size_t input_bytes() const { return input_bytes_; }
+  size_t output_bytes() const { return output_bytes_; }
+
   // JavaScript thread only: marks every memory of the list as in use by a run, or no longer so.
   void mark_submitted();
   void mark_finished();
@@ -36,9 +46,11 @@ class CommandList {
     std::shared_ptr<Memory> memory;
     bool written;
   };
-  void note_use(const std::shared_ptr<Memory>& memory, bool written);
+  void note_use(const Binding& binding, bool written);
 
   std::vector<Operation> operations_;
+  std::shared_ptr<Memory> block_;
+  size_t input_bytes_ = 0, output_bytes_ = 0;
   bool sealed_ = false;    // a device may be reading operations_
   std::vector<Use> uses_;  // each memory once
 };

@@ -12,14 +12,39 @@
 
 namespace ssm {
 
+// How a run ended. lib/addon.ts has the same numbers.
+enum class RunStatus {
+  done = 0,
+  failed = 1,     // an operation, or the device
+  cancelled = 2,  // by `Run::cancelled`
+};
+
+struct RunEnd {
+  RunStatus status = RunStatus::done;
+  std::string error;               // of a run that failed
+  std::vector<std::byte> outputs;  // of a run that is done: as many as the run has `output_bytes`
+
+  static RunEnd failure(std::string error) { return {RunStatus::failed, std::move(error), {}}; }
+  static RunEnd cancel() { return {RunStatus::cancelled, {}, {}}; }
+};
+
 // One run of a command list. `cancelled` may be set from any thread; the device then stops before
 // the next operation (or part of one) and reports the run as cancelled.
 struct Run {
   std::shared_ptr<const CommandList> list;
+  std::vector<std::byte> inputs;  // at least those that the list uses
+  size_t output_bytes = 0;        // likewise
   std::atomic<bool> cancelled{false};
-  // Called once, on a thread of the device. `error` is empty on success.
-  std::function<void(std::string error)> on_complete;
+  // Where the inputs and outputs are while it runs. Null: in the list's own block.
+  std::shared_ptr<Memory> block;
+  // Called once, on a thread of the device.
+  std::function<void(RunEnd)> on_complete;
 };
+
+// Puts the inputs of a run, and outputs of zeros, where its operations look for them.
+void begin_run(const Run& run);
+// The end of a run that is done, with its outputs.
+RunEnd end_run(const Run& run);
 
 class Device {
  public:
@@ -41,8 +66,6 @@ class Device {
   // Queues a run and returns at once. Runs of one device finish in the order of submission.
   virtual void submit(std::shared_ptr<Run> run) = 0;
 };
-
-inline constexpr const char* kCancelled = "cancelled";
 
 // The devices of this build, the fastest first.
 std::vector<std::string> device_names();

@@ -8,6 +8,7 @@
 #include "apple/encoded_list.h"
 #include "apple/gpu.h"
 #include "bad_data.h"
+#include "block_pool.h"
 #include "metal_device.h"
 #include "run_queue.h"
 #include "runs_in_flight.h"
@@ -53,9 +54,9 @@ class MetalDevice final : public Device {
     in_flight_->begin(run);
     @autoreleasepool {
       try {
-        if (!commit(run)) in_flight_->finish(*run, kCancelled);
+        if (!commit(run)) in_flight_->finish(*run, RunEnd::cancel());
       } catch (const std::exception& error) {
-        in_flight_->finish(*run, error.what());
+        in_flight_->finish(*run, RunEnd::failure(error.what()));
       }
     }
   }
@@ -65,31 +66,40 @@ class MetalDevice final : public Device {
     if (run->cancelled) return false;
     const EncodedList& program = program_of(*run->list);
     if (run->cancelled) return false;
+    id<MTLBuffer> block = nil;
+    if (run->list->block()) {
+      run->block = blocks_->take();
+      begin_run(*run);
+      block = gpu_->buffers().buffer_of(*run->block);
+    }
     const id<MTLCommandBuffer> buffer = [commands_ commandBuffer];
     const id<MTLComputeCommandEncoder> encoder =
         [buffer computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
     if (encoder == nil) throw std::runtime_error("[metal] not enough memory to encode a run");
-    program.encode(encoder);
+    program.encode(encoder, block);
     [encoder endEncoding];
     const std::shared_ptr<Run> ended = run;
     const std::shared_ptr<metal::RunsInFlight> in_flight = in_flight_;
+    const std::shared_ptr<metal::BlockPool> blocks = blocks_;
     [buffer addCompletedHandler:^(id<MTLCommandBuffer> done) {
       const bool failed = done.status == MTLCommandBufferStatusError;
-      in_flight->finish(*ended, failed ? "[metal] the GPU failed: " + text_of(done.error)
-                                       : bad_data_of(*ended->list));
+      RunEnd end =
+          failed ? RunEnd::failure("[metal] the GPU failed: " + text_of(done.error)) : end_of(*ended);
+      if (ended->block) blocks->give_back(std::move(ended->block));
+      in_flight->finish(*ended, std::move(end));
     }];
     [buffer commit];
     return true;
   }
 
-  // What the kernels of a run that has ended say of its data; empty when all is well.
-  static std::string bad_data_of(const CommandList& list) {
+  // The end of a run that the GPU has computed, unless its kernels found bad data.
+  static RunEnd end_of(const Run& run) {
     try {
-      metal::throw_on_bad_data(list);
+      metal::throw_on_bad_data(*run.list);
     } catch (const std::exception& error) {
-      return error.what();
+      return RunEnd::failure(error.what());
     }
-    return "";
+    return end_run(run);
   }
 
   const EncodedList& program_of(const CommandList& list) {
@@ -102,6 +112,7 @@ class MetalDevice final : public Device {
   id<MTLCommandQueue> commands_;
   // Shared with completion handlers, whose last lines may run after this device is gone.
   std::shared_ptr<metal::RunsInFlight> in_flight_ = std::make_shared<metal::RunsInFlight>();
+  std::shared_ptr<metal::BlockPool> blocks_ = std::make_shared<metal::BlockPool>();
   std::unique_ptr<RunQueue> queue_;
 };
 

@@ -6,7 +6,6 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <string>
 #include <utility>
 
 #include "device.h"
@@ -18,22 +17,22 @@ class RunsInFlight {
  public:
   void begin(std::shared_ptr<Run> run) {
     const std::lock_guard lock(mutex_);
-    runs_.push_back({std::move(run), false, {}});
+    runs_.push_back({std::move(run), {}, false});
   }
 
-  // A run has ended; an empty error is success. Runs are reported in the order in which they began,
+  // A run has ended. Runs are reported in the order in which they began,
   // so this one waits for those before it. One that was cancelled is reported as such even when it
   // computed to its end: the GPU does not stop halfway.
-  void finish(const Run& run, std::string error) {
+  void finish(const Run& run, RunEnd end) {
     const std::lock_guard lock(mutex_);
     const auto ended = std::find_if(runs_.begin(), runs_.end(),
                                     [&](const Entry& entry) { return entry.run.get() == &run; });
     ended->has_ended = true;
-    ended->error = std::move(error);
+    ended->end = std::move(end);
     while (!runs_.empty() && runs_.front().has_ended) {
       Entry& first = runs_.front();
-      if (first.run->cancelled) first.error = kCancelled;
-      first.run->on_complete(std::move(first.error));
+      if (first.run->cancelled) first.end = RunEnd::cancel();
+      first.run->on_complete(std::move(first.end));
       runs_.pop_front();
     }
     if (runs_.empty()) none_left_.notify_all();
@@ -49,8 +48,8 @@ class RunsInFlight {
  private:
   struct Entry {
     std::shared_ptr<Run> run;
+    RunEnd end;
     bool has_ended;
-    std::string error;
   };
 
   std::mutex mutex_;

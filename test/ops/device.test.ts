@@ -498,7 +498,7 @@ describe('recording', () => {
         encodeParams('add', { count: 4 }),
       )
     record()
-    await new Promise((resolve) => native.run(device, list, resolve))
+    await new Promise((resolve) => native.run(device, list, new Uint8Array(), 0, resolve))
     expect(record).toThrow(/\[add\] was recorded after its command list had run/)
     native.disposeList(list)
     native.disposeMemory(memory)

@@ -69,22 +69,23 @@ class SoftwareDevice final : public Device {
 
  private:
   // Runs on the queue's thread, as does everything below.
-  std::string execute(const Run& run) {
+  RunEnd execute(const Run& run) {
+    begin_run(run);
     try {
       for (const Dispatch& dispatch : program_of(*run.list).dispatches()) {
-        if (run.cancelled) return kCancelled;
+        if (run.cancelled) return RunEnd::cancel();
         execute(dispatch);
       }
       metal::throw_on_bad_data(*run.list);
     } catch (const std::exception& error) {
-      return error.what();
+      return RunEnd::failure(error.what());
     }
     if (trace_ != nullptr) {
       const auto count = static_cast<unsigned long long>(software_metal::allocations());
       std::fprintf(trace_, "{\"endOfRun\":true,\"allocations\":%llu}\n", count);
       std::fflush(trace_);
     }
-    return "";
+    return end_run(run);
   }
 
   // Turns a list into dispatches at its first run.

@@ -38,18 +38,20 @@ EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, G
     Step step{&dispatch, gpu.pipelines().pipeline_of(dispatch), {}};
     check(dispatch, step.pipeline, limits);
     for (const auto& [index, binding, written] : dispatch.buffers) {
-      step.buffers.push_back({gpu.buffers().buffer_of(*binding.memory), binding.offset, index});
+      Memory& memory = *binding.memory;
+      const id<MTLBuffer> buffer = memory.is_run_block() ? nil : gpu.buffers().buffer_of(memory);
+      step.buffers.push_back({buffer, binding.offset, index});
     }
     steps_.push_back(std::move(step));
   }
 }
 
-void EncodedList::encode(id<MTLComputeCommandEncoder> encoder) const {
+void EncodedList::encode(id<MTLComputeCommandEncoder> encoder, id<MTLBuffer> block) const {
   for (const auto& [dispatch, pipeline, buffers] : steps_) {
     if (dispatch->barrier) [encoder memoryBarrierWithScope:MTLBarrierScopeBuffers];
     [encoder setComputePipelineState:pipeline];
     for (const auto& [buffer, offset, index] : buffers) {
-      [encoder setBuffer:buffer offset:offset atIndex:index];
+      [encoder setBuffer:buffer == nil ? block : buffer offset:offset atIndex:index];
     }
     if (!dispatch->params.empty()) {
       [encoder setBytes:dispatch->params.data()
