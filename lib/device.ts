@@ -4,6 +4,7 @@ import { addon } from './addon.js'
 import { CommandList } from './command-list.js'
 import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from './errors.js'
 import { checkOptions, describe, integerOption } from './options.js'
+import { Readback } from './readback.js'
 import { Recorder } from './recorder.js'
 import {
   bytesPerElement,
@@ -193,6 +194,50 @@ export class Device {
     } catch (error) {
       addon().disposeList(handle)
       throw error
+    }
+  }
+
+  /**
+   * Reads all elements of a tensor behind the runs that are in flight, and before later ones: `tensor.read()`
+   * of memory that a run writes throws. The tensor must be contiguous.
+   *
+   * @example
+   * void list.run()
+   * const after = await device.read(out)
+   */
+  async read(
+    tensor: Tensor,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorData> {
+    checkOptions('read', options, ['signal'])
+    const readback = new Readback(this, tensor)
+    try {
+      return await readback.read(options)
+    } finally {
+      readback.dispose()
+    }
+  }
+
+  /**
+   * Writes all elements of a tensor behind the runs that are in flight, and before later ones. `data` is
+   * copied before this returns. The tensor must be contiguous.
+   *
+   * @example
+   * void list.run()
+   * await device.write(x, new Float32Array([1, 2, 3]))
+   */
+  async write(
+    tensor: Tensor,
+    data: TensorData,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    checkOptions('write', options, ['signal'])
+    const source = this.tensor(tensor.dtype, tensor.shape, data)
+    try {
+      using list = this.record((cl) => cl.copy(source, tensor))
+      await list.run(options)
+    } finally {
+      source.dispose()
     }
   }
 

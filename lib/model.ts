@@ -8,7 +8,7 @@ import { resolveModelPath, resolveTokenizerPath } from './hub/cache.js'
 import { type Checkpoint, openCheckpoint } from './models/checkpoint.js'
 import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
 import { LanguageModel } from './models/language-model.js'
-import { Sequence } from './models/sequence.js'
+import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
 import type { OnNotice } from './notices.js'
@@ -69,7 +69,7 @@ export type Prompt = string | ArrayLike<number>
 
 export interface LogitsOptions {
   signal?: AbortSignal | undefined
-  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 256. */
+  /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }
 
@@ -331,7 +331,6 @@ export class Model {
       stopStrings,
       detokenizer: this.tokenizer?.createStream({ keepLeadingSpace: true }),
       logprobs,
-      vocabulary: this.config.paddedVocabSize,
       signal: options.signal,
       prefillChunkSize,
       loadMs: this.#loadMs,
@@ -425,7 +424,7 @@ export class Model {
 function chunkSizeOption(operation: string, options: LogitsOptions): number | undefined {
   return integerOption(operation, 'prefillChunkSize', options.prefillChunkSize, {
     min: 1,
-    max: 65536,
+    max: LARGEST_CHUNK_SIZE,
   })
 }
 

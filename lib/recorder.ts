@@ -161,9 +161,17 @@ export interface SampleTensors {
   history: Tensor
   /** Tokens seen so far: uint32 (batch). With the seed it decides the random numbers. */
   position: Tensor
-  /** uint32 (batch). */
+  /** uint32 (batch). A row that draws no token keeps what it has. */
   out: Tensor
+  /** uint32 (batch, 2): the drawn token and 0, or what was wrong (`SAMPLE_STATUS`). */
+  report: Tensor
 }
+
+/**
+ * What `sample` reports of a row besides its token. With `nan` the token is the index of the first logit that is
+ * NaN; `infinite` is a largest logit that is infinite, at a temperature above 0.
+ */
+export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2 } as const
 
 const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
 
@@ -476,7 +484,7 @@ export class Recorder {
     this.#add('add', [a, b, out], { count: a.elements })
   }
 
-  /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). The run fails on NaN. */
+  /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). A row that holds NaN gives 0xffffffff. */
   argmax(x: Tensor, out: Tensor): void {
     const check = this.#check('argmax')
     check.float32({ x })
@@ -486,13 +494,16 @@ export class Recorder {
     this.#add('argmax', [x, out], { rows: x.rows, cols: x.cols })
   }
 
-  /** Draws one token a sequence: repetition penalty, temperature, top-k, top-p, min-p, in that order. The run fails on NaN. */
-  sample({ logits, settings, selection, history, position, out }: SampleTensors): void {
+  /**
+   * Draws one token a sequence: repetition penalty, temperature, top-k, top-p, min-p, in that order. A row with bad
+   * logits draws none, and says so in `report`; the others do not suffer.
+   */
+  sample({ logits, settings, selection, history, position, out, report }: SampleTensors): void {
     const check = this.#check('sample')
     check.float32({ logits, settings })
     const [batch, vocabulary] = check.matrix('logits', logits)
     check.output('settings', settings, [batch, 4])
-    for (const [name, tensor] of Object.entries({ selection, history, position, out })) {
+    for (const [name, tensor] of Object.entries({ selection, history, position, out, report })) {
       check.type(name, tensor, ['uint32'])
     }
     check.output('selection', selection, [batch, 4])
@@ -500,7 +511,8 @@ export class Recorder {
     check.output('history', history, [batch, history.cols])
     check.output('position', position, [batch])
     check.output('out', out, [batch])
-    this.#add('sample', [logits, settings, selection, history, position, out], {
+    check.output('report', report, [batch, 2])
+    this.#add('sample', [logits, settings, selection, history, position, out, report], {
       batch,
       vocabulary,
       history_length: history.cols,
@@ -547,6 +559,15 @@ export class Recorder {
     check.output('x', x, x.shape)
     check.output('out', out, x.shape)
     this.#add('cast', [x, out], { count: x.elements })
+  }
+
+  /** out = x, bit by bit, of the same type and shape. */
+  copy(x: Tensor, out: Tensor): void {
+    const check = this.#check('copy')
+    check.output('x', x, x.shape)
+    check.type('out', out, [x.dtype])
+    check.output('out', out, x.shape)
+    this.#add('copy', [x, out], { count: x.elements })
   }
 
   /** position += count, for a uint32 (batch): tokens that the operations before this one consumed. */

@@ -59,8 +59,10 @@ void CommandList::note_use(const Binding& binding, bool written) {
   const std::shared_ptr<Memory>& memory = binding.memory;
   if (memory->is_run_block()) {
     const size_t end = binding.offset + binding.bytes;
-    if (binding.offset < kOutputsOffset) input_bytes_ = std::max(input_bytes_, end);
-    else output_bytes_ = std::max(output_bytes_, end - kOutputsOffset);
+    if (binding.offset < kOutputsOffset)
+      input_bytes_ = std::max(input_bytes_, end);
+    else
+      output_bytes_ = std::max(output_bytes_, end - kOutputsOffset);
     return;
   }
   const auto known = std::find_if(uses_.begin(), uses_.end(),

@@ -1,7 +1,5 @@
 #include "memory.h"
 
-#include "run_block.h"
-
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -10,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 #include <stdexcept>
+
+#include "run_block.h"
 
 namespace ssm {
 

@@ -14,7 +14,6 @@
 #include <sys/mman.h>
 #endif
 
-
 namespace ssm {
 
 namespace {

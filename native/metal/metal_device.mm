@@ -83,8 +83,8 @@ class MetalDevice final : public Device {
     const std::shared_ptr<metal::BlockPool> blocks = blocks_;
     [buffer addCompletedHandler:^(id<MTLCommandBuffer> done) {
       const bool failed = done.status == MTLCommandBufferStatusError;
-      RunEnd end =
-          failed ? RunEnd::failure("[metal] the GPU failed: " + text_of(done.error)) : end_of(*ended);
+      RunEnd end = failed ? RunEnd::failure("[metal] the GPU failed: " + text_of(done.error))
+                          : end_of(*ended);
       if (ended->block) blocks->give_back(std::move(ended->block));
       in_flight->finish(*ended, std::move(end));
     }];
