@@ -3,7 +3,14 @@
 import { type LoadedAddon, loadAddon } from './addon/load.js'
 
 /** How a run ended: native/device.h has the same numbers. */
-export const RUN_STATUS = { done: 0, failed: 1, cancelled: 2 } as const
+export const RUN_STATUS = {
+  done: 0,
+  failed: 1,
+  cancelled: 2,
+  deviceFailed: 3,
+  deviceLost: 4,
+  abandoned: 5,
+} as const
 
 /** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
@@ -23,8 +30,9 @@ export interface Addon {
   /**
    * `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU; 0: one for each core.
    * `tuning`, for a GPU: name and value of each tunable that differs from the table of its family.
+   * `timeout`, for a GPU: seconds after which one that ends nothing is given up.
    */
-  createDevice(name: string, threads: number, tuning: (string | number)[]): number
+  createDevice(name: string, threads: number, tuning: (string | number)[], timeout: number): number
   deviceThreads(device: number): number
   /** Of the CPU device: native/cpu/fast/levels.h. Empty for others. */
   deviceLevel(device: number): string

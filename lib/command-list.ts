@@ -3,7 +3,7 @@
 import { setMaxListeners } from 'node:events'
 import { addon, RUN_STATUS } from './addon.js'
 import type { Device } from './device.js'
-import { DisposedError } from './errors.js'
+import { DeviceLostError, DisposedError } from './errors.js'
 import { checkOptions } from './options.js'
 import type { Recorder } from './recorder.js'
 import type { RunData, RunLayout } from './run-block.js'
@@ -52,7 +52,8 @@ export class CommandList {
   /**
    * Runs the list; resolves with its outputs when its results are there. Rejects with the operation's message
    * when one fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
-   * buffers that the list writes hold an unfinished mixture.
+   * buffers that the list writes hold an unfinished mixture. When the device itself fails, they cannot be used
+   * before they are written whole; `DeviceLostError` says that it takes no more runs.
    *
    * @example
    * const { outputs } = await list.run({ inputs: { token: Uint32Array.of(7) } })
@@ -77,10 +78,7 @@ export class CommandList {
           signal?.removeEventListener('abort', abort)
           if (status === RUN_STATUS.done) resolve({ outputs: this.#outputs.unpack(outputs) })
           else if (status === RUN_STATUS.cancelled && signal?.aborted) reject(signal.reason)
-          else
-            reject(
-              withStack(caller, status === RUN_STATUS.cancelled ? disposed() : new Error(error)),
-            )
+          else reject(withStack(caller, errorOf(status, error)))
         },
       )
       if (!signal) return
@@ -113,7 +111,9 @@ export class CommandList {
   }
 }
 
-function disposed(): DisposedError {
+function errorOf(status: number, message: string): Error {
+  if (status === RUN_STATUS.failed || status === RUN_STATUS.deviceFailed) return new Error(message)
+  if (status === RUN_STATUS.deviceLost) return new DeviceLostError(message)
   return new DisposedError('[run] the device was disposed before the run ended')
 }
 

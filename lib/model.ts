@@ -29,6 +29,8 @@ export interface LoadOptions {
   device?: DeviceName | undefined
   /** Threads of the CPU device. Defaults to one for each core. */
   threads?: number | undefined
+  /** For a GPU: seconds after which one that ends nothing is given up (`DeviceLostError`). Defaults to 30. */
+  gpuTimeout?: number | undefined
   /**
    * Element type of float matrices in memory; `auto` keeps what the file has. With `float16` the Metal
    * device also computes in float16 between the layers' matrices; all else computes in float32. Defaults to `auto`.
@@ -51,6 +53,7 @@ export interface LoadOptions {
 const LOAD_OPTIONS = [
   'device',
   'threads',
+  'gpuTimeout',
   'dtype',
   'tokenizer',
   'quantize',
@@ -142,7 +145,7 @@ export async function loadModel(
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
     options.device,
-    { threads: options.threads },
+    { threads: options.threads, gpuTimeout: options.gpuTimeout },
     (device) => needsOf(checkpoint, wishes, device),
     { signal, onNotice },
   )

@@ -16,6 +16,12 @@ namespace ssm {
 
 namespace {
 
+constexpr const char* kMixture =
+    "a run that the device did not end may have left this memory half written: write all of it "
+    "before it is read again";
+
+constexpr double kLongestTimeout = 86'400;  // seconds
+
 using Napi::CallbackInfo;
 using Napi::Value;
 
@@ -145,7 +151,7 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
-  // (name, threads, [name, value, ...] of the tuning) -> device
+  // (name, threads, [name, value, ...] of the tuning, timeout in seconds) -> device
   Value CreateDevice(const CallbackInfo& info) {
     const std::string name = info[0].As<Napi::String>().Utf8Value();
     const auto threads = static_cast<unsigned>(size(info, 1));
@@ -160,10 +166,15 @@ class Addon : public Napi::Addon<Addon> {
       tuning.emplace_back(tunable.As<Napi::String>().Utf8Value(),
                           value.As<Napi::Number>().Int64Value());
     }
+    if (!info[3].IsNumber()) throw std::invalid_argument("timeout must be a number");
+    const double timeout = info[3].As<Napi::Number>().DoubleValue();
+    if (!(timeout > 0 && timeout <= kLongestTimeout)) {
+      throw std::invalid_argument("timeout must be above 0 and at most a day, in seconds");
+    }
     // In every build, whatever other devices it has.
     if (name == "cpu-reference")
       return handle(devices_.add(create_cpu_device(threads, "reference")));
-    return handle(devices_.add(create_device(name, threads, tuning)));
+    return handle(devices_.add(create_device(name, threads, tuning, timeout)));
   }
 
   Value DeviceThreads(const CallbackInfo& info) {
@@ -217,6 +228,7 @@ class Addon : public Napi::Addon<Addon> {
     if (memory->writers > 0) {
       throw std::runtime_error("a run in flight writes this memory: await it first");
     }
+    if (memory->is_mixture) throw std::runtime_error(kMixture);
     if (target.ByteLength() > 0) std::memcpy(target.Data(), source, target.ByteLength());
   }
 
@@ -231,6 +243,7 @@ class Addon : public Napi::Addon<Addon> {
       throw std::runtime_error("a run in flight uses this memory: await it first");
     }
     if (source.ByteLength() > 0) std::memcpy(target, source.Data(), source.ByteLength());
+    if (source.ByteLength() == memory->size()) memory->is_mixture = false;
   }
 
   void DisposeMemory(const CallbackInfo& info) {
@@ -300,6 +313,7 @@ class Addon : public Napi::Addon<Addon> {
       const auto* begin = reinterpret_cast<const std::byte*>(inputs.Data());
       run->inputs.assign(begin, begin + inputs.ByteLength());
     }
+    if (list->reads_a_mixture()) throw std::runtime_error("[run] " + std::string(kMixture));
     const int64_t id = next_run_++;
     run->on_complete = [completions = completions_, id](RunEnd end) {
       complete(completions, {id, std::move(end), 0});
@@ -358,9 +372,21 @@ class Addon : public Napi::Addon<Addon> {
     const Pending pending = std::move(found->second);
     self->pending_.erase(found);
     if (self->pending_.empty()) napi_unref_threadsafe_function(env, self->completions_);
-    if (pending.list) pending.list->mark_finished();
+    if (pending.list) note_end(*pending.list, completion->end);
     self->measurements_.erase(completion->run);
     self->report(pending, *completion);
+  }
+
+  // What the end of a run means for the memory that it used. Runs end in order, so that one which
+  // was in flight behind a run that failed is known to have read what that one left.
+  static void note_end(CommandList& list, RunEnd& end) {
+    list.mark_finished();
+    if (end.status == RunStatus::done && list.reads_a_mixture()) {
+      end = {RunStatus::device_failed, "[run] " + std::string(kMixture), {}};
+    }
+    if (end.status == RunStatus::done || leaves_a_mixture(end.status)) {
+      list.mark_written(leaves_a_mixture(end.status));
+    }
   }
 
   // In plain Node-API: when a worker is being terminated these calls fail, and an exception could

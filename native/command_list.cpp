@@ -43,9 +43,9 @@ void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const v
     }
     if (written && b.offset < kOutputsOffset) fail(argument + " is written but is an input");
   }
-  for (size_t i = 0; i < bindings.size(); ++i) {
-    if (bindings[i].memory) note_use(bindings[i], (info.written >> i) & 1u);
-    operation.bindings[i] = std::move(bindings[i]);
+  for (size_t i = 0; i < bindings.size(); ++i) operation.bindings[i] = std::move(bindings[i]);
+  for (size_t i = 0; i < info.buffers; ++i) {
+    if (operation.bindings[i].memory) note_use(operation, i);
   }
   operations_.push_back(std::move(operation));
 }
@@ -55,20 +55,38 @@ const std::shared_ptr<Memory>& CommandList::block() {
   return block_;
 }
 
-void CommandList::note_use(const Binding& binding, bool written) {
+namespace {
+
+// Whether an operation writes all of a memory and nowhere looks at it.
+bool writes_whole(const Operation& operation, const Memory& memory) {
+  const OperationInfo& info = info_of(operation.kind);
+  const unsigned overwritten = info.written & ~updated_buffers(operation.kind);
+  bool is_whole = false;
+  for (size_t i = 0; i < info.buffers; ++i) {
+    const Binding& binding = operation.bindings[i];
+    if (binding.memory.get() != &memory) continue;
+    if ((overwritten >> i & 1u) == 0) return false;
+    is_whole |= binding.offset == 0 && binding.bytes == memory.size();
+  }
+  return is_whole;
+}
+
+}  // namespace
+
+void CommandList::note_use(const Operation& operation, size_t buffer) {
+  const Binding& binding = operation.bindings[buffer];
+  const bool written = (info_of(operation.kind).written >> buffer & 1u) != 0;
   const std::shared_ptr<Memory>& memory = binding.memory;
   if (memory->is_run_block()) {
     const size_t end = binding.offset + binding.bytes;
-    if (binding.offset < kOutputsOffset)
-      input_bytes_ = std::max(input_bytes_, end);
-    else
-      output_bytes_ = std::max(output_bytes_, end - kOutputsOffset);
+    if (binding.offset < kOutputsOffset) input_bytes_ = std::max(input_bytes_, end);
+    else output_bytes_ = std::max(output_bytes_, end - kOutputsOffset);
     return;
   }
   const auto known = std::find_if(uses_.begin(), uses_.end(),
                                   [&](const Use& use) { return use.memory == memory; });
   if (known == uses_.end()) {
-    uses_.push_back({memory, written});
+    uses_.push_back({memory, written, writes_whole(operation, *memory)});
   } else {
     known->written |= written;
   }
@@ -81,6 +99,18 @@ void CommandList::mark_submitted() {
 
 void CommandList::mark_finished() {
   for (Use& use : uses_) (use.written ? use.memory->writers : use.memory->readers) -= 1;
+}
+
+bool CommandList::reads_a_mixture() const {
+  return std::any_of(uses_.begin(), uses_.end(), [](const Use& use) {
+    return use.memory->is_mixture && !use.written_whole;
+  });
+}
+
+void CommandList::mark_written(bool is_mixture) {
+  for (Use& use : uses_) {
+    if (is_mixture ? use.written : use.written_whole) use.memory->is_mixture = is_mixture;
+  }
 }
 
 }  // namespace ssm

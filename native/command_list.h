@@ -33,9 +33,14 @@ class CommandList {
   size_t input_bytes() const { return input_bytes_; }
   size_t output_bytes() const { return output_bytes_; }
 
-  // JavaScript thread only: marks every memory of the list as in use by a run, or no longer so.
+  // JavaScript thread only, as all below: marks every memory of the list as in use by a run, or no
+  // longer so.
   void mark_submitted();
   void mark_finished();
+  // Whether a run reads what an earlier run left half written.
+  bool reads_a_mixture() const;
+  // A run has ended: what it wrote is half written, or what it wrote whole no longer is.
+  void mark_written(bool is_mixture);
 
   // Kept as long as the list. Touched by one thread of the device that runs the list, and by no
   // other device: a list belongs to one.
@@ -45,8 +50,9 @@ class CommandList {
   struct Use {
     std::shared_ptr<Memory> memory;
     bool written;
+    bool written_whole;  // by the first operation that uses it, which does not read it
   };
-  void note_use(const Binding& binding, bool written);
+  void note_use(const Operation& operation, size_t buffer);
 
   std::vector<Operation> operations_;
   std::shared_ptr<Memory> block_;

@@ -15,9 +15,15 @@ namespace ssm {
 // How a run ended. lib/addon.ts has the same numbers.
 enum class RunStatus {
   done = 0,
-  failed = 1,     // an operation, or the device
+  failed = 1,     // an operation refused its data, or the run was never begun
   cancelled = 2,  // by `Run::cancelled`
+  // What a run of these wrote is in no known state: see `leaves_a_mixture`.
+  device_failed = 3,
+  device_lost = 4,  // it takes no more runs
+  abandoned = 5,    // the device was disposed of while it still computed
 };
+
+inline bool leaves_a_mixture(RunStatus status) { return status >= RunStatus::device_failed; }
 
 struct RunEnd {
   RunStatus status = RunStatus::done;
@@ -71,10 +77,11 @@ class Device {
 std::vector<std::string> device_names();
 
 // `threads` is for the CPU device; 0: one for each core. `tuning` is for a GPU: changes to the
-// table of its family. Throws std::invalid_argument for a name that this build does not have and
+// table of its family. `timeout` is for a GPU: seconds after which one that ends nothing is given up.
+// Throws std::invalid_argument for a name that this build does not have and
 // for changes that the table does not allow, std::runtime_error when the device cannot be started.
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning);
+                                      const metal::TuningChanges& tuning, double timeout);
 
 // `level`: a name of cpu/fast/levels.h; empty: the one that the environment names, or the fastest.
 std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level = "");

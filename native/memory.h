@@ -42,6 +42,9 @@ class Memory {
   // in flight.
   int readers = 0;
   int writers = 0;
+  // A run that the device did not end may have left it half written: true until it is written whole.
+  // JavaScript thread only.
+  bool is_mixture = false;
 
   // What a GPU made of this block at its first use, kept as long as the block. The Metal device's
   // own: nothing else touches it.

@@ -89,6 +89,9 @@ struct OperationInfo {
   unsigned written;  // bit i: buffer i is written
 };
 
+// Bit i: the operation writes buffer i and needs what it held before, all of it or in part.
+unsigned updated_buffers(OperationKind kind);
+
 // Indexed by OperationKind.
 const OperationInfo& info_of(OperationKind kind);
 size_t operation_count();

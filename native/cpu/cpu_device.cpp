@@ -46,7 +46,7 @@ class CpuDevice final : public Device {
     } catch (const Cancelled&) {
       return RunEnd::cancel();
     } catch (const std::bad_alloc&) {
-      return RunEnd::failure("[" + std::string(name) + "] not enough memory");
+      return {RunStatus::device_failed, "[" + std::string(name) + "] not enough memory", {}};
     } catch (const std::exception& error) {
       return RunEnd::failure(error.what());
     }

@@ -10,26 +10,40 @@
 
 namespace ssm::metal {
 
-// Blocks go back and forth, so that after the first few runs none is made or mapped for the GPU.
-// Any thread may call any function.
+// A block comes back when whoever took it lets go of it, so that after the first few runs none is
+// made or mapped for the GPU. Any thread may call any function; a block may outlive the pool.
 class BlockPool {
  public:
   std::shared_ptr<Memory> take() {
-    const std::lock_guard lock(mutex_);
-    if (free_.empty()) return Memory::allocate_run_block();
-    std::shared_ptr<Memory> block = std::move(free_.back());
-    free_.pop_back();
-    return block;
-  }
-
-  void give_back(std::shared_ptr<Memory> block) {
-    const std::lock_guard lock(mutex_);
-    free_.push_back(std::move(block));
+    std::shared_ptr<Memory> block = blocks_->take();
+    Memory* memory = block.get();
+    const std::weak_ptr<Free> home = blocks_;
+    return {memory, [home, block = std::move(block)](Memory*) mutable {
+              if (const auto blocks = home.lock()) blocks->add(std::move(block));
+            }};
   }
 
  private:
-  std::mutex mutex_;
-  std::vector<std::shared_ptr<Memory>> free_;
+  class Free {
+   public:
+    std::shared_ptr<Memory> take() {
+      const std::lock_guard lock(mutex_);
+      if (blocks_.empty()) return Memory::allocate_run_block();
+      std::shared_ptr<Memory> block = std::move(blocks_.back());
+      blocks_.pop_back();
+      return block;
+    }
+    void add(std::shared_ptr<Memory> block) {
+      const std::lock_guard lock(mutex_);
+      blocks_.push_back(std::move(block));
+    }
+
+   private:
+    std::mutex mutex_;
+    std::vector<std::shared_ptr<Memory>> blocks_;
+  };
+
+  std::shared_ptr<Free> blocks_ = std::make_shared<Free>();
 };
 
 }  // namespace ssm::metal

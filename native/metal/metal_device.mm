@@ -7,7 +7,6 @@
 
 #include "apple/encoded_list.h"
 #include "apple/gpu.h"
-#include "bad_data.h"
 #include "block_pool.h"
 #include "metal_device.h"
 #include "run_queue.h"
@@ -25,15 +24,19 @@ using apple::text_of;
 // GPU computes meanwhile; Metal tells of the end on a thread of its own.
 class MetalDevice final : public Device {
  public:
-  explicit MetalDevice(const metal::Tuning& tuning)
-      : gpu_(Gpu::shared()), limits_(gpu_->limits()), commands_(gpu_->make_queue()) {
+  MetalDevice(const metal::Tuning& tuning, double timeout)
+      : gpu_(Gpu::shared()),
+        limits_(gpu_->limits()),
+        commands_(gpu_->make_queue()),
+        in_flight_(std::make_shared<metal::RunsInFlight>(timeout)) {
     limits_.tuning = tuning;
     queue_ = std::make_unique<RunQueue>([this](const auto& run) { start(run); });
   }
 
+  // Does not wait for the GPU: what that still uses is held by the handlers of its command buffers.
   ~MetalDevice() override {
+    in_flight_->close();
     queue_.reset();
-    in_flight_->cancel_and_wait();
   }
 
   unsigned threads() const override { return 1; }
@@ -51,55 +54,56 @@ class MetalDevice final : public Device {
 
  private:
   void start(const std::shared_ptr<Run>& run) {
-    in_flight_->begin(run);
+    if (!in_flight_->begin(run)) return;
+    std::string error;
     @autoreleasepool {
       try {
-        if (!commit(run)) in_flight_->finish(*run, RunEnd::cancel());
-      } catch (const std::exception& error) {
-        in_flight_->finish(*run, RunEnd::failure(error.what()));
+        encode(run);
+      } catch (const std::exception& failure) {
+        error = failure.what();
+      }
+    }
+    in_flight_->encoded(*run, error);
+  }
+
+  // Hands a run to the GPU, piece by piece, or what of it is still wanted.
+  void encode(const std::shared_ptr<Run>& run) {
+    if (run->cancelled) return;
+    const EncodedList& program = program_of(*run->list);
+    id<MTLBuffer> block = nil;
+    if (run->list->block()) {
+      run->block = blocks_.take();
+      begin_run(*run);
+      block = gpu_->buffers().buffer_of(*run->block);
+    }
+    for (size_t piece = 0; piece < program.pieces(); ++piece) {
+      @autoreleasepool {
+        if (!in_flight_->wait_for_turn(*run)) return;
+        // The handler holds all that a run uses.
+        const id<MTLCommandBuffer> buffer = [commands_ commandBufferWithUnretainedReferences];
+        const id<MTLComputeCommandEncoder> encoder =
+            [buffer computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
+        if (encoder == nil) throw std::runtime_error("[metal] not enough memory to encode a run");
+        program.encode(piece, encoder, block);
+        [encoder endEncoding];
+        commit(buffer, run);
       }
     }
   }
 
-  // Hands a run to the GPU; false when it was cancelled before that.
-  bool commit(const std::shared_ptr<Run>& run) {
-    if (run->cancelled) return false;
-    const EncodedList& program = program_of(*run->list);
-    if (run->cancelled) return false;
-    id<MTLBuffer> block = nil;
-    if (run->list->block()) {
-      run->block = blocks_->take();
-      begin_run(*run);
-      block = gpu_->buffers().buffer_of(*run->block);
-    }
-    const id<MTLCommandBuffer> buffer = [commands_ commandBuffer];
-    const id<MTLComputeCommandEncoder> encoder =
-        [buffer computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
-    if (encoder == nil) throw std::runtime_error("[metal] not enough memory to encode a run");
-    program.encode(encoder, block);
-    [encoder endEncoding];
-    const std::shared_ptr<Run> ended = run;
+  void commit(id<MTLCommandBuffer> buffer, const std::shared_ptr<Run>& run) {
+    const std::shared_ptr<Run> held = run;
     const std::shared_ptr<metal::RunsInFlight> in_flight = in_flight_;
-    const std::shared_ptr<metal::BlockPool> blocks = blocks_;
+    const std::shared_ptr<Gpu> gpu = gpu_;
+    const id<MTLCommandQueue> queue = commands_;
+    const size_t number = in_flight->commit(*run);
     [buffer addCompletedHandler:^(id<MTLCommandBuffer> done) {
+      (void)gpu, (void)queue;  // held until here
       const bool failed = done.status == MTLCommandBufferStatusError;
-      RunEnd end = failed ? RunEnd::failure("[metal] the GPU failed: " + text_of(done.error))
-                          : end_of(*ended);
-      if (ended->block) blocks->give_back(std::move(ended->block));
-      in_flight->finish(*ended, std::move(end));
+      in_flight->ended(*held, number,
+                       failed ? "[metal] the GPU failed: " + text_of(done.error) : "");
     }];
     [buffer commit];
-    return true;
-  }
-
-  // The end of a run that the GPU has computed, unless its kernels found bad data.
-  static RunEnd end_of(const Run& run) {
-    try {
-      metal::throw_on_bad_data(*run.list);
-    } catch (const std::exception& error) {
-      return RunEnd::failure(error.what());
-    }
-    return end_run(run);
   }
 
   const EncodedList& program_of(const CommandList& list) {
@@ -110,9 +114,9 @@ class MetalDevice final : public Device {
   std::shared_ptr<Gpu> gpu_;
   metal::Limits limits_;
   id<MTLCommandQueue> commands_;
-  // Shared with completion handlers, whose last lines may run after this device is gone.
-  std::shared_ptr<metal::RunsInFlight> in_flight_ = std::make_shared<metal::RunsInFlight>();
-  std::shared_ptr<metal::BlockPool> blocks_ = std::make_shared<metal::BlockPool>();
+  metal::BlockPool blocks_;
+  // Shared with completion handlers, which may be called after this device is gone.
+  std::shared_ptr<metal::RunsInFlight> in_flight_;
   std::unique_ptr<RunQueue> queue_;
 };
 
@@ -134,11 +138,11 @@ bool has_metal_device() {
   }
 }
 
-std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& changes) {
+std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& changes, double timeout) {
   const metal::Tuning tuning = metal::tuned(metal::kAppleTuning, changes);
   keep_loaded();
   @autoreleasepool {
-    return std::make_unique<MetalDevice>(tuning);
+    return std::make_unique<MetalDevice>(tuning, timeout);
   }
 }
 

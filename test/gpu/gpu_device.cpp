@@ -222,7 +222,7 @@ class GpuDevice final : public Device {
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning) {
+                                      const metal::TuningChanges& tuning, double) {
   if (name == "metal")
     return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);

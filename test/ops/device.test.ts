@@ -486,7 +486,7 @@ describe('recording', () => {
 
   test('native refuses to add to a list that has run', async () => {
     const native = addon()
-    const device = native.createDevice('cpu', 1, [])
+    const device = native.createDevice('cpu', 1, [], 30)
     const list = native.createList()
     const memory = native.allocate(16)
     const binding = [memory, 0, 16, 0]

@@ -177,7 +177,7 @@ class SoftwareDevice final : public Device {
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning) {
+                                      const metal::TuningChanges& tuning, double) {
   if (name == "metal")
     return std::make_unique<SoftwareDevice>(metal::tuned(metal::kAppleTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);

@@ -46,8 +46,12 @@ EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, G
   }
 }
 
-void EncodedList::encode(id<MTLComputeCommandEncoder> encoder, id<MTLBuffer> block) const {
-  for (const auto& [dispatch, pipeline, buffers] : steps_) {
+void EncodedList::encode(size_t piece, id<MTLComputeCommandEncoder> encoder,
+                         id<MTLBuffer> block) const {
+  const std::vector<size_t>& begins = program_.pieces();
+  const size_t end = piece + 1 < begins.size() ? begins[piece + 1] : steps_.size();
+  for (size_t i = begins[piece]; i < end; ++i) {
+    const auto& [dispatch, pipeline, buffers] = steps_[i];
     if (dispatch->barrier) [encoder memoryBarrierWithScope:MTLBarrierScopeBuffers];
     [encoder setComputePipelineState:pipeline];
     for (const auto& [buffer, offset, index] : buffers) {
