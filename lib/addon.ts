@@ -2,6 +2,16 @@
 
 import { type LoadedAddon, loadAddon } from './addon/load.js'
 
+/** How a run ended: native/device.h has the same numbers. */
+export const RUN_STATUS = {
+  done: 0,
+  failed: 1,
+  cancelled: 2,
+  deviceFailed: 3,
+  deviceLost: 4,
+  abandoned: 5,
+} as const
+
 /** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
   operations(): { name: string; paramBytes: number; buffers: number }[]
@@ -20,8 +30,9 @@ export interface Addon {
   /**
    * `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU; 0: one for each core.
    * `tuning`, for a GPU: name and value of each tunable that differs from the table of its family.
+   * `timeout`, for a GPU: seconds after which one that ends nothing is given up.
    */
-  createDevice(name: string, threads: number, tuning: (string | number)[]): number
+  createDevice(name: string, threads: number, tuning: (string | number)[], timeout: number): number
   deviceThreads(device: number): number
   /** Of the CPU device: native/cpu/fast/levels.h. Empty for others. */
   deviceLevel(device: number): string
@@ -38,6 +49,8 @@ export interface Addon {
   writeMemory(memory: number, byteOffset: number, source: Uint8Array): void
   disposeMemory(memory: number): void
   createList(): number
+  /** The memory whose bytes the operations of this list bind for inputs and outputs of a run: native/run_block.h. */
+  listBlock(list: number): number
   /** `bindings`: memory, byteOffset, byteLength, type of each buffer in turn; memory 0 is absent. */
   record(list: number, operation: number, bindings: number[], params: Uint8Array): void
   disposeList(list: number): void
@@ -45,16 +58,25 @@ export interface Addon {
   listDispatches(device: number, list: number): string
   /** The kernels that an Apple GPU compiles for a list, each once. Throws in builds without Metal. */
   kernelTexts(list: number): { kernel: string; text: string; threads: number }[]
-  /** Calls back once, on this thread, when runs of the list need not wait for it, with '' or the error. */
-  prepare(device: number, list: number, callback: (error: string) => void): void
-  /** Returns the number of the run; calls back once, on this thread, with '' or the error. */
-  run(device: number, list: number, callback: (error: string) => void): number
+  /** Calls back once, on this thread, when runs of the list need not wait for it, or with what is wrong. */
+  prepare(device: number, list: number, callback: (status: number, error: string) => void): void
+  /**
+   * Returns the number of the run. `inputs` are copied at once. Calls back once, on this thread; `outputs`
+   * has the bytes that were asked for when the run is done, otherwise none.
+   */
+  run(
+    device: number,
+    list: number,
+    inputs: Uint8Array,
+    outputBytes: number,
+    callback: (status: number, error: string, outputs: ArrayBuffer) => void,
+  ): number
   cancel(run: number): void
-  /** Calls back once, on this thread, with '' and the result, or with the error. */
+  /** Calls back once, on this thread. */
   measureReadBandwidth(
     threads: number,
     bytes: number,
-    callback: (error: string, bytesPerSecond: number) => void,
+    callback: (status: number, error: string, bytesPerSecond: number) => void,
   ): void
 }
 

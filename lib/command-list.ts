@@ -1,19 +1,30 @@
 // A recorded list of operations, and running it.
 
 import { setMaxListeners } from 'node:events'
-import { addon } from './addon.js'
+import { addon, RUN_STATUS } from './addon.js'
 import type { Device } from './device.js'
-import { DisposedError } from './errors.js'
+import { DeviceLostError, DisposedError } from './errors.js'
 import { checkOptions } from './options.js'
+import type { Recorder } from './recorder.js'
+import type { RunData, RunLayout } from './run-block.js'
+import type { TensorData } from './tensor.js'
 
 const forgotten = new FinalizationRegistry<number>((handle) => addon().disposeList(handle))
 
-// What native reports for a run that `cancel` or `device.dispose()` stopped (native/device.h).
-const CANCELLED = 'cancelled'
+export interface ListRunOptions {
+  signal?: AbortSignal | undefined
+  /** An array for each `input` of the list, by name. Copied before `run` returns. */
+  inputs?: RunData | undefined
+}
+
+export interface ListRunResult {
+  /** An array for each `output` of the list, by name. */
+  outputs: Record<string, TensorData>
+}
 
 /**
- * Operations recorded once by `device.record`, to be run any number of times. Native threads do the
- * work; runs of one device finish in the order in which they were started.
+ * Operations recorded once by `device.record`, to be run any number of times, also before an earlier run
+ * has ended. Native threads do the work; runs of one device finish in the order in which they were started.
  *
  * @example
  * const list = device.record((cl) => cl.add(a, b, out))
@@ -24,35 +35,52 @@ export class CommandList {
   readonly device: Device
   /** Number of operations. */
   readonly length: number
+  readonly #inputs: RunLayout
+  readonly #outputs: RunLayout
   #handle: number
 
   /** @internal Use `device.record`. */
-  constructor(device: Device, handle: number, length: number) {
+  constructor(device: Device, handle: number, recorder: Recorder) {
     this.device = device
-    this.length = length
+    this.length = recorder.length
+    this.#inputs = recorder.inputs
+    this.#outputs = recorder.outputs
     this.#handle = handle
     forgotten.register(this, handle, this)
   }
 
   /**
-   * Runs the list; resolves when its results are there. Rejects with the operation's message when one
-   * fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
-   * buffers that the list writes hold an unfinished mixture.
+   * Runs the list; resolves with its outputs when its results are there. Rejects with the operation's message
+   * when one fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
+   * buffers that the list writes hold an unfinished mixture. When the device itself fails, they cannot be used
+   * before they are written whole; `DeviceLostError` says that it takes no more runs.
+   *
+   * @example
+   * const { outputs } = await list.run({ inputs: { token: Uint32Array.of(7) } })
    */
-  async run(options: { signal?: AbortSignal | undefined } = {}): Promise<void> {
-    checkOptions('run', options, ['signal'])
-    const { signal } = options
+  async run(options: ListRunOptions = {}): Promise<ListRunResult> {
+    checkOptions('run', options, ['signal', 'inputs'])
+    const { signal, inputs = {} } = options
     if (this.#handle === 0) throw new DisposedError('[run] this command list was disposed')
+    const bytes = this.#inputs.pack(inputs)
     signal?.throwIfAborted()
+    // The frames of the caller, which are gone when native calls back.
+    const caller: { stack?: string } = {}
+    Error.captureStackTrace(caller, this.run)
     return new Promise((resolve, reject) => {
       const abort = () => addon().cancel(run)
-      const run = addon().run(this.device.handle, this.#handle, (error) => {
-        signal?.removeEventListener('abort', abort)
-        if (error === '') resolve()
-        else if (error !== CANCELLED) reject(new Error(error))
-        else if (signal?.aborted) reject(signal.reason)
-        else reject(new DisposedError('[run] the device was disposed before the run ended'))
-      })
+      const run = addon().run(
+        this.device.handle,
+        this.#handle,
+        bytes,
+        this.#outputs.bytes,
+        (status, error, outputs) => {
+          signal?.removeEventListener('abort', abort)
+          if (status === RUN_STATUS.done) resolve({ outputs: this.#outputs.unpack(outputs) })
+          else if (status === RUN_STATUS.cancelled && signal?.aborted) reject(signal.reason)
+          else reject(withStack(caller, errorOf('run', status, error)))
+        },
+      )
       if (!signal) return
       // One signal may stop any number of runs; Node warns of a leak from the eleventh listener on.
       setMaxListeners(0, signal)
@@ -72,12 +100,12 @@ export class CommandList {
    */
   async prepare(): Promise<void> {
     if (this.#handle === 0) throw new DisposedError('[prepare] this command list was disposed')
+    const caller: { stack?: string } = {}
+    Error.captureStackTrace(caller, this.prepare)
     return new Promise((resolve, reject) => {
-      addon().prepare(this.device.handle, this.#handle, (error) => {
-        if (error === '') resolve()
-        else if (error !== CANCELLED) reject(new Error(error))
-        else
-          reject(new DisposedError('[prepare] the device was disposed before the list was ready'))
+      addon().prepare(this.device.handle, this.#handle, (status, error) => {
+        if (status === RUN_STATUS.done) resolve()
+        else reject(withStack(caller, errorOf('prepare', status, error)))
       })
     })
   }
@@ -103,4 +131,16 @@ export class CommandList {
   [Symbol.dispose](): void {
     this.dispose()
   }
+}
+
+function errorOf(operation: 'run' | 'prepare', status: number, message: string): Error {
+  if (status === RUN_STATUS.failed || status === RUN_STATUS.deviceFailed) return new Error(message)
+  if (status === RUN_STATUS.deviceLost) return new DeviceLostError(message)
+  return new DisposedError(`[${operation}] the device was disposed before it ended`)
+}
+
+function withStack(caller: { stack?: string }, error: Error): Error {
+  const frames = caller.stack?.slice(caller.stack.indexOf('\n')) ?? ''
+  error.stack = `${error.name}: ${error.message}${frames}`
+  return error
 }

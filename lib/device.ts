@@ -3,7 +3,8 @@
 import { addon } from './addon.js'
 import { CommandList } from './command-list.js'
 import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from './errors.js'
-import { checkOptions, describe, integerOption } from './options.js'
+import { checkOptions, describe, integerOption, numberOption } from './options.js'
+import { Readback } from './readback.js'
 import { Recorder } from './recorder.js'
 import {
   bytesPerElement,
@@ -33,10 +34,18 @@ export interface DeviceOptions {
    * `tunables()`. Defaults to what `ssm-metal tune` saved for this GPU, if it did, else to the table.
    */
   tuning?: Tuning | undefined
+  /**
+   * For a GPU: seconds that a part of a run may take. One that ends nothing for so long is given up, and its
+   * runs reject with `DeviceLostError`. Time that the system sleeps does not count. Defaults to 30.
+   */
+  gpuTimeout?: number | undefined
 }
 
 /** Where a GPU's tuning comes from: the table of its family, what `tune` saved, or the caller. */
 export type TuningSource = 'table' | 'saved' | 'options'
+
+// Seconds. Far longer than any part of a run takes.
+const GPU_TIMEOUT = 30
 
 /**
  * Creates a device. Throws `DeviceNotAvailableError` when it does not exist here and
@@ -47,8 +56,16 @@ export type TuningSource = 'table' | 'saved' | 'options'
  * using other = createDevice('metal', { tuning: { vector_outputs: 2 } })
  */
 export function createDevice(name: DeviceName = 'auto', options: DeviceOptions = {}): Device {
-  checkOptions('createDevice', options, ['threads', 'tuning'])
+  checkOptions('createDevice', options, ['threads', 'tuning', 'gpuTimeout'])
   const threads = integerOption('createDevice', 'threads', options.threads, { min: 1, max: 1024 })
+  const timeout =
+    numberOption('createDevice', 'gpuTimeout', options.gpuTimeout, { min: 0.1, max: 86_400 }) ??
+    GPU_TIMEOUT
+  if (options.gpuTimeout !== undefined && name === 'cpu') {
+    throw new UnsupportedOptionError(
+      "[createDevice] gpuTimeout is for GPUs: leave it out with device 'cpu'",
+    )
+  }
   if (name !== 'auto' && name !== 'cpu' && name !== 'metal') {
     throw new UnsupportedOptionError(
       `[createDevice] device must be 'auto', 'cpu' or 'metal' but is ${JSON.stringify(name)}`,
@@ -72,14 +89,14 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
         "[createDevice] tuning is for GPUs, but the device here is the CPU: leave it out, or use 'metal' on a Mac with Apple silicon",
       )
     }
-    return open(chosen, 0, tuning, 'options')
+    return open(chosen, 0, tuning, 'options', timeout)
   }
-  const device = open(chosen, threads ?? 0, {}, 'table')
+  const device = open(chosen, threads ?? 0, {}, 'table', timeout)
   if (!device.tuning) return device
   const saved = usableSavedTuning()
   if (!saved || saved.gpu !== device.gpu) return device
   device.dispose()
-  return open(chosen, 0, saved.tuning, 'saved')
+  return open(chosen, 0, saved.tuning, 'saved', timeout)
 }
 
 function open(
@@ -87,17 +104,18 @@ function open(
   threads: number,
   tuning: Tuning,
   tuningSource: TuningSource,
+  timeout: number,
 ): Device {
   return new Device(
     name,
-    addon().createDevice(name, threads, Object.entries(tuning).flat()),
+    addon().createDevice(name, threads, Object.entries(tuning).flat(), timeout),
     tuningSource,
   )
 }
 
 /** The plain loops that anyone can check against the papers: what every other device is held against. */
 export function referenceDevice(): Device {
-  return new Device('cpu', addon().createDevice('cpu-reference', 0, []))
+  return new Device('cpu', addon().createDevice('cpu-reference', 0, [], GPU_TIMEOUT))
 }
 
 /** A compute device. `dispose()` cancels what is running and joins its threads. */
@@ -179,16 +197,64 @@ export class Device {
     const handle = addon().createList()
     try {
       const recorder = new Recorder(handle, this.activationTypes)
-      const result: unknown = record(recorder)
-      recorder.close()
+      let result: unknown
+      try {
+        result = record(recorder)
+      } finally {
+        recorder.close()
+      }
       if (result instanceof Promise) {
         result.catch(() => {})
         throw new TypeError('[record] the callback must not be async: it only records')
       }
-      return new CommandList(this, handle, recorder.length)
+      return new CommandList(this, handle, recorder)
     } catch (error) {
       addon().disposeList(handle)
       throw error
+    }
+  }
+
+  /**
+   * Reads all elements of a tensor behind the runs that are in flight, and before later ones: `tensor.read()`
+   * of memory that a run writes throws. The tensor must be contiguous.
+   *
+   * @example
+   * void list.run()
+   * const after = await device.read(out)
+   */
+  async read(
+    tensor: Tensor,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<TensorData> {
+    checkOptions('read', options, ['signal'])
+    const readback = new Readback(this, tensor)
+    try {
+      return await readback.read(options)
+    } finally {
+      readback.dispose()
+    }
+  }
+
+  /**
+   * Writes all elements of a tensor behind the runs that are in flight, and before later ones. `data` is
+   * copied before this returns. The tensor must be contiguous.
+   *
+   * @example
+   * void list.run()
+   * await device.write(x, new Float32Array([1, 2, 3]))
+   */
+  async write(
+    tensor: Tensor,
+    data: TensorData,
+    options: { signal?: AbortSignal | undefined } = {},
+  ): Promise<void> {
+    checkOptions('write', options, ['signal'])
+    const source = this.tensor(tensor.dtype, tensor.shape, data)
+    try {
+      using list = this.record((cl) => cl.copy(source, tensor))
+      await list.run(options)
+    } finally {
+      source.dispose()
     }
   }
 

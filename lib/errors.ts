@@ -49,6 +49,11 @@ export type AddonFailure =
   | 'damaged-binary'
   | 'no-binary'
 
+/** The GPU has not answered for too long and was given up. Create another device, or load the model again. */
+export class DeviceLostError extends CodedError {
+  readonly code = 'ERR_DEVICE_LOST'
+}
+
 /** The native addon could not be loaded. The message says why, what to do, and what was tried. */
 export class AddonNotFoundError extends CodedError {
   readonly code = 'ERR_ADDON_NOT_FOUND'

@@ -1,6 +1,6 @@
 // The generation loop: prompt in, text out, token by token.
 
-import type { Sequence } from './models/sequence.js'
+import { RUNS_IN_FLIGHT, type Sequence } from './models/sequence.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
 import type { StopStrings } from './tokenizer/stop-strings.js'
 
@@ -68,7 +68,6 @@ export interface Generation {
   detokenizer: DetokenizerStream | undefined
   /** How many alternatives to report for each token; undefined for no logprobs at all. */
   logprobs: number | undefined
-  vocabulary: number
   signal: AbortSignal | undefined
   prefillChunkSize: number | undefined
   loadMs: number
@@ -77,11 +76,20 @@ export interface Generation {
   dispose(): void
 }
 
+/** A token on its way. */
+interface Step {
+  token: Promise<number | undefined>
+  logits: Promise<Float32Array> | undefined
+}
+
 /** Runs a generation. What was generated so far stands in `result` at every moment. */
 export class GenerationRun {
   readonly result: GenerateResult
   readonly #generation: Generation
-  #logits: Float32Array | undefined
+  /** Runs under way, the oldest first: the first one ends with the token after the one at hand. */
+  readonly #steps: Step[] = []
+  /** Tokens whose runs have been started, that of the prompt included. */
+  #started = 1
 
   constructor(generation: Generation) {
     this.#generation = generation
@@ -107,35 +115,45 @@ export class GenerationRun {
   }
 
   /**
-   * Yields a chunk a token. The device works on the token after it meanwhile, and no further ahead.
-   * Returning early stops the work.
+   * Yields a chunk a token. The device works on the tokens after it meanwhile: two runs, or one where a stop
+   * string may end the text. Returning early stops the work.
    */
   async *chunks(): AsyncGenerator<TextChunk, void, void> {
-    const { sequence, prompt, prefillChunkSize, signal: wanted } = this.#generation
+    const { sequence, prompt, prefillChunkSize, stopStrings, signal: wanted } = this.#generation
     const { timings } = this.result
     const start = performance.now()
     let firstToken = Number.NaN
-    // Stops the run ahead when its token is not wanted any more.
+    // Stops the runs ahead when their tokens are not wanted any more.
     const ended = new AbortController()
     const { signal } = ended
     const abort = () => ended.abort(wanted?.reason)
     wanted?.addEventListener('abort', abort, { once: true })
+    // While a token is looked at: the run that consumes it, and the one after that unless this token may be
+    // the last.
+    const ahead = stopStrings.isEmpty ? RUNS_IN_FLIGHT : RUNS_IN_FLIGHT - 1
     try {
       wanted?.throwIfAborted()
-      await sequence.prefill(prompt, { signal, prefillChunkSize })
+      let logits: Step['logits']
+      const onLastStarted = () => {
+        logits = this.#readLogits(signal)
+        this.#runAhead(RUNS_IN_FLIGHT - 1, signal)
+      }
+      let token = await sequence.prefill(prompt, { signal, prefillChunkSize, onLastStarted })
       firstToken = performance.now()
       timings.promptMs = firstToken - start
       timings.timeToFirstTokenMs = firstToken - start
       timings.promptTokensPerSecond = (1000 * prompt.length) / (firstToken - start)
       for (;;) {
-        const ahead = this.#mayRunAhead() ? sequence.decode({ signal }) : undefined
-        ahead?.catch(() => {}) // it is awaited below, unless this generation ends before
-        const { chunk, done } = this.#take(sequence.token)
+        this.#runAhead(ahead, signal)
+        const { chunk, done } = this.#take(token!, await logits)
         this.#measure(firstToken)
         if (chunk) yield chunk
         if (done) return
         signal.throwIfAborted()
-        await (ahead ?? sequence.decode({ signal }))
+        this.#runAhead(RUNS_IN_FLIGHT, signal)
+        const step = this.#steps.shift()!
+        token = await step.token
+        logits = step.logits
       }
     } finally {
       wanted?.removeEventListener('abort', abort)
@@ -145,14 +163,30 @@ export class GenerationRun {
     }
   }
 
-  // Whether the token after the one at hand may be started before this one was looked at: not when it
-  // is certain that it is not wanted, and not when its run would overwrite logits that are.
-  #mayRunAhead(): boolean {
-    const { maxTokens, logprobs } = this.#generation
-    return logprobs === undefined && this.result.tokens.length + 1 < maxTokens
+  // Starts runs until `count` are under way, or no further token is wanted.
+  #runAhead(count: number, signal: AbortSignal): void {
+    const { sequence, maxTokens } = this.#generation
+    while (this.#steps.length < count && this.#started < maxTokens) {
+      const token = sequence.decode({ signal })
+      token.catch(() => {}) // it is awaited later, unless this generation ends before
+      this.#steps.push({ token, logits: this.#readLogits(signal) })
+      this.#started += 1
+    }
   }
 
-  #take(token: number): { chunk: TextChunk | undefined; done: boolean } {
+  // Those of the run that was started last, when they are wanted.
+  #readLogits(signal: AbortSignal): Step['logits'] {
+    const { sequence, logprobs } = this.#generation
+    if (logprobs === undefined) return undefined
+    const logits = sequence.readLogits({ signal })
+    logits.catch(() => {})
+    return logits
+  }
+
+  #take(
+    token: number,
+    logits: Float32Array | undefined,
+  ): { chunk: TextChunk | undefined; done: boolean } {
     const { stopTokens, maxTokens, detokenizer, stopStrings } = this.#generation
     const { result } = this
     if (stopTokens.has(token)) {
@@ -174,18 +208,19 @@ export class GenerationRun {
       text += stopStrings.flush()
     }
     result.text += text
-    const chunk = { text, token, ...this.#logprobsOf(token) }
+    const chunk = { text, token, ...this.#logprobsOf(token, logits) }
     return { chunk, done: released.stopped || isLast }
   }
 
-  #logprobsOf(token: number): { logprob?: number; topLogprobs?: TokenLogprob[] } {
-    const { logprobs: count, sequence, vocabulary } = this.#generation
-    if (count === undefined) return {}
-    this.#logits ??= new Float32Array(vocabulary)
-    sequence.readLogits(this.#logits)
+  #logprobsOf(
+    token: number,
+    logits: Float32Array | undefined,
+  ): { logprob?: number; topLogprobs?: TokenLogprob[] } {
+    const { logprobs: count } = this.#generation
+    if (count === undefined || !logits) return {}
     const entry = {
-      logprob: this.#logits[token]! - logSumExp(this.#logits),
-      topLogprobs: topLogprobs(this.#logits, count),
+      logprob: logits[token]! - logSumExp(logits),
+      topLogprobs: topLogprobs(logits, count),
     }
     this.result.logprobs!.push(entry)
     return entry

@@ -8,7 +8,7 @@ import { resolveModelPath, resolveTokenizerPath } from './hub/cache.js'
 import { type Checkpoint, openCheckpoint } from './models/checkpoint.js'
 import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
 import { LanguageModel } from './models/language-model.js'
-import { Sequence } from './models/sequence.js'
+import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
 import type { OnNotice } from './notices.js'
@@ -31,6 +31,8 @@ export interface LoadOptions {
   device?: DeviceName | undefined
   /** Threads of the CPU device. Defaults to one for each core. */
   threads?: number | undefined
+  /** For a GPU: seconds after which one that ends nothing is given up (`DeviceLostError`). Defaults to 30. */
+  gpuTimeout?: number | undefined
   /**
    * Element type of float matrices in memory; `auto` keeps what the file has. With `float16` the Metal
    * device also computes in float16 between the layers' matrices; all else computes in float32. Defaults to `auto`.
@@ -53,6 +55,7 @@ export interface LoadOptions {
 const LOAD_OPTIONS = [
   'device',
   'threads',
+  'gpuTimeout',
   'dtype',
   'tokenizer',
   'quantize',
@@ -71,7 +74,7 @@ export type Prompt = string | ArrayLike<number>
 
 export interface LogitsOptions {
   signal?: AbortSignal | undefined
-  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 256. */
+  /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }
 
@@ -144,7 +147,7 @@ export async function loadModel(
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
     options.device,
-    { threads: options.threads },
+    { threads: options.threads, gpuTimeout: options.gpuTimeout },
     (device) => needsOf(checkpoint, wishes, device),
     {
       signal,
@@ -339,7 +342,6 @@ export class Model {
       stopStrings,
       detokenizer: this.tokenizer?.createStream({ keepLeadingSpace: true }),
       logprobs,
-      vocabulary: this.config.paddedVocabSize,
       signal: options.signal,
       prefillChunkSize,
       loadMs: this.#loadMs,
@@ -433,7 +435,7 @@ export class Model {
 function chunkSizeOption(operation: string, options: LogitsOptions): number | undefined {
   return integerOption(operation, 'prefillChunkSize', options.prefillChunkSize, {
     min: 1,
-    max: 65536,
+    max: LARGEST_CHUNK_SIZE,
   })
 }
 

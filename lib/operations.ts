@@ -185,7 +185,7 @@ export const OPERATIONS = {
   argmax: { params: { rows: U, cols: U }, buffers: ['x', 'out'] },
   sample: {
     params: { batch: U, vocabulary: U, history_length: U },
-    buffers: ['logits', 'settings', 'selection', 'history', 'position', 'out'],
+    buffers: ['logits', 'settings', 'selection', 'history', 'position', 'out', 'report'],
   },
   cross_entropy: { params: { rows: U, vocabulary: U }, buffers: ['logits', 'targets', 'out'] },
   affine_quantize: {
@@ -198,6 +198,7 @@ export const OPERATIONS = {
   },
   cast: { params: { count: U }, buffers: ['x', 'out'] },
   advance_position: { params: { batch: U, count: U }, buffers: ['position'] },
+  copy: { params: { count: U }, buffers: ['x', 'out'] },
 } as const satisfies Record<string, OperationLayout>
 
 export type OperationName = keyof typeof OPERATIONS

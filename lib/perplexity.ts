@@ -1,12 +1,12 @@
 // How well a model predicts a text.
 
 import type { Model } from './model.js'
-import { Sequence } from './models/sequence.js'
-import { checkOptions } from './options.js'
+import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
+import { checkOptions, integerOption } from './options.js'
 
 export interface PerplexityOptions {
   signal?: AbortSignal | undefined
-  /** Tokens that run through the model at once. Results do not depend on it. Defaults to 256. */
+  /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
   /** Called after each chunk. */
   onProgress?: ((progress: { tokens: number; total: number }) => void) | undefined
@@ -41,7 +41,16 @@ export async function perplexity(
   options: PerplexityOptions = {},
 ): Promise<Perplexity> {
   checkOptions('perplexity', options, ['signal', 'prefillChunkSize', 'onProgress'])
-  const { signal, prefillChunkSize, onProgress } = options
+  const { signal, onProgress } = options
+  const prefillChunkSize = integerOption(
+    'perplexity',
+    'prefillChunkSize',
+    options.prefillChunkSize,
+    {
+      min: 1,
+      max: LARGEST_CHUNK_SIZE,
+    },
+  )
   const ids = model.encode(text)
   const start = model.config.eosTokenIds[0] ?? model.tokenizer?.endOfTextToken
   if (start === undefined) {

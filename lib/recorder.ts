@@ -16,7 +16,8 @@ import {
   type OperationName,
   type OperationParams,
 } from './operations.js'
-import { type DType, DTYPE_NUMBERS, type Tensor } from './tensor.js'
+import { blockOf, RunLayout } from './run-block.js'
+import { type DType, DTYPE_NUMBERS, type Memory, type Tensor } from './tensor.js'
 
 /** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
 export interface AffineMatrix {
@@ -160,9 +161,17 @@ export interface SampleTensors {
   history: Tensor
   /** Tokens seen so far: uint32 (batch). With the seed it decides the random numbers. */
   position: Tensor
-  /** uint32 (batch). */
+  /** uint32 (batch). A row that draws no token keeps what it has. */
   out: Tensor
+  /** uint32 (batch, 2): the drawn token and 0, or what was wrong (`SAMPLE_STATUS`). */
+  report: Tensor
 }
+
+/**
+ * What `sample` reports of a row besides its token. With `nan` the token is the index of the first logit that is
+ * NaN; `infinite` is a largest logit that is infinite, at a temperature above 0.
+ */
+export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2 } as const
 
 const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
 
@@ -173,6 +182,11 @@ const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
 export class Recorder {
   readonly #list: number
   readonly #activationTypes: readonly DType[]
+  /** @internal What a run of the list is given. */
+  readonly inputs = new RunLayout('input')
+  /** @internal What a run of the list gives. */
+  readonly outputs = new RunLayout('output')
+  #block: Memory | undefined
   #length = 0
   #closed = false
 
@@ -189,11 +203,44 @@ export class Recorder {
   /** @internal Ends the recording: every method throws from now on. */
   close(): void {
     this.#closed = true
+    this.#block?.dispose()
   }
 
   /** Operations so far. */
   get length(): number {
     return this.#length
+  }
+
+  /**
+   * A tensor that each run of the list is given anew: `list.run({ inputs: { [name]: data } })`. Operations of
+   * this list read it; it is of no use elsewhere. All inputs together take at most 4 KB.
+   *
+   * @example
+   * const list = device.record((cl) => cl.embedding(cl.input('tokens', 'uint32', [2]), table, out))
+   * await list.run({ inputs: { tokens: Uint32Array.of(3, 5) } })
+   */
+  input(name: string, dtype: DType, shape: readonly number[]): Tensor {
+    this.#checkOpen('input')
+    return this.inputs.add(this.#runBlock(), name, dtype, shape)
+  }
+
+  /**
+   * A tensor of zeros that operations of this list write, and later ones may read; its elements come with
+   * the end of each run. All outputs together take at most 4 KB.
+   *
+   * @example
+   * const list = device.record((cl) => cl.argmax(logits, cl.output('token', 'uint32', [1])))
+   * const { outputs } = await list.run()
+   * outputs.token // Uint32Array of 1
+   */
+  output(name: string, dtype: DType, shape: readonly number[]): Tensor {
+    this.#checkOpen('output')
+    return this.outputs.add(this.#runBlock(), name, dtype, shape)
+  }
+
+  #runBlock(): Memory {
+    this.#block ??= blockOf(this.#list)
+    return this.#block
   }
 
   /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
@@ -437,7 +484,7 @@ export class Recorder {
     this.#add('add', [a, b, out], { count: a.elements })
   }
 
-  /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). The run fails on NaN. */
+  /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). A row that holds NaN gives 0xffffffff. */
   argmax(x: Tensor, out: Tensor): void {
     const check = this.#check('argmax')
     check.float32({ x })
@@ -447,13 +494,16 @@ export class Recorder {
     this.#add('argmax', [x, out], { rows: x.rows, cols: x.cols })
   }
 
-  /** Draws one token a sequence: repetition penalty, temperature, top-k, top-p, min-p, in that order. The run fails on NaN. */
-  sample({ logits, settings, selection, history, position, out }: SampleTensors): void {
+  /**
+   * Draws one token a sequence: repetition penalty, temperature, top-k, top-p, min-p, in that order. A row with bad
+   * logits draws none, and says so in `report`; the others do not suffer.
+   */
+  sample({ logits, settings, selection, history, position, out, report }: SampleTensors): void {
     const check = this.#check('sample')
     check.float32({ logits, settings })
     const [batch, vocabulary] = check.matrix('logits', logits)
     check.output('settings', settings, [batch, 4])
-    for (const [name, tensor] of Object.entries({ selection, history, position, out })) {
+    for (const [name, tensor] of Object.entries({ selection, history, position, out, report })) {
       check.type(name, tensor, ['uint32'])
     }
     check.output('selection', selection, [batch, 4])
@@ -461,7 +511,8 @@ export class Recorder {
     check.output('history', history, [batch, history.cols])
     check.output('position', position, [batch])
     check.output('out', out, [batch])
-    this.#add('sample', [logits, settings, selection, history, position, out], {
+    check.output('report', report, [batch, 2])
+    this.#add('sample', [logits, settings, selection, history, position, out, report], {
       batch,
       vocabulary,
       history_length: history.cols,
@@ -510,6 +561,15 @@ export class Recorder {
     this.#add('cast', [x, out], { count: x.elements })
   }
 
+  /** out = x, bit by bit, of the same type and shape. */
+  copy(x: Tensor, out: Tensor): void {
+    const check = this.#check('copy')
+    check.output('x', x, x.shape)
+    check.type('out', out, [x.dtype])
+    check.output('out', out, x.shape)
+    this.#add('copy', [x, out], { count: x.elements })
+  }
+
   /** position += count, for a uint32 (batch): tokens that the operations before this one consumed. */
   advancePosition(position: Tensor, count: number): void {
     const check = this.#check('advancePosition')
@@ -519,14 +579,17 @@ export class Recorder {
     this.#add('advance_position', [position], { batch: position.elements, count })
   }
 
+  #checkOpen(operation: string): void {
+    if (!this.#closed) return
+    throw new DisposedError(`[${operation}] the recording has ended: record a new command list`)
+  }
+
   #add<Name extends OperationName>(
     name: Name,
     tensors: readonly (Tensor | undefined)[],
     params: OperationParams<Name>,
   ): void {
-    if (this.#closed) {
-      throw new DisposedError(`[${name}] the recording has ended: record a new command list`)
-    }
+    this.#checkOpen(name)
     const bindings = tensors.flatMap((tensor) =>
       tensor
         ? [tensor.memory.handle, tensor.byteOffset, tensor.byteSpan, DTYPE_NUMBERS[tensor.dtype]]

@@ -4,7 +4,8 @@
 import { randomInt } from 'node:crypto'
 import type { Device } from './device.js'
 import { integerOption, numberOption } from './options.js'
-import type { Tensor } from './tensor.js'
+import { SAMPLE_STATUS } from './recorder.js'
+import type { Tensor, TensorData } from './tensor.js'
 
 export interface SamplingOptions {
   /** 0 takes the most probable token every time. Defaults to 0. */
@@ -36,6 +37,21 @@ export const SAMPLING_OPTIONS = [
 
 // An empty row of the ring of recent tokens; no vocabulary is so large.
 const NO_TOKEN = 0xffffffff
+
+/**
+ * The token of a row of what `recorder.sample` reports: uint32 (batch, 2). Throws for a row that drew none.
+ *
+ * @example const token = drawnToken(outputs.report)
+ */
+export function drawnToken(report: TensorData, row = 0): number {
+  const [token, status] = report.subarray(2 * row) as unknown as [number, number]
+  if (status === SAMPLE_STATUS.drawn) return token
+  throw new Error(
+    status === SAMPLE_STATUS.nan
+      ? `[sample] logit ${token} is NaN: the weights or the state hold NaN or overflow`
+      : '[sample] the largest logit is infinite: no token can be drawn',
+  )
+}
 
 /** Checked sampling options on a device, for one sequence. */
 export class Sampler {

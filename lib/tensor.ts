@@ -23,6 +23,14 @@ export function bytesPerElement(dtype: DType): number {
   return dtype === 'float32' || dtype === 'uint32' ? 4 : 2
 }
 
+/** The array that holds the elements of a type in JavaScript. */
+export function typedArrayOf(
+  dtype: DType,
+): Float32ArrayConstructor | Uint16ArrayConstructor | Uint32ArrayConstructor {
+  if (dtype === 'float32') return Float32Array
+  return dtype === 'uint32' ? Uint32Array : Uint16Array
+}
+
 /** Product of the dimensions. */
 export function elementCount(shape: readonly number[]): number {
   return shape.reduce((product, dimension) => product * dimension, 1)
@@ -69,6 +77,11 @@ export class Memory {
 
   static mapFile(path: string): Memory {
     return new Memory(addon().mapFile(path), true)
+  }
+
+  /** Takes over memory that native made. */
+  static ofHandle(handle: number): Memory {
+    return new Memory(handle, false)
   }
 
   /** The native handle. Throws `DisposedError` after `dispose()`. */
@@ -181,9 +194,7 @@ export class Tensor {
   /** Reads all elements. Throws while a run that writes this buffer is in flight, or for a view with rows apart. */
   read(): TensorData {
     if (!this.isContiguous) throw new RangeError('[read] the rows of this view lie apart')
-    const Data =
-      this.dtype === 'float32' ? Float32Array : this.dtype === 'uint32' ? Uint32Array : Uint16Array
-    const data = new Data(this.elements)
+    const data = new (typedArrayOf(this.dtype))(this.elements)
     this.readInto(data)
     return data
   }
@@ -205,12 +216,7 @@ export class Tensor {
 }
 
 function asBytes(data: TensorData, tensor: Tensor, operation: string): Uint8Array {
-  const wanted =
-    tensor.dtype === 'float32'
-      ? Float32Array
-      : tensor.dtype === 'uint32'
-        ? Uint32Array
-        : Uint16Array
+  const wanted = typedArrayOf(tensor.dtype)
   if (!(data instanceof wanted)) {
     throw new TypeError(
       `[${operation}] ${tensor.dtype} takes a ${wanted.name} but got ${describe(data)}`,

@@ -2,6 +2,9 @@
 #pragma once
 #include "types.h"
 
+// Of a row that holds NaN.
+enum : uint32_t { kNoIndex = 0xffffffff };
+
 struct ArgmaxParams {
   uint32_t rows;
   uint32_t cols;

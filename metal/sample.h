@@ -28,6 +28,20 @@ struct SampleSelection {
 };
 static_assert(sizeof(SampleSelection) == 16, "one layout for host and kernel");
 
+// What became of a row.
+enum SampleStatus {
+  kDrawn = 0,
+  kLogitIsNan = 1,
+  kLogitIsInfinite = 2,  // the largest one, at a temperature above 0
+};
+
+// One row of the uint32 buffer `report`.
+struct SampleReport {
+  uint32_t token;   // the drawn one; of a row with NaN the index of the first NaN
+  uint32_t status;  // SampleStatus
+};
+static_assert(sizeof(SampleReport) == 8, "one layout for host and kernel");
+
 // The histogram in which the kernel looks for a threshold. A digit's sum has several copies, for
 // lanes that add to it at the same time, in banks of the memory that differ.
 enum SampleHistogram : uint32_t {

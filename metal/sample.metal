@@ -20,8 +20,9 @@
 // 2^-40 of the largest one, so that no order of threads changes a sum; the CPU device sums in
 // float64: a token whose summed probability is within rounding of top_p may be kept on one device
 // alone.
-// NaN among the logits, and at a temperature above 0 a largest logit that is infinite, give the
-// token 0xffffffff and leave the ring as it is: the host fails the run.
+// With NaN among the logits, and at a temperature above 0 with a largest logit that is infinite, a
+// row draws no token: its report says so, its token and its ring stay as they are, and the other
+// rows are none the worse.
 #include <metal_stdlib>
 
 #include "common.h"
@@ -156,8 +157,9 @@ template <class T>
                        device uint* history [[buffer(3)]],         // (batch, history_length)
                        device const uint* position [[buffer(4)]],  // (batch)
                        device uint* out [[buffer(5)]],             // (batch)
-                       constant SampleParams& p [[buffer(6)]],
-                       device float* scores [[buffer(7)]],  // (batch, vocabulary): scratch memory
+                       device SampleReport* report [[buffer(6)]],  // (batch)
+                       constant SampleParams& p [[buffer(7)]],
+                       device float* scores [[buffer(8)]],  // (batch, vocabulary): scratch memory
                        threadgroup uint* scratch [[threadgroup(0)]],      // (simdgroups, 2)
                        threadgroup atomic_uint* bins [[threadgroup(1)]],  // of Histogram
                        threadgroup uint* sums [[threadgroup(2)]],         // of Histogram
@@ -193,13 +195,13 @@ template <class T>
     best = larger(best, here);
   }
   best = threadgroup_largest(best, scratch, lane, simdgroup, simdgroups);
-  bool valid = best.key != kKeyOfNan;
+  uint status = best.key == kKeyOfNan ? kLogitIsNan : kDrawn;
 
   const float temperature = settings[b].temperature;
-  if (valid && temperature > 0.0f) {
+  if (status == kDrawn && temperature > 0.0f) {
     const float top = score[best.index];
-    valid = is_finite(top);
-    if (valid) {
+    if (!is_finite(top)) status = kLogitIsInfinite;
+    if (status == kDrawn) {
       clear(histogram, thread_index, threads);
       // The bins are empty, and everyone has read the largest.
       threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup);
@@ -237,8 +239,12 @@ template <class T>
     }
   }
   if (thread_index == 0) {
-    out[b] = valid ? best.index : 0xffffffffu;
-    if (valid && p.history_length > 0) recent[position[b] % p.history_length] = best.index;
+    report[b].token = best.index;
+    report[b].status = status;
+    if (status == kDrawn) {
+      out[b] = best.index;
+      if (p.history_length > 0) recent[position[b] % p.history_length] = best.index;
+    }
   }
 }
 

@@ -10,10 +10,17 @@
 #include "device.h"
 #include "handle_table.h"
 #include "read_bandwidth.h"
+#include "run_block.h"
 
 namespace ssm {
 
 namespace {
+
+constexpr const char* kMixture =
+    "a run that the device did not end may have left this memory half written: write all of it "
+    "before it is read again";
+
+constexpr double kLongestTimeout = 86'400;  // seconds
 
 using Napi::CallbackInfo;
 using Napi::Value;
@@ -60,6 +67,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("writeMemory", &Addon::WriteMemory),
                              InstanceMethod("disposeMemory", &Addon::DisposeMemory),
                              InstanceMethod("createList", &Addon::CreateList),
+                             InstanceMethod("listBlock", &Addon::ListBlock),
                              InstanceMethod("record", &Addon::Record),
                              InstanceMethod("disposeList", &Addon::DisposeList),
                              InstanceMethod("listDispatches", &Addon::ListDispatches),
@@ -90,7 +98,7 @@ class Addon : public Napi::Addon<Addon> {
   };
   struct Completion {
     int64_t run;
-    std::string error;
+    RunEnd end;
     double result;  // of a measurement
   };
 
@@ -145,7 +153,7 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
-  // (name, threads, [name, value, ...] of the tuning) -> device
+  // (name, threads, [name, value, ...] of the tuning, timeout in seconds) -> device
   Value CreateDevice(const CallbackInfo& info) {
     const std::string name = info[0].As<Napi::String>().Utf8Value();
     const auto threads = static_cast<unsigned>(size(info, 1));
@@ -160,10 +168,15 @@ class Addon : public Napi::Addon<Addon> {
       tuning.emplace_back(tunable.As<Napi::String>().Utf8Value(),
                           value.As<Napi::Number>().Int64Value());
     }
+    if (!info[3].IsNumber()) throw std::invalid_argument("timeout must be a number");
+    const double timeout = info[3].As<Napi::Number>().DoubleValue();
+    if (!(timeout > 0 && timeout <= kLongestTimeout)) {
+      throw std::invalid_argument("timeout must be above 0 and at most a day, in seconds");
+    }
     // In every build, whatever other devices it has.
     if (name == "cpu-reference")
       return handle(devices_.add(create_cpu_device(threads, "reference")));
-    return handle(devices_.add(create_device(name, threads, tuning)));
+    return handle(devices_.add(create_device(name, threads, tuning, timeout)));
   }
 
   Value DeviceThreads(const CallbackInfo& info) {
@@ -213,9 +226,11 @@ class Addon : public Napi::Addon<Addon> {
     const auto& memory = memories_.get(integer(info, 0));
     Napi::Uint8Array target = bytes(info, 2);
     const std::byte* source = part(*memory, size(info, 1), target.ByteLength());
+    check_is_own(*memory);
     if (memory->writers > 0) {
       throw std::runtime_error("a run in flight writes this memory: await it first");
     }
+    if (memory->is_mixture) throw std::runtime_error(kMixture);
     if (target.ByteLength() > 0) std::memcpy(target.Data(), source, target.ByteLength());
   }
 
@@ -224,21 +239,28 @@ class Addon : public Napi::Addon<Addon> {
     const auto& memory = memories_.get(integer(info, 0));
     Napi::Uint8Array source = bytes(info, 2);
     std::byte* target = part(*memory, size(info, 1), source.ByteLength());
+    check_is_own(*memory);
     if (memory->is_mapped_file()) throw std::runtime_error("memory is a read-only file");
     if (memory->writers > 0 || memory->readers > 0) {
       throw std::runtime_error("a run in flight uses this memory: await it first");
     }
     if (source.ByteLength() > 0) std::memcpy(target, source.Data(), source.ByteLength());
+    if (source.ByteLength() == memory->size()) memory->is_mixture = false;
   }
 
   void DisposeMemory(const CallbackInfo& info) {
     const auto memory = memories_.remove(integer(info, 0));
-    if (memory->is_mapped_file()) return;
+    if (memory->is_mapped_file() || memory->is_run_block()) return;
     Napi::MemoryManagement::AdjustExternalMemory(env_, -static_cast<int64_t>(memory->size()));
   }
 
   Value CreateList(const CallbackInfo&) {
     return handle(lists_.add(std::make_shared<CommandList>()));
+  }
+
+  // (list) -> memory, which only the operations of this list may use
+  Value ListBlock(const CallbackInfo& info) {
+    return handle(memories_.add(lists_.get(integer(info, 0))->block()));
   }
 
   // (list, operation number, [memory, byteOffset, byteLength, type, ...], params)
@@ -293,29 +315,38 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
-  // (device, list, callback(error: string)). Returns at once.
+  // (device, list, callback(status, error)). Returns at once.
   void Prepare(const CallbackInfo& info) {
     const auto& device = devices_.get(integer(info, 0));
     const auto& list = lists_.get(integer(info, 1));
     const int64_t id = next_run_++;
     expect({nullptr, nullptr, Napi::Persistent(info[2].As<Napi::Function>())}, id);
     list->seal();
-    device->prepare(list, [completions = completions_, id](std::string error) {
-      complete(completions, {id, std::move(error), 0});
+    device->prepare(list, [completions = completions_, id](RunEnd end) {
+      complete(completions, {id, std::move(end), 0});
     });
   }
 
-  // (device, list, callback(error: string)) -> run. Returns at once.
+  // (device, list, inputs, outputBytes, callback(status, error, outputs)) -> run. Returns at once.
   Value RunList(const CallbackInfo& info) {
     const auto& device = devices_.get(integer(info, 0));
     const auto& list = lists_.get(integer(info, 1));
+    const Napi::Uint8Array inputs = bytes(info, 2);
     auto run = std::make_shared<Run>();
     run->list = list;
+    run->output_bytes = size(info, 3);
+    check_block("inputs", inputs.ByteLength(), list->input_bytes(), kMostInputBytes);
+    check_block("outputs", run->output_bytes, list->output_bytes(), kMostOutputBytes);
+    if (inputs.ByteLength() > 0) {
+      const auto* begin = reinterpret_cast<const std::byte*>(inputs.Data());
+      run->inputs.assign(begin, begin + inputs.ByteLength());
+    }
+    if (list->reads_a_mixture()) throw std::runtime_error("[run] " + std::string(kMixture));
     const int64_t id = next_run_++;
-    run->on_complete = [completions = completions_, id](std::string error) {
-      complete(completions, {id, std::move(error), 0});
+    run->on_complete = [completions = completions_, id](RunEnd end) {
+      complete(completions, {id, std::move(end), 0});
     };
-    expect({run, list, Napi::Persistent(info[2].As<Napi::Function>())}, id);
+    expect({run, list, Napi::Persistent(info[4].As<Napi::Function>())}, id);
     list->mark_submitted();
     device->submit(std::move(run));
     return handle(id);
@@ -327,7 +358,7 @@ class Addon : public Napi::Addon<Addon> {
     if (pending != pending_.end() && pending->second.run) pending->second.run->cancelled = true;
   }
 
-  // (threads, bytes, callback(error: string, bytesPerSecond: number)). Returns at once.
+  // (threads, bytes, callback(status, error, bytesPerSecond)). Returns at once.
   void MeasureReadBandwidth(const CallbackInfo& info) {
     const size_t threads = size(info, 0);
     if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
@@ -338,7 +369,8 @@ class Addon : public Napi::Addon<Addon> {
     auto measurement = std::make_unique<BandwidthMeasurement>(
         static_cast<unsigned>(threads), buffer,
         [completions = completions_, id](double result, std::string error) {
-          complete(completions, {id, std::move(error), result});
+          const RunStatus status = error.empty() ? RunStatus::done : RunStatus::failed;
+          complete(completions, {id, {status, std::move(error), {}}, result});
         });
     measurements_.emplace(id, std::move(measurement));
     expect(std::move(pending), id);
@@ -368,9 +400,21 @@ class Addon : public Napi::Addon<Addon> {
     const Pending pending = std::move(found->second);
     self->pending_.erase(found);
     if (self->pending_.empty()) napi_unref_threadsafe_function(env, self->completions_);
-    if (pending.list) pending.list->mark_finished();
+    if (pending.list) note_end(*pending.list, completion->end);
     self->measurements_.erase(completion->run);
     self->report(pending, *completion);
+  }
+
+  // What the end of a run means for the memory that it used. Runs end in order, so that one which
+  // was in flight behind a run that failed is known to have read what that one left.
+  static void note_end(CommandList& list, RunEnd& end) {
+    list.mark_finished();
+    if (end.status == RunStatus::done && list.reads_a_mixture()) {
+      end = {RunStatus::device_failed, "[run] " + std::string(kMixture), {}};
+    }
+    if (end.status == RunStatus::done || leaves_a_mixture(end.status)) {
+      list.mark_written(leaves_a_mixture(end.status));
+    }
   }
 
   // In plain Node-API: when a worker is being terminated these calls fail, and an exception could
@@ -378,13 +422,38 @@ class Addon : public Napi::Addon<Addon> {
   // it.
   void report(const Pending& pending, const Completion& completion) {
     const Napi::HandleScope scope(env_);
-    const std::string& error = completion.error;
-    napi_value global, callback, arguments[2];
+    const RunEnd& end = completion.end;
+    napi_value global, callback, arguments[3];
     if (napi_get_global(env_, &global) != napi_ok) return;
     if (napi_get_reference_value(env_, pending.callback, &callback) != napi_ok) return;
-    if (napi_create_string_utf8(env_, error.data(), error.size(), &arguments[0]) != napi_ok) return;
-    if (napi_create_double(env_, completion.result, &arguments[1]) != napi_ok) return;
-    napi_call_function(env_, global, callback, pending.list ? 1 : 2, arguments, nullptr);
+    if (napi_create_int32(env_, static_cast<int32_t>(end.status), &arguments[0]) != napi_ok) return;
+    if (napi_create_string_utf8(env_, end.error.data(), end.error.size(), &arguments[1]) !=
+        napi_ok) {
+      return;
+    }
+    if (!pending.list) {
+      if (napi_create_double(env_, completion.result, &arguments[2]) != napi_ok) return;
+    } else {
+      void* bytes = nullptr;
+      const size_t length = end.outputs.size();
+      if (napi_create_arraybuffer(env_, length, &bytes, &arguments[2]) != napi_ok) return;
+      if (length > 0) std::memcpy(bytes, end.outputs.data(), length);
+    }
+    napi_call_function(env_, global, callback, 3, arguments, nullptr);
+  }
+
+  // Throws unless a run has the bytes that its list uses, and no more than there may be.
+  static void check_block(const char* what, size_t bytes, size_t least, size_t most) {
+    if (bytes >= least && bytes <= most) return;
+    throw std::out_of_range("[run] the " + std::string(what) + " of this list take " +
+                            std::to_string(least) + " to " + std::to_string(most) +
+                            " bytes but are " + std::to_string(bytes));
+  }
+
+  static void check_is_own(const Memory& memory) {
+    if (!memory.is_run_block()) return;
+    throw std::runtime_error(
+        "inputs and outputs of a run are given to run() and come with its result");
   }
 
   std::byte* part(const Memory& memory, size_t offset, size_t length) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "run_block.h"
+
 namespace ssm {
 
 void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const void* params,
@@ -34,19 +36,59 @@ void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const v
       fail(argument + " is not aligned to " + name_of(b.type));
     }
     if (written && b.memory->is_mapped_file()) fail(argument + " is written but is a mapped file");
+    if (!b.memory->is_run_block()) continue;
+    if (b.memory != block_) fail(argument + " is an input or output of another command list");
+    if (b.offset < kOutputsOffset && b.offset + b.bytes > kOutputsOffset) {
+      fail(argument + " reaches from the inputs of a run into its outputs");
+    }
+    if (written && b.offset < kOutputsOffset) fail(argument + " is written but is an input");
   }
-  for (size_t i = 0; i < bindings.size(); ++i) {
-    if (bindings[i].memory) note_use(bindings[i].memory, (info.written >> i) & 1u);
-    operation.bindings[i] = std::move(bindings[i]);
+  for (size_t i = 0; i < bindings.size(); ++i) operation.bindings[i] = std::move(bindings[i]);
+  for (size_t i = 0; i < info.buffers; ++i) {
+    if (operation.bindings[i].memory) note_use(operation, i);
   }
   operations_.push_back(std::move(operation));
 }
 
-void CommandList::note_use(const std::shared_ptr<Memory>& memory, bool written) {
+const std::shared_ptr<Memory>& CommandList::block() {
+  if (!block_) block_ = Memory::allocate_run_block();
+  return block_;
+}
+
+namespace {
+
+// Whether an operation writes all of a memory and nowhere looks at it.
+bool writes_whole(const Operation& operation, const Memory& memory) {
+  const OperationInfo& info = info_of(operation.kind);
+  const unsigned overwritten = info.written & ~updated_buffers(operation.kind);
+  bool is_whole = false;
+  for (size_t i = 0; i < info.buffers; ++i) {
+    const Binding& binding = operation.bindings[i];
+    if (binding.memory.get() != &memory) continue;
+    if ((overwritten >> i & 1u) == 0) return false;
+    is_whole |= binding.offset == 0 && binding.bytes == memory.size();
+  }
+  return is_whole;
+}
+
+}  // namespace
+
+void CommandList::note_use(const Operation& operation, size_t buffer) {
+  const Binding& binding = operation.bindings[buffer];
+  const bool written = (info_of(operation.kind).written >> buffer & 1u) != 0;
+  const std::shared_ptr<Memory>& memory = binding.memory;
+  if (memory->is_run_block()) {
+    const size_t end = binding.offset + binding.bytes;
+    if (binding.offset < kOutputsOffset)
+      input_bytes_ = std::max(input_bytes_, end);
+    else
+      output_bytes_ = std::max(output_bytes_, end - kOutputsOffset);
+    return;
+  }
   const auto known = std::find_if(uses_.begin(), uses_.end(),
                                   [&](const Use& use) { return use.memory == memory; });
   if (known == uses_.end()) {
-    uses_.push_back({memory, written});
+    uses_.push_back({memory, written, writes_whole(operation, *memory)});
   } else {
     known->written |= written;
   }
@@ -59,6 +101,17 @@ void CommandList::mark_submitted() {
 
 void CommandList::mark_finished() {
   for (Use& use : uses_) (use.written ? use.memory->writers : use.memory->readers) -= 1;
+}
+
+bool CommandList::reads_a_mixture() const {
+  return std::any_of(uses_.begin(), uses_.end(),
+                     [](const Use& use) { return use.memory->is_mixture && !use.written_whole; });
+}
+
+void CommandList::mark_written(bool is_mixture) {
+  for (Use& use : uses_) {
+    if (is_mixture ? use.written : use.written_whole) use.memory->is_mixture = is_mixture;
+  }
 }
 
 }  // namespace ssm

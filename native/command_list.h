@@ -1,5 +1,6 @@
 // Operations recorded once and run many times, in order. Nothing can be added once it has run or
-// was prepared.
+// was prepared. Any number of runs of one list may be under way: what differs between them is in
+// the block of each (run_block.h).
 #pragma once
 
 #include <memory>
@@ -27,9 +28,22 @@ class CommandList {
   // From now on nothing can be added: other threads may read it.
   void seal() { sealed_ = true; }
 
-  // JavaScript thread only: marks every memory of the list as in use by a run, or no longer so.
+  // What operations bind for the inputs and outputs of a run. Made at the first call.
+  const std::shared_ptr<Memory>& block();
+  // Null when no operation uses it.
+  const std::shared_ptr<Memory>& block() const { return block_; }
+  // Bytes of a run's inputs and outputs that operations use, each from the first on.
+  size_t input_bytes() const { return input_bytes_; }
+  size_t output_bytes() const { return output_bytes_; }
+
+  // JavaScript thread only, as all below: marks every memory of the list as in use by a run, or no
+  // longer so.
   void mark_submitted();
   void mark_finished();
+  // Whether a run reads what an earlier run left half written.
+  bool reads_a_mixture() const;
+  // A run has ended: what it wrote is half written, or what it wrote whole no longer is.
+  void mark_written(bool is_mixture);
 
   // Kept as long as the list. Touched by one thread of the device that runs the list, and by no
   // other device: a list belongs to one.
@@ -39,10 +53,13 @@ class CommandList {
   struct Use {
     std::shared_ptr<Memory> memory;
     bool written;
+    bool written_whole;  // by the first operation that uses it, which does not read it
   };
-  void note_use(const std::shared_ptr<Memory>& memory, bool written);
+  void note_use(const Operation& operation, size_t buffer);
 
   std::vector<Operation> operations_;
+  std::shared_ptr<Memory> block_;
+  size_t input_bytes_ = 0, output_bytes_ = 0;
   bool sealed_ = false;    // a device may be reading operations_
   std::vector<Use> uses_;  // each memory once
 };

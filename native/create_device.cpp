@@ -28,12 +28,12 @@ std::vector<std::string> device_names() {
 }
 
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning) {
+                                      const metal::TuningChanges& tuning, double timeout) {
   if (name == "cpu") return create_cpu_device(threads);
 #ifdef SSM_WITH_METAL
-  if (name == "metal" && has_metal()) return create_metal_device(tuning);
+  if (name == "metal" && has_metal()) return create_metal_device(tuning, timeout);
 #endif
-  (void)tuning;
+  (void)tuning, (void)timeout;
   throw std::invalid_argument("this build has no device '" + name + "'");
 }
 

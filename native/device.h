@@ -13,14 +13,45 @@
 
 namespace ssm {
 
+// How a run ended. lib/addon.ts has the same numbers.
+enum class RunStatus {
+  done = 0,
+  failed = 1,     // an operation refused its data, or the run was never begun
+  cancelled = 2,  // by `Run::cancelled`
+  // What a run of these wrote is in no known state: see `leaves_a_mixture`.
+  device_failed = 3,
+  device_lost = 4,  // it takes no more runs
+  abandoned = 5,    // the device was disposed of while it still computed
+};
+
+inline bool leaves_a_mixture(RunStatus status) { return status >= RunStatus::device_failed; }
+
+struct RunEnd {
+  RunStatus status = RunStatus::done;
+  std::string error;               // of a run that failed
+  std::vector<std::byte> outputs;  // of a run that is done: as many as the run has `output_bytes`
+
+  static RunEnd failure(std::string error) { return {RunStatus::failed, std::move(error), {}}; }
+  static RunEnd cancel() { return {RunStatus::cancelled, {}, {}}; }
+};
+
 // One run of a command list. `cancelled` may be set from any thread; the device then stops before
 // the next operation (or part of one) and reports the run as cancelled.
 struct Run {
   std::shared_ptr<const CommandList> list;
+  std::vector<std::byte> inputs;  // at least those that the list uses
+  size_t output_bytes = 0;        // likewise
   std::atomic<bool> cancelled{false};
-  // Called once, on a thread of the device. `error` is empty on success.
-  std::function<void(std::string error)> on_complete;
+  // Where the inputs and outputs are while it runs. Null: in the list's own block.
+  std::shared_ptr<Memory> block;
+  // Called once, on a thread of the device.
+  std::function<void(RunEnd)> on_complete;
 };
+
+// Puts the inputs of a run, and outputs of zeros, where its operations look for them.
+void begin_run(const Run& run);
+// The end of a run that is done, with its outputs.
+RunEnd end_run(const Run& run);
 
 class Device {
  public:
@@ -40,28 +71,26 @@ class Device {
   }
 
   // Makes ready what runs of the list need and returns at once; calls `done` when it is, here or on
-  // a thread of the device, with an empty string, what is wrong with the list, or kCancelled when
+  // a thread of the device: it failed when something is wrong with the list, and was cancelled when
   // the device goes before that. Runs do not need it: what is missing is made ready then.
-  virtual void prepare(std::shared_ptr<const CommandList> list,
-                       std::function<void(std::string error)> done) {
+  virtual void prepare(std::shared_ptr<const CommandList> list, std::function<void(RunEnd)> done) {
     (void)list;
-    done("");
+    done({});
   }
 
   // Queues a run and returns at once. Runs of one device finish in the order of submission.
   virtual void submit(std::shared_ptr<Run> run) = 0;
 };
 
-inline constexpr const char* kCancelled = "cancelled";
-
 // The devices of this build, the fastest first.
 std::vector<std::string> device_names();
 
 // `threads` is for the CPU device; 0: one for each core. `tuning` is for a GPU: changes to the
-// table of its family. Throws std::invalid_argument for a name that this build does not have and
-// for changes that the table does not allow, std::runtime_error when the device cannot be started.
+// table of its family. `timeout` is for a GPU: seconds after which one that ends nothing is given
+// up. Throws std::invalid_argument for a name that this build does not have and for changes that
+// the table does not allow, std::runtime_error when the device cannot be started.
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning);
+                                      const metal::TuningChanges& tuning, double timeout);
 
 // The kernels that an Apple GPU compiles for a list, each once; needs no GPU. Throws
 // std::runtime_error where this build has no Metal kernels.

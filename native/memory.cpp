@@ -9,6 +9,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "run_block.h"
+
 namespace ssm {
 
 namespace {
@@ -17,21 +19,29 @@ namespace {
   throw std::runtime_error(what + ": " + std::strerror(error));
 }
 
-std::shared_ptr<Memory> memory_of(void* pages, size_t bytes, bool is_mapped_file) {
+std::shared_ptr<Memory> memory_of(void* pages, size_t bytes, Memory::Kind kind) {
   std::shared_ptr<std::byte> owner(static_cast<std::byte*>(pages),
                                    [bytes](std::byte* begin) { munmap(begin, bytes); });
-  return std::make_shared<Memory>(std::move(owner), bytes, is_mapped_file);
+  return std::make_shared<Memory>(std::move(owner), bytes, kind);
+}
+
+// Anonymous pages come zeroed and page-aligned, cost nothing until touched, and go straight back
+// to the system when unmapped; small blocks are rare and waste at most a page.
+std::shared_ptr<Memory> allocate_pages(size_t bytes, Memory::Kind kind) {
+  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED) fail("cannot allocate " + std::to_string(bytes) + " bytes", errno);
+  return memory_of(data, bytes, kind);
 }
 
 }  // namespace
 
-// Anonymous pages come zeroed and page-aligned, cost nothing until touched, and go straight back
-// to the system when unmapped; small blocks are rare and waste at most a page.
 std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
-  if (bytes == 0) return std::make_shared<Memory>(nullptr, 0, false);
-  void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED) fail("cannot allocate " + std::to_string(bytes) + " bytes", errno);
-  return memory_of(data, bytes, false);
+  if (bytes == 0) return std::make_shared<Memory>(nullptr, 0);
+  return allocate_pages(bytes, Kind::allocated);
+}
+
+std::shared_ptr<Memory> Memory::allocate_run_block() {
+  return allocate_pages(kRunBlockBytes, Kind::run_block);
 }
 
 std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
@@ -49,7 +59,7 @@ std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
   const int error = errno;
   close(file);  // the mapping keeps the file open
   if (data == MAP_FAILED) fail(path + ": cannot map " + std::to_string(size) + " bytes", error);
-  return memory_of(data, size, true);
+  return memory_of(data, size, Kind::mapped_file);
 }
 
 }  // namespace ssm

@@ -1,4 +1,5 @@
-// A block of bytes that buffers view: allocated and zeroed, or a file mapped read-only.
+// A block of bytes that buffers view: allocated and zeroed, a file mapped read-only, or the inputs
+// and outputs of a run.
 // Owned by shared_ptr: a command list keeps what it was recorded with alive, so releasing a buffer
 // in JavaScript never pulls memory from under a run.
 #pragma once
@@ -18,9 +19,14 @@ class Memory {
   // The whole file, read-only. Throws std::runtime_error with the path and the system's reason.
   static std::shared_ptr<Memory> map_file(const std::string& path);
 
+  // A block for the inputs and outputs of a run: run_block.h.
+  static std::shared_ptr<Memory> allocate_run_block();
+
+  enum class Kind { allocated, mapped_file, run_block };
+
   // Takes pages that were made elsewhere.
-  Memory(std::shared_ptr<std::byte> pages, size_t size, bool is_mapped_file)
-      : pages_(std::move(pages)), size_(size), mapped_(is_mapped_file) {}
+  Memory(std::shared_ptr<std::byte> pages, size_t size, Kind kind = Kind::allocated)
+      : pages_(std::move(pages)), size_(size), kind_(kind) {}
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;
 
@@ -28,13 +34,17 @@ class Memory {
   // Shared with whatever else must outlive the bytes, such as a GPU's view of them.
   const std::shared_ptr<std::byte>& pages() const { return pages_; }
   size_t size() const { return size_; }
-  bool is_mapped_file() const { return mapped_; }
+  bool is_mapped_file() const { return kind_ == Kind::mapped_file; }
+  bool is_run_block() const { return kind_ == Kind::run_block; }
 
   // Runs submitted and not yet finished that read or write this block. Raised on the JavaScript
   // thread at submission, lowered there at completion: JavaScript may not touch the bytes of a run
   // in flight.
   int readers = 0;
   int writers = 0;
+  // A run that the device did not end may have left it half written: true until it is written
+  // whole. JavaScript thread only.
+  bool is_mixture = false;
 
   // What a GPU made of this block at its first use, kept as long as the block. The Metal device's
   // own: nothing else touches it.
@@ -43,7 +53,7 @@ class Memory {
  private:
   std::shared_ptr<std::byte> pages_;  // their deleter returns them to the system
   size_t size_;
-  bool mapped_;
+  Kind kind_;
 };
 
 }  // namespace ssm

@@ -14,6 +14,29 @@ constexpr OperationInfo kOperations[] = {
 
 }  // namespace
 
+unsigned updated_buffers(OperationKind kind) {
+  switch (kind) {
+    case OperationKind::conv1d_update:
+    case OperationKind::conv1d_prefill:
+      return 0b1000;  // state
+    case OperationKind::ssd_update:
+    case OperationKind::ssd_chunk_scan:
+      return 0b10000000;  // state
+    case OperationKind::mamba2_update:
+      return 0b10001000;  // convState, ssmState
+    case OperationKind::attention_decode:
+      return 0b11000;  // keys, values
+    case OperationKind::kv_cache_write:
+      return 0b1100;  // keys, values
+    case OperationKind::sample:
+      return 0b101000;  // history, out: both keep what they hold where no token is drawn
+    case OperationKind::advance_position:
+      return 0b1;
+    default:
+      return 0;
+  }
+}
+
 const OperationInfo& info_of(OperationKind kind) { return kOperations[static_cast<size_t>(kind)]; }
 
 size_t operation_count() { return std::size(kOperations); }

@@ -34,12 +34,13 @@ namespace ssm {
   X(kv_cache_write, KvCacheWriteParams, 5, 0b01100)          \
   X(add, AddParams, 3, 0b100)                                \
   X(argmax, ArgmaxParams, 2, 0b10)                           \
-  X(sample, SampleParams, 6, 0b101000)                       \
+  X(sample, SampleParams, 7, 0b1101000)                      \
   X(cross_entropy, CrossEntropyParams, 3, 0b100)             \
   X(affine_quantize, AffineQuantizeParams, 4, 0b1110)        \
   X(affine_dequantize, AffineDequantizeParams, 4, 0b1000)    \
   X(cast, CastParams, 2, 0b10)                               \
-  X(advance_position, AdvancePositionParams, 1, 0b1)
+  X(advance_position, AdvancePositionParams, 1, 0b1)         \
+  X(copy, CopyParams, 2, 0b10)
 
 enum class OperationKind {
 #define SSM_KIND(name, Params, buffers, written) name,
@@ -87,6 +88,9 @@ struct OperationInfo {
   size_t buffers;
   unsigned written;  // bit i: buffer i is written
 };
+
+// Bit i: the operation writes buffer i and needs what it held before, all of it or in part.
+unsigned updated_buffers(OperationKind kind);
 
 // Indexed by OperationKind.
 const OperationInfo& info_of(OperationKind kind);

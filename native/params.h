@@ -13,6 +13,7 @@
 #include "cast.h"
 #include "conv1d_prefill.h"
 #include "conv1d_update.h"
+#include "copy.h"
 #include "cross_entropy.h"
 #include "embedding.h"
 #include "gated_rms_norm.h"

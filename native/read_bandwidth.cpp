@@ -14,8 +14,6 @@
 #include <sys/mman.h>
 #endif
 
-#include "device.h"
-
 namespace ssm {
 
 namespace {
@@ -117,7 +115,7 @@ double measure(unsigned threads, size_t bytes, const std::atomic<bool>& cancelle
   }
   work(0);
   join();
-  if (cancelled) throw std::runtime_error(kCancelled);
+  if (cancelled) throw std::runtime_error("the environment has ended");
 
   std::vector<double> totals(kSamples);
   for (const auto& of_thread : rates) {

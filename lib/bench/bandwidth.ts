@@ -1,7 +1,7 @@
 // How fast this machine reads memory: the measure for how well decoding uses it.
 
 import { availableParallelism, totalmem } from 'node:os'
-import { addon } from '../addon.js'
+import { addon, RUN_STATUS } from '../addon.js'
 import { integerOption } from '../options.js'
 
 // Several times any cache, and not so much that it pushes the model out of memory.
@@ -19,8 +19,8 @@ export async function measureReadBandwidth(
 ): Promise<number> {
   integerOption('measureReadBandwidth', 'threads', threads, { min: 1, max: 1024 })
   return new Promise((resolve, reject) => {
-    addon().measureReadBandwidth(threads, bufferBytes(), (error, bytesPerSecond) => {
-      if (error === '') resolve(bytesPerSecond)
+    addon().measureReadBandwidth(threads, bufferBytes(), (status, error, bytesPerSecond) => {
+      if (status === RUN_STATUS.done) resolve(bytesPerSecond)
       else reject(new Error(`[measureReadBandwidth] ${error}`))
     })
   })

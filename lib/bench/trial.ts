@@ -4,7 +4,7 @@
 import { availableParallelism } from 'node:os'
 import { createDevice, type DeviceName } from '../device.js'
 import { type LoadOptions, loadModel, type Model } from '../model.js'
-import { Sequence } from '../models/sequence.js'
+import { RUNS_IN_FLIGHT, Sequence } from '../models/sequence.js'
 import { Sampler } from '../sampler.js'
 import { measureReadBandwidth } from './bandwidth.js'
 import { SequenceBatch } from './batch.js'
@@ -96,8 +96,8 @@ class Walk {
   readonly #batch: number
   readonly #tokens: (count: number) => Uint32Array
   readonly #runs: {
-    prefill(tokens: Uint32Array): Promise<void>
-    decode(): Promise<void>
+    prefill(tokens: Uint32Array): Promise<unknown>
+    decode(count: number): Promise<unknown>
     setTokens(tokens: Uint32Array): void
     dispose(): void
   }
@@ -121,7 +121,7 @@ class Walk {
     // With no prompt before, no token was chosen yet.
     if (this.position === 0) this.#runs.setTokens(this.#tokens(this.#batch))
     const start = performance.now()
-    for (let i = 0; i < count; i++) await this.#runs.decode()
+    await this.#runs.decode(count)
     this.position += count
     return performance.now() - start
   }
@@ -137,7 +137,14 @@ function single(model: Model) {
   const sequence = new Sequence(model.languageModel, sampler)
   return {
     prefill: (tokens: Uint32Array) => sequence.prefill(tokens),
-    decode: () => sequence.decode(),
+    async decode(count: number) {
+      const running: Promise<unknown>[] = []
+      for (let i = 0; i < count; i++) {
+        running.push(sequence.decode())
+        if (running.length === RUNS_IN_FLIGHT) await running.shift()
+      }
+      await Promise.all(running)
+    },
     setTokens(tokens: Uint32Array) {
       sequence.token = tokens[0]!
     },
@@ -152,7 +159,9 @@ function together(model: Model, size: number) {
   const batch = new SequenceBatch(model.languageModel, size)
   return {
     prefill: (tokens: Uint32Array) => batch.prefill(tokens),
-    decode: () => batch.decode(),
+    async decode(count: number) {
+      for (let i = 0; i < count; i++) await batch.decode()
+    },
     setTokens(tokens: Uint32Array) {
       batch.tokens = tokens
     },

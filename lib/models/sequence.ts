@@ -1,8 +1,10 @@
 // One sequence of tokens running through a model: its state, and the command lists that advance it.
 
-import type { CommandList } from '../command-list.js'
+import type { CommandList, ListRunResult } from '../command-list.js'
+import { Readback } from '../readback.js'
 import type { Recorder } from '../recorder.js'
-import type { Sampler } from '../sampler.js'
+import { MOST_RUN_BYTES, type RunData } from '../run-block.js'
+import { drawnToken, type Sampler } from '../sampler.js'
 import type { Tensor } from '../tensor.js'
 import type { LanguageModel, ModelState } from './language-model.js'
 import type { Pass } from './layers/layer.js'
@@ -15,10 +17,21 @@ export const PREFILL_CHUNK_SIZE = 256
 // hundreds of megabytes of scratch memory.
 const LARGEST_LOGITS_BYTES = 32 * 2 ** 20
 
+/** Tokens of a prompt that run through the model at once, at most: they are the inputs of a run. */
+export const LARGEST_CHUNK_SIZE = MOST_RUN_BYTES / 4
+
+/** Runs that are under way at once where nothing in between has to be looked at: a GPU never waits for JavaScript. */
+export const RUNS_IN_FLIGHT = 2
+
 export interface RunOptions {
   signal?: AbortSignal | undefined
-  /** Tokens of a prompt that run through the model at once. Results do not depend on it. Defaults to 256. */
+  /** Tokens of a prompt that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
+}
+
+export interface PrefillOptions extends RunOptions {
+  /** Called when the last run has been started: `decode` may be called from then on. */
+  onLastStarted?: (() => void) | undefined
 }
 
 interface Chunk {
@@ -30,15 +43,22 @@ interface Chunk {
 interface Recorded {
   list: CommandList
   logits: Tensor | undefined
-  /** Where the tokens of a prompt go before each run. */
-  tokens?: Tensor
+}
+
+interface Steps {
+  /** Runs under way at once. */
+  inFlight: number
+  record(length: number, isLast: boolean): Recorded
+  /** Inputs besides the tokens. */
+  inputs?(chunk: Chunk): RunData
+  after(recorded: Recorded, chunk: Chunk, outputs: ListRunResult['outputs']): void
+  onLastStarted?: (() => void) | undefined
 }
 
 /**
- * A sequence: feed it a prompt with `prefill`, then ask for one token after another with `decode`.
- * What changes from token to token lives in device buffers, so that decode is recorded once for each
- * of two token buffers: while a run reads one and writes the other, the one it reads can be read here
- * too, and so the next token can be under way before the last one was looked at.
+ * A sequence: feed it a prompt with `prefill`, then ask for one token after another with `decode`. What
+ * changes from token to token lives in device buffers, and what JavaScript wants to know comes with the end
+ * of each run. So one recorded list serves all tokens, and runs may be started before earlier ones have ended.
  */
 export class Sequence {
   readonly #model: LanguageModel
@@ -47,16 +67,12 @@ export class Sequence {
   readonly #workspace: Workspace
   /** Tokens consumed so far: uint32 (1). */
   readonly #position: Tensor
-  /** Each uint32 (1): the token that was chosen last, and where the next one goes. */
-  readonly #tokens: readonly [Tensor, Tensor]
-  /** Which of `#tokens` was chosen last. */
-  #newest: 0 | 1 = 0
-  readonly #tokenId = new Uint32Array(1)
-  #prompt: Tensor | undefined
-  /** By the token buffer that they read. */
-  readonly #decode: [Recorded?, Recorded?] = []
+  /** The token that was chosen last: uint32 (1). */
+  readonly #token: Tensor
+  #decode: Recorded | undefined
   /** Logits that the last token was chosen from: (1, vocabulary). */
   #logits: Tensor | undefined
+  #readback: Readback | undefined
 
   /** Without a sampler, `prefill` and `decode` choose no token and only `logits` is of use. */
   constructor(model: LanguageModel, sampler?: Sampler) {
@@ -66,7 +82,7 @@ export class Sequence {
     this.#state = model.createState(1)
     this.#workspace = new Workspace(device, model.activationType)
     this.#position = device.tensor('uint32', [1])
-    this.#tokens = [device.tensor('uint32', [1]), device.tensor('uint32', [1])]
+    this.#token = device.tensor('uint32', [1])
   }
 
   /**
@@ -81,6 +97,7 @@ export class Sequence {
     const vocabulary = this.#model.config.paddedVocabSize
     let rows = new Float32Array(0)
     await this.#chunks(tokens, this.#logitsChunkSize(options), options.signal, {
+      inFlight: 1, // the next run overwrites the logits
       record: (length) => this.#recordPrefill(length, 'all'),
       after: ({ logits }, { first, length }) => {
         if (rows.length === 0) rows = new Float32Array(length * vocabulary)
@@ -101,78 +118,79 @@ export class Sequence {
     onLosses: (losses: Float32Array) => void,
     options: RunOptions = {},
   ): Promise<void> {
-    const { device } = this.#model
-    const chunkSize = Math.min(this.#logitsChunkSize(options), tokens.length)
-    const targetIds = device.tensor('uint32', [1, chunkSize])
-    const losses = device.tensor('float32', [1, chunkSize])
-    try {
-      await this.#chunks(tokens, chunkSize, options.signal, {
-        record: (length) =>
-          this.#recordPrefill(length, 'all', (cl, logits) =>
-            cl.crossEntropy(logits, targetIds.view([1, length]), losses.view([1, length])),
+    // Tokens and targets are the inputs of a run.
+    const chunkSize = Math.min(this.#logitsChunkSize(options), LARGEST_CHUNK_SIZE / 2)
+    await this.#chunks(tokens, chunkSize, options.signal, {
+      inFlight: RUNS_IN_FLIGHT,
+      record: (length) =>
+        this.#recordPrefill(length, 'all', (cl, logits) =>
+          cl.crossEntropy(
+            logits,
+            cl.input('targets', 'uint32', [1, length]),
+            cl.output('losses', 'float32', [1, length]),
           ),
-        before: ({ first, length }) => targetIds.write(targets.subarray(first, first + length)),
-        after: (_, { length }) => onLosses(losses.view([length]).read() as Float32Array),
-      })
-    } finally {
-      targetIds.dispose()
-      losses.dispose()
-    }
-  }
-
-  /** Runs a prompt through the model and chooses the token after it. */
-  async prefill(
-    tokens: Uint32Array,
-    { signal, prefillChunkSize = PREFILL_CHUNK_SIZE }: RunOptions = {},
-  ): Promise<void> {
-    this.#sampler?.remember(tokens)
-    await this.#chunks(tokens, prefillChunkSize, signal, {
-      record: (length, isLast) => this.#recordPrefill(length, isLast ? 'last' : 'none'),
-      after: ({ logits }) => {
-        this.#logits = logits
-      },
+        ),
+      inputs: ({ first, length }) => ({ targets: targets.subarray(first, first + length) }),
+      after: (_, __, { losses }) => onLosses(losses as Float32Array),
     })
   }
 
+  /** Runs a prompt through the model. Resolves with the token that was chosen after it. */
+  async prefill(
+    tokens: Uint32Array,
+    { signal, prefillChunkSize = PREFILL_CHUNK_SIZE, onLastStarted }: PrefillOptions = {},
+  ): Promise<number | undefined> {
+    this.#sampler?.remember(tokens)
+    let token: number | undefined
+    await this.#chunks(tokens, prefillChunkSize, signal, {
+      inFlight: RUNS_IN_FLIGHT,
+      record: (length, isLast) => this.#recordPrefill(length, isLast ? 'last' : 'none'),
+      after: (_, __, { report }) => {
+        if (report) token = drawnToken(report)
+      },
+      onLastStarted,
+    })
+    return token
+  }
+
   /**
-   * Runs the token chosen last through the model and chooses the next one. Until it has resolved,
-   * `token` is still the one that it runs; logits cannot be read and no other run be started.
+   * Runs the token chosen last through the model. Resolves with the next one, undefined without a sampler.
+   * May be called before an earlier call has ended: it then runs the token that the earlier one chooses.
    */
-  async decode({ signal }: RunOptions = {}): Promise<void> {
-    const from = this.#newest
-    this.#decode[from] ??= this.#recordDecode(from)
-    const { list, logits } = this.#decode[from]
-    this.#logits = logits
-    await list.run({ signal })
-    this.#newest = from === 0 ? 1 : 0
+  async decode({ signal }: RunOptions = {}): Promise<number | undefined> {
+    this.#decode ??= this.#recordDecode()
+    this.#logits = this.#decode.logits
+    const { outputs } = await this.#decode.list.run({ signal })
+    return outputs.report && drawnToken(outputs.report)
   }
 
-  /** The token that `prefill` or `decode` chose last. Throws `DisposedError` when the device was disposed. */
-  get token(): number {
-    void this.#model.device.handle
-    this.#tokens[this.#newest].readInto(this.#tokenId)
-    return this.#tokenId[0]!
-  }
-
-  /** Replaces the token that the next `decode` consumes. */
+  /** Replaces the token that the next `decode` consumes. Throws while a run is in flight. */
   set token(id: number) {
-    this.#tokens[this.#newest].write(Uint32Array.of(id))
+    this.#token.write(Uint32Array.of(id))
   }
 
-  /** Copies the logits that the last token was chosen from, before penalties and temperature. */
-  readLogits(target: Float32Array): void {
-    this.#logits!.readInto(target)
+  /**
+   * The logits that the token of the last started `prefill` or `decode` is chosen from, before penalties and
+   * temperature: (vocabulary). Later runs may be started before it has ended.
+   */
+  async readLogits(options: { signal?: AbortSignal | undefined } = {}): Promise<Float32Array> {
+    const logits = this.#logits!
+    if (this.#readback?.source !== logits) {
+      this.#readback?.dispose()
+      this.#readback = new Readback(this.#model.device, logits)
+    }
+    return (await this.#readback.read(options)) as Float32Array
   }
 
   dispose(): void {
-    for (const recorded of this.#decode) recorded?.list.dispose()
+    this.#decode?.list.dispose()
+    this.#readback?.dispose()
     this.#workspace.dispose()
-    this.#prompt?.dispose()
     for (const layer of this.#state) {
       for (const tensor of Object.values(layer)) tensor.dispose()
     }
     this.#position.dispose()
-    for (const token of this.#tokens) token.dispose()
+    this.#token.dispose()
   }
 
   // Logits of all positions are large: fewer tokens at once when the vocabulary is.
@@ -186,14 +204,11 @@ export class Sequence {
     tokens: Uint32Array,
     chunkSize: number,
     signal: AbortSignal | undefined,
-    steps: {
-      record(length: number, isLast: boolean): Recorded
-      before?(chunk: Chunk): void
-      after(recorded: Recorded, chunk: Chunk): void
-    },
+    steps: Steps,
   ): Promise<void> {
     let shared: Recorded | undefined
     let last: Recorded | undefined
+    const running: (() => Promise<void>)[] = []
     try {
       for (let first = 0; first < tokens.length; first += chunkSize) {
         const ids = tokens.subarray(first, first + chunkSize)
@@ -202,11 +217,15 @@ export class Sequence {
         if (isLast) last = steps.record(ids.length, true)
         else shared ??= steps.record(ids.length, false)
         const recorded = (isLast ? last : shared)!
-        recorded.tokens!.write(ids)
-        steps.before?.(chunk)
-        await recorded.list.run({ signal })
-        steps.after(recorded, chunk)
+        this.#logits = recorded.logits
+        const inputs = { tokens: ids, ...steps.inputs?.(chunk) }
+        const run = recorded.list.run({ signal, inputs })
+        run.catch(() => {}) // it is awaited below, unless one before it fails
+        running.push(async () => steps.after(recorded, chunk, (await run).outputs))
+        if (isLast) steps.onLastStarted?.()
+        if (running.length === steps.inFlight) await running.shift()!()
       }
+      for (const end of running) await end()
     } finally {
       shared?.list.dispose()
       last?.list.dispose()
@@ -218,41 +237,30 @@ export class Sequence {
     wanted: 'all' | 'last' | 'none',
     withLogits?: (cl: Recorder, logits: Tensor) => void,
   ): Recorded {
-    if (!this.#prompt || this.#prompt.elements < length) {
-      this.#prompt?.dispose()
-      this.#prompt = this.#model.device.tensor('uint32', [length])
-    }
-    const tokens = this.#prompt.view([1, length])
-    const chosen = wanted === 'last' ? this.#tokens[this.#newest] : undefined
-    const recorded = this.#record(length, chosen, (pass) => {
+    return this.#record(length, wanted === 'last', (pass) => {
+      const tokens = pass.cl.input('tokens', 'uint32', [1, length])
       const logits = this.#model.prefill(pass, tokens, this.#state, wanted)
       if (logits) withLogits?.(pass.cl, logits)
       return logits
     })
-    return { ...recorded, tokens }
   }
 
-  #recordDecode(from: 0 | 1): Recorded {
-    const [consumed, chosen] = from === 0 ? this.#tokens : [this.#tokens[1], this.#tokens[0]]
-    return this.#record(1, chosen, (pass) => this.#model.decode(pass, consumed, this.#state))
+  #recordDecode(): Recorded {
+    return this.#record(1, true, (pass) => this.#model.decode(pass, this.#token, this.#state))
   }
 
-  // `chosen`: where the token goes that the sampler draws from the logits, if it is to.
-  #record(
-    length: number,
-    chosen: Tensor | undefined,
-    forward: (pass: Pass) => Tensor | undefined,
-  ): Recorded {
+  // `chooses`: whether the sampler, if there is one, draws a token from the logits.
+  #record(length: number, chooses: boolean, forward: (pass: Pass) => Tensor | undefined): Recorded {
     let logits: Tensor | undefined
     const list = this.#model.device.record((cl) => {
       const position = this.#position
       logits = forward({ cl, workspace: this.#workspace, position })
       // Before sampling: the position of the token to be chosen decides its random numbers.
       cl.advancePosition(position, length)
-      if (chosen && logits && this.#sampler) {
-        const { settings, selection, history } = this.#sampler
-        cl.sample({ logits, settings, selection, history, position, out: chosen })
-      }
+      if (!chooses || !logits || !this.#sampler) return
+      const { settings, selection, history } = this.#sampler
+      const report = cl.output('report', 'uint32', [1, 2])
+      cl.sample({ logits, settings, selection, history, position, out: this.#token, report })
     })
     return { list, logits }
   }

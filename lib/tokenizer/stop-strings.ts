@@ -65,6 +65,8 @@ function buildAutomaton(stop: readonly string[]): Node {
 export class StopStrings {
   readonly #root: Node
   #state: Node
+  /** Whether there are none: no text is ever held back, and none stops. */
+  readonly isEmpty: boolean
   #held = ''
   #stopped = false
 
@@ -82,6 +84,7 @@ export class StopStrings {
       }
       if (string === '') throw new RangeError(`[stop] string ${index} must not be empty`)
     })
+    this.isEmpty = stop.length === 0
     this.#root = buildAutomaton(stop)
     this.#state = this.#root
   }

@@ -1,4 +1,5 @@
-// out[r] = index of the largest x[r, :], of equal ones the first
+// out[r] = index of the largest x[r, :], of equal ones the first; of a row that holds NaN
+// 0xffffffff
 #include "largest.h"
 #include "operations.h"
 
@@ -10,7 +11,8 @@ void argmax(const Operation& operation, ThreadPool& threads) {
   auto* out = operation.data<uint32_t>(1);         // (rows)
   threads.parallel_for(p.rows, p.cols, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
-      out[r] = static_cast<uint32_t>(largest("argmax", x + r * p.cols, p.cols));
+      const auto [index, is_nan] = largest(x + r * p.cols, p.cols);
+      out[r] = is_nan ? kNoIndex : static_cast<uint32_t>(index);
     }
   });
 }

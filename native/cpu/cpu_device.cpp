@@ -28,12 +28,13 @@ class CpuDevice final : public Device {
 
  private:
   // Runs on the queue's thread.
-  std::string execute(const Run& run) {
+  RunEnd execute(const Run& run) {
     pool_.watch(&run.cancelled);
+    begin_run(run);
     const char* name = "";
     try {
       for (const Operation& operation : run.list->operations()) {
-        if (run.cancelled) return kCancelled;
+        if (run.cancelled) return RunEnd::cancel();
         name = info_of(operation.kind).name;
         const cpu::FastFunction fast = cpu::fast_function(operation.kind);
         if (level_.kernels != nullptr && fast != nullptr) {
@@ -43,13 +44,13 @@ class CpuDevice final : public Device {
         }
       }
     } catch (const Cancelled&) {
-      return kCancelled;
+      return RunEnd::cancel();
     } catch (const std::bad_alloc&) {
-      return "[" + std::string(name) + "] not enough memory";
+      return {RunStatus::device_failed, "[" + std::string(name) + "] not enough memory", {}};
     } catch (const std::exception& error) {
-      return error.what();
+      return RunEnd::failure(error.what());
     }
-    return "";
+    return end_run(run);
   }
 
   const cpu::Level level_;

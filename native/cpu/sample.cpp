@@ -10,10 +10,11 @@
 // Thresholds are values, so the result does not depend on the order of equal logits. The noise of
 // a token is a function of (seed, position, token id): random.h.
 // The drawn token enters the ring of recent tokens at row position mod history_length.
+// With NaN among the logits, and at a temperature above 0 with a largest logit that is infinite, a
+// row draws no token: its report says so, its token and its ring stay as they are.
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <stdexcept>
 #include <vector>
 
 #include "largest.h"
@@ -79,6 +80,36 @@ void keep_min_p(std::vector<float>& logits, float min_p) {
   drop_below(logits, *std::max_element(logits.begin(), logits.end()) + std::log(min_p));
 }
 
+// Draws from a row of logits, which it changes.
+SampleReport draw(std::vector<float>& row, const SampleSettings& settings,
+                  const SampleSelection& selection, uint32_t position) {
+  const auto report = [](size_t token, SampleStatus status) {
+    return SampleReport{static_cast<uint32_t>(token), status};
+  };
+  const Largest top = largest(row.data(), row.size());
+  if (top.is_nan) return report(top.index, kLogitIsNan);
+  if (!(settings.temperature > 0.0f)) return report(top.index, kDrawn);
+  const float top_logit = row[top.index];
+  if (!std::isfinite(top_logit)) return report(top.index, kLogitIsInfinite);
+  // Relative to the largest, so that a tiny temperature cannot overflow.
+  for (float& logit : row) logit = (logit - top_logit) / settings.temperature;
+  keep_top_k(row, selection.top_k);
+  keep_top_p(row, settings.top_p);
+  keep_min_p(row, settings.min_p);
+  const auto noisy = [&](size_t i) {
+    const RandomBlock random =
+        philox(position, static_cast<uint32_t>(i), selection.seed_low, selection.seed_high);
+    return row[i] - std::log(-std::log(uniform(random.word[0])));
+  };
+  // Most tokens cannot win, whatever their noise, and need none.
+  float best = noisy(top.index);
+  for (size_t i = 0; i < row.size(); ++i) {
+    row[i] = row[i] < best - kMostNoise ? -INFINITY : noisy(i);
+    best = std::max(best, row[i]);
+  }
+  return report(largest(row.data(), row.size()).index, kDrawn);
+}
+
 }  // namespace
 
 void sample(const Operation& operation, ThreadPool&) {
@@ -89,36 +120,14 @@ void sample(const Operation& operation, ThreadPool&) {
   auto* history = operation.data<uint32_t>(3);                       // (batch, history_length)
   const auto* position = operation.data<const uint32_t>(4);          // (batch)
   auto* out = operation.data<uint32_t>(5);                           // (batch)
+  auto* report = operation.data<SampleReport>(6);                    // (batch, 2) uint32
   for (size_t b = 0; b < p.batch; ++b) {
     std::vector<float> row(logits + b * p.vocabulary, logits + (b + 1) * p.vocabulary);
     uint32_t* recent = history + b * p.history_length;
     penalise_repetition(row, recent, p.history_length, settings[b].repetition_penalty);
-    size_t token = largest("sample", row.data(), row.size());
-    const float temperature = settings[b].temperature;
-    if (temperature > 0.0f) {
-      // Relative to the largest, so that a tiny temperature cannot overflow.
-      const float top = row[token];
-      if (!std::isfinite(top)) {
-        throw std::domain_error("[sample] the largest logit is infinite: no token can be drawn");
-      }
-      for (float& logit : row) logit = (logit - top) / temperature;
-      keep_top_k(row, selection[b].top_k);
-      keep_top_p(row, settings[b].top_p);
-      keep_min_p(row, settings[b].min_p);
-      const auto noisy = [&](size_t i) {
-        const RandomBlock random = philox(position[b], static_cast<uint32_t>(i),
-                                          selection[b].seed_low, selection[b].seed_high);
-        return row[i] - std::log(-std::log(uniform(random.word[0])));
-      };
-      // Most tokens cannot win, whatever their noise, and need none.
-      float best = noisy(token);
-      for (size_t i = 0; i < row.size(); ++i) {
-        row[i] = row[i] < best - kMostNoise ? -INFINITY : noisy(i);
-        best = std::max(best, row[i]);
-      }
-      token = largest("sample", row.data(), row.size());
-    }
-    out[b] = static_cast<uint32_t>(token);
+    report[b] = draw(row, settings[b], selection[b], position[b]);
+    if (report[b].status != kDrawn) continue;
+    out[b] = report[b].token;
     if (p.history_length > 0) recent[position[b] % p.history_length] = out[b];
   }
 }

@@ -12,7 +12,8 @@ namespace ssm {
 bool has_metal_device();
 
 // `tuning`: changes to the table of Apple's GPUs. Throws std::invalid_argument when the table does
-// not allow them, std::runtime_error when there is no GPU.
-std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& tuning);
+// not allow them, std::runtime_error when there is no GPU. `timeout`: seconds, RunsInFlight's
+// limit.
+std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& tuning, double timeout);
 
 }  // namespace ssm

@@ -7,7 +7,7 @@
 
 #include "apple/encoded_list.h"
 #include "apple/gpu.h"
-#include "bad_data.h"
+#include "block_pool.h"
 #include "kernel_source.h"
 #include "metal_device.h"
 #include "preparations.h"
@@ -26,16 +26,20 @@ using apple::text_of;
 // GPU computes meanwhile; Metal tells of the end on a thread of its own.
 class MetalDevice final : public Device {
  public:
-  explicit MetalDevice(const metal::Tuning& tuning)
-      : gpu_(Gpu::shared()), limits_(gpu_->limits()), commands_(gpu_->make_queue()) {
+  MetalDevice(const metal::Tuning& tuning, double timeout)
+      : gpu_(Gpu::shared()),
+        limits_(gpu_->limits()),
+        commands_(gpu_->make_queue()),
+        in_flight_(std::make_shared<metal::RunsInFlight>(timeout)) {
     limits_.tuning = tuning;
     queue_ = std::make_unique<RunQueue>([this](const auto& run) { start(run); });
   }
 
+  // Does not wait for the GPU: what that still uses is held by the handlers of its command buffers.
   ~MetalDevice() override {
     preparations_->cancel();
+    in_flight_->close();
     queue_.reset();
-    in_flight_->cancel_and_wait();
   }
 
   unsigned threads() const override { return 1; }
@@ -49,8 +53,7 @@ class MetalDevice final : public Device {
     return metal::describe(list, limits_);
   }
 
-  void prepare(std::shared_ptr<const CommandList> list,
-               std::function<void(std::string error)> done) override {
+  void prepare(std::shared_ptr<const CommandList> list, std::function<void(RunEnd)> done) override {
     auto ready = preparations_->begin(std::move(done));
     apple::Pipelines& pipelines = gpu_->pipelines();
     pipelines.in_background([&pipelines, list = std::move(list), limits = limits_, ready] {
@@ -66,46 +69,56 @@ class MetalDevice final : public Device {
 
  private:
   void start(const std::shared_ptr<Run>& run) {
-    in_flight_->begin(run);
+    if (!in_flight_->begin(run)) return;
+    std::string error;
     @autoreleasepool {
       try {
-        if (!commit(run)) in_flight_->finish(*run, kCancelled);
-      } catch (const std::exception& error) {
-        in_flight_->finish(*run, error.what());
+        encode(run);
+      } catch (const std::exception& failure) {
+        error = failure.what();
+      }
+    }
+    in_flight_->encoded(*run, error);
+  }
+
+  // Hands a run to the GPU, piece by piece, or what of it is still wanted.
+  void encode(const std::shared_ptr<Run>& run) {
+    if (run->cancelled) return;
+    const EncodedList& program = program_of(*run->list);
+    id<MTLBuffer> block = nil;
+    if (run->list->block()) {
+      run->block = blocks_.take();
+      begin_run(*run);
+      block = gpu_->buffers().buffer_of(*run->block);
+    }
+    for (size_t piece = 0; piece < program.pieces(); ++piece) {
+      @autoreleasepool {
+        if (!in_flight_->wait_for_turn(*run)) return;
+        // The handler holds all that a run uses.
+        const id<MTLCommandBuffer> buffer = [commands_ commandBufferWithUnretainedReferences];
+        const id<MTLComputeCommandEncoder> encoder =
+            [buffer computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
+        if (encoder == nil) throw std::runtime_error("[metal] not enough memory to encode a run");
+        program.encode(piece, encoder, block);
+        [encoder endEncoding];
+        commit(buffer, run);
       }
     }
   }
 
-  // Hands a run to the GPU; false when it was cancelled before that.
-  bool commit(const std::shared_ptr<Run>& run) {
-    if (run->cancelled) return false;
-    const EncodedList& program = program_of(*run->list);
-    if (run->cancelled) return false;
-    const id<MTLCommandBuffer> buffer = [commands_ commandBuffer];
-    const id<MTLComputeCommandEncoder> encoder =
-        [buffer computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
-    if (encoder == nil) throw std::runtime_error("[metal] not enough memory to encode a run");
-    program.encode(encoder);
-    [encoder endEncoding];
-    const std::shared_ptr<Run> ended = run;
+  void commit(id<MTLCommandBuffer> buffer, const std::shared_ptr<Run>& run) {
+    const std::shared_ptr<Run> held = run;
     const std::shared_ptr<metal::RunsInFlight> in_flight = in_flight_;
+    const std::shared_ptr<Gpu> gpu = gpu_;
+    const id<MTLCommandQueue> queue = commands_;
+    const size_t number = in_flight->commit(*run);
     [buffer addCompletedHandler:^(id<MTLCommandBuffer> done) {
+      (void)gpu, (void)queue;  // held until here
       const bool failed = done.status == MTLCommandBufferStatusError;
-      in_flight->finish(*ended, failed ? "[metal] the GPU failed: " + text_of(done.error)
-                                       : bad_data_of(*ended->list));
+      in_flight->ended(*held, number,
+                       failed ? "[metal] the GPU failed: " + text_of(done.error) : "");
     }];
     [buffer commit];
-    return true;
-  }
-
-  // What the kernels of a run that has ended say of its data; empty when all is well.
-  static std::string bad_data_of(const CommandList& list) {
-    try {
-      metal::throw_on_bad_data(list);
-    } catch (const std::exception& error) {
-      return error.what();
-    }
-    return "";
   }
 
   const EncodedList& program_of(const CommandList& list) {
@@ -116,10 +129,11 @@ class MetalDevice final : public Device {
   std::shared_ptr<Gpu> gpu_;
   metal::Limits limits_;
   id<MTLCommandQueue> commands_;
-  // Shared with completion handlers, whose last lines may run after this device is gone.
-  std::shared_ptr<metal::RunsInFlight> in_flight_ = std::make_shared<metal::RunsInFlight>();
   // Shared with threads that compile for other devices too.
   std::shared_ptr<metal::Preparations> preparations_ = std::make_shared<metal::Preparations>();
+  metal::BlockPool blocks_;
+  // Shared with completion handlers, which may be called after this device is gone.
+  std::shared_ptr<metal::RunsInFlight> in_flight_;
   std::unique_ptr<RunQueue> queue_;
 };
 
@@ -141,11 +155,11 @@ bool has_metal_device() {
   }
 }
 
-std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& changes) {
+std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& changes, double timeout) {
   const metal::Tuning tuning = metal::tuned(metal::kAppleTuning, changes);
   keep_loaded();
   @autoreleasepool {
-    return std::make_unique<MetalDevice>(tuning);
+    return std::make_unique<MetalDevice>(tuning, timeout);
   }
 }
 

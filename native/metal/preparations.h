@@ -16,11 +16,11 @@ namespace ssm::metal {
 // Held by a shared_ptr: what compiles may outlive the device. Any thread may call any function.
 class Preparations : public std::enable_shared_from_this<Preparations> {
  public:
-  using Done = std::function<void(std::string error)>;
+  using Done = std::function<void(RunEnd)>;
 
-  // To be called when the list is ready. What it passes on reaches `done` once, before `cancel` has
-  // returned or never.
-  Done begin(Done done) {
+  // To be called when the list is ready, with what is wrong with it or an empty string. `done` is
+  // called once, before `cancel` has returned or never.
+  std::function<void(std::string error)> begin(Done done) {
     const std::lock_guard lock(mutex_);
     const uint64_t number = next_++;
     waiting_.emplace(number, std::move(done));
@@ -28,7 +28,7 @@ class Preparations : public std::enable_shared_from_this<Preparations> {
       const std::lock_guard lock(self->mutex_);
       const auto found = self->waiting_.find(number);
       if (found == self->waiting_.end()) return;
-      found->second(std::move(error));
+      found->second(error.empty() ? RunEnd{} : RunEnd::failure(std::move(error)));
       self->waiting_.erase(found);
     };
   }
@@ -36,7 +36,7 @@ class Preparations : public std::enable_shared_from_this<Preparations> {
   // Reports those that wait as cancelled, in the order of their beginning.
   void cancel() {
     const std::lock_guard lock(mutex_);
-    for (auto& [number, done] : waiting_) done(kCancelled);
+    for (auto& [number, done] : waiting_) done(RunEnd::cancel());
     waiting_.clear();
   }
 

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "kernel_source.h"
+#include "work.h"
 
 namespace ssm::metal {
 
@@ -65,7 +66,19 @@ Binding Program::scratch(size_t bytes, DataType type) {
   return {nullptr, offset, bytes, type};
 }
 
+void Program::begin_operation(double microseconds) {
+  scratch_used_ = 0;
+  piece_microseconds_ += microseconds;
+  const bool is_full = is_cut_ && piece_microseconds_ > kPieceMicroseconds;
+  // The operation before had dispatches, so that no piece is empty.
+  const bool may_cut = pieces_.empty() || pieces_.back() < dispatches_.size();
+  if (!may_cut || (!pieces_.empty() && !is_full)) return;
+  pieces_.push_back(dispatches_.size());
+  piece_microseconds_ = microseconds;
+}
+
 void Program::finish() {
+  if (!pieces_.empty() && pieces_.back() == dispatches_.size()) pieces_.pop_back();
   if (scratch_bytes_ == 0) return;
   const std::shared_ptr<Memory> memory = allocate_(scratch_bytes_);
   for (Dispatch& dispatch : dispatches_) {
@@ -77,13 +90,15 @@ void Program::finish() {
 
 Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate) {
   Program program(limits, allocate);
-  for (const Operation& operation : list.operations()) {
+  const auto& operations = list.operations();
+  if (std::any_of(operations.begin(), operations.end(), is_of_a_chunk)) program.cut_into_pieces();
+  for (const Operation& operation : operations) {
     const AddOperation add = kAddOperation[static_cast<size_t>(operation.kind)];
     if (add == nullptr) {
       throw std::runtime_error("[" + std::string(info_of(operation.kind).name) +
                                "] has no Metal kernel yet");
     }
-    program.begin_operation();
+    program.begin_operation(microseconds_of(operation));
     add(operation, program);
   }
   program.finish();
@@ -101,7 +116,10 @@ std::string describe(const CommandList& list, const Limits& limits) {
     text += separator;
     text += std::to_string(number);
   };
-  for (const Dispatch& dispatch : program.dispatches()) {
+  for (size_t i = 0; i < program.dispatches().size(); ++i) {
+    const Dispatch& dispatch = program.dispatches()[i];
+    const auto& pieces = program.pieces();
+    if (i > 0 && std::find(pieces.begin(), pieces.end(), i) != pieces.end()) text += '\n';
     text += dispatch.kernel;
     for (const auto& [name, value] : dispatch.constants) {
       text += " " + name;

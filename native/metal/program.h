@@ -75,7 +75,14 @@ class Program {
   // and dispatches of two operations that use the same bytes conflict like any others.
   Binding scratch(size_t bytes, DataType type = kFloat32);
 
-  void begin_operation() { scratch_used_ = 0; }
+  // From now on operations are cut into pieces where `begin_operation` finds enough work.
+  void cut_into_pieces() { is_cut_ = true; }
+  // Indices of the first dispatch of each piece, in order; empty when there is no dispatch. A piece
+  // holds whole operations.
+  const std::vector<size_t>& pieces() const { return pieces_; }
+
+  // `microseconds`: what the operation takes, roughly (work.h).
+  void begin_operation(double microseconds);
   // Allocates the scratch memory. Nothing is added afterwards.
   void finish();
 
@@ -83,6 +90,9 @@ class Program {
   Limits limits_;
   Allocate allocate_;
   std::vector<Dispatch> dispatches_;
+  bool is_cut_ = false;
+  double piece_microseconds_ = 0;  // of the last piece
+  std::vector<size_t> pieces_;
   size_t last_barrier_ = 0;  // index of the first dispatch after it
   size_t scratch_used_ = 0;  // bytes, by this operation
   size_t scratch_bytes_ = 0;
@@ -95,7 +105,8 @@ class Program {
 SSM_OPERATIONS(SSM_DECLARE)
 #undef SSM_DECLARE
 
-// Kernels, constants, parameters and sizes of a list's dispatches, one a line, without computing
+// Kernels, constants, parameters and sizes of a list's dispatches, one a line, and an empty line
+// between two pieces, without computing
 // anything: what the tuning decides. Throws what make_program throws.
 std::string describe(const CommandList& list, const Limits& limits);
 

@@ -68,6 +68,14 @@ namespace ssm::metal {
     "the most tokens in a chunk of ssd_chunk_scan")
 // clang-format on
 
+// The commands of a prompt go to the GPU in pieces of about this long on a small one, so that what
+// draws the screen gets its turn in between and the system has no reason to stop us. A decode step
+// is one piece.
+constexpr double kPieceMicroseconds = 50'000;
+// The small GPU: about what the kernels reach on eight cores of the first generation.
+constexpr double kSmallGpuBytesPerMicrosecond = 50'000;          // 50 GB/s
+constexpr double kSmallGpuArithmeticPerMicrosecond = 1'000'000;  // 1 TFLOP/s
+
 struct Tuning {
 #define SSM_FIELD(name, apple, ...) uint32_t name = apple;
   SSM_TUNABLES(SSM_FIELD)

@@ -111,14 +111,15 @@ class GpuDevice final : public Device {
   };
 
   // Runs on the queue's thread, as does everything below.
-  std::string execute(const Run& run) {
-    if (run.cancelled) return kCancelled;
+  RunEnd execute(const Run& run) {
+    if (run.cancelled) return RunEnd::cancel();
     const Turn turn(lock_.get());
+    begin_run(run);
     try {
       const auto& dispatches = program_of(run.list).dispatches();
       if (pipelines_) {
         for (const Dispatch& dispatch : dispatches) write_pipeline(dispatch);
-        return "";
+        return end_run(run);
       }
       gpu_->make_current();
       const std::string label = label_of(*run.list);
@@ -129,9 +130,9 @@ class GpuDevice final : public Device {
       metal::throw_on_bad_data(*run.list);
       if (times_ && !label.empty()) write_time(dispatches, label);
     } catch (const std::exception& error) {
-      return error.what();
+      return RunEnd::failure(error.what());
     }
-    return "";
+    return end_run(run);
   }
 
   // Turns a list into dispatches at its first run.
@@ -221,7 +222,7 @@ class GpuDevice final : public Device {
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning) {
+                                      const metal::TuningChanges& tuning, double) {
   if (name == "metal")
     return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);

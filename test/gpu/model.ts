@@ -86,17 +86,13 @@ async function run(on: Device, from: Checkpoint, options: Options): Promise<Floa
   const vocabulary = model.config.paddedVocabSize
   const token = (i: number) => (i * 7919 + 13) % vocabulary
   const result: Float32Array[] = []
-  const keep = () => {
-    const logits = new Float32Array(vocabulary)
-    sequence.readLogits(logits)
-    result.push(logits)
-  }
+  const keep = async () => result.push(await sequence.readLogits())
   await sequence.prefill(Uint32Array.from({ length: PROMPT }, (_, i) => token(i)))
-  keep()
+  await keep()
   for (let i = 0; i < TOKENS; i++) {
     sequence.token = token(PROMPT + i)
     await sequence.decode()
-    keep()
+    await keep()
   }
   sequence.dispose()
   model.dispose()

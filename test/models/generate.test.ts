@@ -364,39 +364,66 @@ describe('streams', () => {
         count += 1
         if (count === 3) break
       }
-      // One run for the prompt, one for each further token, and one ahead.
-      expect(runs).toHaveBeenCalledTimes(4)
+      // One run for the prompt, one for each further token, and two ahead.
+      expect(runs).toHaveBeenCalledTimes(5)
       await sleep(20)
-      expect(runs).toHaveBeenCalledTimes(4)
+      expect(runs).toHaveBeenCalledTimes(5)
       const result = await stream.result
       expect(result.finishReason).toBe('abort')
       expect(result.tokens).toHaveLength(3)
       expect((await stream.next()).done).toBe(true)
-      expect(runs).toHaveBeenCalledTimes(4)
+      expect(runs).toHaveBeenCalledTimes(5)
     } finally {
       runs.mockRestore()
     }
   })
 
-  it.each([
-    // The last token is known to be the last.
-    [{}, ['run', 'run', 'read', 'run', 'read', 'read']],
-    // The run ahead would overwrite the logits.
-    [{ logprobs: 1 }, ['run', 'read', 'run', 'read', 'run', 'read']],
-  ])('the next token is under way before the last one is read, with %j', async (options, order) => {
-    const runs = vi.spyOn(CommandList.prototype, 'run')
-    const reads = vi.spyOn(Sequence.prototype, 'token', 'get')
-    try {
-      await rene.generate([1, 2, 3], { ignoreEos: true, maxTokens: 3, ...options })
-      const events = [
-        ...runs.mock.invocationCallOrder.map((at) => [at, 'run'] as const),
-        ...reads.mock.invocationCallOrder.map((at) => [at, 'read'] as const),
-      ]
-      expect(events.sort(([a], [b]) => a - b).map(([, name]) => name)).toEqual(order)
-    } finally {
-      runs.mockRestore()
-      reads.mockRestore()
+  it.each<[string, GenerateOptions, number]>([
+    ['without stop strings', {}, 2],
+    ['with logprobs', { logprobs: 1 }, 2],
+    // The token at hand may be the last, and the run that consumes it is all that may follow.
+    ['with a stop string', { stop: 'never' }, 1],
+  ])(
+    '%s, %j: two runs are under way while a token is awaited, and %i while it is looked at',
+    async (_, options, ahead) => {
+      const decode = vi.spyOn(Sequence.prototype, 'decode')
+      try {
+        const maxTokens = 5
+        let ended = 0
+        const stream = rene.stream([1, 2, 3], { ignoreEos: true, maxTokens, ...options })
+        const atLook: number[] = []
+        for (let token = 0; token < maxTokens; token++) {
+          const next = stream.next()
+          await sleep(20) // what was started has ended: the device runs no further ahead than this
+          atLook.push(decode.mock.calls.length)
+          await next
+          ended = decode.mock.calls.length
+        }
+        expect((await stream.next()).done).toBe(true)
+        const most = maxTokens - 1 // the first token is that of the prompt
+        expect(atLook).toEqual([0, 1, 2, 3, 4].map((token) => Math.min(token + ahead, most)))
+        expect(ended).toBe(most)
+      } finally {
+        decode.mockRestore()
+      }
+    },
+  )
+
+  it.each<[string, GenerateOptions]>([
+    ['', {}],
+    ['with logprobs', { logprobs: 3 }],
+  ])('a slow reader gets what a fast one gets %s', async (_, options) => {
+    const given = { ignoreEos: true, maxTokens: 12, temperature: 3, seed: 4, ...options }
+    const expected = await rene.generate([1, 2, 3], given)
+    const chunks = []
+    for await (const chunk of rene.stream([1, 2, 3], given)) {
+      await sleep(3)
+      chunks.push(chunk)
     }
+    expect(chunks.map(({ token }) => token)).toEqual(expected.tokens)
+    expect(chunks.map(({ logprob }) => logprob)).toEqual(
+      expected.logprobs?.map(({ logprob }) => logprob) ?? chunks.map(() => undefined),
+    )
   })
 
   it('does nothing before it is iterated, and nothing when it is left alone', async () => {
@@ -494,7 +521,7 @@ describe('an AbortSignal', () => {
       await stream.next()
       controller.abort(reason)
       await expect(stream.next()).rejects.toBe(reason)
-      expect(runs).toHaveBeenCalledTimes(2)
+      expect(runs).toHaveBeenCalledTimes(3)
     } finally {
       runs.mockRestore()
     }
@@ -654,6 +681,13 @@ describe('wrong calls', () => {
     ['logprobs −1', [1], { logprobs: -1 }, /logprobs .* -1/, RangeError],
     ['logprobs true', [1], { logprobs: true }, /logprobs must be a number but is true/, TypeError],
     ['prefillChunkSize 0', [1], { prefillChunkSize: 0 }, /prefillChunkSize .* 0$/, RangeError],
+    [
+      'prefillChunkSize 1025',
+      [1],
+      { prefillChunkSize: 1025 },
+      /prefillChunkSize must be a whole number from 1 to 1024 but is 1025/,
+      RangeError,
+    ],
     ['prefillChunkSize NaN', [1], { prefillChunkSize: NaN }, /prefillChunkSize .* NaN/, RangeError],
     ['an empty stop string', [1], { stop: ['a', ''] }, /stop .* holds ""/, TypeError],
     [

@@ -21,7 +21,7 @@ describe('measureReadBandwidth', () => {
       '[measureReadBandwidth] threads must be a whole number from 1 to 1024',
     )
     const error = await new Promise<string>((resolve) =>
-      addon().measureReadBandwidth(1, 2 ** 52, resolve),
+      addon().measureReadBandwidth(1, 2 ** 52, (_status, error) => resolve(error)),
     )
     expect(error).toMatch(/^not enough memory/)
   })

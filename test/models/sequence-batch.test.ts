@@ -14,15 +14,11 @@ beforeAll(async () => {
 })
 afterAll(() => model.dispose())
 
-async function alone(prompt: Uint32Array, count: number): Promise<number[]> {
+async function alone(prompt: Uint32Array, count: number): Promise<(number | undefined)[]> {
   const sampler = new Sampler(model.device, 'test', {})
   const sequence = new Sequence(model.languageModel, sampler)
-  await sequence.prefill(prompt)
-  const tokens = [sequence.token]
-  while (tokens.length < count) {
-    await sequence.decode()
-    tokens.push(sequence.token)
-  }
+  const tokens = [await sequence.prefill(prompt)]
+  while (tokens.length < count) tokens.push(await sequence.decode())
   sequence.dispose()
   sampler.dispose()
   return tokens

@@ -486,7 +486,7 @@ describe('recording', () => {
 
   test('native refuses to add to a list that has run', async () => {
     const native = addon()
-    const device = native.createDevice('cpu', 1, [])
+    const device = native.createDevice('cpu', 1, [], 30)
     const list = native.createList()
     const memory = native.allocate(16)
     const binding = [memory, 0, 16, 0]
@@ -498,7 +498,7 @@ describe('recording', () => {
         encodeParams('add', { count: 4 }),
       )
     record()
-    await new Promise((resolve) => native.run(device, list, resolve))
+    await new Promise((resolve) => native.run(device, list, new Uint8Array(), 0, resolve))
     expect(record).toThrow(/\[add\] was recorded after its command list had run/)
     native.disposeList(list)
     native.disposeMemory(memory)

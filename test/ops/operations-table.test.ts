@@ -10,6 +10,7 @@ import {
   OPERATIONS,
   type OperationName,
 } from '../../lib/operations.js'
+import { SAMPLE_STATUS } from '../../lib/recorder.js'
 import { DTYPE_NUMBERS } from '../../lib/tensor.js'
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
@@ -89,7 +90,8 @@ describe('the table of operations', () => {
     expect(written('attention_prefill')).toBe('0000001')
     expect(written('attention_decode')).toBe('0001101')
     expect(written('kv_cache_write')).toBe('00110')
-    expect(written('sample')).toBe('000101')
+    expect(written('sample')).toBe('0001011')
+    expect(written('copy')).toBe('01')
     expect(written('affine_quantize')).toBe('0111')
     expect(written('advance_position')).toBe('1')
   })
@@ -155,6 +157,9 @@ describe('the table of operations', () => {
       'seed_high',
       'reserved',
     ])
+    expect(fieldsOf(header, 'SampleReport').map(([name]) => name)).toEqual(['token', 'status'])
+    expect(header).toMatch(/kDrawn = 0,\s+kLogitIsNan = 1,\s+kLogitIsInfinite = 2,/)
+    expect(SAMPLE_STATUS).toEqual({ drawn: 0, nan: 1, infinite: 2 })
   })
 
   test('encodes parameters little-endian, in order', () => {

@@ -67,6 +67,7 @@ const sampler = () => ({
   history: integers(2, 3),
   position: integers(2),
   out: integers(2),
+  report: integers(2, 2),
 })
 
 // Tests give wrong types on purpose; what JavaScript callers can do, these can.
@@ -447,6 +448,8 @@ const METHODS: Record<string, Method> = {
       [{ history: integers(1, 6) }, 'history must have shape (2, 6) but has shape (1, 6)'],
       [{ position: integers(3) }, 'position must have shape (2) but has shape (3)'],
       [{ out: integers(1) }, 'out must have shape (2) but has shape (1)'],
+      [{ report: integers(2) }, 'report must have shape (2, 2) but has shape (2)'],
+      [{ report: floats(2, 2) }, 'report must be uint32 but is float32'],
     ],
   },
   crossEntropy: {
@@ -488,6 +491,15 @@ const METHODS: Record<string, Method> = {
       [{ out: integers(3, 4) }, 'out must be float32 or float16 or bfloat16 but is uint32'],
       [{ out: halves(12) }, 'out must have shape (3, 4) but has shape (12)'],
       [{ x: apart(3, 4) }, 'x must be contiguous but is a view with rows apart'],
+    ],
+  },
+  copy: {
+    valid: () => ({ x: integers(3, 4), out: integers(3, 4) }),
+    call: (cl, { x, out }) => cl.copy(x, out),
+    wrong: [
+      [{ out: floats(3, 4) }, 'out must be uint32 but is float32'],
+      [{ out: integers(12) }, 'out must have shape (3, 4) but has shape (12)'],
+      [{ x: apart(3, 4), out: floats(3, 4) }, 'x must be contiguous but is a view with rows apart'],
     ],
   },
   advancePosition: {

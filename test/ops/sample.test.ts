@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../../lib/device.js'
-import type { SampleTensors } from '../../lib/recorder.js'
+import { SAMPLE_STATUS, type SampleTensors } from '../../lib/recorder.js'
 import { softmax } from '../reference/attention.js'
 import {
   drawToken,
@@ -57,6 +57,7 @@ function sampleTensors(device: Device, sequences: Sequence[]): SampleTensors {
       flat((s) => [s.position]),
     ),
     out: device.tensor('uint32', [batch]),
+    report: device.tensor('uint32', [batch, 2]),
   }
 }
 
@@ -119,6 +120,7 @@ describeEachDevice('sample', (device) => {
         drawToken(logits, recent, position, s),
       )
       expect(download(tensors.out)).toEqual(expected)
+      expect(download(tensors.report)).toEqual(expected.flatMap((token) => [token, 0]))
       const histories = sequences.flatMap(({ recent, position }, b) =>
         recent.map((token, row) => (row === position % recent.length ? expected[b]! : token)),
       )
@@ -278,24 +280,35 @@ describeEachDevice('sample', (device) => {
     expect(new Set(download(tensors.out))).toEqual(new Set([1, 3]))
   })
 
-  test.each([
-    { what: 'NaN', logits: [1, NaN, 2], temperature: 0, message: '[sample] logit 1 is NaN' },
-    { what: 'NaN', logits: [1, 2, NaN], temperature: 1, message: '[sample] logit 2 is NaN' },
-    { what: 'Infinity', logits: [1, Infinity, 2], temperature: 1, message: 'is infinite' },
-    {
-      what: 'nothing but -Infinity',
-      logits: [-Infinity, -Infinity, -Infinity],
-      temperature: 1,
-      message: 'is infinite',
-    },
-  ])(
-    '$what fails the run at temperature $temperature',
-    async ({ logits, temperature, message }) => {
+  test('a row with bad logits draws nothing and says so; the others draw as ever', async () => {
+    const { drawn, nan, infinite } = SAMPLE_STATUS
+    const bad = [
+      { logits: [1, NaN, 2, NaN], temperature: 0, report: [1, nan] },
+      { logits: [1, 2, 0, NaN], temperature: 1, report: [3, nan] },
+      { logits: [1, Infinity, 2, 0], temperature: 1, report: [1, infinite] },
+      { logits: new Array(4).fill(-Infinity), temperature: 1, report: [0, infinite] },
+    ]
+    const sequences = bad.flatMap(({ logits, temperature }): Sequence[] => {
       const settings = { ...GREEDY, temperature, topK: 2, topP: 0.9 }
-      const tensors = sampleTensors(device(), [{ logits, settings, recent: [EMPTY], position: 0 }])
-      const run = runOnce(device(), (cl) => cl.sample(tensors))
-      await expect(run).rejects.toThrow(message)
-      expect(download(tensors.history)).toEqual([EMPTY])
-    },
-  )
+      const common = { settings, recent: [EMPTY, 7], position: 4 }
+      return [
+        { logits, ...common },
+        { logits: [0, 9000, 0, 1], ...common },
+      ]
+    })
+    const tensors = sampleTensors(device(), sequences)
+    tensors.out.write(new Uint32Array(8).fill(6))
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    expect(download(tensors.report)).toEqual(bad.flatMap(({ report }) => [...report, 1, drawn]))
+    expect(download(tensors.out)).toEqual(bad.flatMap(() => [6, 1]))
+    expect(download(tensors.history)).toEqual(bad.flatMap(() => [EMPTY, 7, 1, 7]))
+  })
+
+  test('Infinity is the largest logit at temperature 0', async () => {
+    const tensors = sampleTensors(device(), [
+      { logits: [1, Infinity, 2], settings: GREEDY, recent: [EMPTY], position: 0 },
+    ])
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    expect(download(tensors.report)).toEqual([1, SAMPLE_STATUS.drawn])
+  })
 })

@@ -77,6 +77,7 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     history: upload(device, 'uint32', [7, 3], Array(21).fill(5)),
     position: integers(0, 1, 2, 3, 4, 5, 6),
     out: device.tensor('uint32', [7]),
+    report: device.tensor('uint32', [7, 2]),
   }
   const mamba2 = mamba2Tensors(
     device,
@@ -103,6 +104,7 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     cross_entropy: empty(300),
     affine_dequantize: device.tensor('float16', [150, 128]),
     cast: device.tensor('bfloat16', [300, 512]),
+    copy: device.tensor('float32', x.shape),
   }
   return {
     embedding: one(results.embedding, (cl) => cl.embedding(tokens, x, results.embedding)),
@@ -153,7 +155,10 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     },
     add: one(results.add, (cl) => cl.add(x, x, results.add)),
     argmax: one(results.argmax, (cl) => cl.argmax(x, results.argmax)),
-    sample: { record: (cl) => cl.sample(sampled), outputs: [sampled.out, sampled.history] },
+    sample: {
+      record: (cl) => cl.sample(sampled),
+      outputs: [sampled.out, sampled.history, sampled.report],
+    },
     cross_entropy: one(results.cross_entropy, (cl) =>
       cl.crossEntropy(
         x,
@@ -170,6 +175,7 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     ),
     cast: one(results.cast, (cl) => cl.cast(x, results.cast)),
     advance_position: one(position, (cl) => cl.advancePosition(position, 2)),
+    copy: one(results.copy, (cl) => cl.copy(x, results.copy)),
   }
 }
 

@@ -14,6 +14,7 @@
 #include <stdexcept>
 
 #include "memory.h"
+#include "run_block.h"
 
 namespace ssm {
 
@@ -31,7 +32,7 @@ size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * un
   throw std::runtime_error(what + ": " + std::strerror(error));
 }
 
-std::shared_ptr<Memory> allocate_guarded(size_t bytes, bool is_mapped_file) {
+std::shared_ptr<Memory> allocate_guarded(size_t bytes, Memory::Kind kind) {
   const size_t pages = round_up(bytes, kPage);
   void* block = mmap(nullptr, kGuard + pages + kGuard, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -45,15 +46,19 @@ std::shared_ptr<Memory> allocate_guarded(size_t bytes, bool is_mapped_file) {
   std::shared_ptr<std::byte> owner(
       begin + pages - round_up(bytes, kAlignment),
       [block, pages](std::byte*) { munmap(block, kGuard + pages + kGuard); });
-  return std::make_shared<Memory>(std::move(owner), bytes, is_mapped_file);
+  return std::make_shared<Memory>(std::move(owner), bytes, kind);
 }
 
 }  // namespace
 
 std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
   ++allocation_count;
-  if (bytes == 0) return std::make_shared<Memory>(nullptr, 0, false);
-  return allocate_guarded(bytes, false);
+  if (bytes == 0) return std::make_shared<Memory>(nullptr, 0);
+  return allocate_guarded(bytes, Kind::allocated);
+}
+
+std::shared_ptr<Memory> Memory::allocate_run_block() {
+  return allocate_guarded(kRunBlockBytes, Kind::run_block);
 }
 
 // A copy of the file, so that it ends at a guard too.
@@ -67,7 +72,7 @@ std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
     throw std::runtime_error(path + ": is empty or not a regular file");
   }
   const size_t size = static_cast<size_t>(info.st_size);
-  const std::shared_ptr<Memory> memory = allocate_guarded(size, true);
+  const std::shared_ptr<Memory> memory = allocate_guarded(size, Kind::mapped_file);
   for (size_t done = 0; done < size;) {
     const ssize_t got = read(file, memory->data() + done, size - done);
     if (got <= 0) {

@@ -20,7 +20,7 @@ std::shared_ptr<ssm::Memory> memory_beside_fibers(size_t bytes) {
   auto* end = const_cast<std::byte*>(software_metal::fiber_memory().begin);
   if (mprotect(end - kPage, kPage, PROT_READ | PROT_WRITE) != 0) std::abort();
   const std::shared_ptr<std::byte> begin(end - bytes, [](std::byte*) {});
-  return std::make_shared<ssm::Memory>(begin, bytes, false);
+  return std::make_shared<ssm::Memory>(begin, bytes);
 }
 
 }  // namespace

@@ -48,9 +48,10 @@ describe('sample', () => {
         history: upload(device, 'uint32', [1, 1], [0xffffffff]),
         position: upload(device, 'uint32', [1], [0]),
         out: device.tensor('uint32', [1]),
+        report: device.tensor('uint32', [1, 2]),
       }),
     )
-    const scores = dispatches[0]!.buffers.find(({ index }) => index === 7)!
+    const scores = dispatches[0]!.buffers.find(({ index }) => index === 8)!
     return Math.round(scores.read / (4 * VOCABULARY))
   }
 

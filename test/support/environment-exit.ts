@@ -6,7 +6,7 @@ import { isMainThread, parentPort, Worker, workerData } from 'node:worker_thread
 import { createDevice, type Device } from '../../lib/device.js'
 
 /** A run of `operations` times about ten milliseconds. */
-function startRun(device: Device, operations: number): Promise<void> {
+function startRun(device: Device, operations: number): Promise<unknown> {
   const x = device.tensor('float32', [128, 1024])
   const weight = device.tensor('float32', [1024, 1024])
   const out = device.tensor('float32', [128, 1024])

@@ -27,7 +27,7 @@ export async function logitsOneByOne(
       if (i < prefix) continue
       sequence.token = token
       await sequence.decode()
-      sequence.readLogits(logits.subarray(i * vocabulary, (i + 1) * vocabulary))
+      logits.set(await sequence.readLogits(), i * vocabulary)
     }
     return logits
   } finally {

@@ -81,9 +81,9 @@ describe('values from outside', () => {
   })
 
   it('are checked by the addon too', () => {
-    expect(() => addon().createDevice('cpu', 1, 5 as never)).toThrow(/array/)
-    expect(() => addon().createDevice('cpu', 1, [5, 5])).toThrow(/names/)
-    expect(() => addon().createDevice('cpu', 1, [some.name, 'x'])).toThrow(/number/)
+    expect(() => addon().createDevice('cpu', 1, 5 as never, 30)).toThrow(/array/)
+    expect(() => addon().createDevice('cpu', 1, [5, 5], 30)).toThrow(/names/)
+    expect(() => addon().createDevice('cpu', 1, [some.name, 'x'], 30)).toThrow(/number/)
   })
 })
 

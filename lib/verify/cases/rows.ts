@@ -31,8 +31,10 @@ function sample(inputs: Inputs, vocabulary: number, settings: readonly number[])
     history: inputs.integers(new Array(4 * batch).fill(0), [batch, 4]),
     position: inputs.integers([0, 5, 1000]),
     out: inputs.result([batch], 'uint32'),
+    report: inputs.result([batch, 2], 'uint32'),
   }
-  return { record: (cl) => cl.sample(tensors), outputs: [tensors.out, tensors.history] }
+  const { out, history, report } = tensors
+  return { record: (cl) => cl.sample(tensors), outputs: [out, history, report] }
 }
 
 // temperature, top-p, min-p, repetition penalty
@@ -192,6 +194,22 @@ export function* tokenCases(): Generator<Case> {
       },
     }
     yield* sampleCases(vocabulary)
+  }
+  for (const dtype of ['float16', 'uint32'] as const) {
+    yield {
+      operation: 'copy',
+      dtype,
+      activationType,
+      shape: '3 x 17',
+      build(inputs) {
+        const x =
+          dtype === 'float16'
+            ? inputs.matrix(dtype, 3, 17)
+            : inputs.randomIntegers([3, 17], 2 ** 31)
+        const out = inputs.result([3, 17], dtype)
+        return writing(out, (cl) => cl.copy(x, out))
+      },
+    }
   }
   yield {
     operation: 'advance_position',

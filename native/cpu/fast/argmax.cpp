@@ -10,7 +10,8 @@ void argmax(const Operation& operation, ThreadPool& threads, const Kernels& kern
   auto* out = operation.data<uint32_t>(1);         // (rows)
   threads.parallel_for(p.rows, p.cols, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
-      out[r] = static_cast<uint32_t>(largest("argmax", x + r * p.cols, p.cols, kernels));
+      const auto [index, is_nan] = largest(x + r * p.cols, p.cols, kernels);
+      out[r] = is_nan ? kNoIndex : static_cast<uint32_t>(index);
     }
   });
 }

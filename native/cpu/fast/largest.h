@@ -8,10 +8,10 @@
 
 namespace ssm::cpu::fast {
 
-inline size_t largest(const char* operation, const float* x, size_t n, const Kernels& kernels) {
+inline Largest largest(const float* x, size_t n, const Kernels& kernels) {
   const float* found = std::find(x, x + n, kernels.largest_value(x, n));
   // Not found: it is NaN, and the plain loop says where.
-  return found < x + n ? static_cast<size_t>(found - x) : cpu::largest(operation, x, n);
+  return found < x + n ? Largest{static_cast<size_t>(found - x)} : cpu::largest(x, n);
 }
 
 }  // namespace ssm::cpu::fast

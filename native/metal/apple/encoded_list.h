@@ -15,11 +15,14 @@ class EncodedList final : public CompiledList {
   // Throws what is wrong with the list, or with the GPU.
   EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu);
 
-  void encode(id<MTLComputeCommandEncoder> encoder) const;
+  // Each piece gets a command buffer of its own.
+  size_t pieces() const { return program_.pieces().size(); }
+  // `block`: that of the run at hand; nil when no operation has inputs or outputs of the run.
+  void encode(size_t piece, id<MTLComputeCommandEncoder> encoder, id<MTLBuffer> block) const;
 
  private:
   struct BoundBuffer {
-    id<MTLBuffer> buffer;
+    id<MTLBuffer> buffer;  // nil: the block of the run
     size_t offset;
     uint32_t index;
   };

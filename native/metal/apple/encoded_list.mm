@@ -42,18 +42,24 @@ EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, G
     Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};
     check(dispatch, step.pipeline, limits);
     for (const auto& [index, binding, written] : dispatch.buffers) {
-      step.buffers.push_back({gpu.buffers().buffer_of(*binding.memory), binding.offset, index});
+      Memory& memory = *binding.memory;
+      const id<MTLBuffer> buffer = memory.is_run_block() ? nil : gpu.buffers().buffer_of(memory);
+      step.buffers.push_back({buffer, binding.offset, index});
     }
     steps_.push_back(std::move(step));
   }
 }
 
-void EncodedList::encode(id<MTLComputeCommandEncoder> encoder) const {
-  for (const auto& [dispatch, pipeline, buffers] : steps_) {
+void EncodedList::encode(size_t piece, id<MTLComputeCommandEncoder> encoder,
+                         id<MTLBuffer> block) const {
+  const std::vector<size_t>& begins = program_.pieces();
+  const size_t end = piece + 1 < begins.size() ? begins[piece + 1] : steps_.size();
+  for (size_t i = begins[piece]; i < end; ++i) {
+    const auto& [dispatch, pipeline, buffers] = steps_[i];
     if (dispatch->barrier) [encoder memoryBarrierWithScope:MTLBarrierScopeBuffers];
     [encoder setComputePipelineState:pipeline];
     for (const auto& [buffer, offset, index] : buffers) {
-      [encoder setBuffer:buffer offset:offset atIndex:index];
+      [encoder setBuffer:buffer == nil ? block : buffer offset:offset atIndex:index];
     }
     if (!dispatch->params.empty()) {
       [encoder setBytes:dispatch->params.data()

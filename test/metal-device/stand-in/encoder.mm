@@ -205,7 +205,7 @@ bool is_absent(const Kernel &kernel, const software_metal::ArgumentInfo &argumen
            dispatch.kernel.c_str(), argument.index, argument.name, offset, argument.alignment);
   }
   auto memory = std::make_shared<ssm::Memory>(
-      std::shared_ptr<std::byte>(held.begin, [](std::byte *) {}), held.length, false);
+      std::shared_ptr<std::byte>(held.begin, [](std::byte *) {}), held.length);
   dispatch.buffers.push_back(
       {argument.index, {memory, offset, held.length - offset}, argument.is_written});
   Use &use = [self commandBuffer].uses[object];

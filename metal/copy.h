@@ -1,0 +1,8 @@
+// Parameters of copy, written by the host, read by the kernel.
+#pragma once
+#include "types.h"
+
+struct CopyParams {
+  uint32_t count;  // elements of x and out
+};
+static_assert(sizeof(CopyParams) == 4, "one layout for host and kernel");

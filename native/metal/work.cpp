@@ -1,0 +1,92 @@
+#include "work.h"
+
+#include <algorithm>
+
+#include "params.h"
+#include "tuning.h"
+
+namespace ssm::metal {
+
+namespace {
+
+// Tokens of a decode step, at most.
+constexpr uint64_t kStepRows = 32;
+
+// Rows of the operations that carry the weight of a model, 0 for all others.
+uint64_t rows_of(const Operation& operation) {
+  switch (operation.kind) {
+    case OperationKind::matmul:
+      return operation.params<MatmulParams>().rows;
+    case OperationKind::affine_matmul:
+      return operation.params<AffineMatmulParams>().rows;
+    case OperationKind::conv1d_prefill: {
+      const auto p = operation.params<Conv1dPrefillParams>();
+      return uint64_t{p.batch} * p.length;
+    }
+    case OperationKind::ssd_chunk_scan: {
+      const auto p = operation.params<SsdChunkScanParams>();
+      return uint64_t{p.batch} * p.length;
+    }
+    case OperationKind::attention_prefill: {
+      const auto p = operation.params<AttentionPrefillParams>();
+      return uint64_t{p.batch} * p.length;
+    }
+    default:
+      return 0;
+  }
+}
+
+// Multiplications and additions of the operations that have many to a byte, 0 for all others.
+double arithmetic_of(const Operation& operation) {
+  const auto rows = static_cast<double>(rows_of(operation));
+  switch (operation.kind) {
+    case OperationKind::matmul: {
+      const auto p = operation.params<MatmulParams>();
+      return 2.0 * rows * p.inputs * p.outputs;
+    }
+    case OperationKind::affine_matmul: {
+      const auto p = operation.params<AffineMatmulParams>();
+      return 2.0 * rows * p.inputs * p.outputs;
+    }
+    case OperationKind::ssd_chunk_scan: {
+      const auto p = operation.params<SsdChunkScanParams>();
+      const double of_state = 4.0 * p.head_dim * p.d_state;
+      const double within_chunk = 2.0 * p.chunk_size * (p.head_dim + p.d_state);
+      return rows * p.heads * (of_state + within_chunk);
+    }
+    case OperationKind::attention_prefill: {
+      const auto p = operation.params<AttentionPrefillParams>();
+      return 4.0 * rows * p.heads * p.head_dim * (uint64_t{p.window} + p.length);
+    }
+    default:
+      return 0;
+  }
+}
+
+double bytes_of(const Operation& operation) {
+  // Of a table only some rows are read: as many bytes as are written, or fewer.
+  const bool is_lookup = operation.kind == OperationKind::embedding ||
+                         operation.kind == OperationKind::affine_embedding;
+  const OperationInfo& info = info_of(operation.kind);
+  double bytes = 0;
+  for (size_t i = 0; i < info.buffers; ++i) {
+    const bool is_written = (info.written >> i & 1u) != 0;
+    const auto of_buffer = static_cast<double>(operation.bindings[i].bytes);
+    if (is_lookup)
+      bytes += is_written ? 2 * of_buffer : 0;
+    else
+      bytes += of_buffer;
+  }
+  return bytes;
+}
+
+}  // namespace
+
+double microseconds_of(const Operation& operation) {
+  return std::max(bytes_of(operation) / kSmallGpuBytesPerMicrosecond,
+                  arithmetic_of(operation) / kSmallGpuArithmeticPerMicrosecond);
+}
+
+bool is_of_a_chunk(const Operation& operation) { return rows_of(operation) > kStepRows; }
+
+}  // namespace ssm::metal
