@@ -12,6 +12,14 @@ export const RUN_STATUS = {
   abandoned: 5,
 } as const
 
+/** One kernel as an Apple GPU compiles it, its constants in the text (native/metal/kernel_source.h). */
+export interface KernelText {
+  kernel: string
+  text: string
+  /** Of a threadgroup. */
+  threads: number
+}
+
 /** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
   operations(): { name: string; paramBytes: number; buffers: number }[]
@@ -57,7 +65,7 @@ export interface Addon {
   /** Two lists for which it is equal compute in the same way. Empty for the CPU device. */
   listDispatches(device: number, list: number): string
   /** The kernels that an Apple GPU compiles for a list, each once. Throws in builds without Metal. */
-  kernelTexts(list: number): { kernel: string; text: string; threads: number }[]
+  kernelTexts(list: number): KernelText[]
   /** Calls back once, on this thread, when runs of the list need not wait for it, or with what is wrong. */
   prepare(device: number, list: number, callback: (status: number, error: string) => void): void
   /**

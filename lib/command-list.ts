@@ -1,7 +1,7 @@
 // A recorded list of operations, and running it.
 
 import { setMaxListeners } from 'node:events'
-import { addon, RUN_STATUS } from './addon.js'
+import { addon, type KernelText, RUN_STATUS } from './addon.js'
 import type { Device } from './device.js'
 import { DeviceLostError, DisposedError } from './errors.js'
 import { checkOptions } from './options.js'
@@ -118,6 +118,16 @@ export class CommandList {
   dispatches(): string {
     if (this.#handle === 0) throw new DisposedError('[dispatches] this command list was disposed')
     return addon().listDispatches(this.device.handle, this.#handle)
+  }
+
+  /**
+   * The kernels that an Apple GPU compiles for the list, each once, and their texts. Needs no GPU.
+   *
+   * @internal
+   */
+  kernelTexts(): KernelText[] {
+    if (this.#handle === 0) throw new DisposedError('[kernelTexts] this command list was disposed')
+    return addon().kernelTexts(this.#handle)
   }
 
   /** Releases the list and the memory that only it still holds. Calling it again does nothing. */

@@ -158,15 +158,40 @@ export async function loadModel(
     },
   )
   try {
+    let ready: Promise<void> | undefined
     const languageModel = await LanguageModel.load(device, checkpoint, {
       ...wishes,
       signal,
       onProgress: onProgress && ((loaded, total) => onProgress({ phase: 'load', loaded, total })),
+      onTensors: (model) => {
+        if (device.name === 'cpu') return
+        ready = compileKernels(model)
+        ready.catch(() => {}) // also when the loading itself fails
+      },
     })
+    try {
+      await ready
+      signal?.throwIfAborted()
+    } catch (error) {
+      languageModel.dispose()
+      throw error
+    }
     return new Model(device, languageModel, tokenizer, performance.now() - start)
   } catch (error) {
     device.dispose()
     throw error
+  }
+}
+
+/** Compiles what generating needs, while the weights are read. */
+async function compileKernels(model: LanguageModel): Promise<void> {
+  const sampler = new Sampler(model.device, 'loadModel', {})
+  const sequence = new Sequence(model, sampler)
+  try {
+    await sequence.prepare()
+  } finally {
+    sequence.dispose()
+    sampler.dispose()
   }
 }
 

@@ -1,7 +1,7 @@
 // What matmul and affine_matmul do around the product itself, with float32 in between:
 //   out[r, n] = activation(product of normed x and w [r, n] + bias[n]) * gate[r, n] + residual[r,
 //   n]
-// Each part is there only when its function constant says so.
+// Each part is there only when its constant says so.
 #pragma once
 #include "common.h"
 

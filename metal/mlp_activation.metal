@@ -1,7 +1,7 @@
 // out[i] = activation(x[i]) (* gate[i])
 //
 // Grid: four elements a thread; threadgroups of up to 256 threads. Which activation, and whether
-// there is a gate, are function constants: a pipeline holds the code of one.
+// there is a gate, are constants: a pipeline holds the code of one.
 #include <metal_stdlib>
 
 #include "common.h"

@@ -253,6 +253,8 @@ export interface RandomModelOptions {
   dtype?: RandomModelDtype
   /** Defaults to 0. */
   seed?: number
+  /** Writes no numbers: all are 0 then, and the file takes next to no space. For what only asks for shapes. */
+  zeros?: boolean
   onProgress?: (written: number, total: number) => void
 }
 
@@ -265,7 +267,7 @@ export interface RandomModelOptions {
 export async function writeRandomModel(
   folder: string,
   shape: RandomModelShape,
-  { dtype = 'float32', seed = 0, onProgress }: RandomModelOptions = {},
+  { dtype = 'float32', seed = 0, zeros = false, onProgress }: RandomModelOptions = {},
 ): Promise<number> {
   checkShape(shape)
   const words = randomWords(seed)
@@ -290,6 +292,7 @@ export async function writeRandomModel(
   await replaceFile(join(folder, 'model.safetensors'), async (file) => {
     await file.writeFile(Buffer.concat([length, text]))
     let written = 0
+    if (zeros) return file.truncate(8 + text.length + end)
     for (const { shape: dims, init } of plans) {
       const count = dims.reduce((product, d) => product * d, 1)
       const draw = drawer(init, table, words, dtype)

@@ -67,11 +67,15 @@ export class LanguageModel {
     this.#head = weights.head
   }
 
-  /** Brings the weights of a checkpoint to a device. Frees what it has loaded when it fails. */
+  /**
+   * Brings the weights of a checkpoint to a device. Frees what it has loaded when it fails. Calls
+   * `onTensors` when every weight has its tensor, before all of them have their values: lists can be
+   * recorded and prepared then, not run.
+   */
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    options: LoaderOptions,
+    options: LoaderOptions & { onTensors?: (model: LanguageModel) => void },
   ): Promise<LanguageModel> {
     const { config, names } = checkpoint
     const { dModel, paddedVocabSize } = config
@@ -91,11 +95,14 @@ export class LanguageModel {
       // A tied head may be in the file a second time.
       if (config.tieEmbeddings) loader.ignore(`${names.head}.weight`)
       else head = await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
-      await loader.finish()
+      loader.checkAllUsed()
       checkStateSize(checkpoint)
       const activationType = activationTypeOf(device, options)
       const weights = { embedding, blocks, finalNorm, head }
-      return new LanguageModel(device, config, activationType, loader, weights)
+      const model = new LanguageModel(device, config, activationType, loader, weights)
+      options.onTensors?.(model)
+      await loader.finish()
+      return model
     } catch (error) {
       for (const memory of loader.owned) memory.dispose()
       throw error

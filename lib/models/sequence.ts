@@ -135,6 +135,23 @@ export class Sequence {
     })
   }
 
+  /**
+   * Compiles what prompts and decoding need on a GPU, on native threads; resolves when it is ready.
+   * Nothing is run, and the weights need not have their values yet.
+   */
+  async prepare(chunkSize = PREFILL_CHUNK_SIZE): Promise<void> {
+    const recorded = [
+      this.#recordPrefill(chunkSize, 'none'),
+      this.#recordPrefill(chunkSize, 'last'),
+      this.#recordDecode(),
+    ]
+    try {
+      await Promise.all(recorded.map(({ list }) => list.prepare()))
+    } finally {
+      for (const { list } of recorded) list.dispose()
+    }
+  }
+
   /** Runs a prompt through the model. Resolves with the token that was chosen after it. */
   async prefill(
     tokens: Uint32Array,
@@ -210,12 +227,19 @@ export class Sequence {
     let last: Recorded | undefined
     const running: (() => Promise<void>)[] = []
     try {
+      if (tokens.length > chunkSize) {
+        shared = steps.record(chunkSize, false)
+        last = steps.record(((tokens.length - 1) % chunkSize) + 1, true)
+        // Its length is new: what it needs is compiled while the other chunks run. Its own run says
+        // what is wrong with it.
+        last.list.prepare().catch(() => {})
+      } else if (tokens.length > 0) {
+        last = steps.record(tokens.length, true)
+      }
       for (let first = 0; first < tokens.length; first += chunkSize) {
         const ids = tokens.subarray(first, first + chunkSize)
         const isLast = first + ids.length === tokens.length
         const chunk = { first, length: ids.length }
-        if (isLast) last = steps.record(ids.length, true)
-        else shared ??= steps.record(ids.length, false)
         const recorded = (isLast ? last : shared)!
         this.#logits = recorded.logits
         const inputs = { tokens: ids, ...steps.inputs?.(chunk) }

@@ -114,11 +114,8 @@ export class WeightLoader {
     this.#used.add(name)
   }
 
-  /**
-   * Fills the vectors that wait for it: all at once, because a read for each takes longer than the
-   * rest of the loading. Throws when the checkpoint holds tensors that the model did not ask for.
-   */
-  async finish(): Promise<void> {
+  /** Throws when the checkpoint holds tensors that the model did not ask for. */
+  checkAllUsed(): void {
     const extra = [...this.#checkpoint.tensors.keys()].filter((name) => !this.#used.has(name))
     if (extra.length > 0) {
       throw new CorruptFileError(
@@ -132,6 +129,13 @@ export class WeightLoader {
           `groupSize ${this.#options.quantize.groupSize} divides`,
       )
     }
+  }
+
+  /**
+   * Fills the vectors that wait for it: all at once, because a read for each takes longer than the
+   * rest of the loading.
+   */
+  async finish(): Promise<void> {
     if (this.#casts.length === 0) return
     await this.#run((cl) => {
       for (const [mapped, vector] of this.#casts) cl.cast(mapped, vector)

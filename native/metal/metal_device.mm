@@ -54,7 +54,7 @@ class MetalDevice final : public Device {
   }
 
   void prepare(std::shared_ptr<const CommandList> list, std::function<void(RunEnd)> done) override {
-    auto ready = preparations_->begin(std::move(done));
+    auto ready = metal::Preparations::begin(preparations_, std::move(done));
     apple::Pipelines& pipelines = gpu_->pipelines();
     pipelines.in_background([&pipelines, list = std::move(list), limits = limits_, ready] {
       try {

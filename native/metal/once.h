@@ -16,30 +16,25 @@ template <class Key, class Value>
 class Once {
  public:
   // The value of a key. The first thread to ask makes it by `make(key)`, with no lock held; those
-  // that ask meanwhile wait. What `make` throws is kept too: std::runtime_error with its message,
-  // for each that asks.
+  // that ask meanwhile wait. What `make` throws all of them get, as std::runtime_error with its
+  // message; who asks later makes it anew, for the fault may have been one of the moment.
   template <class Make>
   Value get(const Key& key, Make make) {
     std::unique_lock lock(mutex_);
     const auto [entry, is_first] = values_.try_emplace(key);
+    if (is_first) entry->second = std::make_shared<Slot>();
+    const std::shared_ptr<Slot> slot = entry->second;
     if (is_first) {
-      entry->second = std::make_shared<Slot>();
-      const std::shared_ptr<Slot> slot = entry->second;
       lock.unlock();
-      fill(*slot, entry->first, make);  // the key stays where it is
+      fill(*slot, key, make);
       lock.lock();
       slot->is_done = true;
+      if (!slot->error.empty()) values_.erase(key);
       done_.notify_all();
     }
-    const std::shared_ptr<Slot> slot = entry->second;
     done_.wait(lock, [&] { return slot->is_done; });
     if (!slot->error.empty()) throw std::runtime_error(slot->error);
     return slot->value;
-  }
-
-  size_t size() {
-    const std::lock_guard lock(mutex_);
-    return values_.size();
   }
 
  private:

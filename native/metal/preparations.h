@@ -14,17 +14,18 @@
 namespace ssm::metal {
 
 // Held by a shared_ptr: what compiles may outlive the device. Any thread may call any function.
-class Preparations : public std::enable_shared_from_this<Preparations> {
+class Preparations {
  public:
   using Done = std::function<void(RunEnd)>;
 
   // To be called when the list is ready, with what is wrong with it or an empty string. `done` is
   // called once, before `cancel` has returned or never.
-  std::function<void(std::string error)> begin(Done done) {
-    const std::lock_guard lock(mutex_);
-    const uint64_t number = next_++;
-    waiting_.emplace(number, std::move(done));
-    return [self = shared_from_this(), number](std::string error) {
+  static std::function<void(std::string error)> begin(const std::shared_ptr<Preparations>& self,
+                                                      Done done) {
+    const std::lock_guard lock(self->mutex_);
+    const uint64_t number = self->next_++;
+    self->waiting_.emplace(number, std::move(done));
+    return [self, number](std::string error) {
       const std::lock_guard lock(self->mutex_);
       const auto found = self->waiting_.find(number);
       if (found == self->waiting_.end()) return;

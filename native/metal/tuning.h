@@ -1,5 +1,5 @@
 // Performance-only parameters: any in-range value is correct; the fastest depends on the GPU.
-// Kernels receive them as function constants or as the size of a grid.
+// Kernels receive them as constants or as the size of a grid.
 //
 // None of the values for Apple's GPUs was measured on a Mac. slow_conversions follows published
 // instruction timings of the M1 and M2; the others are guesses until `ssm-metal tune` has run on a

@@ -2,7 +2,7 @@
 // ptxas is, to cubins too, and says what each kernel takes:
 //   node compile.mjs [--pipelines FILE] OUTPUT [kernel file ...]     without files: all of metal/
 // OUTPUT gets x.ptx, x.cubin and resources.jsonl: {"function", "registers", "stack", "spills"} a line.
-// Without pipelines, function constants are variables; with them they are compiled in, as in Metal.
+// Without pipelines, constants are variables; with them they are compiled in, as on a Mac.
 import { spawn, spawnSync } from 'node:child_process'
 import {
   appendFileSync,

@@ -218,7 +218,7 @@ function registers() {
   const most = Math.max(...resources.map((row) => row.registers))
   return `## Registers
 
-${resources.length} functions, one for each kernel and set of function constants that ran; ${bad.length} of them with a local
+${resources.length} functions, one for each kernel and set of constants that ran; ${bad.length} of them with a local
 frame or spills, by \`ptxas -v\`; at most ${most} registers.${
     bad.length > 0 ? `\n\n${table(['function', 'registers', 'stack', 'spilled bytes'], list)}` : ''
   }`

@@ -24,6 +24,8 @@ async function liveObjects(): Promise<number> {
   return standIn.standIn().liveObjects!
 }
 
+const libraryCount = () => standIn.standIn().librariesMade!
+
 /** out = a + b on 64 elements. */
 function adding(device: Device) {
   const a = device.tensor('float32', [64], new Float32Array(64).fill(2))
@@ -50,13 +52,46 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     const results = []
     for (const device of ['cpu', 'metal'] as const) {
       const loaded = await loadModel(model, { device })
+      const libraries = libraryCount()
       const { tokens } = await loaded.generate(prompt, { maxTokens: 3, temperature: 0 })
       results.push({ device: loaded.device.name, tokens })
-      if (device === 'metal') results.push({ live: standIn.standIn().liveObjects! > 0 })
+      if (device === 'metal') {
+        results.push({ live: standIn.standIn().liveObjects! > 0, libraries, now: libraryCount() })
+      }
       loaded.dispose()
     }
     const { dispatchesDone, inexactDispatches } = standIn.standIn()
     return { results, dispatchesDone, inexactDispatches, live: await liveObjects() }
+  },
+
+  // Kernels are compiled before anything runs, each text once, whoever asks.
+  async prepare() {
+    const device = createDevice('metal')
+    const { list, out, dispose } = adding(device)
+    const other = adding(device)
+    const made = () => [standIn.standIn().librariesMade, standIn.standIn().pipelinesMade]
+    const counts = [made()]
+    await Promise.all([list.prepare(), other.list.prepare(), list.prepare()])
+    counts.push(made())
+    await list.run()
+    await other.list.run()
+    counts.push(made())
+    const sum = out.read()[63]
+    // A failure is reported to each that waits; what comes later tries again.
+    const a = device.tensor('float32', [64])
+    const casting = device.record((cl) => cl.cast(a, a))
+    standIn.setStandIn('failLibraries', 1)
+    const failed = [await messageOf(casting.prepare())]
+    failed.push(await messageOf(casting.prepare()))
+    // Disposing of a device ends what it still prepares.
+    const last = casting.prepare()
+    device.dispose()
+    failed.push(await messageOf(last))
+    casting.dispose()
+    a.dispose()
+    other.dispose()
+    dispose()
+    return { counts, sum, failed, live: await liveObjects() }
   },
 
   // Each failure ends one run; the next one succeeds.

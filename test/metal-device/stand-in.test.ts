@@ -39,6 +39,26 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
     // The stand-in knew where each argument of each dispatch ends.
     expect(result.dispatchesDone).toBeGreaterThan(30)
     expect(result.inexactDispatches).toBe(0)
+    // Compiled while the model was loaded; a prompt of 7 tokens needs mat-vec kernels of its own.
+    expect(memory.libraries).toBe(0)
+    expect(memory.now - memory.libraries).toBe(0)
+    expect(result.live).toBe(0)
+  })
+
+  test('prepares lists: each text is compiled once, and failures are told', () => {
+    const { result, ...end } = play('prepare')
+    expect(end).toEqual(ended)
+    expect(result.counts).toEqual([
+      [0, 0],
+      [1, 1],
+      [1, 1],
+    ])
+    expect(result.sum).toBe(5)
+    expect(result.failed[0]).toMatch(/^\[metal\] kernel cast_float32_float32 does not compile: /)
+    expect(result.failed[1]).toBe('no error')
+    expect(['no error', '[prepare] the device was disposed before it ended']).toContain(
+      result.failed[2],
+    )
     expect(result.live).toBe(0)
   })
 

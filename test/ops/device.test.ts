@@ -290,6 +290,18 @@ describe('command lists', () => {
     await expect(list.run()).rejects.toMatchObject({ code: 'ERR_DISPOSED' })
   })
 
+  test('can be prepared, for which the CPU has nothing to do', async () => {
+    const device = makeDevice()
+    const list = device.record(() => {})
+    await list.prepare()
+    await list.run()
+    const other = device.record(() => {})
+    list.dispose()
+    await expect(list.prepare()).rejects.toThrow(DisposedError)
+    device.dispose()
+    await expect(other.prepare()).rejects.toThrow(DisposedError)
+  })
+
   test('of which the recording throws do not exist', () => {
     const device = makeDevice()
     expect(() =>

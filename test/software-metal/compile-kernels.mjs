@@ -1,9 +1,12 @@
 // Turns a kernel file (metal/<name>.metal) into C++ that clang compiles and the rig runs:
-//   node compile-kernels.mjs [--strict | --cuda [--pipelines <file>]] <kernel file> <output>
+//   node compile-kernels.mjs [--strict | --cuda [--pipelines <file>] | --suffix <text>] <kernel file>
+//     <output>
 // The text stays as it is, line for line, but for what C++ does not know: attributes go, constants
 // become variables, instantiations become entries of a table that tells the rig how to call each
 // kernel. In the text of one kernel (native/metal/kernel_source.h) constants are literals already. Types are never read here: the table's code asks C++ for them.
 // What would need a cleverer rewriter is refused instead; metal/README.md lists these rules.
+//
+// --suffix adds a text to the names that the table has kernels by, where there are several of a name.
 //
 // --strict writes the same text for clang's C++ for OpenCL, which checks address spaces.
 //
@@ -60,11 +63,11 @@ const RULES = [
 
 class KernelError extends Error {}
 
-const { strict, cuda, pipelines, input, output } = readArguments(process.argv.slice(2))
+const { strict, cuda, pipelines, suffix, input, output } = readArguments(process.argv.slice(2))
 try {
   const file = relative(root, resolve(input))
   checkIncludes(file)
-  const result = compile(expandMacros(file), basename(file, '.metal'))
+  const result = compile(expandMacros(file), basename(file, '.metal').replace(/\W/g, '_'))
   mkdirSync(dirname(output), { recursive: true })
   writeFileSync(output, result)
 } catch (error) {
@@ -75,7 +78,7 @@ try {
 
 function readArguments(given) {
   const usage =
-    'usage: node compile-kernels.mjs [--strict | --cuda [--pipelines <file>]] <kernel file> <output>'
+    'usage: node compile-kernels.mjs [--strict | --cuda [--pipelines <file>] | --suffix <text>] <kernel file> <output>'
   try {
     const { values, positionals } = parseArgs({
       args: given,
@@ -84,12 +87,13 @@ function readArguments(given) {
         strict: { type: 'boolean', default: false },
         cuda: { type: 'boolean', default: false },
         pipelines: { type: 'string' },
+        suffix: { type: 'string', default: '' },
       },
     })
     if (positionals.length !== 2) throw new Error(usage)
-    const { strict, cuda, pipelines } = values
+    const { strict, cuda, pipelines, suffix } = values
     const [input, output] = positionals
-    return { strict, cuda, pipelines: pipelines && readPipelines(pipelines), input, output }
+    return { strict, cuda, pipelines: pipelines && readPipelines(pipelines), suffix, input, output }
   } catch (error) {
     console.error(`${error.message}\n${usage}`)
     process.exit(2)
@@ -116,6 +120,7 @@ function readPipelines(file) {
 function checkIncludes(file) {
   const headers = readdirSync(join(root, 'metal')).filter((name) => name.endsWith('.h'))
   const lines = readFileSync(join(root, file), 'utf8').split('\n')
+  if (lines[0].startsWith('#define SSM_KERNEL ')) return // their text is part of this one
   let first = true
   lines.forEach((text, i) => {
     const include = /^\s*#\s*include\s*(.*?)\s*(?:\/\/.*)?$/.exec(text)
@@ -183,7 +188,7 @@ function compile(text, name) {
     withConstants(({ type, name }) =>
       strict ? `constant ${type} ${name} = 0;` : `${type} ${name};`,
     ),
-    strict ? instantiate(entries) : table(name, entries, constants),
+    strict ? instantiate(entries) : table(name, entries),
     '}',
     '',
   ].join('\n')
@@ -223,7 +228,6 @@ function readKernels(text, constants) {
       throw new KernelError(`${where}: kernel ${name} is declared but has no body here`)
     }
     if (kernels.has(name)) throw new KernelError(`${where}: kernel ${name} is overloaded`)
-    const bodyEnd = closing(text, bodyBegin) + 1
     kernels.set(name, {
       name,
       isTemplate: /template\s*<[^;{}]*>\s*$/.test(text.slice(0, match.index)),
@@ -295,8 +299,9 @@ function readInstantiations(text, kernels) {
   const rest = /\bhost_name\b|\bINSTANTIATE\b/.exec(blanked(text, spans))
   if (rest)
     throw new KernelError(`${place(text, rest.index)}: write INSTANTIATE(f, (float32, ...));`)
+  const isOneKernel = entries.length === 1 && text.includes('host_name(')
   for (const { name, isTemplate } of kernels.values()) {
-    if (isTemplate && !entries.some(({ kernel }) => kernel.name === name)) {
+    if (isTemplate && !isOneKernel && !entries.some(({ kernel }) => kernel.name === name)) {
       throw new KernelError(`metal/: kernel template ${name} is not instantiated`)
     }
   }
@@ -304,7 +309,7 @@ function readInstantiations(text, kernels) {
 }
 
 /** The C++ that registers the kernels and calls them. */
-function table(name, entries, constants) {
+function table(name, entries) {
   const lines = ['# 1 "<kernel table>"', 'namespace table {', 'using namespace software_metal;']
   const constantRow = (constant) =>
     `{"${constant.name}", &kernels_of_${name}::${constant.name}, sizeof(${constant.type})}`
@@ -332,7 +337,7 @@ function table(name, entries, constants) {
       '}',
       `const ArgumentInfo arguments${i}[] = {${rows.join(', ') || '{}'}};`,
       `const ConstantInfo constants${i}[] = {${used.map(constantRow).join(', ') || '{}'}};`,
-      `const KernelRegistration registration${i}({"${host}", call${i}, arguments${i}, ${rows.length}, constants${i}, ${used.length}});`,
+      `const KernelRegistration registration${i}({"${host}${suffix}", call${i}, arguments${i}, ${rows.length}, constants${i}, ${used.length}});`,
     )
   })
   return [...lines, '}'].join('\n')

@@ -48,6 +48,12 @@ std::map<std::string, KernelInfo>& registry() {
   return kernels;
 }
 
+// Modules may be loaded while kernels run.
+std::mutex& registry_mutex() {
+  static auto& mutex = *new std::mutex;
+  return mutex;
+}
+
 [[noreturn]] void fail(const Dispatch& dispatch, const std::string& what) {
   throw std::runtime_error("kernel " + dispatch.kernel + ": " + what);
 }
@@ -180,6 +186,7 @@ const KernelInfo& prepare(const Dispatch& dispatch) {
 
 }  // namespace
 KernelRegistration::KernelRegistration(const KernelInfo& kernel) {
+  const std::lock_guard lock(registry_mutex());
   registry()[kernel.name] = kernel;
 }
 
@@ -215,6 +222,7 @@ Schedule parse_schedule(const std::string& text) {
 }
 
 const KernelInfo* find_kernel(const std::string& name) {
+  const std::lock_guard lock(registry_mutex());
   const auto kernel = registry().find(name);
   return kernel == registry().end() ? nullptr : &kernel->second;
 }
@@ -231,11 +239,11 @@ void load_kernels(const std::string& path) {
 bool is_checked_build() { return instrumented(); }
 
 const KernelInfo& signature(const std::string& kernel) {
-  const auto known = registry().find(kernel);
-  if (known == registry().end()) {
+  const KernelInfo* known = find_kernel(kernel);
+  if (known == nullptr) {
     throw std::runtime_error("kernel " + kernel + ": no file of metal/ has a kernel of this name");
   }
-  return known->second;
+  return *known;
 }
 
 const KernelInfo& check_dispatch(const Dispatch& dispatch) {

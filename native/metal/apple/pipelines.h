@@ -13,8 +13,8 @@
 
 namespace ssm::apple {
 
-// One library for each text, one pipeline for each text and number of threads; an error is kept
-// like a result. Any thread may call any function; none holds a lock while something compiles.
+// One library for each text, one pipeline for each text and number of threads. Any thread may call
+// any function; none holds a lock while something compiles.
 class Pipelines {
  public:
   explicit Pipelines(id<MTLDevice> device);

@@ -42,7 +42,7 @@ void Pipelines::prepare(std::vector<KernelText> kernels,
   for (KernelText& kernel : kernels) {
     threads_.push([this, progress, kernel = std::move(kernel)] {
       try {
-        pipeline_of(kernel);
+        [[maybe_unused]] const id<MTLComputePipelineState> pipeline = pipeline_of(kernel);
       } catch (const std::exception& error) {
         const std::lock_guard lock(progress->mutex);
         if (progress->error.empty()) progress->error = error.what();

@@ -1,4 +1,11 @@
 // Kernels: their text, their constants, and what is made ready for the GPU.
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
 #include "objects.h"
 #include "runtime.h"
 
@@ -15,6 +22,7 @@ struct CompileOptions {
 
 struct Library {
   std::string source;
+  std::string suffix;  // of its kernel's name in the rig, where the text was compiled
 };
 
 struct PipelineDescriptor {
@@ -30,6 +38,35 @@ std::string definition(const std::string &text, const std::string &name) {
   if (at == std::string::npos) return "";
   if (at > 0) at += 1;
   return text.substr(at + line.size(), text.find('\n', at) - at - line.size());
+}
+
+// SSM_STAND_IN_TEXTS names a folder: a text itself is compiled, once, into a library there.
+// Otherwise its kernel is the rig's own, in which constants are variables. Returns what a kernel's
+// name ends with then. Throws what the compiler says.
+std::string compile_text(const std::string &text) {
+  const char *folder = std::getenv("SSM_STAND_IN_TEXTS");
+  if (folder == nullptr || *folder == '\0') return "";
+  static std::atomic<unsigned> count{0};
+  const std::string file = std::string(folder) + "/text_" + std::to_string(getpid()) + "_" +
+                           std::to_string(count++) + ".txt";
+  std::ofstream(file) << text;
+  const std::string command =
+      "node '" SSM_RIG_FOLDER "/compile-text.mjs' '" + file + "' '" + folder + "' 2>&1";
+  std::FILE *const pipe = popen(command.c_str(), "r");
+  if (pipe == nullptr) throw std::runtime_error("cannot start node");
+  std::string output;
+  std::array<char, 4096> part;
+  while (const size_t bytes = std::fread(part.data(), 1, part.size(), pipe)) {
+    output.append(part.data(), bytes);
+  }
+  const int status = pclose(pipe);
+  std::remove(file.c_str());
+  if (status != 0) throw std::runtime_error(output);
+  const std::string library = output.substr(0, output.find('\n'));
+  software_metal::load_kernels(library);
+  controls().texts_compiled += 1;
+  const size_t name = library.rfind('/') + 1;
+  return "@" + library.substr(name, library.rfind('.') - name);
 }
 
 }  // namespace
@@ -125,7 +162,7 @@ std::string definition(const std::string &text, const std::string &name) {
 - (id<MTLFunction>)newFunctionWithName:(NSString *)name {
   const std::string kernel = name.UTF8String;
   const std::string &source = state<Library>(self).source;
-  const auto *info = software_metal::find_kernel(kernel);
+  const auto *info = software_metal::find_kernel(kernel + state<Library>(self).suffix);
   if (info == nullptr || definition(source, "SSM_KERNEL") != kernel) return nil;
   Kernel result{info, {}};
   for (unsigned i = 0; i < info->constant_count; ++i) {
@@ -155,8 +192,15 @@ id make_library(NSString *source, MTLCompileOptions *options, NSError **error) {
   if (given.mode != MTLMathModeSafe || given.functions != MTLMathFloatingPointFunctionsPrecise) {
     misuse("kernels are compiled with mathematics that is not safe and precise");
   }
+  Library library{source.UTF8String, ""};
+  try {
+    library.suffix = compile_text(library.source);
+  } catch (const std::exception &problem) {
+    give(error, {kLibraryErrors, kCompileFailure, problem.what()});
+    return nil;
+  }
   controls().libraries_made += 1;
-  return with_state<Library>([StandInLibrary alloc], source.UTF8String);
+  return with_state<Library>([StandInLibrary alloc], library);
 }
 
 id make_pipeline(MTLComputePipelineDescriptor *descriptor, NSError **error) {

@@ -36,6 +36,7 @@ struct Controls {
   std::atomic<uint64_t> gpu_family{1007};   // the highest Apple family
   // Written by the stand-in.
   std::atomic<uint64_t> buffers_made{0}, libraries_made{0}, pipelines_made{0};
+  std::atomic<uint64_t> texts_compiled{0};  // libraries whose kernel is not the rig's own
   std::atomic<uint64_t> command_buffers_done{0}, dispatches_done{0}, barriers{0};
   // How often the GPU had nothing to do before it got a command buffer. Set it to 0 when a
   // generation begins.

@@ -1,12 +1,15 @@
 // The addon of these tests: the shipped one, and what tests ask of the stand-in, as functions
 //   standIn(): { liveObjects, buffersMade, ... }
 //   setStandIn(name, number)
+//   kernelText(kernel, "name=value name=value"): what a Mac compiles; throws when that is wrong
 //   readFreed(): a mistake on purpose, to see that AddressSanitizer watches
 #include <node_api.h>
 
 #include <map>
+#include <sstream>
 #include <string>
 
+#include "kernel_source.h"
 #include "metal_stand_in.h"
 
 namespace objc_runtime {
@@ -40,6 +43,7 @@ std::map<std::string, std::atomic<uint64_t>*> numbers() {
           {"gpuFamily", &c.gpu_family},
           {"buffersMade", &c.buffers_made},
           {"librariesMade", &c.libraries_made},
+          {"textsCompiled", &c.texts_compiled},
           {"pipelinesMade", &c.pipelines_made},
           {"gpuWaits", &c.gpu_waits},
           {"inexactDispatches", &c.inexact_dispatches},
@@ -78,6 +82,31 @@ napi_value set_stand_in(napi_env env, napi_callback_info info) {
   return nullptr;
 }
 
+napi_value kernel_text(napi_env env, napi_callback_info info) {
+  size_t count = 2;
+  napi_value arguments[2];
+  char kernel[256] = {}, words[1024] = {};
+  napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr);
+  napi_get_value_string_utf8(env, arguments[0], kernel, sizeof(kernel), nullptr);
+  napi_get_value_string_utf8(env, arguments[1], words, sizeof(words), nullptr);
+  try {
+    std::vector<ssm::metal::Constant> constants;
+    std::istringstream stream(words);
+    for (std::string word; stream >> word;) {
+      const size_t middle = word.find('=');
+      constants.push_back(
+          {word.substr(0, middle), static_cast<uint32_t>(std::stoul(word.substr(middle + 1)))});
+    }
+    const std::string text = ssm::metal::kernel_text(kernel, constants);
+    napi_value result;
+    napi_create_string_utf8(env, text.data(), text.size(), &result);
+    return result;
+  } catch (const std::exception& error) {
+    napi_throw_error(env, nullptr, error.what());
+    return nullptr;
+  }
+}
+
 napi_value read_freed(napi_env env, napi_callback_info) {
   auto* number = new volatile int(7);
   delete number;
@@ -99,6 +128,7 @@ NAPI_MODULE_INIT() {
   if (result == nullptr) return nullptr;
   add_function(env, result, "standIn", stand_in);
   add_function(env, result, "setStandIn", set_stand_in);
+  add_function(env, result, "kernelText", kernel_text);
   add_function(env, result, "readFreed", read_freed);
   return result;
 }
