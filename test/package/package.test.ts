@@ -85,7 +85,10 @@ describe('the tarball', () => {
     const allowed = ['LICENSE', 'README.md', 'dist', 'metal', 'models', 'native', 'package.json']
     const folders = new Set(files.map((file) => file.split('/')[0]!))
     expect([...folders].sort()).toEqual([...allowed, 'prebuilds', 'scripts'])
-    for (const name of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'native/addon.cpp']) {
+    for (const name of [
+      ...['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'native/addon.cpp'],
+      'dist/self-check/check-process.js', // started by its path
+    ]) {
       expect(files).toContain(name)
     }
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual(['scripts/embed-metal.mjs'])
