@@ -25,9 +25,9 @@ const rig = fileURLToPath(new URL('test/software-metal/build', import.meta.url))
 // checked with take an emulated device minutes: those who test the self-check turn it on.
 const cache = { XDG_CACHE_HOME: join(rig, 'cache'), SSM_METAL_SELF_CHECK: 'off' }
 
-/** The suite of operations on the rig's device 'metal', when that build of the rig exists. */
-function onTheRig(name: string, env: Record<string, string> = {}) {
-  const path = join(rig, 'Release', `${name.replaceAll('-', '_')}.node`)
+/** The suite of operations on the Metal device over its stand-in, when that addon has been built. */
+function onTheRig(name: string, addon: string, env: Record<string, string> = {}) {
+  const path = join(rig, 'Release', addon)
   if (!existsSync(path)) return []
   return [
     {
@@ -76,11 +76,11 @@ export default defineConfig({
       { test: { ...test, name: 'alone', include: alone, maxWorkers: 1 } },
       ...levels.slice(0, -1).map(onLevel),
       // Every dispatch under five orders of threads, which must give the same bits.
-      ...onTheRig('software-metal', {
+      ...onTheRig('software-metal', 'metal_device.node', {
         SSM_SOFTWARE_METAL_SCHEDULES:
           process.env.SSM_SOFTWARE_METAL_SCHEDULES ?? 'forward,reverse,1,2,3',
       }),
-      ...onTheRig('software-metal-checked'),
+      ...onTheRig('software-metal-checked', 'metal_device_checked.node'),
       // What runs on an NVIDIA GPU, here over a driver without one (test/gpu/README.md).
       ...(existsSync(join(rig, 'gpu_run_seeded'))
         ? [

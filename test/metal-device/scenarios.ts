@@ -55,7 +55,8 @@ const scenarios: Record<string, () => Promise<unknown>> = {
       if (device === 'metal') results.push({ live: standIn.standIn().liveObjects! > 0 })
       loaded.dispose()
     }
-    return { results, live: await liveObjects() }
+    const { dispatchesDone, inexactDispatches } = standIn.standIn()
+    return { results, dispatchesDone, inexactDispatches, live: await liveObjects() }
   },
 
   // Each failure ends one run; the next one succeeds.

@@ -8,7 +8,7 @@ const asan = run(process.env.CXX ?? 'clang++-19', [
   '-print-file-name=libclang_rt.asan-x86_64.so',
 ]).stdout.trim()
 const BUILDS = [
-  ['plain', 'metal_device.node', {}],
+  ['plain', 'metal_device_checked.node', {}],
   ['AddressSanitizer', 'metal_device_asan.node', { LD_PRELOAD: asan }],
 ] as const
 
@@ -36,6 +36,9 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
     expect(cpu.tokens).toHaveLength(3)
     expect(metal).toEqual({ device: 'metal', tokens: cpu.tokens })
     expect(memory.live).toBe(true)
+    // The stand-in knew where each argument of each dispatch ends.
+    expect(result.dispatchesDone).toBeGreaterThan(30)
+    expect(result.inexactDispatches).toBe(0)
     expect(result.live).toBe(0)
   })
 
@@ -129,6 +132,9 @@ const EXPECTED: Record<string, string> = {
   'parameters of another size': 'add_float32: buffer 3 (p) has 4 bytes but is given 8',
   'part of a simdgroup though whole ones were promised':
     'add_float32: 40 threads in a threadgroup, but whole simdgroups of 32 were promised',
+  'memory unmapped while a buffer has it': 'memory is unmapped while a buffer has it',
+  'offset that is not aligned':
+    'add_float32: buffer 0 (a) begins at byte 2, which is not a multiple of 4',
   'pipeline released while it is used': 'a pipeline is released while a command buffer',
   'removal of what is not in the set': 'removeAllocation: what is not in the residency set',
   'residency requested before commit': 'requestResidency before commit',
@@ -150,7 +156,7 @@ const EXPECTED: Record<string, string> = {
   'missing barrier, write after read': 'there is no barrier between them',
   'missing barrier, write after write': 'there is no barrier between them',
   'missing endEncoding': 'commit before endEncoding',
-  'offset beyond the buffer': 'offset 4096 is beyond the buffer of 4096 bytes',
+  'offset beyond the buffer': 'offset 16384 is beyond the buffer of 16384 bytes',
   'parameters above 4 KiB': '4097 bytes are more than 4 KiB',
   'pointer that is not a page': 'pointer and length must be multiples of the page',
   'threadgroup memory not of 16': 'threadgroup memory of 100 bytes: not a multiple of 16',

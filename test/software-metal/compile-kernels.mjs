@@ -301,7 +301,7 @@ function table(name, entries, constants) {
       if (!isMemory(parameter)) return []
       const { kind, index, name, onlyIf } = parameter
       const condition = constants.find(({ name }) => name === onlyIf)?.index ?? -1
-      return `{${kind === 'threadgroup'}, ${index}, "${name}", Argument<F${i}::At<${j}>>::kWritten, Argument<F${i}::At<${j}>>::kBytes, ${condition}}`
+      return `{${kind === 'threadgroup'}, ${index}, "${name}", Argument<F${i}::At<${j}>>::kWritten, Argument<F${i}::At<${j}>>::kBytes, ${condition}, Argument<F${i}::At<${j}>>::kAlignment}`
     })
     const values = kernel.parameters.map((parameter, j) => {
       const type = `F${i}::At<${j}>`

@@ -14,7 +14,7 @@ let device: Device
 
 beforeAll(() => {
   process.env.SSM_METAL_ADDON = fileURLToPath(
-    new URL('build/Release/software_metal_checked.node', import.meta.url),
+    new URL('build/Release/metal_device_checked.node', import.meta.url),
   )
   process.env.SSM_SOFTWARE_METAL_TRACE = trace
   device = createDevice('metal')

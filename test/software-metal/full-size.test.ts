@@ -15,7 +15,7 @@ let cpu: Device
 let metal: Device
 beforeAll(() => {
   process.env.SSM_METAL_ADDON = fileURLToPath(
-    new URL('build/Release/software_metal.node', import.meta.url),
+    new URL('build/Release/metal_device.node', import.meta.url),
   )
   cpu = createDevice('cpu')
   metal = createDevice('metal')

@@ -12,7 +12,7 @@ import { relativeL2 } from '../tolerance.js'
 
 beforeAll(() => {
   process.env.SSM_METAL_ADDON = fileURLToPath(
-    new URL('build/Release/software_metal.node', import.meta.url),
+    new URL('build/Release/metal_device.node', import.meta.url),
   )
 })
 

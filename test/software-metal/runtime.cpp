@@ -22,15 +22,17 @@ namespace {
 constexpr size_t kThreadgroupBytes = 32 << 10;
 // Between two blocks of threadgroup memory, so that overrunning one does not reach the next.
 constexpr size_t kThreadgroupGap = 256;
+constexpr size_t kPage = 16 << 10;  // what ends at a page ends at a guard
+constexpr size_t kThreadgroupPages = 3 * kPage;
+static_assert(kThreadgroupPages >= kThreadgroupBytes + kMaxThreadgroupArguments * kThreadgroupGap);
 
 }  // namespace
 
 Machine& machine() {
   static Machine& instance = *[] {
     auto* machine = new Machine;  // never destroyed: threads outlive main()
-    machine->threadgroup_memory =
-        ssm::Memory::allocate(kThreadgroupBytes + kMaxThreadgroupArguments * kThreadgroupGap);
-    machine->params_page = ssm::Memory::allocate(4096);
+    machine->threadgroup_memory = ssm::Memory::allocate(kThreadgroupPages);
+    machine->params_page = ssm::Memory::allocate(kPage);
     return machine;
   }();
   return instance;
@@ -79,7 +81,7 @@ bool is_absent(const Dispatch& dispatch, const ArgumentInfo& argument) {
 void bind_params(const Dispatch& dispatch, Arguments& arguments) {
   const auto& page = machine().params_page;
   if (dispatch.params.empty()) return;
-  if (dispatch.params.size() > page->size()) fail(dispatch, "more than 4 KiB of parameters");
+  if (dispatch.params.size() > 4096) fail(dispatch, "more than 4 KiB of parameters");
   // Flush with the guard behind the page; parameters are fields of four bytes.
   std::byte* target = page->data() + page->size() - dispatch.params.size();
   std::memcpy(target, dispatch.params.data(), dispatch.params.size());

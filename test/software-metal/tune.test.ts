@@ -45,7 +45,7 @@ const folder = mkdtempSync(join(tmpdir(), 'tune-'))
 
 beforeAll(() => {
   process.env.SSM_METAL_ADDON = fileURLToPath(
-    new URL('build/Release/software_metal.node', import.meta.url),
+    new URL('build/Release/metal_device.node', import.meta.url),
   )
   process.env.XDG_CACHE_HOME = folder
 })
@@ -71,7 +71,7 @@ function combinations(): Tuning[] {
   )
 }
 
-function save(tuning: Tuning, gpu = 'software') {
+function save(tuning: Tuning, gpu = 'stand-in') {
   using device = createDevice('metal', { tuning })
   const key = { gpu, system: systemName(), version: VERSION }
   writeSavedTuning({ ...key, measured: new Date().toISOString(), tuning: device.tuning! })
@@ -145,7 +145,7 @@ describe('every value', () => {
     for (const tuning of combinations()) {
       save(tuning)
       using model = await loadModel(fixture('rene'), { device: 'metal' })
-      expect(model.device).toMatchObject({ tuning, tuningSource: 'saved', gpu: 'software' })
+      expect(model.device).toMatchObject({ tuning, tuningSource: 'saved', gpu: 'stand-in' })
       expect((await model.generate(prompt, options)).tokens).toEqual(expected.tokens)
     }
   })
@@ -199,9 +199,9 @@ describe('tune', () => {
     const report = await tuneCases(few, ONCE, {
       onProgress: (progress) => steps.push(progress),
     })
-    expect(report).toMatchObject({ gpu: 'software', rounds: 2, source: 'table' })
+    expect(report).toMatchObject({ gpu: 'stand-in', rounds: 2, source: 'table' })
     expect(report.savedTo).toBe(savedTuningPath())
-    expect(readSavedTuning()).toMatchObject({ gpu: 'software', tuning: report.tuning })
+    expect(readSavedTuning()).toMatchObject({ gpu: 'stand-in', tuning: report.tuning })
     using device = createDevice('metal')
     expect(device).toMatchObject({ tuning: report.tuning, tuningSource: 'saved' })
     expect(report.tunables.map(({ name }) => name)).toEqual(tunables().map(({ name }) => name))
@@ -307,7 +307,7 @@ describe('ssm-metal tune', () => {
       const given = { options: { ...options, json: true }, positionals: [] }
       expect(await tuneCommand.run(given)).toBe(0)
       const [[object]] = write.mock.calls as [[string]]
-      expect(JSON.parse(object)).toMatchObject({ gpu: 'software', tuning: expect.anything() })
+      expect(JSON.parse(object)).toMatchObject({ gpu: 'stand-in', tuning: expect.anything() })
       expect(silent.mock.calls.map(([text]) => text)).toContain('ssm-metal tune: state_rows\n')
     } finally {
       for (const each of [spy, write, silent]) each.mockRestore()

@@ -1,7 +1,6 @@
 // Buffers, and the set of those that stay resident.
-#include <unistd.h>
-
 #include "objects.h"
+#include "system.h"
 
 using namespace metal_stand_in;
 
@@ -11,6 +10,7 @@ using namespace metal_stand_in;
 - (void)dealloc {
   check_unused(self, "a buffer");
   auto &buffer = state<Buffer>(self);
+  forget_buffer(buffer.begin, buffer.length);
   if (buffer.release != nullptr) {
     buffer.release(buffer.begin, buffer.length);
     _Block_release(reinterpret_cast<void *>(buffer.release));
@@ -58,17 +58,15 @@ using namespace metal_stand_in;
 
 namespace metal_stand_in {
 
-size_t page_size() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
-
 id make_buffer(void *pointer, NSUInteger length, MTLResourceOptions options,
                void (^release)(void *, NSUInteger)) {
-  const size_t page = page_size();
-  if (reinterpret_cast<size_t>(pointer) % page != 0 || length % page != 0 || length == 0) {
+  if (reinterpret_cast<size_t>(pointer) % kPage != 0 || length % kPage != 0 || length == 0) {
     misuse("newBufferWithBytesNoCopy: pointer and length must be multiples of the page");
   }
   if (options != MTLResourceStorageModeShared) misuse("memory without copy is shared memory");
   if (must_fail(controls().fail_buffers) || length > controls().max_buffer_length) return nil;
   controls().buffers_made += 1;
+  note_buffer(static_cast<std::byte *>(pointer), length);
   return with_state<Buffer>([StandInBuffer alloc], static_cast<std::byte *>(pointer), length,
                             reinterpret_cast<void (^)(void *, NSUInteger)>(
                                 _Block_copy(reinterpret_cast<void *>(release))));

@@ -202,7 +202,7 @@ namespace metal_stand_in {
 
 id make_queue() {
   if (must_fail(controls().fail_queues)) return nil;
-  return with_state<Queue>([StandInQueue alloc]);
+  return with_state<Queue>([StandInQueue alloc], options_of_environment());
 }
 
 }  // namespace metal_stand_in

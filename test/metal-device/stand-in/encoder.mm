@@ -1,7 +1,9 @@
 // What is encoded becomes commands; whatever a dispatch lacks or has too much is refused.
 #include <algorithm>
 
+#include "bindings.h"
 #include "objects.h"
+#include "system.h"
 
 using namespace metal_stand_in;
 using ssm::metal::Dispatch;
@@ -61,6 +63,24 @@ void add_bytes(const std::vector<std::byte> &bytes, const char *kernel,
   }
   dispatch.params_index = argument.index;
   dispatch.params = bytes;
+}
+
+// Where the arguments end, which Metal's API does not say: as far as the program of the device
+// goes, else to the end of the memory.
+void set_ends(Command &command) {
+  Dispatch &dispatch = command.dispatch;
+  for (auto &[index, binding, written] : dispatch.buffers) {
+    const std::byte *address = binding.memory->data() + binding.offset;
+    const size_t bytes = argument_bytes(dispatch.kernel, index, address, dispatch.params);
+    if (bytes > binding.bytes) {
+      misuse("%s: buffer %u has %zu bytes of the %zu that it needs", dispatch.kernel.c_str(), index,
+             binding.bytes, bytes);
+    }
+    if (bytes == 0) command.is_exact = false;
+    const size_t mapped = bytes == 0 ? mapped_bytes(address) : bytes;
+    if (mapped != 0) binding.bytes = std::min(binding.bytes, mapped);
+  }
+  if (!command.is_exact) controls().inexact_dispatches += 1;
 }
 
 bool is_absent(const Kernel &kernel, const software_metal::ArgumentInfo &argument) {
@@ -168,6 +188,7 @@ bool is_absent(const Kernel &kernel, const software_metal::ArgumentInfo &argumen
   for (const auto &[index, given] : encoder.threadgroup_memory) {
     if (known_memory.count(index) == 0) misuse("%s: has no threadgroup memory %lu", name, index);
   }
+  set_ends(command);
   [self commandBuffer].commands.push_back(std::move(command));
   encoder.pipeline = nil;
   encoder.buffers.clear();
@@ -179,6 +200,10 @@ bool is_absent(const Kernel &kernel, const software_metal::ArgumentInfo &argumen
                to:(const software_metal::ArgumentInfo &)argument
                of:(Dispatch &)dispatch {
   const Buffer &held = state<Buffer>(object);
+  if (offset % argument.alignment != 0) {
+    misuse("%s: buffer %u (%s) begins at byte %lu, which is not a multiple of %u",
+           dispatch.kernel.c_str(), argument.index, argument.name, offset, argument.alignment);
+  }
   auto memory = std::make_shared<ssm::Memory>(
       std::shared_ptr<std::byte>(held.begin, [](std::byte *) {}), held.length, false);
   dispatch.buffers.push_back(

@@ -49,7 +49,7 @@ Error run(const CommandBuffer &buffer) {
     return command_buffer_error(kPageFault, "Caused GPU Address Fault Error "
                                             "(0000000b:kIOGPUCommandBufferCallbackErrorPageFault)");
   }
-  const std::string wrong = execute(buffer.commands);
+  const std::string wrong = execute(buffer.commands, *state<Queue>(buffer.queue).options);
   if (wrong.empty() && must_fail(c.fail_late)) {
     return command_buffer_error(
         kInternal, "Internal Error (0000000e:kIOGPUCommandBufferCallbackErrorInternal)");

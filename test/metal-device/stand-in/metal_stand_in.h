@@ -40,6 +40,8 @@ struct Controls {
   // How often the GPU had nothing to do before it got a command buffer. Set it to 0 when a
   // generation begins.
   std::atomic<uint64_t> gpu_waits{0};
+  // Dispatches encoded with an argument whose end nobody has told (bindings.h).
+  std::atomic<uint64_t> inexact_dispatches{0};
 };
 
 Controls& controls();

@@ -15,10 +15,11 @@
 #include "kernel_source.h"
 #include "metal_stand_in.h"
 #include "rms_norm.h"
+#include "system.h"
 
 namespace {
 
-constexpr size_t kPage = 4096;
+using metal_stand_in::kPage;
 
 std::byte *pages(size_t count) {
   return static_cast<std::byte *>(
@@ -244,6 +245,23 @@ const std::map<std::string, std::function<void(Use &)>> kCases = {
        use.bind(0, 1, 2);
        use.dispatch();
        [use.encoder setComputePipelineState:use.add];
+       use.dispatch();
+     }},
+    {"memory unmapped while a buffer has it",
+     [](Use &use) {
+       std::byte *const page = pages(1);
+       const id<MTLBuffer> buffer =
+           [use.device newBufferWithBytesNoCopy:page
+                                         length:kPage
+                                        options:MTLResourceStorageModeShared
+                                    deallocator:nil];
+       munmap(page, kPage);
+       (void)buffer;
+     }},
+    {"offset that is not aligned",
+     [](Use &use) {
+       use.bind(0, 1, 2);
+       [use.encoder setBuffer:use.buffers[0] offset:2 atIndex:0];
        use.dispatch();
      }},
     {"buffer that the kernel lacks",

@@ -42,6 +42,7 @@ std::map<std::string, std::atomic<uint64_t>*> numbers() {
           {"librariesMade", &c.libraries_made},
           {"pipelinesMade", &c.pipelines_made},
           {"gpuWaits", &c.gpu_waits},
+          {"inexactDispatches", &c.inexact_dispatches},
           {"commandBuffersDone", &c.command_buffers_done},
           {"dispatchesDone", &c.dispatches_done},
           {"barriers", &c.barriers}};

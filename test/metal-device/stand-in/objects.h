@@ -32,9 +32,6 @@ constexpr int kMostCommandBuffers = 64;  // of a queue, not yet completed: what 
 // Whether one of the next few must fail.
 bool must_fail(std::atomic<uint64_t> &count);
 
-// Of a page of memory.
-size_t page_size();
-
 // ---- errors ----
 
 // The domains and codes of Apple's headers.
@@ -100,6 +97,9 @@ struct CommandBuffer {
 };
 
 struct Queue {
+  explicit Queue(std::shared_ptr<const Options> given) : options(std::move(given)) {}
+
+  const std::shared_ptr<const Options> options;
   std::mutex mutex;
   std::condition_variable closed;
   int open_command_buffers = 0;

@@ -93,9 +93,10 @@ struct ArgumentInfo {
   bool is_threadgroup;  // [[threadgroup(index)]], else [[buffer(index)]]
   unsigned index;
   const char* name;
-  bool is_written;  // the pointer is not to const
-  unsigned bytes;   // of a struct taken by reference, else 0
-  int only_if;      // index of the function constant without which it is absent, or -1
+  bool is_written;     // the pointer is not to const
+  unsigned bytes;      // of a struct taken by reference, else 0
+  int only_if;         // index of the function constant without which it is absent, or -1
+  unsigned alignment;  // that its type needs
 };
 
 struct KernelInfo {
@@ -127,12 +128,14 @@ template <class T>
 struct Argument<T*> {
   static constexpr bool kWritten = !__is_const(T);
   static constexpr unsigned kBytes = 0;
+  static constexpr unsigned kAlignment = alignof(T);
   static T* from(void* address) { return static_cast<T*>(address); }
 };
 template <class T>
 struct Argument<T&> {
   static constexpr bool kWritten = !__is_const(T);
   static constexpr unsigned kBytes = sizeof(T);
+  static constexpr unsigned kAlignment = alignof(T);
   static T& from(void* address) { return *static_cast<T*>(address); }
 };
 

@@ -1,0 +1,69 @@
+#include "bindings.h"
+
+#include <algorithm>
+#include <map>
+#include <mutex>
+#include <tuple>
+
+#include "program.h"
+#include "runtime.h"
+
+namespace metal_stand_in {
+
+namespace {
+
+using Key = std::tuple<std::string, uint32_t, const std::byte*, std::vector<std::byte>>;
+
+struct Known {
+  std::mutex mutex;
+  std::map<Key, size_t> bytes;
+};
+
+Known& known() {
+  static auto* instance = new Known;  // never destroyed: threads outlive main()
+  return *instance;
+}
+
+void note(const ssm::metal::Dispatch& dispatch) {
+  const std::lock_guard lock(known().mutex);
+  for (const auto& [index, binding, written] : dispatch.buffers) {
+    const std::byte* address = binding.memory->data() + binding.offset;
+    size_t& bytes = known().bytes[{dispatch.kernel, index, address, dispatch.params}];
+    bytes = std::max(bytes, binding.bytes);  // of programs that are gone, too
+  }
+}
+
+bool has_all_memory(const ssm::metal::Dispatch& dispatch) {
+  return std::all_of(dispatch.buffers.begin(), dispatch.buffers.end(), [](const auto& argument) {
+    return argument.binding.memory != nullptr && argument.binding.memory->data() != nullptr;
+  });
+}
+
+}  // namespace
+
+size_t argument_bytes(const std::string& kernel, uint32_t index, const std::byte* address,
+                      const std::vector<std::byte>& params) {
+  const std::lock_guard lock(known().mutex);
+  const auto found = known().bytes.find({kernel, index, address, params});
+  return found == known().bytes.end() ? 0 : found->second;
+}
+
+}  // namespace metal_stand_in
+
+namespace ssm::metal {
+
+// What the device's files call as make_program (CMakeLists.txt renames it there). Throws besides
+// what is wrong with a dispatch: an argument or a constant that its kernel lacks or needs,
+// `written` of what the kernel has const.
+Program watched_make_program(const CommandList& list, const Limits& limits,
+                             Program::Allocate allocate) {
+  Program program = make_program(list, limits, allocate);
+  for (const Dispatch& dispatch : program.dispatches()) {
+    if (!metal_stand_in::has_all_memory(dispatch)) continue;
+    software_metal::check_dispatch(dispatch);
+    metal_stand_in::note(dispatch);
+  }
+  return program;
+}
+
+}  // namespace ssm::metal
