@@ -158,6 +158,8 @@ const EXPECTED: Record<string, string> = {
   'missing endEncoding': 'commit before endEncoding',
   'offset beyond the buffer': 'offset 16384 is beyond the buffer of 16384 bytes',
   'parameters above 4 KiB': '4097 bytes are more than 4 KiB',
+  "pointer and length of smaller pages than a Mac's":
+    'pointer and length must be multiples of the page',
   'pointer that is not a page': 'pointer and length must be multiples of the page',
   'threadgroup memory not of 16': 'threadgroup memory of 100 bytes: not a multiple of 16',
   'threadgroup memory without length':

@@ -11,7 +11,7 @@ import { type ChildOptions, runChild } from '../support/child-process.js'
 import { FIXTURES, fixture } from '../support/checkpoints.js'
 import { compileMutant, type Mutation } from './rig.js'
 
-const ADDON = fileURLToPath(new URL('build/Release/software_metal.node', import.meta.url))
+const ADDON = fileURLToPath(new URL('build/Release/metal_device.node', import.meta.url))
 const CLI = fileURLToPath(new URL('../../lib/cli.ts', import.meta.url))
 const PROGRAM = fileURLToPath(new URL('../support/load-once.ts', import.meta.url))
 const CHECK = fileURLToPath(new URL('../support/check-once.ts', import.meta.url))
@@ -360,7 +360,7 @@ describe('on the command line', { timeout: 240_000 }, () => {
     expect(generated.code).toBe(0)
     expect(generated.stdout.length).toBeGreaterThan(1)
     expect(generated.stderr).toBe(
-      `ssm-metal: computing on the CPU, because the GPU (software) failed its self-check: [matmul] float32 x float32, 36 x 128 to 40: ${failure} (SSM_METAL_SELF_CHECK=always checks it again)\n`,
+      `ssm-metal: computing on the CPU, because the GPU (stand-in) failed its self-check: [matmul] float32 x float32, 36 x 128 to 40: ${failure} (SSM_METAL_SELF_CHECK=always checks it again)\n`,
     )
 
     const refused = await runChild(CLI, [...words, '--device', 'metal'], { env })

@@ -202,6 +202,8 @@ const std::map<std::string, std::function<void(Use &)>> kCases = {
        (void)[use.commands computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
      }},
     {"pointer that is not a page", [](Use &use) { use.buffer(pages(2) + 64, kPage); }},
+    {"pointer and length of smaller pages than a Mac's",
+     [](Use &use) { use.buffer(pages(2) + 4096, 4096); }},
     {"length that is not pages", [](Use &use) { use.buffer(pages(1), 100); }},
     {"parameters above 4 KiB",
      [](Use &use) {
