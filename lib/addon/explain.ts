@@ -6,6 +6,7 @@ import type { AddonFailure } from '../errors.js'
 import { type Binary, DamagedBinaryError, WrongMachineError } from './binary.js'
 import { glibcVersion, type Host, isNodeNewEnough, LEAST_NODE } from './host.js'
 import { buildCommand, isClone } from './package-manager.js'
+import { wrap } from '../wrap.js'
 
 /** A file that exists and was not loaded. */
 export interface Attempt {
@@ -53,13 +54,17 @@ export function explain(failure: Failure): { reason: AddonFailure; message: stri
   const machine = `${host.platform}-${host.arch}${host.libc ? ` (${host.libc})` : ''}`
   const message = [
     `[addon] the native addon did not load on ${machine}, Node ${host.node}`,
-    `Why:   ${cause}.`,
-    `To do: ${cure}.`,
+    hanging('Why:   ', `${cause}.`),
+    hanging('To do: ', `${cure}.`),
     'Tried:',
     ...tried,
   ].join('\n')
   return { reason, message }
 }
+
+/** A text in lines of at most 100 columns, of which all but the first are indented. */
+const hanging = (label: string, text: string) =>
+  label + wrap(text, 100 - label.length).join(`\n${' '.repeat(label.length)}`)
 
 function diagnose(failure: Failure): Diagnosis {
   const { host, attempts, override } = failure
@@ -155,7 +160,7 @@ function broken(failure: Failure, { path, error, binary }: Attempt): Diagnosis {
         `${host.platform}-${host.arch}${translated ? ROSETTA : ''}`,
       cure: translated
         ? ARM64_NODE
-        : `it was probably copied from another machine: delete ${prebuilt ? 'node_modules' : file} and install again on this one, or ${build}`,
+        : `delete ${prebuilt ? 'node_modules' : file}, which was probably copied from another machine, and install again on this one, or ${build}`,
     }
   }
   if (error instanceof DamagedBinaryError) {

@@ -26,8 +26,9 @@ const MARKS: [PackageManager, string][] = [
 
 /** The package manager that installed the package in this folder; npm where nothing tells. */
 export function packageManagerOf(root: string): PackageManager {
+  if (root.includes(`${sep}.yarn${sep}`)) return 'yarn' // unpacked there without a node_modules around it
   const at = `${root}${sep}`.indexOf(`${sep}node_modules${sep}`)
-  if (at < 0) return root.includes(`${sep}.yarn${sep}`) ? 'yarn' : 'npm'
+  if (at < 0) return 'npm'
   const project = root.slice(0, at)
   return MARKS.find(([, file]) => existsSync(join(project, file)))?.[0] ?? 'npm'
 }

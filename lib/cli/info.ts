@@ -2,6 +2,7 @@
 
 import { relative } from 'node:path'
 import { addonPath } from '../addon.js'
+import { thisHost } from '../addon/host.js'
 import { PACKAGE } from '../addon/load.js'
 import { createDevice, type DeviceName } from '../device.js'
 import { AddonNotFoundError } from '../errors.js'
@@ -11,7 +12,7 @@ import { whatWasVerified } from '../verified.js'
 import { defineCommand } from './command.js'
 import { formatBytes } from '../format.js'
 import { exitCodes } from './program.js'
-import { wrap } from './wrap.js'
+import { wrap } from '../wrap.js'
 
 const TUNED = 'saved by ssm-metal tune'
 const NOT_TUNED = "the table of this GPU's family; ssm-metal tune measures here"
@@ -34,7 +35,7 @@ export const infoCommand = defineCommand({
   async run({ options }) {
     const device = describeDevice(options.device as DeviceName)
     const { version, ...machine } = describeMachine()
-    const verified = whatWasVerified(process.platform, process.arch)
+    const verified = whatWasVerified(thisHost())
     const text = options.json
       ? `${JSON.stringify({ version, ...device, ...machine, verified })}\n`
       : table(version, device, machine, verified)

@@ -12,8 +12,9 @@ const execute = promisify(execFile)
 
 export interface PackageManager {
   name: 'npm' | 'pnpm' | 'bun'
-  /** Package and version in the registry, by name. */
-  packages: Record<string, string>
+  /** In the registry. */
+  package: string
+  version: string
   /** The program, below node_modules, and its first words. */
   program: readonly string[]
   install: readonly string[]
@@ -33,7 +34,8 @@ const bunPackage = `@oven/bun-${bunPlatform}-${bunProcessor}`
 export const packageManagers: readonly PackageManager[] = [
   {
     name: 'npm',
-    packages: { npm: newNpm ? '12.2.2' : '11.19.1' },
+    package: 'npm',
+    version: newNpm ? '12.2.2' : '11.19.1',
     program: ['node', 'npm/bin/npm-cli.js'],
     install: ['install', '--ignore-scripts', '--no-audit', '--no-fund', '--loglevel=warn'],
     run: ['exec', '--'],
@@ -42,7 +44,8 @@ export const packageManagers: readonly PackageManager[] = [
   {
     // It blocks scripts by itself, and fails when there is one.
     name: 'pnpm',
-    packages: { pnpm: '12.21.0' },
+    package: 'pnpm',
+    version: '12.21.0',
     program: ['.bin/pnpm'],
     install: ['add', '--store-dir=store'],
     run: ['exec'],
@@ -51,7 +54,8 @@ export const packageManagers: readonly PackageManager[] = [
   {
     // It blocks scripts by itself, and says so when there is one.
     name: 'bun',
-    packages: { [bunPackage]: '1.4.5' },
+    package: bunPackage,
+    version: '1.4.5',
     program: [`${bunPackage}/bin/bun`],
     install: ['add', '--cache-dir=cache'],
     run: ['x'],
@@ -59,20 +63,17 @@ export const packageManagers: readonly PackageManager[] = [
   },
 ]
 
-/** Fetches a package manager, once for this clone. Resolves to its node_modules. */
-export async function fetchPackageManager({ name, packages }: PackageManager): Promise<string> {
-  const specifiers = Object.entries(packages).map(([each, version]) => `${each}@${version}`)
-  const folder = join(
-    ROOT,
-    'node_modules/.cache/package-managers',
-    name,
-    specifiers[0]!.split('@').at(-1)!,
-  )
+/**
+ * Fetches a package of the registry into a folder of its own, once for this clone. Resolves to its
+ * node_modules.
+ */
+export async function fetchPackage(name: string, version: string): Promise<string> {
+  const folder = join(ROOT, 'node_modules/.cache/fetched', `${name.replace('/', '+')}@${version}`)
   const done = join(folder, 'complete')
   if (!existsSync(done)) {
     await mkdir(folder, { recursive: true })
     await writeFile(join(folder, 'package.json'), '{ "private": true }')
-    const words = ['install', '--ignore-scripts', '--no-audit', '--no-fund', ...specifiers]
+    const words = ['install', '--ignore-scripts', '--no-audit', '--no-fund', `${name}@${version}`]
     await execute('npm', words, { cwd: folder })
     await writeFile(done, '')
   }

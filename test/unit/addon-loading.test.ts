@@ -13,10 +13,10 @@ import { AddonNotFoundError } from '../../lib/errors.js'
 import { temporaryFolder } from '../support/checkpoints.js'
 import { runChild } from '../support/child-process.js'
 
-// This machine's own, whatever addon the other tests use.
-const built = join(PACKAGE, 'build/Release/ssm.node')
-const bytes = await readFile(built)
 const host = thisHost()
+// This clone's own, whatever addon the other tests use.
+const built = load(PACKAGE).path
+const bytes = await readFile(built)
 
 /** A package installed by npm, with these files in it. */
 async function installed(files: Record<string, Buffer | string>): Promise<string> {
@@ -40,15 +40,26 @@ function load(root: string, other: Partial<Host> = {}) {
   }
 }
 
-function failure(root: string, other: Partial<Host> = {}): AddonNotFoundError {
+/** Why nothing is loaded; the message with each of its parts in one line. */
+function failure(root: string, other: Partial<Host> = {}) {
   try {
     load(root, other)
   } catch (error) {
     expect(error).toBeInstanceOf(AddonNotFoundError)
-    return error as AddonNotFoundError
+    const { reason, message, code } = error as AddonNotFoundError
+    const longest = Math.max(
+      ...message
+        .split('\nTried:')[0]!
+        .split('\n')
+        .map((each) => each.length),
+    )
+    expect(longest).toBeLessThanOrEqual(100)
+    return { reason, code, message: unwrapped(message) }
   }
   throw new Error('it loaded')
 }
+
+const unwrapped = (message: string) => message.replaceAll(/\n {7}(?=\S)/g, ' ')
 
 /** A copy in which a text is replaced by another of the same length. */
 function replaced(from: string, to: string): Buffer {
@@ -251,7 +262,7 @@ describe('why nothing is loaded', () => {
     const cli = fileURLToPath(new URL('../../lib/cli.ts', import.meta.url))
     const { code, stdout } = await runChild(cli, ['info'], { env: { SSM_METAL_ADDON: file } })
     expect(code).toBe(0)
-    expect(stdout).toContain(`SSM_METAL_ADDON names ${file}, and there is no such file`)
+    expect(unwrapped(stdout)).toContain(`SSM_METAL_ADDON names ${file}, and there is no such file`)
   })
 })
 
@@ -280,6 +291,11 @@ describe('the message', () => {
     const root = await installed({ [`../../${mark}`]: '' })
     expect(packageManagerOf(root)).toBe(manager)
     expect(buildCommand(root)).toBe(command)
+  })
+
+  it('knows yarn without a node_modules', () => {
+    const root = '/home/x/.yarn/unplugged/ssm-metal-npm-0.1.0-7d3/node_modules/ssm-metal'
+    expect(packageManagerOf(root)).toBe('yarn')
   })
 
   it('knows pnpm from the inside of its store, and npm by default', async () => {
@@ -314,7 +330,7 @@ describe('a process that may not load addons', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^device {5}none: the native addon did not load, see below$/m)
     expect(stdout).toMatch(/^node {7}\d+/m)
-    expect(stdout).toMatch(text)
+    expect(unwrapped(stdout)).toMatch(text)
     const json = await runChild(cli, ['info', '--json'], { nodeOptions })
     const facts = JSON.parse(json.stdout)
     expect(facts).toMatchObject({
@@ -334,7 +350,9 @@ describe('a process that may not load addons', () => {
     const pretend = "data:text/javascript,Object.defineProperty(process,'platform',{value:'sunos'})"
     const { code, stdout } = await runChild(cli, ['info'], { nodeOptions: ['--import', pretend] })
     expect(code).toBe(0)
-    expect(stdout).toContain('the operating system sunos is not supported; macOS and Linux are')
+    expect(unwrapped(stdout)).toContain(
+      'the operating system sunos is not supported; macOS and Linux are',
+    )
   })
 })
 
