@@ -45,8 +45,10 @@ interface Held {
   out: Float32Array
   dtype: Tensor['dtype']
   residual: Float32Array | undefined
-  /** x, after the norm if there is one: (rows, inputs). */
-  x: Float64Array
+  /** (rows, inputs). */
+  x: Float32Array
+  /** Of a norm, else undefined. */
+  norm: { weight: Float32Array; eps: number } | undefined
   /** For each column, in which rows its outputs are held one by one. */
   probes: readonly (readonly number[])[]
   /** Those outputs, and what they should be. */
@@ -115,28 +117,22 @@ function hold({ name, x, out, options }: Product, count: number): Held {
     out: numbersOf(out) as Float32Array,
     dtype: out.dtype,
     residual: residual && (numbersOf(residual) as Float32Array),
-    x: norm
-      ? normed(numbersOf(x) as Float32Array, numbersOf(norm.weight) as Float32Array, norm.eps)
-      : new Float64Array(numbersOf(x)),
+    x: numbersOf(x) as Float32Array,
+    norm: norm && { weight: numbersOf(norm.weight) as Float32Array, eps: norm.eps },
     probes: probesOf(x.rows, out.cols, count),
     actual: [],
     expected: [],
   }
 }
 
-// x / rms(x) * weight.
-function normed(x: Float32Array, weight: Float32Array, eps: number): Float64Array {
-  const cols = weight.length
-  const result = new Float64Array(x.length)
-  for (let first = 0; first < x.length; first += cols) {
-    let squares = 0
-    for (let col = 0; col < cols; col++) squares += x[first + col]! ** 2
-    const scale = 1 / Math.sqrt(squares / cols + eps)
-    for (let col = 0; col < cols; col++) {
-      result[first + col] = x[first + col]! * scale * weight[col]!
-    }
-  }
-  return result
+// A row of x, after the norm if there is one: x / rms(x) * weight.
+function rowOf({ x, norm }: Held, row: number, target: Float64Array): Float64Array {
+  const cols = target.length
+  for (let col = 0; col < cols; col++) target[col] = x[row * cols + col]!
+  if (!norm) return target
+  const scale = 1 / Math.sqrt(dot(target, target) / cols + norm.eps)
+  for (let col = 0; col < cols; col++) target[col]! *= scale * norm.weight[col]!
+  return target
 }
 
 // Columns as far apart as they can be, rows by the golden ratio, which leaves no large gap: no two in
@@ -168,15 +164,21 @@ async function furthest(
   const signs = Float64Array.from({ length: outputs }, (_, n) => (hash(n) < 0.5 ? -1 : 1))
   const signed = new Float64Array(cols) // sum of the weight's rows under these signs
   const weightRow = new Float64Array(cols)
+  const xRow = new Float64Array(cols)
+  // Of products with one row, which each row of the weight meets.
+  const onlyRows = held.map((product) =>
+    product.rows === 1 ? rowOf(product, 0, new Float64Array(cols)) : undefined,
+  )
   for (let n = 0; n < outputs; n++) {
     if (n % 256 === 0) await otherWork()
     readRow(n, weightRow)
-    for (let col = 0; col < cols; col++) signed[col]! += signs[n]! * weightRow[col]!
-    for (const { probes, x, out, residual, actual, expected } of held) {
-      for (const row of probes[n]!) {
+    addTimes(signed, signs[n]!, weightRow)
+    for (const [i, product] of held.entries()) {
+      for (const row of product.probes[n]!) {
         const index = row * outputs + n
-        actual.push(out[index]!)
-        expected.push(dot(weightRow, x, row * cols) + (residual?.[index] ?? 0))
+        const x = onlyRows[i] ?? rowOf(product, row, xRow)
+        product.actual.push(product.out[index]!)
+        product.expected.push(dot(weightRow, x) + (product.residual?.[index] ?? 0))
       }
     }
   }
@@ -189,18 +191,19 @@ async function furthest(
     await otherWork()
     consider(worstElement(product.actual, product.expected, product.dtype)!, product)
     for (let row = 0; row < product.rows; row++) {
-      consider(signedSum(product, row, signs, signed), product)
+      const sum = dot(signed, rowOf(product, row, xRow))
+      consider(signedSum(product, row, signs, sum), product)
     }
   }
   return worst
 }
 
-/** How far the sum of a row's outputs under the signs is from what the sum of the weight gives. */
+/** How far the sum of a row's outputs under the signs is from what it should be. */
 function signedSum(
-  { out, residual, x, dtype }: Held,
+  { out, residual, dtype }: Held,
   row: number,
   signs: Float64Array,
-  signed: Float64Array,
+  expected: number,
 ): WorstElement {
   const { absolute, relative } = TOLERANCES[dtype]
   const outputs = signs.length
@@ -211,16 +214,21 @@ function signedSum(
     sum += signs[n]! * (out[index]! - (residual?.[index] ?? 0))
     squares += (absolute + relative * Math.abs(out[index]!)) ** 2
   }
-  const error = Math.abs(sum - dot(signed, x, row * signed.length))
+  const error = Math.abs(sum - expected)
   const limit = DEVIATIONS * Math.sqrt(squares)
   if (!Number.isFinite(error)) return { index: row * outputs, error: Infinity, limit: 0 }
   return { index: row * outputs, error, limit }
 }
 
-function dot(a: Float64Array, b: Float64Array, firstOfB: number): number {
+function dot(a: Float64Array, b: Float64Array): number {
   let sum = 0
-  for (let i = 0; i < a.length; i++) sum += a[i]! * b[firstOfB + i]!
+  for (let i = 0; i < a.length; i++) sum += a[i]! * b[i]!
   return sum
+}
+
+// sums += factor * values.
+function addTimes(sums: Float64Array, factor: number, values: Float64Array): void {
+  for (let i = 0; i < sums.length; i++) sums[i]! += factor * values[i]!
 }
 
 // A number from 0 to 1 that looks random.

@@ -79,19 +79,22 @@ let build: string | undefined
 
 /** The build of the operating system: with it comes another driver and another compiler of kernels. */
 function systemBuild(): string {
-  if (build !== undefined) return build
-  let detail = systemVersion()
-  if (platform() === 'darwin') {
-    try {
-      const text = readFileSync('/System/Library/CoreServices/SystemVersion.plist', 'utf8')
-      const found = /<key>ProductBuildVersion<\/key>\s*<string>([^<]{1,40})</.exec(text)
-      if (found) detail = found[1]!
-    } catch {
-      // The kernel's version, then.
-    }
-  }
-  build = `${platform()} ${release()} ${detail}`
+  build ??= `${platform()} ${release()} ${macBuild() ?? systemVersion()}`
   return build
+}
+
+function macBuild(): string | undefined {
+  if (platform() !== 'darwin') return undefined
+  try {
+    return buildOf(readFileSync('/System/Library/CoreServices/SystemVersion.plist', 'utf8'))
+  } catch {
+    return undefined // the kernel's version, then
+  }
+}
+
+/** The build of a macOS, such as 24F74, from its SystemVersion.plist. */
+export function buildOf(plist: string): string | undefined {
+  return /<key>ProductBuildVersion<\/key>\s*<string>([^<]{1,40})<\/string>/.exec(plist)?.[1]
 }
 
 /** What is known of a device. */

@@ -33,15 +33,17 @@ function affineRows({ words, scales, biases, bits, groupSize }: AffineMatrix): R
   const [scale, bias] = [numbersOf(scales), numbersOf(biases)]
   const mask = 2 ** bits - 1
   return (row, target) => {
-    const firstBit = row * target.length * bits
-    const firstGroup = (row * target.length) / groupSize
-    for (let col = 0; col < target.length; col++) {
-      const bit = firstBit + col * bits
-      const [word, shift] = [Math.floor(bit / 32), bit % 32]
-      let q = packed[word]! >>> shift
-      if (shift + bits > 32) q |= packed[word + 1]! << (32 - shift)
-      const group = firstGroup + Math.floor(col / groupSize)
-      target[col] = scale[group]! * (q & mask) + bias[group]!
+    let bit = row * target.length * bits
+    for (let first = 0; first < target.length; first += groupSize) {
+      const group = (row * target.length + first) / groupSize
+      const [groupScale, groupBias] = [scale[group]!, bias[group]!]
+      for (let col = first; col < first + groupSize; col++, bit += bits) {
+        const word = Math.floor(bit / 32)
+        const shift = bit - 32 * word
+        let q = packed[word]! >>> shift
+        if (shift + bits > 32) q |= packed[word + 1]! << (32 - shift)
+        target[col] = groupScale * (q & mask) + groupBias
+      }
     }
   }
 }

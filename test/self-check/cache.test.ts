@@ -9,7 +9,12 @@ import { createDevice, Device } from '../../lib/device.js'
 import { Recorder } from '../../lib/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'
 import type { Needs } from '../../lib/self-check/needs.js'
-import { deviceKey, readDeviceRecord, savedChecksPath } from '../../lib/self-check/saved.js'
+import {
+  buildOf,
+  deviceKey,
+  readDeviceRecord,
+  savedChecksPath,
+} from '../../lib/self-check/saved.js'
 import { checkDevice } from '../../lib/self-check/check-device.js'
 import { selfCheckSummary } from '../../lib/self-check/known.js'
 import { VERSION } from '../../lib/version.js'
@@ -127,6 +132,20 @@ describe('a key', () => {
     expect(await recorded(passes)).toBe(ids.length)
     // Both are known now.
     expect(JSON.parse(readFileSync(savedChecksPath(), 'utf8')).devices).toHaveLength(2)
+  })
+
+  it('has the build of a macOS', () => {
+    const plist = `<?xml version="1.0" encoding="UTF-8"?>
+      <plist version="1.0">
+      <dict>
+        <key>ProductBuildVersion</key>
+        <string>24F74</string>
+        <key>ProductVersion</key>
+        <string>15.5</string>
+      </dict>
+      </plist>`
+    expect(buildOf(plist)).toBe('24F74')
+    expect(buildOf('')).toBeUndefined()
   })
 
   it('is one of at most 16', async () => {

@@ -127,4 +127,12 @@ describe('the suite of an operation', () => {
     expect(output).toMatch(/Tests +\d+ failed/)
     expect(status).toBe(1)
   })
+
+  // Behind the bytes of a buffer its last page goes on, as on a Mac.
+  test('finds an element too many behind a buffer', { timeout: 300_000 }, () => {
+    const mutation = { file: 'add.metal', from: 'p.count - i);', to: 'p.count - i + 1);' }
+    const { status, output } = runMutant('fast', 'add', mutation)
+    expect(output).toMatch(/kernel add_float\d+: buffer\(2\): OUT OF BOUNDS: byte \d+ of a block/)
+    expect(status).toBe(1)
+  })
 })
