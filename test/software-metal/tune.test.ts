@@ -33,7 +33,7 @@ const TINY: published.TuneModel = {
   name: 'tiny',
   dModel: 64,
   heads: 2,
-  headDim: 32,
+  headDim: 64, // enough for more than one row of the state a simdgroup, however many there are
   dState: 16,
   groups: 1,
   vocabulary: 4200, // more than one part for the fewest simdgroups that are tried
@@ -223,7 +223,7 @@ describe('tune', () => {
     expect(steps).toHaveLength(report.cases.length)
     const tables = formatTuneReport(report)
     expect(tables).toMatch(/^operation +dtype +shape +tunable +present +time +best +ratio$/m)
-    expect(tables).toMatch(/^ssd_update +float32 +tiny 1 x 2 x 32 x 16 +state_rows +1 /m)
+    expect(tables).toMatch(/^ssd_update +float32 +tiny 1 x 2 x 64 x 16 +state_rows +1 /m)
     expect(tables).toMatch(/^tunable +present +best +ratio +noise +cases$/m)
     expect(tables).toMatch(/^state_rows +1 +[24] +[\d.]+ +[\d.]+ % +1 +(stays|becomes [24])$/m)
     expect(tables).toContain(`Saved in ${savedTuningPath()}`)
