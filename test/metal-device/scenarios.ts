@@ -154,6 +154,112 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return { messages, live: await liveObjects() }
   },
 
+  // What a run wrote that the GPU did not end is not used before it is written whole.
+  async mixture() {
+    const device = createDevice('metal')
+    const { list, out, dispose } = adding(device)
+    const counter = device.tensor('uint32', [1])
+    const counting = device.record((cl) => cl.advancePosition(counter, 1))
+    await counting.run()
+    standIn.setStandIn('failLate', 1)
+    // The second one computes, on what the first one left.
+    const failed = await Promise.all([messageOf(counting.run()), messageOf(counting.run())])
+    const after = await messageOf(counting.run())
+    const read = await messageOf(Promise.resolve().then(() => counter.read()))
+    counter.write(Uint32Array.of(7))
+    await counting.run()
+    const count = counter.read()[0]
+    standIn.setStandIn('failLate', 1)
+    const whole = [await messageOf(list.run()), await messageOf(list.run()), out.read()[0]]
+    counting.dispose()
+    counter.dispose()
+    dispose()
+    device.dispose()
+    return { failed, after, read, count, whole, live: await liveObjects() }
+  },
+
+  // A GPU that hangs is given up; nothing waits for it.
+  async hang() {
+    const device = createDevice('metal', { gpuTimeout: 0.5 })
+    const { list, out, dispose } = adding(device)
+    await list.run()
+    standIn.setStandIn('hang', 1)
+    // More than the 64 command buffers that Metal makes without waiting.
+    const runs = await Promise.all(
+      Array.from({ length: 70 }, () =>
+        list.run().then(
+          () => 'no error',
+          (error: Error & { code?: string }) => `${error.code}: ${error.message}`,
+        ),
+      ),
+    )
+    const later = await messageOf(list.run())
+    const read = await messageOf(Promise.resolve().then(() => out.read()))
+    const start = performance.now()
+    device.dispose()
+    const disposeMs = performance.now() - start
+    dispose()
+    const liveWhileItHangs = standIn.standIn().liveObjects! > 0
+    standIn.setStandIn('endHang', 1)
+    const live = await liveObjects()
+    const next = createDevice('metal')
+    const other = adding(next)
+    await other.list.run()
+    const sum = other.out.read()[0]
+    other.dispose()
+    next.dispose()
+    return { runs: [...new Set(runs)], later, read, disposeMs, liveWhileItHangs, live, sum }
+  },
+
+  // Before the watch has noticed.
+  async disposeWhileItHangs() {
+    const device = createDevice('metal')
+    const { list, dispose } = adding(device)
+    standIn.setStandIn('hang', 1)
+    const runs = Array.from({ length: 20 }, () => messageOf(list.run()))
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    const start = performance.now()
+    device.dispose()
+    const disposeMs = performance.now() - start
+    const messages = [...new Set(await Promise.all(runs))]
+    dispose()
+    standIn.setStandIn('endHang', 1)
+    return { messages, disposeMs, live: await liveObjects() }
+  },
+
+  async exitWhileItHangs() {
+    const device = createDevice('metal')
+    const { list } = adding(device)
+    standIn.setStandIn('hang', 1)
+    for (let i = 0; i < 20; ++i) void list.run().catch(() => {})
+    await new Promise((resolve) => setTimeout(resolve, 50))
+    console.log(JSON.stringify('exiting'))
+    process.exit(0)
+  },
+
+  // The GPU has its next run before JavaScript has heard of the end of the last one.
+  async twoInFlight() {
+    const loaded = await loadModel(model, { device: 'metal' })
+    const options = { maxTokens: 6, ignoreEos: true }
+    await loaded.generate([1, 2, 3], options) // compiles
+    standIn.setStandIn('completionDelay', 5)
+    standIn.setStandIn('leastGpuTime', 20) // a token takes longer than the delay
+    standIn.setStandIn('gpuWaits', 0)
+    await loaded.generate([1, 2, 3], options)
+    const { gpuWaits } = standIn.standIn()
+    // Left in the middle, in each way.
+    for await (const _ of loaded.stream([1, 2, 3], options)) break
+    const controller = new AbortController()
+    const aborted = messageOf(loaded.generate([1, 2, 3], { ...options, signal: controller.signal }))
+    setTimeout(() => controller.abort(new Error('enough')), 60)
+    const messages = [await aborted]
+    const disposed = messageOf(loaded.generate([1, 2, 3], options))
+    await new Promise((resolve) => setTimeout(resolve, 60))
+    loaded.dispose()
+    messages.push(await disposed)
+    return { gpuWaits, messages, live: await liveObjects() }
+  },
+
   // Runs are queued one behind the other and reported in order, also those that fail early.
   async order() {
     const device = createDevice('metal')

@@ -99,6 +99,59 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
     expect(result.live).toBe(0)
   })
 
+  test('what a run wrote that the GPU did not end must be written whole before it is used', () => {
+    const { result, ...end } = play('mixture')
+    expect(end).toEqual(ended)
+    const mixture = /a run that the device did not end may have left this memory half written/
+    expect(result.failed[0]).toMatch(/^\[metal\] the GPU failed: Internal Error/)
+    expect(result.failed[1]).toMatch(mixture)
+    expect(result.after).toMatch(mixture)
+    expect(result.read).toMatch(mixture)
+    expect(result.count).toBe(8)
+    // A list that writes it whole before it reads it needs no help.
+    expect(result.whole).toEqual([expect.stringMatching(/the GPU failed/), 'no error', 5])
+    expect(result.live).toBe(0)
+  })
+
+  test('a GPU that hangs is given up after the timeout, and nothing waits for it', () => {
+    const { result, ...end } = play('hang')
+    expect(end).toEqual(ended)
+    expect(result.runs).toEqual([
+      expect.stringMatching(/^ERR_DEVICE_LOST: \[metal\] the GPU has ended none .* for 0.5 s/),
+    ])
+    expect(result.later).toMatch(/this device is lost/)
+    expect(result.read).toMatch(/half written/)
+    expect(result.disposeMs).toBeLessThan(1000)
+    expect(result.liveWhileItHangs).toBe(true)
+    expect(result.live).toBe(0)
+    expect(result.sum).toBe(5)
+  })
+
+  test('dispose does not wait for a GPU that hangs', () => {
+    const { result, ...end } = play('disposeWhileItHangs')
+    expect(end).toEqual(ended)
+    expect(result.messages).toEqual(['[run] the device was disposed before the run ended'])
+    expect(result.disposeMs).toBeLessThan(1000)
+    expect(result.live).toBe(0)
+  })
+
+  test('the process may exit while the GPU hangs', () => {
+    expect(play('exitWhileItHangs')).toEqual({ ...ended, result: 'exiting' })
+  })
+
+  test('the GPU never waits for JavaScript between tokens; leaving leaves nothing', {
+    timeout: 240_000,
+  }, () => {
+    const { result, ...end } = play('twoInFlight')
+    expect(end).toEqual(ended)
+    expect(result.gpuWaits).toBeLessThanOrEqual(1) // for the prompt
+    expect(result.messages).toEqual([
+      'enough',
+      '[run] the device was disposed before the run ended',
+    ])
+    expect(result.live).toBe(0)
+  })
+
   test('runs are reported in the order of their submission', () => {
     const { result, ...end } = play('order')
     expect(end).toEqual(ended)
