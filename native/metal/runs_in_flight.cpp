@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cstdio>
 #include <exception>
-#include <sstream>
 #include <utility>
 
 #include "bad_data.h"
@@ -28,11 +28,11 @@ RunEnd end_of(const Run& run) {
 }
 
 std::string lost_message(double limit) {
-  std::ostringstream text;
-  text << "[metal] the GPU has ended none of its work for " << limit
-       << " s: this device is lost. Its runs and what they wrote are lost with it. Create another "
-          "device, or load the model again; gpuTimeout sets the seconds";
-  return text.str();
+  char seconds[32];
+  std::snprintf(seconds, sizeof(seconds), "%g", limit);
+  return "[metal] the GPU has ended none of its work for " + std::string(seconds) +
+         " s: this device is lost. Its runs and what they wrote are lost with it. Create another "
+         "device, or load the model again; gpuTimeout sets the seconds";
 }
 
 }  // namespace
