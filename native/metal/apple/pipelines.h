@@ -28,8 +28,8 @@ class Pipelines {
   // it. Throws std::runtime_error with the compiler's message.
   id<MTLComputePipelineState> pipeline_of(const metal::KernelText& kernel);
 
-  // Runs a job on one of the threads that compile.
-  void in_background(std::function<void()> job) { threads_.push(std::move(job)); }
+  // Runs a job on one of the threads that compile. It must not throw.
+  void in_background(std::function<void()> job);
 
  private:
   id<MTLLibrary> compile(const std::string& kernel, const std::string& text);

@@ -24,10 +24,19 @@ size_t compile_threads() { return std::clamp(std::thread::hardware_concurrency()
 
 Pipelines::Pipelines(id<MTLDevice> device) : device_(device), threads_(compile_threads()) {}
 
+// These threads have no pool of their own: what is autoreleased, each result among it, would stay.
+void Pipelines::in_background(std::function<void()> job) {
+  threads_.push([job = std::move(job)] {
+    @autoreleasepool {
+      job();
+    }
+  });
+}
+
 void Pipelines::prepare(std::vector<KernelText> kernels,
                         std::function<void(std::string error)> done) {
   if (kernels.empty()) {
-    threads_.push([done = std::move(done)] { done(""); });
+    in_background([done = std::move(done)] { done(""); });
     return;
   }
   struct Progress {
@@ -40,7 +49,7 @@ void Pipelines::prepare(std::vector<KernelText> kernels,
   progress->left = kernels.size();
   progress->done = std::move(done);
   for (KernelText& kernel : kernels) {
-    threads_.push([this, progress, kernel = std::move(kernel)] {
+    in_background([this, progress, kernel = std::move(kernel)] {
       try {
         [[maybe_unused]] const id<MTLComputePipelineState> pipeline = pipeline_of(kernel);
       } catch (const std::exception& error) {
