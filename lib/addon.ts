@@ -48,10 +48,20 @@ export interface Addon {
   deviceGpu(device: number): string
   /** A value for each of `tunables()`. Empty for the CPU device. */
   deviceTuning(device: number): number[]
+  /** Of a GPU, in bytes: what a process should use at most, what this one uses, the largest buffer. Empty for the CPU device. */
+  deviceMemory(device: number): number[]
   disposeDevice(device: number): void
   /** Zeroed memory. */
   allocate(bytes: number): number
-  mapFile(path: string): number
+  /**
+   * `bytes` of a file from `begin` on, a multiple of 64 KiB; 0 bytes: all of it. No operation reads
+   * more than `largestPart` of them in one piece.
+   */
+  mapFile(path: string, begin: number, bytes: number, largestPart: number): number
+  /** Memory without bytes: lists that use it can be recorded but not run. */
+  planMemory(bytes: number, isMappedFile: boolean, largestPart: number): number
+  /** Bytes that the device needs for a memory. Throws when it cannot use so large a one. */
+  memoryFootprint(device: number, memory: number): number
   memorySize(memory: number): number
   readMemory(memory: number, byteOffset: number, target: Uint8Array): void
   writeMemory(memory: number, byteOffset: number, source: Uint8Array): void
@@ -64,6 +74,8 @@ export interface Addon {
   disposeList(list: number): void
   /** Two lists for which it is equal compute in the same way. Empty for the CPU device. */
   listDispatches(device: number, list: number): string
+  /** Bytes that the device allocates for a list itself. */
+  listScratch(device: number, list: number): number
   /** The kernels that an Apple GPU compiles for a list, each once. Throws in builds without Metal. */
   kernelTexts(list: number): KernelText[]
   /** Calls back once, on this thread, when runs of the list need not wait for it, or with what is wrong. */
@@ -86,6 +98,8 @@ export interface Addon {
     bytes: number,
     callback: (status: number, error: string, bytesPerSecond: number) => void,
   ): void
+  /** Bytes that the system could give to a process now; 0 where files of the system say it. */
+  availableMemory(): number
 }
 
 let loaded: LoadedAddon | undefined

@@ -88,6 +88,12 @@ export class CommandList {
     })
   }
 
+  /** @internal */
+  get handle(): number {
+    if (this.#handle === 0) throw new DisposedError('this command list was disposed')
+    return this.#handle
+  }
+
   /**
    * Makes ready what runs of the list need, on native threads: a GPU's kernels are compiled, several
    * at a time. Resolves when they are; at once on the CPU. Rejects with what is wrong with the list.

@@ -44,6 +44,13 @@ export interface DeviceOptions {
 /** Where a GPU's tuning comes from: the table of its family, what `tune` saved, or the caller. */
 export type TuningSource = 'table' | 'saved' | 'options'
 
+/** In bytes. */
+export interface DeviceMemory {
+  budget: number
+  inUse: number
+  largestBuffer: number
+}
+
 // Seconds. Far longer than any part of a run takes.
 const GPU_TIMEOUT = 30
 
@@ -148,6 +155,16 @@ export class Device {
       Object.fromEntries(tunables().map(({ name }, i) => [name, values[i]!])),
     )
     this.tuningSource = tuningSource
+  }
+
+  /**
+   * A GPU's memory, in bytes: what its driver recommends that a process uses at most, what this process
+   * uses now, and the most that one operation can use in one piece. Undefined for the CPU device.
+   */
+  get memory(): DeviceMemory | undefined {
+    const [budget, inUse, largestBuffer] = addon().deviceMemory(this.handle)
+    if (budget === undefined) return undefined
+    return { budget, inUse: inUse!, largestBuffer: largestBuffer! }
   }
 
   /** @internal */

@@ -38,6 +38,19 @@ export class DeviceNotAvailableError extends CodedError {
   readonly code = 'ERR_DEVICE_NOT_AVAILABLE'
 }
 
+/** A model that would not fit. The message says what it needs, what there is, and what would fit. */
+export class InsufficientMemoryError extends CodedError {
+  readonly code = 'ERR_INSUFFICIENT_MEMORY'
+  readonly neededBytes: number
+  readonly availableBytes: number
+
+  constructor(message: string, bytes: { neededBytes: number; availableBytes: number }) {
+    super(message)
+    this.neededBytes = bytes.neededBytes
+    this.availableBytes = bytes.availableBytes
+  }
+}
+
 /** Why the native addon did not load. */
 export type AddonFailure =
   | 'node-version'

@@ -15,6 +15,7 @@ export {
   createDevice,
   Device,
   type DeviceName,
+  type DeviceMemory,
   type DeviceOptions,
   type TuningSource,
 } from './device.js'

@@ -5,6 +5,7 @@ import type { Device, DeviceName } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
 import { type GenerateResult, type TextChunk, TextStream } from './generate.js'
 import { resolveModelPath, resolveTokenizerPath } from './hub/cache.js'
+import { checkMemory } from './memory/check.js'
 import { type Checkpoint, openCheckpoint } from './models/checkpoint.js'
 import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
 import { LanguageModel } from './models/language-model.js'
@@ -42,6 +43,11 @@ export interface LoadOptions {
   tokenizer?: string | undefined
   /** Quantise float matrices on load. `groupSize` defaults to 64. */
   quantize?: { bits: 4 | 8; groupSize?: 32 | 64 | 128 | undefined } | undefined
+  /**
+   * `checked` refuses a model that the device has no memory for, before anything is allocated;
+   * `unchecked` loads it all the same. Defaults to `checked`.
+   */
+  memory?: 'checked' | 'unchecked' | undefined
   /** Branch, tag or commit of a Hub name. Defaults to `main`. */
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). */
@@ -59,6 +65,7 @@ const LOAD_OPTIONS = [
   'dtype',
   'tokenizer',
   'quantize',
+  'memory',
   'revision',
   'cacheDir',
   'signal',
@@ -105,7 +112,7 @@ const GENERATE_OPTIONS = [
 /**
  * Loads a model: a folder or file in any of the published formats, or a Hub name that is in the local
  * cache; without a name the small trained model that ships in the package. Throws `ModelNotFoundError`, `CorruptFileError`, `UnsupportedArchitectureError`,
- * `UnsupportedOptionError` or `DeviceNotAvailableError`.
+ * `UnsupportedOptionError`, `DeviceNotAvailableError` or `InsufficientMemoryError`.
  *
  * @example
  * const model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
@@ -138,6 +145,12 @@ export async function loadModel(
     )
   }
   const quantize = options.quantize && checkQuantize(options.quantize)
+  const memory = options.memory ?? 'checked'
+  if (memory !== 'checked' && memory !== 'unchecked') {
+    throw new UnsupportedOptionError(
+      `[loadModel] memory must be 'checked' or 'unchecked' but is ${describe(memory)}`,
+    )
+  }
   signal?.throwIfAborted()
 
   const start = performance.now()
@@ -158,6 +171,7 @@ export async function loadModel(
     },
   )
   try {
+    if (memory === 'checked') await checkMemory(device, checkpoint, wishes)
     let ready: Promise<void> | undefined
     const languageModel = await LanguageModel.load(device, checkpoint, {
       ...wishes,

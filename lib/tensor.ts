@@ -55,6 +55,9 @@ export function formatShape(shape: readonly number[]): string {
   return `(${shape.join(', ')})`
 }
 
+/** Parts of files are mapped from multiples of this on: pages have 16 KiB on a Mac, elsewhere 4 to 64. */
+export const MAPPING_ALIGNMENT = process.platform === 'darwin' ? 16384 : 65536
+
 // Frees memory that was never disposed, when nothing refers to it any more.
 const forgotten = new FinalizationRegistry<number>((handle) => addon().disposeMemory(handle))
 
@@ -75,8 +78,17 @@ export class Memory {
     return new Memory(addon().allocate(byteLength), false)
   }
 
-  static mapFile(path: string): Memory {
-    return new Memory(addon().mapFile(path), true)
+  /**
+   * A file, read-only, or `bytes` of it from `begin` on, which is a multiple of `MAPPING_ALIGNMENT`.
+   * No operation may use more than `largestPart` of them in one piece.
+   */
+  static mapFile(path: string, { begin = 0, bytes = 0, largestPart = 0 } = {}): Memory {
+    return new Memory(addon().mapFile(path, begin, bytes, largestPart), true)
+  }
+
+  /** A size without bytes: lists that use it can be recorded but not run. */
+  static plan(byteLength: number, { isMappedFile = false, largestPart = 0 } = {}): Memory {
+    return new Memory(addon().planMemory(byteLength, isMappedFile, largestPart), isMappedFile)
   }
 
   /** Takes over memory that native made. */

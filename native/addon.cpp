@@ -6,6 +6,7 @@
 #include <map>
 #include <string>
 
+#include "available_memory.h"
 #include "cpu/fast/levels.h"
 #include "device.h"
 #include "handle_table.h"
@@ -59,10 +60,13 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("deviceLevel", &Addon::DeviceLevel),
                              InstanceMethod("deviceGpu", &Addon::DeviceGpu),
                              InstanceMethod("deviceTuning", &Addon::DeviceTuning),
+                             InstanceMethod("deviceMemory", &Addon::GetDeviceMemory),
                              InstanceMethod("disposeDevice", &Addon::DisposeDevice),
                              InstanceMethod("allocate", &Addon::Allocate),
                              InstanceMethod("mapFile", &Addon::MapFile),
+                             InstanceMethod("planMemory", &Addon::PlanMemory),
                              InstanceMethod("memorySize", &Addon::MemorySize),
+                             InstanceMethod("memoryFootprint", &Addon::MemoryFootprint),
                              InstanceMethod("readMemory", &Addon::ReadMemory),
                              InstanceMethod("writeMemory", &Addon::WriteMemory),
                              InstanceMethod("disposeMemory", &Addon::DisposeMemory),
@@ -73,9 +77,11 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("listDispatches", &Addon::ListDispatches),
                              InstanceMethod("kernelTexts", &Addon::KernelTexts),
                              InstanceMethod("prepare", &Addon::Prepare),
+                             InstanceMethod("listScratch", &Addon::ListScratch),
                              InstanceMethod("run", &Addon::RunList),
                              InstanceMethod("cancel", &Addon::Cancel),
                              InstanceMethod("measureReadBandwidth", &Addon::MeasureReadBandwidth),
+                             InstanceMethod("availableMemory", &Addon::AvailableMemory),
                          });
     const napi_status status = napi_create_threadsafe_function(
         env, nullptr, nullptr, Napi::String::New(env, "ssm-metal"), 0, 1, nullptr, nullptr, this,
@@ -202,6 +208,17 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
+  // (device) -> [budget, in use, largest buffer] in bytes; empty for the CPU device
+  Value GetDeviceMemory(const CallbackInfo& info) {
+    const DeviceMemory memory = devices_.get(integer(info, 0))->memory();
+    Napi::Array result = Napi::Array::New(info.Env());
+    if (memory.budget == 0) return result;
+    for (const uint64_t bytes : {memory.budget, memory.in_use, memory.largest_buffer}) {
+      result.Set(result.Length(), static_cast<double>(bytes));
+    }
+    return result;
+  }
+
   // Cancels what the device was asked to run, waits for its threads.
   void DisposeDevice(const CallbackInfo& info) { devices_.remove(integer(info, 0)); }
 
@@ -212,9 +229,23 @@ class Addon : public Napi::Addon<Addon> {
     return handle(memories_.add(std::move(memory)));
   }
 
-  // (path) -> memory, read-only
+  // (path, begin, bytes, largest part) -> memory, read-only
   Value MapFile(const CallbackInfo& info) {
-    return handle(memories_.add(Memory::map_file(info[0].As<Napi::String>().Utf8Value())));
+    return handle(memories_.add(Memory::map_file(info[0].As<Napi::String>().Utf8Value(),
+                                                 size(info, 1), size(info, 2), size(info, 3))));
+  }
+
+  // (bytes, is a mapped file, largest part) -> memory without bytes
+  Value PlanMemory(const CallbackInfo& info) {
+    return handle(memories_.add(
+        Memory::plan(size(info, 0), info[1].As<Napi::Boolean>().Value(), size(info, 2))));
+  }
+
+  // (device, memory) -> bytes that the device needs for it
+  Value MemoryFootprint(const CallbackInfo& info) {
+    const auto& device = devices_.get(integer(info, 0));
+    const size_t bytes = device->footprint(*memories_.get(integer(info, 1)));
+    return Napi::Number::New(env_, static_cast<double>(bytes));
   }
 
   Value MemorySize(const CallbackInfo& info) {
@@ -250,7 +281,7 @@ class Addon : public Napi::Addon<Addon> {
 
   void DisposeMemory(const CallbackInfo& info) {
     const auto memory = memories_.remove(integer(info, 0));
-    if (memory->is_mapped_file() || memory->is_run_block()) return;
+    if (memory->is_mapped_file() || memory->is_run_block() || memory->is_planned()) return;
     Napi::MemoryManagement::AdjustExternalMemory(env_, -static_cast<int64_t>(memory->size()));
   }
 
@@ -327,10 +358,18 @@ class Addon : public Napi::Addon<Addon> {
     });
   }
 
+  // (device, list) -> bytes that the device allocates for the list itself
+  Value ListScratch(const CallbackInfo& info) {
+    const auto& device = devices_.get(integer(info, 0));
+    return Napi::Number::New(env_,
+                             static_cast<double>(device->scratch(*lists_.get(integer(info, 1)))));
+  }
+
   // (device, list, inputs, outputBytes, callback(status, error, outputs)) -> run. Returns at once.
   Value RunList(const CallbackInfo& info) {
     const auto& device = devices_.get(integer(info, 0));
     const auto& list = lists_.get(integer(info, 1));
+    if (list->is_planned()) throw std::logic_error("the list uses memory that was only planned");
     const Napi::Uint8Array inputs = bytes(info, 2);
     auto run = std::make_shared<Run>();
     run->list = list;
@@ -374,6 +413,11 @@ class Addon : public Napi::Addon<Addon> {
         });
     measurements_.emplace(id, std::move(measurement));
     expect(std::move(pending), id);
+  }
+
+  // () -> bytes; 0 where the system has files that say so
+  Value AvailableMemory(const CallbackInfo&) {
+    return Napi::Number::New(env_, static_cast<double>(available_memory()));
   }
 
   // From now on a completion with this id calls back, and keeps the process alive until then.
@@ -460,6 +504,7 @@ class Addon : public Napi::Addon<Addon> {
     if (offset > memory.size() || length > memory.size() - offset) {
       throw std::out_of_range("reaches past the end of its memory");
     }
+    if (memory.is_planned()) throw std::logic_error("memory was only planned: it has no bytes");
     return memory.data() + offset;
   }
 

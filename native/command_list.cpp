@@ -85,6 +85,7 @@ void CommandList::note_use(const Operation& operation, size_t buffer) {
       output_bytes_ = std::max(output_bytes_, end - kOutputsOffset);
     return;
   }
+  planned_ |= memory->is_planned();
   const auto known = std::find_if(uses_.begin(), uses_.end(),
                                   [&](const Use& use) { return use.memory == memory; });
   if (known == uses_.end()) {

@@ -36,6 +36,9 @@ class CommandList {
   size_t input_bytes() const { return input_bytes_; }
   size_t output_bytes() const { return output_bytes_; }
 
+  // Whether it uses memory that was only planned: no device can run it.
+  bool is_planned() const { return planned_; }
+
   // JavaScript thread only, as all below: marks every memory of the list as in use by a run, or no
   // longer so.
   void mark_submitted();
@@ -60,6 +63,7 @@ class CommandList {
   std::vector<Operation> operations_;
   std::shared_ptr<Memory> block_;
   size_t input_bytes_ = 0, output_bytes_ = 0;
+  bool planned_ = false;
   bool sealed_ = false;    // a device may be reading operations_
   std::vector<Use> uses_;  // each memory once
 };

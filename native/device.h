@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -53,6 +54,13 @@ void begin_run(const Run& run);
 // The end of a run that is done, with its outputs.
 RunEnd end_run(const Run& run);
 
+// In bytes.
+struct DeviceMemory {
+  uint64_t budget = 0;          // what a process should use at most
+  uint64_t in_use = 0;          // by this process
+  uint64_t largest_buffer = 0;  // that an operation can use in one piece
+};
+
 class Device {
  public:
   virtual ~Device() = default;  // cancels what is queued, waits for its threads
@@ -76,6 +84,16 @@ class Device {
   virtual void prepare(std::shared_ptr<const CommandList> list, std::function<void(RunEnd)> done) {
     (void)list;
     done({});
+  }
+  // What the GPU may use; zeros for the CPU device.
+  virtual DeviceMemory memory() const { return {}; }
+  // Bytes that the device needs for a block of memory, whole pages. Throws std::runtime_error when
+  // the device cannot use so large a block.
+  virtual size_t footprint(const Memory& memory) const { return page_bytes(memory.size()); }
+  // Bytes that the device allocates for a list itself at its first run.
+  virtual size_t scratch(const CommandList& list) const {
+    (void)list;
+    return 0;
   }
 
   // Queues a run and returns at once. Runs of one device finish in the order of submission.

@@ -4,7 +4,7 @@ import { relative } from 'node:path'
 import { addonPath } from '../addon.js'
 import { thisHost } from '../addon/host.js'
 import { PACKAGE } from '../addon/load.js'
-import { createDevice, type DeviceName } from '../device.js'
+import { createDevice, type DeviceMemory, type DeviceName } from '../device.js'
 import { AddonNotFoundError } from '../errors.js'
 import { describeMachine, type Machine } from '../machine.js'
 import { type SelfCheckSummary, selfCheckSummaries } from '../self-check/known.js'
@@ -57,6 +57,7 @@ function describeDevice(name: DeviceName) {
         gpu: device.gpu,
         tuningSource: device.tuningSource,
         tuning: device.tuning,
+        gpuMemory: device.memory,
       }),
       selfCheck: selfCheckSummaries(),
     }
@@ -93,6 +94,11 @@ function table(
   return lines.join('') + failure
 }
 
+function gpuMemory({ budget, inUse, largestBuffer }: DeviceMemory): string {
+  const [most, used, largest] = [budget, inUse, largestBuffer].map(formatBytes)
+  return `${most} for a process, ${used} in use, tensors up to ${largest}`
+}
+
 function deviceRows(device: DeviceFacts): [string, string][] {
   if (device.addonFailure) return [['device', 'none: the native addon did not load, see below']]
   const { name, rest } = {
@@ -102,6 +108,7 @@ function deviceRows(device: DeviceFacts): [string, string][] {
   const rows: [string, string][] = [['device', [name, ...rest].join(', ')]]
   if (device.tuning) {
     rows.push(['gpu', device.gpu ?? 'unknown'])
+    if (device.gpuMemory) rows.push(['', gpuMemory(device.gpuMemory)])
     rows.push(['tuning', device.tuningSource === 'saved' ? TUNED : NOT_TUNED])
   }
   for (const [name, summary] of Object.entries(device.selfCheck)) {

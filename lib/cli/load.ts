@@ -22,6 +22,7 @@ export async function loadFromOptions(
       dtype: options.dtype as 'auto' | 'float32' | 'float16' | 'bfloat16',
       threads: options.threads,
       tokenizer: options.tokenizer,
+      memory: options.memory as 'checked' | 'unchecked',
       ...(options.qBits === undefined
         ? {}
         : {

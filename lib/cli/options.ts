@@ -40,6 +40,13 @@ export const modelOptions = {
     choices: [32, 64, 128],
     description: 'weights that share a scale, with --q-bits',
   },
+  memory: {
+    type: 'string',
+    choices: ['checked', 'unchecked'],
+    default: 'checked',
+    placeholder: 'WHETHER',
+    description: 'unchecked loads a model that does not seem to fit all the same',
+  },
   threads: {
     type: 'integer',
     minimum: 1,

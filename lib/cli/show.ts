@@ -1,6 +1,9 @@
 // ssm-metal show MODEL: what a checkpoint is, from its configuration and headers alone.
 
+import { createDevice } from '../device.js'
+import { AddonNotFoundError } from '../errors.js'
 import { resolveModelPath } from '../hub/cache.js'
+import { describeNeeds, memoryNeeds } from '../memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { type LayerConfig, stateBytes } from '../models/config.js'
 import { parameterCount } from '../weights/parameters.js'
@@ -19,11 +22,23 @@ export const showCommand = defineCommand({
   example: 'ssm-metal show ./mamba2-130m',
   async run({ options, positionals }) {
     const checkpoint = await openCheckpoint(await resolveModelPath(positionals[0]!))
-    const facts = describeCheckpoint(checkpoint)
+    const facts = { ...describeCheckpoint(checkpoint), memory: await memoryOf(checkpoint) }
     process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : table(facts, checkpoint))
     return exitCodes.success
   },
 })
+
+/** What the model needs on this machine's device; null where the addon does not load. */
+async function memoryOf(checkpoint: Checkpoint) {
+  try {
+    using device = createDevice()
+    const needs = await memoryNeeds(device, checkpoint)
+    return { device: device.name, ...needs }
+  } catch (error) {
+    if (error instanceof AddonNotFoundError) return null
+    throw error
+  }
+}
 
 function describeCheckpoint(checkpoint: Checkpoint) {
   const { config, tensors, folder } = checkpoint
@@ -31,19 +46,21 @@ function describeCheckpoint(checkpoint: Checkpoint) {
   const dtypes: Record<string, number> = {}
   for (const { dtype, byteLength } of entries) dtypes[dtype] = (dtypes[dtype] ?? 0) + byteLength
   const weightBytes = entries.reduce((sum, { byteLength }) => sum + byteLength, 0)
-  const state = stateBytes(config)
   return {
     path: folder,
     ...config,
     parameters: parameterCount(checkpoint),
     weightBytes,
     bytesByDtype: dtypes,
-    stateBytes: state,
-    memoryBytes: weightBytes + state,
+    stateBytes: stateBytes(config),
   }
 }
 
-function table(facts: ReturnType<typeof describeCheckpoint>, { config }: Checkpoint): string {
+type Facts = ReturnType<typeof describeCheckpoint> & {
+  memory: Awaited<ReturnType<typeof memoryOf>>
+}
+
+function table(facts: Facts, { config }: Checkpoint): string {
   const { quantization, vocabSize, paddedVocabSize } = config
   const rows: [string, string][] = [
     ['path', facts.path],
@@ -73,11 +90,21 @@ function table(facts: ReturnType<typeof describeCheckpoint>, { config }: Checkpo
     ],
     ['weights', formatBytes(facts.weightBytes)],
     ['state', `${formatBytes(facts.stateBytes)} a sequence, whatever its length`],
-    ['memory needed', `${formatBytes(facts.memoryBytes)} and scratch space`],
   )
+  if (facts.memory) rows.push(['memory needed', memoryNeeded(facts.memory)])
   if (config.tokenizerName) rows.push(['tokenizer', config.tokenizerName])
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('')
+}
+
+function memoryNeeded(memory: NonNullable<Facts['memory']>): string {
+  const { device, totalBytes, mappedWeightBytes } = memory
+  const parts = describeNeeds(memory, { name: device })
+  const mapped =
+    device === 'cpu' && mappedWeightBytes > 0
+      ? `; ${formatBytes(mappedWeightBytes)} of weights stay in their file`
+      : ''
+  return `${formatBytes(totalBytes)} on ${device}: ${parts}${mapped}`
 }
 
 function layerSummary(layers: readonly LayerConfig[]): string {

@@ -5,6 +5,7 @@ import type { ActivationType, Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
 import type { Memory, Tensor } from '../tensor.js'
 import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../weights/loader.js'
+import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { WeightWishes } from '../weights/weight-format.js'
 import type { Checkpoint } from './checkpoint.js'
 import { layerStateBytes, type ModelConfig, stateBytes } from './config.js'
@@ -53,14 +54,14 @@ export class LanguageModel {
     device: Device,
     config: ModelConfig,
     activationType: ActivationType,
-    loader: WeightLoader,
+    memory: { bytes: number; owned: readonly Memory[] },
     weights: { embedding: Weight; blocks: Block[]; finalNorm: Tensor; head: Linear },
   ) {
     this.device = device
     this.config = config
     this.activationType = activationType
-    this.weightBytes = loader.weightBytes
-    this.#owned = loader.owned
+    this.weightBytes = memory.bytes
+    this.#owned = memory.owned
     this.#embedding = weights.embedding
     this.#blocks = weights.blocks
     this.#finalNorm = weights.finalNorm
@@ -68,7 +69,7 @@ export class LanguageModel {
   }
 
   /**
-   * Brings the weights of a checkpoint to a device. Frees what it has loaded when it fails. Calls
+   * Brings the weights of a checkpoint to a device, or to where else `store` brings them. Frees what it has loaded when it fails. Calls
    * `onTensors` when every weight has its tensor, before all of them have their values: lists can be
    * recorded and prepared then, not run.
    */
@@ -76,10 +77,11 @@ export class LanguageModel {
     device: Device,
     checkpoint: Checkpoint,
     options: LoaderOptions & { onTensors?: (model: LanguageModel) => void },
+    store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
     const { config, names } = checkpoint
     const { dModel, paddedVocabSize } = config
-    const loader = new WeightLoader(device, checkpoint, options)
+    const loader = new WeightLoader(checkpoint, options, store)
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
       const blocks: Block[] = []
@@ -99,15 +101,21 @@ export class LanguageModel {
       checkStateSize(checkpoint)
       const activationType = activationTypeOf(device, options)
       const weights = { embedding, blocks, finalNorm, head }
-      const model = new LanguageModel(device, config, activationType, loader, weights)
+      const model = new LanguageModel(
+        device,
+        config,
+        activationType,
+        { bytes: loader.weightBytes, owned: store.owned },
+        weights,
+      )
       options.onTensors?.(model)
       await loader.finish()
       return model
     } catch (error) {
-      for (const memory of loader.owned) memory.dispose()
+      for (const memory of store.owned) memory.dispose()
       throw error
     } finally {
-      await loader.close()
+      await store.close()
     }
   }
 

@@ -210,6 +210,18 @@ export class Sequence {
     this.#token.dispose()
   }
 
+  /**
+   * Records what `prefill` and `decode` run, for prompts of more than `chunkSize` tokens, without running
+   * it: the lists of a prompt, which are there at the same time, and those of the tokens after it.
+   */
+  plan(chunkSize: number): { prefill: CommandList[]; decode: CommandList[] } {
+    const prompts = (['none', 'last'] as const).map((wanted) =>
+      this.#recordPrefill(chunkSize, wanted),
+    )
+    const steps = ([0, 1] as const).map((from) => this.#recordDecode(from))
+    return { prefill: prompts.map(({ list }) => list), decode: steps.map(({ list }) => list) }
+  }
+
   // Logits of all positions are large: fewer tokens at once when the vocabulary is.
   #logitsChunkSize({ prefillChunkSize = PREFILL_CHUNK_SIZE }: RunOptions): number {
     const rowBytes = 4 * this.#model.config.paddedVocabSize

@@ -4,6 +4,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "apple/encoded_list.h"
 #include "apple/gpu.h"
@@ -64,6 +65,17 @@ class MetalDevice final : public Device {
       }
     });
   }
+  DeviceMemory memory() const override {
+    @autoreleasepool {
+      return gpu_->memory();
+    }
+  }
+  size_t footprint(const Memory& memory) const override {
+    return std::as_const(*gpu_).buffers().footprint(memory);
+  }
+  size_t scratch(const CommandList& list) const override {
+    return page_bytes(metal::scratch_of(list, limits_));
+  }
 
   void submit(std::shared_ptr<Run> run) override { queue_->push(std::move(run)); }
 
@@ -89,7 +101,7 @@ class MetalDevice final : public Device {
     if (run->list->block()) {
       run->block = blocks_.take();
       begin_run(*run);
-      block = gpu_->buffers().buffer_of(*run->block);
+      block = gpu_->buffers().part_of(*run->block, 0, run->block->size()).buffer;
     }
     for (size_t piece = 0; piece < program.pieces(); ++piece) {
       @autoreleasepool {
@@ -118,6 +130,7 @@ class MetalDevice final : public Device {
       in_flight->ended(*held, number,
                        failed ? "[metal] the GPU failed: " + text_of(done.error) : "");
     }];
+    gpu_->buffers().residency().before_run();
     [buffer commit];
   }
 

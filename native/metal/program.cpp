@@ -109,6 +109,10 @@ std::vector<KernelText> kernel_texts(const CommandList& list, const Limits& limi
   return texts_of(make_program(list, limits, no_memory).dispatches());
 }
 
+size_t scratch_of(const CommandList& list, const Limits& limits) {
+  return make_program(list, limits, no_memory).scratch_bytes();
+}
+
 std::string describe(const CommandList& list, const Limits& limits) {
   const Program program = make_program(list, limits, no_memory);
   std::string text;

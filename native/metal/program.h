@@ -83,6 +83,7 @@ class Program {
 
   // `microseconds`: what the operation takes, roughly (work.h).
   void begin_operation(double microseconds);
+  size_t scratch_bytes() const { return scratch_bytes_; }
   // Allocates the scratch memory. Nothing is added afterwards.
   void finish();
 
@@ -112,6 +113,9 @@ std::string describe(const CommandList& list, const Limits& limits);
 
 // The kernels of a list, each once, without computing anything. Throws what make_program throws.
 std::vector<KernelText> kernel_texts(const CommandList& list, const Limits& limits);
+
+// Bytes of scratch memory that a list's program will have. Throws what make_program throws.
+size_t scratch_of(const CommandList& list, const Limits& limits);
 
 // The dispatches of a whole list. Throws what those functions throw.
 Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate);

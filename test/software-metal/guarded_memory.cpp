@@ -32,7 +32,7 @@ size_t round_up(size_t size, size_t unit) { return (size + unit - 1) / unit * un
   throw std::runtime_error(what + ": " + std::strerror(error));
 }
 
-std::shared_ptr<Memory> allocate_guarded(size_t bytes, Memory::Kind kind) {
+std::shared_ptr<Memory> allocate_guarded(size_t bytes, Memory::Kind kind, size_t largest_part = 0) {
   const size_t pages = round_up(bytes, kPage);
   void* block = mmap(nullptr, kGuard + pages + kGuard, PROT_NONE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -46,7 +46,7 @@ std::shared_ptr<Memory> allocate_guarded(size_t bytes, Memory::Kind kind) {
   std::shared_ptr<std::byte> owner(
       begin + pages - round_up(bytes, kAlignment),
       [block, pages](std::byte*) { munmap(block, kGuard + pages + kGuard); });
-  return std::make_shared<Memory>(std::move(owner), bytes, kind);
+  return std::make_shared<Memory>(std::move(owner), bytes, kind, largest_part);
 }
 
 }  // namespace
@@ -61,8 +61,16 @@ std::shared_ptr<Memory> Memory::allocate_run_block() {
   return allocate_guarded(kRunBlockBytes, Kind::run_block);
 }
 
+std::shared_ptr<Memory> Memory::plan(size_t bytes, bool is_mapped_file, size_t largest_part) {
+  return std::make_shared<Memory>(
+      nullptr, bytes, is_mapped_file ? Kind::mapped_file : Kind::allocated, largest_part);
+}
+
+size_t page_bytes(size_t bytes) { return round_up(bytes, kPage); }
+
 // A copy of the file, so that it ends at a guard too.
-std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
+std::shared_ptr<Memory> Memory::map_file(const std::string& path, size_t begin, size_t bytes,
+                                         size_t largest_part) {
   const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (file < 0) fail(path, errno);
   struct stat info {};
@@ -71,10 +79,16 @@ std::shared_ptr<Memory> Memory::map_file(const std::string& path) {
     close(file);
     throw std::runtime_error(path + ": is empty or not a regular file");
   }
-  const size_t size = static_cast<size_t>(info.st_size);
-  const std::shared_ptr<Memory> memory = allocate_guarded(size, Kind::mapped_file);
+  const size_t end = static_cast<size_t>(info.st_size);
+  if (begin % kPage != 0 || begin >= end || bytes > end - begin) {
+    close(file);
+    throw std::runtime_error(path + ": has no such part");
+  }
+  const size_t size = bytes == 0 ? end - begin : bytes;
+  const std::shared_ptr<Memory> memory = allocate_guarded(size, Kind::mapped_file, largest_part);
   for (size_t done = 0; done < size;) {
-    const ssize_t got = read(file, memory->data() + done, size - done);
+    const ssize_t got =
+        pread(file, memory->data() + done, size - done, static_cast<off_t>(begin + done));
     if (got <= 0) {
       close(file);
       throw std::runtime_error(path + ": cannot be read");

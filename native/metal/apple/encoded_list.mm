@@ -42,9 +42,14 @@ EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, G
     Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};
     check(dispatch, step.pipeline, limits);
     for (const auto& [index, binding, written] : dispatch.buffers) {
-      Memory& memory = *binding.memory;
-      const id<MTLBuffer> buffer = memory.is_run_block() ? nil : gpu.buffers().buffer_of(memory);
-      step.buffers.push_back({buffer, binding.offset, index});
+      // The block of a run is known only when it is encoded.
+      if (binding.memory->is_run_block()) {
+        step.buffers.push_back({nil, binding.offset, index});
+        continue;
+      }
+      const auto [buffer, offset] =
+          gpu.buffers().part_of(*binding.memory, binding.offset, binding.bytes);
+      step.buffers.push_back({buffer, offset, index});
     }
     steps_.push_back(std::move(step));
   }

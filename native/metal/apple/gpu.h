@@ -5,6 +5,7 @@
 #include <string>
 
 #include "buffers.h"
+#include "device.h"
 #include "pipelines.h"
 #include "program.h"
 
@@ -21,9 +22,11 @@ class Gpu {
 
   const metal::Limits& limits() const { return limits_; }
   std::string name() const { return text_of(device_.name); }
+  DeviceMemory memory() const;
   id<MTLCommandQueue> make_queue();
 
   Buffers& buffers() { return buffers_; }
+  const Buffers& buffers() const { return buffers_; }
   Pipelines& pipelines() { return pipelines_; }
 
  private:

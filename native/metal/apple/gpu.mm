@@ -23,6 +23,11 @@ Gpu::Gpu(id<MTLDevice> device) : device_(device), buffers_(device), pipelines_(d
   limits_.threadgroup_memory = static_cast<uint32_t>(device.maxThreadgroupMemoryLength);
 }
 
+DeviceMemory Gpu::memory() const {
+  return {device_.recommendedMaxWorkingSetSize, device_.currentAllocatedSize,
+          device_.maxBufferLength};
+}
+
 id<MTLCommandQueue> Gpu::make_queue() {
   const id<MTLCommandQueue> queue = [device_ newCommandQueue];
   if (queue == nil) throw std::runtime_error("[metal] the GPU gives no command queue");

@@ -15,6 +15,7 @@ using namespace metal_stand_in;
     buffer.release(buffer.begin, buffer.length);
     _Block_release(reinterpret_cast<void *>(buffer.release));
   }
+  controls().buffer_bytes -= buffer.length;
   [super dealloc];
 }
 @end
@@ -44,11 +45,13 @@ using namespace metal_stand_in;
   auto &set = state<ResidencySet>(self);
   const std::lock_guard lock(set.mutex);
   set.committed = set.members;
+  controls().residency_commits += 1;
 }
 - (void)requestResidency {
   auto &set = state<ResidencySet>(self);
   const std::lock_guard lock(set.mutex);
   if (set.committed != set.members) misuse("requestResidency before commit");
+  controls().residency_requests += 1;
 }
 - (void)dealloc {
   for (id member : state<ResidencySet>(self).members) objc_release(member);
@@ -67,6 +70,10 @@ id make_buffer(void *pointer, NSUInteger length, MTLResourceOptions options,
   if (must_fail(controls().fail_buffers) || length > controls().max_buffer_length) return nil;
   controls().buffers_made += 1;
   note_buffer(static_cast<std::byte *>(pointer), length);
+  const uint64_t bytes = controls().buffer_bytes += length;
+  uint64_t most = controls().most_buffer_bytes;
+  while (most < bytes && !controls().most_buffer_bytes.compare_exchange_weak(most, bytes)) {
+  }
   return with_state<Buffer>([StandInBuffer alloc], static_cast<std::byte *>(pointer), length,
                             reinterpret_cast<void (^)(void *, NSUInteger)>(
                                 _Block_copy(reinterpret_cast<void *>(release))));

@@ -17,6 +17,12 @@ using namespace metal_stand_in;
 - (NSUInteger)maxThreadgroupMemoryLength {
   return kThreadgroupMemory;
 }
+- (uint64_t)recommendedMaxWorkingSetSize {
+  return controls().working_set;
+}
+- (NSUInteger)currentAllocatedSize {
+  return controls().buffer_bytes + controls().allocated_elsewhere;
+}
 - (NSUInteger)maxBufferLength {
   return controls().max_buffer_length;
 }

@@ -31,6 +31,8 @@ struct Controls {
   // The next completions, this many, are told in reverse order when the last of them has ended.
   std::atomic<uint64_t> reverse_completions{0};
   // Of the GPU.
+  std::atomic<uint64_t> working_set{uint64_t{16} << 30};  // recommendedMaxWorkingSetSize
+  std::atomic<uint64_t> allocated_elsewhere{0};           // by this process, besides our buffers
   std::atomic<uint64_t> max_buffer_length{uint64_t{8} << 30};
   std::atomic<uint64_t> max_threads{1024};  // of a threadgroup of any kernel compiled from now on
   std::atomic<uint64_t> gpu_family{1007};   // the highest Apple family
@@ -38,6 +40,8 @@ struct Controls {
   std::atomic<uint64_t> buffers_made{0}, libraries_made{0}, pipelines_made{0};
   std::atomic<uint64_t> texts_compiled{0};  // libraries whose kernel is not the rig's own
   std::atomic<uint64_t> command_buffers_done{0}, dispatches_done{0}, barriers{0};
+  std::atomic<uint64_t> buffer_bytes{0}, most_buffer_bytes{0};  // now, and at any time
+  std::atomic<uint64_t> residency_commits{0}, residency_requests{0};
   // How often the GPU had nothing to do before it got a command buffer. Set it to 0 when a
   // generation begins.
   std::atomic<uint64_t> gpu_waits{0};

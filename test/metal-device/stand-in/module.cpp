@@ -39,6 +39,8 @@ std::map<std::string, std::atomic<uint64_t>*> numbers() {
           {"leastGpuTime", &c.least_gpu_time},
           {"reverseCompletions", &c.reverse_completions},
           {"maxBufferLength", &c.max_buffer_length},
+          {"workingSet", &c.working_set},
+          {"allocatedElsewhere", &c.allocated_elsewhere},
           {"maxThreads", &c.max_threads},
           {"gpuFamily", &c.gpu_family},
           {"buffersMade", &c.buffers_made},
@@ -49,7 +51,11 @@ std::map<std::string, std::atomic<uint64_t>*> numbers() {
           {"inexactDispatches", &c.inexact_dispatches},
           {"commandBuffersDone", &c.command_buffers_done},
           {"dispatchesDone", &c.dispatches_done},
-          {"barriers", &c.barriers}};
+          {"barriers", &c.barriers},
+          {"bufferBytes", &c.buffer_bytes},
+          {"mostBufferBytes", &c.most_buffer_bytes},
+          {"residencyCommits", &c.residency_commits},
+          {"residencyRequests", &c.residency_requests}};
 }
 
 void set_number(napi_env env, napi_value object, const char* name, uint64_t number) {

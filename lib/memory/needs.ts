@@ -1,0 +1,95 @@
+// What a model will need, from the headers of its checkpoint and the options of the load. The code
+// that loads and records a model runs here on a device that only counts (planned.ts), so that what it
+// counts is what is later allocated.
+
+import { addon } from '../addon.js'
+import type { Device } from '../device.js'
+import { formatBytes } from '../format.js'
+import type { Checkpoint } from '../models/checkpoint.js'
+import { LanguageModel } from '../models/language-model.js'
+import { PREFILL_CHUNK_SIZE, Sequence } from '../models/sequence.js'
+import { Sampler } from '../sampler.js'
+import type { WeightWishes } from '../weights/weight-format.js'
+import { PlannedDevice, PlannedStore } from './planned.js'
+
+/** In bytes, whole pages. */
+export interface MemoryNeeds {
+  /** Weights that stay in their files, which are mapped. A GPU needs all of them in memory at once. */
+  mappedWeightBytes: number
+  /** Weights in memory of their own: converted ones, and vectors. */
+  ownWeightBytes: number
+  /** What the conversion of the largest weight needs while loading, besides its result. */
+  loadingBytes: number
+  /** What one sequence keeps between tokens, whatever its length. */
+  stateBytes: number
+  /** Scratch memory of one sequence: for a chunk of a prompt, the logits, and what kernels need. */
+  workspaceBytes: number
+  /** The most that is needed at any time. */
+  totalBytes: number
+}
+
+/**
+ * The parts that count on a device, for people.
+ *
+ * @example
+ * describeNeeds(needs, device) // 'weights 2.61 GiB, state 58.9 MiB, workspace 118 MiB'
+ */
+export function describeNeeds(needs: MemoryNeeds, { name }: Pick<Device, 'name'>): string {
+  const parts = [
+    ['weights', needs.ownWeightBytes + (name === 'cpu' ? 0 : needs.mappedWeightBytes)],
+    ['loading', needs.loadingBytes],
+    ['state', needs.stateBytes],
+    ['workspace', needs.workspaceBytes],
+  ] as const
+  return parts
+    .filter(([, bytes]) => bytes > 0)
+    .map(([part, bytes]) => `${part} ${formatBytes(bytes)}`)
+    .join(', ')
+}
+
+/**
+ * What a checkpoint needs on a device with one sequence that reads prompts in chunks of the default
+ * size. Reads no weights and allocates nothing. Throws what loading would throw for the headers, and
+ * `InsufficientMemoryError` for a tensor that the device cannot use in one piece.
+ *
+ * @example
+ * const { totalBytes } = await memoryNeeds(device, await openCheckpoint('./rene'), { quantize })
+ */
+export async function memoryNeeds(
+  device: Device,
+  checkpoint: Checkpoint,
+  { dtype, quantize }: WeightWishes = {},
+): Promise<MemoryNeeds> {
+  const planned = new PlannedDevice(device)
+  const store = new PlannedStore(planned, checkpoint.tensors)
+  const model = await LanguageModel.load(planned, checkpoint, { dtype, quantize }, store)
+  try {
+    const { mappedBytes: mappedWeightBytes, loadingBytes } = store
+    const ownWeightBytes = planned.bytes
+    const sampler = new Sampler(planned, 'memoryNeeds', {})
+    const sequence = new Sequence(model, sampler)
+    const stateBytes = planned.bytes - ownWeightBytes
+    const { prefill, decode } = sequence.plan(PREFILL_CHUNK_SIZE)
+    try {
+      const scratch = (lists: typeof prefill) =>
+        lists.reduce((sum, { handle }) => sum + addon().listScratch(device.handle, handle), 0)
+      const workspaceBytes =
+        planned.bytes - ownWeightBytes - stateBytes + Math.max(scratch(prefill), scratch(decode))
+      const weightBytes = ownWeightBytes + (device.name === 'cpu' ? 0 : mappedWeightBytes)
+      return {
+        mappedWeightBytes,
+        ownWeightBytes,
+        loadingBytes,
+        stateBytes,
+        workspaceBytes,
+        totalBytes: weightBytes + Math.max(loadingBytes, stateBytes + workspaceBytes),
+      }
+    } finally {
+      for (const list of [...prefill, ...decode]) list.dispose()
+      sequence.dispose()
+      sampler.dispose()
+    }
+  } finally {
+    model.dispose()
+  }
+}

@@ -1,0 +1,179 @@
+// A device on which nothing is allocated: the code of a model runs on it as on a real one, and what
+// it asks for is counted.
+
+import { addon } from '../addon.js'
+import { Device } from '../device.js'
+import { InsufficientMemoryError } from '../errors.js'
+import type { AffineMatrix } from '../recorder.js'
+import {
+  bytesPerElement,
+  checkShape,
+  type DType,
+  elementCount,
+  formatShape,
+  Memory,
+  Tensor,
+} from '../tensor.js'
+import type { TensorEntry } from '../weights/checkpoint.js'
+import {
+  extentAlone,
+  isMappable,
+  largestPart,
+  storedType,
+  type WeightStore,
+} from '../weights/store.js'
+import type { AffineFormat, FloatType } from '../weights/weight-format.js'
+
+/** Stands for a device, which must live as long. Lists are recorded but cannot be run. */
+export class PlannedDevice extends Device {
+  /** Bytes that the tensors made so far need on the device, in whole pages. */
+  bytes = 0
+  readonly #largestBuffer: number
+
+  constructor(device: Device) {
+    super(device.name, device.handle, device.tuningSource)
+    this.#largestBuffer = device.memory?.largestBuffer ?? Number.POSITIVE_INFINITY
+  }
+
+  override tensor(dtype: DType, shape: readonly number[]): Tensor {
+    checkShape('tensor', shape)
+    const bytes = elementCount(shape) * bytesPerElement(dtype)
+    this.checkSize(`a tensor of shape ${formatShape(shape)}`, bytes)
+    const memory = Memory.plan(bytes)
+    this.bytes += this.footprint(memory)
+    return new Tensor(memory, dtype, shape)
+  }
+
+  /** Bytes that the device needs for a memory. */
+  footprint(memory: Memory): number {
+    return addon().memoryFootprint(this.handle, memory.handle)
+  }
+
+  /** Throws when an operation cannot use so much in one piece. */
+  checkSize(what: string, bytes: number): void {
+    const most = this.#largestBuffer
+    if (bytes <= most) return
+    throw new InsufficientMemoryError(
+      `[loadModel] ${what} has ${bytes} bytes but the largest buffer of ${this.gpu} has ${most}: ` +
+        "take a checkpoint of a smaller type or of fewer bits, or device 'cpu'",
+      { neededBytes: bytes, availableBytes: most },
+    )
+  }
+}
+
+/** Counts what a `DeviceStore` would bring to the device. */
+export class PlannedStore implements WeightStore {
+  readonly owned: Memory[] = []
+  /** Of the files that weights stay in. */
+  mappedBytes = 0
+  /** The most that conversions need at any time besides their results. */
+  loadingBytes = 0
+  readonly #device: PlannedDevice
+  readonly #tensors: ReadonlyMap<string, TensorEntry>
+  readonly #mapped = new Map<string, Memory>()
+  readonly #vectors: TensorEntry[] = []
+
+  constructor(device: PlannedDevice, tensors: ReadonlyMap<string, TensorEntry>) {
+    this.#device = device
+    this.#tensors = tensors
+  }
+
+  async asStored(entry: TensorEntry): Promise<Tensor> {
+    this.#checkSize(entry)
+    if (!isMappable(entry)) return this.#tensor(storedType(entry), entry.shape)
+    let memory = this.#mapped.get(entry.file)
+    if (!memory) {
+      memory = Memory.plan(endOf(this.#tensors, entry.file), {
+        isMappedFile: true,
+        largestPart: largestPart(this.#tensors, entry.file),
+      })
+      this.#mapped.set(entry.file, memory)
+      this.owned.push(memory)
+      this.mappedBytes += this.#device.footprint(memory)
+    }
+    return new Tensor(memory, entry.dtype as DType, entry.shape, entry.byteOffset)
+  }
+
+  async cast(entry: TensorEntry, type: FloatType): Promise<Tensor> {
+    this.#borrow(entry)
+    return this.#tensor(type, entry.shape)
+  }
+
+  async quantize(
+    entry: TensorEntry,
+    { bits, groupSize, scaleType }: AffineFormat,
+  ): Promise<AffineMatrix> {
+    this.#borrow(entry)
+    const [rows, cols] = entry.shape as [number, number]
+    return {
+      words: this.#tensor('uint32', [rows, (cols * bits) / 32]),
+      scales: this.#tensor(scaleType, [rows, cols / groupSize]),
+      biases: this.#tensor(scaleType, [rows, cols / groupSize]),
+      bits,
+      groupSize,
+    }
+  }
+
+  async floats(
+    entry: TensorEntry,
+    shape: readonly number[],
+    map?: (x: number) => number,
+  ): Promise<Tensor> {
+    if (!map && isMappable(entry)) this.#vectors.push(entry)
+    return this.#tensor('float32', shape)
+  }
+
+  /** All vectors are converted at once. */
+  async finish(): Promise<void> {
+    const alone = this.#vectors.filter(({ file }) => !this.#mapped.has(file))
+    const bytes = alone.reduce((sum, entry) => sum + this.#bytesAlone(entry), 0)
+    this.loadingBytes = Math.max(this.loadingBytes, bytes)
+  }
+
+  async close(): Promise<void> {}
+
+  #tensor(dtype: DType, shape: readonly number[]): Tensor {
+    const tensor = this.#device.tensor(dtype, shape)
+    this.owned.push(tensor.memory)
+    return tensor
+  }
+
+  #borrow(entry: TensorEntry): void {
+    this.#checkSize(entry)
+    const bytes = isMappable(entry) ? this.#bytesAlone(entry) : this.#bytesOfCopy(entry)
+    this.loadingBytes = Math.max(this.loadingBytes, bytes)
+  }
+
+  // The CPU reads mapped files page by page, and the system can drop each.
+  #bytesAlone(entry: TensorEntry): number {
+    if (this.#device.name === 'cpu') return 0
+    const { bytes, largestPart } = extentAlone(entry)
+    return this.#footprint(Memory.plan(bytes, { isMappedFile: true, largestPart }))
+  }
+
+  #bytesOfCopy(entry: TensorEntry): number {
+    const elements = elementCount(entry.shape)
+    return this.#footprint(Memory.plan(elements * bytesPerElement(storedType(entry))))
+  }
+
+  #footprint(memory: Memory): number {
+    try {
+      return this.#device.footprint(memory)
+    } finally {
+      memory.dispose()
+    }
+  }
+
+  #checkSize({ name, byteLength }: TensorEntry): void {
+    this.#device.checkSize(`tensor ${name}`, byteLength)
+  }
+}
+
+/** Where the last tensor of a file ends. */
+function endOf(tensors: ReadonlyMap<string, TensorEntry>, file: string): number {
+  let end = 0
+  for (const entry of tensors.values()) {
+    if (entry.file === file) end = Math.max(end, entry.byteOffset + entry.byteLength)
+  }
+  return end
+}

@@ -1,0 +1,222 @@
+// What a loader does with tensors that it has checked: brings them to a device. lib/memory has a
+// store that only counts.
+
+import { type FileHandle, open } from 'node:fs/promises'
+import type { Device } from '../device.js'
+import { CorruptFileError } from '../errors.js'
+import type { AffineMatrix } from '../recorder.js'
+import { bytesPerElement, type DType, MAPPING_ALIGNMENT, Memory, Tensor } from '../tensor.js'
+import type { TensorEntry } from './checkpoint.js'
+import { bytesToFloat32, rowMajor } from './convert.js'
+import { type AffineFormat, FLOAT_TYPES, type FloatType } from './weight-format.js'
+
+/** Where tensors of checked shapes and types go. */
+export interface WeightStore {
+  /** Everything to free with the model. */
+  readonly owned: readonly Memory[]
+  /** A tensor as the file has it; float64 becomes float32. */
+  asStored(entry: TensorEntry): Promise<Tensor>
+  /** A float matrix in another type. */
+  cast(entry: TensorEntry, type: FloatType): Promise<Tensor>
+  /** A float matrix in few bits. */
+  quantize(entry: TensorEntry, format: AffineFormat): Promise<AffineMatrix>
+  /** Floats of any type as a float32 tensor, every element mapped on the way. To be had after `finish`. */
+  floats(entry: TensorEntry, shape: readonly number[], map?: (x: number) => number): Promise<Tensor>
+  /** Does what was put off. */
+  finish(): Promise<void>
+  /** Closes files. */
+  close(): Promise<void>
+}
+
+/**
+ * Whether a device can read the tensor where it lies: of a type that it computes with, in one piece, at
+ * an address that is a multiple of the element's size (safetensors promises 8 bytes, in practice anything).
+ */
+export function isMappable(entry: TensorEntry): boolean {
+  return (
+    [...FLOAT_TYPES, 'uint32'].includes(entry.dtype) &&
+    !entry.strides &&
+    entry.byteOffset % bytesPerElement(entry.dtype as DType) === 0
+  )
+}
+
+/** The element type that a tensor of a file has in memory. */
+export function storedType(entry: TensorEntry): DType {
+  return entry.dtype === 'float64' ? 'float32' : (entry.dtype as DType)
+}
+
+/** The most bytes that one tensor in the same file has, of those that can be mapped. */
+export function largestPart(tensors: ReadonlyMap<string, TensorEntry>, file: string): number {
+  let largest = 0
+  for (const entry of tensors.values()) {
+    if (entry.file === file && isMappable(entry)) largest = Math.max(largest, entry.byteLength)
+  }
+  return largest
+}
+
+/**
+ * Brings tensors to a device. What stays as it is stays in the file, which is mapped whole; what is
+ * converted is mapped alone, and no longer than it takes, so that a large file whose weights are
+ * quantised on the way never has to fit.
+ */
+export class DeviceStore implements WeightStore {
+  readonly owned: Memory[] = []
+  readonly #device: Device
+  readonly #tensors: ReadonlyMap<string, TensorEntry>
+  readonly #signal: AbortSignal | undefined
+  readonly #files = new Map<string, FileHandle>()
+  readonly #mapped = new Map<string, Memory>()
+  /** Vectors in files, and the float32 tensors that `finish` turns them into. */
+  readonly #casts: [entry: TensorEntry, vector: Tensor][] = []
+
+  constructor(
+    device: Device,
+    tensors: ReadonlyMap<string, TensorEntry>,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#device = device
+    this.#tensors = tensors
+    this.#signal = signal
+  }
+
+  async asStored(entry: TensorEntry): Promise<Tensor> {
+    if (!isMappable(entry)) return this.#keep(await this.#copy(entry))
+    let memory = this.#mapped.get(entry.file)
+    if (!memory) {
+      memory = Memory.mapFile(entry.file, { largestPart: largestPart(this.#tensors, entry.file) })
+      this.#mapped.set(entry.file, memory)
+      this.owned.push(memory)
+    }
+    return new Tensor(memory, entry.dtype as DType, entry.shape, entry.byteOffset)
+  }
+
+  async cast(entry: TensorEntry, type: FloatType): Promise<Tensor> {
+    const result = this.#keep(this.#device.tensor(type, entry.shape))
+    const source = await this.#borrow(entry)
+    try {
+      await this.#run((cl) => cl.cast(source, result))
+    } finally {
+      source.dispose()
+    }
+    return result
+  }
+
+  async quantize(
+    entry: TensorEntry,
+    { bits, groupSize, scaleType }: AffineFormat,
+  ): Promise<AffineMatrix> {
+    const [rows, cols] = entry.shape as [number, number]
+    const keep = (dtype: DType, columns: number) =>
+      this.#keep(this.#device.tensor(dtype, [rows, columns]))
+    const matrix: AffineMatrix = {
+      words: keep('uint32', (cols * bits) / 32),
+      scales: keep(scaleType, cols / groupSize),
+      biases: keep(scaleType, cols / groupSize),
+      bits,
+      groupSize,
+    }
+    const source = await this.#borrow(entry)
+    try {
+      await this.#run((cl) => cl.affineQuantize(source, matrix))
+    } finally {
+      source.dispose()
+    }
+    return matrix
+  }
+
+  async floats(
+    entry: TensorEntry,
+    shape: readonly number[],
+    map?: (x: number) => number,
+  ): Promise<Tensor> {
+    const vector = this.#keep(this.#device.tensor('float32', shape))
+    if (!map && isMappable(entry)) {
+      this.#casts.push([entry, vector])
+      return vector
+    }
+    const numbers = bytesToFloat32(entry.dtype, rowMajor(entry, await this.#read(entry)))
+    vector.write(map ? numbers.map(map) : numbers)
+    return vector
+  }
+
+  /** Fills the vectors all at once, because a read for each takes longer than the rest of the loading. */
+  async finish(): Promise<void> {
+    if (this.#casts.length === 0) return
+    const alone: Memory[] = []
+    try {
+      const sources = this.#casts.map(([entry, { shape }]) => {
+        const whole = this.#mapped.get(entry.file)
+        const dtype = entry.dtype as DType
+        if (whole) return new Tensor(whole, dtype, shape, entry.byteOffset)
+        const part = mapAlone(entry, shape)
+        alone.push(part.memory)
+        return part
+      })
+      await this.#run((cl) => {
+        for (const [i, [, vector]] of this.#casts.entries()) cl.cast(sources[i]!, vector)
+      })
+    } finally {
+      for (const memory of alone) memory.dispose()
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#files.values()].map((file) => file.close()))
+  }
+
+  // The tensor until it is disposed of.
+  async #borrow(entry: TensorEntry): Promise<Tensor> {
+    return isMappable(entry) ? mapAlone(entry, entry.shape) : this.#copy(entry)
+  }
+
+  async #copy(entry: TensorEntry): Promise<Tensor> {
+    const bytes = rowMajor(entry, await this.#read(entry))
+    const dtype = storedType(entry)
+    const tensor = this.#device.tensor(dtype, entry.shape)
+    if (dtype === 'uint32') tensor.write(new Uint32Array(bytes))
+    else if (bytesPerElement(dtype) === 2) tensor.write(new Uint16Array(bytes))
+    else tensor.write(bytesToFloat32(entry.dtype, bytes))
+    return tensor
+  }
+
+  #keep(tensor: Tensor): Tensor {
+    this.owned.push(tensor.memory)
+    return tensor
+  }
+
+  async #run(record: Parameters<Device['record']>[0]): Promise<void> {
+    using list = this.#device.record(record)
+    await list.run({ signal: this.#signal })
+  }
+
+  async #read(entry: TensorEntry): Promise<ArrayBuffer> {
+    let file = this.#files.get(entry.file)
+    if (!file) {
+      file = await open(entry.file)
+      this.#files.set(entry.file, file)
+    }
+    const bytes = new Uint8Array(entry.byteLength)
+    // One read returns at most 2 GiB.
+    for (let done = 0; done < bytes.length; ) {
+      const rest = Math.min(bytes.length - done, 2 ** 30)
+      const { bytesRead } = await file.read(bytes, done, rest, entry.byteOffset + done)
+      if (bytesRead === 0) {
+        throw new CorruptFileError(`${entry.file}: ended inside tensor ${entry.name}`)
+      }
+      done += bytesRead
+    }
+    return bytes.buffer
+  }
+}
+
+/** The mapping of one tensor alone: where it begins in the file, and bytes to the tensor's end. */
+export function extentAlone({ byteOffset, byteLength }: TensorEntry) {
+  const begin = Math.floor(byteOffset / MAPPING_ALIGNMENT) * MAPPING_ALIGNMENT
+  return { begin, bytes: byteOffset - begin + byteLength, largestPart: byteLength }
+}
+
+function mapAlone(entry: TensorEntry, shape: readonly number[]): Tensor {
+  const extent = extentAlone(entry)
+  const memory = Memory.mapFile(entry.file, extent)
+  return new Tensor(memory, entry.dtype as DType, shape, entry.byteOffset - extent.begin)
+}
