@@ -16,6 +16,5 @@ template <class T>
   }
 }
 
-// Named by the bits of an element.
-INSTANTIATE("copy_16", copy<ushort>);
-INSTANTIATE("copy_32", copy<uint>);
+// The type that has the bits of an element.
+INSTANTIATE(copy, (ushort, uint));

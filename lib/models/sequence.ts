@@ -218,8 +218,7 @@ export class Sequence {
     const prompts = (['none', 'last'] as const).map((wanted) =>
       this.#recordPrefill(chunkSize, wanted),
     )
-    const steps = ([0, 1] as const).map((from) => this.#recordDecode(from))
-    return { prefill: prompts.map(({ list }) => list), decode: steps.map(({ list }) => list) }
+    return { prefill: prompts.map(({ list }) => list), decode: [this.#recordDecode().list] }
   }
 
   // Logits of all positions are large: fewer tokens at once when the vocabulary is.

@@ -26,7 +26,7 @@ interface StandIn {
 const { standIn, setStandIn } = addon() as Addon & StandIn
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const reference = (name: string) => join(root, 'test/fixtures/reference', name)
-const PAGE = 4096
+const PAGE = 16384
 const MEBIBYTE = 2 ** 20
 
 const NEEDS_CASES: readonly (WeightWishes & { views?: boolean })[] = [
@@ -123,7 +123,7 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
     const path = join(tmpdir(), `ssm-metal-views-${process.pid}.bin`)
     writeFileSync(
       path,
-      Float32Array.from({ length: 16 * 1024 }, (_, i) => i),
+      Float32Array.from({ length: 16 * (PAGE / 4) }, (_, i) => i),
     ) // 16 pages
     setStandIn('maxBufferLength', most)
     const messages: Record<string, string> = {}

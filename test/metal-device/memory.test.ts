@@ -33,14 +33,14 @@ describe('a file above the largest buffer', () => {
       'from the start, at the limit': '1 views',
       'at a page, at the limit': '1 views',
       'at the end, at the limit': '1 views',
-      'one element above the limit': TOO_LARGE(16388, 16384),
-      'at the limit, but across five pages': TOO_LARGE(16384, 16384),
+      'one element above the limit': TOO_LARGE(65540, 65536),
+      'at the limit, but across five pages': TOO_LARGE(65536, 65536),
       'across a boundary': '1 views',
       'larger than was said': '1 views',
       'at a limit that is not pages': '1 views',
-      'above it': TOO_LARGE(16388, 20479),
+      'above it': TOO_LARGE(65540, 69631),
       'written, at the limit': 'no error',
-      'written, one element above': TOO_LARGE(16388, 16384),
+      'written, one element above': TOO_LARGE(65540, 65536),
     })
   })
 })

@@ -42,7 +42,7 @@ class NotingDevice extends Device {
   lists: KernelText[][] = []
 
   constructor() {
-    super('metal', addon().createDevice('cpu', 2, []))
+    super('metal', addon().createDevice('cpu', 2, [], 30))
   }
 
   override record(record: (cl: Recorder) => void): CommandList {

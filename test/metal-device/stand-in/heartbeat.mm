@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "metal_stand_in.h"
+#include "system.h"
 
 using namespace std::chrono_literals;
 using metal_stand_in::controls;
@@ -16,7 +17,7 @@ using ssm::apple::Residency;
 
 namespace {
 
-constexpr size_t kPage = 4096;
+constexpr size_t kPage = 16 << 10;
 
 id<MTLBuffer> make_buffer(id<MTLDevice> device) {
   void *page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
