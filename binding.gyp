@@ -12,14 +12,19 @@
     ],
     "cflags_cc!": ["-fno-exceptions", "-std=gnu++17", "-std=gnu++20"],
     "cflags_cc": ["-std=c++20", "-fvisibility=hidden", "-fPIC", "-Wall", "-Wextra"],
-    "xcode_settings": {
-      "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
-      "CLANG_CXX_LIBRARY": "libc++",
-      "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
-      "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
-      "GCC_OPTIMIZATION_LEVEL": "3",
-      "MACOSX_DEPLOYMENT_TARGET": "14.0"
-    }
+    # Under a condition of the target, because Node's common.gypi comes after this and overwrites plain
+    # settings: it would switch exceptions off, and ask for C++17 and macOS 10.15.
+    "target_conditions": [["OS=='mac'", {
+      "xcode_settings": {
+        "CLANG_CXX_LANGUAGE_STANDARD": "c++20",
+        "CLANG_CXX_LIBRARY": "libc++",
+        "GCC_ENABLE_CPP_EXCEPTIONS": "YES",
+        "GCC_SYMBOLS_PRIVATE_EXTERN": "YES",
+        "GCC_OPTIMIZATION_LEVEL": "3",
+        "MACOSX_DEPLOYMENT_TARGET": "14.0",
+        "WARNING_CFLAGS": ["-Wall", "-Wextra"]
+      }
+    }]]
   },
   "targets": [{
     "target_name": "ssm",
@@ -27,17 +32,17 @@
     "conditions": [
       ["target_arch=='x64'", { "dependencies": ["level_avx2", "level_avx512"] }],
       ["target_arch=='arm64'", { "dependencies": ["level_neon"] }],
-      # The Metal device: the dispatch code of every operation, one file of Apple's API, and the
-      # kernels as text.
+      # Of the CPU device, for many rows of x.
       ["OS=='mac'", {
+        "defines": ["SSM_BLAS_HEADER=<Accelerate/Accelerate.h>", "ACCELERATE_NEW_LAPACK"],
+        "libraries": ["-framework Accelerate"]
+      }],
+      # The Metal device: the dispatch code of every operation, Apple's API, and the kernels as text.
+      # Not on Intel: those GPUs lack what the kernels need, and so does what Rosetta offers.
+      ["OS=='mac' and target_arch=='arm64'", {
         "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm native/metal/apple/*.mm)"],
         "include_dirs": ["native/metal"],
-        "defines": [
-          "SSM_WITH_METAL",
-          # Of the CPU device, for many rows of x.
-          "SSM_BLAS_HEADER=<Accelerate/Accelerate.h>",
-          "ACCELERATE_NEW_LAPACK"
-        ],
+        "defines": ["SSM_WITH_METAL"],
         "actions": [{
           "action_name": "embed_metal",
           "inputs": ["scripts/embed-metal.mjs", "<!@(ls metal/*.metal metal/*.h)"],
@@ -45,14 +50,9 @@
           "action": ["node", "scripts/embed-metal.mjs", "<@(_outputs)"],
           "process_outputs_as_sources": 1
         }],
-        "xcode_settings": { "CLANG_ENABLE_OBJC_ARC": "YES", "WARNING_CFLAGS": ["-Wall", "-Wextra"] },
+        "xcode_settings": { "CLANG_ENABLE_OBJC_ARC": "YES" },
         # A program without windows has a default GPU only when it links CoreGraphics.
-        "libraries": [
-          "-framework Foundation",
-          "-framework Metal",
-          "-framework CoreGraphics",
-          "-framework Accelerate"
-        ]
+        "libraries": ["-framework Foundation", "-framework Metal", "-framework CoreGraphics"]
       }]
     ]
   }],

@@ -65,6 +65,8 @@ async function compile(file) {
   // No header and no library of the toolkit. Loops unroll as far as Metal's compiler unrolls them,
   // which is not documented; reductions over arrays need it.
   const options = ['-x', 'cuda', '--cuda-device-only', `--cuda-gpu-arch=${ARCHITECTURE}`]
+  // Without a toolkit to ask, clang names a PTX version that is older than the architecture.
+  options.push('--cuda-feature=+ptx80')
   options.push('-nocudainc', '-nocudalib', '-std=c++20', '-O3', '-mllvm', '-unroll-threshold=1000')
   options.push('-ffp-contract=on', '-g1', '-S', '-I', join(rig, 'include'))
   options.push('-Wno-unknown-cuda-version', '-Wno-duplicate-decl-specifier')

@@ -38,56 +38,6 @@ test('is a bundle for arm64 from macOS 14 on', () => {
   expect(header.readUInt32LE(12)).toBe(8) // MH_BUNDLE
 })
 
-// binding.gyp is a Python literal, which is how node-gyp reads it.
-const gyp = JSON.parse(
-  execFileSync(
-    'python3',
-    ['-c', 'import ast, json, sys; print(json.dumps(ast.literal_eval(sys.stdin.read())))'],
-    { input: readFileSync(join(root, 'binding.gyp')), encoding: 'utf8' },
-  ),
-)
-const [addon] = gyp.targets
-// biome-ignore lint/suspicious/noExplicitAny: as deep as binding.gyp
-const conditionOf = (conditions: [string, any][], wanted: string) =>
-  conditions.find(([condition]) => condition === wanted)![1]
-const mac = conditionOf(addon.conditions, "OS=='mac'")
-const [level] = conditionOf(gyp.conditions, "target_arch=='arm64'").targets
-const expand = (values: string[]) =>
-  values.flatMap((value) => {
-    const command = /^<!@\((.*)\)$/.exec(value)?.[1]
-    return command
-      ? execFileSync(command, { shell: true, cwd: root, encoding: 'utf8' }).trim().split('\n')
-      : [value]
-  })
-
-test('has the sources that binding.gyp has on a Mac', () => {
-  const listed = [addon, level, mac].flatMap(({ sources }) => expand(sources))
-  const commands: { file: string; command: string }[] = JSON.parse(
-    readFileSync(builtIn('compile_commands.json'), 'utf8'),
-  )
-  const compiled = commands
-    .filter(({ command }) => command.includes('macos_objects'))
-    .map(({ file }) => file)
-    .filter((file) => file.startsWith(join(root, 'native/')))
-    .map((file) => file.slice(root.length))
-  expect(compiled.sort()).toEqual(listed.sort())
-  expect(gyp.target_defaults.defines).toContain('NAPI_VERSION=9')
-  expect(mac.defines).toEqual([
-    'SSM_WITH_METAL',
-    'SSM_BLAS_HEADER=<Accelerate/Accelerate.h>',
-    'ACCELERATE_NEW_LAPACK',
-  ])
-  expect(mac.actions[0].outputs[0]).toMatch(/kernel_sources\.cpp$/)
-})
-
-test('is shipped with all that the build on a Mac needs', () => {
-  const { files } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
-  expect(files).toEqual(expect.arrayContaining(['native', 'metal', 'binding.gyp']))
-  for (const input of expand(mac.actions[0].inputs)) {
-    expect(files.some((name: string) => input === name || input.startsWith(`${name}/`))).toBe(true)
-  }
-})
-
 // What a Mac compiles is what the rig compiles.
 const folder = mkdtempSync(join(tmpdir(), 'embedded-'))
 afterAll(() => rmSync(folder, { recursive: true }))
