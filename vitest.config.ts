@@ -50,14 +50,25 @@ const levels: string[] = (() => {
   }
 })()
 
+const computing = {
+  include: ['test/ops/*.test.ts', 'test/models/reference.test.ts'],
+  exclude: [
+    'test/ops/{device,environment-exit,event-loop,operations-table,recorder-checks}.test.ts',
+  ],
+}
+
 /** The suite of operations and the reference models on a lower level of the CPU device. */
 function onLevel(level: string) {
-  const include = ['test/ops/*.test.ts', 'test/models/reference.test.ts']
-  const exclude = [
-    'test/ops/{device,environment-exit,event-loop,operations-table,recorder-checks}.test.ts',
-  ]
   const env = { SSM_METAL_CPU_LEVEL: level }
-  return { test: { ...operations, name: `level-${level}`, include, exclude, env } }
+  return { test: { ...operations, ...computing, name: `level-${level}`, env } }
+}
+
+/** The same with a prebuilt binary, if it is there (scripts/prebuilds/README.md). */
+function onPrebuilt(target: 'linux-x64' | 'linux-arm64') {
+  const path = fileURLToPath(new URL(`prebuilds/${target}/ssm-metal.glibc.node`, import.meta.url))
+  if (!existsSync(path)) return []
+  const env = { SSM_METAL_ADDON: path }
+  return [{ test: { ...operations, ...computing, name: `prebuilt-${target}`, env } }]
 }
 
 export default defineConfig({
@@ -70,11 +81,24 @@ export default defineConfig({
           ...test,
           name: 'shipped',
           include: ['test/**/*.test.ts'],
-          exclude: ['test/software-metal', 'test/metal-device', 'test/gpu', ...alone],
+          exclude: [
+            'test/software-metal',
+            'test/metal-device',
+            'test/gpu',
+            'test/prebuilds',
+            ...alone,
+          ],
         },
       },
       { test: { ...test, name: 'alone', include: alone, maxWorkers: 1 } },
       ...levels.slice(0, -1).map(onLevel),
+      ...(process.platform === 'linux' ? onPrebuilt(`linux-${process.arch}` as 'linux-x64') : []),
+      // Under an emulator (test/prebuilds/arm64.mjs).
+      ...(process.env.SSM_METAL_PREBUILT === 'linux-arm64' ? onPrebuilt('linux-arm64') : []),
+      // What a build for another platform would be, and prebuilt binaries, looked at from outside.
+      ...(process.platform === 'linux'
+        ? [{ test: { ...test, name: 'prebuilds', include: ['test/prebuilds/*.test.ts'] } }]
+        : []),
       // Every dispatch under five orders of threads, which must give the same bits.
       ...onTheRig('software-metal', 'metal_device.node', {
         SSM_SOFTWARE_METAL_SCHEDULES:

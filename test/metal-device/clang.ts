@@ -1,10 +1,14 @@
-// Clang for a Mac, and what the build of the rig left here.
+// The compiler of the addon for a Mac, and what the build of the rig left here.
 
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { TARGETS } from '../../scripts/prebuilds/targets.js'
+import { macCompiler } from '../../scripts/prebuilds/toolchain.js'
+import { zigFolder } from '../../scripts/prebuilds/zig.js'
+import { macCommands } from '../prebuilds/make.js'
 
 export const root = fileURLToPath(new URL('../..', import.meta.url))
 /** The files that speak to Apple's API. */
@@ -14,18 +18,6 @@ export const appleFiles = ['native/metal', 'native/metal/apple'].flatMap((folder
     .map((name) => join(folder, name)),
 )
 export const builtIn = (path: string) => join(root, 'test/software-metal/build', path)
-
-const sdk = fileURLToPath(new URL('sdk', import.meta.url))
-const includes = ['native', 'native/metal', 'native/metal/apple', 'metal'].map((folder) =>
-  join(root, folder),
-)
-const options = [
-  ...['-fsyntax-only', '-std=c++20', '-fobjc-arc', '-fblocks', '--target=arm64-apple-macos14'],
-  ...['-Wall', '-Wextra', '-Werror', '-Wnullable-to-nonnull-conversion'],
-  ...['-nostdlibinc', '-nostdinc++', '-isystem', join(sdk, 'c++')],
-  ...['-isystem', '/usr/lib/llvm-19/include/c++/v1', '-isystem', join(sdk, 'c'), '-isystem', sdk],
-  ...includes.flatMap((folder) => ['-I', folder]),
-]
 
 export function run(program: string, args: string[], env: Record<string, string> = {}) {
   const { status, signal, stdout, stderr } = spawnSync(program, args, {
@@ -38,14 +30,55 @@ export function run(program: string, args: string[], env: Record<string, string>
   return { status, signal, stdout, stderr }
 }
 
-/** What clang says of Objective-C++ text as part of an addon for macOS on Apple silicon. */
+/**
+ * What clang says of Objective-C++ text as part of an addon for macOS on Apple silicon: as node-gyp
+ * compiles it, with all warnings as errors. `more` are options of the compiler itself (-cc1).
+ */
 export function typeCheck(text: string, ...more: string[]) {
   const folder = mkdtempSync(join(tmpdir(), 'type-check-'))
   try {
     const file = join(folder, 'text.mm')
     writeFileSync(file, text)
-    return run(process.env.CXX ?? 'clang++-19', [...options, ...more, file])
+    const command = [...compiler(), ...options(), '-c', file, '-o', join(folder, 'text.o')]
+    // zig says what it would do. It has no way to stop after the types; clang itself has.
+    const { stderr } = run(command[0]!, [...command.slice(1), '-###'])
+    const line = stderr.split('\n').find((text) => text.includes('"-cc1"'))
+    if (line === undefined) throw new Error(stderr)
+    const words = [...line.matchAll(/"((?:[^"\\]|\\.)*)"/g)].map(([, word]) =>
+      word!.replaceAll(/\\(.)/g, '$1'),
+    )
+    const args = without(words.slice(1), '-o', '-dependency-file')
+    args[args.indexOf('-emit-obj')] = '-fsyntax-only'
+    return run(compiler()[0]!, ['clang', ...args, ...more])
   } finally {
     rmSync(folder, { recursive: true })
   }
+}
+
+/** Without some options and their values. */
+function without(args: string[], ...options: string[]): string[] {
+  return args.filter((word, i) => !options.includes(word) && !options.includes(args[i - 1]!))
+}
+
+function compiler(): string[] {
+  const zig = zigFolder(join(root, '.cache'))
+  return macCompiler({ root, zig }, TARGETS['darwin-arm64'])
+}
+
+let known: string[] | undefined
+
+/** Those of the makefile for such a file; folders are below the checkout. */
+function options(): string[] {
+  if (known) return known
+  const [, ...args] = macCommands('arm64').compile.get(appleFiles[0]!)!
+  const kept = without(args, '-o', '-MF').filter(
+    (word) => /^-/.test(word) && !/^-(c|MMD)$/.test(word),
+  )
+  const words = kept.map((word) => word.replace(/^-I\.\./, `-I${root}`))
+  // gyp's -arch has a value of its own; zig has the architecture from its target.
+  const warnings = ['-Werror', '-Wnullable-to-nonnull-conversion']
+  // Text that is checked is in another folder than the file that it stands for.
+  const folders = ['native/metal', 'native/metal/apple'].map((folder) => `-I${join(root, folder)}`)
+  known = [...words.filter((word) => word !== '-arch'), ...warnings, ...folders]
+  return known
 }

@@ -1,44 +1,13 @@
-// The addon of a Mac, compiled and linked on Linux (CMakeLists.txt); nobody has run it.
+// The text of the kernels that the addon of a Mac has: what the rig compiles. The rest of that addon is
+// held in test/prebuilds.
 
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { builtIn, root, run } from './clang.js'
+import { root } from './clang.js'
 
-const nm = (...options: string[]) =>
-  run('llvm-nm-19', [...options, builtIn('metal-device/macos.node')])
-    .stdout.trim()
-    .split('\n')
-
-test('leaves only Node-API to be found at run time', () => {
-  const open = nm('-u', '-m').filter((line) => line.includes('(dynamically looked up)'))
-  const names = open.map((line) => /external (\S+)/.exec(line)?.[1])
-  expect(names.length).toBeGreaterThan(20)
-  // Any other name: sdk/lib/ has no library with it. Add it there when macOS 14 has it.
-  expect(names.filter((name) => !name?.startsWith('_napi_'))).toEqual([])
-})
-
-test('does without what macOS 15 added', () => {
-  const weak = nm('-u', '-m').filter((line) => line.includes(' weak '))
-  expect(weak).toHaveLength(1)
-  expect(weak[0]).toContain('_OBJC_CLASS_$_MTLResidencySetDescriptor')
-})
-
-test('exports what Node looks for', () => {
-  const exported = nm('-g', '-U', '--just-symbol-name').sort()
-  expect(exported).toEqual(['_napi_register_module_v1', '_node_api_module_get_api_version_v1'])
-})
-
-test('is a bundle for arm64 from macOS 14 on', () => {
-  const header = readFileSync(builtIn('metal-device/macos.node'))
-  expect(header.readUInt32LE(0)).toBe(0xfeedfacf) // Mach-O, 64 bits
-  expect(header.readUInt32LE(4)).toBe(0x0100000c) // arm64
-  expect(header.readUInt32LE(12)).toBe(8) // MH_BUNDLE
-})
-
-// What a Mac compiles is what the rig compiles.
 const folder = mkdtempSync(join(tmpdir(), 'embedded-'))
 afterAll(() => rmSync(folder, { recursive: true }))
 const kernelFiles = readdirSync(join(root, 'metal')).filter((name) => name.endsWith('.metal'))

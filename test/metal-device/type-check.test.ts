@@ -3,7 +3,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { CONSTANTS, FUNCTIONS, SELECTORS } from './api-table.js'
 import { appleFiles, root, typeCheck } from './clang.js'
 
 const textOf = (file: string) => readFileSync(join(root, file), 'utf8')
@@ -12,7 +11,7 @@ const apple = (name: string) => textOf(`native/metal/apple/${name}`)
 describe.each(appleFiles)('%s', (file) => {
   test.each([
     ['the SDK of macOS 15', []],
-    ['the SDK of macOS 14', ['-D__MAC_OS_X_VERSION_MAX_ALLOWED=140000']],
+    ['the SDK of macOS 14', ['-DSDK_VERSION=140000']],
   ])('is right for %s', (_, more) => {
     expect(typeCheck(textOf(file), ...more)).toMatchObject({ status: 0, stderr: '' })
   })
@@ -82,49 +81,8 @@ describe('a mistake', () => {
   test('what SDKs before macOS 15 lack is diagnosed', () => {
     const { stderr } = typeCheck(
       apple('pipelines.mm').replaceAll('#ifdef SSM_MACOS_15_SDK', '#if true'),
-      '-D__MAC_OS_X_VERSION_MAX_ALLOWED=140000',
+      '-DSDK_VERSION=140000',
     )
     expect(stderr).toContain("'MTLMathModeSafe'")
-  })
-})
-
-describe('the table of names', () => {
-  const tree = appleFiles
-    .map((file) =>
-      typeCheck(textOf(file), ...['-Xclang', '-ast-dump', '-Xclang', '-ast-dump-filter=ssm']),
-    )
-    .map(({ stdout }) => stdout)
-    .join('')
-  const used = (pattern: RegExp) =>
-    [...new Set([...tree.matchAll(pattern)].map(([, name]) => name!))].sort()
-
-  test('has every selector that the files send, and no other', () => {
-    expect(used(/ObjCMessageExpr .*\bselector=(\S+)/g)).toEqual(Object.keys(SELECTORS).sort())
-  })
-
-  test('has every constant that the files name, and no other', () => {
-    expect(used(/EnumConstant 0x\w+ '(MTL\w+)'/g)).toEqual(Object.keys(CONSTANTS).sort())
-  })
-
-  test('has every function of Metal that the files call, and no other', () => {
-    expect(used(/ Function 0x\w+ '(MTL\w+)'/g)).toEqual(Object.keys(FUNCTIONS).sort())
-  })
-
-  const check = (change: number) =>
-    typeCheck(
-      `#import <Metal/Metal.h>\n${Object.entries(CONSTANTS)
-        .map(([name, { value }]) => `static_assert(${name} == ${value + change}, "${name}");`)
-        .join('\n')}`,
-      ...['-Wno-unguarded-availability-new', '-ferror-limit=0'],
-    )
-
-  test('holds the values of our headers', () => {
-    expect(check(0)).toMatchObject({ status: 0, stderr: '' })
-  })
-
-  test('would find another value of each', () => {
-    const { stderr } = check(1)
-    const found = [...stderr.matchAll(/static assertion failed.*: (MTL\w+)$/gm)]
-    expect(found.map(([, name]) => name)).toEqual(Object.keys(CONSTANTS))
   })
 })

@@ -6,21 +6,19 @@ import { existsSync } from 'node:fs'
 
 const PACKAGES = [
   ...['clang-19', 'cmake', 'make', 'g++', 'binutils'],
-  // Of test/metal-device: the C++ library and the linker of a Mac's addon, AddressSanitizer.
-  ...['libc++-19-dev', 'lld-19', 'llvm-19', 'libclang-rt-19-dev'],
+  // Of test/metal-device: AddressSanitizer; zig, which comes from PyPI; crates, from crates.io.
+  ...['libclang-rt-19-dev', 'python3-venv', 'cargo-web'],
 ]
-const PROGRAMS = ['clang++-19', 'cmake', 'make', 'addr2line', 'ld64.lld-19', 'llvm-nm-19']
-const FILES = [
-  '/usr/lib/llvm-19/include/c++/v1/version',
-  '/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-x86_64.so',
-]
+const PROGRAMS = ['clang++-19', 'cmake', 'make', 'addr2line', 'cargo']
+const FILES = ['/usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.asan-x86_64.so']
 
 function runs(program, ...args) {
   return spawnSync(program, args, { stdio: 'ignore' }).status === 0
 }
 
 function isComplete() {
-  return PROGRAMS.every((program) => runs(program, '--version')) && FILES.every(existsSync)
+  const programs = PROGRAMS.every((program) => runs(program, '--version'))
+  return programs && FILES.every(existsSync) && runs('python3', '-c', 'import ensurepip, venv')
 }
 
 function install() {
@@ -32,7 +30,7 @@ function install() {
 }
 
 function skip(reason) {
-  const message = `skipped: Metal kernels on the rig, the strict pass, the Metal device over its stand-in, its type check and link for a Mac (${reason}; test/software-metal/README.md)`
+  const message = `skipped: Metal kernels on the rig, the strict pass, the Metal device over its stand-in, its type check for a Mac (${reason}; test/software-metal/README.md)`
   console.log(message)
   process.exit(process.env.CI ? 1 : 0)
 }

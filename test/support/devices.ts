@@ -1,5 +1,6 @@
 // The devices that every operation is tested on.
 
+import { addon } from '../../lib/addon.js'
 import { type ActivationType, createDevice, type Device } from '../../lib/device.js'
 
 export interface TestDevice {
@@ -13,8 +14,9 @@ const cpuDevices = [1, 3].map((threads) => ({
   create: () => createDevice('cpu', { threads }),
 }))
 
-/** Set where vitest.config.ts loads the rig, whose device 'metal' runs the kernels on the CPU. */
-const onTheRig = process.env.SSM_METAL_ADDON !== undefined
+/** Where vitest.config.ts loads the rig, whose device 'metal' runs the kernels on the CPU. */
+const onTheRig =
+  process.env.SSM_METAL_ADDON !== undefined && addon().deviceNames().includes('metal')
 
 /** What operations may hand to one another there. */
 export const ACTIVATION_TYPES: readonly ActivationType[] = onTheRig

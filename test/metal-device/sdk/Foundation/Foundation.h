@@ -1,13 +1,19 @@
 // The part of Foundation that native/metal/metal_device.mm uses: declarations written from public
-// documentation, for clang on Linux. table.ts cites a source for every name.
+// documentation, for clang on Linux. headers.test.ts holds them against the source of objc2.
 #pragma once
 
 #include <stddef.h>
 #include <stdint.h>
 
-#ifndef __MAC_OS_X_VERSION_MAX_ALLOWED
-#define __MAC_OS_X_VERSION_MAX_ALLOWED 150000  // the SDK's version
+// The version of this SDK, whatever that of the C library is (zig's is newer).
+#ifndef SDK_VERSION
+#define SDK_VERSION 150000
 #endif
+#ifdef __APPLE__
+#include <Availability.h>
+#endif
+#undef __MAC_OS_X_VERSION_MAX_ALLOWED
+#define __MAC_OS_X_VERSION_MAX_ALLOWED SDK_VERSION
 
 #ifdef __arm64__
 typedef bool BOOL;

@@ -1,5 +1,5 @@
 // The part of Metal that native/metal/metal_device.mm uses: declarations written from public
-// documentation, for clang on Linux. table.ts cites a source for every name and value.
+// documentation, for clang on Linux. headers.test.ts holds them against the source of objc2.
 #pragma once
 
 #import <Foundation/Foundation.h>
@@ -39,8 +39,17 @@ typedef NS_ENUM(NSUInteger, MTLLanguageVersion) {
 @protocol MTLCommandBuffer
 , MTLDevice;
 
+#if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
+SDK_SINCE(15.0)
+@protocol MTLAllocation <NSObject>
+@end
+
+@protocol MTLResource <MTLAllocation>
+@end
+#else
 @protocol MTLResource <NSObject>
 @end
+#endif
 
 @protocol MTLBuffer <MTLResource>
 @end
@@ -63,6 +72,8 @@ typedef NS_ENUM(NSUInteger, MTLLanguageVersion) {
 typedef NS_OPTIONS(NSUInteger, MTLPipelineOption) {
   MTLPipelineOptionNone = 0,
 };
+
+@class MTLComputePipelineReflection;
 
 @interface MTLFunctionConstantValues : NSObject
 - (void)setConstantValue:(const void *)value type:(MTLDataType)type atIndex:(NSUInteger)index;
@@ -95,14 +106,9 @@ typedef NS_ENUM(NSInteger, MTLMathFloatingPointFunctions) {
 
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 SDK_SINCE(15.0)
-@protocol MTLAllocation <NSObject>
-@end
-
-// Every resource is an allocation. SDKs say so at MTLResource.
-SDK_SINCE(15.0)
 @protocol MTLResidencySet <NSObject>
-- (void)addAllocation:(id)allocation;
-- (void)removeAllocation:(id)allocation;
+- (void)addAllocation:(id<MTLAllocation>)allocation;
+- (void)removeAllocation:(id<MTLAllocation>)allocation;
 - (void)commit;
 - (void)requestResidency;
 @end
@@ -158,11 +164,11 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 - (nullable id<MTLLibrary>)newLibraryWithSource:(NSString *)source
                                         options:(nullable MTLCompileOptions *)options
                                           error:(NSError **)error;
-// The reflection is an object of a class that we do not use: nil.
 - (nullable id<MTLComputePipelineState>)
     newComputePipelineStateWithDescriptor:(MTLComputePipelineDescriptor *)descriptor
                                   options:(MTLPipelineOption)options
-                               reflection:(void *_Nullable)reflection
+                               reflection:(MTLComputePipelineReflection
+                                                 *_Nullable *_Nullable)reflection
                                     error:(NSError **)error;
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 - (nullable id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor *)what
