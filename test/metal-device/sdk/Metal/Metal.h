@@ -167,8 +167,8 @@ typedef void (^MTLCommandBufferHandler)(id<MTLCommandBuffer>);
 - (nullable id<MTLComputePipelineState>)
     newComputePipelineStateWithDescriptor:(MTLComputePipelineDescriptor *)descriptor
                                   options:(MTLPipelineOption)options
-                               reflection:(MTLComputePipelineReflection
-                                                 *_Nullable *_Nullable)reflection
+                               reflection:
+                                   (MTLComputePipelineReflection *_Nullable *_Nullable)reflection
                                     error:(NSError **)error;
 #if __MAC_OS_X_VERSION_MAX_ALLOWED >= 150000
 - (nullable id<MTLResidencySet>)newResidencySetWithDescriptor:(MTLResidencySetDescriptor *)what
