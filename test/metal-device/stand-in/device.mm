@@ -43,11 +43,11 @@ using namespace metal_stand_in;
                                  error:(NSError **)error {
   return make_library(source, options, error);
 }
-- (id<MTLComputePipelineState>)newComputePipelineStateWithDescriptor:
-                                   (MTLComputePipelineDescriptor *)descriptor
-                                                             options:(MTLPipelineOption)options
-                                                          reflection:(void *)reflection
-                                                               error:(NSError **)error {
+- (id<MTLComputePipelineState>)
+    newComputePipelineStateWithDescriptor:(MTLComputePipelineDescriptor *)descriptor
+                                  options:(MTLPipelineOption)options
+                               reflection:(MTLComputePipelineReflection **)reflection
+                                    error:(NSError **)error {
   (void)options, (void)reflection;
   return make_pipeline(descriptor, error);
 }
