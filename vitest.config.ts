@@ -22,7 +22,11 @@ const operationTests = readdirSync(new URL('native/metal', import.meta.url))
 const rig = fileURLToPath(new URL('test/software-metal/build', import.meta.url))
 // What somebody has tuned on the rig does not change what is tested. Products of the size that a GPU is
 // checked with take an emulated device minutes: those who test the self-check turn it on.
-const cache = { XDG_CACHE_HOME: join(rig, 'cache'), SSM_METAL_SELF_CHECK: 'off' }
+const cache = {
+  XDG_CACHE_HOME: join(rig, 'cache'),
+  SSM_METAL_SELF_CHECK: 'off',
+  SSM_METAL_GPU_TIMEOUT: '3600',
+}
 
 /** The suite of operations on the Metal device over its stand-in, when that addon has been built. */
 function onTheRig(name: string, addon: string, env: Record<string, string> = {}) {

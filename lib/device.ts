@@ -51,8 +51,8 @@ export interface DeviceMemory {
   largestBuffer: number
 }
 
-// Seconds. Far longer than any part of a run takes.
-const GPU_TIMEOUT = 30
+// Seconds. Far longer than any part of a run takes. Internal: the variable is for a GPU that is emulated.
+const GPU_TIMEOUT = Number(process.env.SSM_METAL_GPU_TIMEOUT) || 30
 
 /**
  * Creates a device. Throws `DeviceNotAvailableError` when it does not exist here and

@@ -150,6 +150,7 @@ export class GenerationRun {
         if (chunk) yield chunk
         if (done) return
         signal.throwIfAborted()
+        sequence.checkDevice()
         this.#runAhead(RUNS_IN_FLIGHT, signal)
         const step = this.#steps.shift()!
         token = await step.token

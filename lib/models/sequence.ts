@@ -199,6 +199,11 @@ export class Sequence {
     return (await this.#readback.read(options)) as Float32Array
   }
 
+  /** Throws `DisposedError` when the device was disposed, also where runs had ended before. */
+  checkDevice(): void {
+    void this.#model.device.handle
+  }
+
   dispose(): void {
     this.#decode?.list.dispose()
     this.#readback?.dispose()

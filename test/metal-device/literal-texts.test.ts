@@ -1,6 +1,7 @@
 // Reference models on the Metal device, their kernels compiled from the very texts that a Mac gets:
 // constants are literals there, and absent buffers no parameters.
 
+import { mkdirSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Addon, addon } from '../../lib/addon.js'
 import { createDevice } from '../../lib/device.js'
@@ -14,6 +15,7 @@ import { builtIn } from './clang.js'
 beforeAll(() => {
   process.env.SSM_METAL_ADDON = builtIn('Release/metal_device.node')
   process.env.SSM_STAND_IN_TEXTS = builtIn('texts')
+  mkdirSync(builtIn('texts'), { recursive: true })
 })
 
 const PROMPT = 20 // by mat-mat kernels

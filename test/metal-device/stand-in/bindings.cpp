@@ -44,7 +44,9 @@ bool has_all_memory(const ssm::metal::Dispatch& dispatch) {
 size_t argument_bytes(const std::string& kernel, uint32_t index, const std::byte* address,
                       const std::vector<std::byte>& params) {
   const std::lock_guard lock(known().mutex);
-  const auto found = known().bytes.find({kernel, index, address, params});
+  // A kernel compiled from a text has the text's hash behind its name (libraries.mm).
+  const std::string name = kernel.substr(0, kernel.find('@'));
+  const auto found = known().bytes.find({name, index, address, params});
   return found == known().bytes.end() ? 0 : found->second;
 }
 

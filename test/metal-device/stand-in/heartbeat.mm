@@ -13,11 +13,10 @@
 
 using namespace std::chrono_literals;
 using metal_stand_in::controls;
+using metal_stand_in::kPage;
 using ssm::apple::Residency;
 
 namespace {
-
-constexpr size_t kPage = 16 << 10;
 
 id<MTLBuffer> make_buffer(id<MTLDevice> device) {
   void *page = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
