@@ -1,8 +1,8 @@
 // On a Mac: compiles texts of kernels with both of Apple's compilers, that of Xcode and that of the
 // driver, which is what users have.
-//   npm run compile-metal [-- folder]     without one: the texts that the addon holds
+//   npm run compile-metal [-- folder]     without one: the texts of published models (kernel-texts)
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'metal-'))
 let failed = 0
 try {
-  const texts = process.argv[2] ?? embedded()
+  const texts = process.argv[2] ?? rendered()
   const files = readdirSync(texts)
     .filter((name) => name.endsWith('.metal'))
     .map((name) => join(texts, name))
@@ -30,16 +30,10 @@ try {
 }
 process.exitCode = failed > 0 ? 1 : 0
 
-/** Writes the texts that the addon holds; returns their folder. */
-function embedded() {
-  const table = join(folder, 'kernel_sources.cpp')
-  run(process.execPath, join(root, 'scripts/embed-metal.mjs'), table)
+/** Writes what a Mac compiles for published models; returns the folder. */
+function rendered() {
   const texts = join(folder, 'texts')
-  mkdirSync(texts)
-  const entries = /\{"([\w.]+\.metal)"[^"]*(?:"[^"]*"[^"]*?)*?R"metal\((.*?)\)metal"/gs
-  for (const [, name, text] of readFileSync(table, 'utf8').matchAll(entries)) {
-    writeFileSync(join(texts, name), text)
-  }
+  run(process.execPath, '--import', 'tsx', join(root, 'scripts/write-kernel-texts.ts'), texts)
   return texts
 }
 
