@@ -152,7 +152,8 @@ export class CommandList {
 function errorOf(operation: 'run' | 'prepare', status: number, message: string): Error {
   if (status === RUN_STATUS.failed || status === RUN_STATUS.deviceFailed) return new Error(message)
   if (status === RUN_STATUS.deviceLost) return new DeviceLostError(message)
-  return new DisposedError(`[${operation}] the device was disposed before it ended`)
+  const unfinished = operation === 'run' ? 'the run ended' : 'the list was ready'
+  return new DisposedError(`[${operation}] the device was disposed before ${unfinished}`)
 }
 
 function withStack(caller: { stack?: string }, error: Error): Error {

@@ -18,7 +18,7 @@ const model = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
 
 /** The GPU lets go of the last objects a little after a run is reported. */
 async function liveObjects(): Promise<number> {
-  for (let i = 0; i < 200 && standIn.standIn().liveObjects! > 0; ++i) {
+  for (let i = 0; i < 3000 && standIn.standIn().liveObjects! > 0; ++i) {
     await new Promise((resolve) => setTimeout(resolve, 10))
   }
   return standIn.standIn().liveObjects!

@@ -56,7 +56,7 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
     expect(result.sum).toBe(5)
     expect(result.failed[0]).toMatch(/^\[metal\] kernel cast_float32_float32 does not compile: /)
     expect(result.failed[1]).toBe('no error')
-    expect(['no error', '[prepare] the device was disposed before it ended']).toContain(
+    expect(['no error', '[prepare] the device was disposed before the list was ready']).toContain(
       result.failed[2],
     )
     expect(result.live).toBe(0)
@@ -73,7 +73,7 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
       failCommandBuffers:
         '[metal] the GPU failed: Caused GPU Address Fault Error (0000000b:kIOGPUCommandBufferCallbackErrorPageFault)',
       maxBufferLength: expect.stringMatching(
-        /^\[metal\] a block of 4194304 bytes is larger .* 1048576 bytes: take a model/,
+        /^\[metal\] a tensor of 4194304 bytes is larger .* 1048576 bytes: take a checkpoint/,
       ),
       maxThreads:
         '[metal] kernel rms_norm_float32_float32 cannot be made ready for this GPU: Compute function exceeds available registers',

@@ -88,7 +88,9 @@ describe('on the CPU', () => {
     const add = native.operations().findIndex(({ name }) => name === 'add')
     const binding = [memory, 0, 256, 0]
     native.record(list, add, [...binding, ...binding, ...binding], new Uint8Array(4))
-    expect(() => native.run(device.handle, list, new Uint8Array(0), 0, () => {})).toThrow(/only planned/)
+    expect(() => native.run(device.handle, list, new Uint8Array(0), 0, () => {})).toThrow(
+      /only planned/,
+    )
     expect(() => native.readMemory(memory, 0, new Uint8Array(4))).toThrow(/only planned/)
     expect(() => native.writeMemory(memory, 0, new Uint8Array(4))).toThrow(/only planned/)
     native.disposeList(list)

@@ -27,7 +27,7 @@ export const LIBSYSTEM = new Set(
   _dispatch_walltime _dladdr _dlclose _dlerror _dlopen _dlsym _erf _erff _exit _exp _expf
   _expm1f _fclose _fflush _floorf _fmaf _fmodf _fopen _fprintf _fputc _fputs _fread _free _fseek
   _fstat _ftell _ftruncate _fwrite _getentropy _getenv _getpagesize _getpid _gettimeofday
-  _host_statistics64 _isatty _log _log1p _log1pf _logf _lseek _lstat _mach_absolute_time
+  _host_statistics64 _isatty _log _log1p _log1pf _logf _lseek _lstat _mach_absolute_time _mach_port_deallocate
   _mach_approximate_time _mach_continuous_time _mach_host_self _mach_task_self_
   _mach_timebase_info _madvise _malloc _memchr _memcmp _memcpy _memmove _memset
   _memset_pattern16 _memset_pattern4 _memset_pattern8 _mlock _mmap _mprotect _msync _munmap

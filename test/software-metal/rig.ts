@@ -44,6 +44,8 @@ export function seeded(name: string): string {
 /** A mistake: `from` in a file of metal/ becomes `to`. */
 export interface Mutation {
   file: string
+  /** The file with the kernels, where neither `file` nor the operation says it. */
+  kernels?: string
   from: string
   to: string
 }
@@ -64,13 +66,12 @@ export function compileMutant(
   if (!text.includes(mutation.from)) throw new Error(`${mutation.file} has no ${mutation.from}`)
   writeFileSync(file, text.replace(mutation.from, mutation.to))
 
+  const ownFile = mutation.file.endsWith('.metal') ? mutation.file : `${operation}.metal`
+  const kernels = mutation.kernels ?? ownFile
   const source = join(folder, `${operation}.cpp`)
   const library = join(folder, `${operation}.so`)
   const steps: [string, string[]][] = [
-    [
-      process.execPath,
-      [join(here, 'compile-kernels.mjs'), join(folder, `${operation}.metal`), source],
-    ],
+    [process.execPath, [join(here, 'compile-kernels.mjs'), join(folder, kernels), source]],
     [
       clang,
       [

@@ -174,8 +174,8 @@ const insteadOfRun = (text: string) => `
   process.dlopen = (module, ...given) => {
     dlopen(module, ...given)
     const addon = module.exports
-    const run = (device, list, callback) => {
-      if (addon.deviceGpu(device) === '') return addon.run(device, list, callback)
+    const run = (device, list, inputs, outputBytes, callback) => {
+      if (addon.deviceGpu(device) === '') return addon.run(device, list, inputs, outputBytes, callback)
       ${text}
       return 0
     }
@@ -209,7 +209,9 @@ describe('a device that fails', { timeout: 240_000 }, () => {
   })
 
   it('by rejecting a run says what it said', async () => {
-    const env = failing(`callback('[metal] the GPU failed: Caused GPU Address Fault Error')`)
+    const env = failing(
+      `callback(3, '[metal] the GPU failed: Caused GPU Address Fault Error', new ArrayBuffer(0))`,
+    )
     await expectRefused('mamba2-hf', new RegExp(`${first}\\[metal\\] the GPU failed: Caused`), {
       env,
     })
@@ -264,35 +266,36 @@ describe('a device that crashes where no other process can be started', () => {
 const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   'matmul of a prompt': {
     model: 'mamba2-hf',
-    file: 'tile_product.h',
+    file: 'linear_tile.h',
+    kernels: 'matmat.metal',
     from: 'for (uint k = 0; k < kTile; k += 8) {',
     to: 'for (uint k = 0; k < kTile - 8; k += 8) {',
     off: /\[matmul\] float32 x float32, 36 x 128 to 40, \w+/,
   },
   'matmul of one token': {
     model: 'mamba2-hf',
-    file: 'matmul.metal',
+    file: 'matvec.metal',
     from: 'part[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);',
     to: 'part[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
     off: /\[matmul\] float32 x float32, 1 x 128 to 40, \w+/,
   },
   'affine_matmul of a prompt': {
     model: 'edge-mlx-4bit',
-    file: 'affine_matmul.metal',
-    from: 'to[i] = scale * quarter_of(word, bits, i) + offset;',
-    to: 'to[i] = scale * quarter_of(word, bits, i ^ 1u) + offset;',
+    file: 'affine_matmat.metal',
+    from: 'scale * quarter_of(word, bits, i) + offset',
+    to: 'scale * quarter_of(word, bits, i ^ 1u) + offset',
     off: /\[affine_matmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
   },
   'affine_matmul of one token': {
     model: 'edge-mlx-8bit',
-    file: 'affine_matmul.metal',
+    file: 'affine_matvec.metal',
     from: 'part[j][r] += scale[i] * product[j] + offset[i] * total;',
     to: 'part[j][r] += scale[i] * product[j] + 0.999f * offset[i] * total;',
     off: /\[affine_matmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
   },
   ssd_chunk_scan: {
     model: 'mamba2-hf',
-    file: 'ssd_chunk_scan.metal',
+    file: 'ssd_chunk_pass.metal',
     from: 'S = decay[at * p.heads + h] * S + added;',
     to: 'S = decay[at * p.heads] * S + added;',
     off: /\[ssd_chunk_scan\] float32, 66 tokens, 1 x 2 x \d+ x \d+/,
@@ -348,7 +351,7 @@ describe('on the command line', { timeout: 240_000 }, () => {
     const failure = '[metal] the GPU failed: Caused GPU Address Fault Error'
     const env = {
       ...{ SSM_METAL_ADDON: ADDON, SSM_METAL_SELF_CHECK: 'tiny', XDG_CACHE_HOME: folder },
-      ...failing(`callback(${JSON.stringify(failure)})`),
+      ...failing(`callback(3, ${JSON.stringify(failure)}, new ArrayBuffer(0))`),
     }
     const untold = await runChild(CLI, ['info'], { env })
     expect(untold.stdout).toMatch(/^checked +metal: not yet: the first model/m)

@@ -24,11 +24,17 @@ Known& known() {
   return *instance;
 }
 
+// Where an argument lies: its address, or its offset in the block of a run, whichever block that
+// is.
+const std::byte* place_of(const ssm::Binding& binding) {
+  if (binding.memory->is_run_block()) return reinterpret_cast<const std::byte*>(binding.offset);
+  return binding.memory->data() + binding.offset;
+}
+
 void note(const ssm::metal::Dispatch& dispatch) {
   const std::lock_guard lock(known().mutex);
   for (const auto& [index, binding, written] : dispatch.buffers) {
-    const std::byte* address = binding.memory->data() + binding.offset;
-    size_t& bytes = known().bytes[{dispatch.kernel, index, address, dispatch.params}];
+    size_t& bytes = known().bytes[{dispatch.kernel, index, place_of(binding), dispatch.params}];
     bytes = std::max(bytes, binding.bytes);  // of programs that are gone, too
   }
 }
@@ -41,13 +47,16 @@ bool has_all_memory(const ssm::metal::Dispatch& dispatch) {
 
 }  // namespace
 
-size_t argument_bytes(const std::string& kernel, uint32_t index, const std::byte* address,
-                      const std::vector<std::byte>& params) {
+size_t argument_bytes(const std::string& kernel, uint32_t index, const std::byte* begin,
+                      size_t offset, const std::vector<std::byte>& params) {
   const std::lock_guard lock(known().mutex);
   // A kernel compiled from a text has the text's hash behind its name (libraries.mm).
   const std::string name = kernel.substr(0, kernel.find('@'));
-  const auto found = known().bytes.find({name, index, address, params});
-  return found == known().bytes.end() ? 0 : found->second;
+  for (const std::byte* place : {begin + offset, reinterpret_cast<const std::byte*>(offset)}) {
+    const auto found = known().bytes.find({name, index, place, params});
+    if (found != known().bytes.end()) return found->second;
+  }
+  return 0;
 }
 
 }  // namespace metal_stand_in

@@ -12,7 +12,7 @@ namespace metal_stand_in {
 
 // Bytes of the argument of a dispatch that begins at an address, as a program says that has been
 // made; 0 when none does.
-size_t argument_bytes(const std::string& kernel, uint32_t index, const std::byte* address,
-                      const std::vector<std::byte>& params);
+size_t argument_bytes(const std::string& kernel, uint32_t index, const std::byte* begin,
+                      size_t offset, const std::vector<std::byte>& params);
 
 }  // namespace metal_stand_in

@@ -71,7 +71,8 @@ void set_ends(Command &command) {
   Dispatch &dispatch = command.dispatch;
   for (auto &[index, binding, written] : dispatch.buffers) {
     const std::byte *address = binding.memory->data() + binding.offset;
-    const size_t bytes = argument_bytes(dispatch.kernel, index, address, dispatch.params);
+    const size_t bytes = argument_bytes(dispatch.kernel, index, binding.memory->data(),
+                                        binding.offset, dispatch.params);
     if (bytes > binding.bytes) {
       misuse("%s: buffer %u has %zu bytes of the %zu that it needs", dispatch.kernel.c_str(), index,
              binding.bytes, bytes);
