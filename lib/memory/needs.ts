@@ -47,6 +47,10 @@ export function describeNeeds(needs: MemoryNeeds, { name }: Pick<Device, 'name'>
     .join(', ')
 }
 
+// Blocks for the inputs and outputs of the two runs in flight (native/run_block.h).
+const RUN_BLOCKS = 2
+const RUN_BLOCK_BYTES = 8192
+
 /**
  * What a checkpoint needs on a device with one sequence that reads prompts in chunks of the default
  * size. Reads no weights and allocates nothing. Throws what loading would throw for the headers, and
@@ -69,6 +73,7 @@ export async function memoryNeeds(
     const sampler = new Sampler(planned, 'memoryNeeds', {})
     const sequence = new Sequence(model, sampler)
     const stateBytes = planned.bytes - ownWeightBytes
+    for (let i = 0; i < RUN_BLOCKS; i++) planned.tensor('uint32', [RUN_BLOCK_BYTES / 4])
     const { prefill, decode } = sequence.plan(PREFILL_CHUNK_SIZE)
     try {
       const scratch = (lists: typeof prefill) =>

@@ -40,7 +40,7 @@ describe('a model that does not fit', () => {
       availableBytes: 2 ** 20,
     })
     expect(error.message).toMatch(
-      /^\[loadModel\] \/.*rene needs 1\.\d\d MiB \(weights \d+ KiB, state [\d.]+ KiB, workspace \d+ KiB\) but this machine has 1\.00 MiB left: /,
+      /^\[loadModel\] \/.*rene needs 1\.\d\d MiB \(weights \d+ KiB, state [\d.]+ KiB, workspace [\d.]+ [KM]iB\) but this machine has 1\.00 MiB left: /,
     )
   })
 

@@ -36,6 +36,7 @@ void check(const Dispatch& dispatch, id<MTLComputePipelineState> pipeline,
 
 EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu)
     : program_(metal::make_program(list, limits, &Memory::allocate)) {
+  gpu.buffers().residency().let_go();
   // All at once, and here in order.
   gpu.pipelines().prepare(metal::texts_of(program_.dispatches()), [](const std::string&) {});
   for (const Dispatch& dispatch : program_.dispatches()) {

@@ -37,6 +37,9 @@ class Residency {
   void remove(id<MTLBuffer> buffer);
   // Comes before each commit of a command buffer.
   void before_run();
+  // Lets go of what was removed: comes before buffers for something new, so that what the loading
+  // of a model needed does not count beside what its sequences need.
+  void let_go();
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -59,6 +59,15 @@ void Residency::before_run() {
   update(was_idle);  // a set that was idle may have been reclaimed
 }
 
+void Residency::let_go() {
+  if (set_ == nil) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (removed_.empty()) return;
+  }
+  update(false);
+}
+
 void Residency::beat() {
   while (true) {
     bool in_use;
@@ -88,8 +97,8 @@ void Residency::update([[maybe_unused]] bool wanted) {
       added.swap(added_);
       removed.swap(removed_);
     }
-    for (const id<MTLBuffer> buffer : added) [set addAllocation:buffer];
-    for (const id<MTLBuffer> buffer : removed) [set removeAllocation:buffer];
+    for (const id<MTLBuffer> &buffer : added) [set addAllocation:buffer];
+    for (const id<MTLBuffer> &buffer : removed) [set removeAllocation:buffer];
     if (!added.empty() || !removed.empty()) [set commit];
     if (wanted || !added.empty()) [set requestResidency];
   }
