@@ -1,0 +1,52 @@
+// Where the commands of a run are cut into pieces (native/metal/work.h). Nothing is computed: the text of a
+// list's dispatches has an empty line between two pieces.
+
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { createDevice, type Device } from '../../lib/device.js'
+
+const COLUMNS = 2048
+let device: Device
+
+beforeAll(() => {
+  process.env.SSM_METAL_ADDON = fileURLToPath(
+    new URL('build/Release/metal_device.node', import.meta.url),
+  )
+  device = createDevice('metal')
+})
+afterAll(() => device.dispose())
+
+/** Dispatches of each piece of `count` products of `rows` rows, one after the other. */
+function piecesOf(rows: number, count: number): number[] {
+  const weight = device.tensor('float16', [COLUMNS, COLUMNS])
+  const [a, b] = [0, 1].map(() => device.tensor('float32', [rows, COLUMNS]))
+  const list = device.record((cl) => {
+    for (let i = 0; i < count; i++) cl.matmul(i % 2 ? b! : a!, weight, i % 2 ? a! : b!)
+  })
+  const pieces = list.dispatches().trimEnd().split('\n\n')
+  list.dispose()
+  for (const tensor of [weight, a!, b!]) tensor.dispose()
+  return pieces.map((piece) => piece.split('\n').length)
+}
+
+test('a long prompt is cut, and every operation is in one piece', () => {
+  const pieces = piecesOf(512, 64)
+  expect(pieces.length).toBeGreaterThan(2)
+  expect(pieces.reduce((sum, length) => sum + length)).toBe(64)
+  expect(Math.min(...pieces)).toBeGreaterThan(0)
+  // Equal work in all but the last.
+  const whole = pieces.slice(0, -1)
+  expect(Math.max(...whole) - Math.min(...whole)).toBeLessThanOrEqual(1)
+  // Twice the work, about twice the pieces.
+  const twice = piecesOf(512, 128).length
+  expect(twice).toBeGreaterThanOrEqual(2 * pieces.length - 2)
+  expect(twice).toBeLessThanOrEqual(2 * pieces.length + 1)
+})
+
+test('a short prompt is one piece', () => {
+  expect(piecesOf(64, 3)).toEqual([3])
+})
+
+test('a decode step is one command buffer, however much work it is', () => {
+  expect(piecesOf(1, 2000)).toEqual([2000])
+})
