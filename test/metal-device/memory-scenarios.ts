@@ -170,7 +170,7 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       if (checkpoint.config.quantization && 'quantize' in wishes) continue
       const { file } = [...checkpoint.tensors.values()][0]!
       const largest = largestPart(checkpoint.tensors, file)
-      setStandIn('maxBufferLength', views ? Math.max(1.5 * MEBIBYTE, largest + PAGE) : 2 ** 33)
+      setStandIn('maxBufferLength', views ? Math.max(2.5 * MEBIBYTE, largest + PAGE) : 2 ** 33)
       const options = { device: 'metal', ...wishes } as const
       const device = createDevice('metal')
       const before = standIn().buffersMade!
