@@ -168,6 +168,8 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
     const results = []
     for (const { views, ...wishes } of NEEDS_CASES) {
       if (checkpoint.config.quantization && 'quantize' in wishes) continue
+      // One prompt of the built-in model takes the emulated GPU more than a minute.
+      if (name === 'rene-tiny' && !views) continue
       const { file } = [...checkpoint.tensors.values()][0]!
       const largest = largestPart(checkpoint.tensors, file)
       setStandIn('maxBufferLength', views ? Math.max(2.5 * MEBIBYTE, largest + PAGE) : 2 ** 33)
