@@ -58,7 +58,7 @@ function macTools(tools: Tools, target: Target): void {
   writeFileSync(exported, EXPORTS.map((name) => `_${name}\n`).join(''))
   const strip = ['-dead_strip', '-x', '-S', '-adhoc_codesign', '-exported_symbols_list', exported]
   const system = ['-syslibroot', libraries(tools), '-F/System/Library/Frameworks', '-L/usr/lib']
-  const library = ['-lSystem', '-lobjc', ...runtime(tools, target)]
+  const links = ['-lSystem', '-lobjc', ...runtime(tools, target)]
   tool(
     folder,
     'link',
@@ -74,7 +74,7 @@ for word do
   esac
   set -- "$@" "$word"
 done
-exec ${LINKER} "$@" ${quoted([...strip, ...system, ...library])}`,
+exec ${LINKER} "$@" ${quoted([...strip, ...system, ...links])}`,
   )
 }
 
