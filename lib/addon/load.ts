@@ -1,7 +1,7 @@
 // Finds the addon and loads it: a build of this machine first, then the prebuilt binary that the
 // package brings. There is no install script: npm, pnpm, bun and yarn block them.
 
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Addon } from '../addon.js'
 import { AddonNotFoundError } from '../errors.js'
@@ -38,7 +38,7 @@ export function prebuiltPath(root: string, { platform, arch, libc }: Host): stri
 export function loadAddon(root = PACKAGE, host: Host = thisHost()): LoadedAddon {
   // Internal: an addon built another way, such as the test rig (test/software-metal/README.md).
   const override = process.env.SSM_METAL_ADDON
-  const paths = override ? [override] : addonPaths(root, host)
+  const paths = override ? [resolve(override)] : addonPaths(root, host)
   const attempts: Attempt[] = []
   if (isNodeNewEnough(host.node)) {
     for (const path of paths) {

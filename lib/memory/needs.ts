@@ -3,6 +3,7 @@
 // counts is what is later allocated.
 
 import { addon } from '../addon.js'
+import type { CommandList } from '../command-list.js'
 import type { Device } from '../device.js'
 import { formatBytes } from '../format.js'
 import type { Checkpoint } from '../models/checkpoint.js'
@@ -18,7 +19,7 @@ export interface MemoryNeeds {
   mappedWeightBytes: number
   /** Weights in memory of their own: converted ones, and vectors. */
   ownWeightBytes: number
-  /** What the conversion of the largest weight needs while loading, besides its result. */
+  /** What loading needs besides the weights that stay, at its worst moment. */
   loadingBytes: number
   /** What one sequence keeps between tokens, whatever its length. */
   stateBytes: number
@@ -47,9 +48,14 @@ export function describeNeeds(needs: MemoryNeeds, { name }: Pick<Device, 'name'>
     .join(', ')
 }
 
-// Blocks for the inputs and outputs of the two runs in flight (native/run_block.h).
-const RUN_BLOCKS = 2
+// Blocks for the inputs and outputs of runs (native/run_block.h): of the last two chunks of a prompt, and of the
+// first token, which is started beside them.
+const RUN_BLOCKS = 3
 const RUN_BLOCK_BYTES = 8192
+
+// The first token after a prompt is started before the prompt has ended: all lists are there at once.
+const scratchOf = (device: Device, lists: readonly CommandList[]): number =>
+  lists.reduce((sum, { handle }) => sum + addon().listScratch(device.handle, handle), 0)
 
 /**
  * What a checkpoint needs on a device with one sequence that reads prompts in chunks of the default
@@ -68,19 +74,17 @@ export async function memoryNeeds(
   const store = new PlannedStore(planned, checkpoint.tensors)
   const model = await LanguageModel.load(planned, checkpoint, { dtype, quantize }, store)
   try {
-    const { mappedBytes: mappedWeightBytes, loadingBytes } = store
+    const { mappedBytes: mappedWeightBytes } = store
     const ownWeightBytes = planned.bytes
     const sampler = new Sampler(planned, 'memoryNeeds', {})
     const sequence = new Sequence(model, sampler)
     const stateBytes = planned.bytes - ownWeightBytes
     for (let i = 0; i < RUN_BLOCKS; i++) planned.tensor('uint32', [RUN_BLOCK_BYTES / 4])
-    const { prefill, decode } = sequence.plan(PREFILL_CHUNK_SIZE)
+    const lists = sequence.plan(PREFILL_CHUNK_SIZE)
     try {
-      const scratch = (lists: typeof prefill) =>
-        lists.reduce((sum, { handle }) => sum + addon().listScratch(device.handle, handle), 0)
-      const workspaceBytes =
-        planned.bytes - ownWeightBytes - stateBytes + Math.max(scratch(prefill), scratch(decode))
       const weightBytes = ownWeightBytes + (device.name === 'cpu' ? 0 : mappedWeightBytes)
+      const workspaceBytes = planned.bytes - ownWeightBytes - stateBytes + scratchOf(device, lists)
+      const loadingBytes = Math.max(0, store.mostBytes - weightBytes)
       return {
         mappedWeightBytes,
         ownWeightBytes,
@@ -90,7 +94,7 @@ export async function memoryNeeds(
         totalBytes: weightBytes + Math.max(loadingBytes, stateBytes + workspaceBytes),
       }
     } finally {
-      for (const list of [...prefill, ...decode]) list.dispose()
+      for (const list of lists) list.dispose()
       sequence.dispose()
       sampler.dispose()
     }

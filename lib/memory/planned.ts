@@ -66,12 +66,17 @@ export class PlannedStore implements WeightStore {
   readonly owned: Memory[] = []
   /** Of the files that weights stay in. */
   mappedBytes = 0
-  /** The most that conversions need at any time besides their results. */
-  loadingBytes = 0
+  /**
+   * The most that is on the device at any time while loading. A GPU has a buffer for a weight from its first
+   * use on: what the host writes, and the files that are mapped, come with the first run of the model.
+   */
+  mostBytes = 0
   readonly #device: PlannedDevice
   readonly #tensors: ReadonlyMap<string, TensorEntry>
   readonly #mapped = new Map<string, Memory>()
-  readonly #vectors: TensorEntry[] = []
+  readonly #vectors: { entry: TensorEntry; bytes: number }[] = []
+  /** Results of conversions so far. */
+  #convertedBytes = 0
 
   constructor(device: PlannedDevice, tensors: ReadonlyMap<string, TensorEntry>) {
     this.#device = device
@@ -95,23 +100,21 @@ export class PlannedStore implements WeightStore {
   }
 
   async cast(entry: TensorEntry, type: FloatType): Promise<Tensor> {
-    this.#borrow(entry)
-    return this.#tensor(type, entry.shape)
+    const result = this.#tensor(type, entry.shape)
+    this.#convert(entry, [result])
+    return result
   }
 
   async quantize(
     entry: TensorEntry,
     { bits, groupSize, scaleType }: AffineFormat,
   ): Promise<AffineMatrix> {
-    this.#borrow(entry)
     const [rows, cols] = entry.shape as [number, number]
-    return {
-      words: this.#tensor('uint32', [rows, (cols * bits) / 32]),
-      scales: this.#tensor(scaleType, [rows, cols / groupSize]),
-      biases: this.#tensor(scaleType, [rows, cols / groupSize]),
-      bits,
-      groupSize,
-    }
+    const words = this.#tensor('uint32', [rows, (cols * bits) / 32])
+    const scales = this.#tensor(scaleType, [rows, cols / groupSize])
+    const biases = this.#tensor(scaleType, [rows, cols / groupSize])
+    this.#convert(entry, [words, scales, biases])
+    return { words, scales, biases, bits, groupSize }
   }
 
   async floats(
@@ -119,15 +122,26 @@ export class PlannedStore implements WeightStore {
     shape: readonly number[],
     map?: (x: number) => number,
   ): Promise<Tensor> {
-    if (!map && isMappable(entry)) this.#vectors.push(entry)
-    return this.#tensor('float32', shape)
+    const vector = this.#tensor('float32', shape)
+    if (!map && isMappable(entry)) {
+      this.#vectors.push({ entry, bytes: this.#device.footprint(vector.memory) })
+    }
+    return vector
   }
 
   /** All vectors are converted at once. */
   async finish(): Promise<void> {
-    const alone = this.#vectors.filter(({ file }) => !this.#mapped.has(file))
-    const bytes = alone.reduce((sum, entry) => sum + this.#bytesAlone(entry), 0)
-    this.loadingBytes = Math.max(this.loadingBytes, bytes)
+    const files = new Set(this.#vectors.map(({ entry }) => entry.file))
+    let bytes = this.#convertedBytes
+    for (const file of files) {
+      const mapped = this.#mapped.get(file)
+      if (mapped) bytes += this.#device.footprint(mapped)
+    }
+    for (const vector of this.#vectors) {
+      bytes += vector.bytes
+      if (!this.#mapped.has(vector.entry.file)) bytes += this.#bytesAlone(vector.entry)
+    }
+    this.mostBytes = Math.max(this.mostBytes, bytes)
   }
 
   async close(): Promise<void> {}
@@ -138,10 +152,11 @@ export class PlannedStore implements WeightStore {
     return tensor
   }
 
-  #borrow(entry: TensorEntry): void {
+  #convert(entry: TensorEntry, results: readonly Tensor[]): void {
     this.#checkSize(entry)
-    const bytes = isMappable(entry) ? this.#bytesAlone(entry) : this.#bytesOfCopy(entry)
-    this.loadingBytes = Math.max(this.loadingBytes, bytes)
+    for (const { memory } of results) this.#convertedBytes += this.#device.footprint(memory)
+    const source = isMappable(entry) ? this.#bytesAlone(entry) : this.#bytesOfCopy(entry)
+    this.mostBytes = Math.max(this.mostBytes, this.#convertedBytes + source)
   }
 
   // The CPU reads mapped files page by page, and the system can drop each.

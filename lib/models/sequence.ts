@@ -140,15 +140,11 @@ export class Sequence {
    * Nothing is run, and the weights need not have their values yet.
    */
   async prepare(chunkSize = PREFILL_CHUNK_SIZE): Promise<void> {
-    const recorded = [
-      this.#recordPrefill(chunkSize, 'none'),
-      this.#recordPrefill(chunkSize, 'last'),
-      this.#recordDecode(),
-    ]
+    const lists = this.plan(chunkSize)
     try {
-      await Promise.all(recorded.map(({ list }) => list.prepare()))
+      await Promise.all(lists.map((list) => list.prepare()))
     } finally {
-      for (const { list } of recorded) list.dispose()
+      for (const list of lists) list.dispose()
     }
   }
 
@@ -217,13 +213,15 @@ export class Sequence {
 
   /**
    * Records what `prefill` and `decode` run, for prompts of more than `chunkSize` tokens, without running
-   * it: the lists of a prompt, which are there at the same time, and those of the tokens after it.
+   * it: the lists of a prompt and that of the tokens after it. The caller disposes of them.
    */
-  plan(chunkSize: number): { prefill: CommandList[]; decode: CommandList[] } {
-    const prompts = (['none', 'last'] as const).map((wanted) =>
-      this.#recordPrefill(chunkSize, wanted),
-    )
-    return { prefill: prompts.map(({ list }) => list), decode: [this.#recordDecode().list] }
+  plan(chunkSize: number): CommandList[] {
+    const recorded = [
+      this.#recordPrefill(chunkSize, 'none'),
+      this.#recordPrefill(chunkSize, 'last'),
+      this.#recordDecode(),
+    ]
+    return recorded.map(({ list }) => list)
   }
 
   // Logits of all positions are large: fewer tokens at once when the vocabulary is.

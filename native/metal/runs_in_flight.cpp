@@ -120,6 +120,9 @@ void RunsInFlight::report_what_has_ended() {
       end = RunEnd::cancel();
     else
       end = end_of(*first.run);
+    // The GPU is done with the block. Whoever hears of the end may start a run that takes it, while
+    // the handler of the last command buffer still holds this one.
+    first.run->block.reset();
     first.run->on_complete(std::move(end));
     entries_.pop_front();
   }

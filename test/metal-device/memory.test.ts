@@ -54,8 +54,11 @@ describe('what a model is said to need', () => {
       expect(results.length).toBeGreaterThan(name === 'rene-tiny' ? 0 : 2)
       for (const { said, most, madeByPlanning } of results) {
         expect(madeByPlanning).toBe(0)
-        // The smallest of these models takes about a hundred pages of 16 KiB: a page is 1 % of it.
-        expect(Math.abs(most / said - 1), `${said} said, ${most} taken`).toBeLessThan(0.04)
+        // To the byte, but for blocks of runs that a fast GPU gave back in time. The built-in model is tried
+        // with half of such a prompt.
+        const least = name === 'rene-tiny' ? 0.97 * said : said - 2 * 16384
+        expect(most, `${said} said`).toBeGreaterThanOrEqual(least)
+        expect(most, `${said} said`).toBeLessThanOrEqual(said)
       }
     },
   )
@@ -94,7 +97,7 @@ describe('residency', () => {
     expect(tokens).toBe(101)
     expect(load).toMatchObject({ commits: 1 })
     expect(load.buffers).toBeGreaterThan(20)
-    // Lists of the prompt and of two token buffers, each with buffers of its own.
+    // The list of the prompt and that of the tokens, each with buffers of its own, and a second block.
     expect(generated.commits).toBeLessThanOrEqual(load.commits + 3)
     expect(generated.requests).toBeLessThanOrEqual(generated.commits + beats)
   })
