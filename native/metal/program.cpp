@@ -69,7 +69,7 @@ Binding Program::scratch(size_t bytes, DataType type) {
 void Program::begin_operation(double microseconds) {
   scratch_used_ = 0;
   piece_microseconds_ += microseconds;
-  const bool is_full = is_cut_ && piece_microseconds_ > kPieceMicroseconds;
+  const bool is_full = is_cut_ && piece_microseconds_ > limits_.tuning.piece_microseconds;
   // The operation before had dispatches, so that no piece is empty.
   const bool may_cut = pieces_.empty() || pieces_.back() < dispatches_.size();
   if (!may_cut || (!pieces_.empty() && !is_full)) return;

@@ -21,8 +21,9 @@ namespace ssm::metal {
 
 // X(name, Apple, NVIDIA, least, most, candidates, meaning)
 // A value from outside has to lie between least and most. `tune` measures the candidates, for one
-// parameter after the other in this order, each with the fastest values of those before it. The
-// smallest candidates are for GPUs of 8 cores, which hold about 200 simdgroups.
+// parameter after the other in this order, each with the fastest values of those before it; one
+// candidate: nothing is measured, because the value is not for speed. The smallest candidates are
+// for GPUs of 8 cores, which hold about 200 simdgroups.
 // clang-format off
 #define SSM_TUNABLES(X)                                                                            \
   X(vector_outputs, 4, 4, 1, kVectorOutputs, (1, 2, 4),                                            \
@@ -65,14 +66,13 @@ namespace ssm::metal {
   X(attention_keys, 2, 2, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
     "keys that a lane of attention_decode reads at once; rounded down to a power of two")          \
   X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
-    "the most tokens in a chunk of ssd_chunk_scan")
+    "the most tokens in a chunk of ssd_chunk_scan")                                                \
+  X(piece_microseconds, 50'000, 50'000, 100, 10'000'000, (50'000),                                 \
+    "the commands of a prompt go to the GPU in pieces of about this long on a small one, so that " \
+    "what draws the screen gets its turn in between; a decode step is one piece")
 // clang-format on
 
-// The commands of a prompt go to the GPU in pieces of about this long on a small one, so that what
-// draws the screen gets its turn in between and the system has no reason to stop us. A decode step
-// is one piece.
-constexpr double kPieceMicroseconds = 50'000;
-// The small GPU: about what the kernels reach on eight cores of the first generation.
+// A small GPU: about what the kernels reach on eight cores of the first generation.
 constexpr double kSmallGpuBytesPerMicrosecond = 50'000;          // 50 GB/s
 constexpr double kSmallGpuArithmeticPerMicrosecond = 1'000'000;  // 1 TFLOP/s
 

@@ -39,6 +39,23 @@ function adding(device: Device) {
   return { list, out, dispose }
 }
 
+/** x += 1 this many times, each about 0.1 ms of a small GPU, in a list that counts as a prompt's. */
+function counting(device: Device, times: number) {
+  const x = device.tensor('float32', [1 << 19])
+  const one = device.tensor('float32', [1 << 19], new Float32Array(1 << 19).fill(1))
+  const [tokens, product] = [0, 1].map(() => device.tensor('float32', [64, 4]))
+  const weight = device.tensor('float32', [4, 4])
+  const list = device.record((cl) => {
+    cl.matmul(tokens!, weight, product!)
+    for (let i = 0; i < times; i++) cl.add(x, one, x)
+  })
+  const dispose = () => {
+    list.dispose()
+    for (const tensor of [x, one, tokens!, product!, weight]) tensor.dispose()
+  }
+  return { list, x, dispose }
+}
+
 async function messageOf(run: Promise<unknown>): Promise<string> {
   return run.then(
     () => 'no error',
@@ -176,6 +193,60 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     dispose()
     device.dispose()
     return { failed, after, read, count, whole, live: await liveObjects() }
+  },
+
+  // A prompt goes to the GPU in pieces, and the third of five fails, is no longer wanted, or hangs.
+  async pieces() {
+    const device = createDevice('metal', { tuning: { piece_microseconds: 100 }, gpuTimeout: 3 })
+    const { list, x, dispose } = counting(device, 5)
+    const zero = () => x.write(new Float32Array(x.shape[0]!))
+    const done = () => standIn.standIn().commandBuffersDone!
+    const before = done()
+    await list.run()
+    const whole = { count: x.read()[0], pieces: done() - before }
+    const failures: Record<string, unknown> = {}
+    for (const name of ['failCommandBuffers', 'failLate', 'failEncoders']) {
+      zero()
+      standIn.setStandIn(name === 'failEncoders' ? 'spareEncoders' : 'spare', 2)
+      standIn.setStandIn(name, 1)
+      const message = await messageOf(list.run())
+      const read = await messageOf(Promise.resolve().then(() => x.read()))
+      const unwritten = await messageOf(list.run())
+      zero()
+      const after = await messageOf(list.run())
+      failures[name] = { message, read, unwritten, after, count: x.read()[0] }
+    }
+    // The run behind one that fails.
+    standIn.setStandIn('spare', 2)
+    standIn.setStandIn('failLate', 1)
+    const both = await Promise.all([messageOf(list.run()), messageOf(list.run())])
+    zero()
+    standIn.setStandIn('spare', 2)
+    standIn.setStandIn('hang', 1)
+    const hang = await messageOf(list.run())
+    const other = adding(device)
+    const later = await messageOf(other.list.run())
+    standIn.setStandIn('endHang', 1)
+    other.dispose()
+    dispose()
+    device.dispose()
+    return { whole, failures, both, hang, later, live: await liveObjects() }
+  },
+
+  // A long prompt that is no longer wanted: the GPU gets no more pieces of it than it has.
+  async piecesUnwanted() {
+    const device = createDevice('metal', { tuning: { piece_microseconds: 100 } })
+    const { list, dispose } = counting(device, 30)
+    const before = standIn.standIn().commandBuffersDone!
+    standIn.setStandIn('leastGpuTime', 50)
+    const controller = new AbortController()
+    const run = messageOf(list.run({ signal: controller.signal }))
+    setTimeout(() => controller.abort(new Error('no longer wanted')), 75)
+    const message = await run
+    dispose()
+    device.dispose()
+    const pieces = standIn.standIn().commandBuffersDone! - before
+    return { message, pieces, live: await liveObjects() }
   },
 
   // A GPU that hangs is given up; nothing waits for it.

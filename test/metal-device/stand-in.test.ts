@@ -113,6 +113,38 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
     expect(result.live).toBe(0)
   })
 
+  test('a prompt fails as a whole when a piece of it does', () => {
+    const { result, ...end } = play('pieces')
+    expect(end).toEqual(ended)
+    const mixture = expect.stringMatching(/may have left this memory half written/)
+    const { whole, failures, both, hang, later, live } = result
+    expect(whole.count).toBe(5)
+    expect(whole.pieces).toBeGreaterThan(3)
+    const outcome = (message: RegExp) => ({
+      message: expect.stringMatching(message),
+      read: mixture,
+      unwritten: mixture,
+      after: 'no error',
+      count: 5,
+    })
+    expect(failures).toEqual({
+      failCommandBuffers: outcome(/^\[metal\] the GPU failed: .*PageFault/),
+      failLate: outcome(/^\[metal\] the GPU failed: Internal Error/),
+      failEncoders: outcome(/^\[metal\] not enough memory to encode a run$/),
+    })
+    expect(both).toEqual([expect.stringMatching(/^\[metal\] the GPU failed/), mixture])
+    expect(hang).toMatch(/^\[metal\] the GPU has ended none of its work for 3 s: this device is lost/)
+    expect(later).toMatch(/this device is lost/)
+    expect(live).toBe(0)
+  })
+
+  test('a prompt that is no longer wanted ends before its last piece', () => {
+    const { result, ...end } = play('piecesUnwanted')
+    expect(end).toEqual(ended)
+    expect(result).toMatchObject({ message: 'no longer wanted', live: 0 })
+    expect(result.pieces).toBeLessThan(15)
+  })
+
   test('a GPU that hangs is given up after the timeout, and nothing waits for it', () => {
     const { result, ...end } = play('hang')
     expect(end).toEqual(ended)

@@ -17,10 +17,10 @@ beforeAll(() => {
 afterAll(() => device.dispose())
 
 /** Dispatches of each piece of `count` products of `rows` rows, one after the other. */
-function piecesOf(rows: number, count: number): number[] {
-  const weight = device.tensor('float16', [COLUMNS, COLUMNS])
-  const [a, b] = [0, 1].map(() => device.tensor('float32', [rows, COLUMNS]))
-  const list = device.record((cl) => {
+function piecesOf(rows: number, count: number, on = device): number[] {
+  const weight = on.tensor('float16', [COLUMNS, COLUMNS])
+  const [a, b] = [0, 1].map(() => on.tensor('float32', [rows, COLUMNS]))
+  const list = on.record((cl) => {
     for (let i = 0; i < count; i++) cl.matmul(i % 2 ? b! : a!, weight, i % 2 ? a! : b!)
   })
   const pieces = list.dispatches().trimEnd().split('\n\n')
@@ -41,6 +41,13 @@ test('a long prompt is cut, and every operation is in one piece', () => {
   const twice = piecesOf(512, 128).length
   expect(twice).toBeGreaterThanOrEqual(2 * pieces.length - 2)
   expect(twice).toBeLessThanOrEqual(2 * pieces.length + 1)
+})
+
+test('how long a piece is can be set', () => {
+  using half = createDevice('metal', { tuning: { piece_microseconds: 25_000 } })
+  const [length] = piecesOf(512, 64)
+  const [shorter] = piecesOf(512, 64, half)
+  expect(Math.abs(length! - 2 * shorter!)).toBeLessThanOrEqual(1)
 })
 
 test('a short prompt is one piece', () => {

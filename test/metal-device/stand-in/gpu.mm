@@ -27,6 +27,10 @@ Error command_buffer_error(CommandBufferError code, const char *text) {
 // What a command buffer ends with; an empty text is success. The texts are those of macOS.
 Error run(const CommandBuffer &buffer) {
   Controls &c = controls();
+  const auto compute = [&] {
+    return execute(buffer.commands, *state<Queue>(buffer.queue).options);
+  };
+  if (must_fail(c.spare)) return {kCommandBufferErrors, kInternal, compute()};
   if (c.lose_device != 0) {
     return command_buffer_error(kAccessRevoked,
                                 "Ignored (for causing prior/excessive GPU errors) "
@@ -49,7 +53,7 @@ Error run(const CommandBuffer &buffer) {
     return command_buffer_error(kPageFault, "Caused GPU Address Fault Error "
                                             "(0000000b:kIOGPUCommandBufferCallbackErrorPageFault)");
   }
-  const std::string wrong = execute(buffer.commands, *state<Queue>(buffer.queue).options);
+  const std::string wrong = compute();
   if (wrong.empty() && must_fail(c.fail_late)) {
     return command_buffer_error(
         kInternal, "Internal Error (0000000e:kIOGPUCommandBufferCallbackErrorInternal)");

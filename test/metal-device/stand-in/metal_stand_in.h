@@ -13,8 +13,11 @@ struct Controls {
   std::atomic<uint64_t> fail_libraries{0};  // as when a kernel has a mistake
   std::atomic<uint64_t> fail_pipelines{0};  // as when the compiler of the GPU's code fails
   std::atomic<uint64_t> fail_queues{0};     // newCommandQueue gives nil
-  std::atomic<uint64_t> fail_encoders{0};   // computeCommandEncoder... gives nil
-  // How many of the next command buffers end with an error of Metal's.
+  // computeCommandEncoder... gives nil; first, how many are made as they should be.
+  std::atomic<uint64_t> fail_encoders{0}, spare_encoders{0};
+  // How many of the next command buffers nothing of what follows is done to.
+  std::atomic<uint64_t> spare{0};
+  // How many of those after them end with an error of Metal's.
   std::atomic<uint64_t> fail_command_buffers{0};  // a page fault, before they compute anything
   std::atomic<uint64_t> fail_late{0};             // an internal error, after they have computed all
   std::atomic<uint64_t> time_out{0};              // the system kills them for taking long

@@ -28,6 +28,8 @@ std::map<std::string, std::atomic<uint64_t>*> numbers() {
           {"failPipelines", &c.fail_pipelines},
           {"failQueues", &c.fail_queues},
           {"failEncoders", &c.fail_encoders},
+          {"spareEncoders", &c.spare_encoders},
+          {"spare", &c.spare},
           {"failCommandBuffers", &c.fail_command_buffers},
           {"failLate", &c.fail_late},
           {"timeOut", &c.time_out},

@@ -29,7 +29,7 @@ constexpr int kMostCommandBuffers = 64;  // of a queue, not yet completed: what 
 // Ends the process with a message: what Metal leaves undefined, or says only with validation.
 [[noreturn]] [[gnu::format(printf, 1, 2)]] void misuse(const char *format, ...);
 
-// Whether one of the next few must fail.
+// Whether this is one of the next few, which must fail or be spared.
 bool must_fail(std::atomic<uint64_t> &count);
 
 // ---- errors ----
