@@ -133,7 +133,9 @@ describe.each(BUILDS)('%s', (build, addon, env) => {
       failEncoders: outcome(/^\[metal\] not enough memory to encode a run$/),
     })
     expect(both).toEqual([expect.stringMatching(/^\[metal\] the GPU failed/), mixture])
-    expect(hang).toMatch(/^\[metal\] the GPU has ended none of its work for 3 s: this device is lost/)
+    expect(hang).toMatch(
+      /^\[metal\] the GPU has ended none of its work for 3 s: this device is lost/,
+    )
     expect(later).toMatch(/this device is lost/)
     expect(live).toBe(0)
   })
