@@ -13,6 +13,7 @@ import { createDevice } from '../../lib/device.js'
 import { type InsufficientMemoryError, loadModel } from '../../lib/index.js'
 import { memoryNeeds } from '../../lib/memory/needs.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
+import { PREFILL_CHUNK_SIZE } from '../../lib/models/sequence.js'
 import { Memory, Tensor } from '../../lib/tensor.js'
 import { largestPart } from '../../lib/weights/store.js'
 import type { WeightWishes } from '../../lib/weights/weight-format.js'
@@ -183,8 +184,7 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       setStandIn('mostBufferBytes', 0)
       const model = await loadModel(path, options)
       // Two chunks, the last one whole too: as much as a prompt can need.
-      const length = name === 'rene-tiny' ? 512 : 1024
-      const prompt = Array.from({ length }, (_, i) => i % 50)
+      const prompt = Array.from({ length: 2 * PREFILL_CHUNK_SIZE }, (_, i) => i % 50)
       await model.generate(prompt, { maxTokens: 3, ignoreEos: true })
       results.push({ said: totalBytes, most: standIn().mostBufferBytes, madeByPlanning })
       model.dispose()
