@@ -131,11 +131,11 @@ export class PlannedStore implements WeightStore {
 
   /** All vectors are converted at once. */
   async finish(): Promise<void> {
-    const files = new Set(this.#vectors.map(({ entry }) => entry.file))
     let bytes = this.#convertedBytes
-    for (const file of files) {
+    for (const file of new Set(this.#vectors.map(({ entry }) => entry.file))) {
       const mapped = this.#mapped.get(file)
-      if (mapped) bytes += this.#device.footprint(mapped)
+      // The CPU reads it page by page.
+      if (mapped && this.#device.name !== 'cpu') bytes += this.#device.footprint(mapped)
     }
     for (const vector of this.#vectors) {
       bytes += vector.bytes

@@ -60,7 +60,7 @@ writeFileSync(pipelines, sortedLines(readFileSync(pipelines, 'utf8')))
 run(process.execPath, [join(here, 'compile.mjs'), '--pipelines', pipelines, at('kernels')])
 const bugs = join(root, 'test/software-metal/seeded/bugs.metal')
 run(process.execPath, [join(here, 'compile.mjs'), at('seeded'), bugs])
-if (!existsSync(at('kernels/matmul.cubin'))) fail('ptxas is not installed: there are no cubins')
+if (!existsSync(at('kernels/matvec.cubin'))) fail('ptxas is not installed: there are no cubins')
 for (const name of ['kernels', 'seeded']) {
   run('find', [at(name), '(', '-name', '*.cu', '-o', '-name', '*.ptx', ')', '-delete'])
 }

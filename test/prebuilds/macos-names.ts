@@ -26,7 +26,7 @@ export const LIBSYSTEM = new Set(
   _dispatch_source_set_event_handler _dispatch_source_set_timer _dispatch_sync _dispatch_time
   _dispatch_walltime _dladdr _dlclose _dlerror _dlopen _dlsym _erf _erff _exit _exp _expf
   _expm1f _fclose _fflush _floorf _fmaf _fmodf _fopen _fprintf _fputc _fputs _fread _free _fseek
-  _fstat _ftell _ftruncate _fwrite _getentropy _getenv _getpagesize _getpid _gettimeofday
+  _fstat _fstat$INODE64 _ftell _ftruncate _fwrite _getentropy _getenv _getpagesize _getpid _gettimeofday
   _host_statistics64 _isatty _log _log1p _log1pf _logf _lseek _lstat _mach_absolute_time _mach_port_deallocate
   _mach_approximate_time _mach_continuous_time _mach_host_self _mach_task_self_
   _mach_timebase_info _madvise _malloc _memchr _memcmp _memcpy _memmove _memset
@@ -40,7 +40,7 @@ export const LIBSYSTEM = new Set(
   _pthread_mutex_lock _pthread_mutex_trylock _pthread_mutex_unlock _pthread_mutexattr_destroy
   _pthread_mutexattr_init _pthread_mutexattr_settype _pthread_once _pthread_rwlock_destroy
   _pthread_rwlock_rdlock _pthread_rwlock_unlock _pthread_rwlock_wrlock _pthread_self
-  _pthread_setname_np _pthread_setspecific _qsort _qsort_r _read _realloc _sched_yield _setenv
+  _pthread_setname_np _pthread_setspecific _qsort _qsort_r _read _realloc _roundf _sched_yield _setenv
   _sinf _snprintf _stat _strchr _strcmp _strcpy _strdup _strerror _strerror_r _strlen _strncmp
   _strncpy _strtod _strtof _strtol _strtoul _strtoull _sysconf _sysctlbyname _tanh _tanhf
   _task_info _time _unsetenv _usleep _vfprintf _vsnprintf _write
