@@ -86,7 +86,7 @@ export class Sampler {
       )
     }
     if (temperature === 0) {
-      const above = 'a temperature above 0'
+      const above = 'a temperature above 0 (--temp)'
       if (topK !== 0) needs('topK', above)
       if (topP !== 1) needs('topP', above)
       if (minP !== 0) needs('minP', above)

@@ -98,9 +98,10 @@ export class Tokenizer {
    * @throws UnsupportedArchitectureError if its tokens cannot be turned back into text one by one.
    * @example const tokenizer = await Tokenizer.fromFile('models/rene/tokenizer.json')
    */
-  static async fromFile(path: string, { onNotice }: TokenizerOptions = {}): Promise<Tokenizer> {
+  static async fromFile(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+    checkOptions('Tokenizer.fromFile', options, ['onNotice'])
     const definition = await readTokenizerFile(path)
-    const settings = await readTokenizerSettings(dirname(path), onNotice)
+    const settings = await readTokenizerSettings(dirname(path), options.onNotice)
     return new Tokenizer(path, definition, settings)
   }
 
@@ -162,6 +163,7 @@ export class Tokenizer {
    * @example const stream = tokenizer.createStream()
    */
   createStream(options: DetokenizerOptions = {}): DetokenizerStream {
+    checkOptions('tokenizer', options, ['skipSpecialTokens', 'keepLeadingSpace'])
     return new DetokenizerStream(this.#pieces, options)
   }
 
