@@ -41,6 +41,10 @@ def texts():
         yield f"the{c}state"
         yield f"the{c}{c} state{c}"
         yield f"{c}it's 12{c}.{c}{c}"
+        # The vocabulary has tokens of two spaces and of a space before U+2028: whether c is white space
+        # decides if they come.
+        yield f"the  {c}state"
+        yield f"the \u2028{c}"
     yield "a<|endoftext|>b the"
     yield "<|endoftext|>"
     yield " \u0085\ufeff the"

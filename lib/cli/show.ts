@@ -50,7 +50,8 @@ async function memoryOf(checkpoint: Checkpoint) {
 /** Which tokenizer `loadModel` would take, and where a text ends by which file. */
 async function describeText(checkpoint: Checkpoint) {
   const { folder, config } = checkpoint
-  const found = await findTokenizer({ folder, name: config.tokenizerName }, {})
+  const names = { folder, name: config.tokenizerName }
+  const found = await findTokenizer(names, { onNotice: showNotice })
   const { tokenizer, problem } = found
   const endOfText = endOfTextOf(checkpoint, found.endsOfText, showNotice).map((end) => ({
     ...end,
