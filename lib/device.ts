@@ -73,6 +73,11 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
       "[createDevice] gpuTimeout is for GPUs: leave it out with device 'cpu'",
     )
   }
+  if (threads !== undefined && name === 'metal') {
+    throw new UnsupportedOptionError(
+      "[createDevice] threads is for the CPU: leave it out with device 'metal'",
+    )
+  }
   if (name !== 'auto' && name !== 'cpu' && name !== 'metal') {
     throw new UnsupportedOptionError(
       `[createDevice] device must be 'auto', 'cpu' or 'metal' but is ${JSON.stringify(name)}`,

@@ -13,7 +13,7 @@ export class ModelNotFoundError extends CodedError {
   readonly code = 'ERR_MODEL_NOT_FOUND'
 }
 
-/** The checkpoint ships no tokenizer. The message names the one that its authors use. */
+/** The checkpoint ships no tokenizer, or none that can be used. The message says why, or names the one that its authors use. */
 export class TokenizerNotFoundError extends CodedError {
   readonly code = 'ERR_TOKENIZER_NOT_FOUND'
 }

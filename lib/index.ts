@@ -38,6 +38,7 @@ export {
   type LogitsOptions,
   Model,
   type Prompt,
+  type PromptOptions,
 } from './model.js'
 export type {
   Architecture,
@@ -49,6 +50,7 @@ export type {
   ModelConfig,
   Quantization,
 } from './models/config.js'
+export type { EndOfTextToken } from './models/end-of-text.js'
 export type { Notice, NoticeCode, OnNotice } from './notices.js'
 export { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
 export {
@@ -63,7 +65,9 @@ export {
 } from './recorder.js'
 export type { SamplingOptions } from './sampler.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'
-export { Tokenizer } from './tokenizer/tokenizer.js'
+export type { DetokenizerOptions, DetokenizerStream } from './tokenizer/detokenizer.js'
+export type { EndOfText } from './tokenizer/special-tokens.js'
+export { type EncodeOptions, Tokenizer, type TokenizerOptions } from './tokenizer/tokenizer.js'
 export {
   type TunedCase,
   type TunedValue,

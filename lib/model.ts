@@ -4,19 +4,28 @@ import { defaultModel } from './default-model.js'
 import type { Device, DeviceName } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
 import { type GenerateResult, type TextChunk, TextStream } from './generate.js'
-import { resolveModelPath, resolveTokenizerPath } from './hub/cache.js'
+import { resolveModelPath } from './hub/cache.js'
 import { checkMemory } from './memory/check.js'
-import { type Checkpoint, openCheckpoint } from './models/checkpoint.js'
+import { openCheckpoint } from './models/checkpoint.js'
 import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
+import { endOfText, type EndOfTextToken } from './models/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
 import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
 import type { OnNotice } from './notices.js'
-import { checkOptions, checkSignal, describe, integerOption, stringOption } from './options.js'
+import {
+  booleanOption,
+  checkOptions,
+  checkSignal,
+  describe,
+  integerOption,
+  stringOption,
+} from './options.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
-import { StopStrings } from './tokenizer/stop-strings.js'
-import { Tokenizer } from './tokenizer/tokenizer.js'
+import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
+import { findTokenizer } from './tokenizer/find.js'
+import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 export interface LoadProgress {
   /** `check`: a GPU is checked, the first time that it computes on this machine. Then `load`: the weights. */
@@ -79,33 +88,39 @@ const MOST_LOGITS = 2 ** 32
 /** A text, or token ids. */
 export type Prompt = string | ArrayLike<number>
 
-export interface LogitsOptions {
+/** How a prompt is read. */
+export interface PromptOptions {
+  /**
+   * Whether special tokens written out in a prompt's text, such as `<|endoftext|>`, become those tokens.
+   * `false` is for text that others wrote. Not for prompts of token ids. Defaults to true.
+   */
+  parseSpecial?: boolean | undefined
+}
+
+export interface LogitsOptions extends PromptOptions {
   signal?: AbortSignal | undefined
   /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }
 
-export interface GenerateOptions extends SamplingOptions, LogitsOptions {
+export interface GenerateOptions extends SamplingOptions, StopOptions, LogitsOptions {
   /** Defaults to 256. */
   maxTokens?: number | undefined
-  /** Texts that end the generation; they are not part of the result. */
-  stop?: string | readonly string[] | undefined
-  /** Tokens that end the generation besides the model's own end of text. */
-  stopTokens?: readonly number[] | undefined
-  /** Go on after the model's own end of text. Defaults to false. */
-  ignoreEos?: boolean | undefined
   /** Report each token's log-probability and this many alternatives. */
   logprobs?: number | undefined
 }
 
-const LOGITS_OPTIONS = ['signal', 'prefillChunkSize'] as const
+const PROMPT_OPTIONS = ['parseSpecial'] as const satisfies readonly (keyof PromptOptions)[]
+const LOGITS_OPTIONS = [
+  ...PROMPT_OPTIONS,
+  'signal',
+  'prefillChunkSize',
+] as const satisfies readonly (keyof LogitsOptions)[]
 const GENERATE_OPTIONS = [
   ...SAMPLING_OPTIONS,
+  ...STOP_OPTIONS,
   ...LOGITS_OPTIONS,
   'maxTokens',
-  'stop',
-  'stopTokens',
-  'ignoreEos',
   'logprobs',
 ] as const satisfies readonly (keyof GenerateOptions)[]
 
@@ -156,7 +171,9 @@ export async function loadModel(
   const start = performance.now()
   const path = await resolveModelPath(pathOrId, { cacheDir, revision })
   const checkpoint = await openCheckpoint(path)
-  const tokenizer = await findTokenizer(checkpoint, options)
+  const { folder, config } = checkpoint
+  const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
+  const ends = endOfText(checkpoint, found.endsOfText, onNotice)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
     options.device,
@@ -190,7 +207,12 @@ export async function loadModel(
       languageModel.dispose()
       throw error
     }
-    return new Model(device, languageModel, tokenizer, performance.now() - start)
+    return new Model(
+      device,
+      languageModel,
+      { ...found, endOfText: ends },
+      performance.now() - start,
+    )
   } catch (error) {
     device.dispose()
     throw error
@@ -225,21 +247,12 @@ function checkQuantize(quantize: NonNullable<LoadOptions['quantize']>): Quantiza
   return { bits, groupSize }
 }
 
-// The one asked for must be there; one beside the weights or already in the cache is taken silently;
-// a model without any still works on token ids.
-async function findTokenizer(
-  checkpoint: Checkpoint,
-  { tokenizer, cacheDir }: LoadOptions,
-): Promise<Tokenizer | undefined> {
-  if (tokenizer !== undefined) {
-    return Tokenizer.fromFile(await resolveTokenizerPath(tokenizer, { cacheDir }))
-  }
-  for (const place of [checkpoint.folder, checkpoint.config.tokenizerName]) {
-    if (place === undefined) continue
-    const file = await resolveTokenizerPath(place, { cacheDir }).catch(() => undefined)
-    if (file) return Tokenizer.fromFile(file)
-  }
-  return undefined
+/** How a model's tokens are text. */
+interface ModelText {
+  tokenizer: Tokenizer | undefined
+  /** Why the tokenizer that is there cannot be used. */
+  problem?: Error | undefined
+  endOfText: readonly EndOfTextToken[]
 }
 
 /**
@@ -248,8 +261,10 @@ async function findTokenizer(
  */
 export class Model {
   readonly config: ModelConfig
-  /** Undefined when the checkpoint ships none and none was given: prompts must then be token ids. */
+  /** Undefined when there is none, or none that can be used: prompts must then be token ids. */
   readonly tokenizer: Tokenizer | undefined
+  /** The tokens that end a text, and what says so. */
+  readonly endOfText: readonly EndOfTextToken[]
   readonly device: Device
   /** Bytes of the weights in memory. */
   readonly weightBytes: number
@@ -257,6 +272,7 @@ export class Model {
   readonly stateBytes: number
   /** @internal */
   readonly languageModel: LanguageModel
+  readonly #tokenizerProblem: Error | undefined
   readonly #loadMs: number
   #disposed = false
 
@@ -264,12 +280,14 @@ export class Model {
   constructor(
     device: Device,
     model: LanguageModel,
-    tokenizer: Tokenizer | undefined,
+    { tokenizer, problem, endOfText }: ModelText,
     loadMs: number,
   ) {
     this.device = device
     this.languageModel = model
     this.tokenizer = tokenizer
+    this.endOfText = endOfText
+    this.#tokenizerProblem = problem
     this.#loadMs = loadMs
     this.config = model.config
     this.weightBytes = model.weightBytes
@@ -294,7 +312,7 @@ export class Model {
     this.#check('logits')
     checkOptions('logits', options, LOGITS_OPTIONS)
     checkSignal('logits', options.signal)
-    const ids = this.#tokens('logits', tokens)
+    const ids = this.#tokens('logits', tokens, options)
     const vocabulary = this.config.paddedVocabSize
     if (ids.length * vocabulary > MOST_LOGITS) {
       throw new RangeError(
@@ -315,13 +333,14 @@ export class Model {
 
   /**
    * The token ids of a prompt, checked against the vocabulary. Throws for an empty one, and
-   * `TokenizerNotFoundError` for a text when the model has no tokenizer.
+   * `TokenizerNotFoundError` for a text when the model has no tokenizer that can be used.
    *
    * @example
    * model.encode('Once upon a time') // Uint32Array
    */
-  encode(prompt: Prompt): Uint32Array {
-    return this.#tokens('encode', prompt)
+  encode(prompt: Prompt, options: PromptOptions = {}): Uint32Array {
+    checkOptions('encode', options, PROMPT_OPTIONS)
+    return this.#tokens('encode', prompt, options)
   }
 
   /**
@@ -368,9 +387,12 @@ export class Model {
     const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
     const logprobs = integerOption(operation, 'logprobs', options.logprobs, { min: 0, max: 100 })
     const prefillChunkSize = chunkSizeOption(operation, options)
-    const stopStrings = this.#stopStrings(operation, options.stop)
-    const stopTokens = this.#stopTokens(operation, options)
-    const ids = this.#tokens(operation, prompt)
+    const { stopStrings, stopTokens } = stopping(operation, options, {
+      needTokenizer: () => this.#needTokenizer(operation),
+      vocabulary: this.config.paddedVocabSize,
+      endOfText: this.endOfText,
+    })
+    const ids = this.#tokens(operation, prompt, options)
     const sampler = new Sampler(this.device, operation, options)
     const sequence = new Sequence(this.languageModel, sampler)
     return new TextStream({
@@ -396,14 +418,20 @@ export class Model {
     if (this.#disposed) throw new DisposedError(`[${operation}] this model was disposed`)
   }
 
-  #tokens(operation: string, prompt: Prompt): Uint32Array {
+  #tokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
     const isText = typeof prompt === 'string'
+    const parseSpecial = booleanOption(operation, 'parseSpecial', options.parseSpecial)
     if (!isText && (typeof prompt !== 'object' || typeof prompt?.length !== 'number')) {
       throw new TypeError(
         `[${operation}] the prompt must be a text or token ids but is ${describe(prompt)}`,
       )
     }
-    const ids = isText ? this.#needTokenizer(operation).encode(prompt) : prompt
+    if (!isText && parseSpecial !== undefined) {
+      throw new UnsupportedOptionError(
+        `[${operation}] parseSpecial is for a prompt of text: leave it out with token ids`,
+      )
+    }
+    const ids = isText ? this.#needTokenizer(operation).encode(prompt, { parseSpecial }) : prompt
     if (ids.length === 0) throw new RangeError(`[${operation}] the prompt is empty`)
     const vocabulary = this.config.paddedVocabSize
     return Uint32Array.from(ids, (id, index) => {
@@ -416,6 +444,14 @@ export class Model {
 
   #needTokenizer(operation: string): Tokenizer {
     if (this.tokenizer) return this.tokenizer
+    const problem = this.#tokenizerProblem
+    if (problem) {
+      throw new TokenizerNotFoundError(
+        `[${operation}] the model's tokenizer cannot be used: ${problem.message}. ` +
+          'Token ids work without one; give loadModel (or --tokenizer) the path of another tokenizer.json if it fits',
+        { cause: problem },
+      )
+    }
     const name = this.config.tokenizerName
     throw new TokenizerNotFoundError(
       `[${operation}] this checkpoint ships no tokenizer.json. ` +
@@ -424,50 +460,6 @@ export class Model {
           : 'Give loadModel (or --tokenizer) the path of a tokenizer.json') +
         '. Token ids work without one.',
     )
-  }
-
-  #stopStrings(operation: string, stop: GenerateOptions['stop']): StopStrings {
-    const texts = typeof stop === 'string' ? [stop] : (stop ?? [])
-    if (!Array.isArray(texts)) {
-      throw new TypeError(
-        `[${operation}] stop must be a text or a list of texts but is ${describe(stop)}`,
-      )
-    }
-    for (const text of texts) {
-      if (typeof text !== 'string' || text === '') {
-        throw new TypeError(
-          `[${operation}] stop must be of non-empty texts but holds ${describe(text)}`,
-        )
-      }
-    }
-    if (texts.length > 0) this.#needTokenizer(operation)
-    return new StopStrings(texts)
-  }
-
-  #stopTokens(operation: string, { stopTokens = [], ignoreEos }: GenerateOptions): Set<number> {
-    if (ignoreEos !== undefined && typeof ignoreEos !== 'boolean') {
-      throw new TypeError(
-        `[${operation}] ignoreEos must be true or false but is ${describe(ignoreEos)}`,
-      )
-    }
-    if (!Array.isArray(stopTokens)) {
-      throw new TypeError(
-        `[${operation}] stopTokens must be a list of token ids but is ${describe(stopTokens)}`,
-      )
-    }
-    const vocabulary = this.config.paddedVocabSize
-    for (const id of stopTokens) {
-      if (!Number.isInteger(id) || id < 0 || id >= vocabulary) {
-        throw new RangeError(
-          `[${operation}] stopTokens holds ${describe(id)}, which is outside the vocabulary of ${vocabulary}`,
-        )
-      }
-    }
-    if (ignoreEos) return new Set(stopTokens)
-    const own = this.config.eosTokenIds
-    const fromTokenizer = this.tokenizer?.endOfTextToken
-    if (own.length > 0 || fromTokenizer === undefined) return new Set([...stopTokens, ...own])
-    return new Set([...stopTokens, fromTokenizer])
   }
 }
 

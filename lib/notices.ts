@@ -10,8 +10,9 @@ export interface Notice {
 
 /**
  * `SELF_CHECK_FAILED`: a device is not used because its self-check failed, and which one is used instead.
+ * `FILE_NOT_USED`: an optional file of the model is not used, and why.
  */
-export type NoticeCode = 'SELF_CHECK_FAILED'
+export type NoticeCode = 'SELF_CHECK_FAILED' | 'FILE_NOT_USED'
 
 /** Called with a notice when there is one. */
 export type OnNotice = (notice: Notice) => void

@@ -65,6 +65,16 @@ export function stringOption(operation: string, name: string, value: unknown): s
   throw new TypeError(`[${operation}] ${name} must be a string but is ${describe(value)}`)
 }
 
+/** The value when it is true or false, undefined when absent; otherwise throws. */
+export function booleanOption(
+  operation: string,
+  name: string,
+  value: unknown,
+): boolean | undefined {
+  if (value === undefined || typeof value === 'boolean') return value
+  throw new TypeError(`[${operation}] ${name} must be true or false but is ${describe(value)}`)
+}
+
 /** Throws unless the value is an AbortSignal, of this realm or another, or absent. */
 export function checkSignal(operation: string, value: unknown): void {
   if (value === undefined) return

@@ -8,6 +8,8 @@ export interface PerplexityOptions {
   signal?: AbortSignal | undefined
   /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
+  /** As in `generate`: `false` is for text that others wrote. Defaults to true. */
+  parseSpecial?: boolean | undefined
   /** Called after each chunk. */
   onProgress?: ((progress: { tokens: number; total: number }) => void) | undefined
 }
@@ -40,7 +42,7 @@ export async function perplexity(
   text: string,
   options: PerplexityOptions = {},
 ): Promise<Perplexity> {
-  checkOptions('perplexity', options, ['signal', 'prefillChunkSize', 'onProgress'])
+  checkOptions('perplexity', options, ['signal', 'prefillChunkSize', 'parseSpecial', 'onProgress'])
   const { signal, onProgress } = options
   const prefillChunkSize = integerOption(
     'perplexity',
@@ -51,8 +53,8 @@ export async function perplexity(
       max: LARGEST_CHUNK_SIZE,
     },
   )
-  const ids = model.encode(text)
-  const start = model.config.eosTokenIds[0] ?? model.tokenizer?.endOfTextToken
+  const ids = model.encode(text, { parseSpecial: options.parseSpecial })
+  const start = model.endOfText[0]?.id
   if (start === undefined) {
     throw new RangeError('[perplexity] the model has no end-of-text token to start from')
   }

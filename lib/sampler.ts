@@ -3,6 +3,7 @@
 
 import { randomInt } from 'node:crypto'
 import type { Device } from './device.js'
+import { UnsupportedOptionError } from './errors.js'
 import { integerOption, numberOption } from './options.js'
 import { SAMPLE_STATUS } from './recorder.js'
 import type { Tensor, TensorData } from './tensor.js'
@@ -10,17 +11,17 @@ import type { Tensor, TensorData } from './tensor.js'
 export interface SamplingOptions {
   /** 0 takes the most probable token every time. Defaults to 0. */
   temperature?: number | undefined
-  /** Keep the k most probable tokens; 0 keeps all. Has no effect at temperature 0. Defaults to 0. */
+  /** Keep the k most probable tokens; 0 keeps all. Needs a temperature above 0. Defaults to 0. */
   topK?: number | undefined
-  /** Keep the most probable tokens whose probabilities sum up to this. Has no effect at temperature 0. Defaults to 1. */
+  /** Keep the most probable tokens whose probabilities sum up to this. Needs a temperature above 0. Defaults to 1. */
   topP?: number | undefined
-  /** Keep tokens at least this many times as probable as the most probable one. Has no effect at temperature 0. Defaults to 0. */
+  /** Keep tokens at least this many times as probable as the most probable one. Needs a temperature above 0. Defaults to 0. */
   minP?: number | undefined
   /** Above 1, makes tokens seen recently less likely (at temperature 0 too). Defaults to 1. */
   repetitionPenalty?: number | undefined
-  /** How many recent tokens, the prompt's included, `repetitionPenalty` looks at. Defaults to 64. */
+  /** How many recent tokens, the prompt's included, `repetitionPenalty` looks at. Needs a `repetitionPenalty`. Defaults to 64. */
   repetitionContextSize?: number | undefined
-  /** With the same seed, sampling repeats exactly. Defaults to a random one. */
+  /** With the same seed, sampling repeats exactly; at temperature 0 it does with any. Defaults to a random one. */
   seed?: number | undefined
 }
 
@@ -63,7 +64,10 @@ export class Sampler {
   /** uint32 (1, repetitionContextSize): the token at absolute position i stands in column i mod the size. */
   readonly history: Tensor
 
-  /** Throws a `TypeError` or `RangeError` for a value that makes no sense. `operation` leads the message. */
+  /**
+   * Throws a `TypeError` or `RangeError` for a value that makes no sense, an `UnsupportedOptionError` for one
+   * that would change nothing. `operation` leads the message.
+   */
   constructor(device: Device, operation: string, options: SamplingOptions) {
     const number = (name: keyof SamplingOptions, byDefault: number, min: number, max: number) =>
       numberOption(operation, name, options[name], { min, max }) ?? byDefault
@@ -76,6 +80,20 @@ export class Sampler {
     const repetitionPenalty = number('repetitionPenalty', 1, 0.01, 100)
     const topK = integer('topK', 0, 0, 2 ** 31)
     const contextSize = integer('repetitionContextSize', 64, 1, 2 ** 16)
+    const needs = (name: keyof SamplingOptions, other: string) => {
+      throw new UnsupportedOptionError(
+        `[${operation}] ${name} changes nothing without ${other}: add one, or leave ${name} out`,
+      )
+    }
+    if (temperature === 0) {
+      const above = 'a temperature above 0 (--temp)'
+      if (topK !== 0) needs('topK', above)
+      if (topP !== 1) needs('topP', above)
+      if (minP !== 0) needs('minP', above)
+    }
+    if (options.repetitionContextSize !== undefined && repetitionPenalty === 1) {
+      needs('repetitionContextSize', 'a repetitionPenalty other than 1')
+    }
     this.seed = integer('seed', randomInt(2 ** 47), 0, Number.MAX_SAFE_INTEGER)
 
     this.settings = device.tensor(

@@ -36,6 +36,7 @@ export const generateCommand = defineCommand({
         seed: options.seed,
         stop: options.stop,
         ignoreEos: options.ignoreEos,
+        parseSpecial: !options.noParseSpecial,
         signal,
       })
       let interrupted = false

@@ -96,8 +96,20 @@ export const samplingOptions = {
     description: 'make recent tokens less likely; 1 is off',
   },
   seed: { type: 'integer', minimum: 0, description: 'the same seed gives the same text' },
-  stop: { type: 'string', multiple: true, description: 'end before this text' },
+  stop: {
+    type: 'string',
+    multiple: true,
+    description: 'end before this text, or at this special token',
+  },
   'ignore-eos': { type: 'boolean', description: 'go on after the end-of-text token' },
+} as const satisfies OptionTable
+
+/** How a text is read. */
+export const textOptions = {
+  'no-parse-special': {
+    type: 'boolean',
+    description: 'take <|endoftext|> and the like in the text as text, not as tokens',
+  },
 } as const satisfies OptionTable
 
 /** What is written, and where. */
@@ -113,6 +125,7 @@ export const generateOptions = {
     short: 'p',
     description: 'text to continue; - reads it from standard input',
   },
+  ...textOptions,
   ...modelOptions,
   ...samplingOptions,
   ...outputOptions,

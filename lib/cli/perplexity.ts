@@ -7,7 +7,7 @@ import { perplexity } from '../perplexity.js'
 import { defineCommand, UsageError } from './command.js'
 import { interruptible } from './interrupt.js'
 import { loadFromOptions } from './load.js'
-import { modelOptions } from './options.js'
+import { modelOptions, textOptions } from './options.js'
 import { exitCodes } from './program.js'
 import { ProgressLine } from './progress.js'
 
@@ -22,6 +22,7 @@ export const perplexityCommand = defineCommand({
       placeholder: 'FILE',
       description: 'the text, in UTF-8; - reads it from standard input',
     },
+    ...textOptions,
     ...modelOptions,
     json: { type: 'boolean', description: 'print one JSON object instead of a table' },
   },
@@ -37,9 +38,11 @@ export const perplexityCommand = defineCommand({
       const line = new ProgressLine()
       const onProgress = ({ tokens, total }: { tokens: number; total: number }) =>
         line.update({ phase: 'predict', loaded: tokens, total, unit: 'tokens' })
-      const result = await perplexity(model, input, { signal, onProgress }).finally(() =>
-        line.clear(),
-      )
+      const result = await perplexity(model, input, {
+        signal,
+        onProgress,
+        parseSpecial: !options.noParseSpecial,
+      }).finally(() => line.clear())
       if (options.json) {
         process.stdout.write(`${JSON.stringify(result)}\n`)
         return exitCodes.success

@@ -6,8 +6,11 @@ import { resolveModelPath } from '../hub/cache.js'
 import { describeNeeds, memoryNeeds } from '../memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { type LayerConfig, stateBytes } from '../models/config.js'
+import { endOfText as endOfTextOf } from '../models/end-of-text.js'
+import { findTokenizer } from '../tokenizer/find.js'
 import { parameterCount } from '../weights/parameters.js'
 import { defineCommand } from './command.js'
+import { showNotice } from './notice.js'
 import { formatBytes, formatCount } from '../format.js'
 import { exitCodes } from './program.js'
 
@@ -22,7 +25,11 @@ export const showCommand = defineCommand({
   example: 'ssm-metal show ./mamba2-130m',
   async run({ options, positionals }) {
     const checkpoint = await openCheckpoint(await resolveModelPath(positionals[0]!))
-    const facts = { ...describeCheckpoint(checkpoint), memory: await memoryOf(checkpoint) }
+    const facts = {
+      ...describeCheckpoint(checkpoint),
+      ...(await describeText(checkpoint)),
+      memory: await memoryOf(checkpoint),
+    }
     process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : table(facts, checkpoint))
     return exitCodes.success
   },
@@ -37,6 +44,22 @@ async function memoryOf(checkpoint: Checkpoint) {
   } catch (error) {
     if (error instanceof AddonNotFoundError) return null
     throw error
+  }
+}
+
+/** Which tokenizer `loadModel` would take, and where a text ends by which file. */
+async function describeText(checkpoint: Checkpoint) {
+  const { folder, config } = checkpoint
+  const names = { folder, name: config.tokenizerName }
+  const found = await findTokenizer(names, { onNotice: showNotice })
+  const { tokenizer, problem } = found
+  const endOfText = endOfTextOf(checkpoint, found.endsOfText, showNotice).map((end) => ({
+    ...end,
+    text: tokenizer?.decode([end.id], { skipSpecialTokens: false }) ?? null,
+  }))
+  return {
+    endOfText,
+    tokenizer: { usable: tokenizer !== undefined, problem: problem?.message ?? null },
   }
 }
 
@@ -56,9 +79,10 @@ function describeCheckpoint(checkpoint: Checkpoint) {
   }
 }
 
-type Facts = ReturnType<typeof describeCheckpoint> & {
-  memory: Awaited<ReturnType<typeof memoryOf>>
-}
+type Facts = ReturnType<typeof describeCheckpoint> &
+  Awaited<ReturnType<typeof describeText>> & {
+    memory: Awaited<ReturnType<typeof memoryOf>>
+  }
 
 function table(facts: Facts, { config }: Checkpoint): string {
   const { quantization, vocabSize, paddedVocabSize } = config
@@ -92,7 +116,15 @@ function table(facts: Facts, { config }: Checkpoint): string {
     ['state', `${formatBytes(facts.stateBytes)} a sequence, whatever its length`],
   )
   if (facts.memory) rows.push(['memory needed', memoryNeeded(facts.memory)])
-  if (config.tokenizerName) rows.push(['tokenizer', config.tokenizerName])
+  if (facts.tokenizer.problem !== null) {
+    rows.push(['tokenizer', `cannot be used: ${facts.tokenizer.problem}`])
+  } else if (config.tokenizerName) rows.push(['tokenizer', config.tokenizerName])
+  // One a line: a model may have several, each from several files.
+  const ends = facts.endOfText.map(
+    ({ id, text, sources }) =>
+      `${id}${text === null ? '' : ` ${JSON.stringify(text)}`} (${sources.join(', ')})`,
+  )
+  for (const end of ends.length > 0 ? ends : ['none named']) rows.push(['end of text', end])
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('')
 }

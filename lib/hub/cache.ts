@@ -10,7 +10,12 @@ import { open, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cacheFolder, expandHome, pathVariable } from '../cache-folder.js'
-import { CorruptFileError, ModelNotFoundError, TokenizerNotFoundError } from '../errors.js'
+import {
+  CorruptFileError,
+  ModelNotFoundError,
+  TokenizerNotFoundError,
+  UnsupportedOptionError,
+} from '../errors.js'
 
 /** Options of {@link resolveModelPath} and {@link resolveTokenizerPath}. */
 export interface CacheOptions {
@@ -214,7 +219,12 @@ async function resolvePath(value: string, wanted: Wanted, options: CacheOptions)
   }
 
   const path = resolve(value.startsWith('file:') ? fileURLToPath(value) : expandHome(value))
-  if ((await kindOf(path)) !== 'missing') return path
+  if ((await kindOf(path)) !== 'missing') {
+    if (options.revision === undefined) return path
+    throw new UnsupportedOptionError(
+      `[${operation}] revision is for Hub names, but ${JSON.stringify(value)} is a path here (${path}): leave it out`,
+    )
+  }
 
   if (isWrittenAsPath(value) || value.split('/').length > 2) {
     throw new NotFound(
@@ -255,6 +265,7 @@ async function resolvePath(value: string, wanted: Wanted, options: CacheOptions)
  * @throws ModelNotFoundError naming the places looked at and the command that would fetch the model.
  * @throws CorruptFileError if the cache names a commit that is not one.
  * @throws RangeError if `revision` cannot be one.
+ * @throws UnsupportedOptionError for a `revision` of what is a path.
  * @example const folder = await resolveModelPath('cartesia-ai/Rene-v0.1-1.3b')
  */
 export function resolveModelPath(pathOrId: string, options: CacheOptions = {}): Promise<string> {

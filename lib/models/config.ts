@@ -79,7 +79,7 @@ export interface ModelConfig {
   normEpsilon: number
   tieEmbeddings: boolean
   headBias: boolean
-  /** Tokens that end a text. Empty when the checkpoint does not say. */
+  /** Tokens that end a text by the configuration alone; `model.endOfText` has all. */
   eosTokenIds: readonly number[]
   quantization: Quantization | undefined
   /** The Hub name of the tokenizer that the authors use, for checkpoints that ship none. */

@@ -1,11 +1,9 @@
-// Reads tokenizer.json and tokenizer_config.json. Both come from the network and are trusted in
-// nothing: sizes are bounded and every part used later is checked here.
+// Reads tokenizer.json. It comes from the network and is trusted in nothing: every part used later is
+// checked here.
 
-import { open, stat } from 'node:fs/promises'
 import { CorruptFileError, TokenizerNotFoundError } from '../errors.js'
+import { describe, isObject, readJsonObject } from './json-file.js'
 
-/** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
-const maximumFileBytes = 256 * 1024 * 1024
 /** Ids above this are refused: the largest published vocabularies have some 260 thousand tokens. */
 const maximumTokenId = 2 ** 24
 
@@ -25,67 +23,8 @@ export interface TokenizerDefinition {
   readonly addedTokens: readonly AddedToken[]
 }
 
-function describe(value: unknown): string {
-  if (value === null) return 'null'
-  if (Array.isArray(value)) return `a list of ${value.length}`
-  if (typeof value === 'object') return 'an object'
-  const shown = JSON.stringify(value) ?? typeof value
-  return shown.length > 60 ? `${shown.slice(0, 57)}...` : shown
-}
-
 function corrupt(file: string, part: string, expected: string, got: unknown): never {
   throw new CorruptFileError(`${file}: ${part} must be ${expected} but is ${describe(got)}`)
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function isMissing(error: unknown): boolean {
-  const code = (error as NodeJS.ErrnoException).code
-  return code === 'ENOENT' || code === 'ENOTDIR'
-}
-
-/**
- * Reads a JSON object from `file`; `undefined` if there is no such file.
- *
- * @throws CorruptFileError if it is not a file, too large, or not a JSON object.
- * @example const config = await readJsonObject('tokenizer_config.json')
- */
-export async function readJsonObject(file: string): Promise<Record<string, unknown> | undefined> {
-  let size: number
-  try {
-    const status = await stat(file)
-    // Checked before it is opened, for opening a pipe would wait for a writer.
-    if (!status.isFile()) {
-      throw new CorruptFileError(
-        `${file}: must be a file but is ${status.isDirectory() ? 'a folder' : 'a device or pipe'}`,
-      )
-    }
-    size = status.size
-  } catch (error) {
-    if (isMissing(error)) return undefined
-    throw error
-  }
-  if (size > maximumFileBytes) {
-    throw new CorruptFileError(`${file}: must be at most ${maximumFileBytes} bytes but has ${size}`)
-  }
-  const handle = await open(file, 'r')
-  let text: string
-  try {
-    text = await handle.readFile('utf8')
-  } finally {
-    await handle.close()
-  }
-  let json: unknown
-  try {
-    json = JSON.parse(text)
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
-    throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}`, { cause: error })
-  }
-  if (!isObject(json)) corrupt(file, 'the file', 'a JSON object', json)
-  return json
 }
 
 function checkId(file: string, part: string, id: unknown): number {
@@ -186,4 +125,18 @@ export async function readTokenizerFile(file: string): Promise<TokenizerDefiniti
     contents,
     addedTokens,
   }
+}
+
+/**
+ * Token ids by content.
+ *
+ * @example idsByContent(definition).get('<|endoftext|>') // 0
+ */
+export function idsByContent({ contents, addedTokens }: TokenizerDefinition): Map<string, number> {
+  const ids = new Map<string, number>()
+  contents.forEach((content, id) => {
+    if (content !== undefined) ids.set(content, id)
+  })
+  for (const { content, id } of addedTokens) ids.set(content, id)
+  return ids
 }

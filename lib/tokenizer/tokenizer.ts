@@ -2,43 +2,45 @@
 // agree to the byte with the streaming detokenizer and the library cannot stream.
 
 import { dirname, join } from 'node:path'
-import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers'
-import { CorruptFileError } from '../errors.js'
+import type { OnNotice } from '../notices.js'
+import { booleanOption, checkOptions } from '../options.js'
 import { type DetokenizerOptions, DetokenizerStream } from './detokenizer.js'
+import { type Encoder, newEncoder, withoutSpecialTokens } from './encoder.js'
+import {
+  declaredSpecialTokens,
+  type EndOfText,
+  endsOfText,
+  NOTHING_AROUND,
+  readTokenizerSettings,
+  type TokenizerSettings,
+  type TokensAround,
+  tokensAround,
+} from './special-tokens.js'
 import { decodingRules, TokenPieces } from './token-pieces.js'
-import { readJsonObject, readTokenizerFile, type TokenizerDefinition } from './tokenizer-file.js'
+import { idsByContent, readTokenizerFile, type TokenizerDefinition } from './tokenizer-file.js'
+
+/** Options of {@link Tokenizer.fromFile}. */
+export interface TokenizerOptions {
+  /** Called with what the caller should know though nothing failed. */
+  onNotice?: OnNotice | undefined
+}
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
   /**
-   * Add what the tokenizer's post-processor adds around a text, such as `<s>`. Defaults to `true`, as
-   * in the authors' scripts, unless tokenizer_config.json says that neither a begin nor an end token
-   * is added. GPT-NeoX-20B's and OLMo's tokenizers add nothing.
+   * Add what the tokenizer's files ask for around a text, such as `<s>`: `add_bos_token` and
+   * `add_eos_token` of tokenizer_config.json where it has them, else the post-processor of the
+   * tokenizer.json. Defaults to `true`. GPT-NeoX-20B's and OLMo's tokenizers add nothing.
    */
-  addSpecialTokens?: boolean
+  addSpecialTokens?: boolean | undefined
+  /**
+   * Whether a special token written out in the text, such as `<|endoftext|>`, becomes that token. `false`
+   * is for text that others wrote: it is then encoded as any other text. Defaults to `true`.
+   */
+  parseSpecial?: boolean | undefined
 }
 
-/** The part of the library used here; its own declarations do not resolve under `nodenext`. */
-interface Encoder {
-  encode(text: string, options: { add_special_tokens: boolean }): { ids: (number | undefined)[] }
-}
-
-type TokenizerConfig = Readonly<Record<string, unknown>>
-
-/** The names that end-of-text tokens go by, for folders without a tokenizer_config.json. */
-const endOfTextNames = ['<|endoftext|>', '</s>', '<|end_of_text|>']
-
-/** In tokenizer_config.json a token is named by its content or by an object that has it. */
-function namedContent(value: unknown): string | undefined {
-  if (typeof value === 'string') return value
-  const content = (value as { content?: unknown } | null | undefined)?.content
-  return typeof content === 'string' ? content : undefined
-}
-
-function addsSpecialTokens(config: TokenizerConfig): boolean {
-  const flags = [config.add_bos_token, config.add_eos_token]
-  return flags.includes(true) || !flags.includes(false)
-}
+const ENCODE_OPTIONS = ['addSpecialTokens', 'parseSpecial'] as const
 
 /**
  * A Hugging Face tokenizer. Everything runs on the calling thread (about 0.3 million tokens a second).
@@ -51,60 +53,56 @@ function addsSpecialTokens(config: TokenizerConfig): boolean {
 export class Tokenizer {
   /** One more than the largest token id. Models often pad their vocabulary further. */
   readonly vocabSize: number
-  /** The token that ends a text, if the tokenizer names one. */
-  readonly endOfTextToken: number | undefined
+  /** The tokens that end a text, by what the tokenizer's files say. */
+  readonly endsOfText: readonly EndOfText[]
 
   readonly #encoder: Encoder
+  /** Built when it is first needed: it is for text in which no special token is looked for. */
+  readonly #plainEncoder: () => Encoder
   readonly #pieces: TokenPieces
-  readonly #ids = new Map<string, number>()
-  readonly #addSpecialTokens: boolean
+  readonly #ids: ReadonlyMap<string, number>
+  readonly #around: TokensAround
+  readonly #specialContents: readonly string[]
 
-  private constructor(file: string, definition: TokenizerDefinition, config: TokenizerConfig) {
+  private constructor(file: string, definition: TokenizerDefinition, settings: TokenizerSettings) {
     const { json, contents, addedTokens } = definition
-    const added = new Set<number>()
+    this.#ids = idsByContent(definition)
+    const idOf = (content: string) => this.#ids.get(content)
     const special = new Set<number>()
-    contents.forEach((content, id) => {
-      if (content !== undefined) this.#ids.set(content, id)
-    })
-    for (const token of addedTokens) {
-      added.add(token.id)
-      this.#ids.set(token.content, token.id)
-      if (token.special) special.add(token.id)
-    }
-    const more = config.additional_special_tokens
-    for (const value of Array.isArray(more) ? more : []) {
-      const id = this.tokenToId(namedContent(value) ?? '')
+    for (const token of addedTokens) if (token.special) special.add(token.id)
+    for (const content of declaredSpecialTokens(settings)) {
+      const id = idOf(content)
       if (id !== undefined) special.add(id)
     }
-
+    this.#specialContents = [...special].flatMap((id) => contents[id] ?? [])
     this.vocabSize = contents.length
-    const named = this.tokenToId(namedContent(config.eos_token) ?? '')
-    const usual = endOfTextNames.map((name) => this.tokenToId(name))
-    this.endOfTextToken = named ?? usual.find((id) => id !== undefined && special.has(id))
-    this.#addSpecialTokens = addsSpecialTokens(config)
+    this.endsOfText = Object.freeze(endsOfText(settings, idOf, (id) => special.has(id)))
+    this.#around = tokensAround(json.post_processor, file, settings, idOf)
+    const added = new Set(addedTokens.map(({ id }) => id))
     this.#pieces = new TokenPieces(decodingRules(json.decoder, file), contents, added, special)
-    try {
-      this.#encoder = new LibraryTokenizer(json, {}) as Encoder
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
-      throw new CorruptFileError(`${file}: not a tokenizer that can be used: ${reason}`, {
-        cause: error,
-      })
-    }
+    this.#encoder = newEncoder(json, file)
+    let plain: Encoder | undefined
+    this.#plainEncoder = () => (plain ??= newEncoder(withoutSpecialTokens(json, special), file))
+  }
+
+  /** The token that ends a text, if the tokenizer's files name one. */
+  get endOfTextToken(): number | undefined {
+    return this.endsOfText[0]?.id
   }
 
   /**
-   * Loads a tokenizer.json, and the tokenizer_config.json beside it if there is one.
+   * Loads a tokenizer.json, with the tokenizer_config.json and special_tokens_map.json beside it if there are.
    *
    * @throws TokenizerNotFoundError if there is no such file.
    * @throws CorruptFileError if a file is not what it should be.
    * @throws UnsupportedArchitectureError if its tokens cannot be turned back into text one by one.
    * @example const tokenizer = await Tokenizer.fromFile('models/rene/tokenizer.json')
    */
-  static async fromFile(path: string): Promise<Tokenizer> {
+  static async fromFile(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+    checkOptions('Tokenizer.fromFile', options, ['onNotice'])
     const definition = await readTokenizerFile(path)
-    const config = await readJsonObject(join(dirname(path), 'tokenizer_config.json'))
-    return new Tokenizer(path, definition, config ?? {})
+    const settings = await readTokenizerSettings(dirname(path), options.onNotice)
+    return new Tokenizer(path, definition, settings)
   }
 
   /**
@@ -112,12 +110,13 @@ export class Tokenizer {
    *
    * @example const tokenizer = await Tokenizer.fromFolder('models/rene')
    */
-  static fromFolder(folder: string): Promise<Tokenizer> {
-    return Tokenizer.fromFile(join(folder, 'tokenizer.json'))
+  static fromFolder(folder: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
+    return Tokenizer.fromFile(join(folder, 'tokenizer.json'), options)
   }
 
   /**
-   * Turns text into tokens. Special tokens written out in the text become those tokens.
+   * Turns text into tokens. Special tokens written out in the text become those tokens, unless
+   * `parseSpecial` is false.
    *
    * @throws TypeError if `text` is not a string.
    * @throws RangeError if a part of the text has no token and the tokenizer no unknown token.
@@ -127,10 +126,13 @@ export class Tokenizer {
     if (typeof text !== 'string') {
       throw new TypeError(`[tokenizer.encode] text must be a string but is ${typeof text}`)
     }
-    const { ids } = this.#encoder.encode(text, {
-      add_special_tokens: options.addSpecialTokens ?? this.#addSpecialTokens,
-    })
-    return Int32Array.from(ids, (id, index) => {
+    checkOptions('tokenizer.encode', options, ENCODE_OPTIONS)
+    const option = (name: (typeof ENCODE_OPTIONS)[number]) =>
+      booleanOption('tokenizer.encode', name, options[name]) ?? true
+    const encoder = option('parseSpecial') ? this.#encoder : this.#plainEncoder()
+    const { before, after } = option('addSpecialTokens') ? this.#around : NOTHING_AROUND
+    const { ids } = encoder.encode(text, { add_special_tokens: false })
+    return Int32Array.from([...before, ...ids, ...after], (id, index) => {
       if (id === undefined) {
         throw new RangeError(
           `[tokenizer.encode] token ${index} of the text is not in the vocabulary`,
@@ -161,7 +163,27 @@ export class Tokenizer {
    * @example const stream = tokenizer.createStream()
    */
   createStream(options: DetokenizerOptions = {}): DetokenizerStream {
+    checkOptions('tokenizer', options, ['skipSpecialTokens', 'keepLeadingSpace'])
     return new DetokenizerStream(this.#pieces, options)
+  }
+
+  /**
+   * The id of a special token; `undefined` if the text is none.
+   *
+   * @example tokenizer.specialTokenId('<|endoftext|>') // 0
+   */
+  specialTokenId(text: string): number | undefined {
+    const id = this.#ids.get(text)
+    return id !== undefined && this.#pieces.isSpecial(id) ? id : undefined
+  }
+
+  /**
+   * A special token that is written out in a text; `undefined` if none is.
+   *
+   * @example tokenizer.specialTokenIn('the end</s>') // '</s>'
+   */
+  specialTokenIn(text: string): string | undefined {
+    return this.#specialContents.find((content) => text.includes(content))
   }
 
   /**

@@ -3,7 +3,7 @@
 
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel, type Model } from '../../lib/model.js'
@@ -67,6 +67,21 @@ describe('generate', () => {
     const result = await run(['generate', ...RENE, ...words])
     expect(result.stdout).toBe(`${text.slice(0, text.indexOf(stop))}\n`)
     expect(result.code).toBe(0)
+  })
+
+  it('--no-parse-special takes special tokens in the prompt as text', async () => {
+    const prompt = 'Once<|endoftext|>upon'
+    const tokens = (parseSpecial: boolean) => model.encode(prompt, { parseSpecial }).length
+    expect(tokens(false)).toBeGreaterThan(tokens(true) + 5)
+    for (const [flag, expected] of [
+      [[], tokens(true)],
+      [['--no-parse-special'], tokens(false)],
+    ] as const) {
+      const words = ['-p', prompt, '-n', '1', '--ignore-eos', '--json', ...flag]
+      const { code, stdout } = await run(['generate', ...RENE, ...words])
+      expect(code).toBe(0)
+      expect(JSON.parse(stdout).usage.promptTokens).toBe(expected)
+    }
   })
 
   it('--verbose reports on standard error', async () => {
@@ -154,6 +169,11 @@ describe('exit code 1 with one message', () => {
       'a model without a tokenizer',
       ['generate', '-m', fixture('rene'), '-p', 'x'],
       /allenai\/OLMo-1B-hf/,
+    ],
+    [
+      'an option that changes nothing',
+      ['generate', ...RENE, '-p', 'x', '--top-k', '5'],
+      /topK changes nothing without a temperature above 0 \(--temp\)/,
     ],
     ['an empty prompt', ['generate', ...RENE, '-p', ''], /the prompt is empty/],
     [
@@ -248,9 +268,39 @@ describe('show', () => {
       /^state +.* a sequence, whatever its length$/m,
       /^memory needed +1\.\d\d MiB on cpu: weights \d+ KiB, state .*, workspace .*; 7\d\d KiB of weights stay in their file$/m,
       /^tokenizer +allenai\/OLMo-1B-hf$/m,
+      /^end of text +0 \(config\.json\)$/m,
     ]) {
       expect(stdout).toMatch(line)
     }
+  })
+
+  it('tells each end of text with what names it', async () => {
+    const folder = await copyOfFixture('rene')
+    await cp(join(FIXTURES, 'tokenizer-250'), folder, { recursive: true })
+    await writeFile(join(folder, 'generation_config.json'), '{"eos_token_id": [7, 0]}')
+    await writeFile(join(folder, 'special_tokens_map.json'), '{"eos_token": "<|endoftext|>"}')
+    const { stdout } = await run(['show', folder])
+    expect(stdout).toMatch(
+      /^end of text +0 "<\|endoftext\|>" \(config\.json, generation_config\.json, .*special_tokens_map\.json\)$/m,
+    )
+    expect(stdout).toMatch(/^end of text +7 ".+" \(generation_config\.json\)$/m)
+    const { endOfText } = JSON.parse((await run(['show', folder, '--json'])).stdout)
+    expect(endOfText).toContainEqual({
+      id: 7,
+      text: expect.any(String),
+      sources: ['generation_config.json'],
+    })
+  })
+
+  it('says why a tokenizer cannot be used', async () => {
+    const folder = await copyOfFixture('rene')
+    await writeFile(join(folder, 'tokenizer.json'), 'version https://git-lfs.github.com/spec/v1')
+    const { code, stdout } = await run(['show', folder])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^tokenizer +cannot be used: .*tokenizer\.json: .* Git LFS pointer/m)
+    const asked = await run(['generate', '-m', folder, '-p', 'x'])
+    expect(asked.code).toBe(1)
+    expect(asked.stderr).toMatch(/tokenizer cannot be used: .* Git LFS pointer/)
   })
 })
 

@@ -193,13 +193,6 @@ const FILES: BadInput[] = [
     says: /must name a file in the same folder/,
   },
   {
-    what: 'a damaged tokenizer',
-    of: 'rene',
-    damage: (folder) => writeFile(join(folder, 'tokenizer.json'), '{"model": 5}'),
-    file: 'tokenizer.json',
-    says: /model/,
-  },
-  {
     what: 'a pickle that calls something',
     of: 'mamba2-state-spaces',
     damage: (folder) =>

@@ -65,6 +65,16 @@ describe('createDevice', () => {
     const misspelt = { thread: 2 } as DeviceOptions
     expect(() => createDevice('cpu', misspelt)).toThrow('did you mean "threads"?')
   })
+
+  test('refuses what is for another device', () => {
+    for (const [name, options, message] of [
+      ['metal', { threads: 2 }, '[createDevice] threads is for the CPU'],
+      ['cpu', { gpuTimeout: 2 }, '[createDevice] gpuTimeout is for GPUs'],
+    ] as const) {
+      expect(() => createDevice(name, options)).toThrow(UnsupportedOptionError)
+      expect(() => createDevice(name, options)).toThrow(message)
+    }
+  })
 })
 
 describe('tensors', () => {

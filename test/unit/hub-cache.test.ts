@@ -3,7 +3,12 @@ import { homedir, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { CorruptFileError, ModelNotFoundError, TokenizerNotFoundError } from '../../lib/errors.js'
+import {
+  CorruptFileError,
+  ModelNotFoundError,
+  TokenizerNotFoundError,
+  UnsupportedOptionError,
+} from '../../lib/errors.js'
 import {
   hubCacheFolder,
   isHubName,
@@ -224,6 +229,14 @@ describe('resolveModelPath', () => {
     }
     await writeFile(reference, `${commit}\n`)
     expect(await resolveModelPath('org/name')).toBe(snapshot)
+  })
+
+  it('refuses a revision of a path, which has none', async () => {
+    const path = await mkdtemp(join(folder, 'model-'))
+    const call = resolveModelPath(path, { revision: 'main' })
+    await expect(call).rejects.toThrow(UnsupportedOptionError)
+    await expect(call).rejects.toThrow('[loadModel] revision is for Hub names, but')
+    expect(await resolveModelPath(path)).toBe(path)
   })
 
   it('refuses an empty name', async () => {

@@ -35,8 +35,7 @@ export function describeStateSpaces(config: ConfigReader): ModelDescription {
       normEpsilon: MAMBA_SSM_EPSILON,
       tieEmbeddings: config.boolean('tie_embeddings', true),
       headBias: false,
-      // <|endoftext|> of EleutherAI/gpt-neox-20b; the config does not say.
-      eosTokenIds: [0],
+      eosTokenIds: config.tokenIds('eos_token_id'),
       quantization: undefined,
       tokenizerName: 'EleutherAI/gpt-neox-20b',
     },

@@ -1,0 +1,76 @@
+// Reads the JSON files of a tokenizer. They come from the network and are trusted in nothing.
+
+import { open, stat } from 'node:fs/promises'
+import { CorruptFileError } from '../errors.js'
+import { isMissing } from '../small-file.js'
+
+/** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
+const maximumFileBytes = 256 * 1024 * 1024
+
+/** The values of a file, with its path for messages. */
+export interface JsonFile {
+  readonly file: string
+  readonly values: Readonly<Record<string, unknown>>
+}
+
+/** A value in an error message, short whatever it is. */
+export function describe(value: unknown): string {
+  if (value === null) return 'null'
+  if (Array.isArray(value)) return `a list of ${value.length}`
+  if (typeof value === 'object') return 'an object'
+  const shown = JSON.stringify(value) ?? typeof value
+  return shown.length > 60 ? `${shown.slice(0, 57)}...` : shown
+}
+
+export function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/**
+ * Reads a JSON object from `file`; `undefined` if there is no such file.
+ *
+ * @throws CorruptFileError if it is not a file, too large, or not a JSON object.
+ * @example const config = await readJsonObject('tokenizer_config.json')
+ */
+export async function readJsonObject(file: string): Promise<Record<string, unknown> | undefined> {
+  let size: number
+  try {
+    const status = await stat(file)
+    // Checked before it is opened, for opening a pipe would wait for a writer.
+    if (!status.isFile()) {
+      throw new CorruptFileError(
+        `${file}: must be a file but is ${status.isDirectory() ? 'a folder' : 'a device or pipe'}`,
+      )
+    }
+    size = status.size
+  } catch (error) {
+    if (isMissing(error)) return undefined
+    throw error
+  }
+  if (size > maximumFileBytes) {
+    throw new CorruptFileError(`${file}: must be at most ${maximumFileBytes} bytes but has ${size}`)
+  }
+  const handle = await open(file, 'r')
+  let text: string
+  try {
+    text = await handle.readFile('utf8')
+  } finally {
+    await handle.close()
+  }
+  let json: unknown
+  try {
+    json = JSON.parse(text)
+  } catch (error) {
+    if (text.startsWith('version https://git-lfs')) {
+      throw new CorruptFileError(
+        `${file}: must be JSON but is not: it is a Git LFS pointer; fetch the file itself with "git lfs pull"`,
+      )
+    }
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}`, { cause: error })
+  }
+  if (!isObject(json)) {
+    throw new CorruptFileError(`${file}: the file must be a JSON object but is ${describe(json)}`)
+  }
+  return json
+}
