@@ -140,6 +140,7 @@ function readSsd(layer: ConfigReader, dModel: number): Mamba2Config {
     nGroups,
     dState: layer.dimension('d_state', 64),
     dConv: layer.dimension('kernel_size', 4),
+    // cartesia_mlx, which these files are made for, norms the whole row.
     normGroups: 1,
     normBeforeGate: layer.boolean('norm_before_gate', false),
     dtLimit: layer.limits('dt_limit'),

@@ -37,8 +37,9 @@ export function describeHfMamba2(
     nGroups,
     dState: config.dimension('state_size'),
     dConv: config.dimension('conv_kernel', 4),
-    // transformers norms the whole row whatever n_groups is, unlike mamba_ssm.
-    normGroups: 1,
+    // As mamba_ssm and transformers norm since 2026. Older ones and mlx-lm norm the whole row, which is
+    // another model than the one that was trained.
+    normGroups: nGroups,
     normBeforeGate: false,
     dtLimit: config.limits('time_step_limit'),
     projectionBias: config.boolean('use_bias', false),
