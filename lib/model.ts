@@ -156,6 +156,7 @@ export async function loadModel(
   const start = performance.now()
   const path = await resolveModelPath(pathOrId, { cacheDir, revision })
   const checkpoint = await openCheckpoint(path)
+  for (const notice of checkpoint.notices) onNotice?.(notice)
   const tokenizer = await findTokenizer(checkpoint, options)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(

@@ -10,8 +10,10 @@ export interface Notice {
 
 /**
  * `SELF_CHECK_FAILED`: a device is not used because its self-check failed, and which one is used instead.
+ * `HEAD_NOT_TIED`: the configuration ties head and embedding, but the file has two different ones.
+ * `TENSORS_SKIPPED`: the file has modules that the model does not use.
  */
-export type NoticeCode = 'SELF_CHECK_FAILED'
+export type NoticeCode = 'SELF_CHECK_FAILED' | 'HEAD_NOT_TIED' | 'TENSORS_SKIPPED'
 
 /** Called with a notice when there is one. */
 export type OnNotice = (notice: Notice) => void

@@ -4,6 +4,7 @@
 import { readdir, readFile, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { CorruptFileError, ModelNotFoundError, UnsupportedArchitectureError } from '../errors.js'
+import type { Notice } from '../notices.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
 import { parseConfigJson } from '../weights/json.js'
 import { readPytorchCheckpoint } from '../weights/pytorch.js'
@@ -14,6 +15,8 @@ import type { ModelDescription } from './families/family.js'
 import { describeHfMamba2 } from './families/hf-mamba2.js'
 import { describeRene } from './families/rene.js'
 import { describeStateSpaces } from './families/state-spaces.js'
+import { tieByFile } from './tied-head.js'
+import { skipUnused } from './unused-tensors.js'
 
 export interface Checkpoint extends ModelDescription {
   /** Folder with the files. */
@@ -22,7 +25,10 @@ export interface Checkpoint extends ModelDescription {
   configFile: string
   /** The file that messages about tensors name: the weights, or the index of their shards. */
   weightsFile: string
+  /** Those that the model has; what it does not use is left out. */
   tensors: Map<string, TensorEntry>
+  /** What a caller should know. */
+  notices: readonly Notice[]
 }
 
 const LARGEST_CONFIG = 16 * 2 ** 20
@@ -40,12 +46,20 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const hasConfig = (await stat(configFile).catch(() => undefined))?.isFile() ?? false
   const weightsFile = info.isDirectory() ? await findWeights(folder, hasConfig) : full
   const { tensors, metadata } = await readWeights(weightsFile)
-  if (isEdgeMetadata(metadata)) {
-    const description = describeEdge(weightsFile, metadata)
-    return finished({ ...description, folder, configFile: weightsFile, weightsFile, tensors })
-  }
-  const description = describeConfig(await readConfig(configFile, hasConfig), tensors)
-  return finished({ ...description, folder, configFile, weightsFile, tensors })
+  const isEdge = isEdgeMetadata(metadata)
+  const stated = isEdge
+    ? describeEdge(weightsFile, metadata)
+    : describeConfig(await readConfig(configFile, hasConfig), tensors)
+  const { description, notices } = await tieByFile(stated, tensors, weightsFile)
+  notices.push(...skipUnused(description.names, tensors, weightsFile))
+  return finished({
+    ...description,
+    folder,
+    configFile: isEdge ? weightsFile : configFile,
+    weightsFile,
+    tensors,
+    notices,
+  })
 }
 
 // Nobody may change the configuration of a model that runs: it is public.

@@ -5,10 +5,11 @@ import { basename, dirname, join, resolve, win32 } from 'node:path'
 import { CorruptFileError } from '../errors.js'
 import {
   type CheckpointFile,
-  DTYPE_BITS,
+  bitsPerElement,
   safeElementCount,
   type FileDtype,
   isCount,
+  type KnownDtype,
   quote,
   type TensorEntry,
 } from './checkpoint.js'
@@ -23,10 +24,11 @@ const MAX_INDEX_LENGTH = MAX_HEADER_LENGTH
 /** Bytes. Data starts and large elements lie at multiples of this; native code likes cache lines. */
 const ALIGNMENT = 64
 
-// Header and entry and shape: standard JSON, three levels, and no key may hide an earlier one.
-const HEADER_RULES = { nonFinite: false, duplicateKeys: false, maxDepth: 3 }
+// Standard JSON, and no key may hide an earlier one. Header and entry and shape are three levels; the
+// metadata of some writers nests deeper.
+const HEADER_RULES = { nonFinite: false, duplicateKeys: false, maxDepth: 100 }
 
-const DTYPES: ReadonlyMap<string, FileDtype> = new Map([
+const DTYPES: ReadonlyMap<string, KnownDtype> = new Map([
   ['BOOL', 'bool'],
   ['U8', 'uint8'],
   ['I8', 'int8'],
@@ -48,6 +50,8 @@ const DTYPES: ReadonlyMap<string, FileDtype> = new Map([
   ['F6_E3M2', 'float6_e3m2'],
   ['F4', 'float4'],
 ])
+// Of the types that exist and of those that will.
+const DTYPE_FORM = /^[A-Z][A-Z0-9_]{0,15}$/
 const DTYPE_NAMES: ReadonlyMap<FileDtype, string> = new Map(
   [...DTYPES].map(([name, dtype]) => [dtype, name]),
 )
@@ -57,7 +61,7 @@ const DTYPE_NAMES: ReadonlyMap<FileDtype, string> = new Map(
  * read.
  *
  * @throws CorruptFileError if the file breaks the format in any way: truncated, holes, overlaps,
- *   lengths that do not fit shapes, unknown dtypes. The error of `fs.open` if it cannot be opened.
+ *   lengths that do not fit shapes. The error of `fs.open` if it cannot be opened.
  *
  * @example
  * const { tensors, metadata } = await readSafetensors('model.safetensors')
@@ -130,10 +134,10 @@ function parseEntry(
   const unknown = Object.keys(entry).find((key) => !ENTRY_KEYS.includes(key))
   if (unknown !== undefined) return fail(`unknown key ${quote(unknown)}`)
   const { dtype: dtypeName, shape, data_offsets: offsets } = entry
-  const dtype = typeof dtypeName === 'string' ? DTYPES.get(dtypeName) : undefined
-  if (dtype === undefined) {
+  if (typeof dtypeName !== 'string' || !DTYPE_FORM.test(dtypeName)) {
     return fail(`dtype ${quote(dtypeName)} is none of ${[...DTYPES.keys()].join(', ')}`)
   }
+  const dtype = DTYPES.get(dtypeName)
   if (!isCountArray(shape)) {
     return fail(`shape must be an array of integers from 0 to 2^53 - 1 but is ${quote(shape)}`)
   }
@@ -148,7 +152,13 @@ function parseEntry(
         ' the file; the download may be incomplete',
     )
   }
-  const bits = (safeElementCount(shape) ?? Number.NaN) * DTYPE_BITS[dtype]
+  const byteOffset = dataStart + begin
+  const place = { name, shape, file: resolve(path), byteOffset, byteLength: end - begin }
+  const count = safeElementCount(shape)
+  if (count === undefined) return fail(`shape ${quote(shape)} has too many elements`)
+  // Whoever reads the tensor refuses the type; where nobody does, it is in nobody's way.
+  if (dtype === undefined) return { ...place, dtype: `"${dtypeName}"` }
+  const bits = count * bitsPerElement(dtype)
   if (!Number.isSafeInteger(bits)) return fail(`shape ${quote(shape)} has too many elements`)
   if (bits !== (end - begin) * 8) {
     return fail(
@@ -156,8 +166,7 @@ function parseEntry(
         ` but shape ${quote(shape)} of ${dtype} needs ${bits / 8}`,
     )
   }
-  const byteOffset = dataStart + begin
-  return { name, dtype, shape, file: resolve(path), byteOffset, byteLength: end - begin }
+  return { ...place, dtype }
 }
 
 const ENTRY_KEYS = ['dtype', 'shape', 'data_offsets']
@@ -199,19 +208,16 @@ function checkCoverage(
 
 function parseMetadata(path: string, metadata: JsonValue | undefined): Record<string, string> {
   const strings: Record<string, string> = Object.create(null)
-  if (metadata === undefined) return strings
+  // MLX writes null where there is none.
+  if (metadata === undefined || metadata === null) return strings
   if (!isJsonObject(metadata)) {
     throw new CorruptFileError(
       `${path}: __metadata__ must be an object of strings but is ${quote(metadata)}`,
     )
   }
+  // The format wants strings; writers of their own put numbers, lists and null there.
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== 'string') {
-      throw new CorruptFileError(
-        `${path}: __metadata__ ${quote(key)} must be a string but is ${quote(value)}`,
-      )
-    }
-    strings[key] = value
+    strings[key] = typeof value === 'string' ? value : JSON.stringify(value)
   }
   return strings
 }
@@ -338,7 +344,7 @@ export async function writeSafetensors(
   // Falling element sizes keep every tensor aligned to its own without holes, which are forbidden.
   entries.sort(
     ([nameA, a], [nameB, b]) =>
-      DTYPE_BITS[b.dtype] - DTYPE_BITS[a.dtype] || (nameA < nameB ? -1 : 1),
+      bitsPerElement(b.dtype) - bitsPerElement(a.dtype) || (nameA < nameB ? -1 : 1),
   )
   const header = encodeHeader(entries, metadata)
   await replaceFile(path, async (file) => {
@@ -355,10 +361,10 @@ function checkTensorData(name: string, { dtype, shape, data }: TensorData): void
   if (!DTYPE_NAMES.has(dtype)) throw new TypeError(`${where} unknown dtype ${quote(dtype)}`)
   const count = shape.every(isCount) ? safeElementCount(shape) : undefined
   if (count === undefined) throw new RangeError(`${where} not a shape: ${quote(shape)}`)
-  if (count * DTYPE_BITS[dtype] !== data.byteLength * 8) {
+  if (count * bitsPerElement(dtype) !== data.byteLength * 8) {
     throw new RangeError(
       `${where} data has ${data.byteLength} bytes` +
-        ` but shape ${quote(shape)} of ${dtype} needs ${(count * DTYPE_BITS[dtype]) / 8}`,
+        ` but shape ${quote(shape)} of ${dtype} needs ${(count * bitsPerElement(dtype)) / 8}`,
     )
   }
 }

@@ -84,6 +84,7 @@ export function describeEdge(file: string, metadata: Record<string, string>): Mo
       tokenizerName: tokenizer.has('name') ? tokenizer.string('name') : undefined,
     },
     names: EDGE_NAMES,
+    tying: undefined,
     quantizationOf(path) {
       if (path === EDGE_NAMES.head) return headQuantization
       const layer = Number(/^model\.layers\.(\d+)\./.exec(path)?.[1])

@@ -30,6 +30,12 @@ export interface TensorNames {
 export interface ModelDescription {
   config: ModelConfig
   names: TensorNames
+  /**
+   * What counts where a configuration ties the head to the embedding and the file has both with different
+   * values: both as they are (transformers 5), or the head's for both (mamba_ssm reads the two, one after
+   * the other, into one). Undefined for formats in which they are never tied.
+   */
+  tying: 'two matrices' | 'the head' | undefined
   /** Quantisation of the module at this path, when it is quantised. Throws for one that is not implemented. */
   quantizationOf(path: string): Quantization | undefined
 }

@@ -47,6 +47,10 @@ export function describeHfMamba2(
     normEpsilon,
   }
   const quantization = readQuantization(config)
+  // Files converted from mamba_ssm keep the singular; transformers renames it on load.
+  const hasSingular = hasTensor('backbone.embedding.weight')
+  const hasBoth =
+    hasTensor('lm_head.weight') && (hasSingular || hasTensor('backbone.embeddings.weight'))
   return {
     config: {
       architecture: 'mamba2',
@@ -56,16 +60,14 @@ export function describeHfMamba2(
       paddedVocabSize: vocabSize,
       layers: Array.from({ length: config.layerCount('num_hidden_layers') }, () => mamba2),
       normEpsilon,
-      tieEmbeddings: config.boolean('tie_word_embeddings', !hasTensor('lm_head.weight')),
+      tieEmbeddings: config.boolean('tie_word_embeddings', !hasBoth),
       headBias: false,
       eosTokenIds: config.tokenIds('eos_token_id'),
       quantization: quantization?.standard,
       tokenizerName: undefined,
     },
-    // Files converted from mamba_ssm keep the singular; transformers renames it on load.
-    names: hasTensor('backbone.embedding.weight')
-      ? MAMBA_SSM_NAMES
-      : { ...MAMBA_SSM_NAMES, embedding: 'backbone.embeddings' },
+    names: hasSingular ? MAMBA_SSM_NAMES : { ...MAMBA_SSM_NAMES, embedding: 'backbone.embeddings' },
+    tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
 }

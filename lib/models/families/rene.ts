@@ -46,6 +46,7 @@ export function describeRene(config: ConfigReader): ModelDescription {
       tokenizerName: 'allenai/OLMo-1B-hf',
     },
     names: MAMBA_SSM_NAMES,
+    tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
 }

@@ -41,6 +41,7 @@ export function describeStateSpaces(config: ConfigReader): ModelDescription {
       tokenizerName: 'EleutherAI/gpt-neox-20b',
     },
     names: MAMBA_SSM_NAMES,
+    tying: 'the head',
     quantizationOf: () => undefined,
   }
 }
