@@ -71,14 +71,27 @@ function finished(checkpoint: Checkpoint): Checkpoint {
   return checkpoint
 }
 
-function describeConfig(config: ConfigReader, tensors: Map<string, TensorEntry>): ModelDescription {
+// What a model that is part of another one takes from around it.
+const SHARED_KEYS = ['eos_token_id', 'quantization', 'quantization_config', 'tie_word_embeddings']
+
+/** The configuration of the language model, which others keep in `text_config`. */
+function languageConfig(config: ConfigReader): ConfigReader {
+  if (!config.has('text_config')) return config
+  const isInner = config.object('text_config').has('model_type')
+  return isInner
+    ? config.picked([...SHARED_KEYS, 'text_config']).withInner('text_config')
+    : config.withInner('text_config')
+}
+
+function describeConfig(file: ConfigReader, tensors: Map<string, TensorEntry>): ModelDescription {
+  const config: ConfigReader = languageConfig(file)
   if (!config.has('model_type')) {
-    if (config.has('ssm_cfg')) return describeStateSpaces(config)
+    if (config.has('ssm_cfg')) return describeStateSpaces(config, tensors)
     config.unsupported('has neither model_type nor ssm_cfg: it is of no family known here')
   }
   const type = config.string('model_type')
-  if (type === 'rene') return describeRene(config)
-  if (type === 'mamba2') return describeHfMamba2(config, (name) => tensors.has(name))
+  if (type === 'rene') return describeRene(config, tensors)
+  if (type === 'mamba2') return describeHfMamba2(config, tensors)
   config.unsupported(
     `has model_type ${JSON.stringify(type)}. Implemented: rene, mamba2, the state-spaces/mamba2 ` +
       'checkpoints (no model_type) and the MLX files of Cartesia Edge and mlx-lm',
