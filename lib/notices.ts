@@ -12,8 +12,9 @@ export interface Notice {
  * `SELF_CHECK_FAILED`: a device is not used because its self-check failed, and which one is used instead.
  * `HEAD_NOT_TIED`: the configuration ties head and embedding, but the file has two different ones.
  * `TENSORS_SKIPPED`: the file has modules that the model does not use.
+ * `INDEX_IGNORED`: an index of shards does not fit those that are there, which are complete.
  */
-export type NoticeCode = 'SELF_CHECK_FAILED' | 'HEAD_NOT_TIED' | 'TENSORS_SKIPPED'
+export type NoticeCode = 'SELF_CHECK_FAILED' | 'HEAD_NOT_TIED' | 'TENSORS_SKIPPED' | 'INDEX_IGNORED'
 
 /** Called with a notice when there is one. */
 export type OnNotice = (notice: Notice) => void

@@ -3,6 +3,7 @@
 
 import { open, stat } from 'node:fs/promises'
 import { CorruptFileError, TokenizerNotFoundError } from '../errors.js'
+import { mistakenFor } from '../weights/file-reader.js'
 
 /** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
 const maximumFileBytes = 256 * 1024 * 1024
@@ -82,7 +83,10 @@ export async function readJsonObject(file: string): Promise<Record<string, unkno
     json = JSON.parse(text)
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
-    throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}`, { cause: error })
+    const mistake = mistakenFor(Buffer.from(text.slice(0, 64)), file)
+    throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}${mistake}`, {
+      cause: error,
+    })
   }
   if (!isObject(json)) corrupt(file, 'the file', 'a JSON object', json)
   return json

@@ -1,7 +1,7 @@
 // safetensors: a u64 header length, that many bytes of JSON, then the tensors without gaps.
 // https://huggingface.co/docs/safetensors describes the format; everything in it is checked here.
 
-import { basename, dirname, join, resolve, win32 } from 'node:path'
+import { resolve } from 'node:path'
 import { CorruptFileError } from '../errors.js'
 import {
   type CheckpointFile,
@@ -18,15 +18,13 @@ import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '
 import { replaceFile } from './replace-file.js'
 
 /** Bytes. The format's reference implementation writes and reads no longer header. */
-const MAX_HEADER_LENGTH = 100_000_000
-/** Bytes. An index names each tensor and its shard once, so the header's limit suits it too. */
-const MAX_INDEX_LENGTH = MAX_HEADER_LENGTH
+export const MAX_HEADER_LENGTH = 100_000_000
 /** Bytes. Data starts and large elements lie at multiples of this; native code likes cache lines. */
 const ALIGNMENT = 64
 
 // Standard JSON, and no key may hide an earlier one. Header and entry and shape are three levels; the
 // metadata of some writers nests deeper.
-const HEADER_RULES = { nonFinite: false, duplicateKeys: false, maxDepth: 100 }
+export const HEADER_RULES = { nonFinite: false, duplicateKeys: false, maxDepth: 100 }
 
 const DTYPES: ReadonlyMap<string, KnownDtype> = new Map([
   ['BOOL', 'bool'],
@@ -112,7 +110,7 @@ function parseHeader(bytes: Buffer, path: string): JsonObject {
   return parseJsonObject(decodeUtf8(bytes, `${path}: header`), `${path}: header`, HEADER_RULES)
 }
 
-function decodeUtf8(bytes: Buffer, what: string): string {
+export function decodeUtf8(bytes: Buffer, what: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch (cause) {
@@ -220,97 +218,6 @@ function parseMetadata(path: string, metadata: JsonValue | undefined): Record<st
     strings[key] = typeof value === 'string' ? value : JSON.stringify(value)
   }
   return strings
-}
-
-/**
- * Reads `model.safetensors.index.json` and the headers of all shards it names, and merges them. Where
- * shards disagree on a metadata key, the first shard by name wins.
- *
- * @throws CorruptFileError if the index or a shard is damaged, a shard is missing or lies outside the
- *   index's folder, a shard lacks a tensor that the index puts there, or two have the same tensor.
- *
- * @example
- * const { tensors } = await readSafetensorsIndex('model/model.safetensors.index.json')
- */
-export async function readSafetensorsIndex(path: string): Promise<CheckpointFile> {
-  const shardOf = await readWeightMap(path)
-  const shards = [...new Set(shardOf.values())].sort()
-  const merged: CheckpointFile = { tensors: new Map(), metadata: Object.create(null) }
-  for (const shard of shards) {
-    const { tensors, metadata } = await readShard(path, shard)
-    for (const tensor of tensors.values()) {
-      const other = merged.tensors.get(tensor.name)
-      if (other) {
-        throw new CorruptFileError(
-          `${path}: tensor ${quote(tensor.name)} is in two shards,` +
-            ` ${quote(basename(other.file))} and ${quote(shard)}`,
-        )
-      }
-      merged.tensors.set(tensor.name, tensor)
-    }
-    for (const [key, value] of Object.entries(metadata)) merged.metadata[key] ??= value
-  }
-  for (const [name, shard] of shardOf) {
-    const found = merged.tensors.get(name)
-    if (found && basename(found.file) === shard) continue
-    throw new CorruptFileError(
-      `${path}: tensor ${quote(name)}: weight_map puts it in ${quote(shard)}` +
-        ` but ${found ? `it is in ${quote(basename(found.file))}` : 'that file does not have it'}`,
-    )
-  }
-  return merged
-}
-
-async function readWeightMap(path: string): Promise<Map<string, string>> {
-  const text = await FileReader.use(path, async (file) => {
-    if (file.size > MAX_INDEX_LENGTH) {
-      throw new CorruptFileError(
-        `${path}: has ${file.size} bytes but at most ${MAX_INDEX_LENGTH} are read`,
-      )
-    }
-    return decodeUtf8(await file.read(0, file.size, 'the index'), path)
-  })
-  // `metadata` nests freely there and is not needed, so the depth is only kept from exploding.
-  const index = parseJsonObject(text, path, { ...HEADER_RULES, maxDepth: 100 })
-  const weightMap = index.weight_map
-  if (!isJsonObject(weightMap)) {
-    throw new CorruptFileError(`${path}: weight_map must be an object but is ${quote(weightMap)}`)
-  }
-  const shardOf = new Map<string, string>()
-  for (const [name, shard] of Object.entries(weightMap)) {
-    if (typeof shard !== 'string' || !isPlainShardName(shard)) {
-      throw new CorruptFileError(
-        `${path}: tensor ${quote(name)}: weight_map must name a file in the same folder that ends` +
-          ` in .safetensors, but has ${quote(shard)}`,
-      )
-    }
-    shardOf.set(name, shard)
-  }
-  return shardOf
-}
-
-// By the rules of Windows too, whose separators and drive letters a POSIX `basename` lets through.
-// What the name then resolves to may be a symbolic link: caches of the Hub consist of them.
-function isPlainShardName(shard: string): boolean {
-  return (
-    shard === basename(shard) &&
-    shard === win32.basename(shard) &&
-    shard.endsWith('.safetensors') &&
-    !shard.includes('\0')
-  )
-}
-
-async function readShard(indexPath: string, shard: string): Promise<CheckpointFile> {
-  try {
-    return await readSafetensors(join(dirname(indexPath), shard))
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOENT' && code !== 'ENAMETOOLONG') throw error
-    throw new CorruptFileError(
-      `${indexPath}: weight_map names ${quote(shard)} but that file is missing; download all shards`,
-      { cause: error },
-    )
-  }
 }
 
 /** A tensor to write: `data` holds the elements in row-major order, little-endian. */

@@ -11,7 +11,8 @@ import { CorruptFileError } from '../../lib/errors.js'
 import { type CheckpointFile, bitsPerElement } from '../../lib/weights/checkpoint.js'
 import { parseConfigJson } from '../../lib/weights/json.js'
 import { readPytorchCheckpoint } from '../../lib/weights/pytorch.js'
-import { readSafetensors, readSafetensorsIndex } from '../../lib/weights/safetensors.js'
+import { readSafetensors } from '../../lib/weights/safetensors.js'
+import { readSafetensorsIndex } from '../../lib/weights/shards.js'
 import {
   makePytorchCheckpoint,
   op,

@@ -4,12 +4,9 @@ import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { CorruptFileError, ModelNotFoundError, TokenizerNotFoundError } from '../../lib/errors.js'
-import {
-  hubCacheFolder,
-  isHubName,
-  resolveModelPath,
-  resolveTokenizerPath,
-} from '../../lib/hub/cache.js'
+import { resolveModelPath, resolveTokenizerPath } from '../../lib/hub/cache.js'
+import { isHubName } from '../../lib/hub/names.js'
+import { hubCacheFolder } from '../../lib/hub/snapshots.js'
 
 const variables = [
   'HF_HUB_CACHE',

@@ -6,10 +6,10 @@ import { CorruptFileError } from '../../lib/errors.js'
 import type { TensorEntry } from '../../lib/weights/checkpoint.js'
 import {
   readSafetensors,
-  readSafetensorsIndex,
   type TensorData,
   writeSafetensors,
 } from '../../lib/weights/safetensors.js'
+import { readSafetensorsIndex } from '../../lib/weights/shards.js'
 
 const reference = join(import.meta.dirname, '../fixtures/reference')
 let folder: string
