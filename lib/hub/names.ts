@@ -75,7 +75,8 @@ function parseAddress(text: string): HubName | string {
   }
   const [organisation, repository, kind, revision, ...path] = parts
   const name = `${organisation}/${repository}`
-  if (['datasets', 'spaces', 'api'].includes(organisation ?? '') || !isHubName(name)) {
+  const isOther = ['datasets', 'spaces', 'api'].includes(organisation ?? '')
+  if (isOther || repository === undefined || !isHubName(name)) {
     return 'the address of a model has the form https://huggingface.co/organisation/name'
   }
   if (kind === undefined) return { name, revision: undefined, file: undefined }

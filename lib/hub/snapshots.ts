@@ -99,6 +99,16 @@ export async function findSnapshot(
     return { lookedAt: ['no cache of the Hub: the user has no home; set HF_HOME or HOME'] }
   }
   const repository = join(cache, `models--${name.replace('/', '--')}`)
+  try {
+    return await findIn(repository, cache, revision)
+  } catch (error) {
+    // Such as root's, where a container's user has root's HOME.
+    if ((error as NodeJS.ErrnoException).code !== 'EACCES') throw error
+    return { lookedAt: [`${repository} (no permission to look there)`] }
+  }
+}
+
+async function findIn(repository: string, cache: string, revision: string): Promise<Found> {
   if ((await kindOf(cache)) !== 'folder') {
     return { lookedAt: [`${repository} (there is no folder ${cache})`] }
   }
