@@ -48,9 +48,9 @@ export interface LoadOptions {
    * `unchecked` loads it all the same. Defaults to `checked`.
    */
   memory?: 'checked' | 'unchecked' | undefined
-  /** Branch, tag or commit of a Hub name. Defaults to `main`. */
+  /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
   revision?: string | undefined
-  /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). */
+  /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
   cacheDir?: string | undefined
   signal?: AbortSignal | undefined
   onProgress?: ((progress: LoadProgress) => void) | undefined

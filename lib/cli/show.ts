@@ -9,6 +9,7 @@ import { type LayerConfig, stateBytes } from '../models/config.js'
 import { parameterCount } from '../weights/parameters.js'
 import { defineCommand } from './command.js'
 import { formatBytes, formatCount } from '../format.js'
+import { showNotice } from './notice.js'
 import { exitCodes } from './program.js'
 
 export const showCommand = defineCommand({
@@ -22,6 +23,7 @@ export const showCommand = defineCommand({
   example: 'ssm-metal show ./mamba2-130m',
   async run({ options, positionals }) {
     const checkpoint = await openCheckpoint(await resolveModelPath(positionals[0]!))
+    for (const notice of checkpoint.notices) showNotice(notice)
     const facts = { ...describeCheckpoint(checkpoint), memory: await memoryOf(checkpoint) }
     process.stdout.write(options.json ? `${JSON.stringify(facts)}\n` : table(facts, checkpoint))
     return exitCodes.success
