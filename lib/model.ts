@@ -57,9 +57,9 @@ export interface LoadOptions {
    * `unchecked` loads it all the same. Defaults to `checked`.
    */
   memory?: 'checked' | 'unchecked' | undefined
-  /** Branch, tag or commit of a Hub name. Defaults to `main`. */
+  /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
   revision?: string | undefined
-  /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). */
+  /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
   cacheDir?: string | undefined
   signal?: AbortSignal | undefined
   onProgress?: ((progress: LoadProgress) => void) | undefined
@@ -171,6 +171,7 @@ export async function loadModel(
   const start = performance.now()
   const path = await resolveModelPath(pathOrId, { cacheDir, revision })
   const checkpoint = await openCheckpoint(path)
+  for (const notice of checkpoint.notices) onNotice?.(notice)
   const { folder, config } = checkpoint
   const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
   const ends = endOfText(checkpoint, found.endsOfText, onNotice)

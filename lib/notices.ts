@@ -11,8 +11,16 @@ export interface Notice {
 /**
  * `SELF_CHECK_FAILED`: a device is not used because its self-check failed, and which one is used instead.
  * `FILE_NOT_USED`: an optional file of the model is not used, and why.
+ * `HEAD_NOT_TIED`: the configuration ties head and embedding, but the file has two different ones.
+ * `TENSORS_SKIPPED`: the file has modules that the model does not use.
+ * `INDEX_IGNORED`: an index of shards does not fit those that are there, which are complete.
  */
-export type NoticeCode = 'SELF_CHECK_FAILED' | 'FILE_NOT_USED'
+export type NoticeCode =
+  | 'SELF_CHECK_FAILED'
+  | 'FILE_NOT_USED'
+  | 'HEAD_NOT_TIED'
+  | 'TENSORS_SKIPPED'
+  | 'INDEX_IGNORED'
 
 /** Called with a notice when there is one. */
 export type OnNotice = (notice: Notice) => void

@@ -25,6 +25,7 @@ export const showCommand = defineCommand({
   example: 'ssm-metal show ./mamba2-130m',
   async run({ options, positionals }) {
     const checkpoint = await openCheckpoint(await resolveModelPath(positionals[0]!))
+    for (const notice of checkpoint.notices) showNotice(notice)
     const facts = {
       ...describeCheckpoint(checkpoint),
       ...(await describeText(checkpoint)),

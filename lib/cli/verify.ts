@@ -1,9 +1,9 @@
 // ssm-metal verify: what the first person on a new kind of machine runs.
 
-import { homedir } from 'node:os'
 import { relative } from 'node:path'
 import { addonPath } from '../addon.js'
 import { PACKAGE } from '../addon/load.js'
+import { homeFolder } from '../cache-folder.js'
 import { createDevice, type Device, type DeviceName, referenceDevice } from '../device.js'
 import { describeMachine } from '../machine.js'
 import { machineDetails } from '../machine-details.js'
@@ -147,7 +147,9 @@ async function verifyForReport(options: Options, signal: AbortSignal): Promise<n
   } catch (error) {
     signal.throwIfAborted()
     // The name of a folder may be that of its owner.
-    facts.failure = (error as Error).message.replaceAll(homedir(), '~')
+    const home = homeFolder() ?? '/'
+    const { message } = error as Error
+    facts.failure = home === '/' ? message : message.replaceAll(home, '~')
   }
   process.stdout.write(
     formatReport({ ...facts, verifications: all, milliseconds: performance.now() - start }),

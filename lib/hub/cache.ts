@@ -1,27 +1,26 @@
-// Where models and tokenizers are on this machine: a path, or a name in the Hugging Face cache. The
-// cache is the one that Python and every other client share:
-//
-//   <cache>/models--<organisation>--<name>/refs/<revision>      holds a commit hash
-//   <cache>/models--<organisation>--<name>/snapshots/<commit>/  the files of that commit
-//
-// Nothing is downloaded here. A downloader would fill a snapshot folder where findSnapshot finds none.
+// Where models and tokenizers are on this machine: a path, or a name in the cache of the Hub.
 
-import { open, readdir, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cacheFolder, expandHome, pathVariable } from '../cache-folder.js'
+import { expandHome } from '../cache-folder.js'
+import { ModelNotFoundError, TokenizerNotFoundError, UnsupportedOptionError } from '../errors.js'
+import { type HubName, isHubAddress, isRevision, parseHubName } from './names.js'
 import {
-  CorruptFileError,
-  ModelNotFoundError,
-  TokenizerNotFoundError,
-  UnsupportedOptionError,
-} from '../errors.js'
+  cachedNames,
+  completionAdvice,
+  danglingLink,
+  downloadCommands,
+  entriesOf,
+  findSnapshot,
+  hubCacheFolder,
+  kindOf,
+} from './snapshots.js'
 
 /** Options of {@link resolveModelPath} and {@link resolveTokenizerPath}. */
 export interface CacheOptions {
-  /** The folder with the `models--*` folders. Defaults to {@link hubCacheFolder}'s. */
+  /** The folder with the `models--*` folders. Defaults to the shared cache of the Hub. */
   cacheDir?: string | undefined
-  /** Branch, tag or commit hash of a Hub name. Defaults to `'main'`. */
+  /** Branch, tag or commit hash of a Hub name. Defaults to the name's own, or `'main'`. */
   revision?: string | undefined
 }
 
@@ -48,135 +47,10 @@ const wantedTokenizer: Wanted = {
   NotFound: TokenizerNotFoundError,
 }
 
-const commitPattern = /^[0-9a-f]{40}$/
-
-/**
- * The folder of the shared Hugging Face cache: HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, HF_HOME/hub,
- * XDG_CACHE_HOME/huggingface/hub or ~/.cache/huggingface/hub, the first that is set. It may not exist.
- *
- * @example hubCacheFolder() // '/Users/ada/.cache/huggingface/hub'
- */
-export function hubCacheFolder(): string {
-  const direct = pathVariable('HF_HUB_CACHE') ?? pathVariable('HUGGINGFACE_HUB_CACHE')
-  if (direct !== undefined) return resolve(direct)
-  return resolve(pathVariable('HF_HOME') ?? join(cacheFolder(), 'huggingface'), 'hub')
-}
-
-/**
- * Whether `name` has the form `organisation/name` of the Hub. Such a name is safe inside a path.
- *
- * @example isHubName('state-spaces/mamba2-130m') // true
- */
-export function isHubName(name: string): boolean {
-  const parts = name.split('/')
-  if (parts.length !== 2) return false
-  return parts.every(
-    (part) => /^[A-Za-z0-9_](?:[\w.-]{0,94}[A-Za-z0-9_])?$/.test(part) && !/--|\.\./.test(part),
-  )
-}
-
-/** Branches may have slashes; nothing may climb out of `refs`. */
-function isRevision(revision: string): boolean {
-  return (
-    revision.length <= 255 &&
-    revision.split('/').every((part) => /^[A-Za-z0-9_][\w.+-]*$/.test(part) && !part.includes('..'))
-  )
-}
-
-type Kind = 'file' | 'folder' | 'missing'
-
-async function kindOf(path: string): Promise<Kind> {
-  try {
-    return (await stat(path)).isDirectory() ? 'folder' : 'file'
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    // A name too long or with a NUL cannot be a path, but may turn out to be something else.
-    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG', 'ERR_INVALID_ARG_VALUE'].includes(code ?? '')) {
-      return 'missing'
-    }
-    throw error
-  }
-}
-
-async function entriesOf(folder: string): Promise<string[]> {
-  try {
-    return (await readdir(folder)).sort()
-  } catch {
-    return []
-  }
-}
-
-/** The commit that `refs/<revision>` names; `undefined` if there is no such file. */
-async function readReference(file: string): Promise<string | undefined> {
-  if ((await kindOf(file)) !== 'file') return undefined
-  const handle = await open(file, 'r')
-  try {
-    // One byte more than a hash and a line ending need shows whether there is anything else.
-    const { buffer, bytesRead } = await handle.read(Buffer.alloc(64), 0, 64, 0)
-    const commit = buffer.toString('latin1', 0, bytesRead).trim()
-    if (!commitPattern.test(commit)) {
-      throw new CorruptFileError(
-        `${file}: must hold a commit hash of 40 hexadecimal digits but holds ` +
-          `${JSON.stringify(commit.slice(0, 48))}`,
-      )
-    }
-    return commit
-  } finally {
-    await handle.close()
-  }
-}
-
-interface Found {
-  readonly path?: string
-  /** What was looked at, one line each, for the message. */
-  readonly lookedAt: string[]
-}
-
-/** The snapshot folder of a Hub name, and what was looked at on the way. */
-async function findSnapshot(name: string, cacheFolder: string, revision: string): Promise<Found> {
-  const repository = join(cacheFolder, `models--${name.replace('/', '--')}`)
-  if ((await kindOf(cacheFolder)) !== 'folder') {
-    return { lookedAt: [`${repository} (there is no folder ${cacheFolder})`] }
-  }
-  if ((await kindOf(repository)) !== 'folder')
-    return { lookedAt: [`${repository} (no such folder)`] }
-
-  const lookedAt: string[] = []
-  const candidates: string[] = []
-  const reference = join(repository, 'refs', ...revision.split('/'))
-  const commit = await readReference(reference)
-  if (commit !== undefined) candidates.push(commit)
-  else lookedAt.push(`${reference} (no such file)`)
-  if (commitPattern.test(revision)) candidates.push(revision)
-
-  for (const candidate of candidates) {
-    const path = join(repository, 'snapshots', candidate)
-    if ((await kindOf(path)) === 'folder') return { path, lookedAt }
-    lookedAt.push(`${path} (no such folder)`)
-  }
-  const present = await entriesOf(join(repository, 'snapshots'))
-  if (present.length > 0) {
-    lookedAt.push(`other revisions that are there: ${present.slice(0, 5).join(', ')}`)
-  }
-  return { lookedAt }
-}
-
-function shellWord(word: string): string {
-  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
-}
-
-function downloadCommands(name: string, wanted: Wanted, options: CacheOptions): string {
-  const words = ['download', name, ...wanted.files]
-  if (options.revision !== undefined && options.revision !== 'main') {
-    words.push('--revision', options.revision)
-  }
-  if (options.cacheDir !== undefined) words.push('--cache-dir', shellWord(options.cacheDir))
-  const rest = words.join(' ')
-  return `    hf ${rest}\n    huggingface-cli ${rest}`
-}
-
 /** How far a path exists: the part that is missing, and the folder it should be in. */
 async function describeMissing(path: string): Promise<string> {
+  const target = await danglingLink(path)
+  if (target !== undefined) return `${path} is a link to ${target}, which is not there`
   let missing = path
   for (;;) {
     const parent = dirname(missing)
@@ -210,62 +84,110 @@ async function resolvePath(value: string, wanted: Wanted, options: CacheOptions)
       `[${operation}] ${kind} must be a path or a Hub name but is ${value || "''"}`,
     )
   }
-  const revision = options.revision ?? 'main'
-  if (!isRevision(revision)) {
+  const { revision } = options
+  if (revision !== undefined && !isRevision(revision)) {
     throw new RangeError(
       `[${operation}] revision must be a branch, tag or commit hash but is ` +
         JSON.stringify(revision),
     )
   }
-
-  const path = resolve(value.startsWith('file:') ? fileURLToPath(value) : expandHome(value))
-  if ((await kindOf(path)) !== 'missing') {
-    if (options.revision === undefined) return path
-    throw new UnsupportedOptionError(
-      `[${operation}] revision is for Hub names, but ${JSON.stringify(value)} is a path here (${path}): leave it out`,
+  if (isHubAddress(value)) {
+    const hubName = parseHubName(value)
+    if (typeof hubName !== 'string') return resolveHubName(hubName, wanted, options, [])
+    throw new NotFound(
+      `[${operation}] ${kind} ${JSON.stringify(value)} is not on this machine: ${hubName}`,
     )
   }
 
-  if (isWrittenAsPath(value) || value.split('/').length > 2) {
+  const path = resolve(value.startsWith('file:') ? fileURLToPath(value) : expandHome(value))
+  if ((await kindOf(path)) !== 'missing') {
+    if (revision === undefined) return path
+    throw new UnsupportedOptionError(
+      `[${operation}] revision: ${path} is a path, which has no revisions; ` +
+        `write hf:organisation/name for the ${kind} of the Hub`,
+    )
+  }
+  const hubName = parseHubName(value)
+  if (isWrittenAsPath(value) || (typeof hubName === 'string' && value.split('/').length > 2)) {
     throw new NotFound(
       `[${operation}] no such file or folder: ${path}\n  ${await describeMissing(path)}`,
     )
   }
-  if (!isHubName(value)) {
-    throw new NotFound(
-      `[${operation}] ${kind} must be an existing path, or a Hub name of the form ` +
-        `organisation/name, but is ${JSON.stringify(value)} (looked at ${path})`,
-    )
-  }
-
-  const cacheFolder =
-    options.cacheDir === undefined ? hubCacheFolder() : resolve(expandHome(options.cacheDir))
-  const { path: snapshot, lookedAt } = await findSnapshot(value, cacheFolder, revision)
-  if (snapshot !== undefined) return snapshot
-
+  if (typeof hubName === 'string') throw await unknownName(value, path, wanted, options)
   const parent = dirname(path)
-  const places = [
+  const tried =
     (await kindOf(parent)) === 'folder'
       ? `${path} (${await describeMissing(path)})`
-      : `${path} (no such file or folder)`,
-    ...lookedAt,
-  ]
+      : `${path} (no such file or folder)`
+  return resolveHubName(hubName, wanted, options, [tried])
+}
+
+function cacheOf({ cacheDir }: CacheOptions): string | undefined {
+  return cacheDir === undefined ? hubCacheFolder() : resolve(expandHome(cacheDir))
+}
+
+/** The snapshot of a name, or the file in it that an address names. */
+async function resolveHubName(
+  { name, revision: ofName, file }: HubName,
+  { operation, kind, files, NotFound }: Wanted,
+  options: CacheOptions,
+  tried: readonly string[],
+): Promise<string> {
+  const { revision: ofOptions, cacheDir } = options
+  if (ofName !== undefined && ofOptions !== undefined && ofName !== ofOptions) {
+    throw new UnsupportedOptionError(
+      `[${operation}] revision is ${ofOptions} but the name of the ${kind} says ${ofName}: give one of them`,
+    )
+  }
+  const revision = ofName ?? ofOptions ?? 'main'
+  const { path: snapshot, lookedAt } = await findSnapshot(name, cacheOf(options), revision)
+  if (snapshot !== undefined) {
+    const path = file === undefined ? snapshot : join(snapshot, file)
+    if ((await kindOf(path)) !== 'missing') return path
+    throw new NotFound(
+      `[${operation}] ${await describeMissing(path)}${await completionAdvice(snapshot, [file!])}`,
+    )
+  }
+  const places = [...tried, ...lookedAt]
   throw new NotFound(
-    `[${operation}] the ${kind} ${value} (revision ${revision}) is not on this machine. ` +
+    `[${operation}] the ${kind} ${name} (revision ${revision}) is not on this machine. ` +
       `Looked at:\n${places.map((place) => `    ${place}`).join('\n')}\n` +
       '  Downloading is not built in yet; this command fetches it:\n' +
-      downloadCommands(value, wanted, options),
+      downloadCommands(name, { files, revision, cacheDir }),
+  )
+}
+
+/** For a word that is neither a path nor of the form of a Hub name. */
+async function unknownName(
+  value: string,
+  path: string,
+  { operation, kind, NotFound }: Wanted,
+  options: CacheOptions,
+): Promise<Error> {
+  const cache = cacheOf(options)
+  const word = value.toLowerCase()
+  const similar = (await cachedNames(cache)).filter((name) => name.toLowerCase().includes(word))
+  const found =
+    similar.length > 0
+      ? `has ${similar.slice(0, 5).join(', ')}: write the whole name`
+      : 'has no model with that in its name'
+  return new NotFound(
+    `[${operation}] ${kind} must be an existing path, or a Hub name of the form ` +
+      `organisation/name, but is ${JSON.stringify(value)}. Looked at:\n` +
+      `    ${path} (${await describeMissing(path)})\n` +
+      `    ${cache ?? 'the cache of the Hub'} (${cache === undefined ? 'there is none: set HF_HOME or HOME' : found})`,
   )
 }
 
 /**
  * The file or folder that a model's name stands for: an existing path (relative, absolute, with `~`,
- * or a file: URL), or else the snapshot of a Hub name in the Hugging Face cache.
+ * or a file: URL), or else the snapshot in the cache of the Hub of a name: `organisation/name`,
+ * `organisation/name@revision`, `hf:organisation/name`, or its address on huggingface.co.
  *
  * @throws ModelNotFoundError naming the places looked at and the command that would fetch the model.
  * @throws CorruptFileError if the cache names a commit that is not one.
  * @throws RangeError if `revision` cannot be one.
- * @throws UnsupportedOptionError for a `revision` of what is a path.
+ * @throws UnsupportedOptionError if `revision` is given and the name is a path, or says another.
  * @example const folder = await resolveModelPath('cartesia-ai/Rene-v0.1-1.3b')
  */
 export function resolveModelPath(pathOrId: string, options: CacheOptions = {}): Promise<string> {
@@ -289,10 +211,8 @@ export async function resolveTokenizerPath(
   if ((await kindOf(path)) === 'file') return path
   const file = join(path, 'tokenizer.json')
   if ((await kindOf(file)) === 'file') return file
-  // A snapshot may hold a part of its repository only; a local folder cannot be fetched.
-  const isSnapshot = basename(dirname(path)) === 'snapshots' && isHubName(nameOrPath)
-  const fetch = isSnapshot
-    ? `\n  This command fetches it:\n${downloadCommands(nameOrPath, wantedTokenizer, options)}`
-    : ''
-  throw new TokenizerNotFoundError(`[resolveTokenizerPath] ${await describeMissing(file)}${fetch}`)
+  throw new TokenizerNotFoundError(
+    `[resolveTokenizerPath] ${await describeMissing(file)}` +
+      (await completionAdvice(path, wantedTokenizer.files)),
+  )
 }

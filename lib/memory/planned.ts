@@ -1,6 +1,7 @@
 // A device on which nothing is allocated: the code of a model runs on it as on a real one, and what
 // it asks for is counted.
 
+import { statSync } from 'node:fs'
 import { addon } from '../addon.js'
 import { Device } from '../device.js'
 import { InsufficientMemoryError } from '../errors.js'
@@ -88,7 +89,7 @@ export class PlannedStore implements WeightStore {
     if (!isMappable(entry)) return this.#tensor(storedType(entry), entry.shape)
     let memory = this.#mapped.get(entry.file)
     if (!memory) {
-      memory = Memory.plan(endOf(this.#tensors, entry.file), {
+      memory = Memory.plan(statSync(entry.file).size, {
         isMappedFile: true,
         largestPart: largestPart(this.#tensors, entry.file),
       })
@@ -182,13 +183,4 @@ export class PlannedStore implements WeightStore {
   #checkSize({ name, byteLength }: TensorEntry): void {
     this.#device.checkSize(`tensor ${name}`, byteLength)
   }
-}
-
-/** Where the last tensor of a file ends. */
-function endOf(tensors: ReadonlyMap<string, TensorEntry>, file: string): number {
-  let end = 0
-  for (const entry of tensors.values()) {
-    if (entry.file === file) end = Math.max(end, entry.byteOffset + entry.byteLength)
-  }
-  return end
 }

@@ -1,19 +1,23 @@
 // Opens a checkpoint of any family: finds its files, recognises the family by content, reads the
 // configuration and where each tensor lies. Loads no weights.
 
-import { readdir, readFile, stat } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
-import { CorruptFileError, ModelNotFoundError, UnsupportedArchitectureError } from '../errors.js'
+import { readFile, stat } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { CorruptFileError, ModelNotFoundError } from '../errors.js'
+import { completionAdvice } from '../hub/snapshots.js'
+import type { Notice } from '../notices.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
+import { mistakenFor } from '../weights/file-reader.js'
+import { readWeightsFile, readWeightsOf } from '../weights/folder.js'
 import { parseConfigJson } from '../weights/json.js'
-import { readPytorchCheckpoint } from '../weights/pytorch.js'
-import { readSafetensors, readSafetensorsIndex } from '../weights/safetensors.js'
 import { ConfigReader } from './config-reader.js'
 import { describeEdge, isEdgeMetadata } from './families/edge-mlx.js'
 import type { ModelDescription } from './families/family.js'
 import { describeHfMamba2 } from './families/hf-mamba2.js'
 import { describeRene } from './families/rene.js'
 import { describeStateSpaces } from './families/state-spaces.js'
+import { tieByFile } from './tied-head.js'
+import { skipUnused } from './unused-tensors.js'
 
 export interface Checkpoint extends ModelDescription {
   /** Folder with the files. */
@@ -22,7 +26,10 @@ export interface Checkpoint extends ModelDescription {
   configFile: string
   /** The file that messages about tensors name: the weights, or the index of their shards. */
   weightsFile: string
+  /** Those that the model has; what it does not use is left out. */
   tensors: Map<string, TensorEntry>
+  /** What a caller should know. */
+  notices: readonly Notice[]
 }
 
 const LARGEST_CONFIG = 16 * 2 ** 20
@@ -38,14 +45,23 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const folder = info.isDirectory() ? full : dirname(full)
   const configFile = join(folder, 'config.json')
   const hasConfig = (await stat(configFile).catch(() => undefined))?.isFile() ?? false
-  const weightsFile = info.isDirectory() ? await findWeights(folder, hasConfig) : full
-  const { tensors, metadata } = await readWeights(weightsFile)
-  if (isEdgeMetadata(metadata)) {
-    const description = describeEdge(weightsFile, metadata)
-    return finished({ ...description, folder, configFile: weightsFile, weightsFile, tensors })
-  }
-  const description = describeConfig(await readConfig(configFile, hasConfig), tensors)
-  return finished({ ...description, folder, configFile, weightsFile, tensors })
+  const weights = info.isDirectory() ? await readWeightsOf(folder) : await readWeightsFile(full)
+  const { file: weightsFile, tensors, metadata } = weights
+  const isEdge = isEdgeMetadata(metadata)
+  const stated = isEdge
+    ? describeEdge(weightsFile, metadata)
+    : describeConfig(await readConfig(configFile, hasConfig), tensors)
+  const { description, notices } = await tieByFile(stated, tensors, weightsFile)
+  notices.unshift(...weights.notices)
+  notices.push(...skipUnused(description.names, tensors, weightsFile))
+  return finished({
+    ...description,
+    folder,
+    configFile: isEdge ? weightsFile : configFile,
+    weightsFile,
+    tensors,
+    notices,
+  })
 }
 
 // Nobody may change the configuration of a model that runs: it is public.
@@ -57,14 +73,27 @@ function finished(checkpoint: Checkpoint): Checkpoint {
   return checkpoint
 }
 
-function describeConfig(config: ConfigReader, tensors: Map<string, TensorEntry>): ModelDescription {
+// What a model that is part of another one takes from around it.
+const SHARED_KEYS = ['eos_token_id', 'quantization', 'quantization_config', 'tie_word_embeddings']
+
+/** The configuration of the language model, which others keep in `text_config`. */
+function languageConfig(config: ConfigReader): ConfigReader {
+  if (!config.has('text_config')) return config
+  const isInner = config.object('text_config').has('model_type')
+  return isInner
+    ? config.picked([...SHARED_KEYS, 'text_config']).withInner('text_config')
+    : config.withInner('text_config')
+}
+
+function describeConfig(file: ConfigReader, tensors: Map<string, TensorEntry>): ModelDescription {
+  const config: ConfigReader = languageConfig(file)
   if (!config.has('model_type')) {
-    if (config.has('ssm_cfg')) return describeStateSpaces(config)
+    if (config.has('ssm_cfg')) return describeStateSpaces(config, tensors)
     config.unsupported('has neither model_type nor ssm_cfg: it is of no family known here')
   }
   const type = config.string('model_type')
-  if (type === 'rene') return describeRene(config)
-  if (type === 'mamba2') return describeHfMamba2(config, (name) => tensors.has(name))
+  if (type === 'rene') return describeRene(config, tensors)
+  if (type === 'mamba2') return describeHfMamba2(config, tensors)
   config.unsupported(
     `has model_type ${JSON.stringify(type)}. Implemented: rene, mamba2, the state-spaces/mamba2 ` +
       'checkpoints (no model_type) and the MLX files of Cartesia Edge and mlx-lm',
@@ -74,43 +103,16 @@ function describeConfig(config: ConfigReader, tensors: Map<string, TensorEntry>)
 async function readConfig(file: string, exists: boolean): Promise<ConfigReader> {
   if (!exists) {
     throw new ModelNotFoundError(
-      `${file} is missing, and the weights beside it carry no configuration of their own`,
+      `${file} is missing, and the weights beside it carry no configuration of their own` +
+        (await completionAdvice(dirname(file))),
     )
   }
   const { size } = await stat(file)
   if (size > LARGEST_CONFIG) {
     throw new CorruptFileError(`${file}: is ${size} bytes, too large for a configuration`)
   }
-  return new ConfigReader(file, parseConfigJson(await readFile(file, 'utf8'), file))
-}
-
-// In order of preference, as transformers looks for them.
-const WEIGHT_FILES = ['model.safetensors', 'model.safetensors.index.json', 'pytorch_model.bin']
-
-async function findWeights(folder: string, hasConfig: boolean): Promise<string> {
-  const names = await readdir(folder)
-  const known = WEIGHT_FILES.find((name) => names.includes(name))
-  if (known) return join(folder, known)
-  if (names.includes('pytorch_model.bin.index.json')) {
-    throw new UnsupportedArchitectureError(
-      `${folder}: sharded pytorch_model.bin is not supported; save the model as safetensors`,
-    )
-  }
-  // Edge names its one file after the model.
-  const others = names.filter((name) => name.endsWith('.safetensors'))
-  if (others.length === 1) return join(folder, others[0]!)
-  throw new ModelNotFoundError(
-    `${folder}: expected one of ${WEIGHT_FILES.join(', ')}${hasConfig ? '' : ' or a single *.safetensors'} ` +
-      `but found ${others.length > 1 ? `${others.length} other *.safetensors` : 'no weights'}`,
-  )
-}
-
-async function readWeights(file: string) {
-  const name = basename(file)
-  if (name.endsWith('.index.json')) return readSafetensorsIndex(file)
-  if (name.endsWith('.safetensors')) return readSafetensors(file)
-  if (/\.(bin|pt|pth)$/.test(name)) return readPytorchCheckpoint(file)
-  throw new CorruptFileError(
-    `${file}: is not a file of weights; expected a folder, *.safetensors, *.safetensors.index.json or *.bin`,
-  )
+  const bytes = await readFile(file)
+  const mistake = mistakenFor(bytes, file)
+  if (mistake !== '') throw new CorruptFileError(`${file}: expected JSON${mistake}`)
+  return new ConfigReader(file, parseConfigJson(bytes.toString('utf8'), file))
 }

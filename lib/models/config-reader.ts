@@ -15,6 +15,8 @@ export class ConfigReader {
   readonly #file: string
   readonly #path: string
   readonly #values: JsonObject
+  /** Keys that have a default because the file leaves them out. */
+  readonly #leftOut = new Set<string>()
 
   constructor(file: string, values: JsonObject, path = '') {
     this.#file = file
@@ -37,9 +39,37 @@ export class ConfigReader {
     return this.#get(key) === false
   }
 
+  isTrue(key: string): boolean {
+    return this.#get(key) === true
+  }
+
   /** A whole number from 1 to 2^24. Missing without a default is an error. */
   dimension(key: string, byDefault?: number): number {
     return this.#whole(key, LARGEST_DIMENSION, byDefault)
+  }
+
+  /** The same config with values for keys that are left out. One that is null is not left out. */
+  withDefaults(defaults: JsonObject): ConfigReader {
+    const values: JsonObject = Object.assign(Object.create(null), defaults, this.#values)
+    const file = new ConfigReader(this.#file, values, this.#path)
+    for (const key of Object.keys(defaults)) {
+      if (!Object.hasOwn(this.#values, key)) file.#leftOut.add(key)
+    }
+    return file
+  }
+
+  /** The same config, where the keys of an object inside it count first. */
+  withInner(key: string): ConfigReader {
+    const inner = this.object(key)
+    const values: JsonObject = Object.assign(Object.create(null), this.#values, inner.#values)
+    return new ConfigReader(this.#file, values, this.#path)
+  }
+
+  /** The same config with these keys only. */
+  picked(keys: readonly string[]): ConfigReader {
+    const there = keys.filter((key) => Object.hasOwn(this.#values, key))
+    const values = Object.fromEntries(there.map((key) => [key, this.#values[key]!]))
+    return new ConfigReader(this.#file, values, this.#path)
   }
 
   layerCount(key: string): number {
@@ -53,7 +83,7 @@ export class ConfigReader {
   }
 
   /** A small positive number. */
-  epsilon(key: string, byDefault: number): number {
+  epsilon(key: string, byDefault?: number): number {
     const value = this.number(key, byDefault)
     if (!(value > 0 && value < 1)) this.#wrong(key, 'a number between 0 and 1', value)
     return value
@@ -101,17 +131,21 @@ export class ConfigReader {
     return new Set(value as number[])
   }
 
-  /** Bounds [min, max] with 0 <= min <= max; max may be infinite. As a list, or as keys "0" and "1". */
+  /**
+   * Bounds [min, max] of something that is never negative; max may be infinite. As a list, as keys "0" and
+   * "1", or as the text of a Python tuple. Either may be null or a text, as writers without a word for
+   * infinity have it.
+   */
   limits(key: string): readonly [number, number] {
-    const value = this.#get(key) ?? [0, Number.POSITIVE_INFINITY]
-    const pair = isJsonObject(value) ? [value['0'], value['1']] : value
-    if (Array.isArray(pair) && pair.length === 2) {
-      const [min, max] = pair
-      if (typeof min === 'number' && typeof max === 'number' && min >= 0 && min <= max) {
-        return [min, max]
-      }
+    const value = this.#get(key) ?? [null, null]
+    const pair = pairOf(value)
+    if (pair?.length === 2) {
+      const min = boundOf(pair[0], 0)
+      const max = boundOf(pair[1], Number.POSITIVE_INFINITY)
+      // What nothing reaches bounds nothing.
+      if (min <= max && max >= 0) return [Math.max(min, 0), max]
     }
-    this.#wrong(key, 'two numbers [min, max] with 0 <= min <= max', value)
+    this.#wrong(key, 'two numbers [min, max] with min <= max', value)
   }
 
   /** A token id, a list of them, or null. */
@@ -156,7 +190,11 @@ export class ConfigReader {
 
   /** Throws a CorruptFileError about this file. */
   invalid(what: string): never {
-    throw new CorruptFileError(`${this.#file}: ${what}`)
+    const keys = [...this.#leftOut].filter((key) => what.includes(key))
+    const defaults = keys.map(
+      (key) => `${key} is left out and ${describe(this.#values[key])} by default`,
+    )
+    throw new CorruptFileError(`${this.#file}: ${[what, ...defaults].join('; ')}`)
   }
 
   #whole(key: string, max: number, byDefault?: number): number {
@@ -188,4 +226,21 @@ export class ConfigReader {
       `${this.#file}: ${this.#name(key)} must be ${expected} but is ${describe(value)}`,
     )
   }
+}
+
+function pairOf(value: JsonValue): JsonValue[] | undefined {
+  if (Array.isArray(value)) return value
+  if (isJsonObject(value)) return [value['0'] ?? null, value['1'] ?? null]
+  const tuple = typeof value === 'string' && /^\s*[([](.*),(.*?),?\s*[)\]]\s*$/.exec(value)
+  return tuple ? [tuple[1]!, tuple[2]!] : undefined
+}
+
+/** A bound as Python or JavaScript may have written it; NaN for what is none. */
+function boundOf(value: JsonValue | undefined, whenNull: number): number {
+  if (value === null || value === undefined) return whenNull
+  if (typeof value === 'number') return value
+  const text = typeof value === 'string' ? value.trim() : ''
+  const infinity = /^([+-]?)(?:inf|infinity)$/i.exec(text)
+  if (infinity) return infinity[1] === '-' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY
+  return /^[+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN
 }

@@ -22,7 +22,7 @@ export interface Mamba2Config {
   nGroups: number
   /** Taps of the causal convolution. */
   dConv: number
-  /** Groups of the gated norm: `nGroups` in mamba_ssm, 1 in Hugging Face transformers and MLX. */
+  /** Groups of the gated norm: `nGroups`, but 1 in files of Cartesia Edge, whose own code norms the whole row. */
   normGroups: number
   normBeforeGate: boolean
   /** Bounds of the step size after softplus. */

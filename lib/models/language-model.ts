@@ -93,10 +93,9 @@ export class LanguageModel {
         })
       }
       const finalNorm = await loader.vector(names.finalNorm, dModel)
-      let head: Linear = { weight: embedding, bias: undefined }
-      // A tied head may be in the file a second time.
-      if (config.tieEmbeddings) loader.ignore(`${names.head}.weight`)
-      else head = await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
+      const head: Linear = config.tieEmbeddings
+        ? { weight: embedding, bias: undefined }
+        : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
       loader.checkAllUsed()
       checkStateSize(checkpoint)
       const activationType = activationTypeOf(device, options)

@@ -1,22 +1,17 @@
 // What is known of devices: what this process found, and what all others on this machine did.
 
 import { addon } from '../addon.js'
+import { cacheFolder } from '../cache-folder.js'
 import { createDevice, type Device } from '../device.js'
 import type { Outcome } from '../verify/verify.js'
 import { describeFailure } from './describe.js'
-import {
-  deviceKey,
-  readDeviceRecord,
-  type SavedOutcome,
-  savedChecksPath,
-  writeDeviceRecord,
-} from './saved.js'
+import { deviceKey, readDeviceRecord, type SavedOutcome, writeDeviceRecord } from './saved.js'
 
 /** A check that did not pass counts so long: what failed may have been a machine out of memory. */
 const FAILURE_HOURS = 24
 /** What this process knows, should the cache not be writable: by cache and device, then by check. */
 const known = new Map<string, Map<string, SavedOutcome>>()
-const knownKey = (key: string) => `${savedChecksPath()} ${key}`
+const knownKey = (key: string) => `${cacheFolder()} ${key}`
 
 /** By the check's id. */
 export function outcomesOf(key: string): Map<string, SavedOutcome> {

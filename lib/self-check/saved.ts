@@ -7,7 +7,7 @@ import { cpus, platform, release, version as systemVersion } from 'node:os'
 import { join, resolve } from 'node:path'
 import { PACKAGE } from '../addon/load.js'
 import { addonPath } from '../addon.js'
-import { cacheFolder } from '../cache-folder.js'
+import { cacheFolder, ownCacheFile } from '../cache-folder.js'
 import type { Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
 import { OPERATIONS, type OperationName } from '../operations.js'
@@ -48,9 +48,12 @@ const MOST_CHECKS = 200
 const TEXT = /^[^\p{C}]{1,1000}$/u
 const TIME = /^\d{4}-\d\d-\d\dT[\d:.]{8,12}Z$/
 
-/** Where it is kept: XDG_CACHE_HOME or ~/.cache, then ssm-metal/checks.json. */
+/**
+ * Where it is kept: XDG_CACHE_HOME or ~/.cache, then ssm-metal/checks.json. Throws where there is no such
+ * folder.
+ */
 export function savedChecksPath(): string {
-  return resolve(cacheFolder(), 'ssm-metal', 'checks.json')
+  return resolve(ownCacheFile('checks.json'))
 }
 
 /**
@@ -129,6 +132,7 @@ export function writeDeviceRecord(
 }
 
 function readAll(): Map<string, DeviceRecord> {
+  if (cacheFolder() === undefined) return new Map()
   const path = savedChecksPath()
   try {
     const text = readSmallFile(path, LARGEST)

@@ -3,6 +3,7 @@
 import { open, stat } from 'node:fs/promises'
 import { CorruptFileError } from '../errors.js'
 import { isMissing } from '../small-file.js'
+import { mistakenFor } from '../weights/file-reader.js'
 
 /** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
 const maximumFileBytes = 256 * 1024 * 1024
@@ -61,13 +62,11 @@ export async function readJsonObject(file: string): Promise<Record<string, unkno
   try {
     json = JSON.parse(text)
   } catch (error) {
-    if (text.startsWith('version https://git-lfs')) {
-      throw new CorruptFileError(
-        `${file}: must be JSON but is not: it is a Git LFS pointer; fetch the file itself with "git lfs pull"`,
-      )
-    }
     const reason = error instanceof Error ? error.message : String(error)
-    throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}`, { cause: error })
+    const mistake = mistakenFor(Buffer.from(text.slice(0, 64)), file)
+    throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}${mistake}`, {
+      cause: error,
+    })
   }
   if (!isObject(json)) {
     throw new CorruptFileError(`${file}: the file must be a JSON object but is ${describe(json)}`)

@@ -4,7 +4,7 @@
 import { rmSync } from 'node:fs'
 import { platform, release } from 'node:os'
 import { resolve } from 'node:path'
-import { cacheFolder } from '../cache-folder.js'
+import { cacheFolder, ownCacheFile } from '../cache-folder.js'
 import { CorruptFileError } from '../errors.js'
 import { describe } from '../options.js'
 import { isMissing, readSmallFile, textOf, writeSmallFile } from '../small-file.js'
@@ -28,9 +28,12 @@ export interface SavedTuning {
 const FORMAT = 'ssm-metal tuning 1'
 const LARGEST = 64 * 1024 // bytes; ours are a few hundred
 
-/** Where the winners are kept: XDG_CACHE_HOME or ~/.cache, then ssm-metal/tuning.json. */
+/**
+ * Where the winners are kept: XDG_CACHE_HOME or ~/.cache, then ssm-metal/tuning.json. Throws where there is
+ * no such folder.
+ */
 export function savedTuningPath(): string {
-  return resolve(cacheFolder(), 'ssm-metal', 'tuning.json')
+  return resolve(ownCacheFile('tuning.json'))
 }
 
 /** Operating system and its main version. */
@@ -44,6 +47,7 @@ export function systemName(): string {
  * @throws CorruptFileError if there is something else, led by its path.
  */
 export function readSavedTuning(): SavedTuning | undefined {
+  if (cacheFolder() === undefined) return undefined
   const path = savedTuningPath()
   const text = readSmallFile(path, LARGEST)
   if (text === undefined) return undefined

@@ -1,11 +1,14 @@
 // What every reader of a checkpoint format returns: where each tensor lies in which file. No reader
 // loads tensor data; whoever loads a model maps the files and uses these positions.
 
-/** Element types that a file may declare. Only some can be computed with; the rest is described. */
-export type FileDtype = keyof typeof DTYPE_BITS
+/** Element types whose size is known. Only some can be computed with; the rest is described. */
+export type KnownDtype = keyof typeof DTYPE_BITS
 
-/** Bits per element. Below 8 because safetensors packs its 4- and 6-bit floats without gaps. */
-export const DTYPE_BITS = {
+/** Element types that a file may declare; one that is not known here is the file's word for it, in quotes. */
+export type FileDtype = KnownDtype | `"${string}"`
+
+// Bits per element. Below 8 because safetensors packs its 4- and 6-bit floats without gaps.
+const DTYPE_BITS = {
   bool: 8,
   uint8: 8,
   int8: 8,
@@ -27,6 +30,11 @@ export const DTYPE_BITS = {
   float6_e3m2: 6,
   float4: 4,
 } as const
+
+/** Bits per element; NaN for a type that is not known here. */
+export function bitsPerElement(dtype: FileDtype): number {
+  return DTYPE_BITS[dtype as KnownDtype] ?? Number.NaN
+}
 
 /** One tensor and where its elements are. Every reader has checked that they lie inside the file. */
 export interface TensorEntry {

@@ -1,7 +1,7 @@
 // Tensor bytes to float32 numbers.
 
 import { CorruptFileError } from '../errors.js'
-import { DTYPE_BITS, type FileDtype, type TensorEntry } from './checkpoint.js'
+import { bitsPerElement, type FileDtype, type TensorEntry } from './checkpoint.js'
 
 /** The numbers of a float tensor as float32. Throws `CorruptFileError` for other types. */
 export function bytesToFloat32(dtype: FileDtype, bytes: ArrayBuffer): Float32Array {
@@ -70,7 +70,7 @@ export function floatToHalf(x: number): number {
 export function rowMajor(entry: TensorEntry, bytes: ArrayBuffer): ArrayBuffer {
   const { shape, strides } = entry
   if (!strides) return bytes
-  const size = DTYPE_BITS[entry.dtype] / 8
+  const size = bitsPerElement(entry.dtype) / 8
   const source = new Uint8Array(bytes)
   const elements = shape.reduce((product, dimension) => product * dimension, 1)
   const target = new Uint8Array(elements * size)

@@ -1,4 +1,5 @@
 import { type FileHandle, open, stat } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { CorruptFileError } from '../errors.js'
 
 /** An open file of known size, read by position. Nothing is allocated for bytes it does not have. */
@@ -56,16 +57,23 @@ export class FileReader {
 
   /** What the file probably is, where its first bytes show a well-known mistake; else ''. */
   async mistakenFor(): Promise<string> {
-    const head = await this.read(0, Math.min(this.size, 64), 'the first bytes')
-    const text = head.toString('latin1').trimStart().toLowerCase()
-    if (text.startsWith('version https://git-lfs')) {
-      return '; it is a Git LFS pointer, not the data: run `git lfs pull` in its repository'
-    }
-    if (text.startsWith('<!doctype') || text.startsWith('<html')) {
-      return '; it is a web page: the download went wrong'
-    }
-    if (text.startsWith('pk\x03\x04')) return '; it is a zip archive, perhaps of PyTorch'
-    if (text.startsWith('gguf')) return '; it is a GGUF file, which is not supported'
-    return ''
+    return mistakenFor(await this.read(0, Math.min(this.size, 64), 'the first bytes'), this.path)
   }
+}
+
+/** The same of the first bytes of a file. */
+export function mistakenFor(head: Buffer, path: string): string {
+  const text = head.toString('latin1', 0, 64).trimStart().toLowerCase()
+  if (text.startsWith('version https://git-lfs')) {
+    return (
+      `; it is a Git LFS pointer, not the data: run \`git lfs install && git lfs pull\` in ` +
+      `${dirname(path)}, or download the model again`
+    )
+  }
+  if (text.startsWith('<!doctype') || text.startsWith('<html')) {
+    return '; it is a web page: the download went wrong'
+  }
+  if (text.startsWith('pk\x03\x04')) return '; it is a zip archive, perhaps of PyTorch'
+  if (text.startsWith('gguf')) return '; it is a GGUF file, which is not supported'
+  return ''
 }

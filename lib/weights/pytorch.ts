@@ -5,7 +5,7 @@ import { resolve } from 'node:path'
 import { CorruptFileError } from '../errors.js'
 import {
   type CheckpointFile,
-  DTYPE_BITS,
+  bitsPerElement,
   safeElementCount,
   type FileDtype,
   isCount,
@@ -183,7 +183,7 @@ function readTensor(
   const storage = readStorage(args[0], findStorage, fail)
   const view = readView(args, storage.count, fail)
   const { dtype } = storage
-  const bytes = DTYPE_BITS[dtype] / 8
+  const bytes = bitsPerElement(dtype) / 8
   return {
     dtype,
     shape: view.shape,
@@ -225,7 +225,7 @@ function readStorage(
   }
   const entry = findStorage(key)
   if (entry === undefined) return fail(`its storage data/${quote(key)} is not in the archive`)
-  const expected = count * (DTYPE_BITS[dtype] / 8)
+  const expected = count * (bitsPerElement(dtype) / 8)
   if (expected !== entry.byteLength) {
     fail(
       `its storage ${quote(entry.name)} has ${entry.byteLength} bytes` +

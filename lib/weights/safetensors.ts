@@ -1,14 +1,15 @@
 // safetensors: a u64 header length, that many bytes of JSON, then the tensors without gaps.
 // https://huggingface.co/docs/safetensors describes the format; everything in it is checked here.
 
-import { basename, dirname, join, resolve, win32 } from 'node:path'
+import { resolve } from 'node:path'
 import { CorruptFileError } from '../errors.js'
 import {
   type CheckpointFile,
-  DTYPE_BITS,
+  bitsPerElement,
   safeElementCount,
   type FileDtype,
   isCount,
+  type KnownDtype,
   quote,
   type TensorEntry,
 } from './checkpoint.js'
@@ -17,16 +18,15 @@ import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '
 import { replaceFile } from './replace-file.js'
 
 /** Bytes. The format's reference implementation writes and reads no longer header. */
-const MAX_HEADER_LENGTH = 100_000_000
-/** Bytes. An index names each tensor and its shard once, so the header's limit suits it too. */
-const MAX_INDEX_LENGTH = MAX_HEADER_LENGTH
+export const MAX_HEADER_LENGTH = 100_000_000
 /** Bytes. Data starts and large elements lie at multiples of this; native code likes cache lines. */
 const ALIGNMENT = 64
 
-// Header and entry and shape: standard JSON, three levels, and no key may hide an earlier one.
-const HEADER_RULES = { nonFinite: false, duplicateKeys: false, maxDepth: 3 }
+// Standard JSON, and no key may hide an earlier one. Header and entry and shape are three levels; the
+// metadata of some writers nests deeper.
+export const HEADER_RULES = { nonFinite: false, duplicateKeys: false, maxDepth: 100 }
 
-const DTYPES: ReadonlyMap<string, FileDtype> = new Map([
+const DTYPES: ReadonlyMap<string, KnownDtype> = new Map([
   ['BOOL', 'bool'],
   ['U8', 'uint8'],
   ['I8', 'int8'],
@@ -48,6 +48,8 @@ const DTYPES: ReadonlyMap<string, FileDtype> = new Map([
   ['F6_E3M2', 'float6_e3m2'],
   ['F4', 'float4'],
 ])
+// Of the types that exist and of those that will.
+const DTYPE_FORM = /^[A-Z][A-Z0-9_]{0,15}$/
 const DTYPE_NAMES: ReadonlyMap<FileDtype, string> = new Map(
   [...DTYPES].map(([name, dtype]) => [dtype, name]),
 )
@@ -57,7 +59,7 @@ const DTYPE_NAMES: ReadonlyMap<FileDtype, string> = new Map(
  * read.
  *
  * @throws CorruptFileError if the file breaks the format in any way: truncated, holes, overlaps,
- *   lengths that do not fit shapes, unknown dtypes. The error of `fs.open` if it cannot be opened.
+ *   lengths that do not fit shapes. The error of `fs.open` if it cannot be opened.
  *
  * @example
  * const { tensors, metadata } = await readSafetensors('model.safetensors')
@@ -108,7 +110,7 @@ function parseHeader(bytes: Buffer, path: string): JsonObject {
   return parseJsonObject(decodeUtf8(bytes, `${path}: header`), `${path}: header`, HEADER_RULES)
 }
 
-function decodeUtf8(bytes: Buffer, what: string): string {
+export function decodeUtf8(bytes: Buffer, what: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
   } catch (cause) {
@@ -130,10 +132,10 @@ function parseEntry(
   const unknown = Object.keys(entry).find((key) => !ENTRY_KEYS.includes(key))
   if (unknown !== undefined) return fail(`unknown key ${quote(unknown)}`)
   const { dtype: dtypeName, shape, data_offsets: offsets } = entry
-  const dtype = typeof dtypeName === 'string' ? DTYPES.get(dtypeName) : undefined
-  if (dtype === undefined) {
+  if (typeof dtypeName !== 'string' || !DTYPE_FORM.test(dtypeName)) {
     return fail(`dtype ${quote(dtypeName)} is none of ${[...DTYPES.keys()].join(', ')}`)
   }
+  const dtype = DTYPES.get(dtypeName)
   if (!isCountArray(shape)) {
     return fail(`shape must be an array of integers from 0 to 2^53 - 1 but is ${quote(shape)}`)
   }
@@ -148,7 +150,13 @@ function parseEntry(
         ' the file; the download may be incomplete',
     )
   }
-  const bits = (safeElementCount(shape) ?? Number.NaN) * DTYPE_BITS[dtype]
+  const byteOffset = dataStart + begin
+  const place = { name, shape, file: resolve(path), byteOffset, byteLength: end - begin }
+  const count = safeElementCount(shape)
+  if (count === undefined) return fail(`shape ${quote(shape)} has too many elements`)
+  // Whoever reads the tensor refuses the type; where nobody does, it is in nobody's way.
+  if (dtype === undefined) return { ...place, dtype: `"${dtypeName}"` }
+  const bits = count * bitsPerElement(dtype)
   if (!Number.isSafeInteger(bits)) return fail(`shape ${quote(shape)} has too many elements`)
   if (bits !== (end - begin) * 8) {
     return fail(
@@ -156,8 +164,7 @@ function parseEntry(
         ` but shape ${quote(shape)} of ${dtype} needs ${bits / 8}`,
     )
   }
-  const byteOffset = dataStart + begin
-  return { name, dtype, shape, file: resolve(path), byteOffset, byteLength: end - begin }
+  return { ...place, dtype }
 }
 
 const ENTRY_KEYS = ['dtype', 'shape', 'data_offsets']
@@ -199,112 +206,18 @@ function checkCoverage(
 
 function parseMetadata(path: string, metadata: JsonValue | undefined): Record<string, string> {
   const strings: Record<string, string> = Object.create(null)
-  if (metadata === undefined) return strings
+  // MLX writes null where there is none.
+  if (metadata === undefined || metadata === null) return strings
   if (!isJsonObject(metadata)) {
     throw new CorruptFileError(
       `${path}: __metadata__ must be an object of strings but is ${quote(metadata)}`,
     )
   }
+  // The format wants strings; writers of their own put numbers, lists and null there.
   for (const [key, value] of Object.entries(metadata)) {
-    if (typeof value !== 'string') {
-      throw new CorruptFileError(
-        `${path}: __metadata__ ${quote(key)} must be a string but is ${quote(value)}`,
-      )
-    }
-    strings[key] = value
+    strings[key] = typeof value === 'string' ? value : JSON.stringify(value)
   }
   return strings
-}
-
-/**
- * Reads `model.safetensors.index.json` and the headers of all shards it names, and merges them. Where
- * shards disagree on a metadata key, the first shard by name wins.
- *
- * @throws CorruptFileError if the index or a shard is damaged, a shard is missing or lies outside the
- *   index's folder, a shard lacks a tensor that the index puts there, or two have the same tensor.
- *
- * @example
- * const { tensors } = await readSafetensorsIndex('model/model.safetensors.index.json')
- */
-export async function readSafetensorsIndex(path: string): Promise<CheckpointFile> {
-  const shardOf = await readWeightMap(path)
-  const shards = [...new Set(shardOf.values())].sort()
-  const merged: CheckpointFile = { tensors: new Map(), metadata: Object.create(null) }
-  for (const shard of shards) {
-    const { tensors, metadata } = await readShard(path, shard)
-    for (const tensor of tensors.values()) {
-      const other = merged.tensors.get(tensor.name)
-      if (other) {
-        throw new CorruptFileError(
-          `${path}: tensor ${quote(tensor.name)} is in two shards,` +
-            ` ${quote(basename(other.file))} and ${quote(shard)}`,
-        )
-      }
-      merged.tensors.set(tensor.name, tensor)
-    }
-    for (const [key, value] of Object.entries(metadata)) merged.metadata[key] ??= value
-  }
-  for (const [name, shard] of shardOf) {
-    const found = merged.tensors.get(name)
-    if (found && basename(found.file) === shard) continue
-    throw new CorruptFileError(
-      `${path}: tensor ${quote(name)}: weight_map puts it in ${quote(shard)}` +
-        ` but ${found ? `it is in ${quote(basename(found.file))}` : 'that file does not have it'}`,
-    )
-  }
-  return merged
-}
-
-async function readWeightMap(path: string): Promise<Map<string, string>> {
-  const text = await FileReader.use(path, async (file) => {
-    if (file.size > MAX_INDEX_LENGTH) {
-      throw new CorruptFileError(
-        `${path}: has ${file.size} bytes but at most ${MAX_INDEX_LENGTH} are read`,
-      )
-    }
-    return decodeUtf8(await file.read(0, file.size, 'the index'), path)
-  })
-  // `metadata` nests freely there and is not needed, so the depth is only kept from exploding.
-  const index = parseJsonObject(text, path, { ...HEADER_RULES, maxDepth: 100 })
-  const weightMap = index.weight_map
-  if (!isJsonObject(weightMap)) {
-    throw new CorruptFileError(`${path}: weight_map must be an object but is ${quote(weightMap)}`)
-  }
-  const shardOf = new Map<string, string>()
-  for (const [name, shard] of Object.entries(weightMap)) {
-    if (typeof shard !== 'string' || !isPlainShardName(shard)) {
-      throw new CorruptFileError(
-        `${path}: tensor ${quote(name)}: weight_map must name a file in the same folder that ends` +
-          ` in .safetensors, but has ${quote(shard)}`,
-      )
-    }
-    shardOf.set(name, shard)
-  }
-  return shardOf
-}
-
-// By the rules of Windows too, whose separators and drive letters a POSIX `basename` lets through.
-// What the name then resolves to may be a symbolic link: caches of the Hub consist of them.
-function isPlainShardName(shard: string): boolean {
-  return (
-    shard === basename(shard) &&
-    shard === win32.basename(shard) &&
-    shard.endsWith('.safetensors') &&
-    !shard.includes('\0')
-  )
-}
-
-async function readShard(indexPath: string, shard: string): Promise<CheckpointFile> {
-  try {
-    return await readSafetensors(join(dirname(indexPath), shard))
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException
-    if (code !== 'ENOENT' && code !== 'ENAMETOOLONG') throw error
-    throw new CorruptFileError(
-      `${indexPath}: weight_map names ${quote(shard)} but that file is missing; download all shards`,
-      { cause: error },
-    )
-  }
 }
 
 /** A tensor to write: `data` holds the elements in row-major order, little-endian. */
@@ -338,7 +251,7 @@ export async function writeSafetensors(
   // Falling element sizes keep every tensor aligned to its own without holes, which are forbidden.
   entries.sort(
     ([nameA, a], [nameB, b]) =>
-      DTYPE_BITS[b.dtype] - DTYPE_BITS[a.dtype] || (nameA < nameB ? -1 : 1),
+      bitsPerElement(b.dtype) - bitsPerElement(a.dtype) || (nameA < nameB ? -1 : 1),
   )
   const header = encodeHeader(entries, metadata)
   await replaceFile(path, async (file) => {
@@ -355,10 +268,10 @@ function checkTensorData(name: string, { dtype, shape, data }: TensorData): void
   if (!DTYPE_NAMES.has(dtype)) throw new TypeError(`${where} unknown dtype ${quote(dtype)}`)
   const count = shape.every(isCount) ? safeElementCount(shape) : undefined
   if (count === undefined) throw new RangeError(`${where} not a shape: ${quote(shape)}`)
-  if (count * DTYPE_BITS[dtype] !== data.byteLength * 8) {
+  if (count * bitsPerElement(dtype) !== data.byteLength * 8) {
     throw new RangeError(
       `${where} data has ${data.byteLength} bytes` +
-        ` but shape ${quote(shape)} of ${dtype} needs ${(count * DTYPE_BITS[dtype]) / 8}`,
+        ` but shape ${quote(shape)} of ${dtype} needs ${(count * bitsPerElement(dtype)) / 8}`,
     )
   }
 }

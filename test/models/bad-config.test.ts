@@ -17,13 +17,17 @@ import {
 import { copyOfFixture, readRawTensors } from '../support/checkpoints.js'
 
 const CONFIGS: BadInput[] = [
-  configCase('a missing key', 'rene', set('d_model', undefined), /d_model is missing/),
-  configCase('a missing key', 'mamba2-hf', set('hidden_size', undefined), /hidden_size is missing/),
   configCase(
     'a missing key',
-    'mamba2-state-spaces',
-    set('n_layer', undefined),
-    /n_layer is missing/,
+    'rene',
+    set('attn_cfg.num_heads', undefined),
+    /attn_cfg.num_heads is missing/,
+  ),
+  configCase(
+    'a missing key whose default does not fit',
+    'mamba2-hf',
+    set('hidden_size', undefined),
+    /expand \* hidden_size is 8192; hidden_size is left out and 4096 by default/,
   ),
   configCase(
     'a text for a number',
@@ -290,6 +294,24 @@ const CONFIGS: BadInput[] = [
 
 // What the configuration and the tensors say together.
 const MISMATCHES: BadInput[] = [
+  {
+    ...configCase(
+      'a missing key whose default does not fit',
+      'rene',
+      set('d_model', undefined),
+      /backbone.embedding.weight must have shape \(256, 2048\) but has shape \(256, 64\)/,
+    ),
+    file: weights,
+  },
+  {
+    ...configCase(
+      'a missing key whose default does not fit',
+      'mamba2-state-spaces',
+      set('n_layer', undefined),
+      /tensor backbone.layers.\d+.norm.weight is missing/,
+    ),
+    file: 'pytorch_model.bin',
+  },
   {
     ...configCase(
       'more layers than tensors',

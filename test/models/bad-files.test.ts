@@ -71,7 +71,7 @@ const FILES: BadInput[] = [
     of: 'rene',
     damage: (folder) => editHeader(folder, '"F32"', '"F33"'),
     file: weights,
-    says: /dtype "F33" is none of BOOL/,
+    says: /tensor \S+ must be float32, .* but is "F33"/,
   },
   {
     what: 'overlapping tensors',

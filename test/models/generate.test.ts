@@ -62,6 +62,7 @@ describe.each([
   'edge-mlx-4bit',
   'mamba2-hf-groups',
   'mamba2-mlx-lm-4bit',
+  'mamba2-mlx-lm-groups-8bit',
   'mamba2-state-spaces',
   'rene',
 ])('%s, greedy', (name) => {

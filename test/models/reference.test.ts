@@ -430,6 +430,10 @@ describe('pure Mamba-2 of many shapes against the naive reference', () => {
       'two groups',
       model({ layers: repeat(2, mamba2Layer({ nGroups: 2, normGroups: 2, dState: 24 })) }),
     ],
+    [
+      'eight groups, one a head, as in Codestral but smaller',
+      model({ tied: false, layers: repeat(2, mamba2Layer({ nGroups: 8, normGroups: 8 })) }),
+    ],
   ]
   it.each(cases)('state-spaces: %s', async (_, shape) => {
     const weights = randomWeights(shape, 4)
@@ -438,14 +442,14 @@ describe('pure Mamba-2 of many shapes against the naive reference', () => {
     )
   })
 
-  // transformers norms the whole row whatever the number of groups is.
-  const asInTransformers = (shape: RandomModel, normEpsilon: number): RandomModel => ({
+  // transformers has one epsilon for all norms, and lets the configuration choose it.
+  const withEpsilon = (shape: RandomModel, normEpsilon: number): RandomModel => ({
     ...shape,
     normEpsilon,
-    layers: shape.layers.map((layer) => ({ ...layer, normGroups: 1, normEpsilon })),
+    layers: shape.layers.map((layer) => ({ ...layer, normEpsilon })),
   })
   it.each(cases)('transformers: %s', async (_, original) => {
-    const shape = asInTransformers(original, 1e-3)
+    const shape = withEpsilon(original, 1e-3)
     const weights = randomWeights(shape, 5)
     await expectReferenceLogits(shape, (folder) =>
       writeHf(folder, shape, weights).then(() => weights),
@@ -456,13 +460,13 @@ describe('pure Mamba-2 of many shapes against the naive reference', () => {
     (scaleType) => ([4, 8] as const).map((bits) => ({ bits, groupSize: 32, scaleType })),
   )
   it.each(choices)('mlx-lm: $bits bits, scales in $scaleType', async (choice) => {
-    const shape = asInTransformers(model({ tied: false, layers: repeat(2, mamba2Layer({})) }), 1e-5)
+    const shape = model({ tied: false, layers: repeat(2, mamba2Layer({ nGroups: 4 })) })
     const weights = randomWeights(shape, 6)
     await expectReferenceLogits(shape, (folder) => writeMlxLm(folder, shape, weights, choice))
   })
 
   it('mlx-lm: some modules left alone, some with other bits and groups', async () => {
-    const shape = asInTransformers(model({ tied: false, layers: repeat(3, mamba2Layer({})) }), 1e-5)
+    const shape = model({ tied: false, layers: repeat(3, mamba2Layer({})) })
     const choice = { bits: 4, groupSize: 64, scaleType: 'float16' } as const
     await expectReferenceLogits(shape, (folder) =>
       writeMlxLm(folder, shape, randomWeights(shape, 8), choice, {

@@ -20,6 +20,7 @@ export const REFERENCE_CHECKPOINTS = [
   'mamba2-hf',
   'mamba2-hf-groups',
   'mamba2-mlx-lm-4bit',
+  'mamba2-mlx-lm-groups-8bit',
   'mamba2-state-spaces',
   'rene',
   'rene-gate-first',

@@ -2,19 +2,16 @@ import { mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
 import { homedir, tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import {
   CorruptFileError,
   ModelNotFoundError,
   TokenizerNotFoundError,
   UnsupportedOptionError,
 } from '../../lib/errors.js'
-import {
-  hubCacheFolder,
-  isHubName,
-  resolveModelPath,
-  resolveTokenizerPath,
-} from '../../lib/hub/cache.js'
+import { resolveModelPath, resolveTokenizerPath } from '../../lib/hub/cache.js'
+import { isHubName } from '../../lib/hub/names.js'
+import { hubCacheFolder } from '../../lib/hub/snapshots.js'
 
 const variables = [
   'HF_HUB_CACHE',
@@ -24,6 +21,9 @@ const variables = [
   'HOME',
 ] as const
 const commit = '0123456789abcdef0123456789abcdef01234567'
+
+/** As a shell writes a variable that letters follow. */
+const braced = (name: string): string => `\${${name}}`
 
 const saved = new Map<string, string | undefined>()
 const savedFolder = process.cwd()
@@ -41,6 +41,7 @@ beforeEach(async () => {
 })
 
 afterEach(async () => {
+  vi.unstubAllEnvs()
   process.chdir(savedFolder)
   for (const [name, value] of saved) {
     if (value === undefined) delete process.env[name]
@@ -85,6 +86,24 @@ describe('hubCacheFolder', () => {
     expect(hubCacheFolder()).toBe(join(homedir(), '.cache', 'huggingface', 'hub'))
     process.env.HF_HOME = '~/models'
     expect(hubCacheFolder()).toBe(join(homedir(), 'models', 'hub'))
+  })
+
+  it.each([
+    ['HF_HUB_CACHE', '$DATA/x', '/data/x'],
+    ['HUGGINGFACE_HUB_CACHE', `${braced('DATA')}/x`, '/data/x'],
+    ['HF_HOME', `/mnt${braced('DATA')}$DATA`, '/mnt/data/data/hub'],
+    ['HF_HOME', '$HOME/hf', '/home/ada/hf/hub'],
+    ['HF_HOME', `~/${braced('NAME')}s`, '/home/ada/models/hub'],
+    ['XDG_CACHE_HOME', `${braced('HOME')}/caches`, '/home/ada/caches/huggingface/hub'],
+    // What is not set, or no variable, stays as it is, as in Python.
+    ['HF_HUB_CACHE', `/a/$NOT_SET/${braced('NOT SET')}/b$`, `/a/$NOT_SET/${braced('NOT SET')}/b$`],
+  ])('expands %s=%s', (name, value, expected) => {
+    vi.stubEnv('DATA', '/data')
+    vi.stubEnv('NAME', 'model')
+    process.env.HOME = '/home/ada'
+    delete process.env.HF_HUB_CACHE
+    process.env[name] = value
+    expect(hubCacheFolder()).toBe(expected)
   })
 })
 
@@ -215,6 +234,88 @@ describe('resolveModelPath', () => {
     'a/b/c',
   ])('takes %s for a path', async (name) => {
     expect(await messageOf(resolveModelPath(name))).toContain('no such file or folder: /')
+  })
+
+  it.each([
+    'hf:org/name',
+    'hf://org/name',
+    'org/name@main',
+    'hf:org/name@main',
+    'https://huggingface.co/org/name',
+    'https://huggingface.co/org/name/',
+    'http://hf.co/org/name?library=transformers#files',
+    'https://huggingface.co/org/name/tree/main',
+    'HTTPS://HUGGINGFACE.CO/org/name',
+    'https://hub.example:8080/org/name',
+  ])('understands %s', async (name) => {
+    vi.stubEnv('HF_ENDPOINT', 'https://hub.example:8080')
+    const snapshot = await addSnapshot('org/name', 'main')
+    // Of the same name, but nobody means it who writes an address.
+    await mkdir(join('hf:org', 'name'), { recursive: true })
+    expect(await resolveModelPath(name)).toBe(snapshot)
+  })
+
+  it.each([
+    'org/name@refs/pr/1',
+    'hf:org/name@refs/pr/1',
+    'https://huggingface.co/org/name/tree/refs%2Fpr%2F1',
+  ])('takes the revision of %s', async (name) => {
+    const snapshot = await addSnapshot('org/name', 'refs/pr/1')
+    expect(await resolveModelPath(name)).toBe(snapshot)
+    expect(await resolveModelPath(name, { revision: 'refs/pr/1' })).toBe(snapshot)
+    await expect(resolveModelPath(name, { revision: 'main' })).rejects.toThrow(
+      UnsupportedOptionError,
+    )
+    await rm(join(folder, 'hub'), { recursive: true })
+    expect(await messageOf(resolveModelPath(name))).toMatch(
+      /the model org\/name \(revision refs\/pr\/1\) is not on[\s\S]*hf download org\/name --revision refs\/pr\/1/,
+    )
+  })
+
+  it('finds the file of an address', async () => {
+    const snapshot = await addSnapshot('org/name', 'main')
+    const address = 'https://huggingface.co/org/name/resolve/main'
+    expect(await resolveModelPath(`${address}/config.json?download=true`)).toBe(
+      join(snapshot, 'config.json'),
+    )
+    const message = await messageOf(resolveModelPath(`${address}/x.safetensors`))
+    expect(message).toContain(`the folder ${snapshot} has no x.safetensors; it has config.json`)
+    expect(message).toContain('hf download org/name x.safetensors')
+  })
+
+  it.each([
+    ['https://example.com/org/name', /example.com is not the Hub/],
+    ['https://huggingface.co/datasets/org/name', /the address of a model has the form/],
+    ['https://huggingface.co/org', /the address of a model has the form/],
+    ['https://huggingface.co/org/name/discussions/5', /tree\/revision/],
+    ['https://huggingface.co/org/name/resolve/main/..%2F..%2Fx', /tree\/revision/],
+    ['https://huggingface.co/org/name/tree/..%2Fx', /tree\/revision/],
+    ['https://huggingface.co/..%2F..%2Fetc/name', /the address of a model has the form/],
+    ['https://', /it is no address/],
+    ['hf:gpt2', /a Hub name has the form organisation\/name/],
+    ['hf:org/name@../x', /the revision must be a branch/],
+  ])('says what is wrong with %s', async (name, message) => {
+    await addSnapshot('org/name', 'main')
+    const resolved = resolveModelPath(name)
+    await expect(resolved).rejects.toThrow(ModelNotFoundError)
+    await expect(resolved).rejects.toThrow(message)
+  })
+
+  it('says of a bare word what was tried, and what may be meant', async () => {
+    const cache = join(folder, 'hub')
+    const nothing = await messageOf(resolveModelPath('mamba2'))
+    expect(nothing).toContain(`${join(folder, 'here', 'mamba2')} (the folder`)
+    expect(nothing).toContain(`${cache} (has no model with that in its name)`)
+    await addSnapshot('state-spaces/Mamba2-130m', 'main')
+    expect(await messageOf(resolveModelPath('mamba2'))).toContain(
+      `${cache} (has state-spaces/Mamba2-130m: write the whole name)`,
+    )
+  })
+
+  it('refuses a revision of a path', async () => {
+    await expect(resolveModelPath('.', { revision: 'v2' })).rejects.toThrow(
+      /revision: .* is a path, which has no revisions/,
+    )
   })
 
   it('never leaves the cache by way of a revision or a reference', async () => {

@@ -84,6 +84,7 @@ export function describeEdge(file: string, metadata: Record<string, string>): Mo
       tokenizerName: tokenizer.has('name') ? tokenizer.string('name') : undefined,
     },
     names: EDGE_NAMES,
+    tying: undefined,
     quantizationOf(path) {
       if (path === EDGE_NAMES.head) return headQuantization
       const layer = Number(/^model\.layers\.(\d+)\./.exec(path)?.[1])
@@ -140,6 +141,7 @@ function readSsd(layer: ConfigReader, dModel: number): Mamba2Config {
     nGroups,
     dState: layer.dimension('d_state', 64),
     dConv: layer.dimension('kernel_size', 4),
+    // cartesia_mlx, which these files are made for, norms the whole row.
     normGroups: 1,
     normBeforeGate: layer.boolean('norm_before_gate', false),
     dtLimit: layer.limits('dt_limit'),

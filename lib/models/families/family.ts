@@ -1,5 +1,6 @@
 // What a family of checkpoints says about a model: its configuration and the names of its tensors.
 
+import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { ModelConfig, Quantization } from '../config.js'
 
 /** Names inside a checkpoint. Those of a layer follow `${block}.${index}.`. */
@@ -30,12 +31,18 @@ export interface TensorNames {
 export interface ModelDescription {
   config: ModelConfig
   names: TensorNames
+  /**
+   * What counts where a configuration ties the head to the embedding and the file has both with different
+   * values: both as they are (transformers 5), or the head's for both (mamba_ssm reads the two, one after
+   * the other, into one). Undefined for formats in which they are never tied.
+   */
+  tying: 'two matrices' | 'the head' | undefined
   /** Quantisation of the module at this path, when it is quantised. Throws for one that is not implemented. */
   quantizationOf(path: string): Quantization | undefined
 }
 
 /** The names of mamba_ssm and of everything that follows it. */
-export const MAMBA_SSM_NAMES: TensorNames = {
+const MAMBA_SSM_NAMES: TensorNames = {
   embedding: 'backbone.embedding',
   head: 'lm_head',
   finalNorm: 'backbone.norm_f.weight',
@@ -54,4 +61,29 @@ export const MAMBA_SSM_NAMES: TensorNames = {
   },
   mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
   attention: { qkvProj: 'in_proj', outProj: 'out_proj' },
+}
+
+const LAST_NORM = MAMBA_SSM_NAMES.finalNorm
+
+/**
+ * The names of a file whose tensors are named as mamba_ssm names them. A model inside another one has them
+ * all under the name that it has there, such as `language_model.`, the head perhaps beside it.
+ */
+export function mambaSsmNames(tensors: ReadonlyMap<string, TensorEntry>): {
+  prefix: string
+  names: TensorNames
+} {
+  const places = tensors.has(LAST_NORM)
+    ? [LAST_NORM]
+    : [...tensors.keys()].filter((name) => name.endsWith(`.${LAST_NORM}`))
+  const prefix = places.length === 1 ? places[0]!.slice(0, -LAST_NORM.length) : ''
+  const { embedding, head, finalNorm, block } = MAMBA_SSM_NAMES
+  const names = {
+    ...MAMBA_SSM_NAMES,
+    embedding: prefix + embedding,
+    head: tensors.has(`${head}.weight`) ? head : prefix + head,
+    finalNorm: prefix + finalNorm,
+    block: prefix + block,
+  }
+  return { prefix, names }
 }

@@ -2,23 +2,41 @@
 // models quantised by mlx-lm: config.json with model_type "mamba2" and safetensors, perhaps sharded.
 // (transformers/models/mamba2/configuration_mamba2.py, modeling_mamba2.py)
 
+import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Mamba2Config } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
-import { MAMBA_SSM_NAMES, type ModelDescription } from './family.js'
+import { type ModelDescription, mambaSsmNames } from './family.js'
 import { readQuantization } from './mlx-quantization.js'
+
+// What Mamba2Config has for keys that are left out.
+const DEFAULTS = {
+  vocab_size: 32768,
+  hidden_size: 4096,
+  num_hidden_layers: 64,
+  num_heads: 128,
+  head_dim: 64,
+  state_size: 128,
+  n_groups: 8,
+  conv_kernel: 4,
+  expand: 2,
+  use_bias: false,
+  use_conv_bias: true,
+  layer_norm_epsilon: 1e-5,
+}
 
 /** Describes a `mamba2` checkpoint of transformers or mlx-lm. */
 export function describeHfMamba2(
-  config: ConfigReader,
-  hasTensor: (name: string) => boolean,
+  given: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {
+  const config = given.withDefaults(DEFAULTS)
   config.only('hidden_act', ['silu', 'swish'])
   const dModel = config.dimension('hidden_size')
   const vocabSize = config.dimension('vocab_size')
   const numHeads = config.dimension('num_heads')
   const headDim = config.dimension('head_dim')
   const nGroups = config.dimension('n_groups')
-  const expand = config.number('expand', 2)
+  const expand = config.number('expand')
   const dInner = numHeads * headDim
   if (Math.trunc(expand * dModel) !== dInner) {
     config.invalid(
@@ -28,7 +46,7 @@ export function describeHfMamba2(
   if (numHeads % nGroups !== 0) {
     config.invalid(`n_groups ${nGroups} does not divide num_heads ${numHeads}`)
   }
-  const normEpsilon = config.epsilon('layer_norm_epsilon', 1e-5)
+  const normEpsilon = config.epsilon('layer_norm_epsilon')
   const mamba2: Mamba2Config = {
     kind: 'mamba2',
     dInner,
@@ -36,16 +54,22 @@ export function describeHfMamba2(
     headDim,
     nGroups,
     dState: config.dimension('state_size'),
-    dConv: config.dimension('conv_kernel', 4),
-    // transformers norms the whole row whatever n_groups is, unlike mamba_ssm.
-    normGroups: 1,
+    dConv: config.dimension('conv_kernel'),
+    // As mamba_ssm and transformers norm since 2026. Older ones and mlx-lm norm the whole row, which is
+    // another model than the one that was trained.
+    normGroups: nGroups,
     normBeforeGate: false,
     dtLimit: config.limits('time_step_limit'),
-    projectionBias: config.boolean('use_bias', false),
-    convBias: config.boolean('use_conv_bias', true),
+    projectionBias: config.boolean('use_bias'),
+    convBias: config.boolean('use_conv_bias'),
     normEpsilon,
   }
   const quantization = readQuantization(config)
+  const { prefix, names: found } = mambaSsmNames(tensors)
+  // Files converted from mamba_ssm keep the singular; transformers renames it on load.
+  const isSingular = tensors.has(`${found.embedding}.weight`)
+  const names = isSingular ? found : { ...found, embedding: `${prefix}backbone.embeddings` }
+  const hasBoth = [names.embedding, names.head].every((module) => tensors.has(`${module}.weight`))
   return {
     config: {
       architecture: 'mamba2',
@@ -55,16 +79,14 @@ export function describeHfMamba2(
       paddedVocabSize: vocabSize,
       layers: Array.from({ length: config.layerCount('num_hidden_layers') }, () => mamba2),
       normEpsilon,
-      tieEmbeddings: config.boolean('tie_word_embeddings', !hasTensor('lm_head.weight')),
+      tieEmbeddings: config.boolean('tie_word_embeddings', !hasBoth),
       headBias: false,
       eosTokenIds: config.tokenIds('eos_token_id'),
       quantization: quantization?.standard,
       tokenizerName: undefined,
     },
-    // Files converted from mamba_ssm keep the singular; transformers renames it on load.
-    names: hasTensor('backbone.embedding.weight')
-      ? MAMBA_SSM_NAMES
-      : { ...MAMBA_SSM_NAMES, embedding: 'backbone.embeddings' },
+    names,
+    tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
 }

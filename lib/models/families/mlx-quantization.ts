@@ -1,5 +1,6 @@
 // The `quantization` object that mlx-lm writes into config.json:
-//   { "group_size": 64, "bits": 4, "mode": "affine", "<module path>": { ... } | false, ... }
+//   { "group_size": 64, "bits": 4, "mode": "affine", "<module path>": { ... } | true | false, ... }
+// and again as `quantization_config`, which some of its conversions have alone.
 
 import type { Quantization } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
@@ -10,24 +11,36 @@ export interface MlxQuantization {
   of(path: string): Quantization | undefined
 }
 
+/** What MLX gives to a module whose entry leaves something out. */
+const MLX_DEFAULTS = { bits: 4, group_size: 64 }
+
 /** The quantisation of a checkpoint, or undefined when it has none. Throws for a mode, width or group that is not implemented. */
 export function readQuantization(config: ConfigReader): MlxQuantization | undefined {
-  if (!config.has('quantization')) {
-    if (config.has('quantization_config')) {
-      config.unsupported('is quantised (quantization_config) but not in the form of mlx-lm')
-    }
-    return undefined
-  }
-  const quantization = config.object('quantization')
+  const quantization = quantizationObject(config)
+  if (!quantization) return undefined
   const standard = readBitsAndGroup(quantization)
   return {
     standard,
     of(path) {
-      if (!quantization.has(path)) return standard
       if (quantization.isFalse(path)) return undefined
-      return readBitsAndGroup(quantization.object(path))
+      if (!quantization.has(path) || quantization.isTrue(path)) return standard
+      return readBitsAndGroup(quantization.object(path).withDefaults(MLX_DEFAULTS))
     },
   }
+}
+
+function quantizationObject(config: ConfigReader): ConfigReader | undefined {
+  if (config.isTrue('quantization')) return config.picked([]).withDefaults(MLX_DEFAULTS)
+  if (config.has('quantization') && !config.isFalse('quantization')) {
+    return config.object('quantization')
+  }
+  if (!config.has('quantization_config')) return undefined
+  const other = config.object('quantization_config')
+  // Other software names its method; mlx-lm has none, because there is but one.
+  if (other.has('quant_method') || !other.has('bits') || !other.has('group_size')) {
+    config.unsupported('is quantised (quantization_config) but not in the form of mlx-lm')
+  }
+  return other
 }
 
 /** `bits` and `group_size` of one object. */

@@ -1,14 +1,22 @@
 // Rene (cartesia-ai/Rene-v0.1-1.3b-pytorch): config.json with model_type "rene" and
 // model.safetensors; no tokenizer. (cartesia_pytorch/rene.py)
 
+import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { AttentionConfig, LayerConfig, MlpConfig } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
-import { MAMBA_SSM_NAMES, type ModelDescription } from './family.js'
+import { type ModelDescription, mambaSsmNames } from './family.js'
 import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
 import { readQuantization } from './mlx-quantization.js'
 
+// What ReneConfig has for keys that are left out.
+const DEFAULTS = { d_model: 2048, n_layer: 48, vocab_size: 50280 }
+
 /** Describes a Rene checkpoint. Its weights may be quantised in mlx-lm's form. */
-export function describeRene(config: ConfigReader): ModelDescription {
+export function describeRene(
+  given: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): ModelDescription {
+  const config = given.withDefaults(DEFAULTS)
   config.only('rms_norm', [true])
   const dModel = config.dimension('d_model')
   const layerCount = config.layerCount('n_layer')
@@ -45,7 +53,8 @@ export function describeRene(config: ConfigReader): ModelDescription {
       quantization: quantization?.standard,
       tokenizerName: 'allenai/OLMo-1B-hf',
     },
-    names: MAMBA_SSM_NAMES,
+    names: mambaSsmNames(tensors).names,
+    tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
 }

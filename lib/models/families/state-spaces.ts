@@ -1,12 +1,20 @@
 // state-spaces/mamba2-*: config.json without model_type (the fields of mamba_ssm's MambaConfig) and
 // pytorch_model.bin; no tokenizer. (mamba_ssm/models/config_mamba.py)
 
+import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { ConfigReader } from '../config-reader.js'
-import { MAMBA_SSM_NAMES, type ModelDescription } from './family.js'
+import { type ModelDescription, mambaSsmNames } from './family.js'
 import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
 
+// What MambaConfig has for keys that are left out.
+const DEFAULTS = { d_model: 2560, n_layer: 64, vocab_size: 50277 }
+
 /** Describes a checkpoint of the original implementation. Throws for Mamba-1 and for attention layers. */
-export function describeStateSpaces(config: ConfigReader): ModelDescription {
+export function describeStateSpaces(
+  given: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): ModelDescription {
+  const config = given.withDefaults(DEFAULTS)
   config.only('rms_norm', [true])
   const ssm = config.object('ssm_cfg')
   // Without ssm_cfg.layer the model is a Mamba-1.
@@ -39,7 +47,8 @@ export function describeStateSpaces(config: ConfigReader): ModelDescription {
       quantization: undefined,
       tokenizerName: 'EleutherAI/gpt-neox-20b',
     },
-    names: MAMBA_SSM_NAMES,
+    names: mambaSsmNames(tensors).names,
+    tying: 'the head',
     quantizationOf: () => undefined,
   }
 }
