@@ -1,5 +1,7 @@
 // What a caller should know though nothing failed. Nothing in the library writes to the terminal: whoever
-// wants to show notices gives a function for them.
+// wants to show notices gives a function for them, and without one they are lost.
+
+import { describe } from './options.js'
 
 export interface Notice {
   /** Stable, to tell notices apart. */
@@ -10,8 +12,16 @@ export interface Notice {
 
 /**
  * `SELF_CHECK_FAILED`: a device is not used because its self-check failed, and which one is used instead.
+ * `DEFAULT_MODEL`: no model was named, and the built-in one is used.
+ * `TUNING_IGNORED`: what `tune` saved for this machine cannot be used, and why.
  */
-export type NoticeCode = 'SELF_CHECK_FAILED'
+export type NoticeCode = 'SELF_CHECK_FAILED' | 'DEFAULT_MODEL' | 'TUNING_IGNORED'
 
 /** Called with a notice when there is one. */
 export type OnNotice = (notice: Notice) => void
+
+/** Throws unless the value is a function or absent. */
+export function checkOnNotice(operation: string, value: unknown): void {
+  if (value === undefined || typeof value === 'function') return
+  throw new TypeError(`[${operation}] onNotice must be a function but is ${describe(value)}`)
+}

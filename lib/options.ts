@@ -2,6 +2,7 @@
 
 import { UnsupportedOptionError } from './errors.js'
 import { nearest } from './nearest.js'
+import { typedArrayName } from './realms.js'
 
 /** Throws `UnsupportedOptionError` for a key that is not known, naming the nearest one. */
 export function checkOptions(operation: string, options: object, known: readonly string[]): void {
@@ -85,6 +86,9 @@ function rangeText(kind: string, min: number, max: number): string {
 export function describe(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return `an array of ${value.length}`
+  const typed = typedArrayName(value)
+  if (typed)
+    return `${/^[AEIOU](?!int)/.test(typed) ? 'an' : 'a'} ${typed} of ${(value as ArrayLike<unknown>).length}`
   if (typeof value === 'object') return 'an object'
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
   if (typeof value === 'function') return 'a function'

@@ -7,6 +7,7 @@ import { describeNeeds, memoryNeeds } from '../memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { type LayerConfig, stateBytes } from '../models/config.js'
 import { parameterCount } from '../weights/parameters.js'
+import { showNotice } from './notice.js'
 import { defineCommand } from './command.js'
 import { formatBytes, formatCount } from '../format.js'
 import { exitCodes } from './program.js'
@@ -31,7 +32,7 @@ export const showCommand = defineCommand({
 /** What the model needs on this machine's device; null where the addon does not load. */
 async function memoryOf(checkpoint: Checkpoint) {
   try {
-    using device = createDevice()
+    using device = createDevice('auto', { onNotice: showNotice })
     const needs = await memoryNeeds(device, checkpoint)
     return { device: device.name, ...needs }
   } catch (error) {

@@ -1,5 +1,6 @@
 // Runs checks, one after the other, on a device of this process.
 
+import { throwIfAborted } from '../abort.js'
 import { type Device, referenceDevice } from '../device.js'
 import type { Outcome } from '../verify/verify.js'
 import { type CheckSizeName, checksOf } from './checks.js'
@@ -29,7 +30,7 @@ export async function runChecks(
   using reference = referenceDevice()
   for (const check of checksOf(needs, size)) {
     if (!ids.includes(check.id)) continue
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     progress.begins?.(check.id)
     const outcome = await check.run(device, reference, signal)
     progress.ended(check.id, outcome)

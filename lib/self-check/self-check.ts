@@ -40,7 +40,7 @@ export async function createCheckedDevice(
   needsOn: (device: Device) => Needs,
   { signal, onNotice, onProgress }: SelfCheckOptions = {},
 ): Promise<Device> {
-  const device = createDevice(name, options)
+  const device = createDevice(name, { ...options, onNotice })
   let failure: Outcome | undefined
   try {
     const watched = device.name === 'metal' ? onProgress : undefined
@@ -55,7 +55,7 @@ export async function createCheckedDevice(
   if (device.name === 'cpu') {
     const message = `the ${device.cpuLevel} code of the CPU device is not used, because its self-check failed: ${describeFailure(failure)}; the plain loops compute instead, slowly (${again})`
     onNotice?.({ code: 'SELF_CHECK_FAILED', message })
-    return referenceDevice()
+    return referenceDevice(options.threads)
   }
   const reason = `the GPU (${device.gpu}) failed its self-check: ${describeFailure(failure)}`
   if (name === 'metal') {

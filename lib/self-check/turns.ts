@@ -1,5 +1,7 @@
 // One piece of work after the other.
 
+import { onAbort, reasonOf } from '../abort.js'
+
 /** Starts a piece of work once all that came before have ended, however they did. */
 export type InTurn = <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>
 
@@ -15,11 +17,10 @@ export function takeTurns(): InTurn {
   return <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => {
     const before = last
     const mine = new Promise<T>((resolve, reject) => {
-      const abort = () => reject(signal!.reason)
-      signal?.addEventListener('abort', abort, { once: true })
+      const forget = onAbort(signal, () => reject(reasonOf(signal!)))
       const begin = () => {
-        signal?.removeEventListener('abort', abort)
-        if (signal?.aborted) reject(signal.reason)
+        forget()
+        if (signal?.aborted) reject(reasonOf(signal))
         else work().then(resolve, reject)
       }
       before.then(begin, begin)

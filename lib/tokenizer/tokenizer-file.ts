@@ -3,6 +3,7 @@
 
 import { open, stat } from 'node:fs/promises'
 import { CorruptFileError, TokenizerNotFoundError } from '../errors.js'
+import { messageOf } from '../realms.js'
 
 /** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
 const maximumFileBytes = 256 * 1024 * 1024
@@ -81,7 +82,7 @@ export async function readJsonObject(file: string): Promise<Record<string, unkno
   try {
     json = JSON.parse(text)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}`, { cause: error })
   }
   if (!isObject(json)) corrupt(file, 'the file', 'a JSON object', json)

@@ -7,6 +7,7 @@ import { CorruptFileError } from '../errors.js'
 import { type DetokenizerOptions, DetokenizerStream } from './detokenizer.js'
 import { decodingRules, TokenPieces } from './token-pieces.js'
 import { readJsonObject, readTokenizerFile, type TokenizerDefinition } from './tokenizer-file.js'
+import { messageOf } from '../realms.js'
 
 /** Options of {@link Tokenizer.encode}. */
 export interface EncodeOptions {
@@ -86,7 +87,7 @@ export class Tokenizer {
     try {
       this.#encoder = new LibraryTokenizer(json, {}) as Encoder
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error)
+      const reason = messageOf(error)
       throw new CorruptFileError(`${file}: not a tokenizer that can be used: ${reason}`, {
         cause: error,
       })

@@ -1,6 +1,7 @@
 // safetensors: a u64 header length, that many bytes of JSON, then the tensors without gaps.
 // https://huggingface.co/docs/safetensors describes the format; everything in it is checked here.
 
+import { types } from 'node:util'
 import { basename, dirname, join, resolve, win32 } from 'node:path'
 import { CorruptFileError } from '../errors.js'
 import {
@@ -332,8 +333,9 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, TensorData> | Readonly<Record<string, TensorData>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const entries: [string, TensorData][] =
-    tensors instanceof Map ? [...tensors] : Object.entries(tensors)
+  const entries: [string, TensorData][] = types.isMap(tensors)
+    ? [...tensors]
+    : Object.entries(tensors)
   for (const [name, tensor] of entries) checkTensorData(name, tensor)
   // Falling element sizes keep every tensor aligned to its own without holes, which are forbidden.
   entries.sort(
