@@ -3,12 +3,23 @@
 // it gets one listener for all of them, because Node warns of a leak from the eleventh on, and none when the
 // last run has ended.
 
+/**
+ * What is used of an `AbortSignal`, so that the declarations need neither those of Node nor of the DOM, and
+ * one of a library will do.
+ */
+export interface Signal {
+  readonly aborted: boolean
+  readonly reason?: unknown
+  addEventListener(type: 'abort', listener: () => void, options?: { once?: boolean }): void
+  removeEventListener(type: 'abort', listener: () => void): void
+}
+
 interface Watch {
   callbacks: Set<() => void>
   listener: () => void
 }
 
-const watches = new WeakMap<AbortSignal, Watch>()
+const watches = new WeakMap<Signal, Watch>()
 
 /**
  * Calls `callback` once when `signal` aborts, unless the function that it returns was called before. The
@@ -18,7 +29,7 @@ const watches = new WeakMap<AbortSignal, Watch>()
  * const forget = onAbort(signal, () => child.kill())
  * try { await ended } finally { forget() }
  */
-export function onAbort(signal: AbortSignal | undefined, callback: () => void): () => void {
+export function onAbort(signal: Signal | undefined, callback: () => void): () => void {
   if (!signal) return () => {}
   const watch = watches.get(signal) ?? startWatching(signal)
   // The same callback may be given twice.
@@ -31,7 +42,7 @@ export function onAbort(signal: AbortSignal | undefined, callback: () => void): 
   }
 }
 
-function startWatching(signal: AbortSignal): Watch {
+function startWatching(signal: Signal): Watch {
   const callbacks = new Set<() => void>()
   const listener = () => {
     watches.delete(signal)
@@ -46,11 +57,11 @@ function startWatching(signal: AbortSignal): Watch {
 }
 
 /** Throws the signal's reason when it has aborted. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
+export function throwIfAborted(signal: Signal | undefined): void {
   if (signal?.aborted) throw reasonOf(signal)
 }
 
 /** Why a signal aborted. */
-export function reasonOf(signal: AbortSignal): unknown {
+export function reasonOf(signal: Signal): unknown {
   return signal.reason ?? new DOMException('This operation was aborted', 'AbortError')
 }

@@ -1,6 +1,6 @@
 // A recorded list of operations, and running it.
 
-import { onAbort, reasonOf, throwIfAborted } from './abort.js'
+import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import { addon, type KernelText, RUN_STATUS } from './addon.js'
 import type { Device } from './device.js'
 import { DeviceLostError, DisposedError } from './errors.js'
@@ -12,7 +12,7 @@ import type { TensorData } from './tensor.js'
 const forgotten = new FinalizationRegistry<number>((handle) => addon().disposeList(handle))
 
 export interface ListRunOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** An array for each `input` of the list, by name. Copied before `run` returns. */
   inputs?: RunData | undefined
 }

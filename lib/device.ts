@@ -1,5 +1,6 @@
 // Devices: where tensors live and command lists run.
 
+import type { Signal } from './abort.js'
 import { addon } from './addon.js'
 import { CommandList } from './command-list.js'
 import {
@@ -273,10 +274,7 @@ export class Device {
    * void list.run()
    * const after = await device.read(out)
    */
-  async read(
-    tensor: Tensor,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<TensorData> {
+  async read(tensor: Tensor, options: { signal?: Signal | undefined } = {}): Promise<TensorData> {
     checkOptions('read', options, ['signal'])
     const readback = new Readback(this, tensor)
     try {
@@ -297,7 +295,7 @@ export class Device {
   async write(
     tensor: Tensor,
     data: TensorData,
-    options: { signal?: AbortSignal | undefined } = {},
+    options: { signal?: Signal | undefined } = {},
   ): Promise<void> {
     checkOptions('write', options, ['signal'])
     const source = this.tensor(tensor.dtype, tensor.shape, data)

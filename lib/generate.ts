@@ -1,6 +1,6 @@
 // The generation loop: prompt in, text out, token by token.
 
-import { onAbort, reasonOf, throwIfAborted } from './abort.js'
+import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import { RUNS_IN_FLIGHT, type Sequence } from './models/sequence.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
 import type { StopStrings } from './tokenizer/stop-strings.js'
@@ -69,7 +69,7 @@ export interface Generation {
   detokenizer: DetokenizerStream | undefined
   /** How many alternatives to report for each token; undefined for no logprobs at all. */
   logprobs: number | undefined
-  signal: AbortSignal | undefined
+  signal: Signal | undefined
   prefillChunkSize: number | undefined
   loadMs: number
   seed: number
@@ -176,7 +176,7 @@ export class GenerationRun {
   }
 
   // Starts runs until `count` are under way, or no further token is wanted.
-  #runAhead(count: number, signal: AbortSignal): void {
+  #runAhead(count: number, signal: Signal): void {
     const { sequence, maxTokens } = this.#generation
     while (this.#steps.length < count && this.#started < maxTokens) {
       const token = sequence.decode({ signal })
@@ -187,7 +187,7 @@ export class GenerationRun {
   }
 
   // Those of the run that was started last, when they are wanted.
-  #readLogits(signal: AbortSignal): Step['logits'] {
+  #readLogits(signal: Signal): Step['logits'] {
     const { sequence, logprobs } = this.#generation
     if (logprobs === undefined) return undefined
     const logits = sequence.readLogits({ signal })

@@ -1,6 +1,6 @@
 // A loaded model: what most users hold.
 
-import { throwIfAborted } from './abort.js'
+import { throwIfAborted, type Signal } from './abort.js'
 import { defaultModel } from './default-model.js'
 import type { Device, DeviceName } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
@@ -53,7 +53,7 @@ export interface LoadOptions {
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). */
   cacheDir?: string | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   onProgress?: ((progress: LoadProgress) => void) | undefined
   /**
    * Called with what the caller should know though nothing failed: which device is not used, and why; that no
@@ -84,7 +84,7 @@ const MOST_LOGITS = 2 ** 32
 export type Prompt = string | ArrayLike<number>
 
 export interface LogitsOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }

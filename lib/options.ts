@@ -1,5 +1,6 @@
 // Checks of options that come from outside: unknown names and wrong values are errors.
 
+import type { Signal } from './abort.js'
 import { UnsupportedOptionError } from './errors.js'
 import { nearest } from './nearest.js'
 import { typedArrayName } from './realms.js'
@@ -69,7 +70,7 @@ export function stringOption(operation: string, name: string, value: unknown): s
 /** Throws unless the value is an AbortSignal, of this realm or another, or absent. */
 export function checkSignal(operation: string, value: unknown): void {
   if (value === undefined) return
-  const signal = value as Partial<AbortSignal> | null
+  const signal = value as Partial<Signal> | null
   if (typeof signal?.addEventListener === 'function' && typeof signal.aborted === 'boolean') return
   throw new TypeError(`[${operation}] signal must be an AbortSignal but is ${describe(value)}`)
 }

@@ -5,7 +5,7 @@ import { join, relative } from 'node:path'
 import type { AddonFailure } from '../errors.js'
 import { type Binary, DamagedBinaryError, WrongMachineError } from './binary.js'
 import { glibcVersion, type Host, isNodeNewEnough, LEAST_NODE } from './host.js'
-import { buildCommand, isClone } from './package-manager.js'
+import { buildCommand, isClone, uselessCommand } from './package-manager.js'
 import { KEEP_EXTERNAL, onDisk } from '../location.js'
 import { wrap } from '../wrap.js'
 
@@ -230,7 +230,7 @@ function missing(failure: Failure): Diagnosis {
     reason: 'no-binary',
     cause:
       `the package has no prebuilt binary for ${machine}, ${others}, and none was compiled here. ` +
-      'No install script compiles one, because npm, pnpm, bun and yarn block such scripts',
+      `No install script compiles one, so ${uselessCommand(root)} changes nothing`,
     cure: buildHere(failure),
   }
 }

@@ -1,6 +1,7 @@
 // The benchmark: rounds in which every trial is run once, each in a process of its own, so that a
 // machine that slows down for a while slows all rows alike.
 
+import type { Signal } from '../abort.js'
 import { randomInt } from 'node:crypto'
 import { addon } from '../addon.js'
 import { defaultModel } from '../default-model.js'
@@ -52,7 +53,7 @@ export interface BenchOptions {
   revision?: string | undefined
   /** Of the random prompts, of which every repetition has its own. Defaults to a random one. */
   seed?: number | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Called before each trial. */
   onProgress?: ((progress: BenchProgress) => void) | undefined
   /** As in `loadModel`. */

@@ -1,6 +1,6 @@
 // Starts a process for a trial and brings back its result.
 
-import { onAbort, reasonOf, throwIfAborted } from '../abort.js'
+import { onAbort, reasonOf, throwIfAborted, type Signal } from '../abort.js'
 import { fork } from 'node:child_process'
 import { KEEP_EXTERNAL, scriptOf } from '../location.js'
 import type { BandwidthRequest, BandwidthResult, TrialRequest, TrialResult } from './trial.js'
@@ -10,14 +10,11 @@ import type { Reply, Request } from './trial-process.js'
 const ERROR_CHARACTERS = 2000
 
 /** Runs a request in a process of its own. Rejects with `signal.reason` when aborted, which ends it. */
-export function runInChild(request: TrialRequest, signal?: AbortSignal): Promise<TrialResult>
-export function runInChild(
-  request: BandwidthRequest,
-  signal?: AbortSignal,
-): Promise<BandwidthResult>
+export function runInChild(request: TrialRequest, signal?: Signal): Promise<TrialResult>
+export function runInChild(request: BandwidthRequest, signal?: Signal): Promise<BandwidthResult>
 export async function runInChild(
   request: Request,
-  signal?: AbortSignal,
+  signal?: Signal,
 ): Promise<TrialResult | BandwidthResult> {
   throwIfAborted(signal)
   const script = scriptOf('bench/trial-process')

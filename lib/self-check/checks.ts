@@ -1,6 +1,6 @@
 // What is checked before a device is used for a model.
 
-import { throwIfAborted } from '../abort.js'
+import { throwIfAborted, type Signal } from '../abort.js'
 import type { Device } from '../device.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
@@ -17,7 +17,7 @@ export interface Check extends Pick<Outcome, 'operation' | 'dtype' | 'shape'> {
   /** Names it, with all that decides over its result on one device. */
   id: string
   /** Computes once. What fails to run did not pass; rejects only with `signal.reason`. */
-  run(device: Device, reference: Device, signal?: AbortSignal): Promise<Outcome>
+  run(device: Device, reference: Device, signal?: Signal): Promise<Outcome>
 }
 
 /** How large the checks are. */

@@ -1,6 +1,6 @@
 // Checks a device in a process of its own, where one can be started.
 
-import { onAbort, throwIfAborted } from '../abort.js'
+import { onAbort, throwIfAborted, type Signal } from '../abort.js'
 import { type ChildProcess, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -54,7 +54,7 @@ export async function checkInChild(
   request: ProcessRequest,
   progress: CheckProgress,
   limits: ChildLimits = CHILD_LIMITS,
-  signal?: AbortSignal,
+  signal?: Signal,
 ): Promise<ChildEnd> {
   throwIfAborted(signal)
   const file = script()

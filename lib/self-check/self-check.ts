@@ -6,6 +6,7 @@
 // compiler, and what a device that fails falls back to. That takes a few milliseconds in this process,
 // where a level that the processor does not have has never been chosen.
 
+import type { Signal } from '../abort.js'
 import {
   createDevice,
   type Device,
@@ -21,7 +22,7 @@ import { describeFailure } from './describe.js'
 import type { Needs } from './needs.js'
 
 export interface SelfCheckOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   onNotice?: OnNotice | undefined
   /** Called while a GPU is checked, which with the compiling of its kernels takes seconds. */
   onProgress?: CheckOptions['onProgress']

@@ -1,9 +1,9 @@
 // One piece of work after the other.
 
-import { onAbort, reasonOf } from '../abort.js'
+import { onAbort, reasonOf, type Signal } from '../abort.js'
 
 /** Starts a piece of work once all that came before have ended, however they did. */
-export type InTurn = <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>
+export type InTurn = <T>(work: () => Promise<T>, signal: Signal | undefined) => Promise<T>
 
 /**
  * Work that waits rejects with `signal.reason` as soon as it is aborted, and never starts.
@@ -14,7 +14,7 @@ export type InTurn = <T>(work: () => Promise<T>, signal: AbortSignal | undefined
  */
 export function takeTurns(): InTurn {
   let last: Promise<unknown> = Promise.resolve()
-  return <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => {
+  return <T>(work: () => Promise<T>, signal: Signal | undefined) => {
     const before = last
     const mine = new Promise<T>((resolve, reject) => {
       const forget = onAbort(signal, () => reject(reasonOf(signal!)))

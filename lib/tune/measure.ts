@@ -1,6 +1,6 @@
 // How long one operation takes under each of several tunings, in turns.
 
-import { throwIfAborted } from '../abort.js'
+import { throwIfAborted, type Signal } from '../abort.js'
 import type { CommandList } from '../command-list.js'
 import type { Device } from '../device.js'
 import type { TuneCase } from './cases.js'
@@ -40,7 +40,7 @@ export async function measure(
   devices: readonly Device[],
   each: TuneCase,
   settings: MeasureSettings,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<Measured[]> {
   const first = devices[0]!
   const length = await lengthOfList(first, each, settings, signal)
@@ -63,7 +63,7 @@ async function runInTurns(
   lists: readonly CommandList[],
   length: number,
   rounds: number,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<Measured[]> {
   const results: Measured[] = []
   for (const list of lists) {
@@ -105,7 +105,7 @@ async function lengthOfList(
   device: Device,
   each: TuneCase,
   { milliseconds }: MeasureSettings,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<number> {
   using tensors = new Tensors(device)
   const record = each.build(tensors, 1)

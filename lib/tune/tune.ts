@@ -1,6 +1,6 @@
 // `ssm-metal tune`: which values of the table of native/metal/tuning.h are fastest on this GPU.
 
-import { throwIfAborted } from '../abort.js'
+import { throwIfAborted, type Signal } from '../abort.js'
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { addon } from '../addon.js'
@@ -27,7 +27,7 @@ export interface TuneOptions {
   quick?: boolean | undefined
   /** Measure and report, but save nothing. Defaults to false. */
   dryRun?: boolean | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Called before each case. */
   onProgress?: ((progress: TuneProgress) => void) | undefined
 }
@@ -170,7 +170,7 @@ async function tuneOne(
   tuning: Tuning,
   cases: readonly TuneCase[],
   settings: MeasureSettings,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   announce: (label: string) => void,
 ): Promise<{ value: TunedValue; cases: TunedCase[] } | undefined> {
   const before = tuning[name]!

@@ -1,6 +1,6 @@
 // Holds every operation of a device against the reference, the plain loops of the CPU device.
 
-import { throwIfAborted } from '../abort.js'
+import { throwIfAborted, type Signal } from '../abort.js'
 import type { ActivationType, Device } from '../device.js'
 import { OPERATIONS, type OperationName } from '../operations.js'
 import type { DType } from '../tensor.js'
@@ -40,7 +40,7 @@ export interface VerifyOptions {
   operations?: readonly OperationName[] | undefined
   /** Leaves out the shapes of published models. */
   smallOnly?: boolean | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
 }
 
 const TIMED_RUNS = 5
@@ -84,7 +84,7 @@ export async function compareCase(
   given: Case,
   device: Device,
   reference: Device,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   after?: (actual: Recordable, inputs: Inputs) => Promise<void>,
 ): Promise<Outcome> {
   const { operation, dtype, shape, activationType } = given
@@ -116,7 +116,7 @@ async function verifyCase(
   given: Case,
   device: Device,
   reference: Device,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<Verification> {
   let milliseconds = 0
   let gigabytesPerSecond = 0
@@ -132,7 +132,7 @@ async function run(
   device: Device,
   { record }: Recordable,
   times: number,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<number> {
   using list = device.record(record)
   const measured: number[] = []
