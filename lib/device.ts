@@ -256,7 +256,7 @@ export class Device {
         recorder.close()
       }
       if (isThenable(result)) {
-        result.then(undefined, () => {}) // what it rejects with comes too late for anybody
+        Promise.resolve(result).catch(() => {}) // what it rejects with comes too late for anybody
         throw new TypeError('[record] the callback must not be async: it only records')
       }
       return new CommandList(this, handle, recorder)

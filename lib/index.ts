@@ -3,6 +3,8 @@
 // Symbol.dispose, for those who compile without it: nothing else that the declarations need is newer than ES2022.
 /// <reference lib="esnext.disposable" preserve="true" />
 
+import './disposable.js'
+
 export type { Signal } from './abort.js'
 export { measureReadBandwidth } from './bench/bandwidth.js'
 export {

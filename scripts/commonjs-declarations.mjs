@@ -17,7 +17,7 @@ for (const name of waiting) {
   if (done.has(name)) continue
   done.add(name)
   const text = readFileSync(join(DIST, `${name}.d.ts`), 'utf8')
-  const renamed = text.replaceAll(/((?:from|import\() ?')(\.[^']*)\.js'/g, (_, before, path) => {
+  const renamed = text.replaceAll(/((?:from|import)[ (]')(\.[^']*)\.js'/g, (_, before, path) => {
     waiting.push(join(name, '..', path))
     return `${before}${path}.cjs'`
   })
