@@ -28,7 +28,17 @@ export function isTypeScript(): boolean {
 
 /** The file that this code was bundled into, for messages; undefined where it was not, or nothing tells. */
 export function bundleFile(): string | undefined {
-  return ownFile() === undefined ? codeFile() : undefined
+  const file = ownFile() === undefined ? codeFile() : undefined
+  return file !== undefined && existsSync(file) ? file : undefined
+}
+
+/**
+ * The `require` of a file. Not by an import of `createRequire`, whose calls webpack takes for its own.
+ *
+ * @example requireFrom('/app/main.js').resolve('tsx')
+ */
+export function requireFrom(file: string): NodeJS.Require {
+  return process.getBuiltinModule('node:module').createRequire(file)
 }
 
 /**

@@ -3,9 +3,8 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, realpathSync, rmSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
-import { KEEP_EXTERNAL, packageFolder } from '../location.js'
+import { KEEP_EXTERNAL, packageFolder, requireFrom } from '../location.js'
 import { TOOLS } from './explain.js'
 
 /**
@@ -50,7 +49,7 @@ function findNodeGyp(root: string): string {
   if (fromNpm && existsSync(fromNpm)) return fromNpm
   for (const from of [join(root, 'package.json'), onPath('npm')]) {
     try {
-      if (from) return createRequire(from).resolve('node-gyp/bin/node-gyp.js')
+      if (from) return requireFrom(from).resolve('node-gyp/bin/node-gyp.js')
     } catch {
       // Not there.
     }

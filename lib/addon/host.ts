@@ -1,8 +1,8 @@
 // What of this process decides whether the addon loads.
 
 import { execFileSync } from 'node:child_process'
-import { createRequire } from 'node:module'
 import { cpus, release } from 'node:os'
+import { requireFrom } from '../location.js'
 import { examineBinary } from './binary.js'
 
 export type Libc = 'glibc' | 'musl'
@@ -50,7 +50,7 @@ export function thisHost(): Host {
     addonsOff: flags.includes('--no-addons'),
     permissionDenied: permissionDenied(flags),
     translated: isTranslated,
-    open: (path) => createRequire(path)(path),
+    open: (path) => requireFrom(path)(path),
   }
 }
 

@@ -3,9 +3,8 @@
 import { onAbort, throwIfAborted, type Signal } from '../abort.js'
 import { type ChildProcess, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { basename } from 'node:path'
-import { isTypeScript, scriptOf } from '../location.js'
+import { isTypeScript, requireFrom, scriptOf } from '../location.js'
 import type { ProcessMessage, ProcessRequest } from './check-process.js'
 import type { CheckProgress } from './run.js'
 
@@ -64,7 +63,7 @@ export async function checkInChild(
     child = fork(file, [], {
       execPath: process.execPath,
       // Nothing that this program was started with is needed, and a debugger's port is taken.
-      execArgv: isTypeScript() ? ['--import', createRequire(file).resolve('tsx')] : [],
+      execArgv: isTypeScript() ? ['--import', requireFrom(file).resolve('tsx')] : [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // Should it come to load models after all, it must not start another one.
       env: { ...process.env, SSM_METAL_SELF_CHECK: 'off' },

@@ -2,7 +2,7 @@
 // package is kept external. The archives of Electron too.
 
 import { execFile } from 'node:child_process'
-import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
@@ -131,6 +131,24 @@ describe('kept external', () => {
 })
 
 describe('the place of the package', () => {
+  // esbuild leaves import.meta.url empty in CommonJS; webpack writes down what it was when it bundles, copies the
+  // files of `new URL(…, import.meta.url)`, and takes the calls of an imported createRequire for its own.
+  it('is asked for in one file, and bundlers have nothing to rewrite', async () => {
+    const names = (await readdir(join(ROOT, 'lib'), { recursive: true })).filter((name) =>
+      name.endsWith('.ts'),
+    )
+    const asking: string[] = []
+    for (const name of names) {
+      const text = (await readFile(join(ROOT, 'lib', name), 'utf8')).replaceAll(
+        /^\s*(\/\/|\*|\/\*).*$/gm,
+        '',
+      )
+      if (/import\.meta|__(file|dir)name/.test(text)) asking.push(name)
+      expect(text, name).not.toMatch(/import \{[^}]*createRequire|new URL\([^)]*import\.meta/)
+    }
+    expect(asking).toEqual(['location.ts'])
+  })
+
   it('is this clone', () => {
     expect(`${packageFolder()}/`).toBe(ROOT)
     expect(scriptOf('bench/trial-process')).toBe(join(ROOT, 'lib/bench/trial-process.ts'))
