@@ -1,9 +1,9 @@
 import { existsSync, readdirSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { availableParallelism } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
-import { loadAddon } from './lib/addon/load.js'
 
 // Forks, because a native addon that crashes must not take the runner with it.
 const test = { pool: 'forks', testTimeout: 60_000 } as const
@@ -47,7 +47,8 @@ function onTheRig(name: string, addon: string, env: Record<string, string> = {})
 // The levels of the CPU device below the best one that this machine has, which project 'shipped' runs.
 const levels: string[] = (() => {
   try {
-    return loadAddon(fileURLToPath(new URL('.', import.meta.url))).addon.cpuLevels()
+    const path = resolve(process.env.SSM_METAL_ADDON ?? 'build/Release/ssm.node')
+    return createRequire(path)(path).cpuLevels()
   } catch {
     return [] // not built: every test says so
   }

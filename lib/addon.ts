@@ -36,7 +36,8 @@ export interface Addon {
     candidates: number[]
   }[]
   /**
-   * `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU; 0: one for each core.
+   * `cpu-reference` is the CPU device with plain loops. `threads` is for the CPU.
+   * Throws an error with the code EAGAIN when the system starts no more threads.
    * `tuning`, for a GPU: name and value of each tunable that differs from the table of its family.
    * `timeout`, for a GPU: seconds after which one that ends nothing is given up.
    */
@@ -110,8 +111,8 @@ export function addon(): Addon {
   return loaded.addon
 }
 
-/** The file that `addon()` loaded, loading it if need be. */
-export function addonPath(): string {
+/** The file that `addon()` loaded, loading it if need be, and its name as seen from the package's folder. */
+export function addonFile(): { path: string; name: string } {
   addon()
-  return loaded!.path
+  return loaded!
 }

@@ -1,6 +1,6 @@
 // A recorded list of operations, and running it.
 
-import { setMaxListeners } from 'node:events'
+import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import { addon, type KernelText, RUN_STATUS } from './addon.js'
 import type { Device } from './device.js'
 import { DeviceLostError, DisposedError } from './errors.js'
@@ -12,7 +12,7 @@ import type { TensorData } from './tensor.js'
 const forgotten = new FinalizationRegistry<number>((handle) => addon().disposeList(handle))
 
 export interface ListRunOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** An array for each `input` of the list, by name. Copied before `run` returns. */
   inputs?: RunData | undefined
 }
@@ -63,28 +63,24 @@ export class CommandList {
     const { signal, inputs = {} } = options
     if (this.#handle === 0) throw new DisposedError('[run] this command list was disposed')
     const bytes = this.#inputs.pack(inputs)
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     // The frames of the caller, which are gone when native calls back.
     const caller: { stack?: string } = {}
     Error.captureStackTrace(caller, this.run)
     return new Promise((resolve, reject) => {
-      const abort = () => addon().cancel(run)
       const run = addon().run(
         this.device.handle,
         this.#handle,
         bytes,
         this.#outputs.bytes,
         (status, error, outputs) => {
-          signal?.removeEventListener('abort', abort)
+          forget()
           if (status === RUN_STATUS.done) resolve({ outputs: this.#outputs.unpack(outputs) })
-          else if (status === RUN_STATUS.cancelled && signal?.aborted) reject(signal.reason)
+          else if (status === RUN_STATUS.cancelled && signal?.aborted) reject(reasonOf(signal))
           else reject(withStack(caller, errorOf('run', status, error)))
         },
       )
-      if (!signal) return
-      // One signal may stop any number of runs; Node warns of a leak from the eleventh listener on.
-      setMaxListeners(0, signal)
-      signal.addEventListener('abort', abort, { once: true })
+      const forget = onAbort(signal, () => addon().cancel(run))
     })
   }
 

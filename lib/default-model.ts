@@ -1,19 +1,21 @@
 // The small trained model that ships in the package, for when no other is named.
 
-import { fileURLToPath } from 'node:url'
+import { join } from 'node:path'
+import { ModelNotFoundError } from './errors.js'
+import { bundleFile, KEEP_EXTERNAL, packageFolder } from './location.js'
+import type { OnNotice } from './notices.js'
 
-// lib/ and dist/ are both one level below the package's root.
-const DEFAULT_MODEL = fileURLToPath(new URL('../models/rene-tiny', import.meta.url))
-
-let announced = false
-
-/** Its folder. Says once on standard error that it is the one in use. */
-export function defaultModel(): string {
-  if (!announced) {
-    announced = true
-    process.stderr.write(
-      'ssm-metal: no model named, using the built-in rene-tiny (19 M parameters)\n',
+/** Its folder; a notice says that it is the one in use. Throws `ModelNotFoundError` in a bundle. */
+export function defaultModel(onNotice?: OnNotice): string {
+  const folder = packageFolder()
+  if (folder === undefined) {
+    throw new ModelNotFoundError(
+      `[loadModel] no model is named, and the built-in one is not there, because ssm-metal was bundled into ${bundleFile() ?? 'another file'}: name a model, or ${KEEP_EXTERNAL}`,
     )
   }
-  return DEFAULT_MODEL
+  onNotice?.({
+    code: 'DEFAULT_MODEL',
+    message: 'no model named, using the built-in rene-tiny (19 M parameters)',
+  })
+  return join(folder, 'models/rene-tiny')
 }

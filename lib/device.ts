@@ -1,11 +1,19 @@
 // Devices: where tensors live and command lists run.
 
+import type { Signal } from './abort.js'
 import { addon } from './addon.js'
 import { CommandList } from './command-list.js'
-import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from './errors.js'
+import {
+  DeviceNotAvailableError,
+  DisposedError,
+  ThreadLimitError,
+  UnsupportedOptionError,
+} from './errors.js'
+import { checkOnNotice, type OnNotice } from './notices.js'
 import { checkOptions, describe, integerOption, numberOption } from './options.js'
 import { Readback } from './readback.js'
 import { Recorder } from './recorder.js'
+import { isThenable } from './realms.js'
 import {
   bytesPerElement,
   checkShape,
@@ -17,6 +25,7 @@ import {
   Tensor,
   type TensorData,
 } from './tensor.js'
+import { availableThreads, MOST_THREADS } from './threads.js'
 import { usableSavedTuning } from './tune/saved.js'
 import { checkTuning, type Tuning, tunables } from './tuning.js'
 
@@ -27,7 +36,10 @@ export type DeviceName = 'auto' | 'cpu' | 'metal'
 export type ActivationType = 'float32' | 'float16'
 
 export interface DeviceOptions {
-  /** Threads of the CPU device. Defaults to one for each core. */
+  /**
+   * Threads of the CPU device. Defaults to the CPUs that this process may use: those of its affinity mask or
+   * cpuset, fewer where a quota of its cgroup gives less time.
+   */
   threads?: number | undefined
   /**
    * For a GPU: values that differ from the table of its family; names and bounds are those of
@@ -39,6 +51,8 @@ export interface DeviceOptions {
    * runs reject with `DeviceLostError`. Time that the system sleeps does not count. Defaults to 30.
    */
   gpuTimeout?: number | undefined
+  /** Called with what the caller should know though nothing failed: a saved tuning that cannot be used. */
+  onNotice?: OnNotice | undefined
 }
 
 /** Where a GPU's tuning comes from: the table of its family, what `tune` saved, or the caller. */
@@ -55,16 +69,21 @@ export interface DeviceMemory {
 const GPU_TIMEOUT = Number(process.env.SSM_METAL_GPU_TIMEOUT) || 30
 
 /**
- * Creates a device. Throws `DeviceNotAvailableError` when it does not exist here and
- * `UnsupportedOptionError` for an unknown name or option, or a tuning where there is no GPU.
+ * Creates a device. Throws `DeviceNotAvailableError` when it does not exist here, `UnsupportedOptionError`
+ * for an unknown name or option, or a tuning where there is no GPU, and `ThreadLimitError` when the system
+ * starts no more threads.
  *
  * @example
  * using device = createDevice('cpu', { threads: 2 })
  * using other = createDevice('metal', { tuning: { vector_outputs: 2 } })
  */
 export function createDevice(name: DeviceName = 'auto', options: DeviceOptions = {}): Device {
-  checkOptions('createDevice', options, ['threads', 'tuning', 'gpuTimeout'])
-  const threads = integerOption('createDevice', 'threads', options.threads, { min: 1, max: 1024 })
+  checkOptions('createDevice', options, ['threads', 'tuning', 'gpuTimeout', 'onNotice'])
+  checkOnNotice('createDevice', options.onNotice)
+  const threads = integerOption('createDevice', 'threads', options.threads, {
+    min: 1,
+    max: MOST_THREADS,
+  })
   const timeout =
     numberOption('createDevice', 'gpuTimeout', options.gpuTimeout, { min: 0.1, max: 86_400 }) ??
     GPU_TIMEOUT
@@ -101,33 +120,49 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
         "[createDevice] tuning is for GPUs, but the device here is the CPU: leave it out, or use 'metal' on a Mac with Apple silicon",
       )
     }
-    return open(chosen, 0, tuning, 'options', timeout)
+    return open(chosen, undefined, tuning, 'options', timeout)
   }
-  const device = open(chosen, threads ?? 0, {}, 'table', timeout)
+  const device = open(chosen, threads, {}, 'table', timeout)
   if (!device.tuning) return device
-  const saved = usableSavedTuning()
+  const saved = usableSavedTuning(options.onNotice)
   if (!saved || saved.gpu !== device.gpu) return device
   device.dispose()
-  return open(chosen, 0, saved.tuning, 'saved', timeout)
+  return open(chosen, undefined, saved.tuning, 'saved', timeout)
 }
 
 function open(
   name: 'cpu' | 'metal',
-  threads: number,
+  threads: number | undefined,
   tuning: Tuning,
   tuningSource: TuningSource,
   timeout: number,
 ): Device {
-  return new Device(
-    name,
-    addon().createDevice(name, threads, Object.entries(tuning).flat(), timeout),
-    tuningSource,
-  )
+  return new Device(name, createNative(name, threads, tuning, timeout), tuningSource)
+}
+
+function createNative(
+  name: 'cpu' | 'cpu-reference' | 'metal',
+  threads: number | undefined,
+  tuning: Tuning,
+  timeout: number,
+): number {
+  const count = name === 'metal' ? 0 : (threads ?? availableThreads())
+  try {
+    return addon().createDevice(name, count, Object.entries(tuning).flat(), timeout)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
+    const fewer = `ask for fewer with the option threads (--threads): ${count} were ${threads === undefined ? 'taken by default' : 'asked for'}; or `
+    throw new ThreadLimitError(
+      '[createDevice] the system starts no more threads for this process: ' +
+        `${count > 1 ? fewer : ''}raise the limit (ulimit -u; of a container its limit of pids)`,
+      { cause: error },
+    )
+  }
 }
 
 /** The plain loops that anyone can check against the papers: what every other device is held against. */
-export function referenceDevice(): Device {
-  return new Device('cpu', addon().createDevice('cpu-reference', 0, [], GPU_TIMEOUT))
+export function referenceDevice(threads?: number): Device {
+  return new Device('cpu', createNative('cpu-reference', threads, {}, GPU_TIMEOUT))
 }
 
 /** A compute device. `dispose()` cancels what is running and joins its threads. */
@@ -225,8 +260,8 @@ export class Device {
       } finally {
         recorder.close()
       }
-      if (result instanceof Promise) {
-        result.catch(() => {})
+      if (isThenable(result)) {
+        Promise.resolve(result).catch(() => {}) // what it rejects with comes too late for anybody
         throw new TypeError('[record] the callback must not be async: it only records')
       }
       return new CommandList(this, handle, recorder)
@@ -244,10 +279,7 @@ export class Device {
    * void list.run()
    * const after = await device.read(out)
    */
-  async read(
-    tensor: Tensor,
-    options: { signal?: AbortSignal | undefined } = {},
-  ): Promise<TensorData> {
+  async read(tensor: Tensor, options: { signal?: Signal | undefined } = {}): Promise<TensorData> {
     checkOptions('read', options, ['signal'])
     const readback = new Readback(this, tensor)
     try {
@@ -268,7 +300,7 @@ export class Device {
   async write(
     tensor: Tensor,
     data: TensorData,
-    options: { signal?: AbortSignal | undefined } = {},
+    options: { signal?: Signal | undefined } = {},
   ): Promise<void> {
     checkOptions('write', options, ['signal'])
     const source = this.tensor(tensor.dtype, tensor.shape, data)

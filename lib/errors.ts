@@ -3,44 +3,72 @@
 
 abstract class CodedError extends Error {
   abstract readonly code: string
-  override get name(): string {
-    return this.constructor.name
-  }
+  // Written down in each class: a minifier renames classes.
+  abstract override get name(): string
 }
 
 /** No such folder, file or Hub name on this machine. The message names the places looked at. */
 export class ModelNotFoundError extends CodedError {
   readonly code = 'ERR_MODEL_NOT_FOUND'
+  override get name(): string {
+    return 'ModelNotFoundError'
+  }
 }
 
 /** The checkpoint ships no tokenizer, or none that can be used. The message says why, or names the one that its authors use. */
 export class TokenizerNotFoundError extends CodedError {
   readonly code = 'ERR_TOKENIZER_NOT_FOUND'
+  override get name(): string {
+    return 'TokenizerNotFoundError'
+  }
 }
 
 /** A file that is not what it claims to be: the message leads with the file and the part concerned. */
 export class CorruptFileError extends CodedError {
   readonly code = 'ERR_CORRUPT_FILE'
+  override get name(): string {
+    return 'CorruptFileError'
+  }
 }
 
 /** A checkpoint of an architecture, or with a setting, that this package does not implement. */
 export class UnsupportedArchitectureError extends CodedError {
   readonly code = 'ERR_UNSUPPORTED_ARCHITECTURE'
+  override get name(): string {
+    return 'UnsupportedArchitectureError'
+  }
 }
 
 /** An option that does not exist, or that this device or model cannot honour. */
 export class UnsupportedOptionError extends CodedError {
   readonly code = 'ERR_UNSUPPORTED_OPTION'
+  override get name(): string {
+    return 'UnsupportedOptionError'
+  }
 }
 
 /** The device asked for does not exist here. The message says why and what to do. */
 export class DeviceNotAvailableError extends CodedError {
   readonly code = 'ERR_DEVICE_NOT_AVAILABLE'
+  override get name(): string {
+    return 'DeviceNotAvailableError'
+  }
+}
+
+/** The system starts no more threads for this process. The message says what to change. */
+export class ThreadLimitError extends CodedError {
+  readonly code = 'ERR_THREAD_LIMIT'
+  override get name(): string {
+    return 'ThreadLimitError'
+  }
 }
 
 /** A model that would not fit. The message says what it needs, what there is, and what would fit. */
 export class InsufficientMemoryError extends CodedError {
   readonly code = 'ERR_INSUFFICIENT_MEMORY'
+  override get name(): string {
+    return 'InsufficientMemoryError'
+  }
   readonly neededBytes: number
   readonly availableBytes: number
 
@@ -60,16 +88,23 @@ export type AddonFailure =
   | 'wrong-machine'
   | 'libc'
   | 'damaged-binary'
+  | 'bundled'
   | 'no-binary'
 
 /** The GPU has not answered for too long and was given up. Create another device, or load the model again. */
 export class DeviceLostError extends CodedError {
   readonly code = 'ERR_DEVICE_LOST'
+  override get name(): string {
+    return 'DeviceLostError'
+  }
 }
 
 /** The native addon could not be loaded. The message says why, what to do, and what was tried. */
 export class AddonNotFoundError extends CodedError {
   readonly code = 'ERR_ADDON_NOT_FOUND'
+  override get name(): string {
+    return 'AddonNotFoundError'
+  }
   readonly reason: AddonFailure
 
   constructor(message: string, options: { reason: AddonFailure; cause?: unknown }) {
@@ -81,11 +116,17 @@ export class AddonNotFoundError extends CodedError {
 /** Use of a model, device, buffer or command list after its `dispose()`. */
 export class DisposedError extends CodedError {
   readonly code = 'ERR_DISPOSED'
+  override get name(): string {
+    return 'DisposedError'
+  }
 }
 
 /** A device computes wrongly, or crashes: what was checked, and how far off it is. */
 export class SelfCheckError extends CodedError {
   readonly code = 'ERR_SELF_CHECK_FAILED'
+  override get name(): string {
+    return 'SelfCheckError'
+  }
   readonly operation: string
   /** |result - correct| where it is furthest from what is allowed; NaN when there is no result. */
   readonly error: number

@@ -1,5 +1,6 @@
 // The generation loop: prompt in, text out, token by token.
 
+import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import { RUNS_IN_FLIGHT, type Sequence } from './models/sequence.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
 import type { StopStrings } from './tokenizer/stop-strings.js'
@@ -68,7 +69,7 @@ export interface Generation {
   detokenizer: DetokenizerStream | undefined
   /** How many alternatives to report for each token; undefined for no logprobs at all. */
   logprobs: number | undefined
-  signal: AbortSignal | undefined
+  signal: Signal | undefined
   prefillChunkSize: number | undefined
   loadMs: number
   seed: number
@@ -90,6 +91,9 @@ export class GenerationRun {
   readonly #steps: Step[] = []
   /** Tokens whose runs have been started, that of the prompt included. */
   #started = 1
+  /** Stops the runs ahead when their tokens are not wanted any more. */
+  readonly #ended = new AbortController()
+  #isBegun = false
 
   constructor(generation: Generation) {
     this.#generation = generation
@@ -120,19 +124,18 @@ export class GenerationRun {
    */
   async *chunks(): AsyncGenerator<TextChunk, void, void> {
     const { sequence, prompt, prefillChunkSize, stopStrings, signal: wanted } = this.#generation
+    this.#isBegun = true
     const { timings } = this.result
     const start = performance.now()
     let firstToken = Number.NaN
-    // Stops the runs ahead when their tokens are not wanted any more.
-    const ended = new AbortController()
+    const ended = this.#ended
     const { signal } = ended
-    const abort = () => ended.abort(wanted?.reason)
-    wanted?.addEventListener('abort', abort, { once: true })
+    const forget = onAbort(wanted, () => ended.abort(reasonOf(wanted!)))
     // While a token is looked at: the run that consumes it, and the one after that unless this token may be
     // the last.
     const ahead = stopStrings.isEmpty ? RUNS_IN_FLIGHT : RUNS_IN_FLIGHT - 1
     try {
-      wanted?.throwIfAborted()
+      throwIfAborted(wanted)
       let logits: Step['logits']
       const onLastStarted = () => {
         logits = this.#readLogits(signal)
@@ -149,7 +152,7 @@ export class GenerationRun {
         this.#measure(firstToken)
         if (chunk) yield chunk
         if (done) return
-        signal.throwIfAborted()
+        throwIfAborted(signal)
         sequence.checkDevice()
         this.#runAhead(RUNS_IN_FLIGHT, signal)
         const step = this.#steps.shift()!
@@ -157,15 +160,23 @@ export class GenerationRun {
         logits = step.logits
       }
     } finally {
-      wanted?.removeEventListener('abort', abort)
+      forget()
       ended.abort()
       this.#measure(firstToken)
       this.#generation.dispose()
     }
   }
 
+  /** Ends the generation within the operation at hand: what `chunks` waits for rejects. */
+  stop(): void {
+    this.#ended.abort()
+    // A generator that never began does not run its `finally`.
+    if (!this.#isBegun) this.#generation.dispose()
+    this.#isBegun = true
+  }
+
   // Starts runs until `count` are under way, or no further token is wanted.
-  #runAhead(count: number, signal: AbortSignal): void {
+  #runAhead(count: number, signal: Signal): void {
     const { sequence, maxTokens } = this.#generation
     while (this.#steps.length < count && this.#started < maxTokens) {
       const token = sequence.decode({ signal })
@@ -176,7 +187,7 @@ export class GenerationRun {
   }
 
   // Those of the run that was started last, when they are wanted.
-  #readLogits(signal: AbortSignal): Step['logits'] {
+  #readLogits(signal: Signal): Step['logits'] {
     const { sequence, logprobs } = this.#generation
     if (logprobs === undefined) return undefined
     const logits = sequence.readLogits({ signal })
@@ -265,28 +276,46 @@ function topLogprobs(logits: Float32Array, count: number): TokenLogprob[] {
   return best
 }
 
-/** A stream of text, to be iterated once. */
-export class TextStream implements AsyncIterableIterator<TextChunk, void, void> {
+/**
+ * A stream of text, to be iterated once. `result` may be asked for before, while and after: it takes nothing
+ * away from whoever iterates. Also ends with `await using`.
+ *
+ * @example
+ * const stream = model.stream('Once upon a time')
+ * void stream.result.then(({ usage }) => console.log(usage))
+ * for await (const { text } of stream) process.stdout.write(text)
+ */
+export class TextStream implements AsyncIterableIterator<TextChunk> {
   readonly #run: GenerationRun
   readonly #chunks: AsyncGenerator<TextChunk, void, void>
-  readonly #ended: Promise<GenerateResult>
-  #end!: (outcome: { error?: unknown }) => void
-  #started = false
+  readonly #result: Promise<GenerateResult>
+  #settle!: (outcome: { error?: unknown }) => void
+  /** Chunks that were generated because of `result`, and that nobody has iterated over yet. */
+  readonly #kept: TextChunk[] = []
+  /** What iterating has yet to throw. */
+  #failure: { error: unknown } | undefined
+  #isOver = false
+  #isStopped = false
+  /** Somebody waits for the result, so that the generation goes on by itself. */
+  #isDriven = false
+  /** Nobody will iterate. */
+  #isUnseen = false
+  /** The chunk on its way. */
+  #advancing: Promise<void> | undefined
+  /** The last call of `next`: each has its turn. */
+  #last: Promise<unknown> = Promise.resolve()
 
   /** @internal Use `model.stream`. */
   constructor(generation: Generation) {
     this.#run = new GenerationRun(generation)
     this.#chunks = this.#run.chunks()
-    this.#ended = new Promise((resolve, reject) => {
-      this.#end = (outcome) =>
+    this.#result = new Promise((resolve, reject) => {
+      this.#settle = (outcome) =>
         'error' in outcome ? reject(outcome.error) : resolve(this.#run.result)
     })
     // A failure reaches whoever iterates; it must not also count as unhandled here.
-    this.#ended.catch(() => {})
-    this.#dispose = () => generation.dispose()
+    this.#result.catch(() => {})
   }
-
-  readonly #dispose: () => void
 
   /** What has been generated so far. */
   get partial(): GenerateResult {
@@ -295,44 +324,84 @@ export class TextStream implements AsyncIterableIterator<TextChunk, void, void> 
 
   /**
    * The whole result, once the stream has ended: by itself, by `break` (finishReason 'abort'), or with
-   * the error that iteration throws. Runs the generation when nobody iterates.
+   * the error that iteration throws. Whoever asks for it before has the generation run to its end, as fast as
+   * it can; what a loop has not taken by then is kept for it.
    */
   get result(): Promise<GenerateResult> {
-    if (!this.#started) void this.#drain()
-    return this.#ended
+    void this.#drive()
+    return this.#result
+  }
+
+  /** @internal The result, where nobody iterates. */
+  resultAlone(): Promise<GenerateResult> {
+    this.#isUnseen = true
+    return this.result
   }
 
   [Symbol.asyncIterator](): this {
     return this
   }
 
-  async next(): Promise<IteratorResult<TextChunk, void>> {
-    this.#started = true
-    try {
-      const next = await this.#chunks.next()
-      if (next.done) this.#end({})
-      return next
-    } catch (error) {
-      this.#end({ error })
-      throw error
-    }
+  next(): Promise<IteratorResult<TextChunk, void>> {
+    const taken = this.#last.then(() => this.#take())
+    this.#last = taken.catch(() => {})
+    return taken
   }
 
   /** Stops the generation: what `break` calls. */
   async return(): Promise<IteratorResult<TextChunk, void>> {
-    // A generator that never started does not run its `finally`.
-    if (!this.#started) this.#dispose()
-    this.#started = true
-    const done = await this.#chunks.return()
+    this.#isStopped = true
+    this.#kept.length = 0
+    this.#run.stop()
+    await this.#chunks.return()
     this.#end({})
-    return done
+    this.#failure = undefined
+    return { value: undefined, done: true }
   }
 
-  async #drain(): Promise<void> {
+  /** The same as `return()`. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.return()
+  }
+
+  async #take(): Promise<IteratorResult<TextChunk, void>> {
+    while (this.#kept.length === 0 && !this.#isOver) await this.#advance()
+    const value = this.#kept.shift()
+    if (value) return { value, done: false }
+    const failure = this.#failure
+    this.#failure = undefined
+    if (failure) throw failure.error
+    return { value: undefined, done: true }
+  }
+
+  async #drive(): Promise<void> {
+    if (this.#isDriven) return
+    this.#isDriven = true
+    while (!this.#isOver) await this.#advance()
+  }
+
+  /** Resolves when there is another chunk, for whoever comes first, or none will follow. */
+  #advance(): Promise<void> {
+    this.#advancing ??= this.#generate().finally(() => {
+      this.#advancing = undefined
+    })
+    return this.#advancing
+  }
+
+  async #generate(): Promise<void> {
     try {
-      while (!(await this.next()).done);
-    } catch {
-      // `result` carries it.
+      const { value, done } = await this.#chunks.next()
+      if (done) this.#end({})
+      else if (!this.#isStopped && !this.#isUnseen) this.#kept.push(value)
+    } catch (error) {
+      this.#end(this.#isStopped ? {} : { error })
     }
+  }
+
+  #end(outcome: { error?: unknown }): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    if ('error' in outcome) this.#failure = { error: outcome.error }
+    this.#settle(outcome)
   }
 }

@@ -1,5 +1,11 @@
 // The public interface: exports only.
 
+// Symbol.dispose, for those who compile without it: nothing else that the declarations need is newer than ES2022.
+/// <reference lib="esnext.disposable" preserve="true" />
+
+import './disposable.js'
+
+export type { Signal } from './abort.js'
 export { measureReadBandwidth } from './bench/bandwidth.js'
 export {
   type BenchOptions,

@@ -1,5 +1,6 @@
 // A loaded model: what most users hold.
 
+import { throwIfAborted, type Signal } from './abort.js'
 import { defaultModel } from './default-model.js'
 import type { Device, DeviceName } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
@@ -13,7 +14,7 @@ import { LanguageModel } from './models/language-model.js'
 import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
-import type { OnNotice } from './notices.js'
+import { checkOnNotice, type OnNotice } from './notices.js'
 import {
   booleanOption,
   checkOptions,
@@ -39,7 +40,7 @@ export interface LoadProgress {
 export interface LoadOptions {
   /** Where to compute. Defaults to `auto`. */
   device?: DeviceName | undefined
-  /** Threads of the CPU device. Defaults to one for each core. */
+  /** Threads of the CPU device. Defaults to the CPUs that this process may use, as in `createDevice`. */
   threads?: number | undefined
   /** For a GPU: seconds after which one that ends nothing is given up (`DeviceLostError`). Defaults to 30. */
   gpuTimeout?: number | undefined
@@ -61,9 +62,12 @@ export interface LoadOptions {
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
   cacheDir?: string | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   onProgress?: ((progress: LoadProgress) => void) | undefined
-  /** Called with what the caller should know though nothing failed: which device is not used, and why. */
+  /**
+   * Called with what the caller should know though nothing failed: which device is not used, and why; that no
+   * model was named. Nothing is written anywhere without it.
+   */
   onNotice?: OnNotice | undefined
 }
 
@@ -98,7 +102,7 @@ export interface PromptOptions {
 }
 
 export interface LogitsOptions extends PromptOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }
@@ -133,22 +137,18 @@ const GENERATE_OPTIONS = [
  * const model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
  * for await (const { text } of model.stream('The capital of France is')) process.stdout.write(text)
  */
-export async function loadModel(
-  pathOrId: string = defaultModel(),
-  options: LoadOptions = {},
-): Promise<Model> {
+export async function loadModel(pathOrId?: string, options: LoadOptions = {}): Promise<Model> {
   checkOptions('loadModel', options, LOAD_OPTIONS)
   const { signal, cacheDir, revision, onProgress, onNotice } = options
   checkSignal('loadModel', signal)
   for (const name of ['tokenizer', 'revision', 'cacheDir'] as const) {
     stringOption('loadModel', name, options[name])
   }
-  for (const [name, value] of Object.entries({ onProgress, onNotice })) {
-    if (value !== undefined && typeof value !== 'function') {
-      throw new TypeError(`[loadModel] ${name} must be a function but is ${describe(value)}`)
-    }
+  checkOnNotice('loadModel', onNotice)
+  if (onProgress !== undefined && typeof onProgress !== 'function') {
+    throw new TypeError(`[loadModel] onProgress must be a function but is ${describe(onProgress)}`)
   }
-  if (typeof pathOrId !== 'string' || pathOrId === '') {
+  if (pathOrId !== undefined && (typeof pathOrId !== 'string' || pathOrId === '')) {
     throw new TypeError(
       `[loadModel] the model must be a path or a Hub name but is ${describe(pathOrId)}`,
     )
@@ -166,10 +166,10 @@ export async function loadModel(
       `[loadModel] memory must be 'checked' or 'unchecked' but is ${describe(memory)}`,
     )
   }
-  signal?.throwIfAborted()
+  throwIfAborted(signal)
 
   const start = performance.now()
-  const path = await resolveModelPath(pathOrId, { cacheDir, revision })
+  const path = await resolveModelPath(pathOrId ?? defaultModel(onNotice), { cacheDir, revision })
   const checkpoint = await openCheckpoint(path)
   for (const notice of checkpoint.notices) onNotice?.(notice)
   const { folder, config } = checkpoint
@@ -203,7 +203,7 @@ export async function loadModel(
     })
     try {
       await ready
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
     } catch (error) {
       languageModel.dispose()
       throw error
@@ -352,7 +352,7 @@ export class Model {
    * const { text } = await model.generate('Once upon a time', { maxTokens: 50, temperature: 0.8 })
    */
   async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<GenerateResult> {
-    return this.#stream('generate', prompt, options).result
+    return this.#stream('generate', prompt, options).resultAlone()
   }
 
   /**

@@ -1,7 +1,9 @@
 // Checks of options that come from outside: unknown names and wrong values are errors.
 
+import type { Signal } from './abort.js'
 import { UnsupportedOptionError } from './errors.js'
 import { nearest } from './nearest.js'
+import { typedArrayName } from './realms.js'
 
 /** Throws `UnsupportedOptionError` for a key that is not known, naming the nearest one. */
 export function checkOptions(operation: string, options: object, known: readonly string[]): void {
@@ -78,7 +80,7 @@ export function booleanOption(
 /** Throws unless the value is an AbortSignal, of this realm or another, or absent. */
 export function checkSignal(operation: string, value: unknown): void {
   if (value === undefined) return
-  const signal = value as Partial<AbortSignal> | null
+  const signal = value as Partial<Signal> | null
   if (typeof signal?.addEventListener === 'function' && typeof signal.aborted === 'boolean') return
   throw new TypeError(`[${operation}] signal must be an AbortSignal but is ${describe(value)}`)
 }
@@ -95,6 +97,9 @@ function rangeText(kind: string, min: number, max: number): string {
 export function describe(value: unknown): string {
   if (value === null) return 'null'
   if (Array.isArray(value)) return `an array of ${value.length}`
+  const typed = typedArrayName(value)
+  if (typed)
+    return `${/^[AEIOU](?!int)/.test(typed) ? 'an' : 'a'} ${typed} of ${(value as ArrayLike<unknown>).length}`
   if (typeof value === 'object') return 'an object'
   if (typeof value === 'string') return JSON.stringify(value.slice(0, 60))
   if (typeof value === 'function') return 'a function'

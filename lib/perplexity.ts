@@ -1,11 +1,12 @@
 // How well a model predicts a text.
 
+import type { Signal } from './abort.js'
 import type { Model } from './model.js'
 import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
 import { checkOptions, integerOption } from './options.js'
 
 export interface PerplexityOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
   /** As in `generate`: `false` is for text that others wrote. Defaults to true. */

@@ -1,5 +1,6 @@
 // Reading a tensor in the order of the runs of its device.
 
+import type { Signal } from './abort.js'
 import type { CommandList } from './command-list.js'
 import type { Device } from './device.js'
 import type { Tensor, TensorData } from './tensor.js'
@@ -32,7 +33,7 @@ export class Readback {
   }
 
   /** Rejects as a run does. */
-  async read(options: { signal?: AbortSignal | undefined } = {}): Promise<TensorData> {
+  async read(options: { signal?: Signal | undefined } = {}): Promise<TensorData> {
     const slot = this.#idle.pop() ?? this.#makeSlot()
     try {
       await slot.list.run(options)

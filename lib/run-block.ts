@@ -2,6 +2,7 @@
 
 import { addon } from './addon.js'
 import { describe } from './options.js'
+import { isTypedArray } from './realms.js'
 import {
   bytesPerElement,
   checkShape,
@@ -87,8 +88,9 @@ export class RunLayout {
     for (const [name, tensor] of this.#tensors) {
       const values = Object.hasOwn(data, name) ? data[name] : undefined
       const wanted = typedArrayOf(tensor.dtype)
-      if (!(values instanceof wanted) || values.length !== tensor.elements) {
-        const given = values instanceof wanted ? `one of ${values.length}` : describe(values)
+      const isWanted = isTypedArray<TensorData>(values, wanted)
+      if (!isWanted || values.length !== tensor.elements) {
+        const given = isWanted ? `one of ${values.length}` : describe(values)
         throw new TypeError(
           `[run] input ${JSON.stringify(name)} must be a ${wanted.name} of ${tensor.elements} elements, for ${tensor.dtype} ${formatShape(tensor.shape)}, but is ${given}`,
         )

@@ -2,7 +2,9 @@
 
 import { addon } from './addon.js'
 import { DisposedError } from './errors.js'
+import { isInArchive, onDisk } from './location.js'
 import { describe } from './options.js'
+import { isTypedArray } from './realms.js'
 
 /** Element types that a device computes with. `uint32` holds token ids and packed weights. */
 export type DType = 'float32' | 'float16' | 'bfloat16' | 'uint32'
@@ -83,7 +85,13 @@ export class Memory {
    * No operation may use more than `largestPart` of them in one piece.
    */
   static mapFile(path: string, { begin = 0, bytes = 0, largestPart = 0 } = {}): Memory {
-    return new Memory(addon().mapFile(path, begin, bytes, largestPart), true)
+    const real = onDisk(path)
+    if (real === path && isInArchive(path)) {
+      throw new Error(
+        `[loadModel] ${path} lies in an archive of Electron, from which the system maps no file: unpack it with asarUnpack of electron-builder, or asar.unpack of Electron Forge (docs/bundling.md)`,
+      )
+    }
+    return new Memory(addon().mapFile(real, begin, bytes, largestPart), true)
   }
 
   /** A size without bytes: lists that use it can be recorded but not run. */
@@ -229,7 +237,7 @@ export class Tensor {
 
 function asBytes(data: TensorData, tensor: Tensor, operation: string): Uint8Array {
   const wanted = typedArrayOf(tensor.dtype)
-  if (!(data instanceof wanted)) {
+  if (!isTypedArray<TensorData>(data, wanted)) {
     throw new TypeError(
       `[${operation}] ${tensor.dtype} takes a ${wanted.name} but got ${describe(data)}`,
     )

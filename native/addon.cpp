@@ -5,6 +5,7 @@
 
 #include <map>
 #include <string>
+#include <system_error>
 
 #include "available_memory.h"
 #include "cpu/fast/levels.h"
@@ -179,10 +180,15 @@ class Addon : public Napi::Addon<Addon> {
     if (!(timeout > 0 && timeout <= kLongestTimeout)) {
       throw std::invalid_argument("timeout must be above 0 and at most a day, in seconds");
     }
-    // In every build, whatever other devices it has.
-    if (name == "cpu-reference")
-      return handle(devices_.add(create_cpu_device(threads, "reference")));
-    return handle(devices_.add(create_device(name, threads, tuning, timeout)));
+    try {
+      // In every build, whatever other devices it has.
+      if (name == "cpu-reference")
+        return handle(devices_.add(create_cpu_device(threads, "reference")));
+      return handle(devices_.add(create_device(name, threads, tuning, timeout)));
+    } catch (const std::system_error& error) {
+      throw_if_no_more_threads(error);
+      throw;
+    }
   }
 
   Value DeviceThreads(const CallbackInfo& info) {
@@ -404,14 +410,18 @@ class Addon : public Napi::Addon<Addon> {
     const size_t buffer = size(info, 1);
     const int64_t id = next_run_++;
     Pending pending{nullptr, nullptr, Napi::Persistent(info[2].As<Napi::Function>())};
-    // Before anything waits for it: it throws when the system has no more threads.
-    auto measurement = std::make_unique<BandwidthMeasurement>(
-        static_cast<unsigned>(threads), buffer,
-        [completions = completions_, id](double result, std::string error) {
-          const RunStatus status = error.empty() ? RunStatus::done : RunStatus::failed;
-          complete(completions, {id, {status, std::move(error), {}}, result});
-        });
-    measurements_.emplace(id, std::move(measurement));
+    // Before anything waits for it: it throws when the system starts no more threads.
+    const auto on_complete = [completions = completions_, id](double result, std::string error) {
+      const RunStatus status = error.empty() ? RunStatus::done : RunStatus::failed;
+      complete(completions, {id, {status, std::move(error), {}}, result});
+    };
+    try {
+      measurements_.emplace(id, std::make_unique<BandwidthMeasurement>(
+                                    static_cast<unsigned>(threads), buffer, on_complete));
+    } catch (const std::system_error& error) {
+      throw_if_no_more_threads(error);
+      throw;
+    }
     expect(std::move(pending), id);
   }
 
@@ -498,6 +508,14 @@ class Addon : public Napi::Addon<Addon> {
     if (!memory.is_run_block()) return;
     throw std::runtime_error(
         "inputs and outputs of a run are given to run() and come with its result");
+  }
+
+  // What starts a thread throws this at a limit of the system; its own text names no threads.
+  void throw_if_no_more_threads(const std::system_error& error) const {
+    if (error.code() != std::errc::resource_unavailable_try_again) return;
+    Napi::Error thrown = Napi::Error::New(env_, "the system starts no more threads");
+    thrown.Set("code", "EAGAIN");
+    throw thrown;
   }
 
   std::byte* part(const Memory& memory, size_t offset, size_t length) {

@@ -103,7 +103,7 @@ class Device {
 // The devices of this build, the fastest first.
 std::vector<std::string> device_names();
 
-// `threads` is for the CPU device; 0: one for each core. `tuning` is for a GPU: changes to the
+// `threads` is for the CPU device, at least 1. `tuning` is for a GPU: changes to the
 // table of its family. `timeout` is for a GPU: seconds after which one that ends nothing is given
 // up. Throws std::invalid_argument for a name that this build does not have and for changes that
 // the table does not allow, std::runtime_error when the device cannot be started.

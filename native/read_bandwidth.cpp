@@ -8,6 +8,7 @@
 #include <cstring>
 #include <memory>
 #include <stdexcept>
+#include <system_error>
 #include <vector>
 
 #ifdef __linux__
@@ -131,6 +132,9 @@ BandwidthMeasurement::BandwidthMeasurement(unsigned threads, size_t bytes, OnCom
     : thread_([this, threads, bytes, on_complete = std::move(on_complete)] {
         try {
           on_complete(measure(threads, bytes, cancelled_), "");
+        } catch (const std::system_error&) {
+          // Starting a thread is all that throws this; its own text names none.
+          on_complete(0, "the system starts no more threads: measure with fewer");
         } catch (const std::exception& error) {
           on_complete(0, error.what());
         }

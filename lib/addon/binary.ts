@@ -56,7 +56,11 @@ export function examineBinary(path: string): Binary {
       size === 0 ? 'the file is empty' : 'the file is no program or library of any system',
     )
   } catch (error) {
-    if (error instanceof RangeError) throw cutShort(fstatSync(file).size)
+    // By its code: the realm of Node's own errors need not be this one.
+    if (
+      /^ERR_(OUT_OF_RANGE|BUFFER_OUT_OF_BOUNDS)$/.test((error as NodeJS.ErrnoException).code ?? '')
+    )
+      throw cutShort(fstatSync(file).size)
     throw error
   } finally {
     closeSync(file)

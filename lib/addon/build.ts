@@ -3,18 +3,18 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, realpathSync, rmSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { delimiter, dirname, join } from 'node:path'
-import { PACKAGE } from './load.js'
+import { KEEP_EXTERNAL, packageFolder, requireFrom } from '../location.js'
 import { TOOLS } from './explain.js'
 
 /**
  * Compiles the addon with node-gyp into the package's `build/Release`, from where it is loaded from
- * then on. What the compiler prints goes to standard error. Rejects with what is missing.
+ * then on. What the compiler prints goes to `output`, a file descriptor. Rejects with what is missing.
  *
- * @example await buildAddon()
+ * @example await buildAddon(2)
  */
-export async function buildAddon(root = PACKAGE): Promise<void> {
+export async function buildAddon(output: number, root = packageFolder()): Promise<void> {
+  if (root === undefined) throw new Error(`[build] ssm-metal was bundled: ${KEEP_EXTERNAL}`)
   const nodeGyp = findNodeGyp(root)
   // The published package keeps it in dist: at the root, npm 11 would compile at every install.
   const gyp = join(root, 'binding.gyp')
@@ -22,7 +22,7 @@ export async function buildAddon(root = PACKAGE): Promise<void> {
   if (lent) copyFileSync(join(root, 'dist/binding.gyp'), gyp)
   try {
     const words = [nodeGyp, 'rebuild', '--jobs=max', ...headersOfNode()]
-    const stdio = ['ignore', 2, 2] as ['ignore', number, number]
+    const stdio = ['ignore', output, output] as ['ignore', number, number]
     const child = spawn(process.execPath, words, { cwd: root, stdio })
     const [code] = await once(child, 'close')
     if (code !== 0) {
@@ -49,7 +49,7 @@ function findNodeGyp(root: string): string {
   if (fromNpm && existsSync(fromNpm)) return fromNpm
   for (const from of [join(root, 'package.json'), onPath('npm')]) {
     try {
-      if (from) return createRequire(from).resolve('node-gyp/bin/node-gyp.js')
+      if (from) return requireFrom(from).resolve('node-gyp/bin/node-gyp.js')
     } catch {
       // Not there.
     }

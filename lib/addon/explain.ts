@@ -5,7 +5,8 @@ import { join, relative } from 'node:path'
 import type { AddonFailure } from '../errors.js'
 import { type Binary, DamagedBinaryError, WrongMachineError } from './binary.js'
 import { glibcVersion, type Host, isNodeNewEnough, LEAST_NODE } from './host.js'
-import { buildCommand, isClone } from './package-manager.js'
+import { buildCommand, isClone, uselessCommand } from './package-manager.js'
+import { KEEP_EXTERNAL, onDisk } from '../location.js'
 import { wrap } from '../wrap.js'
 
 /** A file that exists and was not loaded. */
@@ -17,8 +18,10 @@ export interface Attempt {
 }
 
 interface Failure {
-  /** The package's folder. */
+  /** The package's folder; empty when its code was bundled. */
   root: string
+  /** The file that the code was bundled into. */
+  bundle?: string | undefined
   host: Host
   /** Where a binary could have been. */
   paths: readonly string[]
@@ -47,7 +50,7 @@ export function explain(failure: Failure): { reason: AddonFailure; message: stri
   const { host, paths, attempts } = failure
   const { reason, cause, cure } = diagnose(failure)
   const tried = paths.map((path) => {
-    const attempt = attempts.find((each) => each.path === path)
+    const attempt = attempts.find((each) => each.path === onDisk(path))
     const nothing = reason === 'node-version' ? 'not tried' : 'no such file'
     return `  ${path}: ${attempt ? firstLine(attempt.error.message) : nothing}`
   })
@@ -56,8 +59,7 @@ export function explain(failure: Failure): { reason: AddonFailure; message: stri
     `[addon] the native addon did not load on ${machine}, Node ${host.node}`,
     hanging('Why:   ', `${cause}.`),
     hanging('To do: ', `${cure}.`),
-    'Tried:',
-    ...tried,
+    ...(tried.length > 0 ? ['Tried:', ...tried] : []),
   ].join('\n')
   return { reason, message }
 }
@@ -67,12 +69,13 @@ const hanging = (label: string, text: string) =>
   label + wrap(text, 100 - label.length).join(`\n${' '.repeat(label.length)}`)
 
 function diagnose(failure: Failure): Diagnosis {
-  const { host, attempts, override } = failure
+  const { host, attempts, override, bundle } = failure
   return (
     oldNode(host) ??
     (attempts.length > 0 ? switchedOff(failure) : undefined) ??
     unsupportedSystem(host) ??
     (override ? wrongOverride(failure) : undefined) ??
+    (bundle === undefined ? undefined : bundled(bundle)) ??
     // The last is the prebuilt binary, where there is one: the file meant for this very machine.
     (attempts.length > 0 ? broken(failure, attempts.at(-1)!) : missing(failure))
   )
@@ -135,6 +138,14 @@ function unsupportedSystem({ platform, kernel }: Host): Diagnosis | undefined {
     }
   }
   return undefined
+}
+
+function bundled(file: string): Diagnosis {
+  return {
+    reason: 'bundled',
+    cause: `the code of ssm-metal was bundled into ${file}, and no bundler takes its native addon along`,
+    cure: KEEP_EXTERNAL,
+  }
 }
 
 function wrongOverride({ override, attempts }: Failure): Diagnosis {
@@ -219,7 +230,7 @@ function missing(failure: Failure): Diagnosis {
     reason: 'no-binary',
     cause:
       `the package has no prebuilt binary for ${machine}, ${others}, and none was compiled here. ` +
-      'No install script compiles one, because npm, pnpm, bun and yarn block such scripts',
+      `No install script compiles one, so ${uselessCommand(root)} changes nothing`,
     cure: buildHere(failure),
   }
 }

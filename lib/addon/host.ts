@@ -1,8 +1,8 @@
 // What of this process decides whether the addon loads.
 
 import { execFileSync } from 'node:child_process'
-import { createRequire } from 'node:module'
 import { cpus, release } from 'node:os'
+import { requireFrom } from '../location.js'
 import { examineBinary } from './binary.js'
 
 export type Libc = 'glibc' | 'musl'
@@ -38,8 +38,6 @@ export function isNodeNewEnough(version: string): boolean {
   return major > leastMajor || (major === leastMajor && minor >= leastMinor)
 }
 
-const require = createRequire(import.meta.url)
-
 /** This process. */
 export function thisHost(): Host {
   const flags = [...process.execArgv, ...(process.env.NODE_OPTIONS ?? '').split(/\s+/)]
@@ -52,7 +50,7 @@ export function thisHost(): Host {
     addonsOff: flags.includes('--no-addons'),
     permissionDenied: permissionDenied(flags),
     translated: isTranslated,
-    open: (path) => require(path),
+    open: (path) => requireFrom(path)(path),
   }
 }
 

@@ -1,10 +1,10 @@
 // Finds the addon and loads it: a build of this machine first, then the prebuilt binary that the
 // package brings. There is no install script: npm, pnpm, bun and yarn block them.
 
-import { join, resolve } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { join, relative, resolve } from 'node:path'
 import type { Addon } from '../addon.js'
 import { AddonNotFoundError } from '../errors.js'
+import { bundleFile, onDisk, packageFolder } from '../location.js'
 import { type Binary, examineBinary, WrongMachineError } from './binary.js'
 import { type Attempt, explain } from './explain.js'
 import { type Host, isNodeNewEnough, thisHost } from './host.js'
@@ -13,10 +13,9 @@ export interface LoadedAddon {
   addon: Addon
   /** The file it came from. */
   path: string
+  /** The same as seen from the package's folder. */
+  name: string
 }
-
-/** The package's folder: this file is two levels below it, in lib/ and in dist/. */
-export const PACKAGE = fileURLToPath(new URL('../..', import.meta.url))
 
 /** The places of a package where its addon may be, the first that loads is taken. */
 export function addonPaths(root: string, host: Host): string[] {
@@ -30,30 +29,33 @@ export function prebuiltPath(root: string, { platform, arch, libc }: Host): stri
 }
 
 /**
- * Loads the addon of the package in `root`. `SSM_METAL_ADDON` names another file. Throws
- * `AddonNotFoundError`, which says why and what to do.
+ * Loads the addon of the package in `root`, undefined when the code was bundled into another file.
+ * `SSM_METAL_ADDON` names another file. Throws `AddonNotFoundError`, which says why and what to do.
  *
  * @example const { addon, path } = loadAddon()
  */
-export function loadAddon(root = PACKAGE, host: Host = thisHost()): LoadedAddon {
+export function loadAddon(root = packageFolder(), host: Host = thisHost()): LoadedAddon {
   // Internal: an addon built another way, such as the test rig (test/software-metal/README.md).
   const override = process.env.SSM_METAL_ADDON
-  const paths = override ? [resolve(override)] : addonPaths(root, host)
+  const paths = override ? [resolve(override)] : root ? addonPaths(root, host) : []
   const attempts: Attempt[] = []
   if (isNodeNewEnough(host.node)) {
-    for (const path of paths) {
+    for (const [i, path] of paths.map(onDisk).entries()) {
       let binary: Binary | undefined
       try {
         binary = examineBinary(path)
         if (!runsHere(binary, host)) throw new WrongMachineError(describeBinary(binary))
-        return { addon: host.open(path) as Addon, path }
+        const name = root ? relative(root, paths[i]!) : path
+        return { addon: host.open(path) as Addon, path, name }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
         attempts.push({ path, error: error as Error, binary })
       }
     }
   }
-  const { reason, message } = explain({ root, host, paths, attempts, override })
+  const bundle = root ? undefined : (bundleFile() ?? 'another file')
+  const failure = { root: root ?? '', bundle, host, paths, attempts, override }
+  const { reason, message } = explain(failure)
   throw new AddonNotFoundError(message, { reason, cause: attempts.at(-1)?.error })
 }
 

@@ -27,10 +27,26 @@ const MARKS: [PackageManager, string][] = [
 /** The package manager that installed the package in this folder; npm where nothing tells. */
 export function packageManagerOf(root: string): PackageManager {
   if (root.includes(`${sep}.yarn${sep}`)) return 'yarn' // unpacked there without a node_modules around it
+  for (const name of ['pnpm', 'bun'] as const) {
+    if (root.includes(`${sep}node_modules${sep}.${name}${sep}`)) return name // linked from there
+  }
   const at = `${root}${sep}`.indexOf(`${sep}node_modules${sep}`)
   if (at < 0) return 'npm'
   const project = root.slice(0, at)
   return MARKS.find(([, file]) => existsSync(join(project, file)))?.[0] ?? 'npm'
+}
+
+/** What each has for allowing the install scripts that it blocks. */
+const ALLOW: Record<PackageManager, string> = {
+  npm: 'npm approve-scripts',
+  pnpm: 'pnpm approve-builds',
+  yarn: 'enableScripts of yarn',
+  bun: 'bun pm trust',
+}
+
+/** What does not help where the addon is missing, for those who try it first. */
+export function uselessCommand(root: string): string {
+  return ALLOW[packageManagerOf(root)]
 }
 
 /** The command that compiles the addon of the package in this folder. */

@@ -1,8 +1,9 @@
 // How fast this machine reads memory: the measure for how well decoding uses it.
 
-import { availableParallelism, totalmem } from 'node:os'
+import { totalmem } from 'node:os'
 import { addon, RUN_STATUS } from '../addon.js'
 import { integerOption } from '../options.js'
+import { availableThreads, MOST_THREADS } from '../threads.js'
 
 // Several times any cache, and not so much that it pushes the model out of memory.
 const LARGEST_BUFFER = 512 * 2 ** 20
@@ -14,10 +15,8 @@ const SMALLEST_BUFFER = 64 * 2 ** 20
  *
  * @example const gigabytes = (await measureReadBandwidth(2)) / 1e9
  */
-export async function measureReadBandwidth(
-  threads: number = availableParallelism(),
-): Promise<number> {
-  integerOption('measureReadBandwidth', 'threads', threads, { min: 1, max: 1024 })
+export async function measureReadBandwidth(threads: number = availableThreads()): Promise<number> {
+  integerOption('measureReadBandwidth', 'threads', threads, { min: 1, max: MOST_THREADS })
   return new Promise((resolve, reject) => {
     addon().measureReadBandwidth(threads, bufferBytes(), (status, error, bytesPerSecond) => {
       if (status === RUN_STATUS.done) resolve(bytesPerSecond)

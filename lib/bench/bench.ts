@@ -1,13 +1,18 @@
 // The benchmark: rounds in which every trial is run once, each in a process of its own, so that a
 // machine that slows down for a while slows all rows alike.
 
+import type { Signal } from '../abort.js'
 import { randomInt } from 'node:crypto'
+import { addon } from '../addon.js'
 import { defaultModel } from '../default-model.js'
 import type { DeviceName } from '../device.js'
 import { UnsupportedOptionError } from '../errors.js'
 import { describeMachine, type Machine } from '../machine.js'
 import type { LoadOptions } from '../model.js'
 import { checkOptions, checkSignal, describe, integerOption } from '../options.js'
+import { checkOnNotice, type OnNotice } from '../notices.js'
+import { MOST_THREADS } from '../threads.js'
+import { usableSavedTuning } from '../tune/saved.js'
 import { runInChild } from './child.js'
 import { type BenchModel, describeModel } from './model.js'
 import {
@@ -40,7 +45,7 @@ export interface BenchOptions {
   /** Let each process run a few tokens before it measures. Defaults to true. */
   warmup?: boolean | undefined
   device?: DeviceName | undefined
-  /** Numbers of threads of the CPU device. Defaults to one for each core. */
+  /** Numbers of threads of the CPU device. Defaults to the CPUs that this process may use. */
   threads?: readonly number[] | undefined
   dtype?: LoadOptions['dtype']
   quantize?: LoadOptions['quantize']
@@ -48,9 +53,11 @@ export interface BenchOptions {
   revision?: string | undefined
   /** Of the random prompts, of which every repetition has its own. Defaults to a random one. */
   seed?: number | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Called before each trial. */
   onProgress?: ((progress: BenchProgress) => void) | undefined
+  /** As in `loadModel`. */
+  onNotice?: OnNotice | undefined
 }
 
 export interface BenchProgress {
@@ -127,6 +134,7 @@ const OPTIONS = [
   'seed',
   'signal',
   'onProgress',
+  'onNotice',
 ] as const satisfies readonly (keyof BenchOptions)[]
 
 // What one process measures in a round: tests of one model with some number of threads.
@@ -152,7 +160,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
   const { signal, device, dtype, quantize, warmup = true, sweep = false } = options
   checkSignal('bench', signal)
   const sizes = checkSizes(options, sweep)
-  const threadCounts = counts('threads', options.threads, undefined, 1, 1024)
+  const threadCounts = counts('threads', options.threads, undefined, 1, MOST_THREADS)
   const rounds = integerOption('bench', 'repetitions', options.repetitions, { min: 1 }) ?? 5
   const seed =
     integerOption('bench', 'seed', options.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32)
@@ -161,12 +169,17 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
       `[bench] device must be 'auto', 'cpu' or 'metal' but is ${describe(device)}`,
     )
   }
-  const names = options.models ?? [defaultModel()]
+  checkOnNotice('bench', options.onNotice)
+  const names = options.models ?? [defaultModel(options.onNotice)]
   if (!Array.isArray(names) || names.length === 0) {
     throw new TypeError(`[bench] models must be a list of names but is ${describe(names)}`)
   }
   const models: BenchModel[] = []
   for (const name of names) models.push(await describeModel(name, options))
+  // Nobody hears what the processes of the trials have to say.
+  if (device !== 'cpu' && addon().deviceNames().includes('metal')) {
+    usableSavedTuning(options.onNotice)
+  }
 
   const plans = sweep ? planSweep(sizes) : planTrials(sizes)
   if (plans.every((plan) => plan.length === 0)) {

@@ -1,35 +1,33 @@
 // Starts a process for a trial and brings back its result.
 
+import { onAbort, reasonOf, throwIfAborted, type Signal } from '../abort.js'
 import { fork } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
+import { KEEP_EXTERNAL, scriptOf } from '../location.js'
 import type { BandwidthRequest, BandwidthResult, TrialRequest, TrialResult } from './trial.js'
 import type { Reply, Request } from './trial-process.js'
-
-// TypeScript in this repository, JavaScript in the package.
-const ENTRY = fileURLToPath(
-  new URL(`./trial-process${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-)
 
 /** How much of what a process that failed wrote is kept for the message. */
 const ERROR_CHARACTERS = 2000
 
 /** Runs a request in a process of its own. Rejects with `signal.reason` when aborted, which ends it. */
-export function runInChild(request: TrialRequest, signal?: AbortSignal): Promise<TrialResult>
-export function runInChild(
-  request: BandwidthRequest,
-  signal?: AbortSignal,
-): Promise<BandwidthResult>
+export function runInChild(request: TrialRequest, signal?: Signal): Promise<TrialResult>
+export function runInChild(request: BandwidthRequest, signal?: Signal): Promise<BandwidthResult>
 export async function runInChild(
   request: Request,
-  signal?: AbortSignal,
+  signal?: Signal,
 ): Promise<TrialResult | BandwidthResult> {
-  signal?.throwIfAborted()
-  const child = fork(ENTRY, [], {
+  throwIfAborted(signal)
+  const script = scriptOf('bench/trial-process')
+  if (script === undefined) {
+    throw new Error(
+      `[bench] ssm-metal was bundled, and the script of its processes was not: ${KEEP_EXTERNAL}`,
+    )
+  }
+  const child = fork(script, [], {
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
     execArgv: nodeOptions(),
   })
-  const abort = () => child.kill('SIGKILL')
-  signal?.addEventListener('abort', abort, { once: true })
+  const forget = onAbort(signal, () => child.kill('SIGKILL'))
   let written = ''
   child.stderr!.setEncoding('utf8').on('data', (text: string) => {
     written = (written + text).slice(-ERROR_CHARACTERS)
@@ -43,7 +41,7 @@ export async function runInChild(
       child.once('error', reject)
       // Not before it has ended: the next trial must not share the machine with it.
       child.once('close', (code, killedBy) => {
-        if (signal?.aborted) reject(signal.reason)
+        if (signal?.aborted) reject(reasonOf(signal))
         else if (!reply) reject(new Error(deathMessage(code, killedBy, written)))
         else if ('result' in reply) resolve(reply.result)
         else reject(Object.assign(new Error(reply.error), reply.code && { code: reply.code }))
@@ -54,7 +52,7 @@ export async function runInChild(
       })
     })
   } finally {
-    signal?.removeEventListener('abort', abort)
+    forget()
   }
 }
 

@@ -1,11 +1,11 @@
 // One trial: loads a model and measures the tests of a plan along one sequence. Runs in a process of
 // its own (trial-process.ts).
 
-import { availableParallelism } from 'node:os'
 import { createDevice, type DeviceName } from '../device.js'
 import { type LoadOptions, loadModel, type Model } from '../model.js'
 import { RUNS_IN_FLIGHT, Sequence } from '../models/sequence.js'
 import { Sampler } from '../sampler.js'
+import { availableThreads } from '../threads.js'
 import { measureReadBandwidth } from './bandwidth.js'
 import { SequenceBatch } from './batch.js'
 import { peakMemoryBytes } from './memory.js'
@@ -85,7 +85,7 @@ export async function runTrial(request: TrialRequest): Promise<TrialResult> {
 export async function runBandwidth(request: BandwidthRequest): Promise<BandwidthResult> {
   // What a GPU reaches is measured with all cores: they share its memory.
   using device = createDevice(request.device, { threads: request.threads })
-  const threads = device.name === 'cpu' ? device.threads : availableParallelism()
+  const threads = device.name === 'cpu' ? device.threads : availableThreads()
   return { threads: device.threads, bytesPerSecond: await measureReadBandwidth(threads) }
 }
 

@@ -2,11 +2,10 @@
 
 import { access, constants, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { addon } from '../addon.js'
 import { bench } from '../bench/bench.js'
 import { BENCH_FORMATS, type BenchFormat, formatReport } from '../bench/format.js'
 import { formatHtml } from '../bench/html.js'
-import { usableSavedTuning } from '../tune/saved.js'
+import { showNotice } from './notice.js'
 import { defineCommand, type OptionValues, UsageError } from './command.js'
 import { interruptible } from './interrupt.js'
 import { modelOptions } from './options.js'
@@ -72,7 +71,7 @@ const benchOptions = {
     short: 't',
     multiple: true,
     placeholder: 'N,N',
-    description: 'threads of the CPU device; default one a core',
+    description: 'threads of the CPU device; default the CPUs that this process may use',
   },
   dtype,
   'q-bits': qBits,
@@ -112,14 +111,13 @@ export const benchCommand = defineCommand({
     const request = benchRequest(options)
     // Better now than after an hour of measuring.
     if (options.html !== undefined) await access(dirname(options.html), constants.W_OK)
-    // Nobody sees what the processes of the trials say.
-    if (options.device !== 'cpu' && addon().deviceNames().includes('metal')) usableSavedTuning()
     return interruptible(async (signal) => {
       const line = new ProgressLine()
       let announced = 0
       const report = await bench({
         ...request,
         signal,
+        onNotice: showNotice,
         onProgress({ label, round, rounds, done, total }) {
           const phase = `${label}, round ${round} of ${rounds}`
           line.update({ phase, loaded: done, total, unit: 'trials' })

@@ -12,7 +12,7 @@ export const buildCommand = defineCommand({
   options: {},
   example: 'npx ssm-metal build',
   async run() {
-    await buildAddon()
+    await buildAddon(2)
     const { path } = loadAddon()
     process.stdout.write(`compiled and loaded ${path}\n`)
     return exitCodes.success

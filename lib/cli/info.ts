@@ -1,14 +1,13 @@
 // ssm-metal info: what this machine and this build are. Works without the addon, and says why it did not load.
 
-import { relative } from 'node:path'
-import { addonPath } from '../addon.js'
+import { addonFile } from '../addon.js'
 import { thisHost } from '../addon/host.js'
-import { PACKAGE } from '../addon/load.js'
 import { createDevice, type DeviceMemory, type DeviceName } from '../device.js'
 import { AddonNotFoundError } from '../errors.js'
 import { describeMachine, type Machine } from '../machine.js'
 import { type SelfCheckSummary, selfCheckSummaries } from '../self-check/known.js'
 import { whatWasVerified } from '../verified.js'
+import { showNotice } from './notice.js'
 import { defineCommand } from './command.js'
 import { formatBytes } from '../format.js'
 import { exitCodes } from './program.js'
@@ -47,9 +46,9 @@ export const infoCommand = defineCommand({
 /** The device, or why there is none. */
 function describeDevice(name: DeviceName) {
   try {
-    using device = createDevice(name)
+    using device = createDevice(name, { onNotice: showNotice })
     return {
-      addon: relative(PACKAGE, addonPath()),
+      addon: addonFile().name,
       device: device.name,
       threads: device.threads,
       ...(device.cpuLevel && { cpuLevel: device.cpuLevel }),

@@ -2,7 +2,11 @@
 
 import type { Notice } from '../notices.js'
 
-/** Writes a notice to standard error. */
+const shown = new Set<string>()
+
+/** Writes a notice to standard error, the same one once. */
 export function showNotice({ message }: Notice): void {
+  if (shown.has(message)) return
+  shown.add(message)
   process.stderr.write(`ssm-metal: ${message}\n`)
 }

@@ -51,7 +51,7 @@ export const modelOptions = {
     type: 'integer',
     minimum: 1,
     maximum: 1024,
-    description: 'threads of the CPU device; by default one a core',
+    description: 'threads of the CPU device; by default the CPUs that this process may use',
   },
 } as const satisfies OptionTable
 

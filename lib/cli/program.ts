@@ -4,6 +4,7 @@ import { parseArguments } from './arguments.js'
 import { type Command, UsageError } from './command.js'
 import { commandHelp, programHelp } from './help.js'
 import { nearest } from '../nearest.js'
+import { isError, messageOf } from '../realms.js'
 
 /** A command-line program. */
 export interface Program {
@@ -76,9 +77,8 @@ export async function runProgram(program: Program, words: readonly string[]): Pr
     return await command.run(args)
   } catch (error) {
     const lead = command === undefined ? name : `${name} ${command.name}`
-    const isError = error instanceof Error
-    if (isError && error.name === 'AbortError') return exitCodes.interrupted
-    stderr.write(`${lead}: ${isError ? error.message : String(error)}\n`)
+    if (isError(error) && error.name === 'AbortError') return exitCodes.interrupted
+    stderr.write(`${lead}: ${messageOf(error)}\n`)
     if (!(error instanceof UsageError)) return exitCodes.failure
     stderr.write(`Try: ${command === undefined ? name : lead} --help\n`)
     return exitCodes.usage

@@ -39,7 +39,7 @@ export const showCommand = defineCommand({
 /** What the model needs on this machine's device; null where the addon does not load. */
 async function memoryOf(checkpoint: Checkpoint) {
   try {
-    using device = createDevice()
+    using device = createDevice('auto', { onNotice: showNotice })
     const needs = await memoryNeeds(device, checkpoint)
     return { device: device.name, ...needs }
   } catch (error) {

@@ -1,8 +1,6 @@
 // ssm-metal verify: what the first person on a new kind of machine runs.
 
-import { relative } from 'node:path'
-import { addonPath } from '../addon.js'
-import { PACKAGE } from '../addon/load.js'
+import { addonFile } from '../addon.js'
 import { homeFolder } from '../cache-folder.js'
 import { createDevice, type Device, type DeviceName, referenceDevice } from '../device.js'
 import { describeMachine } from '../machine.js'
@@ -10,6 +8,7 @@ import { machineDetails } from '../machine-details.js'
 import { OPERATIONS, type OperationName } from '../operations.js'
 import { formatReport, type ReportFacts } from '../verify/report.js'
 import { allCases, type Verification, verify } from '../verify/verify.js'
+import { showNotice } from './notice.js'
 import { defineCommand, UsageError } from './command.js'
 import { formatDuration } from '../format.js'
 import { interruptible } from './interrupt.js'
@@ -95,7 +94,10 @@ async function* verifications(device: Device, options: Options, signal: AbortSig
 }
 
 async function verifyAsTable(options: Options, signal: AbortSignal): Promise<number> {
-  using device = createDevice(options.device as DeviceName, { threads: options.threads })
+  using device = createDevice(options.device as DeviceName, {
+    threads: options.threads,
+    onNotice: showNotice,
+  })
   let done = 0
   let failed = 0
   if (!options.json) process.stdout.write(`${row(COLUMNS)}\n`)
@@ -134,8 +136,11 @@ async function verifyForReport(options: Options, signal: AbortSignal): Promise<n
   }
   const all: Verification[] = []
   try {
-    facts.addon = relative(PACKAGE, addonPath())
-    using device = createDevice(options.device as DeviceName, { threads: options.threads })
+    facts.addon = addonFile().name
+    using device = createDevice(options.device as DeviceName, {
+      threads: options.threads,
+      onNotice: showNotice,
+    })
     facts.device = {
       name: device.name,
       threads: device.threads,

@@ -8,6 +8,9 @@ import type { WeightWishes } from '../weights/weight-format.js'
 import { availableMemory } from './available.js'
 import { describeNeeds, memoryNeeds } from './needs.js'
 
+/** Bytes that the system could give to this process. */
+type Available = () => number | Promise<number>
+
 /**
  * Throws `InsufficientMemoryError` when the checkpoint would need more than the device has: of a GPU
  * what its driver recommends less what this process uses, of the CPU what `available` says. Weights that
@@ -17,7 +20,7 @@ export async function checkMemory(
   device: Device,
   checkpoint: Checkpoint,
   wishes: WeightWishes,
-  available: () => Promise<number> = availableMemory,
+  available: Available = availableMemory,
 ): Promise<void> {
   const has = await memoryOf(device, available)
   const needs = await memoryNeeds(device, checkpoint, wishes)
@@ -32,7 +35,7 @@ export async function checkMemory(
   )
 }
 
-async function memoryOf(device: Device, available: () => Promise<number>): Promise<number> {
+async function memoryOf(device: Device, available: Available): Promise<number> {
   const { memory } = device
   return memory ? Math.max(0, memory.budget - memory.inUse) : available()
 }
@@ -52,7 +55,7 @@ async function adviceFor(
   checkpoint: Checkpoint,
   wishes: WeightWishes,
   has: number,
-  available: () => Promise<number>,
+  available: Available,
 ): Promise<string> {
   const isAsStored = wishes.dtype === undefined && wishes.quantize === undefined
   for (const { wishes: other, text } of ALTERNATIVES.slice(isAsStored ? 1 : 0)) {

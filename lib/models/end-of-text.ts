@@ -8,6 +8,7 @@ import { parseConfigJson } from '../weights/json.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { CheckpointFormat } from './config.js'
 import { ConfigReader } from './config-reader.js'
+import { messageOf } from '../realms.js'
 
 /** A token that ends a model's text. */
 export interface EndOfTextToken {
@@ -57,7 +58,7 @@ function generationEnds(file: string, onNotice: OnNotice | undefined): number[] 
     if (text === undefined) return []
     return new ConfigReader(file, parseConfigJson(text, file)).tokenIds('eos_token_id')
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     onNotice?.({ code: 'FILE_NOT_USED', message: `not used: ${reason}` })
     return []
   }

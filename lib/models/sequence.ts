@@ -1,5 +1,6 @@
 // One sequence of tokens running through a model: its state, and the command lists that advance it.
 
+import type { Signal } from '../abort.js'
 import type { CommandList, ListRunResult } from '../command-list.js'
 import { Readback } from '../readback.js'
 import type { Recorder } from '../recorder.js'
@@ -24,7 +25,7 @@ export const LARGEST_CHUNK_SIZE = MOST_RUN_BYTES / 4
 export const RUNS_IN_FLIGHT = 2
 
 export interface RunOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Tokens of a prompt that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
 }
@@ -186,7 +187,7 @@ export class Sequence {
    * The logits that the token of the last started `prefill` or `decode` is chosen from, before penalties and
    * temperature: (vocabulary). Later runs may be started before it has ended.
    */
-  async readLogits(options: { signal?: AbortSignal | undefined } = {}): Promise<Float32Array> {
+  async readLogits(options: { signal?: Signal | undefined } = {}): Promise<Float32Array> {
     const logits = this.#logits!
     if (this.#readback?.source !== logits) {
       this.#readback?.dispose()
@@ -234,7 +235,7 @@ export class Sequence {
   async #chunks(
     tokens: Uint32Array,
     chunkSize: number,
-    signal: AbortSignal | undefined,
+    signal: Signal | undefined,
     steps: Steps,
   ): Promise<void> {
     let shared: Recorded | undefined

@@ -1,6 +1,7 @@
 // Checks a device for a model, unless what is known decides: in another process where one can be
 // started, else in this one.
 
+import type { Signal } from '../abort.js'
 import type { Device } from '../device.js'
 import type { Outcome } from '../verify/verify.js'
 import { canStartChild, CHILD_LIMITS, type ChildLimits, checkInChild } from './child.js'
@@ -20,7 +21,7 @@ import { takeTurns } from './turns.js'
 export interface CheckOptions {
   /** Ignores what is known. Defaults to false. */
   again?: boolean
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Called as checks begin and end. Not called when what is known decides. */
   onProgress?: ((done: number, total: number) => void) | undefined
 }
@@ -108,7 +109,7 @@ async function checkHere(
   key: string,
   request: CheckRequest,
   ended: (id: string, outcome: Outcome) => void,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<void> {
   if (device.name === 'cpu') return runChecks(device, request, { ended }, signal)
   const last = readDeviceRecord(key).underWay

@@ -5,6 +5,7 @@ import { createDevice } from '../device.js'
 import type { Outcome } from '../verify/verify.js'
 import { type CheckRequest, runChecks } from './run.js'
 import type { Tuning } from '../tuning.js'
+import { messageOf } from '../realms.js'
 
 export interface ProcessRequest extends CheckRequest {
   tuning: Tuning
@@ -30,7 +31,7 @@ async function serve({ tuning, ...request }: ProcessRequest): Promise<void> {
     await check(tuning, request)
     tell({ kind: 'done' }, end)
   } catch (error) {
-    tell({ kind: 'failed', message: error instanceof Error ? error.message : String(error) }, end)
+    tell({ kind: 'failed', message: messageOf(error) }, end)
   }
 }
 

@@ -1,5 +1,6 @@
 // What is checked before a device is used for a model.
 
+import { throwIfAborted, type Signal } from '../abort.js'
 import type { Device } from '../device.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
@@ -10,12 +11,13 @@ import { compareCase, type Outcome } from '../verify/verify.js'
 import { formatName } from '../weights/weight-format.js'
 import type { AttentionNeeds, Mamba2Needs, Needs } from './needs.js'
 import { checkProduct, type ProductSize } from './product.js'
+import { messageOf } from '../realms.js'
 
 export interface Check extends Pick<Outcome, 'operation' | 'dtype' | 'shape'> {
   /** Names it, with all that decides over its result on one device. */
   id: string
   /** Computes once. What fails to run did not pass; rejects only with `signal.reason`. */
-  run(device: Device, reference: Device, signal?: AbortSignal): Promise<Outcome>
+  run(device: Device, reference: Device, signal?: Signal): Promise<Outcome>
 }
 
 /** How large the checks are. */
@@ -82,7 +84,7 @@ export function checksOf(needs: Needs, sizeName: CheckSizeName): Check[] {
       id: idOf(given),
       run: (device, _, signal) =>
         checkProduct(device, format, activationType, size.product, signal).catch((error) => {
-          signal?.throwIfAborted()
+          throwIfAborted(signal)
           return failed(given, error)
         }),
     }
@@ -103,7 +105,7 @@ const idOf = ({ operation, dtype, shape }: Pick<Outcome, 'operation' | 'dtype' |
   `${operation} ${dtype} ${shape}`
 
 function failed(given: Pick<Outcome, 'operation' | 'dtype' | 'shape'>, error: unknown): Outcome {
-  const failure = error instanceof Error ? error.message : String(error)
+  const failure = messageOf(error)
   return { ...given, passed: false, error: Number.NaN, limit: Number.NaN, failure }
 }
 

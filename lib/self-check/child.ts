@@ -1,16 +1,14 @@
 // Checks a device in a process of its own, where one can be started.
 
+import { onAbort, throwIfAborted, type Signal } from '../abort.js'
 import { type ChildProcess, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { basename } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { isTypeScript, requireFrom, scriptOf } from '../location.js'
 import type { ProcessMessage, ProcessRequest } from './check-process.js'
 import type { CheckProgress } from './run.js'
 
-// TypeScript in this repository, JavaScript in the package.
-const IS_SOURCE = import.meta.url.endsWith('.ts')
-const ENTRY = new URL(`./check-process${IS_SOURCE ? '.ts' : '.js'}`, import.meta.url)
+const script = () => scriptOf('self-check/check-process')
 
 /** How long a process may take. */
 export interface ChildLimits {
@@ -43,7 +41,8 @@ export function canStartChild(): boolean {
   const sea = process.getBuiltinModule?.('node:sea') as { isSea?(): boolean } | undefined
   if (sea?.isSea?.()) return false
   if (!/^(node|bun|deno)/i.test(basename(process.execPath))) return false
-  return ENTRY.protocol === 'file:' && existsSync(ENTRY)
+  const file = script()
+  return file !== undefined && existsSync(file)
 }
 
 /**
@@ -54,15 +53,17 @@ export async function checkInChild(
   request: ProcessRequest,
   progress: CheckProgress,
   limits: ChildLimits = CHILD_LIMITS,
-  signal?: AbortSignal,
+  signal?: Signal,
 ): Promise<ChildEnd> {
-  signal?.throwIfAborted()
+  throwIfAborted(signal)
+  const file = script()
+  if (file === undefined) return { kind: 'not started' }
   let child: ChildProcess
   try {
-    child = fork(fileURLToPath(ENTRY), [], {
+    child = fork(file, [], {
       execPath: process.execPath,
       // Nothing that this program was started with is needed, and a debugger's port is taken.
-      execArgv: IS_SOURCE ? ['--import', createRequire(import.meta.url).resolve('tsx')] : [],
+      execArgv: isTypeScript() ? ['--import', requireFrom(file).resolve('tsx')] : [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       // Should it come to load models after all, it must not start another one.
       env: { ...process.env, SSM_METAL_SELF_CHECK: 'off' },
@@ -71,14 +72,13 @@ export async function checkInChild(
   } catch {
     return { kind: 'not started' }
   }
-  const abort = () => child.kill('SIGKILL')
-  signal?.addEventListener('abort', abort, { once: true })
+  const forget = onAbort(signal, () => child.kill('SIGKILL'))
   try {
     const end = await follow(child, request, progress, limits)
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     return end
   } finally {
-    signal?.removeEventListener('abort', abort)
+    forget()
   }
 }
 

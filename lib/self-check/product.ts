@@ -5,6 +5,7 @@
 // random signs, against the product of the row with the same sum of the weight's rows. The errors that
 // the tolerance allows nearly cancel out in it, and one output that is wrong does not.
 
+import type { Signal } from '../abort.js'
 import type { ActivationType, Device } from '../device.js'
 import { recordLinear } from '../models/layers/layer.js'
 import type { LinearOptions } from '../recorder.js'
@@ -68,7 +69,7 @@ export async function checkProduct(
   format: WeightFormat,
   activationType: ActivationType,
   size: ProductSize,
-  signal?: AbortSignal,
+  signal?: Signal,
 ): Promise<Outcome> {
   const { rows, inputs: cols, outputs } = size
   const inputs = new Inputs(device, new SharedNumbers(), activationType, activationType)

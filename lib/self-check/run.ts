@@ -1,5 +1,6 @@
 // Runs checks, one after the other, on a device of this process.
 
+import { throwIfAborted, type Signal } from '../abort.js'
 import { type Device, referenceDevice } from '../device.js'
 import type { Outcome } from '../verify/verify.js'
 import { type CheckSizeName, checksOf } from './checks.js'
@@ -24,12 +25,12 @@ export async function runChecks(
   device: Device,
   { needs, size, ids }: CheckRequest,
   progress: CheckProgress,
-  signal?: AbortSignal,
+  signal?: Signal,
 ): Promise<void> {
   using reference = referenceDevice()
   for (const check of checksOf(needs, size)) {
     if (!ids.includes(check.id)) continue
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     progress.begins?.(check.id)
     const outcome = await check.run(device, reference, signal)
     progress.ended(check.id, outcome)

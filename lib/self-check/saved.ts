@@ -4,9 +4,8 @@
 
 import { readFileSync, statSync } from 'node:fs'
 import { cpus, platform, release, version as systemVersion } from 'node:os'
-import { join, resolve } from 'node:path'
-import { PACKAGE } from '../addon/load.js'
-import { addonPath } from '../addon.js'
+import { resolve } from 'node:path'
+import { addonFile } from '../addon.js'
 import { cacheFolder, ownCacheFile } from '../cache-folder.js'
 import type { Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
@@ -72,8 +71,8 @@ export function deviceKey(device: Device): string {
 
 // A prebuilt binary is that of its version. What was compiled here may be built again.
 function localBuild(): string {
-  const path = addonPath()
-  if (path.startsWith(join(PACKAGE, 'prebuilds'))) return ''
+  const { path, name } = addonFile()
+  if (name.startsWith('prebuilds')) return ''
   const { size, mtimeMs } = statSync(path)
   return `, built here (${size}, ${Math.round(mtimeMs)})`
 }

@@ -6,6 +6,7 @@
 // compiler, and what a device that fails falls back to. That takes a few milliseconds in this process,
 // where a level that the processor does not have has never been chosen.
 
+import type { Signal } from '../abort.js'
 import {
   createDevice,
   type Device,
@@ -21,7 +22,7 @@ import { describeFailure } from './describe.js'
 import type { Needs } from './needs.js'
 
 export interface SelfCheckOptions {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   onNotice?: OnNotice | undefined
   /** Called while a GPU is checked, which with the compiling of its kernels takes seconds. */
   onProgress?: CheckOptions['onProgress']
@@ -40,7 +41,7 @@ export async function createCheckedDevice(
   needsOn: (device: Device) => Needs,
   { signal, onNotice, onProgress }: SelfCheckOptions = {},
 ): Promise<Device> {
-  const device = createDevice(name, options)
+  const device = createDevice(name, { ...options, onNotice })
   let failure: Outcome | undefined
   try {
     const watched = device.name === 'metal' ? onProgress : undefined
@@ -55,7 +56,7 @@ export async function createCheckedDevice(
   if (device.name === 'cpu') {
     const message = `the ${device.cpuLevel} code of the CPU device is not used, because its self-check failed: ${describeFailure(failure)}; the plain loops compute instead, slowly (${again})`
     onNotice?.({ code: 'SELF_CHECK_FAILED', message })
-    return referenceDevice()
+    return referenceDevice(options.threads)
   }
   const reason = `the GPU (${device.gpu}) failed its self-check: ${describeFailure(failure)}`
   if (name === 'metal') {

@@ -1,7 +1,9 @@
 // One piece of work after the other.
 
+import { onAbort, reasonOf, type Signal } from '../abort.js'
+
 /** Starts a piece of work once all that came before have ended, however they did. */
-export type InTurn = <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => Promise<T>
+export type InTurn = <T>(work: () => Promise<T>, signal: Signal | undefined) => Promise<T>
 
 /**
  * Work that waits rejects with `signal.reason` as soon as it is aborted, and never starts.
@@ -12,14 +14,13 @@ export type InTurn = <T>(work: () => Promise<T>, signal: AbortSignal | undefined
  */
 export function takeTurns(): InTurn {
   let last: Promise<unknown> = Promise.resolve()
-  return <T>(work: () => Promise<T>, signal: AbortSignal | undefined) => {
+  return <T>(work: () => Promise<T>, signal: Signal | undefined) => {
     const before = last
     const mine = new Promise<T>((resolve, reject) => {
-      const abort = () => reject(signal!.reason)
-      signal?.addEventListener('abort', abort, { once: true })
+      const forget = onAbort(signal, () => reject(reasonOf(signal!)))
       const begin = () => {
-        signal?.removeEventListener('abort', abort)
-        if (signal?.aborted) reject(signal.reason)
+        forget()
+        if (signal?.aborted) reject(reasonOf(signal))
         else work().then(resolve, reject)
       }
       before.then(begin, begin)

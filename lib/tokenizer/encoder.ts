@@ -4,6 +4,7 @@
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers'
 import { CorruptFileError } from '../errors.js'
 import { isObject } from './json-file.js'
+import { messageOf } from '../realms.js'
 
 /** The part of the library used here; its own declarations do not resolve under `nodenext`. */
 export interface Encoder {
@@ -27,7 +28,7 @@ export function newEncoder(json: Json, file: string): Encoder {
   try {
     return new LibraryTokenizer(given, {}) as Encoder
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     throw new CorruptFileError(`${file}: not a tokenizer that can be used: ${reason}`, {
       cause: error,
     })

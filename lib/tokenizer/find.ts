@@ -6,6 +6,7 @@ import type { OnNotice } from '../notices.js'
 import { type EndOfText, endsOfText, readTokenizerSettings } from './special-tokens.js'
 import { Tokenizer } from './tokenizer.js'
 import { idsByContent, readTokenizerFile } from './tokenizer-file.js'
+import { isError } from '../realms.js'
 
 /** What {@link findTokenizer} found. */
 export interface FoundTokenizer {
@@ -52,7 +53,7 @@ export async function findTokenizer(
     try {
       return found(await Tokenizer.fromFile(file, { onNotice }))
     } catch (error) {
-      const problem = error instanceof Error ? error : new Error(String(error))
+      const problem = isError(error) ? error : new Error(String(error))
       onNotice?.({
         code: 'FILE_NOT_USED',
         message: `the model works on token ids only, because its tokenizer cannot be used: ${problem.message}`,

@@ -4,6 +4,7 @@ import { open, stat } from 'node:fs/promises'
 import { CorruptFileError } from '../errors.js'
 import { isMissing } from '../small-file.js'
 import { mistakenFor } from '../weights/file-reader.js'
+import { messageOf } from '../realms.js'
 
 /** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
 const maximumFileBytes = 256 * 1024 * 1024
@@ -62,7 +63,7 @@ export async function readJsonObject(file: string): Promise<Record<string, unkno
   try {
     json = JSON.parse(text)
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     const mistake = mistakenFor(Buffer.from(text.slice(0, 64)), file)
     throw new CorruptFileError(`${file}: must be JSON but is not: ${reason}${mistake}`, {
       cause: error,

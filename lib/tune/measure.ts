@@ -1,9 +1,11 @@
 // How long one operation takes under each of several tunings, in turns.
 
+import { throwIfAborted, type Signal } from '../abort.js'
 import type { CommandList } from '../command-list.js'
 import type { Device } from '../device.js'
 import type { TuneCase } from './cases.js'
 import { Tensors } from './tensors.js'
+import { isError } from '../realms.js'
 
 export interface MeasureSettings {
   /** How often everything takes its turn. */
@@ -38,7 +40,7 @@ export async function measure(
   devices: readonly Device[],
   each: TuneCase,
   settings: MeasureSettings,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<Measured[]> {
   const first = devices[0]!
   const length = await lengthOfList(first, each, settings, signal)
@@ -61,7 +63,7 @@ async function runInTurns(
   lists: readonly CommandList[],
   length: number,
   rounds: number,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<Measured[]> {
   const results: Measured[] = []
   for (const list of lists) {
@@ -69,15 +71,15 @@ async function runInTurns(
       await list.run({ signal }) // compiles
       results.push([])
     } catch (error) {
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       if (results.length === 0) throw error
-      results.push(error instanceof Error ? error : new Error(String(error)))
+      results.push(isError(error) ? error : new Error(String(error)))
     }
   }
   for (let round = 0; round < rounds; round++) {
     for (const i of turns(lists.length, round)) {
       const result = results[i]!
-      if (result instanceof Error) continue
+      if (isError(result)) continue
       const start = performance.now()
       await lists[i]!.run({ signal })
       result.push((performance.now() - start) / length)
@@ -103,7 +105,7 @@ async function lengthOfList(
   device: Device,
   each: TuneCase,
   { milliseconds }: MeasureSettings,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<number> {
   using tensors = new Tensors(device)
   const record = each.build(tensors, 1)

@@ -6,6 +6,7 @@ import { platform, release } from 'node:os'
 import { resolve } from 'node:path'
 import { cacheFolder, ownCacheFile } from '../cache-folder.js'
 import { CorruptFileError } from '../errors.js'
+import type { OnNotice } from '../notices.js'
 import { describe } from '../options.js'
 import { isMissing, readSmallFile, textOf, writeSmallFile } from '../small-file.js'
 import { checkTuning, type Tuning, tunables } from '../tuning.js'
@@ -75,23 +76,16 @@ export function readSavedTuning(): SavedTuning | undefined {
   return { gpu, system, version, measured, tuning }
 }
 
-let announced = false
-
-/**
- * The same, but a file that is damaged counts for nothing: a line on standard error says so once, and
- * nobody is kept from computing.
- */
-export function usableSavedTuning(): SavedTuning | undefined {
+/** The same, but a file that is damaged counts for nothing: a notice says so, and nobody is kept from computing. */
+export function usableSavedTuning(onNotice?: OnNotice): SavedTuning | undefined {
   try {
     return readSavedTuning()
   } catch (error) {
     if (!(error instanceof CorruptFileError)) throw error
-    if (!announced) {
-      announced = true
-      process.stderr.write(
-        `ssm-metal: ignoring the saved tuning: ${error.message} (\`ssm-metal tune --reset\` removes it)\n`,
-      )
-    }
+    onNotice?.({
+      code: 'TUNING_IGNORED',
+      message: `ignoring the saved tuning: ${error.message} (\`ssm-metal tune --reset\` removes it)`,
+    })
     return undefined
   }
 }

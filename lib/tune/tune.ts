@@ -1,5 +1,6 @@
 // `ssm-metal tune`: which values of the table of native/metal/tuning.h are fastest on this GPU.
 
+import { throwIfAborted, type Signal } from '../abort.js'
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { addon } from '../addon.js'
@@ -15,6 +16,7 @@ import { measuredOperations, publishedCases, type TuneCase } from './cases.js'
 import { type CaseTimes, type Decision, decide } from './decide.js'
 import { dispatchesOf, type MeasureSettings, measure } from './measure.js'
 import { readSavedTuning, savedTuningPath, systemName, writeSavedTuning } from './saved.js'
+import { isError } from '../realms.js'
 
 export interface TuneOptions {
   /** Defaults to `auto`, which must find a GPU. */
@@ -25,7 +27,7 @@ export interface TuneOptions {
   quick?: boolean | undefined
   /** Measure and report, but save nothing. Defaults to false. */
   dryRun?: boolean | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Called before each case. */
   onProgress?: ((progress: TuneProgress) => void) | undefined
 }
@@ -142,7 +144,7 @@ export async function tuneCases(
     measured.push(...result.cases)
     tuning = { ...tuning, [tunable.name]: result.value.after }
   }
-  signal?.throwIfAborted()
+  throwIfAborted(signal)
   const measuredAt = startedAt.toISOString()
   if (!dryRun) {
     const key = { gpu, system: systemName(), version: VERSION }
@@ -168,7 +170,7 @@ async function tuneOne(
   tuning: Tuning,
   cases: readonly TuneCase[],
   settings: MeasureSettings,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   announce: (label: string) => void,
 ): Promise<{ value: TunedValue; cases: TunedCase[] } | undefined> {
   const before = tuning[name]!
@@ -180,7 +182,7 @@ async function tuneOne(
     const all: { given: TuneCase; times: CaseTimes }[] = []
     const failures = new Map<number, string>()
     for (const given of cases) {
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       const distinct = distinctDevices(devices, given)
       if (distinct.length === 1) continue
       announce(`${given.operation} ${given.shape}`)
@@ -195,12 +197,12 @@ async function tuneOne(
         for (const index of indices) {
           const value = others[index - 1]!
           const result = rest[i]!
-          if (result instanceof Error) failures.set(value, result.message)
+          if (isError(result)) failures.set(value, result.message)
           else times.set(value, result)
         }
       }
-      if (present instanceof Error) throw present
-      if (again instanceof Error) throw again
+      if (isError(present)) throw present
+      if (isError(again)) throw again
       all.push({ given, times: { present: present!, again: again!, candidates: times } })
     }
     return outcome({ name, meaning, before }, all, failures)

@@ -1,5 +1,6 @@
 // Holds every operation of a device against the reference, the plain loops of the CPU device.
 
+import { throwIfAborted, type Signal } from '../abort.js'
 import type { ActivationType, Device } from '../device.js'
 import { OPERATIONS, type OperationName } from '../operations.js'
 import type { DType } from '../tensor.js'
@@ -10,6 +11,7 @@ import { linearCases } from './cases/linear.js'
 import { mamba2Cases } from './cases/mamba2.js'
 import { rowCases, tokenCases } from './cases/rows.js'
 import { Inputs, numbersOf, SharedNumbers } from './inputs.js'
+import { messageOf } from '../realms.js'
 
 /** How close to the reference an operation came. */
 export interface Outcome {
@@ -38,7 +40,7 @@ export interface VerifyOptions {
   operations?: readonly OperationName[] | undefined
   /** Leaves out the shapes of published models. */
   smallOnly?: boolean | undefined
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
 }
 
 const TIMED_RUNS = 5
@@ -69,7 +71,7 @@ export async function* verify(
   const wanted = new Set<OperationName>(operations ?? (Object.keys(OPERATIONS) as OperationName[]))
   for (const each of allCases(device.activationTypes)) {
     if (!wanted.has(each.operation) || (smallOnly && each.large)) continue
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     yield await verifyCase(each, device, reference, signal)
   }
 }
@@ -82,7 +84,7 @@ export async function compareCase(
   given: Case,
   device: Device,
   reference: Device,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
   after?: (actual: Recordable, inputs: Inputs) => Promise<void>,
 ): Promise<Outcome> {
   const { operation, dtype, shape, activationType } = given
@@ -98,8 +100,8 @@ export async function compareCase(
     await after?.(actual, tested)
     return { operation, dtype, shape, ...compared }
   } catch (error) {
-    signal?.throwIfAborted()
-    const failure = error instanceof Error ? error.message : String(error)
+    throwIfAborted(signal)
+    const failure = messageOf(error)
     return {
       ...{ operation, dtype, shape, passed: false },
       ...{ error: Number.NaN, limit: Number.NaN, failure },
@@ -114,7 +116,7 @@ async function verifyCase(
   given: Case,
   device: Device,
   reference: Device,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<Verification> {
   let milliseconds = 0
   let gigabytesPerSecond = 0
@@ -130,7 +132,7 @@ async function run(
   device: Device,
   { record }: Recordable,
   times: number,
-  signal: AbortSignal | undefined,
+  signal: Signal | undefined,
 ): Promise<number> {
   using list = device.record(record)
   const measured: number[] = []

@@ -2,6 +2,7 @@
 // to a device. Matrices stay where they are, in the mapped file, when the device can read them there;
 // vectors are small and become float32.
 
+import { throwIfAborted, type Signal } from '../abort.js'
 import { CorruptFileError, UnsupportedOptionError } from '../errors.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import type { AffineMatrix } from '../recorder.js'
@@ -26,7 +27,7 @@ export interface Linear {
 }
 
 export interface LoaderOptions extends WeightWishes {
-  signal?: AbortSignal | undefined
+  signal?: Signal | undefined
   /** Called after each tensor with the bytes of the checkpoint dealt with so far. */
   onProgress?: ((loaded: number, total: number) => void) | undefined
 }
@@ -130,7 +131,7 @@ export class WeightLoader {
   }
 
   #entry(name: string): TensorEntry {
-    this.#options.signal?.throwIfAborted()
+    throwIfAborted(this.#options.signal)
     const entry = this.#checkpoint.tensors.get(name)
     if (!entry) {
       throw new CorruptFileError(`${this.#checkpoint.weightsFile}: tensor ${name} is missing`)

@@ -2,6 +2,7 @@
 // https://huggingface.co/docs/safetensors describes the format; everything in it is checked here.
 
 import { resolve } from 'node:path'
+import { types } from 'node:util'
 import { CorruptFileError } from '../errors.js'
 import {
   type CheckpointFile,
@@ -245,8 +246,9 @@ export async function writeSafetensors(
   tensors: ReadonlyMap<string, TensorData> | Readonly<Record<string, TensorData>>,
   metadata: Readonly<Record<string, string>> = {},
 ): Promise<void> {
-  const entries: [string, TensorData][] =
-    tensors instanceof Map ? [...tensors] : Object.entries(tensors)
+  const entries: [string, TensorData][] = types.isMap(tensors)
+    ? [...tensors]
+    : Object.entries(tensors)
   for (const [name, tensor] of entries) checkTensorData(name, tensor)
   // Falling element sizes keep every tensor aligned to its own without holes, which are forbidden.
   entries.sort(

@@ -1,6 +1,7 @@
 // What a loader does with tensors that it has checked: brings them to a device. lib/memory has a
 // store that only counts.
 
+import type { Signal } from '../abort.js'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
@@ -63,7 +64,7 @@ export class DeviceStore implements WeightStore {
   readonly owned: Memory[] = []
   readonly #device: Device
   readonly #tensors: ReadonlyMap<string, TensorEntry>
-  readonly #signal: AbortSignal | undefined
+  readonly #signal: Signal | undefined
   readonly #files = new Map<string, FileHandle>()
   readonly #mapped = new Map<string, Memory>()
   /** Vectors in files, and the float32 tensors that `finish` turns them into. */
@@ -72,7 +73,7 @@ export class DeviceStore implements WeightStore {
   constructor(
     device: Device,
     tensors: ReadonlyMap<string, TensorEntry>,
-    signal: AbortSignal | undefined,
+    signal: Signal | undefined,
   ) {
     this.#device = device
     this.#tensors = tensors

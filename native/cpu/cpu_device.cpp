@@ -2,7 +2,6 @@
 // pool, which shares the loops of an operation.
 #include <new>
 #include <stdexcept>
-#include <thread>
 
 #include "cpu/fast/levels.h"
 #include "cpu/fast/operations.h"
@@ -61,7 +60,7 @@ class CpuDevice final : public Device {
 }  // namespace
 
 std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level) {
-  if (threads == 0) threads = std::max(1u, std::thread::hardware_concurrency());
+  if (threads == 0) throw std::invalid_argument("threads must be at least 1");
   return std::make_unique<CpuDevice>(threads, cpu::choose_level(level));
 }
 

@@ -5,6 +5,7 @@
 #include <deque>
 #include <functional>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -31,12 +32,23 @@ class BackgroundThreads {
     const std::lock_guard lock(mutex_);
     jobs_.push_back(std::move(job));
     if (idle_ < jobs_.size() && threads_.size() < most_) {
-      threads_.emplace_back([this] { work(); });
+      start();
     }
     wake_.notify_one();
   }
 
  private:
+  // Where the system starts no more threads, those that there are do all the work.
+  void start() {
+    try {
+      threads_.emplace_back([this] { work(); });
+    } catch (const std::system_error&) {
+      if (!threads_.empty()) return;
+      jobs_.pop_back();
+      throw;
+    }
+  }
+
   void work() {
     std::unique_lock lock(mutex_);
     while (true) {

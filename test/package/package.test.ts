@@ -84,12 +84,28 @@ const evaluate = (code: string) => ['--input-type=module', '-e', code]
 
 describe('the tarball', () => {
   it('holds what a user needs and nothing else', () => {
-    const allowed = ['LICENSE', 'README.md', 'dist', 'metal', 'models', 'native', 'package.json']
+    const allowed = [
+      'LICENSE',
+      'README.md',
+      'dist',
+      'docs',
+      'metal',
+      'models',
+      'native',
+      'package.json',
+    ]
     const folders = new Set(files.map((file) => file.split('/')[0]!))
     expect([...folders].sort()).toEqual([...allowed, 'prebuilds', 'scripts'])
-    for (const name of ['dist/index.js', 'dist/index.d.ts', 'dist/cli.js', 'native/addon.cpp']) {
+    for (const name of [
+      'dist/index.js',
+      'dist/index.d.ts',
+      'dist/index.d.cts',
+      'dist/cli.js',
+      'native/addon.cpp',
+    ]) {
       expect(files).toContain(name)
     }
+    expect(files.filter((file) => file.startsWith('docs/'))).toEqual(['docs/bundling.md'])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
       'scripts/embed-metal.mjs',
       'scripts/kernel-file.mjs',

@@ -7,15 +7,15 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { DamagedBinaryError, examineBinary } from '../../lib/addon/binary.js'
 import { type Host, LEAST_NODE, thisHost } from '../../lib/addon/host.js'
-import { addonPaths, loadAddon, PACKAGE, prebuiltPath } from '../../lib/addon/load.js'
+import { addonPaths, loadAddon, prebuiltPath } from '../../lib/addon/load.js'
 import { buildCommand, packageManagerOf } from '../../lib/addon/package-manager.js'
 import { AddonNotFoundError } from '../../lib/errors.js'
 import { temporaryFolder } from '../support/checkpoints.js'
-import { runChild } from '../support/child-process.js'
+import { ROOT, runChild } from '../support/child-process.js'
 
 const host = thisHost()
 // This clone's own, whatever addon the other tests use.
-const built = load(PACKAGE).path
+const built = load(ROOT).path
 const bytes = await readFile(built)
 
 /** A package installed by npm, with these files in it. */
@@ -136,7 +136,7 @@ describe('why nothing is loaded', () => {
   })
 
   it('the same least Node as package.json asks for', async () => {
-    const { engines } = JSON.parse(await readFile(join(PACKAGE, 'package.json'), 'utf8'))
+    const { engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
     expect(engines.node).toBe(`>=${LEAST_NODE}`)
   })
 
