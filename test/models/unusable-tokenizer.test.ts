@@ -42,7 +42,7 @@ const cases: [string, (folder: string) => Promise<unknown>, RegExp][] = [
     'a Git LFS pointer',
     (folder) =>
       writeFile(join(folder, 'tokenizer.json'), 'version https://git-lfs.github.com/spec/v1\n'),
-    /tokenizer\.json: must be JSON but is not: it is a Git LFS pointer; .*git lfs pull/,
+    /tokenizer\.json: must be JSON but is not: .*; it is a Git LFS pointer, .*git lfs pull/,
   ],
   [
     'a damaged tokenizer_config.json',

@@ -336,7 +336,7 @@ describe('resolveModelPath', () => {
     const path = await mkdtemp(join(folder, 'model-'))
     const call = resolveModelPath(path, { revision: 'main' })
     await expect(call).rejects.toThrow(UnsupportedOptionError)
-    await expect(call).rejects.toThrow('[loadModel] revision is for Hub names, but')
+    await expect(call).rejects.toThrow('is a path, which has no revisions')
     expect(await resolveModelPath(path)).toBe(path)
   })
 
