@@ -31,6 +31,22 @@ export class CorruptFileError extends CodedError {
   }
 }
 
+/** A session takes one call at a time. */
+export class SessionBusyError extends CodedError {
+  readonly code = 'ERR_SESSION_BUSY'
+  override get name(): string {
+    return 'SessionBusyError'
+  }
+}
+
+/** An error left the state of a session unusable; `cause` is that error. Rewind, reset or dispose of it. */
+export class SessionLostError extends CodedError {
+  readonly code = 'ERR_SESSION_LOST'
+  override get name(): string {
+    return 'SessionLostError'
+  }
+}
+
 /** A checkpoint of an architecture, or with a setting, that this package does not implement. */
 export class UnsupportedArchitectureError extends CodedError {
   readonly code = 'ERR_UNSUPPORTED_ARCHITECTURE'

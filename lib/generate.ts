@@ -59,9 +59,28 @@ export interface GenerateResult {
   seed: number
 }
 
+/**
+ * The state of a session during a generation. Nothing is cut short, so that the state holds whole tokens at
+ * every moment, and one run is started ahead at most: the one that consumes what the caller sees.
+ */
+export interface KeptState {
+  /** Tokens consumed before this generation. */
+  history: Uint32Array
+  /** The state has consumed so many more tokens of the prompt. */
+  consumedOfPrompt(count: number): void
+  /** A run that consumes a token has been started. */
+  consumes(token: number): void
+  /** The last token is part of the text, but the state has not consumed it. */
+  leaves(token: number): void
+  /** All runs have ended. `failure`: the state is lost. */
+  ended(sequence: Sequence, failure: { error: unknown } | undefined): Promise<void>
+}
+
 /** One generation, checked and ready to run. */
 export interface Generation {
-  sequence: Sequence
+  /** What runs the model. Called once, when the generation begins. */
+  begin(): Promise<{ sequence: Sequence; kept?: KeptState }>
+  /** May be empty for a state that is kept: the text goes on from there. */
   prompt: Uint32Array
   maxTokens: number
   stopTokens: ReadonlySet<number>
@@ -76,6 +95,12 @@ export interface Generation {
   /** Called once at the end, however it comes. */
   dispose(): void
 }
+
+/**
+ * What becomes of a token where the state is kept: a stop token is dropped, the last one of `maxTokens` waits
+ * for what comes next, all others are consumed.
+ */
+type Fate = 'consumed' | 'pending' | 'dropped'
 
 /** A token on its way. */
 interface Step {
@@ -94,6 +119,9 @@ export class GenerationRun {
   /** Stops the runs ahead when their tokens are not wanted any more. */
   readonly #ended = new AbortController()
   #isBegun = false
+
+  #sequence!: Sequence
+  #kept: KeptState | undefined
 
   constructor(generation: Generation) {
     this.#generation = generation
@@ -123,11 +151,12 @@ export class GenerationRun {
    * string may end the text. Returning early stops the work.
    */
   async *chunks(): AsyncGenerator<TextChunk, void, void> {
-    const { sequence, prompt, prefillChunkSize, stopStrings, signal: wanted } = this.#generation
+    const { prompt, stopStrings, signal: wanted } = this.#generation
     this.#isBegun = true
     const { timings } = this.result
     const start = performance.now()
     let firstToken = Number.NaN
+    let failure: { error: unknown } | undefined
     const ended = this.#ended
     const { signal } = ended
     const forget = onAbort(wanted, () => ended.abort(reasonOf(wanted!)))
@@ -136,35 +165,95 @@ export class GenerationRun {
     const ahead = stopStrings.isEmpty ? RUNS_IN_FLIGHT : RUNS_IN_FLIGHT - 1
     try {
       throwIfAborted(wanted)
-      let logits: Step['logits']
-      const onLastStarted = () => {
-        logits = this.#readLogits(signal)
-        this.#runAhead(RUNS_IN_FLIGHT - 1, signal)
-      }
-      let token = await sequence.prefill(prompt, { signal, prefillChunkSize, onLastStarted })
+      const { sequence, kept } = await this.#generation.begin()
+      this.#sequence = sequence
+      this.#kept = kept
+      this.#countHistory()
+      let { token, logits } = await this.#first(signal)
       firstToken = performance.now()
       timings.promptMs = firstToken - start
       timings.timeToFirstTokenMs = firstToken - start
       timings.promptTokensPerSecond = (1000 * prompt.length) / (firstToken - start)
       for (;;) {
-        this.#runAhead(ahead, signal)
-        const { chunk, done } = this.#take(token!, await logits)
+        if (kept) throwIfAborted(signal)
+        else this.#runAhead(ahead, signal)
+        const { chunk, done, fate } = this.#take(token, await logits)
+        if (kept) this.#keep(token, fate, signal)
         this.#measure(firstToken)
         if (chunk) yield chunk
         if (done) return
         throwIfAborted(signal)
         sequence.checkDevice()
-        this.#runAhead(RUNS_IN_FLIGHT, signal)
+        if (!kept) this.#runAhead(RUNS_IN_FLIGHT, signal)
         const step = this.#steps.shift()!
-        token = await step.token
+        token = (await step.token)!
         logits = step.logits
       }
+    } catch (error) {
+      if (!signal.aborted || error !== signal.reason) failure = { error }
+      throw error
     } finally {
       forget()
       ended.abort()
       this.#measure(firstToken)
+      await this.#endKept(failure)
       this.#generation.dispose()
     }
+  }
+
+  // Of a session, what came before is part of the context, and nothing of it was computed again.
+  #countHistory(): void {
+    const { usage } = this.result
+    usage.cachedTokens = this.#kept?.history.length ?? 0
+    usage.promptTokens += usage.cachedTokens
+  }
+
+  // The token after the prompt.
+  async #first(signal: Signal): Promise<{ token: number; logits: Step['logits'] }> {
+    const { prompt, prefillChunkSize } = this.#generation
+    const sequence = this.#sequence
+    const kept = this.#kept
+    if (kept && prompt.length === 0) {
+      const token = await sequence.drawAgain(kept.history)
+      return { token, logits: this.#readLogits(signal) }
+    }
+    let logits: Step['logits']
+    const token = await sequence.prefill(prompt, {
+      prefillChunkSize,
+      ...(kept
+        ? {
+            history: kept.history,
+            betweenChunks: signal,
+            onConsumed: (count) => kept.consumedOfPrompt(count),
+          }
+        : { signal }),
+      onLastStarted: () => {
+        logits = this.#readLogits(signal)
+        if (!kept) this.#runAhead(RUNS_IN_FLIGHT - 1, signal)
+      },
+    })
+    return { token: token!, logits }
+  }
+
+  // What becomes of a token that the caller is about to see.
+  #keep(token: number, fate: Fate, signal: Signal): void {
+    if (fate === 'pending') this.#kept!.leaves(token)
+    if (fate !== 'consumed') return
+    const next = this.#sequence.decode()
+    this.#kept!.consumes(token)
+    next.catch(() => {}) // it is awaited later, or at the end
+    this.#steps.push({ token: next, logits: this.#readLogits(signal) })
+  }
+
+  // Waits for the run that is under way: what it consumes belongs to the state.
+  async #endKept(failure: { error: unknown } | undefined): Promise<void> {
+    if (!this.#kept) return
+    for (const { token } of this.#steps) {
+      await token.catch((error) => {
+        failure ??= { error }
+      })
+    }
+    await this.#kept.ended(this.#sequence, failure)
   }
 
   /** Ends the generation within the operation at hand: what `chunks` waits for rejects. */
@@ -177,7 +266,8 @@ export class GenerationRun {
 
   // Starts runs until `count` are under way, or no further token is wanted.
   #runAhead(count: number, signal: Signal): void {
-    const { sequence, maxTokens } = this.#generation
+    const { maxTokens } = this.#generation
+    const sequence = this.#sequence
     while (this.#steps.length < count && this.#started < maxTokens) {
       const token = sequence.decode({ signal })
       token.catch(() => {}) // it is awaited later, unless this generation ends before
@@ -188,9 +278,8 @@ export class GenerationRun {
 
   // Those of the run that was started last, when they are wanted.
   #readLogits(signal: Signal): Step['logits'] {
-    const { sequence, logprobs } = this.#generation
-    if (logprobs === undefined) return undefined
-    const logits = sequence.readLogits({ signal })
+    if (this.#generation.logprobs === undefined) return undefined
+    const logits = this.#sequence.readLogits({ signal })
     logits.catch(() => {})
     return logits
   }
@@ -198,7 +287,7 @@ export class GenerationRun {
   #take(
     token: number,
     logits: Float32Array | undefined,
-  ): { chunk: TextChunk | undefined; done: boolean } {
+  ): { chunk: TextChunk | undefined; done: boolean; fate: Fate } {
     const { stopTokens, maxTokens, detokenizer, stopStrings } = this.#generation
     const { result } = this
     if (stopTokens.has(token)) {
@@ -206,7 +295,8 @@ export class GenerationRun {
       const released = stopStrings.push(detokenizer?.flush() ?? '')
       const text = released.text + (released.stopped ? '' : stopStrings.flush())
       result.text += text
-      return { chunk: text === '' ? undefined : { text, token: undefined }, done: true }
+      const chunk = text === '' ? undefined : { text, token: undefined }
+      return { chunk, done: true, fate: 'dropped' }
     }
     result.tokens.push(token)
     const isLast = result.tokens.length === maxTokens
@@ -221,7 +311,8 @@ export class GenerationRun {
     }
     result.text += text
     const chunk = { text, token, ...this.#logprobsOf(token, logits) }
-    return { chunk, done: released.stopped || isLast }
+    const fate = isLast && !released.stopped ? 'pending' : 'consumed'
+    return { chunk, done: released.stopped || isLast, fate }
   }
 
   #logprobsOf(

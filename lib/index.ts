@@ -43,6 +43,7 @@ export {
   loadModel,
   type LogitsOptions,
   Model,
+  type ModelMemory,
   type Prompt,
   type PromptOptions,
 } from './model.js'
@@ -70,6 +71,7 @@ export {
   type SsdTensors,
 } from './recorder.js'
 export type { SamplingOptions } from './sampler.js'
+export { type PrefillSessionOptions, Session, SessionCheckpoint } from './session.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'
 export type { DetokenizerOptions, DetokenizerStream } from './tokenizer/detokenizer.js'
 export type { EndOfText } from './tokenizer/special-tokens.js'

@@ -4,7 +4,7 @@ import { throwIfAborted, type Signal } from './abort.js'
 import { defaultModel } from './default-model.js'
 import type { Device, DeviceName } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
-import { type GenerateResult, type TextChunk, TextStream } from './generate.js'
+import { type GenerateResult, type KeptState, type TextChunk, TextStream } from './generate.js'
 import { resolveModelPath } from './hub/cache.js'
 import { checkMemory } from './memory/check.js'
 import { openCheckpoint } from './models/checkpoint.js'
@@ -23,6 +23,8 @@ import {
   integerOption,
   stringOption,
 } from './options.js'
+import { LiveSet } from './live-set.js'
+import { Session, SessionCheckpoint, type SessionHost } from './session.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
 import { findTokenizer } from './tokenizer/find.js'
@@ -248,6 +250,14 @@ function checkQuantize(quantize: NonNullable<LoadOptions['quantize']>): Quantiza
   return { bits, groupSize }
 }
 
+/** Native memory of a model, in bytes. */
+export interface ModelMemory {
+  weightBytes: number
+  /** States of sessions that were not disposed of. */
+  sessionBytes: number
+  checkpointBytes: number
+}
+
 /** How a model's tokens are text. */
 interface ModelText {
   tokenizer: Tokenizer | undefined
@@ -275,6 +285,8 @@ export class Model {
   readonly languageModel: LanguageModel
   readonly #tokenizerProblem: Error | undefined
   readonly #loadMs: number
+  readonly #held = new LiveSet<Session | SessionCheckpoint>()
+  readonly #sessions: SessionHost
   #disposed = false
 
   /** @internal Use `loadModel`. */
@@ -293,6 +305,14 @@ export class Model {
     this.config = model.config
     this.weightBytes = model.weightBytes
     this.stateBytes = stateBytes(model.config, model.activationType)
+    this.#sessions = {
+      languageModel: model,
+      check: (operation) => this.#check(operation),
+      tokens: (...prompt) => this.#tokens(...prompt),
+      stream: (...generation) => this.#start(...generation),
+      holds: (owner) => this.#held.add(owner),
+      letsGo: (owner) => this.#held.delete(owner),
+    }
   }
 
   /** `mamba2` or `rene`. */
@@ -365,6 +385,27 @@ export class Model {
     return this.#stream('stream', prompt, options)
   }
 
+  /**
+   * A sequence to hold: its state stays between calls, and can be copied, rewound and saved.
+   *
+   * @example using session = model.createSession()
+   */
+  createSession(): Session {
+    this.#check('createSession')
+    return new Session(this.#sessions)
+  }
+
+  /** Bytes of native memory by what they are for. What a generation needs while it runs is not counted. */
+  memory(): ModelMemory {
+    const sum = (kept: Iterable<{ stateBytes: number }>) =>
+      [...kept].reduce((bytes, { stateBytes }) => bytes + stateBytes, 0)
+    return {
+      weightBytes: this.weightBytes,
+      sessionBytes: sum(this.#held.of(Session)),
+      checkpointBytes: sum(this.#held.of(SessionCheckpoint)),
+    }
+  }
+
   /** Frees weights, device and threads. Generations in flight reject with `DisposedError`. */
   dispose(): void {
     if (this.#disposed) return
@@ -383,6 +424,19 @@ export class Model {
 
   #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     this.#check(operation)
+    const ids = this.#tokens(operation, prompt, options)
+    return this.#start(operation, ids, options, async (sampler) => ({
+      sequence: new Sequence(this.languageModel, sampler),
+    }))
+  }
+
+  // `begin` makes what runs the model when the first token is asked for.
+  #start(
+    operation: string,
+    prompt: Uint32Array,
+    options: GenerateOptions,
+    begin: (sampler: Sampler) => Promise<{ sequence: Sequence; kept?: KeptState }>,
+  ): TextStream {
     checkOptions(operation, options, GENERATE_OPTIONS)
     checkSignal(operation, options.signal)
     const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
@@ -393,12 +447,15 @@ export class Model {
       vocabulary: this.config.paddedVocabSize,
       endOfText: this.endOfText,
     })
-    const ids = this.#tokens(operation, prompt, options)
     const sampler = new Sampler(this.device, operation, options)
-    const sequence = new Sequence(this.languageModel, sampler)
+    let sequence: Sequence | undefined
     return new TextStream({
-      sequence,
-      prompt: ids,
+      begin: async () => {
+        const begun = await begin(sampler)
+        sequence = begun.sequence
+        return begun
+      },
+      prompt,
       maxTokens,
       stopTokens,
       stopStrings,
@@ -409,7 +466,7 @@ export class Model {
       loadMs: this.#loadMs,
       seed: sampler.seed,
       dispose() {
-        sequence.dispose()
+        sequence?.dispose()
         sampler.dispose()
       },
     })
@@ -419,7 +476,7 @@ export class Model {
     if (this.#disposed) throw new DisposedError(`[${operation}] this model was disposed`)
   }
 
-  #tokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
+  #tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst = true): Uint32Array {
     const isText = typeof prompt === 'string'
     const parseSpecial = booleanOption(operation, 'parseSpecial', options.parseSpecial)
     if (!isText && (typeof prompt !== 'object' || typeof prompt?.length !== 'number')) {
@@ -432,7 +489,9 @@ export class Model {
         `[${operation}] parseSpecial is for a prompt of text: leave it out with token ids`,
       )
     }
-    const ids = isText ? this.#needTokenizer(operation).encode(prompt, { parseSpecial }) : prompt
+    const ids = isText
+      ? this.#needTokenizer(operation).encode(prompt, { parseSpecial, addSpecialTokens: isFirst })
+      : prompt
     if (ids.length === 0) throw new RangeError(`[${operation}] the prompt is empty`)
     const vocabulary = this.config.paddedVocabSize
     return Uint32Array.from(ids, (id, index) => {

@@ -36,8 +36,8 @@ export const SAMPLING_OPTIONS = [
   'seed',
 ] as const
 
-// An empty row of the ring of recent tokens; no vocabulary is so large.
-const NO_TOKEN = 0xffffffff
+/** An empty row of the ring of recent tokens; no vocabulary is so large. */
+export const NO_TOKEN = 0xffffffff
 
 /**
  * The token of a row of what `recorder.sample` reports: uint32 (batch, 2). Throws for a row that drew none.

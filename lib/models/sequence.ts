@@ -1,18 +1,24 @@
 // One sequence of tokens running through a model: its state, and the command lists that advance it.
 
-import type { Signal } from '../abort.js'
+import { reasonOf, type Signal } from '../abort.js'
 import type { CommandList, ListRunResult } from '../command-list.js'
 import { Readback } from '../readback.js'
 import type { Recorder } from '../recorder.js'
 import { MOST_RUN_BYTES, type RunData } from '../run-block.js'
 import { drawnToken, type Sampler } from '../sampler.js'
 import type { Tensor } from '../tensor.js'
-import type { LanguageModel, ModelState } from './language-model.js'
+import type { LanguageModel } from './language-model.js'
 import type { Pass } from './layers/layer.js'
+import { SequenceState } from './sequence-state.js'
 import { Workspace } from './workspace.js'
 
 /** Tokens of a prompt that run through the model at once, by default. */
 export const PREFILL_CHUNK_SIZE = 256
+
+// Tokens that the scan of a prompt takes at once.
+const SCAN_TOKENS = 64
+// Rows for which products run as they do in decoding.
+const FEW_ROWS = 8
 
 // Logits of all positions of a chunk are kept below this, so that a large vocabulary does not need
 // hundreds of megabytes of scratch memory.
@@ -31,6 +37,15 @@ export interface RunOptions {
 }
 
 export interface PrefillOptions extends RunOptions {
+  /** Tokens of the same sequence before these, for the repetition penalty. */
+  history?: Uint32Array | undefined
+  /**
+   * Ends the prompt between two chunks of it, where `signal` ends it within one and leaves a state that is
+   * no longer of use. Rejects with the signal's reason when what was started has ended.
+   */
+  betweenChunks?: Signal | undefined
+  /** Called with the number of tokens as chunks end. */
+  onConsumed?: ((tokens: number) => void) | undefined
   /** Called when the last run has been started: `decode` may be called from then on. */
   onLastStarted?: (() => void) | undefined
 }
@@ -54,6 +69,8 @@ interface Steps {
   inputs?(chunk: Chunk): RunData
   after(recorded: Recorded, chunk: Chunk, outputs: ListRunResult['outputs']): void
   onLastStarted?: (() => void) | undefined
+  /** No chunk is started once it has aborted. */
+  endBefore?: Signal | undefined
 }
 
 /**
@@ -64,10 +81,9 @@ interface Steps {
 export class Sequence {
   readonly #model: LanguageModel
   readonly #sampler: Sampler | undefined
-  readonly #state: ModelState
+  readonly #state: SequenceState
+  readonly #ownsState: boolean
   readonly #workspace: Workspace
-  /** Tokens consumed so far: uint32 (1). */
-  readonly #position: Tensor
   /** The token that was chosen last: uint32 (1). */
   readonly #token: Tensor
   #decode: Recorded | undefined
@@ -75,15 +91,17 @@ export class Sequence {
   #logits: Tensor | undefined
   #readback: Readback | undefined
 
-  /** Without a sampler, `prefill` and `decode` choose no token and only `logits` is of use. */
-  constructor(model: LanguageModel, sampler?: Sampler) {
-    const { device } = model
+  /**
+   * Goes on from `state`, which stays the caller's; without one from a state of its own that has seen nothing.
+   * Without a sampler `prefill` and `decode` choose no token.
+   */
+  constructor(model: LanguageModel, sampler?: Sampler, state?: SequenceState) {
     this.#model = model
     this.#sampler = sampler
-    this.#state = model.createState(1)
-    this.#workspace = new Workspace(device, model.activationType)
-    this.#position = device.tensor('uint32', [1])
-    this.#token = device.tensor('uint32', [1])
+    this.#state = state ?? new SequenceState(model)
+    this.#ownsState = state === undefined
+    this.#workspace = new Workspace(model.device, model.activationType)
+    this.#token = model.device.tensor('uint32', [1])
   }
 
   /**
@@ -150,21 +168,37 @@ export class Sequence {
   }
 
   /** Runs a prompt through the model. Resolves with the token that was chosen after it. */
-  async prefill(
-    tokens: Uint32Array,
-    { signal, prefillChunkSize = PREFILL_CHUNK_SIZE, onLastStarted }: PrefillOptions = {},
-  ): Promise<number | undefined> {
-    this.#sampler?.remember(tokens)
+  async prefill(tokens: Uint32Array, options: PrefillOptions = {}): Promise<number | undefined> {
+    const { signal, prefillChunkSize = PREFILL_CHUNK_SIZE, history, onConsumed } = options
+    this.#sampler?.remember(history ? concatenated(history, tokens) : tokens)
     let token: number | undefined
     await this.#chunks(tokens, prefillChunkSize, signal, {
       inFlight: RUNS_IN_FLIGHT,
       record: (length, isLast) => this.#recordPrefill(length, isLast ? 'last' : 'none'),
-      after: (_, __, { report }) => {
+      after: (_, { length }, { report }) => {
+        onConsumed?.(length)
         if (report) token = drawnToken(report)
       },
-      onLastStarted,
+      onLastStarted: options.onLastStarted,
+      endBefore: options.betweenChunks,
     })
     return token
+  }
+
+  /** Chooses a token from the logits that the state holds; runs nothing else. `history`: all tokens consumed. */
+  async drawAgain(history: Uint32Array): Promise<number> {
+    const { logits } = this.#state
+    this.#sampler!.remember(history)
+    this.#logits = logits
+    using list = this.#model.device.record((cl) => this.#draw(cl, logits!))
+    const { outputs } = await list.run()
+    return drawnToken(outputs.report!)
+  }
+
+  /** Leaves the logits of the last run in the state, behind the runs in flight. */
+  async keepLogits(): Promise<void> {
+    const last = this.#logits
+    if (last && last !== this.#state.logits) await this.#state.keepLogits(last)
   }
 
   /**
@@ -173,6 +207,7 @@ export class Sequence {
    */
   async decode({ signal }: RunOptions = {}): Promise<number | undefined> {
     this.#decode ??= this.#recordDecode()
+    this.#state.forgetLogits()
     this.#logits = this.#decode.logits
     const { outputs } = await this.#decode.list.run({ signal })
     return outputs.report && drawnToken(outputs.report)
@@ -205,10 +240,7 @@ export class Sequence {
     this.#decode?.list.dispose()
     this.#readback?.dispose()
     this.#workspace.dispose()
-    for (const layer of this.#state) {
-      for (const tensor of Object.values(layer)) tensor.dispose()
-    }
-    this.#position.dispose()
+    if (this.#ownsState) this.#state.dispose()
     this.#token.dispose()
   }
 
@@ -231,31 +263,39 @@ export class Sequence {
     return Math.max(1, Math.min(prefillChunkSize, Math.floor(LARGEST_LOGITS_BYTES / rowBytes)))
   }
 
-  // Records and runs a list for each chunk; one list serves all chunks but the last.
+  // Records and runs a list for each chunk; one list serves all chunks of a length.
   async #chunks(
     tokens: Uint32Array,
     chunkSize: number,
     signal: Signal | undefined,
     steps: Steps,
   ): Promise<void> {
-    let shared: Recorded | undefined
-    let last: Recorded | undefined
+    const lengths = chunkLengths(tokens.length, chunkSize)
+    const recordings = new Map<number, Recorded>()
     const running: (() => Promise<void>)[] = []
+    let last: Recorded | undefined
+    this.#state.forgetLogits()
     try {
-      if (tokens.length > chunkSize) {
-        shared = steps.record(chunkSize, false)
-        last = steps.record(((tokens.length - 1) % chunkSize) + 1, true)
-        // Its length is new: what it needs is compiled while the other chunks run. Its own run says
-        // what is wrong with it.
-        last.list.prepare().catch(() => {})
-      } else if (tokens.length > 0) {
-        last = steps.record(tokens.length, true)
+      for (const length of lengths.slice(0, -1)) {
+        if (!recordings.has(length)) recordings.set(length, steps.record(length, false))
       }
-      for (let first = 0; first < tokens.length; first += chunkSize) {
-        const ids = tokens.subarray(first, first + chunkSize)
-        const isLast = first + ids.length === tokens.length
-        const chunk = { first, length: ids.length }
-        const recorded = (isLast ? last : shared)!
+      if (lengths.length > 0) last = steps.record(lengths.at(-1)!, true)
+      // Lengths that are new: what they need is compiled while the first chunk runs. Its own run says what
+      // is wrong with a list.
+      for (const { list } of [...recordings.values(), last].slice(1) as Recorded[]) {
+        list.prepare().catch(() => {})
+      }
+      let first = 0
+      for (const [index, length] of lengths.entries()) {
+        if (steps.endBefore?.aborted) {
+          await Promise.all(running.map((end) => end()))
+          throw reasonOf(steps.endBefore)
+        }
+        const ids = tokens.subarray(first, first + length)
+        const isLast = index === lengths.length - 1
+        const chunk = { first, length }
+        const recorded = isLast ? last! : recordings.get(length)!
+        first += length
         this.#logits = recorded.logits
         const inputs = { tokens: ids, ...steps.inputs?.(chunk) }
         const run = recorded.list.run({ signal, inputs })
@@ -266,7 +306,7 @@ export class Sequence {
       }
       for (const end of running) await end()
     } finally {
-      shared?.list.dispose()
+      for (const { list } of recordings.values()) list.dispose()
       last?.list.dispose()
     }
   }
@@ -278,29 +318,59 @@ export class Sequence {
   ): Recorded {
     return this.#record(length, wanted === 'last', (pass) => {
       const tokens = pass.cl.input('tokens', 'uint32', [1, length])
-      const logits = this.#model.prefill(pass, tokens, this.#state, wanted)
+      const logits = this.#model.prefill(pass, tokens, this.#state.layers, wanted)
       if (logits) withLogits?.(pass.cl, logits)
       return logits
     })
   }
 
   #recordDecode(): Recorded {
-    return this.#record(1, true, (pass) => this.#model.decode(pass, this.#token, this.#state))
+    return this.#record(1, true, (pass) =>
+      this.#model.decode(pass, this.#token, this.#state.layers),
+    )
   }
 
   // `chooses`: whether the sampler, if there is one, draws a token from the logits.
   #record(length: number, chooses: boolean, forward: (pass: Pass) => Tensor | undefined): Recorded {
     let logits: Tensor | undefined
     const list = this.#model.device.record((cl) => {
-      const position = this.#position
+      const { position } = this.#state
       logits = forward({ cl, workspace: this.#workspace, position })
       // Before sampling: the position of the token to be chosen decides its random numbers.
       cl.advancePosition(position, length)
-      if (!chooses || !logits || !this.#sampler) return
-      const { settings, selection, history } = this.#sampler
-      const report = cl.output('report', 'uint32', [1, 2])
-      cl.sample({ logits, settings, selection, history, position, out: this.#token, report })
+      if (chooses && logits && this.#sampler) this.#draw(cl, logits)
     })
     return { list, logits }
   }
+
+  #draw(cl: Recorder, logits: Tensor): void {
+    const { settings, selection, history } = this.#sampler!
+    const report = cl.output('report', 'uint32', [1, 2])
+    const { position } = this.#state
+    cl.sample({ logits, settings, selection, history, position, out: this.#token, report })
+  }
+}
+
+/**
+ * How a prompt is cut: into chunks of `chunkSize`, and what is left over. A few tokens beyond a multiple of
+ * 64 are a chunk of their own, because products of so few rows add up in another order than those of many
+ * rows: what a token's numbers are then depends on where the prompt began, not on how long it is. So a
+ * prompt given in parts, each a multiple of 64 long but the last, leaves the same bits as the whole.
+ *
+ * @example chunkLengths(325, 256) // [256, 64, 5]
+ */
+export function chunkLengths(tokens: number, chunkSize: number): number[] {
+  const lengths: number[] = new Array(Math.floor(tokens / chunkSize)).fill(chunkSize)
+  const rest = tokens % chunkSize
+  const few = rest % SCAN_TOKENS
+  if (rest > SCAN_TOKENS && few > 0 && few <= FEW_ROWS) lengths.push(rest - few, few)
+  else if (rest > 0) lengths.push(rest)
+  return lengths
+}
+
+function concatenated(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const all = new Uint32Array(a.length + b.length)
+  all.set(a)
+  all.set(b, a.length)
+  return all
 }

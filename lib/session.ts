@@ -1,0 +1,401 @@
+// A sequence that somebody holds: its state between calls, and copies of it.
+
+import { onAbort, reasonOf, type Signal, throwIfAborted } from './abort.js'
+import { checkSignal } from './options.js'
+import { DisposedError, SessionBusyError, SessionLostError } from './errors.js'
+import type { GenerateResult, KeptState, TextStream } from './generate.js'
+import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
+import { Sequence } from './models/sequence.js'
+import { SequenceState } from './models/sequence-state.js'
+import type { LanguageModel } from './models/language-model.js'
+import type { Sampler } from './sampler.js'
+import { TokenHistory } from './token-history.js'
+
+export interface PrefillSessionOptions extends PromptOptions {
+  /** Ends between two chunks of the prompt: the session then holds those that were finished. */
+  signal?: Signal | undefined
+}
+
+/** What a session needs of its model. */
+export interface SessionHost {
+  readonly languageModel: LanguageModel
+  /** Throws when the model was disposed of. */
+  check(operation: string): void
+  /** Tokens of a prompt; what the tokenizer puts around a text only at the beginning of a sequence. */
+  tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst: boolean): Uint32Array
+  stream(
+    operation: string,
+    prompt: Uint32Array,
+    options: GenerateOptions,
+    begin: (sampler: Sampler) => Promise<{ sequence: Sequence; kept: KeptState }>,
+  ): TextStream
+  /** Counts the memory of what is alive. */
+  holds(owner: Session | SessionCheckpoint): void
+  letsGo(owner: Session | SessionCheckpoint): void
+}
+
+/** The moment of a session that `checkpoint` took. It never changes, and outlives the session. */
+export class SessionCheckpoint {
+  /** @internal */
+  readonly state: SequenceState
+  /** @internal */
+  readonly history: TokenHistory
+  /** @internal */
+  readonly host: SessionHost
+  #isDisposed = false
+
+  /** @internal Use `session.checkpoint`. */
+  constructor(host: SessionHost, state: SequenceState, history: TokenHistory) {
+    this.host = host
+    this.state = state
+    this.history = history
+    host.holds(this)
+  }
+
+  /** Tokens that it has consumed. */
+  get position(): number {
+    return this.history.length
+  }
+
+  /** Bytes in memory. */
+  get stateBytes(): number {
+    return this.#isDisposed ? 0 : this.state.bytes
+  }
+
+  get isDisposed(): boolean {
+    return this.#isDisposed
+  }
+
+  dispose(): void {
+    if (this.#isDisposed) return
+    this.#isDisposed = true
+    this.state.dispose()
+    this.host.letsGo(this)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+/**
+ * One sequence of tokens and the model's memory of it, which has a fixed size. Give it more tokens, let it go
+ * on, hold a moment and come back to it, or let two branches go their own ways: nothing is computed twice.
+ * One call at a time; `SessionBusyError` otherwise.
+ *
+ * Whatever ends a call, the state is that of whole tokens. After a stop token, a stop text, `break` or an
+ * abort it has consumed all of `consumed`; after `maxTokens` all but the last token, which is consumed before
+ * anything else happens. An abort in a prompt leaves its finished chunks. After an error `SessionLostError`
+ * refuses everything but `rewind`, `reset` and `dispose`.
+ *
+ * @example
+ * using session = model.createSession()
+ * await session.prefill('You are a helpful assistant.\n')
+ * const start = await session.checkpoint()
+ * const { text } = await session.generate('What is a state space?\n')
+ * await session.rewind(start) // as if the question had never been asked
+ */
+export class Session {
+  readonly #host: SessionHost
+  #state: SequenceState
+  #history: TokenHistory
+  /** The last of `#history`, where the state has not consumed it. */
+  #pending: number | undefined
+  #running: string | undefined
+  #lost: unknown
+  #isDisposed = false
+
+  /** @internal Use `model.createSession`. */
+  constructor(
+    host: SessionHost,
+    state = new SequenceState(host.languageModel),
+    history = new TokenHistory(),
+  ) {
+    this.#host = host
+    this.#state = state
+    this.#history = history
+    host.holds(this)
+  }
+
+  /** Tokens so far. */
+  get position(): number {
+    return this.#history.length
+  }
+
+  /**
+   * The tokens so far: prompts and what was generated, stop tokens not among them. Of a session that was saved
+   * without its tokens, those since then.
+   */
+  get consumed(): Uint32Array {
+    return this.#history.known()
+  }
+
+  /** Bytes in memory, whatever the number of tokens. */
+  get stateBytes(): number {
+    return this.#isDisposed ? 0 : this.#state.bytes
+  }
+
+  /**
+   * Consumes a text or token ids and generates nothing.
+   *
+   * @throws SessionBusyError, SessionLostError; `signal.reason` when aborted.
+   * @example await session.prefill('Once upon a time')
+   */
+  async prefill(prompt: Prompt, options: PrefillSessionOptions = {}): Promise<void> {
+    const { signal, ...promptOptions } = options
+    checkSignal('prefill', signal)
+    this.#check('prefill')
+    const isFirst = this.position === 0
+    const tokens = this.#host.tokens('prefill', prompt, promptOptions, isFirst)
+    throwIfAborted(signal)
+    await this.#alone('prefill', async () => {
+      await this.#settle()
+      await this.#advance(tokens, signal)
+    })
+  }
+
+  /**
+   * Generates text after what the session holds and `prompt`, as `model.generate` does. An empty prompt goes
+   * on from where the last call ended.
+   *
+   * @throws RangeError for an empty prompt in a session that has nothing to go on from: a new one, or one
+   *   that was loaded from a file. SessionBusyError, SessionLostError.
+   * @example const { text } = await session.generate('And then', { maxTokens: 50 })
+   */
+  async generate(prompt: Prompt = '', options: GenerateOptions = {}): Promise<GenerateResult> {
+    return this.#stream('generate', prompt, options).resultAlone()
+  }
+
+  /**
+   * The same as a stream. The session is busy from the first token that is asked for until the stream ends.
+   *
+   * @example for await (const { text } of session.stream('And then')) process.stdout.write(text)
+   */
+  stream(prompt: Prompt = '', options: GenerateOptions = {}): TextStream {
+    return this.#stream('stream', prompt, options)
+  }
+
+  /**
+   * Holds the present moment: a copy of the state, of the same size.
+   *
+   * @example using moment = await session.checkpoint()
+   */
+  async checkpoint(): Promise<SessionCheckpoint> {
+    const { state, history } = await this.#copy('checkpoint')
+    return new SessionCheckpoint(this.#host, state, history)
+  }
+
+  /**
+   * Goes back to a moment of this session or of another one of the same model; also after an error.
+   *
+   * @throws TypeError for a checkpoint of another model, DisposedError for one that was disposed of.
+   * @example await session.rewind(moment)
+   */
+  async rewind(moment: SessionCheckpoint): Promise<void> {
+    if (!(moment instanceof SessionCheckpoint) || moment.host !== this.#host) {
+      throw new TypeError('[rewind] takes a checkpoint of a session of the same model')
+    }
+    if (moment.isDisposed) throw new DisposedError('[rewind] this checkpoint was disposed')
+    this.#check('rewind', { evenIfLost: true })
+    await this.#alone('rewind', async () => {
+      await this.#state.copyFrom(moment.state)
+      this.#become(moment.history.copy())
+    })
+  }
+
+  /**
+   * A second session that goes on from here on its own.
+   *
+   * @example using other = await session.fork()
+   */
+  async fork(): Promise<Session> {
+    const { state, history } = await this.#copy('fork')
+    return new Session(this.#host, state, history)
+  }
+
+  /** Forgets everything, as a new session would; also after an error. */
+  reset(): void {
+    this.#check('reset', { evenIfLost: true })
+    if (this.#running) throw this.#busy('reset')
+    this.#state.dispose()
+    this.#state = new SequenceState(this.#host.languageModel)
+    this.#become(new TokenHistory())
+  }
+
+  /** Frees the state. A stream that is under way ends with its next token. */
+  dispose(): void {
+    if (this.#isDisposed) return
+    this.#isDisposed = true
+    if (!this.#running) this.#state.dispose()
+    this.#host.letsGo(this)
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.dispose()
+  }
+
+  /**
+   * The state as a whole, which nothing changes while `use` runs.
+   *
+   * @internal For the session file.
+   */
+  async withState<T>(
+    operation: string,
+    use: (state: SequenceState, history: TokenHistory) => Promise<T>,
+  ): Promise<T> {
+    this.#check(operation)
+    return this.#alone(operation, async () => {
+      await this.#settle()
+      return use(this.#state, this.#history)
+    })
+  }
+
+  #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
+    this.#check(operation)
+    const { parseSpecial } = options
+    const isFirst = this.position === 0
+    const tokens =
+      prompt.length === 0
+        ? new Uint32Array(0)
+        : this.#host.tokens(operation, prompt, { parseSpecial }, isFirst)
+    return this.#host.stream(operation, tokens, options, async (sampler) => {
+      this.#check(operation)
+      if (this.#running) throw this.#busy(operation)
+      this.#running = operation
+      try {
+        await this.#settle()
+        if (tokens.length === 0 && !this.#state.logits) {
+          throw new RangeError(
+            `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
+          )
+        }
+      } catch (error) {
+        this.#end()
+        throw error
+      }
+      const sequence = new Sequence(this.#host.languageModel, sampler, this.#state)
+      return { sequence, kept: this.#kept(operation, tokens) }
+    })
+  }
+
+  #kept(operation: string, prompt: Uint32Array): KeptState {
+    let ofPrompt = 0
+    return {
+      history: this.#history.all(),
+      consumedOfPrompt: (count) => {
+        this.#history.push(...prompt.subarray(ofPrompt, ofPrompt + count))
+        ofPrompt += count
+      },
+      consumes: (token) => {
+        if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
+        this.#history.push(token)
+      },
+      leaves: (token) => {
+        this.#history.push(token)
+        this.#pending = token
+      },
+      ended: async (sequence, failure) => {
+        try {
+          if (failure) this.#lost = failure.error
+          else if (this.#pending === undefined && !this.#isDisposed) await sequence.keepLogits()
+        } catch (error) {
+          this.#lost = error
+        } finally {
+          this.#end()
+        }
+      },
+    }
+  }
+
+  // Consumes the token that the last call left.
+  async #settle(): Promise<void> {
+    const token = this.#pending
+    if (token === undefined) return
+    const sequence = new Sequence(this.#host.languageModel, undefined, this.#state)
+    try {
+      sequence.token = token
+      await sequence.decode()
+      this.#pending = undefined
+      await sequence.keepLogits()
+    } catch (error) {
+      this.#lost = error
+      throw error
+    } finally {
+      sequence.dispose()
+    }
+  }
+
+  async #advance(tokens: Uint32Array, signal: Signal | undefined): Promise<void> {
+    const sequence = new Sequence(this.#host.languageModel, undefined, this.#state)
+    const kept = this.#kept('prefill', tokens)
+    const ended = new AbortController()
+    const forget = onAbort(signal, () => ended.abort(reasonOf(signal!)))
+    try {
+      await sequence.prefill(tokens, {
+        betweenChunks: ended.signal,
+        onConsumed: (count) => kept.consumedOfPrompt(count),
+      })
+      await sequence.keepLogits()
+    } catch (error) {
+      if (!ended.signal.aborted || error !== ended.signal.reason) this.#lost = error
+      throw error
+    } finally {
+      forget()
+      sequence.dispose()
+    }
+  }
+
+  async #copy(operation: string): Promise<{ state: SequenceState; history: TokenHistory }> {
+    return this.withState(operation, async (state, history) => {
+      const copy = new SequenceState(this.#host.languageModel)
+      try {
+        await copy.copyFrom(state)
+      } catch (error) {
+        copy.dispose()
+        throw error
+      }
+      return { state: copy, history: history.copy() }
+    })
+  }
+
+  #become(history: TokenHistory): void {
+    this.#history = history
+    this.#pending = undefined
+    this.#lost = undefined
+  }
+
+  async #alone<T>(operation: string, work: () => Promise<T>): Promise<T> {
+    if (this.#running) throw this.#busy(operation)
+    this.#running = operation
+    try {
+      return await work()
+    } finally {
+      this.#end()
+    }
+  }
+
+  #end(): void {
+    this.#running = undefined
+    if (this.#isDisposed) this.#state.dispose()
+  }
+
+  #busy(operation: string): Error {
+    return new SessionBusyError(
+      `[${operation}] this session is busy with ${this.#running}: wait for its end, or fork the session before`,
+    )
+  }
+
+  #check(operation: string, { evenIfLost = false } = {}): void {
+    this.#host.check(operation)
+    if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
+    if (this.#lost === undefined || evenIfLost) return
+    throw new SessionLostError(
+      `[${operation}] an error left this session's state unusable: rewind it to a checkpoint, reset it or dispose of it`,
+      { cause: this.#lost },
+    )
+  }
+}

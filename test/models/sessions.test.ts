@@ -1,0 +1,213 @@
+// Sessions: what they promise, at random and one by one.
+
+import { fileURLToPath } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { SessionBusyError, SessionLostError } from '../../lib/errors.js'
+import { loadModel, type Model } from '../../lib/index.js'
+import { drawing, fingerprint, promptOf, SESSION_CASES } from '../support/session-cases.js'
+
+const fixture = (name: string) =>
+  fileURLToPath(new URL(`../fixtures/reference/${name}`, import.meta.url))
+const MODELS = ['mamba2-hf', 'rene', 'edge-mlx-4bit', 'mamba2-mlx-lm-groups-8bit']
+const CASES = 42 // of each kind and model: 504
+
+describe.each(MODELS)('%s', (name) => {
+  let model: Model
+  beforeAll(async () => {
+    model = await loadModel(fixture(name), { device: 'cpu' })
+  })
+  afterAll(() => model.dispose())
+
+  test.each(Object.entries(SESSION_CASES))('%s, equal to the bit', async (_, play) => {
+    for (let seed = 1; seed <= CASES; seed++) {
+      try {
+        await play(model, drawing(seed * 7919), 300)
+      } catch (error) {
+        throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
+      }
+    }
+  })
+})
+describe('a session', () => {
+  let model: Model
+  beforeAll(async () => {
+    model = await loadModel(fixture('rene'), { device: 'cpu' })
+  })
+  afterAll(() => model.dispose())
+  const greedy = { ignoreEos: true }
+
+  test.each(['prefill', 'generate'] as const)(
+    'holds the finished chunks when %s is aborted in a prompt',
+    async (method) => {
+      const prompt = promptOf(model, 4000, drawing(3))
+      const isPartial = (position: number) => position > 0 && position < 3000
+      let position = 0
+      for (let delay = 0; delay < 60 && !isPartial(position); delay++) {
+        using session = model.createSession()
+        const controller = new AbortController()
+        const call = session[method](prompt, { signal: controller.signal })
+        const timer = setTimeout(() => controller.abort(new Error('enough')), delay)
+        const message = await call.then(
+          () => 'no error',
+          (error: Error) => error.message,
+        )
+        clearTimeout(timer)
+        if (message === 'no error') break
+        expect(message).toBe('enough')
+        position = session.position
+        if (!isPartial(position)) continue
+        expect(position % 256).toBe(0)
+        expect(Array.from(session.consumed)).toEqual(prompt.slice(0, position))
+        // It goes on as if nothing had happened.
+        await session.prefill(prompt.slice(position))
+        using whole = model.createSession()
+        await whole.prefill(prompt)
+        expect(await fingerprint(session)).toBe(await fingerprint(whole))
+      }
+      expect(position, 'the abort came before the prompt or after it').toSatisfy(isPartial)
+    },
+  )
+
+  test('an aborted signal leaves it untouched', async () => {
+    using session = model.createSession()
+    await session.prefill([1, 2, 3])
+    const before = await fingerprint(session)
+    const signal = AbortSignal.abort(new Error('no'))
+    await expect(session.prefill([4, 5], { signal })).rejects.toThrow('no')
+    await expect(session.generate([4, 5], { signal })).rejects.toThrow('no')
+    expect(await fingerprint(session)).toBe(before)
+    expect(await fingerprint(session)).toBe(before)
+  })
+
+  test('takes one call at a time, and a stream from its first token on', async () => {
+    using session = model.createSession()
+    const stream = session.stream([1, 2, 3], { ...greedy, maxTokens: 5 })
+    await session.prefill([7]) // nobody has asked for a token yet
+    await stream.next()
+    expect(() => session.reset()).toThrow(SessionBusyError)
+    await expect(session.prefill([4])).rejects.toThrow(
+      '[prefill] this session is busy with stream: wait for its end, or fork the session before',
+    )
+    await expect(session.checkpoint()).rejects.toThrow(SessionBusyError)
+    await expect(session.generate('', greedy)).rejects.toThrow(SessionBusyError)
+    await stream.return()
+    await session.prefill([4])
+    expect(Array.from(session.consumed).slice(0, 4)).toEqual([7, 1, 2, 3])
+    expect(session.consumed.at(-1)).toBe(4)
+  })
+
+  test('is lost after an error, until it is rewound or reset', async () => {
+    using session = model.createSession()
+    await session.prefill([1, 2, 3])
+    using moment = await session.checkpoint()
+    const before = await fingerprint(session)
+    for (const mend of ['rewind', 'reset'] as const) {
+      await session.withState('test', async (state) => {
+        const { tensor } = state.fields.find(({ name }) => name.endsWith('ssm'))!
+        tensor.write(new Float32Array(tensor.elements).fill(Number.NaN))
+      })
+      await expect(session.generate([5], greedy)).rejects.toThrow(/NaN/)
+      await expect(session.generate([5], greedy)).rejects.toThrow(SessionLostError)
+      await expect(session.prefill([5])).rejects.toMatchObject({
+        code: 'ERR_SESSION_LOST',
+        cause: expect.objectContaining({ message: expect.stringMatching(/NaN/) }),
+      })
+      await expect(session.checkpoint()).rejects.toThrow(/rewind it to a checkpoint, reset it/)
+      if (mend === 'reset') session.reset()
+      await session.rewind(moment)
+      expect(await fingerprint(session)).toBe(before)
+    }
+    session.reset()
+    expect(session.position).toBe(0)
+    await session.prefill([1, 2, 3])
+    expect(await fingerprint(session)).toBe(before)
+  })
+
+  test('has nothing to go on from before its first token', async () => {
+    using session = model.createSession()
+    await expect(session.generate()).rejects.toThrow(
+      '[generate] the prompt is empty, and this session has nothing to go on from: give at least one token',
+    )
+    await session.prefill([1])
+    expect((await session.generate('', { ...greedy, maxTokens: 2 })).tokens).toHaveLength(2)
+  })
+
+  test('counts what it had as cached', async () => {
+    using session = model.createSession()
+    await session.prefill([1, 2, 3])
+    const { usage } = await session.generate([4, 5], { ...greedy, maxTokens: 4 })
+    const whole = { promptTokens: 5, cachedTokens: 3, completionTokens: 4, totalTokens: 9 }
+    expect(usage).toEqual(whole)
+  })
+
+  test('reports the log-probabilities that a generation reports', async () => {
+    const options = { ...greedy, maxTokens: 6, logprobs: 2 }
+    const { logprobs } = await model.generate([1, 2, 3], options)
+    using session = model.createSession()
+    const first = await session.generate([1, 2, 3], { ...options, maxTokens: 2 })
+    const rest = await session.generate('', { ...options, maxTokens: 4 })
+    expect([...first.logprobs!, ...rest.logprobs!]).toEqual(logprobs)
+  })
+
+  test('frees its memory, also under a stream, and the model says what is held', async () => {
+    const none = { weightBytes: model.weightBytes, sessionBytes: 0, checkpointBytes: 0 }
+    expect(model.memory()).toEqual(none)
+    const session = model.createSession()
+    expect(session.stateBytes).toBeGreaterThanOrEqual(model.stateBytes)
+    const stream = session.stream([1, 2], { ...greedy, maxTokens: 500 })
+    await stream.next()
+    const moments = []
+    await stream.return()
+    for (let i = 0; i < 3; i++) moments.push(await session.checkpoint())
+    expect(model.memory()).toEqual({
+      ...none,
+      sessionBytes: session.stateBytes,
+      checkpointBytes: 3 * moments[0]!.stateBytes,
+    })
+    const again = session.stream([3], { ...greedy, maxTokens: 500 })
+    await again.next()
+    session.dispose()
+    await expect(
+      (async () => {
+        for await (const _ of again);
+      })(),
+    ).rejects.toThrow(/\[stream\] this session was disposed/)
+    for (const moment of moments) moment.dispose()
+    expect(model.memory()).toEqual(none)
+    await expect(session.prefill([1])).rejects.toThrow('[prefill] this session was disposed')
+  })
+
+  test('refuses what is no checkpoint of its model', async () => {
+    using session = model.createSession()
+    const other = await loadModel(fixture('mamba2-hf'), { device: 'cpu' })
+    using foreign = other.createSession()
+    await foreign.prefill([1])
+    using moment = await foreign.checkpoint()
+    await expect(session.rewind(moment)).rejects.toThrow(
+      '[rewind] takes a checkpoint of a session of the same model',
+    )
+    await expect(session.rewind({} as never)).rejects.toThrow(TypeError)
+    const gone = await session.checkpoint()
+    gone.dispose()
+    await expect(session.rewind(gone)).rejects.toThrow('[rewind] this checkpoint was disposed')
+    other.dispose()
+    await expect(foreign.prefill([1])).rejects.toThrow(/this model was disposed/)
+  })
+})
+
+describe('text', () => {
+  test('in turns: the beginning of a sequence is marked once, and a stop text ends a turn', async () => {
+    using model = await loadModel(undefined, { device: 'cpu' })
+    using session = model.createSession()
+    const whole = await model.generate('The old man', { maxTokens: 40 })
+    const stop = whole.text.trim().split(' ')[4]!
+    const first = await session.generate('The old man', { maxTokens: 40, stop })
+    expect(first.finishReason).toBe('stop')
+    const rest = await session.generate('', { maxTokens: 40 - first.tokens.length })
+    expect([...first.tokens, ...rest.tokens]).toEqual(whole.tokens)
+    const before = session.position
+    await session.prefill(' and')
+    const added = model.tokenizer!.encode(' and', { addSpecialTokens: false }).length
+    expect(session.position).toBe(before + added)
+  })
+})
