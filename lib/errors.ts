@@ -47,6 +47,14 @@ export class SessionLostError extends CodedError {
   }
 }
 
+/** A session file that is sound but not for this model, or not for this version. The message says whose it is. */
+export class SessionMismatchError extends CodedError {
+  readonly code = 'ERR_SESSION_MISMATCH'
+  override get name(): string {
+    return 'SessionMismatchError'
+  }
+}
+
 /** A checkpoint of an architecture, or with a setting, that this package does not implement. */
 export class UnsupportedArchitectureError extends CodedError {
   readonly code = 'ERR_UNSUPPORTED_ARCHITECTURE'

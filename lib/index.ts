@@ -71,7 +71,12 @@ export {
   type SsdTensors,
 } from './recorder.js'
 export type { SamplingOptions } from './sampler.js'
-export { type PrefillSessionOptions, Session, SessionCheckpoint } from './session.js'
+export {
+  type PrefillSessionOptions,
+  type SaveSessionOptions,
+  Session,
+  SessionCheckpoint,
+} from './session.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'
 export type { DetokenizerOptions, DetokenizerStream } from './tokenizer/detokenizer.js'
 export type { EndOfText } from './tokenizer/special-tokens.js'

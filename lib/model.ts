@@ -24,6 +24,8 @@ import {
   stringOption,
 } from './options.js'
 import { LiveSet } from './live-set.js'
+import { type ModelIdentity, modelIdentity } from './model-identity.js'
+import { restoredState } from './session-saving.js'
 import { Session, SessionCheckpoint, type SessionHost } from './session.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
@@ -213,7 +215,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
     return new Model(
       device,
       languageModel,
-      { ...found, endOfText: ends },
+      { ...found, endOfText: ends, identity: () => modelIdentity(checkpoint, wishes) },
       performance.now() - start,
     )
   } catch (error) {
@@ -258,8 +260,10 @@ export interface ModelMemory {
   checkpointBytes: number
 }
 
-/** How a model's tokens are text. */
-interface ModelText {
+/** What a model is besides its weights. */
+interface ModelFacts {
+  /** Whose sessions are whose. Reads some bytes of the weights when it is first asked for. */
+  identity(): Promise<ModelIdentity>
   tokenizer: Tokenizer | undefined
   /** Why the tokenizer that is there cannot be used. */
   problem?: Error | undefined
@@ -293,7 +297,7 @@ export class Model {
   constructor(
     device: Device,
     model: LanguageModel,
-    { tokenizer, problem, endOfText }: ModelText,
+    { identity, tokenizer, problem, endOfText }: ModelFacts,
     loadMs: number,
   ) {
     this.device = device
@@ -305,8 +309,13 @@ export class Model {
     this.config = model.config
     this.weightBytes = model.weightBytes
     this.stateBytes = stateBytes(model.config, model.activationType)
+    let known: Promise<ModelIdentity> | undefined
     this.#sessions = {
       languageModel: model,
+      identity: () => {
+        known ??= identity()
+        return known
+      },
       check: (operation) => this.#check(operation),
       tokens: (...prompt) => this.#tokens(...prompt),
       stream: (...generation) => this.#start(...generation),
@@ -393,6 +402,23 @@ export class Model {
   createSession(): Session {
     this.#check('createSession')
     return new Session(this.#sessions)
+  }
+
+  /**
+   * The session that `session.save` wrote to a file. It has consumed all of its tokens.
+   *
+   * @throws CorruptFileError for a file that is missing or damaged, SessionMismatchError for one of another
+   *   model or a newer version.
+   * @example using session = await model.loadSession('chat.session')
+   */
+  async loadSession(path: string): Promise<Session> {
+    this.#check('loadSession')
+    if (typeof path !== 'string' || path === '') {
+      throw new TypeError(`[loadSession] the path must be a text but is ${describe(path)}`)
+    }
+    const identity = await this.#sessions.identity()
+    const { state, history } = await restoredState(path, this.languageModel, identity)
+    return new Session(this.#sessions, state, history)
   }
 
   /** Bytes of native memory by what they are for. What a generation needs while it runs is not counted. */

@@ -1,14 +1,22 @@
 // A sequence that somebody holds: its state between calls, and copies of it.
 
 import { onAbort, reasonOf, type Signal, throwIfAborted } from './abort.js'
-import { checkSignal } from './options.js'
-import { DisposedError, SessionBusyError, SessionLostError } from './errors.js'
+import { booleanOption, checkOptions, checkSignal, describe } from './options.js'
+import {
+  DisposedError,
+  SessionBusyError,
+  SessionLostError,
+  UnsupportedOptionError,
+} from './errors.js'
 import type { GenerateResult, KeptState, TextStream } from './generate.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import { Sequence } from './models/sequence.js'
 import { SequenceState } from './models/sequence-state.js'
 import type { LanguageModel } from './models/language-model.js'
+import type { ModelIdentity } from './model-identity.js'
 import type { Sampler } from './sampler.js'
+import { writeSessionFile } from './session-file.js'
+import { savedContents } from './session-saving.js'
 import { TokenHistory } from './token-history.js'
 
 export interface PrefillSessionOptions extends PromptOptions {
@@ -16,9 +24,18 @@ export interface PrefillSessionOptions extends PromptOptions {
   signal?: Signal | undefined
 }
 
+export interface SaveSessionOptions {
+  /** Stores the state in this type; `float16` takes half the space and loses precision. By default as it is. */
+  dtype?: 'float32' | 'float16' | undefined
+  /** Whether the token ids are saved too. Defaults to true. */
+  tokens?: boolean | undefined
+}
+
 /** What a session needs of its model. */
 export interface SessionHost {
   readonly languageModel: LanguageModel
+  /** Whose sessions these are, for their files. */
+  identity(): Promise<ModelIdentity>
   /** Throws when the model was disposed of. */
   check(operation: string): void
   /** Tokens of a prompt; what the tokenizer puts around a text only at the beginning of a sequence. */
@@ -213,6 +230,32 @@ export class Session {
     return new Session(this.#host, state, history)
   }
 
+  /**
+   * Writes the session to a file, whole or not at all; `model.loadSession` reads it. docs/sessions.md has the
+   * format. `consumed` of a session that was loaded without its tokens cannot be saved.
+   *
+   * @throws RangeError where `float16` is asked for and a number is beyond it; the errors of `fs`.
+   * @example await session.save('chat.session')
+   */
+  async save(path: string, options: SaveSessionOptions = {}): Promise<void> {
+    if (typeof path !== 'string' || path === '') {
+      throw new TypeError(`[save] the path must be a text but is ${describe(path)}`)
+    }
+    checkOptions('save', options, ['dtype', 'tokens'])
+    const tokens = booleanOption('save', 'tokens', options.tokens) ?? true
+    const { dtype } = options
+    if (dtype !== undefined && dtype !== 'float32' && dtype !== 'float16') {
+      throw new UnsupportedOptionError(
+        `[save] dtype must be 'float32' or 'float16' but is ${describe(dtype)}`,
+      )
+    }
+    await this.#whole('save', async (state, history) => {
+      const model = await this.#host.identity()
+      const contents = savedContents(state, history, { model, tokens })
+      await writeSessionFile(path, contents, dtype && { dtype })
+    })
+  }
+
   /** Forgets everything, as a new session would; also after an error. */
   reset(): void {
     this.#check('reset', { evenIfLost: true })
@@ -239,11 +282,16 @@ export class Session {
   }
 
   /**
-   * The state as a whole, which nothing changes while `use` runs.
+   * The state, which nothing changes while `use` runs.
    *
-   * @internal For the session file.
+   * @internal
    */
-  async withState<T>(
+  withState<T>(use: (state: SequenceState, history: TokenHistory) => Promise<T>): Promise<T> {
+    return this.#whole('withState', use)
+  }
+
+  // Gives `use` the state of all tokens.
+  async #whole<T>(
     operation: string,
     use: (state: SequenceState, history: TokenHistory) => Promise<T>,
   ): Promise<T> {
@@ -350,7 +398,7 @@ export class Session {
   }
 
   async #copy(operation: string): Promise<{ state: SequenceState; history: TokenHistory }> {
-    return this.withState(operation, async (state, history) => {
+    return this.#whole(operation, async (state, history) => {
       const copy = new SequenceState(this.#host.languageModel)
       try {
         await copy.copyFrom(state)

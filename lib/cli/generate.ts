@@ -3,6 +3,9 @@
 import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { GenerateResult } from '../generate.js'
+import type { Model } from '../model.js'
+import type { Session } from '../session.js'
+import { isMissing } from '../small-file.js'
 import { defineCommand, type OptionValues, UsageError } from './command.js'
 import { formatBytes } from '../format.js'
 import { interruptible, OutputClosedError } from './interrupt.js'
@@ -26,7 +29,8 @@ export const generateCommand = defineCommand({
       const prompt =
         options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
       await using model = await loadFromOptions(options, signal)
-      const stream = model.stream(prompt, {
+      await using session = options.session ? await sessionOf(model, options.session) : undefined
+      const stream = (session ?? model).stream(prompt, {
         maxTokens: options.maxTokens,
         temperature: options.temp,
         topP: options.topP,
@@ -50,11 +54,22 @@ export const generateCommand = defineCommand({
       const result = stream.partial
       if (options.json) process.stdout.write(`${JSON.stringify({ prompt, ...result })}\n`)
       else process.stdout.write('\n')
+      if (session) await session.save(options.session!)
       if (options.verbose) process.stderr.write(summary(result))
       return interrupted ? exitCodes.interrupted : exitCodes.success
     })
   },
 })
+
+/** The session in a file; a new one where there is no file yet. */
+async function sessionOf(model: Model, file: string): Promise<Session> {
+  try {
+    return await model.loadSession(file)
+  } catch (error) {
+    if (isMissing((error as Error).cause)) return model.createSession()
+    throw error
+  }
+}
 
 // The built-in model is so small that greedy text from it often falls into a loop: its card advises a
 // penalty, and what is done unasked is said.

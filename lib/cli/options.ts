@@ -125,6 +125,11 @@ export const generateOptions = {
     short: 'p',
     description: 'text to continue; - reads it from standard input',
   },
+  session: {
+    type: 'string',
+    placeholder: 'FILE',
+    description: 'go on from the session in FILE, if there is one, and save it there',
+  },
   ...textOptions,
   ...modelOptions,
   ...samplingOptions,

@@ -5,8 +5,8 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 
 /**
  * Writes a file beside `path` and gives it that name once it is complete: whoever has the old file open
- * or mapped keeps it as it was, and a failure leaves it in place. Throws what `write` throws, and the
- * errors of `fs`.
+ * or mapped keeps it as it was, and a failure leaves it in place, of the power too. Throws what `write`
+ * throws, and the errors of `fs`.
  *
  * @example
  * await replaceFile('out.bin', async (file) => {
@@ -22,6 +22,8 @@ export async function replaceFile(
     const file = await open(partial, 'wx')
     try {
       await write(file)
+      // A system may write down the new name before the bytes that belong to it.
+      await file.sync()
     } finally {
       await file.close()
     }

@@ -67,20 +67,24 @@ const DTYPE_NAMES: ReadonlyMap<FileDtype, string> = new Map(
  * tensors.get('lm_head.weight') // { dtype: 'float16', shape: [50304, 2048], byteOffset: 8192, … }
  */
 export async function readSafetensors(path: string): Promise<CheckpointFile> {
-  return FileReader.use(path, async (file) => {
-    const headerLength = await readHeaderLength(file)
-    const bytes = await file.read(8, headerLength, 'the header')
-    const header = parseHeader(bytes, path)
-    const dataStart = 8 + headerLength
-    const tensors = Object.entries(header)
-      .filter(([name]) => name !== '__metadata__')
-      .map(([name, entry]) => parseEntry(path, name, entry, dataStart, file.size))
-    checkCoverage(path, tensors, dataStart, file.size)
-    return {
-      tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
-      metadata: parseMetadata(path, header.__metadata__),
-    }
-  })
+  return FileReader.use(path, readSafetensorsHeader)
+}
+
+/** The same of a file that is open, to read tensors of the very file whose header this was. */
+export async function readSafetensorsHeader(file: FileReader): Promise<CheckpointFile> {
+  const { path } = file
+  const headerLength = await readHeaderLength(file)
+  const bytes = await file.read(8, headerLength, 'the header')
+  const header = parseHeader(bytes, path)
+  const dataStart = 8 + headerLength
+  const tensors = Object.entries(header)
+    .filter(([name]) => name !== '__metadata__')
+    .map(([name, entry]) => parseEntry(path, name, entry, dataStart, file.size))
+  checkCoverage(path, tensors, dataStart, file.size)
+  return {
+    tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
+    metadata: parseMetadata(path, header.__metadata__),
+  }
 }
 
 async function readHeaderLength(file: FileReader): Promise<number> {

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { referenceDevice } from '../../lib/device.js'
 import { loadModel, perplexity } from '../../lib/index.js'
 import { Model } from '../../lib/model.js'
+import { modelIdentity } from '../../lib/model-identity.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'
 import { fixture, FIXTURES, numbersOf, readRawTensors } from '../support/checkpoints.js'
@@ -125,8 +126,12 @@ describe('perplexity', () => {
   it('is within 0.05 % of the plain loops', async () => {
     await using model = await loadModel(shipped)
     using device = referenceDevice()
-    const languageModel = await LanguageModel.load(device, await openCheckpoint(shipped), {})
-    await using reference = new Model(device, languageModel, model, 0)
+    const checkpoint = await openCheckpoint(shipped)
+    const languageModel = await LanguageModel.load(device, checkpoint, {})
+    const { tokenizer, endOfText } = model
+    const identity = () => modelIdentity(checkpoint, {})
+    const facts = { tokenizer, endOfText, identity }
+    await using reference = new Model(device, languageModel, facts, 0)
     const readme = await readFile(join(root, 'README.md'), 'utf8')
     const part = readme.slice(0, 2500)
     const fast = await perplexity(model, part)

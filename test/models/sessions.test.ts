@@ -102,7 +102,7 @@ describe('a session', () => {
     using moment = await session.checkpoint()
     const before = await fingerprint(session)
     for (const mend of ['rewind', 'reset'] as const) {
-      await session.withState('test', async (state) => {
+      await session.withState(async (state) => {
         const { tensor } = state.fields.find(({ name }) => name.endsWith('ssm'))!
         tensor.write(new Float32Array(tensor.elements).fill(Number.NaN))
       })

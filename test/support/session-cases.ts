@@ -21,7 +21,7 @@ export function drawing(seed: number): Draw {
 
 /** Everything that a session remembers, as one short text. */
 export async function fingerprint(session: Session): Promise<string> {
-  return session.withState('fingerprint', async (state, history) => {
+  return session.withState(async (state, history) => {
     const hash = createHash('sha1')
     for (const { tensor } of state.fields) hash.update(bytesOf(tensor.read()))
     hash.update(bytesOf(state.position.read()))

@@ -1,0 +1,66 @@
+// Between a session in memory and its file.
+
+import type { ModelIdentity } from './model-identity.js'
+import { SequenceState } from './models/sequence-state.js'
+import type { LanguageModel } from './models/language-model.js'
+import { readSessionFile, type SessionContents, type SessionField } from './session-file.js'
+import { bytesPerElement, type Tensor } from './tensor.js'
+import { TokenHistory } from './token-history.js'
+import { floatToHalf, halvesToFloats } from './weights/convert.js'
+
+/** What a session's file holds of it. No run may be in flight. `tokens`: whether the ids are among it. */
+export function savedContents(
+  state: SequenceState,
+  history: TokenHistory,
+  { model, tokens }: { model: ModelIdentity; tokens: boolean },
+): SessionContents {
+  return {
+    model,
+    position: history.length,
+    consumed: tokens && history.unknown === 0 ? history.known() : undefined,
+    fields: state.fields.map(({ name, tensor }) => {
+      const data = tensor.read()
+      return {
+        name,
+        dtype: tensor.dtype as SessionField['dtype'],
+        shape: tensor.shape.slice(1),
+        data: new Uint8Array(data.buffer, data.byteOffset, data.byteLength),
+      }
+    }),
+  }
+}
+
+/** What `readSessionFile` throws for a file that is not of this model. */
+export async function restoredState(
+  path: string,
+  languageModel: LanguageModel,
+  model: ModelIdentity,
+): Promise<{ state: SequenceState; history: TokenHistory }> {
+  const state = new SequenceState(languageModel)
+  try {
+    const { fields } = state
+    const vocabulary = languageModel.config.paddedVocabSize
+    const shapes = fields.map(({ name, tensor }) => ({ name, shape: tensor.shape.slice(1) }))
+    const contents = await readSessionFile(path, { model, fields: shapes, vocabulary })
+    for (const [i, { tensor }] of fields.entries()) restore(tensor, contents.fields[i]!)
+    state.position.write(Uint32Array.of(contents.position))
+    const { consumed, position } = contents
+    return { state, history: new TokenHistory(consumed, consumed ? 0 : position) }
+  } catch (error) {
+    state.dispose()
+    throw error
+  }
+}
+
+// A state in float16, as GPUs may keep some of it, goes into one in float32, and the other way round.
+function restore(tensor: Tensor, { dtype, data }: SessionField): void {
+  const bytes = Uint8Array.from(data).buffer
+  const isHalf = bytesPerElement(tensor.dtype) === 2
+  if (dtype === 'float32') {
+    const floats = new Float32Array(bytes)
+    tensor.write(isHalf ? Uint16Array.from(floats, floatToHalf) : floats)
+  } else {
+    const halves = new Uint16Array(bytes)
+    tensor.write(isHalf ? halves : halvesToFloats(halves))
+  }
+}
