@@ -133,6 +133,8 @@ export default defineConfig({
               test: {
                 ...test,
                 name: 'rig',
+                // An emulated GPU on a machine that does something else too.
+                testTimeout: 300_000,
                 include: ['test/{software-metal,metal-device}/*.test.ts'],
                 env: cache,
               },
