@@ -72,7 +72,9 @@ function onPrebuilt(target: 'linux-x64' | 'linux-arm64') {
   const path = fileURLToPath(new URL(`prebuilds/${target}/ssm-metal.glibc.node`, import.meta.url))
   if (!existsSync(path)) return []
   const env = { SSM_METAL_ADDON: path }
-  return [{ test: { ...operations, ...computing, name: `prebuilt-${target}`, env } }]
+  // The other processor is emulated, many times slower.
+  const testTimeout = target === `linux-${process.arch}` ? test.testTimeout : 1_800_000
+  return [{ test: { ...operations, ...computing, name: `prebuilt-${target}`, testTimeout, env } }]
 }
 
 export default defineConfig({
