@@ -68,19 +68,22 @@ export class CommandList {
     const caller: { stack?: string } = {}
     Error.captureStackTrace(caller, this.run)
     return new Promise((resolve, reject) => {
+      let isOver = false
+      let forget = () => {}
       const run = addon().run(
         this.device.handle,
         this.#handle,
         bytes,
         this.#outputs.bytes,
         (status, error, outputs) => {
+          isOver = true
           forget()
           if (status === RUN_STATUS.done) resolve({ outputs: this.#outputs.unpack(outputs) })
           else if (status === RUN_STATUS.cancelled && signal?.aborted) reject(reasonOf(signal))
           else reject(withStack(caller, errorOf('run', status, error)))
         },
       )
-      const forget = onAbort(signal, () => addon().cancel(run))
+      if (!isOver) forget = onAbort(signal, () => addon().cancel(run))
     })
   }
 
