@@ -105,7 +105,12 @@ describe('the tarball', () => {
     ]) {
       expect(files).toContain(name)
     }
-    expect(files.filter((file) => file.startsWith('docs/'))).toEqual(['docs/bundling.md'])
+    expect(files.filter((file) => file.startsWith('docs/'))).toEqual([
+      'docs/bundling.md',
+      'docs/published-files.md',
+      'docs/sessions.md',
+      'docs/text.md',
+    ])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
       'scripts/embed-metal.mjs',
       'scripts/kernel-file.mjs',
