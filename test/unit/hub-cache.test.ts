@@ -247,6 +247,8 @@ describe('resolveModelPath', () => {
     'https://huggingface.co/org/name/tree/main',
     'HTTPS://HUGGINGFACE.CO/org/name',
     'https://hub.example:8080/org/name',
+    'hf.co/org/name',
+    'huggingface.co/org/name/tree/main',
   ])('understands %s', async (name) => {
     vi.stubEnv('HF_ENDPOINT', 'https://hub.example:8080')
     const snapshot = await addSnapshot('org/name', 'main')
@@ -259,6 +261,7 @@ describe('resolveModelPath', () => {
     'org/name@refs/pr/1',
     'hf:org/name@refs/pr/1',
     'https://huggingface.co/org/name/tree/refs%2Fpr%2F1',
+    'https://huggingface.co/org/name/commit/refs%2Fpr%2F1',
   ])('takes the revision of %s', async (name) => {
     const snapshot = await addSnapshot('org/name', 'refs/pr/1')
     expect(await resolveModelPath(name)).toBe(snapshot)
