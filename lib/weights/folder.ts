@@ -143,9 +143,9 @@ async function readIndex(
 
 /** The model beside an index none of whose shards are there. */
 async function modelBeside(index: string, others: readonly string[]): Promise<string | undefined> {
-  const named = await shardsNamedIn(index).catch(() => [])
+  const named = await shardsNamedIn(index).catch(() => undefined)
   const names = await namesIn(dirname(index))
-  if (named.some((name) => names.includes(name))) return undefined
+  if (!named || named.some((name) => names.includes(name))) return undefined
   const { models } = await modelsAmong(dirname(index), others)
   return models.length === 1 ? models[0] : undefined
 }

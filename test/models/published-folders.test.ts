@@ -102,6 +102,12 @@ describe('shards', () => {
     const index = join(folder, 'rene.safetensors.index.fp32.json')
     await writeFile(index, JSON.stringify({ weight_map }))
     for (const path of [folder, index]) expect(await expectGolden(path, 'rene')).toEqual([])
+    const elsewhere = Object.fromEntries(
+      Object.entries(weight_map).map(([name, shard]) => [name, `./${shard}`]),
+    )
+    await writeFile(index, JSON.stringify({ weight_map: elsewhere }))
+    await expectRefused(folder, CorruptFileError, index, /must name a file in the same folder/)
+    await writeFile(index, JSON.stringify({ weight_map }))
     await rm(join(folder, 'b.safetensors'))
     await expectRefused(folder, CorruptFileError, index, /"b.safetensors" but that file is missing/)
   })
