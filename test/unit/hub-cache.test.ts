@@ -275,6 +275,14 @@ describe('resolveModelPath', () => {
     )
   })
 
+  it("finds what was unpacked of an Electron application's archive", async () => {
+    await writeFile('app.asar', 'one file')
+    const unpacked = join(folder, 'here', 'app.asar.unpacked', 'models', 'm')
+    await mkdir(unpacked, { recursive: true })
+    expect(await resolveModelPath('./app.asar/models/m')).toBe(unpacked)
+    expect(await messageOf(resolveModelPath('./app.asar/models/other'))).toContain('app.asar')
+  })
+
   it('finds the file of an address', async () => {
     const snapshot = await addSnapshot('org/name', 'main')
     const address = 'https://huggingface.co/org/name/resolve/main'
