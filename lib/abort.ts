@@ -46,6 +46,8 @@ function startWatching(signal: Signal): Watch {
   const callbacks = new Set<() => void>()
   const listener = () => {
     watches.delete(signal)
+    // Signals of older libraries do not know `once`.
+    signal.removeEventListener('abort', listener)
     const called = [...callbacks]
     callbacks.clear()
     for (const callback of called) callback()

@@ -4,7 +4,7 @@ import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import { addon, type KernelText, RUN_STATUS } from './addon.js'
 import type { Device } from './device.js'
 import { DeviceLostError, DisposedError } from './errors.js'
-import { checkOptions } from './options.js'
+import { checkOptions, checkSignal } from './options.js'
 import type { Recorder } from './recorder.js'
 import type { RunData, RunLayout } from './run-block.js'
 import type { TensorData } from './tensor.js'
@@ -61,6 +61,7 @@ export class CommandList {
   async run(options: ListRunOptions = {}): Promise<ListRunResult> {
     checkOptions('run', options, ['signal', 'inputs'])
     const { signal, inputs = {} } = options
+    checkSignal('run', signal)
     if (this.#handle === 0) throw new DisposedError('[run] this command list was disposed')
     const bytes = this.#inputs.pack(inputs)
     throwIfAborted(signal)

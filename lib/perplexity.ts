@@ -3,7 +3,7 @@
 import type { Signal } from './abort.js'
 import type { Model } from './model.js'
 import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
-import { checkOptions, integerOption } from './options.js'
+import { checkOptions, checkSignal, describe, integerOption } from './options.js'
 
 export interface PerplexityOptions {
   signal?: Signal | undefined
@@ -45,6 +45,10 @@ export async function perplexity(
 ): Promise<Perplexity> {
   checkOptions('perplexity', options, ['signal', 'prefillChunkSize', 'parseSpecial', 'onProgress'])
   const { signal, onProgress } = options
+  checkSignal('perplexity', signal)
+  if (typeof text !== 'string') {
+    throw new TypeError(`[perplexity] the text must be a string but is ${describe(text)}`)
+  }
   const prefillChunkSize = integerOption(
     'perplexity',
     'prefillChunkSize',
@@ -55,7 +59,8 @@ export async function perplexity(
     },
   )
   const ids = model.encode(text, { parseSpecial: options.parseSpecial })
-  const start = model.endOfText[0]?.id
+  // A stale configuration may name one that the model does not have.
+  const start = model.endOfText.find(({ id }) => id < model.config.paddedVocabSize)?.id
   if (start === undefined) {
     throw new RangeError('[perplexity] the model has no end-of-text token to start from')
   }

@@ -4,6 +4,7 @@ import { basename, dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expandHome } from '../cache-folder.js'
 import { ModelNotFoundError, TokenizerNotFoundError, UnsupportedOptionError } from '../errors.js'
+import { onDisk } from '../location.js'
 import { type HubName, isHubAddress, isRevision, parseHubName } from './names.js'
 import {
   cachedNames,
@@ -99,7 +100,8 @@ async function resolvePath(value: string, wanted: Wanted, options: CacheOptions)
     )
   }
 
-  const path = resolve(value.startsWith('file:') ? fileURLToPath(value) : expandHome(value))
+  const given = value.startsWith('file:') ? fileURLToPath(value) : expandHome(value)
+  const path = onDisk(resolve(given))
   if ((await kindOf(path)) !== 'missing') {
     if (revision === undefined) return path
     throw new UnsupportedOptionError(

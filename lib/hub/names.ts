@@ -1,6 +1,7 @@
 // The ways in which people write the name of a model on the Hub:
 //   organisation/name    organisation/name@revision    hf:organisation/name
 //   https://huggingface.co/organisation/name    …/tree/revision    …/resolve/revision/file
+//   hf.co/organisation/name
 
 /** A repository of the Hub. */
 export interface HubName {
@@ -48,6 +49,7 @@ export function isHubAddress(text: string): boolean {
  */
 export function parseHubName(text: string): HubName | string {
   if (/^https?:\/\//i.test(text)) return parseAddress(text)
+  if (HOSTS.some((host) => text.startsWith(`${host}/`))) return parseAddress(`https://${text}`)
   const [name, ...rest] = text.replace(/^hf:(?:\/\/)?/i, '').split('@')
   const revision = rest.length > 0 ? rest.join('@') : undefined
   if (!isHubName(name!)) return 'a Hub name has the form organisation/name'
@@ -83,7 +85,7 @@ function parseAddress(text: string): HubName | string {
   const file = path.length > 0 ? path.join('/') : undefined
   const isSafe = path.every((part) => /^[^\\/\0]+$/.test(part) && part !== '..' && part !== '.')
   if (
-    !['tree', 'blob', 'resolve', 'raw'].includes(kind) ||
+    !['tree', 'blob', 'resolve', 'raw', 'commit'].includes(kind) ||
     revision === undefined ||
     !isRevision(revision) ||
     !isSafe

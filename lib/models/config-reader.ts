@@ -58,10 +58,11 @@ export class ConfigReader {
     return file
   }
 
-  /** The same config, where the keys of an object inside it count first. */
+  /** The same config, where the keys of an object inside it count first, unless they are null there only. */
   withInner(key: string): ConfigReader {
     const inner = this.object(key)
     const values: JsonObject = Object.assign(Object.create(null), this.#values, inner.#values)
+    for (const name of inner.keys()) values[name] ??= this.#values[name] ?? null
     return new ConfigReader(this.#file, values, this.#path)
   }
 
@@ -230,7 +231,10 @@ export class ConfigReader {
 
 function pairOf(value: JsonValue): JsonValue[] | undefined {
   if (Array.isArray(value)) return value
-  if (isJsonObject(value)) return [value['0'] ?? null, value['1'] ?? null]
+  if (isJsonObject(value)) {
+    const isPair = Object.keys(value).sort().join() === '0,1'
+    return isPair ? [value['0']!, value['1']!] : undefined
+  }
   const tuple = typeof value === 'string' && /^\s*[([](.*),(.*?),?\s*[)\]]\s*$/.exec(value)
   return tuple ? [tuple[1]!, tuple[2]!] : undefined
 }

@@ -4,6 +4,7 @@ import { open, stat } from 'node:fs/promises'
 import { CorruptFileError } from '../errors.js'
 import { isMissing } from '../small-file.js'
 import { mistakenFor } from '../weights/file-reader.js'
+import { parseConfigJson } from '../weights/json.js'
 import { messageOf } from '../realms.js'
 
 /** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
@@ -26,6 +27,19 @@ export function describe(value: unknown): string {
 
 export function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+/** JSON, in which Python may have written `Infinity` (of a `model_max_length`, say), or an editor a byte order mark. */
+function parsePythonJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (error) {
+    try {
+      return parseConfigJson(text, file)
+    } catch {
+      throw error
+    }
+  }
 }
 
 /**
@@ -61,7 +75,7 @@ export async function readJsonObject(file: string): Promise<Record<string, unkno
   }
   let json: unknown
   try {
-    json = JSON.parse(text)
+    json = parsePythonJson(text, file)
   } catch (error) {
     const reason = messageOf(error)
     const mistake = mistakenFor(Buffer.from(text.slice(0, 64)), file)

@@ -106,12 +106,26 @@ function configuredId({ config }: TokenizerSettings, content: string): number | 
 
 /** Contents of tokens that tokenizer_config.json declares special besides those of the tokenizer.json. */
 export function declaredSpecialTokens({ config }: TokenizerSettings): string[] {
-  const { additional_special_tokens, extra_special_tokens } = config.values
-  return [additional_special_tokens, extra_special_tokens]
-    .flatMap((tokens) => (isObject(tokens) ? Object.values(tokens) : tokens))
-    .map(contentOf)
-    .filter((content) => content !== undefined)
+  return contentsOf([config.values.additional_special_tokens, config.values.extra_special_tokens])
 }
+
+/**
+ * Contents of the tokens that begin and end a text. Some files name an ordinary token of the vocabulary here, which
+ * stays text.
+ */
+export function boundaryTokens({ config }: TokenizerSettings): string[] {
+  return contentsOf([config.values.bos_token, config.values.eos_token])
+}
+
+function contentsOf(values: unknown[]): string[] {
+  return values
+    .flatMap((tokens) => (isNamed(tokens) ? Object.values(tokens) : tokens))
+    .map(contentOf)
+    .filter((content): content is string => content !== undefined && content !== '')
+}
+
+// Tokens by name, not one token.
+const isNamed = (value: unknown): value is object => isObject(value) && !('content' in value)
 
 /**
  * The tokens that stand around a text. As soon as tokenizer_config.json has `add_bos_token` or

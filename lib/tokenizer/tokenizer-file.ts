@@ -7,6 +7,9 @@ import { describe, isObject, readJsonObject } from './json-file.js'
 /** Ids above this are refused: the largest published vocabularies have some 260 thousand tokens. */
 const maximumTokenId = 2 ** 24
 
+/** Models of @huggingface/tokenizers. Any other it would take for the one that it resembles most. */
+const MODEL_TYPES: readonly unknown[] = ['BPE', 'Unigram', 'WordPiece']
+
 /** An entry of `added_tokens`. */
 export interface AddedToken {
   readonly id: number
@@ -27,8 +30,13 @@ function corrupt(file: string, part: string, expected: string, got: unknown): ne
   throw new CorruptFileError(`${file}: ${part} must be ${expected} but is ${describe(got)}`)
 }
 
+/** Whether a value can be the id of a token. */
+export function isTokenId(id: unknown): id is number {
+  return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id <= maximumTokenId
+}
+
 function checkId(file: string, part: string, id: unknown): number {
-  if (typeof id !== 'number' || !Number.isInteger(id) || id < 0 || id > maximumTokenId) {
+  if (!isTokenId(id)) {
     corrupt(file, part, `an integer from 0 to ${maximumTokenId}`, id)
   }
   return id
@@ -108,6 +116,10 @@ export async function readTokenizerFile(file: string): Promise<TokenizerDefiniti
   }
   const model = json.model
   if (!isObject(model)) corrupt(file, 'model', 'an object', model)
+  // Files older than version 0.10 of Hugging Face's tokenizers do not say.
+  if (model.type !== undefined && !MODEL_TYPES.includes(model.type)) {
+    corrupt(file, 'model.type', `one of ${MODEL_TYPES.join(', ')}`, model.type)
+  }
   const contents = readVocabulary(file, model)
   if (model.type === 'BPE') checkMerges(file, model)
   const addedTokens = readAddedTokens(file, json.added_tokens ?? [])

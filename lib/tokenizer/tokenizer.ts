@@ -4,10 +4,10 @@
 import { dirname, join } from 'node:path'
 import type { OnNotice } from '../notices.js'
 import { booleanOption, checkOptions } from '../options.js'
+import { withConfiguredTokens } from './configured-tokens.js'
 import { type DetokenizerOptions, DetokenizerStream } from './detokenizer.js'
 import { type Encoder, newEncoder, withoutSpecialTokens } from './encoder.js'
 import {
-  declaredSpecialTokens,
   type EndOfText,
   endsOfText,
   NOTHING_AROUND,
@@ -65,15 +65,11 @@ export class Tokenizer {
   readonly #specialContents: readonly string[]
 
   private constructor(file: string, definition: TokenizerDefinition, settings: TokenizerSettings) {
-    const { json, contents, addedTokens } = definition
-    this.#ids = idsByContent(definition)
+    const whole = withConfiguredTokens(definition, settings)
+    const { json, contents, addedTokens } = whole
+    this.#ids = idsByContent(whole)
     const idOf = (content: string) => this.#ids.get(content)
-    const special = new Set<number>()
-    for (const token of addedTokens) if (token.special) special.add(token.id)
-    for (const content of declaredSpecialTokens(settings)) {
-      const id = idOf(content)
-      if (id !== undefined) special.add(id)
-    }
+    const special = new Set(addedTokens.flatMap((token) => (token.special ? token.id : [])))
     this.#specialContents = [...special].flatMap((id) => contents[id] ?? [])
     this.vocabSize = contents.length
     this.endsOfText = Object.freeze(endsOfText(settings, idOf, (id) => special.has(id)))

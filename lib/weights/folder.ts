@@ -8,7 +8,14 @@ import type { Notice } from '../notices.js'
 import type { CheckpointFile } from './checkpoint.js'
 import { readPytorchCheckpoint } from './pytorch.js'
 import { readSafetensors } from './safetensors.js'
-import { isShard, readSafetensorsIndex, readShards, type ShardSet, shardSets } from './shards.js'
+import {
+  isShard,
+  readSafetensorsIndex,
+  readShards,
+  type ShardSet,
+  shardSets,
+  shardsNamedIn,
+} from './shards.js'
 
 export interface Weights extends CheckpointFile {
   /** What messages about tensors name: the file, the index of its shards, or their folder. */
@@ -19,15 +26,32 @@ export interface Weights extends CheckpointFile {
 const SINGLE = 'model.safetensors'
 const INDEX = 'model.safetensors.index.json'
 const PYTORCH = 'pytorch_model.bin'
+// Also model.safetensors.index.fp16.json, of a variant.
+const INDEX_NAME = /\.safetensors\.index(?:\.[\w-]+)?\.json$/
+
+/** What a folder has, but for hidden files, such as the ._model.safetensors that macOS leaves on other systems' disks. */
+async function namesIn(folder: string): Promise<string[]> {
+  return (await readdir(folder)).filter((name) => !name.startsWith('.'))
+}
+
+/** The index of shards: the usual one, or else the only one. */
+function indexAmong(names: readonly string[]): string | undefined {
+  const indices = names.filter((name) => INDEX_NAME.test(name))
+  return names.includes(INDEX) ? INDEX : indices.length === 1 ? indices[0] : undefined
+}
 
 /** Reads where the tensors of a folder lie. */
 export async function readWeightsOf(folder: string): Promise<Weights> {
-  const names = await readdir(folder)
+  const names = await namesIn(folder)
   // In the order of transformers; then what other software writes and people rename.
   if (names.includes(SINGLE)) return readFile(join(folder, SINGLE))
   const sets = shardSets(names)
   const complete = sets.filter(({ missing }) => missing.length === 0)
-  if (names.includes(INDEX)) return readIndex(join(folder, INDEX), complete)
+  const others = names.filter(
+    (name) => name.endsWith('.safetensors') && !isShard(name) && !NOT_WEIGHTS.test(name),
+  )
+  const index = indexAmong(names)
+  if (index !== undefined) return readIndex(join(folder, index), complete, others)
   if (complete.length === 1) return readSet(folder, complete[0]!)
   if (names.includes(PYTORCH)) return readFile(join(folder, PYTORCH))
   if (names.some((name) => /^pytorch_model.*(?:-of-\d+\.bin|\.bin\.index\.json)$/.test(name))) {
@@ -35,9 +59,6 @@ export async function readWeightsOf(folder: string): Promise<Weights> {
       `${folder}: sharded pytorch_model.bin is not supported; save the model as safetensors`,
     )
   }
-  const others = names.filter(
-    (name) => name.endsWith('.safetensors') && !isShard(name) && !NOT_WEIGHTS.test(name),
-  )
   const other = await chooseModel(folder, others)
   if (other !== undefined) return readFile(join(folder, other))
   if (sets.length > 0) throw await withoutAllShards(folder, sets, complete)
@@ -50,15 +71,16 @@ export async function readWeightsOf(folder: string): Promise<Weights> {
 export async function readWeightsFile(file: string): Promise<Weights> {
   const name = basename(file)
   const folder = dirname(file)
-  if (name.endsWith('.index.json')) {
-    const sets = shardSets(await readdir(folder))
+  if (name.endsWith('.index.json') || INDEX_NAME.test(name)) {
+    const sets = shardSets(await namesIn(folder))
     return readIndex(
       file,
       sets.filter(({ missing }) => missing.length === 0),
+      [],
     )
   }
   if (!isShard(name)) return readFile(file)
-  const set = shardSets(await readdir(folder)).find(({ files }) => files.includes(name))
+  const set = shardSets(await namesIn(folder)).find(({ files }) => files.includes(name))
   if (set && set.missing.length > 0) throw await withoutAllShards(folder, [set], [])
   return set ? readSet(folder, set) : readFile(file)
 }
@@ -81,21 +103,51 @@ async function readSet(folder: string, set: ShardSet): Promise<Weights> {
   return { ...(await readShards(folder, set)), file: folder, notices: [] }
 }
 
-/** By the index; where that does not fit the files, by the one set of shards that is complete. */
-async function readIndex(file: string, complete: readonly ShardSet[]): Promise<Weights> {
+/**
+ * By the index; where that does not fit the files, or names some shards of a complete set only, by the one
+ * set of shards that is complete, or by the one other file that is a model.
+ */
+async function readIndex(
+  file: string,
+  complete: readonly ShardSet[],
+  others: readonly string[],
+): Promise<Weights> {
   await requireFile(file)
-  try {
-    return { ...(await readSafetensorsIndex(file)), file, notices: [] }
-  } catch (error) {
-    if (!(error instanceof CorruptFileError) || !error.message.startsWith(`${file}:`)) throw error
-    if (complete.length !== 1) {
-      error.message += await completionAdvice(dirname(file))
-      throw error
-    }
-    const weights = await readSet(dirname(file), complete[0]!)
-    const message = `ignored an index that does not fit the shards beside it: ${error.message}`
+  const folder = dirname(file)
+  const set = complete.length === 1 ? complete[0] : undefined
+  const ignored = (weights: Weights, reason: string): Weights => {
+    const message = `ignored an index that does not fit the files beside it: ${reason}`
     return { ...weights, notices: [{ code: 'INDEX_IGNORED', message }] }
   }
+  try {
+    const weights = await readSafetensorsIndex(file)
+    const named = new Set([...weights.tensors.values()].map((tensor) => basename(tensor.file)))
+    const isPart =
+      set && named.size < set.files.length && [...named].every((name) => set.files.includes(name))
+    if (!isPart) return { ...weights, file, notices: [] }
+    return ignored(
+      await readSet(folder, set),
+      `${file}: names ${named.size} of the ${set.files.length} shards`,
+    )
+  } catch (error) {
+    if (!(error instanceof CorruptFileError) || !error.message.startsWith(`${file}:`)) throw error
+    if (set) return ignored(await readSet(folder, set), error.message)
+    const other = await modelBeside(file, others)
+    if (other !== undefined) {
+      return ignored(await readFile(join(folder, other)), error.message)
+    }
+    error.message += await completionAdvice(folder)
+    throw error
+  }
+}
+
+/** The model beside an index none of whose shards are there. */
+async function modelBeside(index: string, others: readonly string[]): Promise<string | undefined> {
+  const named = await shardsNamedIn(index).catch(() => undefined)
+  const names = await namesIn(dirname(index))
+  if (!named || named.some((name) => names.includes(name))) return undefined
+  const { models } = await modelsAmong(dirname(index), others)
+  return models.length === 1 ? models[0] : undefined
 }
 
 /** Links to nowhere are what an interrupted download or a cleaned cache leaves. */
@@ -122,6 +174,19 @@ const OF_A_MODEL =
 /** The one file that is a model, by what is in it where there are several. */
 async function chooseModel(folder: string, names: readonly string[]): Promise<string | undefined> {
   if (names.length <= 1) return names[0]
+  const { models, problem } = await modelsAmong(folder, names)
+  if (models.length === 0 && problem !== undefined) throw problem
+  if (models.length <= 1) return models[0]
+  throw new ModelNotFoundError(
+    `${folder}: has several models, ${models.join(', ')}: give the path of one of them`,
+  )
+}
+
+/** Those files that are models, by what is in them; what kept from reading the first that cannot be read. */
+async function modelsAmong(
+  folder: string,
+  names: readonly string[],
+): Promise<{ models: string[]; problem: unknown }> {
   const models: string[] = []
   let problem: unknown
   for (const name of names) {
@@ -132,11 +197,7 @@ async function chooseModel(folder: string, names: readonly string[]): Promise<st
       problem ??= error
     }
   }
-  if (models.length === 0 && problem !== undefined) throw problem
-  if (models.length <= 1) return models[0]
-  throw new ModelNotFoundError(
-    `${folder}: has several models, ${models.join(', ')}: give the path of one of them`,
-  )
+  return { models, problem }
 }
 
 async function withoutAllShards(

@@ -110,7 +110,10 @@ export class WeightLoader {
 
   /** Throws when the checkpoint holds tensors that the model did not ask for. */
   checkAllUsed(): void {
-    const extra = [...this.#checkpoint.tensors.keys()].filter((name) => !this.#used.has(name))
+    // One without elements changes nothing that is computed.
+    const extra = [...this.#checkpoint.tensors.values()]
+      .filter(({ name, byteLength }) => byteLength > 0 && !this.#used.has(name))
+      .map(({ name }) => name)
     if (extra.length > 0) {
       throw new CorruptFileError(
         `${this.#checkpoint.weightsFile}: ${extra.length} tensors that this model does not have: ` +

@@ -75,6 +75,11 @@ export async function readSafetensorsIndex(path: string): Promise<CheckpointFile
   return merged
 }
 
+/** The shards that an index names; errors as those of {@link readSafetensorsIndex}. */
+export async function shardsNamedIn(path: string): Promise<string[]> {
+  return [...new Set((await readWeightMap(path)).values())].sort()
+}
+
 /** `path` is what a message about all shards names. */
 async function mergeShards(
   path: string,

@@ -136,6 +136,25 @@ describe('the ends of a text', () => {
     expect((await perplexity(model, text)).perplexity).toBeCloseTo(1, 3)
     expect((await perplexity(plain, text)).perplexity).toBeGreaterThan(2)
   })
+
+  it('perplexity passes over one that the model does not have', async () => {
+    const saying = async (eos_token_id: number[]) =>
+      loadModel(await folderSaying(tokenizer.encode(SCRIPT), { 'config.json': { eos_token_id } }), {
+        device: 'cpu',
+      })
+    using model = await saying([3_000_000_000, idOf('T')])
+    using plain = await saying([idOf('T')])
+    const { perplexity: expected } = await perplexity(plain, 'he quick')
+    expect((await perplexity(model, 'he quick')).perplexity).toBe(expected)
+  })
+
+  it('perplexity refuses what is no text and no signal', async () => {
+    using model = await loadModel(await folderSaying(tokenizer.encode(SCRIPT)), { device: 'cpu' })
+    await expect(perplexity(model, [1, 2] as never)).rejects.toThrow(/must be a string but is/)
+    await expect(perplexity(model, 'x', { signal: 5 as never })).rejects.toThrow(
+      /\[perplexity\] signal must be an AbortSignal but is 5/,
+    )
+  })
 })
 
 function gen(eos_token_id: number | number[]): Changes {

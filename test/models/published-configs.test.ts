@@ -122,6 +122,9 @@ describe('limits', () => {
     '[NaN, 1]',
     '[-2, -1]',
     '[0, true]',
+    '{"min": 0.001, "max": 0.1}',
+    '{"0": 0.001}',
+    '{}',
   ])('not %s', (json) => {
     expect(() => limits(json)).toThrow(/time_step_limit must be two numbers/)
   })
@@ -192,6 +195,18 @@ describe('a language model inside another one', () => {
       text_config,
     }))
     await expectGolden(folder, 'mamba2-mlx-lm-groups-8bit')
+  })
+
+  it('takes what is null there from around it', async () => {
+    const folder = await copyOfFixture('mamba2-mlx-lm-groups-8bit')
+    await rewriteConfig(folder, ({ quantization, quantization_config: _, ...rest }) => ({
+      ...around,
+      quantization,
+      eos_token_id: [5, 6],
+      text_config: { ...rest, quantization: null, quantization_config: null, eos_token_id: null },
+    }))
+    await expectGolden(folder, 'mamba2-mlx-lm-groups-8bit')
+    expect((await openCheckpoint(folder)).config.eosTokenIds).toEqual([5, 6])
   })
 
   it('of the same kind, without a model_type of its own', async () => {

@@ -79,6 +79,45 @@ describe('shards', () => {
     }
   })
 
+  it('with an index that names some of them, or none', async () => {
+    const shards = names(3)
+    const folder = await sharded('mamba2-hf', shards)
+    const { tensors } = await readRawTensors(join(folder, shards[1]!))
+    const some = Object.fromEntries([...tensors.keys()].map((name) => [name, shards[1]!]))
+    for (const weight_map of [some, {}]) {
+      await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map }))
+      const notices = await expectGolden(folder, 'mamba2-hf')
+      expect(notices.map(({ code }) => code)).toEqual(['INDEX_IGNORED'])
+    }
+  })
+
+  it('of any name, with an index of any name', async () => {
+    const shards = ['a.safetensors', 'b.safetensors']
+    const folder = await sharded('rene', shards)
+    const weight_map: Record<string, string> = {}
+    for (const shard of shards) {
+      const { tensors } = await readRawTensors(join(folder, shard))
+      for (const name of tensors.keys()) weight_map[name] = shard
+    }
+    const index = join(folder, 'rene.safetensors.index.fp32.json')
+    await writeFile(index, JSON.stringify({ weight_map }))
+    for (const path of [folder, index]) expect(await expectGolden(path, 'rene')).toEqual([])
+    const elsewhere = Object.fromEntries(
+      Object.entries(weight_map).map(([name, shard]) => [name, `./${shard}`]),
+    )
+    await writeFile(index, JSON.stringify({ weight_map: elsewhere }))
+    await expectRefused(folder, CorruptFileError, index, /must name a file in the same folder/)
+    await writeFile(index, JSON.stringify({ weight_map }))
+    await rm(join(folder, 'b.safetensors'))
+    await expectRefused(folder, CorruptFileError, index, /"b.safetensors" but that file is missing/)
+  })
+
+  it('beside the hidden files that macOS leaves on disks of others', async () => {
+    const folder = await sharded('rene', names(2))
+    for (const name of names(2)) await writeFile(join(folder, `._${name}`), 'Mac OS X')
+    expect(await expectGolden(folder, 'rene')).toEqual([])
+  })
+
   it('of which some are missing are an error that names them', async () => {
     const folder = await sharded('rene', names(4))
     await rm(join(folder, names(4)[1]!))
@@ -104,6 +143,15 @@ describe('one file under another name', () => {
     await writeFile(join(folder, 'training_args.bin'), 'x')
     await writeFile(join(folder, 'adapter_model.safetensors'), 'x')
     await expectGolden(folder, name)
+  })
+
+  it('beside the index of shards that were not fetched', async () => {
+    const folder = await copyOfFixture('mamba2-hf')
+    await rename(join(folder, 'model.safetensors'), join(folder, 'consolidated.safetensors'))
+    const weight_map = { 'backbone.embeddings.weight': names(3)[0] }
+    await writeFile(join(folder, 'model.safetensors.index.json'), JSON.stringify({ weight_map }))
+    const notices = await expectGolden(folder, 'mamba2-hf')
+    expect(notices.map(({ code }) => code)).toEqual(['INDEX_IGNORED'])
   })
 
   it('is asked for where two could be meant', async () => {

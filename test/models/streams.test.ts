@@ -182,6 +182,7 @@ describe('a signal that many share', () => {
     await sleep(20)
     signal.aborted = true
     for (const listener of listeners) listener()
+    expect(listeners.size).toBe(0)
     await expect(running).rejects.toMatchObject({ name: 'AbortError' })
     await expect(model.generate(PROMPT, { signal })).rejects.toMatchObject({ name: 'AbortError' })
     expect(() => throwIfAborted(signal)).toThrow(DOMException)

@@ -29,6 +29,12 @@ const cases: [string, (folder: string) => Promise<unknown>, RegExp][] = [
     /tokenizer\.json: not a tokenizer that can be used/,
   ],
   [
+    'a model that the library would take for another one',
+    (folder) =>
+      writeChanged(folder, { model: { type: 'WordLevel', vocab: { a: 0 }, unk_token: 'a' } }),
+    /tokenizer\.json: model\.type must be one of BPE, Unigram, WordPiece but is "WordLevel"/,
+  ],
+  [
     'a post-processor that is none',
     (folder) => writeChanged(folder, { post_processor: { type: 'Magic' } }),
     /tokenizer\.json: post_processor\.type/,

@@ -80,6 +80,15 @@ describe('headers as they are written', () => {
     }
   })
 
+  it('a tensor without elements among those of the model', async () => {
+    const folder = await copyOfFixture('mamba2-hf')
+    await rewriteHeader(folder, (header, length) => ({
+      ...header,
+      'backbone.layers.0.mixer.empty': { dtype: 'F32', shape: [0], data_offsets: [length, length] },
+    }))
+    expect(await expectGolden(folder, 'mamba2-hf')).toEqual([])
+  })
+
   it.each(['F8_E4M3', 'F8_E4M3FNUZ', 'F8', 'I4', 'C128'])(
     'type %s of a tensor that nobody reads',
     async (dtype) => {

@@ -428,6 +428,7 @@ describe('abort', () => {
     const count = device.tensor('uint32', [1])
     const list = device.record((cl) => cl.advancePosition(count, 1))
     await expect(list.run({ signal: AbortSignal.abort('no') })).rejects.toBe('no')
+    await expect(list.run({ signal: 5 as never })).rejects.toThrow(/\[run\] signal must be an/)
     await list.run()
     expect(download(count)).toEqual([1])
   })

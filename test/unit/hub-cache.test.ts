@@ -247,6 +247,8 @@ describe('resolveModelPath', () => {
     'https://huggingface.co/org/name/tree/main',
     'HTTPS://HUGGINGFACE.CO/org/name',
     'https://hub.example:8080/org/name',
+    'hf.co/org/name',
+    'huggingface.co/org/name/tree/main',
   ])('understands %s', async (name) => {
     vi.stubEnv('HF_ENDPOINT', 'https://hub.example:8080')
     const snapshot = await addSnapshot('org/name', 'main')
@@ -259,6 +261,7 @@ describe('resolveModelPath', () => {
     'org/name@refs/pr/1',
     'hf:org/name@refs/pr/1',
     'https://huggingface.co/org/name/tree/refs%2Fpr%2F1',
+    'https://huggingface.co/org/name/commit/refs%2Fpr%2F1',
   ])('takes the revision of %s', async (name) => {
     const snapshot = await addSnapshot('org/name', 'refs/pr/1')
     expect(await resolveModelPath(name)).toBe(snapshot)
@@ -270,6 +273,14 @@ describe('resolveModelPath', () => {
     expect(await messageOf(resolveModelPath(name))).toMatch(
       /the model org\/name \(revision refs\/pr\/1\) is not on[\s\S]*hf download org\/name --revision refs\/pr\/1/,
     )
+  })
+
+  it("finds what was unpacked of an Electron application's archive", async () => {
+    await writeFile('app.asar', 'one file')
+    const unpacked = join(folder, 'here', 'app.asar.unpacked', 'models', 'm')
+    await mkdir(unpacked, { recursive: true })
+    expect(await resolveModelPath('./app.asar/models/m')).toBe(unpacked)
+    expect(await messageOf(resolveModelPath('./app.asar/models/other'))).toContain('app.asar')
   })
 
   it('finds the file of an address', async () => {

@@ -16,7 +16,7 @@ afterAll(() => rm(folder, { recursive: true, force: true }))
 
 interface Files {
   json?: object
-  config?: object
+  config?: object | string
   map?: object | string
 }
 
@@ -227,4 +227,53 @@ it('tokens that tokenizer_config.json declares special are no part of the text',
   }
   const tokenizer = await load({ json: { added_tokens: added } })
   expect(tokenizer.decode([0, 2, 1])).toBe('a<img>b')
+})
+
+it.each([
+  ['Infinity, as Python writes it', '{"model_max_length": Infinity, "eos_token": "<end>"}'],
+  ['a byte order mark', '\ufeff{"eos_token": "<end>"}'],
+])('reads a tokenizer_config.json with %s', async (_, config) => {
+  expect((await load({ config })).endsOfText).toEqual([
+    { id: 4, content: '<end>', source: 'tokenizer_config.json' },
+  ])
+})
+
+describe('tokens that only tokenizer_config.json has', () => {
+  const added = (content: string, special = true) => ({ content, special, lstrip: false })
+
+  it('are tokens, special or not', async () => {
+    const config = { added_tokens_decoder: { 5: added('<|im_end|>'), 6: added('<tool>', false) } }
+    const tokenizer = await load({ config })
+    expect([...tokenizer.encode('a<|im_end|><tool>b')]).toEqual([0, 5, 6, 1])
+    expect(tokenizer.specialTokenId('<|im_end|>')).toBe(5)
+    expect(tokenizer.specialTokenId('<tool>')).toBeUndefined()
+    expect(tokenizer.decode([0, 5, 6, 1])).toBe('a<tool>b')
+    expect(tokenizer.vocabSize).toBe(7)
+  })
+
+  it('are special where either file says so, or where they end a text', async () => {
+    const json = { added_tokens: [5, 6].map((id) => ({ id, content: `<${id}>`, special: false })) }
+    const config = { added_tokens_decoder: { 5: added('<5>') }, eos_token: '<6>' }
+    const tokenizer = await load({ json, config })
+    for (const id of [5, 6]) {
+      expect(tokenizer.specialTokenId(`<${id}>`)).toBe(id)
+      expect(tokenizer.decode([0, id, 1])).toBe('ab')
+    }
+  })
+
+  it('are left out where their id is that of another, or is none', async () => {
+    const config = {
+      added_tokens_decoder: {
+        0: added('<x>'),
+        '-1': added('<y>'),
+        999999999: added('<z>'),
+        5: 'b',
+      },
+    }
+    const tokenizer = await load({ config })
+    expect(tokenizer.decode([0])).toBe('a')
+    for (const content of ['<x>', '<y>', '<z>'])
+      expect(tokenizer.tokenToId(content)).toBeUndefined()
+    expect(tokenizer.vocabSize).toBe(5)
+  })
 })
