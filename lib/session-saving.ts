@@ -54,13 +54,14 @@ export async function restoredState(
 
 // A state in float16, as GPUs may keep some of it, goes into one in float32, and the other way round.
 function restore(tensor: Tensor, { dtype, data }: SessionField): void {
-  const bytes = Uint8Array.from(data).buffer
+  // A typed array begins at a multiple of its elements' size.
+  const { buffer, byteOffset, byteLength } = data.byteOffset % 4 === 0 ? data : data.slice()
   const isHalf = bytesPerElement(tensor.dtype) === 2
   if (dtype === 'float32') {
-    const floats = new Float32Array(bytes)
+    const floats = new Float32Array(buffer, byteOffset, byteLength / 4)
     tensor.write(isHalf ? Uint16Array.from(floats, floatToHalf) : floats)
   } else {
-    const halves = new Uint16Array(bytes)
+    const halves = new Uint16Array(buffer, byteOffset, byteLength / 2)
     tensor.write(isHalf ? halves : halvesToFloats(halves))
   }
 }
