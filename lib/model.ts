@@ -450,16 +450,16 @@ export class Model {
 
   #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     this.#check(operation)
-    const ids = this.#tokens(operation, prompt, options)
+    const ids = () => this.#tokens(operation, prompt, options)
     return this.#start(operation, ids, options, async (sampler) => ({
       sequence: new Sequence(this.languageModel, sampler),
     }))
   }
 
-  // `begin` makes what runs the model when the first token is asked for.
+  // `tokens` gives the prompt once the options are checked; `begin` makes what runs the model when the first token is asked for.
   #start(
     operation: string,
-    prompt: Uint32Array,
+    tokens: () => Uint32Array,
     options: GenerateOptions,
     begin: (sampler: Sampler) => Promise<{ sequence: Sequence; kept?: KeptState }>,
   ): TextStream {
@@ -473,6 +473,7 @@ export class Model {
       vocabulary: this.config.paddedVocabSize,
       endOfText: this.endOfText,
     })
+    const prompt = tokens()
     const sampler = new Sampler(this.device, operation, options)
     let sequence: Sequence | undefined
     return new TextStream({

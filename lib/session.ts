@@ -42,7 +42,7 @@ export interface SessionHost {
   tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst: boolean): Uint32Array
   stream(
     operation: string,
-    prompt: Uint32Array,
+    tokens: () => Uint32Array,
     options: GenerateOptions,
     begin: (sampler: Sampler) => Promise<{ sequence: Sequence; kept: KeptState }>,
   ): TextStream
@@ -304,13 +304,13 @@ export class Session {
 
   #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     this.#check(operation)
-    const { parseSpecial } = options
-    const isFirst = this.position === 0
-    const tokens =
-      prompt.length === 0
-        ? new Uint32Array(0)
-        : this.#host.tokens(operation, prompt, { parseSpecial }, isFirst)
-    return this.#host.stream(operation, tokens, options, async (sampler) => {
+    let tokens: Uint32Array = new Uint32Array(0)
+    const given = () => {
+      const isFirst = this.position === 0
+      if (prompt?.length !== 0) tokens = this.#host.tokens(operation, prompt, options, isFirst)
+      return tokens
+    }
+    return this.#host.stream(operation, given, options, async (sampler) => {
       this.#check(operation)
       if (this.#running) throw this.#busy(operation)
       this.#running = operation

@@ -17,9 +17,11 @@ export interface EndOfTextToken {
   readonly sources: readonly string[]
 }
 
-// Of the tokenizer that the authors used, for formats whose configuration does not say.
+// Of the tokenizer that the authors used, for formats whose configuration does not say, and what
+// transformers' configuration classes say where a file leaves the key out.
 const BUILT_IN: Partial<Record<CheckpointFormat, number>> = {
   'state-spaces': 0, // <|endoftext|> of EleutherAI/gpt-neox-20b
+  'hf-mamba2': 2, // Mamba2Config
 }
 
 const LARGEST_FILE = 2 ** 20
@@ -48,7 +50,7 @@ export function endOfText(
   for (const id of generationEnds(generationFile, onNotice)) add(id, basename(generationFile))
   const builtIn = BUILT_IN[config.format]
   if (ofTokenizer !== undefined) for (const { id, source } of ofTokenizer) add(id, source)
-  else if (builtIn !== undefined) add(builtIn, 'the format')
+  else if (builtIn !== undefined && sources.size === 0) add(builtIn, 'the format')
   return Object.freeze([...sources].map(([id, names]) => Object.freeze({ id, sources: names })))
 }
 

@@ -16,6 +16,13 @@ const RENE = ['-m', fixture('rene'), '--tokenizer', join(FIXTURES, 'tokenizer-25
 // The fixture never says its end of text; this runs until it is stopped.
 const ENDLESS = ['-n', '100000000', '--ignore-eos']
 
+/** Resolves when a command that was just started must have begun its work: by what another one takes now. */
+async function started(): Promise<void> {
+  const begin = performance.now()
+  await run(['info'])
+  const delay = 1500 + 2 * (performance.now() - begin)
+  await new Promise((resolve) => setTimeout(resolve, delay))
+}
 const run = (words: string[], options?: ChildOptions) => runChild(CLI, words, options)
 
 let model: Model
@@ -115,8 +122,7 @@ describe('generate', () => {
 
   it('SIGINT ends it while it waits for a prompt', async () => {
     const child = startChild(CLI, ['generate', ...RENE, '-p', '-'], { holdInput: true })
-    // Long enough to have started, and nothing tells from outside that it waits.
-    await new Promise((resolve) => setTimeout(resolve, 3000))
+    await started() // nothing tells from outside that it waits
     child.process.kill('SIGINT')
     const { code, stderr, signal } = await child.result
     expect({ code, signal, stderr }).toEqual({ code: 130, signal: null, stderr: '' })
@@ -135,8 +141,7 @@ describe('generate', () => {
   it('SIGINT with --json still prints what there is', { retry: 2 }, async () => {
     const words = ['generate', ...RENE, '-p', 'Once', ...ENDLESS, '--json']
     const child = startChild(CLI, words)
-    // Nothing is printed before the end; loading takes a fraction of a second after the start.
-    await new Promise((resolve) => setTimeout(resolve, 2500))
+    await started() // nothing is printed before the end
     child.process.kill('SIGINT')
     const { code, stdout } = await child.result
     expect(code).toBe(130)
