@@ -36,11 +36,9 @@ export {
   type Usage,
 } from './generate.js'
 export type { Machine } from './machine.js'
+export { type LoadOptions, type LoadProgress, loadModel } from './load-model.js'
 export {
   type GenerateOptions,
-  type LoadOptions,
-  type LoadProgress,
-  loadModel,
   type LogitsOptions,
   Model,
   type ModelMemory,

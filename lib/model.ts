@@ -1,94 +1,21 @@
 // A loaded model: what most users hold.
 
-import { throwIfAborted, type Signal } from './abort.js'
-import { defaultModel } from './default-model.js'
-import type { Device, DeviceName } from './device.js'
+import type { Signal } from './abort.js'
+import type { Device } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
 import { type GenerateResult, type KeptState, type TextChunk, TextStream } from './generate.js'
-import { resolveModelPath } from './hub/cache.js'
-import { checkMemory } from './memory/check.js'
-import { openCheckpoint } from './models/checkpoint.js'
-import { type ModelConfig, type Quantization, stateBytes } from './models/config.js'
-import { endOfText, type EndOfTextToken } from './models/end-of-text.js'
-import { LanguageModel } from './models/language-model.js'
+import { type ModelConfig, stateBytes } from './models/config.js'
+import type { EndOfTextToken } from './models/end-of-text.js'
+import type { LanguageModel } from './models/language-model.js'
 import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
-import { needsOf } from './self-check/needs.js'
-import { createCheckedDevice } from './self-check/self-check.js'
-import { checkOnNotice, type OnNotice } from './notices.js'
-import {
-  booleanOption,
-  checkOptions,
-  checkSignal,
-  describe,
-  integerOption,
-  stringOption,
-} from './options.js'
+import { booleanOption, checkOptions, checkSignal, describe, integerOption } from './options.js'
 import { LiveSet } from './live-set.js'
-import { type ModelIdentity, modelIdentity } from './model-identity.js'
+import type { ModelIdentity } from './model-identity.js'
 import { restoredState } from './session-saving.js'
 import { Session, SessionCheckpoint, type SessionHost } from './session.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
-import { findTokenizer } from './tokenizer/find.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
-
-export interface LoadProgress {
-  /** `check`: a GPU is checked, the first time that it computes on this machine. Then `load`: the weights. */
-  phase: 'check' | 'load'
-  /** How much is done, of `total`: bytes of the checkpoint, or with `unit` checks. */
-  loaded: number
-  total: number
-  unit?: 'checks'
-}
-
-export interface LoadOptions {
-  /** Where to compute. Defaults to `auto`. */
-  device?: DeviceName | undefined
-  /** Threads of the CPU device. Defaults to the CPUs that this process may use, as in `createDevice`. */
-  threads?: number | undefined
-  /** For a GPU: seconds after which one that ends nothing is given up (`DeviceLostError`). Defaults to 30. */
-  gpuTimeout?: number | undefined
-  /**
-   * Element type of float matrices in memory; `auto` keeps what the file has. With `float16` the Metal
-   * device also computes in float16 between the layers' matrices; all else computes in float32. Defaults to `auto`.
-   */
-  dtype?: 'auto' | 'float32' | 'float16' | 'bfloat16' | undefined
-  /** Path of a tokenizer.json or its folder, or a Hub name. Defaults to what lies beside the weights. */
-  tokenizer?: string | undefined
-  /** Quantise float matrices on load. `groupSize` defaults to 64. */
-  quantize?: { bits: 4 | 8; groupSize?: 32 | 64 | 128 | undefined } | undefined
-  /**
-   * `checked` refuses a model that the device has no memory for, before anything is allocated;
-   * `unchecked` loads it all the same. Defaults to `checked`.
-   */
-  memory?: 'checked' | 'unchecked' | undefined
-  /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
-  revision?: string | undefined
-  /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
-  cacheDir?: string | undefined
-  signal?: Signal | undefined
-  onProgress?: ((progress: LoadProgress) => void) | undefined
-  /**
-   * Called with what the caller should know though nothing failed: which device is not used, and why; that no
-   * model was named. Nothing is written anywhere without it.
-   */
-  onNotice?: OnNotice | undefined
-}
-
-const LOAD_OPTIONS = [
-  'device',
-  'threads',
-  'gpuTimeout',
-  'dtype',
-  'tokenizer',
-  'quantize',
-  'memory',
-  'revision',
-  'cacheDir',
-  'signal',
-  'onProgress',
-  'onNotice',
-] as const satisfies readonly (keyof LoadOptions)[]
 
 // 16 GiB: what a typed array holds in every supported version of Node.
 const MOST_LOGITS = 2 ** 32
@@ -131,126 +58,6 @@ const GENERATE_OPTIONS = [
   'maxTokens',
   'logprobs',
 ] as const satisfies readonly (keyof GenerateOptions)[]
-
-/**
- * Loads a model: a folder or file in any of the published formats, or a Hub name that is in the local
- * cache; without a name the small trained model that ships in the package. Throws `ModelNotFoundError`, `CorruptFileError`, `UnsupportedArchitectureError`,
- * `UnsupportedOptionError`, `DeviceNotAvailableError` or `InsufficientMemoryError`.
- *
- * @example
- * const model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
- * for await (const { text } of model.stream('The capital of France is')) process.stdout.write(text)
- */
-export async function loadModel(pathOrId?: string, options: LoadOptions = {}): Promise<Model> {
-  checkOptions('loadModel', options, LOAD_OPTIONS)
-  const { signal, cacheDir, revision, onProgress, onNotice } = options
-  checkSignal('loadModel', signal)
-  for (const name of ['tokenizer', 'revision', 'cacheDir'] as const) {
-    stringOption('loadModel', name, options[name])
-  }
-  checkOnNotice('loadModel', onNotice)
-  if (onProgress !== undefined && typeof onProgress !== 'function') {
-    throw new TypeError(`[loadModel] onProgress must be a function but is ${describe(onProgress)}`)
-  }
-  if (pathOrId !== undefined && (typeof pathOrId !== 'string' || pathOrId === '')) {
-    throw new TypeError(
-      `[loadModel] the model must be a path or a Hub name but is ${describe(pathOrId)}`,
-    )
-  }
-  const dtype = options.dtype ?? 'auto'
-  if (!['auto', 'float32', 'float16', 'bfloat16'].includes(dtype)) {
-    throw new UnsupportedOptionError(
-      `[loadModel] dtype must be 'auto', 'float32', 'float16' or 'bfloat16' but is ${describe(dtype)}`,
-    )
-  }
-  const quantize = options.quantize && checkQuantize(options.quantize)
-  const memory = options.memory ?? 'checked'
-  if (memory !== 'checked' && memory !== 'unchecked') {
-    throw new UnsupportedOptionError(
-      `[loadModel] memory must be 'checked' or 'unchecked' but is ${describe(memory)}`,
-    )
-  }
-  throwIfAborted(signal)
-
-  const start = performance.now()
-  const path = await resolveModelPath(pathOrId ?? defaultModel(onNotice), { cacheDir, revision })
-  const checkpoint = await openCheckpoint(path)
-  for (const notice of checkpoint.notices) onNotice?.(notice)
-  const { folder, config } = checkpoint
-  const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
-  const ends = endOfText(checkpoint, found.endsOfText, onNotice)
-  const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
-  const device = await createCheckedDevice(
-    options.device,
-    { threads: options.threads, gpuTimeout: options.gpuTimeout },
-    (device) => needsOf(checkpoint, wishes, device),
-    {
-      signal,
-      onNotice,
-      onProgress:
-        onProgress &&
-        ((loaded, total) => onProgress({ phase: 'check', loaded, total, unit: 'checks' })),
-    },
-  )
-  try {
-    if (memory === 'checked') await checkMemory(device, checkpoint, wishes)
-    let ready: Promise<void> | undefined
-    const languageModel = await LanguageModel.load(device, checkpoint, {
-      ...wishes,
-      signal,
-      onProgress: onProgress && ((loaded, total) => onProgress({ phase: 'load', loaded, total })),
-      onTensors: (model) => {
-        if (device.name === 'cpu') return
-        ready = compileKernels(model)
-        ready.catch(() => {}) // also when the loading itself fails
-      },
-    })
-    try {
-      await ready
-      throwIfAborted(signal)
-    } catch (error) {
-      languageModel.dispose()
-      throw error
-    }
-    return new Model(
-      device,
-      languageModel,
-      { ...found, endOfText: ends, identity: () => modelIdentity(checkpoint, wishes) },
-      performance.now() - start,
-    )
-  } catch (error) {
-    device.dispose()
-    throw error
-  }
-}
-
-/** Compiles what generating needs, while the weights are read. */
-async function compileKernels(model: LanguageModel): Promise<void> {
-  const sampler = new Sampler(model.device, 'loadModel', {})
-  const sequence = new Sequence(model, sampler)
-  try {
-    await sequence.prepare()
-  } finally {
-    sequence.dispose()
-    sampler.dispose()
-  }
-}
-
-function checkQuantize(quantize: NonNullable<LoadOptions['quantize']>): Quantization {
-  checkOptions('loadModel] [quantize', quantize, ['bits', 'groupSize'])
-  const { bits, groupSize = 64 } = quantize
-  if (bits !== 4 && bits !== 8) {
-    throw new UnsupportedOptionError(
-      `[loadModel] quantize.bits must be 4 or 8 but is ${describe(bits)}`,
-    )
-  }
-  if (![32, 64, 128].includes(groupSize)) {
-    throw new UnsupportedOptionError(
-      `[loadModel] quantize.groupSize must be 32, 64 or 128 but is ${describe(groupSize)}`,
-    )
-  }
-  return { bits, groupSize }
-}
 
 /** Native memory of a model, in bytes. */
 export interface ModelMemory {

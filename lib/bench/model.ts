@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path'
 import { resolveModelPath } from '../hub/cache.js'
-import type { LoadOptions } from '../model.js'
+import type { LoadOptions } from '../load-model.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import type { Quantization } from '../models/config.js'
 import { bytesPerElement, type DType } from '../tensor.js'

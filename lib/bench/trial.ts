@@ -2,7 +2,8 @@
 // its own (trial-process.ts).
 
 import { createDevice, type DeviceName } from '../device.js'
-import { type LoadOptions, loadModel, type Model } from '../model.js'
+import { type LoadOptions, loadModel } from '../load-model.js'
+import type { Model } from '../model.js'
 import { RUNS_IN_FLIGHT, Sequence } from '../models/sequence.js'
 import { Sampler } from '../sampler.js'
 import { availableThreads } from '../threads.js'

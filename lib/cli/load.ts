@@ -1,6 +1,7 @@
 // Loading a model as the command line asks for it, with a progress line on a terminal.
 
-import { loadModel, type Model } from '../model.js'
+import { loadModel } from '../load-model.js'
+import type { Model } from '../model.js'
 import type { OptionValues } from './command.js'
 import { UsageError } from './command.js'
 import { showNotice } from './notice.js'

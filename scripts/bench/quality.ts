@@ -7,7 +7,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
-import { loadModel } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
 import type { Quantization } from '../../lib/models/config.js'
 import { perplexity } from '../../lib/perplexity.js'
 

@@ -2,7 +2,7 @@
 
 import { expect, it } from 'vitest'
 import { UnsupportedOptionError } from '../../lib/errors.js'
-import { loadModel } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
 import { type BadInput, describeRefused, tensorCase } from '../support/bad-input.js'
 import {
   converted,

@@ -3,7 +3,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { loadModel } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import type { Mamba2Config } from '../../lib/models/config.js'
 import { parseConfigJson } from '../../lib/weights/json.js'

@@ -5,7 +5,8 @@ import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { createDevice } from '../../lib/device.js'
-import { loadModel, type LoadOptions, type LogitsOptions } from '../../lib/model.js'
+import { loadModel, type LoadOptions } from '../../lib/load-model.js'
+import type { LogitsOptions } from '../../lib/model.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import {
   converted,

@@ -2,7 +2,8 @@
 
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { SequenceBatch } from '../../lib/bench/batch.js'
-import { loadModel, type Model } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
+import type { Model } from '../../lib/model.js'
 import { Sequence } from '../../lib/models/sequence.js'
 import { Sampler } from '../../lib/sampler.js'
 import { fixture } from '../support/checkpoints.js'

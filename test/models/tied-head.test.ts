@@ -3,7 +3,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { loadModel } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
 import type { Notice } from '../../lib/notices.js'
 import {
   copyOfFixture,

@@ -2,7 +2,7 @@
 
 import { describe, expect, it, vi } from 'vitest'
 import { createDevice } from '../../lib/device.js'
-import { type LoadOptions, loadModel } from '../../lib/model.js'
+import { type LoadOptions, loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { type AffineMatrix, Recorder } from '../../lib/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'

@@ -4,7 +4,7 @@
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { CorruptFileError } from '../../lib/errors.js'
-import { loadModel } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
 import { copyOfFixture, type RawTensors, rewriteConfig, rewriteTensors } from './checkpoints.js'
 
 export type ErrorClass = new (message: string) => Error

@@ -4,7 +4,7 @@
 
 import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { loadModel } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
 import { seededIntegers } from '../unit/random.js'
 
 const [reference, folder, seed, cases] = process.argv.slice(2) as [string, string, string, string]

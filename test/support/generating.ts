@@ -4,7 +4,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { loadModel } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
 
 const ENDLESS = { maxTokens: 1_000_000, ignoreEos: true }
 

@@ -4,7 +4,8 @@
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { loadModel, type Model } from '../../lib/model.js'
+import { loadModel } from '../../lib/load-model.js'
+import type { Model } from '../../lib/model.js'
 
 const [path, cycles, leak] = process.argv.slice(2) as [string, string, string?]
 // Node's own memory grows to its usual size first.
