@@ -64,11 +64,13 @@ export interface GenerateResult {
  * every moment, and one run is started ahead at most: the one that consumes what the caller sees.
  */
 export interface KeptState {
+  /** That of the generation, as it is read after what the state holds when the generation begins. */
+  prompt: Uint32Array
   /** Tokens consumed before this generation. */
   history: Uint32Array
   /** The state has consumed so many more tokens of the prompt. */
   consumedOfPrompt(count: number): void
-  /** A run that consumes a token has been started. */
+  /** A run that consumes a token is about to start; none does when this throws. */
   consumes(token: number): void
   /** The last token is part of the text, but the state has not consumed it. */
   leaves(token: number): void
@@ -122,9 +124,11 @@ export class GenerationRun {
 
   #sequence!: Sequence
   #kept: KeptState | undefined
+  #prompt: Uint32Array
 
   constructor(generation: Generation) {
     this.#generation = generation
+    this.#prompt = generation.prompt
     const promptTokens = generation.prompt.length
     this.result = {
       text: '',
@@ -151,7 +155,7 @@ export class GenerationRun {
    * string may end the text. Returning early stops the work.
    */
   async *chunks(): AsyncGenerator<TextChunk, void, void> {
-    const { prompt, stopStrings, signal: wanted } = this.#generation
+    const { stopStrings, signal: wanted } = this.#generation
     this.#isBegun = true
     const { timings } = this.result
     const start = performance.now()
@@ -167,13 +171,12 @@ export class GenerationRun {
       throwIfAborted(wanted)
       const { sequence, kept } = await this.#generation.begin()
       this.#sequence = sequence
-      this.#kept = kept
-      this.#countHistory()
+      if (kept) this.#goOnFrom(kept)
       let { token, logits } = await this.#first(signal)
       firstToken = performance.now()
       timings.promptMs = firstToken - start
       timings.timeToFirstTokenMs = firstToken - start
-      timings.promptTokensPerSecond = (1000 * prompt.length) / (firstToken - start)
+      timings.promptTokensPerSecond = (1000 * this.#prompt.length) / (firstToken - start)
       for (;;) {
         if (kept) throwIfAborted(signal)
         else this.#runAhead(ahead, signal)
@@ -202,15 +205,18 @@ export class GenerationRun {
   }
 
   // Of a session, what came before is part of the context, and nothing of it was computed again.
-  #countHistory(): void {
+  #goOnFrom(kept: KeptState): void {
+    this.#kept = kept
+    this.#prompt = kept.prompt
     const { usage } = this.result
-    usage.cachedTokens = this.#kept?.history.length ?? 0
-    usage.promptTokens += usage.cachedTokens
+    usage.cachedTokens = kept.history.length
+    usage.promptTokens = kept.history.length + kept.prompt.length
   }
 
   // The token after the prompt.
   async #first(signal: Signal): Promise<{ token: number; logits: Step['logits'] }> {
-    const { prompt, prefillChunkSize } = this.#generation
+    const { prefillChunkSize } = this.#generation
+    const prompt = this.#prompt
     const sequence = this.#sequence
     const kept = this.#kept
     if (kept && prompt.length === 0) {
@@ -239,8 +245,8 @@ export class GenerationRun {
   #keep(token: number, fate: Fate, signal: Signal): void {
     if (fate === 'pending') this.#kept!.leaves(token)
     if (fate !== 'consumed') return
-    const next = this.#sequence.decode()
     this.#kept!.consumes(token)
+    const next = this.#sequence.decode()
     next.catch(() => {}) // it is awaited later, or at the end
     this.#steps.push({ token: next, logits: this.#readLogits(signal) })
   }

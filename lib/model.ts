@@ -120,7 +120,11 @@ export class Model {
     this.#sessions = {
       languageModel: model,
       identity: () => {
-        known ??= identity()
+        // A failure to read the weights may pass.
+        known ??= identity().catch((error: unknown) => {
+          known = undefined
+          throw error
+        })
         return known
       },
       check: (operation) => this.#check(operation),

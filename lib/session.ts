@@ -24,6 +24,11 @@ export interface PrefillSessionOptions extends PromptOptions {
   signal?: Signal | undefined
 }
 
+const PREFILL_OPTIONS = [
+  'parseSpecial',
+  'signal',
+] as const satisfies readonly (keyof PrefillSessionOptions)[]
+
 export interface SaveSessionOptions {
   /** Stores the state in this type; `float16` takes half the space and loses precision. By default as it is. */
   dtype?: 'float32' | 'float16' | undefined
@@ -159,14 +164,16 @@ export class Session {
    * @example await session.prefill('Once upon a time')
    */
   async prefill(prompt: Prompt, options: PrefillSessionOptions = {}): Promise<void> {
-    const { signal, ...promptOptions } = options
+    checkOptions('prefill', options, PREFILL_OPTIONS)
+    const { signal } = options
     checkSignal('prefill', signal)
     this.#check('prefill')
     const isFirst = this.position === 0
-    const tokens = this.#host.tokens('prefill', prompt, promptOptions, isFirst)
+    const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
       await this.#settle()
+      throwIfAborted(signal)
       await this.#advance(tokens, signal)
     })
   }
@@ -175,8 +182,9 @@ export class Session {
    * Generates text after what the session holds and `prompt`, as `model.generate` does. An empty prompt goes
    * on from where the last call ended.
    *
-   * @throws RangeError for an empty prompt in a session that has nothing to go on from: a new one, or one
-   *   that was loaded from a file. SessionBusyError, SessionLostError.
+   * @throws RangeError for an empty prompt in a session that has nothing to go on from: a new one, one that
+   *   was loaded from a file, or one whose last prompt was aborted between two chunks. SessionBusyError,
+   *   SessionLostError.
    * @example const { text } = await session.generate('And then', { maxTokens: 50 })
    */
   async generate(prompt: Prompt = '', options: GenerateOptions = {}): Promise<GenerateResult> {
@@ -305,34 +313,38 @@ export class Session {
   #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     this.#check(operation)
     let tokens: Uint32Array = new Uint32Array(0)
-    const given = () => {
-      const isFirst = this.position === 0
-      if (prompt?.length !== 0) tokens = this.#host.tokens(operation, prompt, options, isFirst)
+    let wasFirst = false
+    const read = () => {
+      wasFirst = this.position === 0
+      if (prompt?.length !== 0) tokens = this.#host.tokens(operation, prompt, options, wasFirst)
       return tokens
     }
-    return this.#host.stream(operation, given, options, async (sampler) => {
+    return this.#host.stream(operation, read, options, async (sampler) => {
       this.#check(operation)
       if (this.#running) throw this.#busy(operation)
       this.#running = operation
       try {
+        // Other calls may have come between. Token ids stay those that were given.
+        if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
         await this.#settle()
         if (tokens.length === 0 && !this.#state.logits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
           )
         }
+        const kept = this.#kept(operation, tokens)
+        return { sequence: new Sequence(this.#host.languageModel, sampler, this.#state), kept }
       } catch (error) {
         this.#end()
         throw error
       }
-      const sequence = new Sequence(this.#host.languageModel, sampler, this.#state)
-      return { sequence, kept: this.#kept(operation, tokens) }
     })
   }
 
   #kept(operation: string, prompt: Uint32Array): KeptState {
     let ofPrompt = 0
     return {
+      prompt,
       history: this.#history.all(),
       consumedOfPrompt: (count) => {
         this.#history.push(...prompt.subarray(ofPrompt, ofPrompt + count))

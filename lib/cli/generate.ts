@@ -1,5 +1,8 @@
 // ssm-metal generate
 
+import { constants } from 'node:fs'
+import { access } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { GenerateResult } from '../generate.js'
@@ -29,7 +32,8 @@ export const generateCommand = defineCommand({
       const prompt =
         options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
       await using model = await loadFromOptions(options, signal)
-      await using session = options.session ? await sessionOf(model, options.session) : undefined
+      const file = options.session
+      await using session = file === undefined ? undefined : await sessionOf(model, file)
       const stream = (session ?? model).stream(prompt, {
         maxTokens: options.maxTokens,
         temperature: options.temp,
@@ -47,14 +51,16 @@ export const generateCommand = defineCommand({
       try {
         for await (const { text } of stream) if (!options.json) process.stdout.write(text)
       } catch (error) {
-        if (error instanceof OutputClosedError) return exitCodes.success
         if (!signal.aborted) throw error
         interrupted = true
       }
       const result = stream.partial
-      if (options.json) process.stdout.write(`${JSON.stringify({ prompt, ...result })}\n`)
-      else process.stdout.write('\n')
-      if (session) await session.save(options.session!)
+      const isClosed = signal.reason instanceof OutputClosedError
+      if (!isClosed)
+        process.stdout.write(options.json ? `${JSON.stringify({ prompt, ...result })}\n` : '\n')
+      // However the text ended, the session goes on from there.
+      await session?.save(file!)
+      if (isClosed) return exitCodes.success
       if (options.verbose) process.stderr.write(summary(result))
       return interrupted ? exitCodes.interrupted : exitCodes.success
     })
@@ -66,8 +72,14 @@ async function sessionOf(model: Model, file: string): Promise<Session> {
   try {
     return await model.loadSession(file)
   } catch (error) {
-    if (isMissing((error as Error).cause)) return model.createSession()
-    throw error
+    const { cause } = error as Error
+    if (cause === undefined || !isMissing(cause)) throw error
+    // Said before any text is generated, not after it.
+    const folder = dirname(file)
+    await access(folder, constants.W_OK).catch((error: Error) => {
+      throw new Error(`--session ${file}: no file can be written in ${folder}: ${error.message}`)
+    })
+    return model.createSession()
   }
 }
 

@@ -274,7 +274,6 @@ export class Sequence {
     const recordings = new Map<number, Recorded>()
     const running: (() => Promise<void>)[] = []
     let last: Recorded | undefined
-    this.#state.forgetLogits()
     try {
       for (const length of lengths.slice(0, -1)) {
         if (!recordings.has(length)) recordings.set(length, steps.record(length, false))
@@ -297,6 +296,7 @@ export class Sequence {
         const recorded = isLast ? last! : recordings.get(length)!
         first += length
         this.#logits = recorded.logits
+        this.#state.forgetLogits()
         const inputs = { tokens: ids, ...steps.inputs?.(chunk) }
         const run = recorded.list.run({ signal, inputs })
         run.catch(() => {}) // it is awaited below, unless one before it fails

@@ -1,12 +1,14 @@
 // Writing a file so that nobody ever sees half of it.
 
 import { randomUUID } from 'node:crypto'
-import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises'
+import { isMissing } from '../small-file.js'
 
 /**
  * Writes a file beside `path` and gives it that name once it is complete: whoever has the old file open
  * or mapped keeps it as it was, and a failure leaves it in place, of the power too. Throws what `write`
- * throws, and the errors of `fs`.
+ * throws, and the errors of `fs`. A link stays, and leads to the new file. What is there and no regular file, such as a folder
+ * or a device, is refused.
  *
  * @example
  * await replaceFile('out.bin', async (file) => {
@@ -17,7 +19,8 @@ export async function replaceFile(
   path: string,
   write: (file: FileHandle) => Promise<void>,
 ): Promise<void> {
-  const partial = `${path}.${randomUUID()}.partial`
+  const target = await targetOf(path)
+  const partial = `${target}.${randomUUID()}.partial`
   try {
     const file = await open(partial, 'wx')
     try {
@@ -27,9 +30,21 @@ export async function replaceFile(
     } finally {
       await file.close()
     }
-    await rename(partial, path)
+    await rename(partial, target)
   } catch (error) {
     await rm(partial, { force: true })
     throw error
   }
+}
+
+// Where the file lies, or shall lie.
+async function targetOf(path: string): Promise<string> {
+  try {
+    const target = await realpath(path)
+    if ((await stat(target)).isFile()) return target
+  } catch (error) {
+    if (isMissing(error)) return path
+    throw error
+  }
+  throw new Error(`${path}: cannot be replaced: not a regular file`)
 }

@@ -159,6 +159,64 @@ describe('generate', () => {
   })
 })
 
+describe('generate --session', () => {
+  const words = (file: string, prompt: string) => [
+    'generate',
+    ...RENE,
+    '--session',
+    file,
+    '-p',
+    prompt,
+  ]
+  const few = ['-n', '4', '--ignore-eos']
+
+  it('starts a session, goes on from it and saves it', async () => {
+    const file = join(await temporaryFolder(), 'a.session')
+    using session = model.createSession()
+    for (const prompt of ['the state', ' of a']) {
+      const { text } = await session.generate(prompt, { maxTokens: 4, ignoreEos: true })
+      const result = await run([...words(file, prompt), ...few])
+      expect(result).toEqual({ code: 0, signal: null, stdout: `${text}\n`, stderr: '' })
+    }
+    using loaded = await model.loadSession(file)
+    expect(loaded.consumed).toEqual(session.consumed)
+  })
+
+  it.each(['SIGINT', 'a closed output'])('saves what there is after %s', async (end) => {
+    const file = join(await temporaryFolder(), 'a.session')
+    const child = startChild(CLI, [...words(file, 'the state'), ...ENDLESS])
+    await untilOutput(child, 'stdout', /./)
+    if (end === 'SIGINT') child.process.kill('SIGINT')
+    else child.process.stdout!.destroy()
+    const { code, stderr } = await child.result
+    expect({ code, stderr }).toEqual({ code: end === 'SIGINT' ? 130 : 0, stderr: '' })
+    using loaded = await model.loadSession(file)
+    expect(loaded.position).toBeGreaterThan(model.encode('the state').length)
+  })
+
+  it('refuses what it cannot go on from or save, before any text', async () => {
+    const folder = await temporaryFolder()
+    await writeFile(join(folder, 'text'), 'no session at all')
+    using other = await loadModel(fixture('mamba2-hf'), { device: 'cpu' })
+    using session = other.createSession()
+    await session.save(join(folder, 'other'))
+    for (const [file, message] of [
+      [join(folder, 'text'), /^ssm-metal generate: .*text: no session file, or a damaged one/],
+      [join(folder, 'other'), /^ssm-metal generate: .*other: a session of another model/],
+      [folder, /^ssm-metal generate: .*: not a regular file/],
+      [
+        join(folder, 'none', 'a'),
+        /^ssm-metal generate: --session .*: no file can be written in .*none/,
+      ],
+      ['', /^ssm-metal generate: \[loadSession\] the path must be a text/],
+    ] as const) {
+      const { code, stdout, stderr } = await run([...words(file, 'x'), ...few])
+      expect(stderr).toMatch(message)
+      expect({ code, stdout }).toEqual({ code: 1, stdout: '' })
+    }
+  })
+})
+
 describe('exit code 1 with one message', () => {
   it.each<[string, string[], RegExp]>([
     [

@@ -1,7 +1,15 @@
 // Sessions that are saved and loaded. test/unit/session-file.test.ts has the format.
 
 import { spawnSync } from 'node:child_process'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import {
+  copyFileSync,
+  cpSync,
+  mkdtempSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -80,6 +88,20 @@ describe.each(['mamba2-hf', 'rene', 'edge-mlx-4bit'])('%s', (name) => {
     expect(again.position).toBe(loaded.position)
     expect(again.consumed).toHaveLength(0)
   })
+})
+
+test('can be saved once the weights can be read again', async () => {
+  const copy = join(folder, 'model')
+  cpSync(fixture('mamba2-hf'), copy, { recursive: true })
+  using model = await loadModel(copy, { device: 'cpu' })
+  using session = model.createSession()
+  await session.prefill([1, 2, 3])
+  renameSync(copy, `${copy}-away`)
+  await expect(session.save(file)).rejects.toThrow(/no such file/)
+  renameSync(`${copy}-away`, copy)
+  await session.save(file)
+  using loaded = await model.loadSession(file)
+  expect(loaded.position).toBe(3)
 })
 
 test('another model is refused, a loaded session has no logits, and bad options say so', async () => {

@@ -1,9 +1,12 @@
 // Sessions: what they promise, at random and one by one.
 
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { SessionBusyError, SessionLostError } from '../../lib/errors.js'
-import { loadModel, type Model } from '../../lib/index.js'
+import { loadModel, type Model, type Session } from '../../lib/index.js'
 import { drawing, fingerprint, promptOf, SESSION_CASES } from '../support/session-cases.js'
 
 const fixture = (name: string) =>
@@ -77,6 +80,46 @@ describe('a session', () => {
     await expect(session.generate([4, 5], { signal })).rejects.toThrow('no')
     expect(await fingerprint(session)).toBe(before)
     expect(await fingerprint(session)).toBe(before)
+  })
+
+  test('an abort before the first chunk of a prompt leaves something to go on from', async () => {
+    using session = model.createSession()
+    using whole = model.createSession()
+    const { tokens } = await whole.generate([1, 2, 3], { ...greedy, maxTokens: 8 })
+    for (const [call, first] of [
+      ['prefill', 2],
+      ['stream', 3],
+    ] as const) {
+      // Leaves a token, which is consumed before the prompt.
+      session.reset()
+      await session.generate([1, 2, 3], { ...greedy, maxTokens: first })
+      const controller = new AbortController()
+      const { signal } = controller
+      const calling =
+        call === 'prefill'
+          ? session.prefill(promptOf(model, 600, drawing(1)), { signal })
+          : session.stream([4], { ...greedy, signal }).next()
+      const ending = expect(calling).rejects.toThrow('enough')
+      await Promise.resolve().then(() => {}) // until it has begun
+      controller.abort(new Error('enough'))
+      await ending
+      expect(session.position).toBe(3 + first)
+      const rest = await session.generate('', { ...greedy, maxTokens: 8 - first })
+      expect(rest.tokens).toEqual(tokens.slice(first))
+      expect(await fingerprint(session)).toBe(await fingerprint(whole))
+    }
+  })
+
+  test('prefill refuses options that it does not have', async () => {
+    using session = model.createSession()
+    for (const [options, message] of [
+      [{ maxTokens: 5 }, '[prefill] unknown option "maxTokens"'],
+      [{ parseSpecials: true }, 'did you mean "parseSpecial"?'],
+      [null, '[prefill] options must be an object'],
+    ] as const) {
+      await expect(session.prefill([1], options as never)).rejects.toThrow(message)
+    }
+    expect(session.position).toBe(0)
   })
 
   test('takes one call at a time, and a stream from its first token on', async () => {
@@ -177,6 +220,26 @@ describe('a session', () => {
     await expect(session.prefill([1])).rejects.toThrow('[prefill] this session was disposed')
   })
 
+  test('starts no run once it was disposed of', async () => {
+    const session = model.createSession()
+    const { fields } = await session.withState(async (state) => state)
+    const stream = session.stream([1, 2], { ...greedy, maxTokens: 50 })
+    await stream.next()
+    // The run that is under way ends with a token; another one would find NaN, and nobody would hear of it.
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    for (const { tensor } of fields.filter(({ name }) => name.endsWith('ssm'))) {
+      tensor.write(new Float32Array(tensor.elements).fill(Number.NaN))
+    }
+    session.dispose()
+    const unheard: unknown[] = []
+    const hear = (error: unknown) => unheard.push(error)
+    process.on('unhandledRejection', hear)
+    await expect(stream.next()).rejects.toThrow('[stream] this session was disposed')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    process.off('unhandledRejection', hear)
+    expect(unheard).toEqual([])
+  })
+
   test('refuses what is no checkpoint of its model', async () => {
     using session = model.createSession()
     const other = await loadModel(fixture('mamba2-hf'), { device: 'cpu' })
@@ -196,6 +259,43 @@ describe('a session', () => {
 })
 
 describe('text', () => {
+  test('is marked as the beginning of a sequence where it is one, not where its stream was made', async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'ssm-metal-mark-'))
+    onTestFinished(() => rmSync(folder, { recursive: true }))
+    const json = JSON.parse(
+      readFileSync(new URL('../fixtures/tokenizer-250/tokenizer.json', import.meta.url), 'utf8'),
+    )
+    const mark = json.added_tokens[0]
+    json.post_processor = {
+      type: 'TemplateProcessing',
+      single: [
+        { SpecialToken: { id: mark.content, type_id: 0 } },
+        { Sequence: { id: 'A', type_id: 0 } },
+      ],
+      pair: [],
+      special_tokens: {
+        [mark.content]: { id: mark.content, ids: [mark.id], tokens: [mark.content] },
+      },
+    }
+    writeFileSync(join(folder, 'tokenizer.json'), JSON.stringify(json))
+    using model = await loadModel(fixture('rene'), { device: 'cpu', tokenizer: folder })
+    const marks = ({ consumed }: Session) =>
+      [...consumed.keys()].filter((i) => consumed[i] === mark.id)
+    const options = { ignoreEos: true, maxTokens: 1 }
+    using session = model.createSession()
+    const first = session.stream('the state', options)
+    const second = session.stream('of a', options)
+    await first.result
+    const { usage } = await second.result
+    expect(marks(session)).toEqual([0])
+    expect(usage.totalTokens).toBe(session.position)
+    const third = session.stream('the state', options)
+    session.reset()
+    const { usage: again } = await third.result
+    expect(marks(session)).toEqual([0])
+    expect(again.totalTokens).toBe(session.position)
+  })
+
   test('in turns: the beginning of a sequence is marked once, and a stop text ends a turn', async () => {
     using model = await loadModel(undefined, { device: 'cpu' })
     using session = model.createSession()
