@@ -1,18 +1,13 @@
 // The generation loop: prompt in, text out, token by token.
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
+import { logSumExp, type TokenLogprob, topLogprobs } from './logprobs.js'
 import { RUNS_IN_FLIGHT, type Sequence } from './models/sequence.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
 import type { StopStrings } from './tokenizer/stop-strings.js'
 
 /** `stop`: a stop token or stop string. `length`: `maxTokens`. `abort`: the caller stopped early. */
 export type FinishReason = 'stop' | 'length' | 'abort'
-
-export interface TokenLogprob {
-  token: number
-  /** Natural logarithm of the probability that the model gives, before penalties and temperature. */
-  logprob: number
-}
 
 /** What one token adds. */
 export interface TextChunk {
@@ -347,158 +342,5 @@ export class GenerationRun {
     if (decoded > 0 && timings.generationMs > 0) {
       timings.generationTokensPerSecond = (1000 * decoded) / timings.generationMs
     }
-  }
-}
-
-/** log of the sum of exp(x): what turns logits into log-probabilities. */
-export function logSumExp(logits: Float32Array): number {
-  let largest = Number.NEGATIVE_INFINITY
-  for (const x of logits) if (x > largest) largest = x
-  let sum = 0
-  for (const x of logits) sum += Math.exp(x - largest)
-  return largest + Math.log(sum)
-}
-
-/** The `count` most probable tokens, best first. */
-function topLogprobs(logits: Float32Array, count: number): TokenLogprob[] {
-  const best: TokenLogprob[] = []
-  const total = logSumExp(logits)
-  for (const [token, logit] of logits.entries()) {
-    if (best.length === count && !(logit - total > (best.at(-1)?.logprob ?? 0))) continue
-    if (count === 0) break
-    const at = best.findIndex(({ logprob }) => logit - total > logprob)
-    best.splice(at === -1 ? best.length : at, 0, { token, logprob: logit - total })
-    if (best.length > count) best.pop()
-  }
-  return best
-}
-
-/**
- * A stream of text, to be iterated once. `result` may be asked for before, while and after: it takes nothing
- * away from whoever iterates. Also ends with `await using`.
- *
- * @example
- * const stream = model.stream('Once upon a time')
- * void stream.result.then(({ usage }) => console.log(usage))
- * for await (const { text } of stream) process.stdout.write(text)
- */
-export class TextStream implements AsyncIterableIterator<TextChunk> {
-  readonly #run: GenerationRun
-  readonly #chunks: AsyncGenerator<TextChunk, void, void>
-  readonly #result: Promise<GenerateResult>
-  #settle!: (outcome: { error?: unknown }) => void
-  /** Chunks that were generated because of `result`, and that nobody has iterated over yet. */
-  readonly #kept: TextChunk[] = []
-  /** What iterating has yet to throw. */
-  #failure: { error: unknown } | undefined
-  #isOver = false
-  #isStopped = false
-  /** Somebody waits for the result, so that the generation goes on by itself. */
-  #isDriven = false
-  /** Nobody will iterate. */
-  #isUnseen = false
-  /** The chunk on its way. */
-  #advancing: Promise<void> | undefined
-  /** The last call of `next`: each has its turn. */
-  #last: Promise<unknown> = Promise.resolve()
-
-  /** @internal Use `model.stream`. */
-  constructor(generation: Generation) {
-    this.#run = new GenerationRun(generation)
-    this.#chunks = this.#run.chunks()
-    this.#result = new Promise((resolve, reject) => {
-      this.#settle = (outcome) =>
-        'error' in outcome ? reject(outcome.error) : resolve(this.#run.result)
-    })
-    // A failure reaches whoever iterates; it must not also count as unhandled here.
-    this.#result.catch(() => {})
-  }
-
-  /** What has been generated so far. */
-  get partial(): GenerateResult {
-    return this.#run.result
-  }
-
-  /**
-   * The whole result, once the stream has ended: by itself, by `break` (finishReason 'abort'), or with
-   * the error that iteration throws. Whoever asks for it before has the generation run to its end, as fast as
-   * it can; what a loop has not taken by then is kept for it.
-   */
-  get result(): Promise<GenerateResult> {
-    void this.#drive()
-    return this.#result
-  }
-
-  /** @internal The result, where nobody iterates. */
-  resultAlone(): Promise<GenerateResult> {
-    this.#isUnseen = true
-    return this.result
-  }
-
-  [Symbol.asyncIterator](): this {
-    return this
-  }
-
-  next(): Promise<IteratorResult<TextChunk, void>> {
-    const taken = this.#last.then(() => this.#take())
-    this.#last = taken.catch(() => {})
-    return taken
-  }
-
-  /** Stops the generation: what `break` calls. */
-  async return(): Promise<IteratorResult<TextChunk, void>> {
-    this.#isStopped = true
-    this.#kept.length = 0
-    this.#run.stop()
-    await this.#chunks.return()
-    this.#end({})
-    this.#failure = undefined
-    return { value: undefined, done: true }
-  }
-
-  /** The same as `return()`. */
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.return()
-  }
-
-  async #take(): Promise<IteratorResult<TextChunk, void>> {
-    while (this.#kept.length === 0 && !this.#isOver) await this.#advance()
-    const value = this.#kept.shift()
-    if (value) return { value, done: false }
-    const failure = this.#failure
-    this.#failure = undefined
-    if (failure) throw failure.error
-    return { value: undefined, done: true }
-  }
-
-  async #drive(): Promise<void> {
-    if (this.#isDriven) return
-    this.#isDriven = true
-    while (!this.#isOver) await this.#advance()
-  }
-
-  /** Resolves when there is another chunk, for whoever comes first, or none will follow. */
-  #advance(): Promise<void> {
-    this.#advancing ??= this.#generate().finally(() => {
-      this.#advancing = undefined
-    })
-    return this.#advancing
-  }
-
-  async #generate(): Promise<void> {
-    try {
-      const { value, done } = await this.#chunks.next()
-      if (done) this.#end({})
-      else if (!this.#isStopped && !this.#isUnseen) this.#kept.push(value)
-    } catch (error) {
-      this.#end(this.#isStopped ? {} : { error })
-    }
-  }
-
-  #end(outcome: { error?: unknown }): void {
-    if (this.#isOver) return
-    this.#isOver = true
-    if ('error' in outcome) this.#failure = { error: outcome.error }
-    this.#settle(outcome)
   }
 }

@@ -26,17 +26,16 @@ export {
   type TuningSource,
 } from './device.js'
 export * from './errors.js'
-export {
-  type FinishReason,
-  type GenerateResult,
-  type TextChunk,
-  TextStream,
-  type Timings,
-  type TokenLogprob,
-  type Usage,
+export type {
+  FinishReason,
+  GenerateResult,
+  TextChunk,
+  Timings,
+  Usage,
 } from './generate.js'
-export type { Machine } from './machine.js'
 export { type LoadOptions, type LoadProgress, loadModel } from './load-model.js'
+export type { TokenLogprob } from './logprobs.js'
+export type { Machine } from './machine.js'
 export {
   type GenerateOptions,
   type LogitsOptions,
@@ -76,6 +75,7 @@ export {
   SessionCheckpoint,
 } from './session.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'
+export { TextStream } from './text-stream.js'
 export type { DetokenizerOptions, DetokenizerStream } from './tokenizer/detokenizer.js'
 export type { EndOfText } from './tokenizer/special-tokens.js'
 export { type EncodeOptions, Tokenizer, type TokenizerOptions } from './tokenizer/tokenizer.js'

@@ -8,7 +8,8 @@ import {
   SessionLostError,
   UnsupportedOptionError,
 } from './errors.js'
-import type { GenerateResult, KeptState, TextStream } from './generate.js'
+import type { GenerateResult, KeptState } from './generate.js'
+import type { TextStream } from './text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import { Sequence } from './models/sequence.js'
 import { SequenceState } from './models/sequence-state.js'
