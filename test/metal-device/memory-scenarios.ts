@@ -164,13 +164,11 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
 
   // What is said to be needed, against the buffers that were there at most.
   async needs(name) {
-    const path = name === 'rene-tiny' ? join(root, 'models/rene-tiny') : reference(name)
+    const path = reference(name)
     const checkpoint = await openCheckpoint(path)
     const results = []
     for (const { views, ...wishes } of NEEDS_CASES) {
       if (checkpoint.config.quantization && 'quantize' in wishes) continue
-      // One prompt of the built-in model takes the emulated GPU more than a minute.
-      if (name === 'rene-tiny' && !views) continue
       const { file } = [...checkpoint.tensors.values()][0]!
       const largest = largestPart(checkpoint.tensors, file)
       setStandIn('maxBufferLength', views ? Math.max(2.5 * MEBIBYTE, largest + PAGE) : 2 ** 33)
