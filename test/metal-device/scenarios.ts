@@ -15,7 +15,6 @@ interface StandIn {
 }
 const standIn = addon() as Addon & StandIn
 const model = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
-const smallModel = fileURLToPath(new URL('../fixtures/reference/rene', import.meta.url))
 
 /** The GPU lets go of the last objects a little after a run is reported. */
 async function liveObjects(): Promise<number> {
@@ -311,7 +310,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
 
   // The GPU has its next run before JavaScript has heard of the end of the last one.
   async twoInFlight() {
-    const loaded = await loadModel(smallModel, { device: 'metal' })
+    const loaded = await loadModel(model, { device: 'metal' })
     const options = { maxTokens: 6, ignoreEos: true }
     await loaded.generate([1, 2, 3], options) // compiles
     standIn.setStandIn('completionDelay', 5)

@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernel_source.h"
 
@@ -37,8 +39,10 @@ void check(const Dispatch& dispatch, id<MTLComputePipelineState> pipeline,
 EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu)
     : program_(metal::make_program(list, limits, &Memory::allocate)) {
   gpu.buffers().residency().let_go();
-  // All at once, and here in order.
-  gpu.pipelines().prepare(metal::texts_of(program_.dispatches()), [](const std::string&) {});
+  // All at once, and here in order. What fails before this thread asks for it is tried a second
+  // time; one kernel alone is compiled here.
+  std::vector<metal::KernelText> texts = metal::texts_of(program_.dispatches());
+  if (texts.size() > 1) gpu.pipelines().prepare(std::move(texts), [](const std::string&) {});
   for (const Dispatch& dispatch : program_.dispatches()) {
     Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};
     check(dispatch, step.pipeline, limits);
