@@ -68,12 +68,8 @@ export {
   type SsdTensors,
 } from './recorder.js'
 export type { SamplingOptions } from './sampler.js'
-export {
-  type PrefillSessionOptions,
-  type SaveSessionOptions,
-  Session,
-  SessionCheckpoint,
-} from './session.js'
+export { type PrefillSessionOptions, type SaveSessionOptions, Session } from './session.js'
+export { SessionCheckpoint } from './session-checkpoint.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'
 export { TextStream } from './text-stream.js'
 export type { DetokenizerOptions, DetokenizerStream } from './tokenizer/detokenizer.js'

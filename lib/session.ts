@@ -13,11 +13,9 @@ import type { TextStream } from './text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import { Sequence } from './models/sequence.js'
 import { SequenceState } from './models/sequence-state.js'
-import type { LanguageModel } from './models/language-model.js'
-import type { ModelIdentity } from './model-identity.js'
-import type { Sampler } from './sampler.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
+import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
 import { TokenHistory } from './token-history.js'
 
 export interface PrefillSessionOptions extends PromptOptions {
@@ -35,70 +33,6 @@ export interface SaveSessionOptions {
   dtype?: 'float32' | 'float16' | undefined
   /** Whether the token ids are saved too. Defaults to true. */
   tokens?: boolean | undefined
-}
-
-/** What a session needs of its model. */
-export interface SessionHost {
-  readonly languageModel: LanguageModel
-  /** Whose sessions these are, for their files. */
-  identity(): Promise<ModelIdentity>
-  /** Throws when the model was disposed of. */
-  check(operation: string): void
-  /** Tokens of a prompt; what the tokenizer puts around a text only at the beginning of a sequence. */
-  tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst: boolean): Uint32Array
-  stream(
-    operation: string,
-    tokens: () => Uint32Array,
-    options: GenerateOptions,
-    begin: (sampler: Sampler) => Promise<{ sequence: Sequence; kept: KeptState }>,
-  ): TextStream
-  /** Counts the memory of what is alive. */
-  holds(owner: Session | SessionCheckpoint): void
-  letsGo(owner: Session | SessionCheckpoint): void
-}
-
-/** The moment of a session that `checkpoint` took. It never changes, and outlives the session. */
-export class SessionCheckpoint {
-  /** @internal */
-  readonly state: SequenceState
-  /** @internal */
-  readonly history: TokenHistory
-  /** @internal */
-  readonly host: SessionHost
-  #isDisposed = false
-
-  /** @internal Use `session.checkpoint`. */
-  constructor(host: SessionHost, state: SequenceState, history: TokenHistory) {
-    this.host = host
-    this.state = state
-    this.history = history
-    host.holds(this)
-  }
-
-  /** Tokens that it has consumed. */
-  get position(): number {
-    return this.history.length
-  }
-
-  /** Bytes in memory. */
-  get stateBytes(): number {
-    return this.#isDisposed ? 0 : this.state.bytes
-  }
-
-  get isDisposed(): boolean {
-    return this.#isDisposed
-  }
-
-  dispose(): void {
-    if (this.#isDisposed) return
-    this.#isDisposed = true
-    this.state.dispose()
-    this.host.letsGo(this)
-  }
-
-  [Symbol.dispose](): void {
-    this.dispose()
-  }
 }
 
 /**

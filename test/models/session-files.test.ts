@@ -16,7 +16,8 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { SessionMismatchError } from '../../lib/errors.js'
 import { loadModel, type Model } from '../../lib/index.js'
-import { drawing, fingerprint, promptOf } from '../support/session-cases.js'
+import { fingerprint, promptOf } from '../support/session-cases.js'
+import { seededIntegers } from '../unit/random.js'
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url))
 const fixture = (name: string) => here(`../fixtures/reference/${name}`)
@@ -39,7 +40,7 @@ describe.each(['mamba2-hf', 'rene', 'edge-mlx-4bit'])('%s', (name) => {
   }
 
   test('goes on in another process as if nothing had happened', async () => {
-    const draw = drawing(11)
+    const draw = seededIntegers(11)
     using session = model.createSession()
     await session.prefill(promptOf(model, 150, draw))
     await session.generate('', { ...options, maxTokens: 3 }) // leaves a token that was not consumed
@@ -61,7 +62,7 @@ describe.each(['mamba2-hf', 'rene', 'edge-mlx-4bit'])('%s', (name) => {
 
   test('has no more than its state, 4 bytes a token and 8 KB', async () => {
     using session = model.createSession()
-    await session.prefill(promptOf(model, 1000, drawing(2)))
+    await session.prefill(promptOf(model, 1000, seededIntegers(2)))
     await session.save(file)
     const bytes = statSync(file).size
     expect(bytes).toBeGreaterThan(model.stateBytes + 4000)
@@ -70,7 +71,7 @@ describe.each(['mamba2-hf', 'rene', 'edge-mlx-4bit'])('%s', (name) => {
 
   test('in float16 takes half, and is close', async () => {
     using session = model.createSession()
-    await session.prefill(promptOf(model, 100, drawing(3)))
+    await session.prefill(promptOf(model, 100, seededIntegers(3)))
     await session.save(file, { dtype: 'float16', tokens: false })
     expect(statSync(file).size).toBeLessThan(model.stateBytes / 2 + 8192)
     using loaded = await model.loadSession(file)

@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { SessionBusyError, SessionLostError } from '../../lib/errors.js'
 import { loadModel, type Model, type Session } from '../../lib/index.js'
-import { drawing, fingerprint, promptOf, SESSION_CASES } from '../support/session-cases.js'
+import { fingerprint, promptOf, SESSION_CASES } from '../support/session-cases.js'
+import { seededIntegers } from '../unit/random.js'
 
 const fixture = (name: string) =>
   fileURLToPath(new URL(`../fixtures/reference/${name}`, import.meta.url))
@@ -24,7 +25,7 @@ describe.each(MODELS)('%s', (name) => {
   test.each(Object.entries(SESSION_CASES))('%s, equal to the bit', async (_, play) => {
     for (let seed = 1; seed <= CASES; seed++) {
       try {
-        await play(model, drawing(seed * 7919), 300)
+        await play(model, seededIntegers(seed * 7919), 300)
       } catch (error) {
         throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error })
       }
@@ -42,7 +43,7 @@ describe('a session', () => {
   test.each(['prefill', 'generate'] as const)(
     'holds the finished chunks when %s is aborted in a prompt',
     async (method) => {
-      const prompt = promptOf(model, 4000, drawing(3))
+      const prompt = promptOf(model, 4000, seededIntegers(3))
       const isPartial = (position: number) => position > 0 && position < 3000
       let position = 0
       for (let delay = 0; delay < 60 && !isPartial(position); delay++) {
@@ -97,7 +98,7 @@ describe('a session', () => {
       const { signal } = controller
       const calling =
         call === 'prefill'
-          ? session.prefill(promptOf(model, 600, drawing(1)), { signal })
+          ? session.prefill(promptOf(model, 600, seededIntegers(1)), { signal })
           : session.stream([4], { ...greedy, signal }).next()
       const ending = expect(calling).rejects.toThrow('enough')
       await Promise.resolve().then(() => {}) // until it has begun

@@ -3,7 +3,8 @@
 import { fileURLToPath } from 'node:url'
 import { describe, test } from 'vitest'
 import { loadModel } from '../../lib/index.js'
-import { drawing, SESSION_CASES } from '../support/session-cases.js'
+import { SESSION_CASES } from '../support/session-cases.js'
+import { seededIntegers } from '../unit/random.js'
 
 process.env.SSM_METAL_ADDON = fileURLToPath(
   new URL('build/Release/metal_device.node', import.meta.url),
@@ -18,7 +19,8 @@ describe.each(MODELS)('%s', (name) => {
     async (_, play) => {
       const folder = fileURLToPath(new URL(`../fixtures/reference/${name}`, import.meta.url))
       using model = await loadModel(folder, { device: 'metal' })
-      for (let seed = 1; seed <= CASES; seed++) await play(model, drawing(seed * 104729), 150)
+      for (let seed = 1; seed <= CASES; seed++)
+        await play(model, seededIntegers(seed * 104729), 150)
     },
   )
 })

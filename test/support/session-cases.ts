@@ -5,19 +5,8 @@ import { expect } from 'vitest'
 import type { GenerateOptions, Model } from '../../lib/model.js'
 import type { Session } from '../../lib/session.js'
 
-/** A number from 0 to n - 1. */
+/** A number from 0 to n - 1: `seededIntegers`. */
 export type Draw = (n: number) => number
-
-/** The same numbers for the same seed (Marsaglia's xorshift32). */
-export function drawing(seed: number): Draw {
-  let x = seed || 1
-  return (n) => {
-    x ^= x << 13
-    x ^= x >>> 17
-    x ^= x << 5
-    return (x >>> 0) % n
-  }
-}
 
 /** Everything that a session remembers, as one short text. */
 export async function fingerprint(session: Session): Promise<string> {
