@@ -11,11 +11,12 @@ import {
 import type { GenerateResult, KeptState } from './generate.js'
 import type { TextStream } from './text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
-import { Sequence } from './models/sequence.js'
-import { SequenceState } from './models/sequence-state.js'
+import { SequenceState } from './engine/sequence-state.js'
+import type { Snapshot } from './engine/snapshot.js'
+import type { StreamOptions } from './engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
-import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
+import { type Begun, SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
 import { TokenHistory } from './token-history.js'
 
 export interface PrefillSessionOptions extends PromptOptions {
@@ -34,6 +35,9 @@ export interface SaveSessionOptions {
   /** Whether the token ids are saved too. Defaults to true. */
   tokens?: boolean | undefined
 }
+
+const NO_TOKENS = new Uint32Array(0)
+const NO_STOPS: ReadonlySet<number> = new Set()
 
 /**
  * One sequence of tokens and the model's memory of it, which has a fixed size. Give it more tokens, let it go
@@ -54,7 +58,7 @@ export interface SaveSessionOptions {
  */
 export class Session {
   readonly #host: SessionHost
-  #state: SequenceState
+  readonly #state: SequenceState
   #history: TokenHistory
   /** The last of `#history`, where the state has not consumed it. */
   #pending: number | undefined
@@ -65,7 +69,7 @@ export class Session {
   /** @internal Use `model.createSession`. */
   constructor(
     host: SessionHost,
-    state = new SequenceState(host.languageModel),
+    state = new SequenceState(),
     history = new TokenHistory(),
   ) {
     this.#host = host
@@ -89,7 +93,7 @@ export class Session {
 
   /** Bytes in memory, whatever the number of tokens. */
   get stateBytes(): number {
-    return this.#isDisposed ? 0 : this.#state.bytes
+    return this.#isDisposed ? 0 : this.#host.stateBytes
   }
 
   /**
@@ -158,7 +162,7 @@ export class Session {
     if (moment.isDisposed) throw new DisposedError('[rewind] this checkpoint was disposed')
     this.#check('rewind', { evenIfLost: true })
     await this.#alone('rewind', async () => {
-      await this.#state.copyFrom(moment.state)
+      await this.#host.engine.restore(this.#state, moment.snapshot)
       this.#become(moment.history.copy())
     })
   }
@@ -169,8 +173,8 @@ export class Session {
    * @example using other = await session.fork()
    */
   async fork(): Promise<Session> {
-    const { state, history } = await this.#copy('fork')
-    return new Session(this.#host, state, history)
+    const { snapshot, history } = await this.#copy('fork')
+    return new Session(this.#host, new SequenceState(snapshot), history)
   }
 
   /**
@@ -192,9 +196,9 @@ export class Session {
         `[save] dtype must be 'float32' or 'float16' but is ${describe(dtype)}`,
       )
     }
-    await this.#whole('save', async (state, history) => {
+    await this.withSnapshot('save', async (snapshot, history) => {
       const model = await this.#host.identity()
-      const contents = savedContents(state, history, { model, tokens })
+      const contents = savedContents(snapshot, history, { model, tokens })
       await writeSessionFile(path, contents, dtype && { dtype })
     })
   }
@@ -203,8 +207,7 @@ export class Session {
   reset(): void {
     this.#check('reset', { evenIfLost: true })
     if (this.#running) throw this.#busy('reset')
-    this.#state.dispose()
-    this.#state = new SequenceState(this.#host.languageModel)
+    this.#host.engine.release(this.#state)
     this.#become(new TokenHistory())
   }
 
@@ -212,7 +215,7 @@ export class Session {
   dispose(): void {
     if (this.#isDisposed) return
     this.#isDisposed = true
-    if (!this.#running) this.#state.dispose()
+    if (!this.#running) this.#host.engine.release(this.#state)
     this.#host.letsGo(this)
   }
 
@@ -225,23 +228,33 @@ export class Session {
   }
 
   /**
-   * The state, which nothing changes while `use` runs.
+   * Bytes of memory of its own: 0 while it has a slot of the model's pool.
    *
    * @internal
    */
-  withState<T>(use: (state: SequenceState, history: TokenHistory) => Promise<T>): Promise<T> {
-    return this.#whole('withState', use)
+  get snapshotBytes(): number {
+    const { place } = this.#state
+    return place.kind === 'snapshot' ? place.snapshot.bytes : 0
   }
 
-  // Gives `use` the state of all tokens.
-  async #whole<T>(
+  /**
+   * Calls `use` with a copy of the state of all tokens, which is freed afterwards.
+   *
+   * @internal
+   */
+  async withSnapshot<T>(
     operation: string,
-    use: (state: SequenceState, history: TokenHistory) => Promise<T>,
+    use: (snapshot: Snapshot, history: TokenHistory) => Promise<T>,
   ): Promise<T> {
     this.#check(operation)
     return this.#alone(operation, async () => {
       await this.#settle()
-      return use(this.#state, this.#history)
+      const snapshot = await this.#host.engine.snapshot(this.#state)
+      try {
+        return await use(snapshot, this.#history)
+      } finally {
+        snapshot.dispose()
+      }
     })
   }
 
@@ -254,7 +267,7 @@ export class Session {
       if (prompt?.length !== 0) tokens = this.#host.tokens(operation, prompt, options, wasFirst)
       return tokens
     }
-    return this.#host.stream(operation, read, options, async (sampler) => {
+    return this.#host.stream(operation, read, options, async (settings) => {
       this.#check(operation)
       if (this.#running) throw this.#busy(operation)
       this.#running = operation
@@ -262,17 +275,42 @@ export class Session {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
         await this.#settle()
-        if (tokens.length === 0 && !this.#state.logits) {
+        if (tokens.length === 0 && !this.#state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
           )
         }
-        const kept = this.#kept(operation, tokens)
-        return { sequence: new Sequence(this.#host.languageModel, sampler, this.#state), kept }
+        return await this.#begin(operation, tokens, settings)
       } catch (error) {
         this.#end()
         throw error
       }
+    })
+  }
+
+  async #begin(operation: string, tokens: Uint32Array, settings: StreamSettings): Promise<Begun> {
+    const kept = this.#kept(operation, tokens)
+    const stream = await this.#open(operation, {
+      ...settings,
+      history: concatenated(kept.history, tokens),
+      // The last one may have to be consumed too: where a stop text ends with it.
+      maxTokens: settings.maxTokens + 1,
+    })
+    return { stream, kept }
+  }
+
+  #open(
+    operation: string,
+    options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>,
+  ) {
+    return this.#host.engine.open(operation, {
+      state: this.#state,
+      position: this.#history.length,
+      history: NO_TOKENS,
+      maxTokens: 2,
+      stopTokens: NO_STOPS,
+      readsLogits: false,
+      ...options,
     })
   }
 
@@ -293,15 +331,10 @@ export class Session {
         this.#history.push(token)
         this.#pending = token
       },
-      ended: async (sequence, failure) => {
-        try {
-          if (failure) this.#lost = failure.error
-          else if (this.#pending === undefined && !this.#isDisposed) await sequence.keepLogits()
-        } catch (error) {
-          this.#lost = error
-        } finally {
-          this.#end()
-        }
+      ended: (failure) => {
+        if (failure) this.#lost = failure.error
+        else if (ofPrompt === prompt.length) this.#state.hasLogits = true
+        this.#end()
       },
     }
   }
@@ -310,50 +343,52 @@ export class Session {
   async #settle(): Promise<void> {
     const token = this.#pending
     if (token === undefined) return
-    const sequence = new Sequence(this.#host.languageModel, undefined, this.#state)
+    const stream = await this.#open('generate', {
+      position: this.#history.length - 1,
+      token,
+      signal: undefined,
+    })
     try {
-      sequence.token = token
-      await sequence.decode()
+      await stream.decode()
       this.#pending = undefined
-      await sequence.keepLogits()
+      this.#state.hasLogits = true
     } catch (error) {
       this.#lost = error
       throw error
     } finally {
-      sequence.dispose()
+      stream.close()
     }
   }
 
   async #advance(tokens: Uint32Array, signal: Signal | undefined): Promise<void> {
-    const sequence = new Sequence(this.#host.languageModel, undefined, this.#state)
     const kept = this.#kept('prefill', tokens)
     const ended = new AbortController()
     const forget = onAbort(signal, () => ended.abort(reasonOf(signal!)))
     try {
-      await sequence.prefill(tokens, {
-        betweenChunks: ended.signal,
-        onConsumed: (count) => kept.consumedOfPrompt(count),
-      })
-      await sequence.keepLogits()
+      const stream = await this.#open('prefill', { signal: ended.signal })
+      try {
+        await stream.prefill(tokens, {
+          betweenPieces: ended.signal,
+          onConsumed: (count) => kept.consumedOfPrompt(count),
+        })
+        this.#state.hasLogits = true
+      } finally {
+        stream.close()
+      }
     } catch (error) {
       if (!ended.signal.aborted || error !== ended.signal.reason) this.#lost = error
       throw error
     } finally {
       forget()
-      sequence.dispose()
     }
   }
 
-  async #copy(operation: string): Promise<{ state: SequenceState; history: TokenHistory }> {
-    return this.#whole(operation, async (state, history) => {
-      const copy = new SequenceState(this.#host.languageModel)
-      try {
-        await copy.copyFrom(state)
-      } catch (error) {
-        copy.dispose()
-        throw error
-      }
-      return { state: copy, history: history.copy() }
+  async #copy(operation: string): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
+    this.#check(operation)
+    return this.#alone(operation, async () => {
+      await this.#settle()
+      const snapshot = await this.#host.engine.snapshot(this.#state)
+      return { snapshot, history: this.#history.copy() }
     })
   }
 
@@ -375,7 +410,7 @@ export class Session {
 
   #end(): void {
     this.#running = undefined
-    if (this.#isDisposed) this.#state.dispose()
+    if (this.#isDisposed) this.#host.engine.release(this.#state)
   }
 
   #busy(operation: string): Error {
@@ -387,10 +422,19 @@ export class Session {
   #check(operation: string, { evenIfLost = false } = {}): void {
     this.#host.check(operation)
     if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
-    if (this.#lost === undefined || evenIfLost) return
+    const { place } = this.#state
+    const lost = this.#lost ?? (place.kind === 'lost' ? place.error : undefined)
+    if (lost === undefined || evenIfLost) return
     throw new SessionLostError(
       `[${operation}] an error left this session's state unusable: rewind it to a checkpoint, reset it or dispose of it`,
-      { cause: this.#lost },
+      { cause: lost },
     )
   }
+}
+
+function concatenated(a: Uint32Array, b: Uint32Array): Uint32Array {
+  const all = new Uint32Array(a.length + b.length)
+  all.set(a)
+  all.set(b, a.length)
+  return all
 }

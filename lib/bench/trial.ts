@@ -2,15 +2,14 @@
 // its own (trial-process.ts).
 
 import { createDevice, type DeviceName } from '../device.js'
+import type { EngineStream } from '../engine/stream.js'
 import { type LoadOptions, loadModel } from '../load-model.js'
 import type { Model } from '../model.js'
-import { RUNS_IN_FLIGHT, Sequence } from '../models/sequence.js'
-import { Sampler } from '../sampler.js'
 import { availableThreads } from '../threads.js'
 import { measureReadBandwidth } from './bandwidth.js'
-import { SequenceBatch } from './batch.js'
 import { peakMemoryBytes } from './memory.js'
 import type { TrialPlan } from './plan.js'
+import type { Session } from '../session.js'
 import { randomTokens } from './random-prompt.js'
 
 /** What a trial is asked to do. Crosses the boundary between processes as JSON. */
@@ -90,82 +89,66 @@ export async function runBandwidth(request: BandwidthRequest): Promise<Bandwidth
   return { threads: device.threads, bytesPerSecond: await measureReadBandwidth(threads) }
 }
 
-/** Sequences that move on together over random tokens; each step returns its milliseconds. */
+// Steps that are asked for before the first has ended: as many as a generation does.
+const STEPS_AHEAD = 32
+
+/** Sequences that are there together: sessions, which read prompts, and streams that go on from them. */
 class Walk {
-  /** Tokens that each sequence has seen. */
+  /** Tokens that each session has seen. */
   position = 0
-  readonly #batch: number
+  readonly #model: Model
+  readonly #sessions: readonly Session[]
   readonly #tokens: (count: number) => Uint32Array
-  readonly #runs: {
-    prefill(tokens: Uint32Array): Promise<unknown>
-    decode(count: number): Promise<unknown>
-    setTokens(tokens: Uint32Array): void
-    dispose(): void
-  }
 
   constructor(model: Model, batch: number, tokens: (count: number) => Uint32Array) {
-    this.#batch = batch
+    this.#model = model
+    this.#sessions = Array.from({ length: batch }, () => model.createSession())
     this.#tokens = tokens
-    this.#runs = batch === 1 ? single(model) : together(model, batch)
   }
 
   async prefill(count: number): Promise<number> {
-    const prompts = this.#tokens(this.#batch * count)
+    const prompts = this.#sessions.map(() => this.#tokens(count))
     const start = performance.now()
-    await this.#runs.prefill(prompts)
+    await Promise.all(this.#sessions.map((session, i) => session.prefill(prompts[i]!)))
     this.position += count
     return performance.now() - start
   }
 
-  /** Greedy. Choosing the token is part of each step. */
+  /** Greedy, from where the sessions stand. Choosing the token is part of each step. */
   async decode(count: number): Promise<number> {
-    // With no prompt before, no token was chosen yet.
-    if (this.position === 0) this.#runs.setTokens(this.#tokens(this.#batch))
+    const streams = await Promise.all(this.#sessions.map((session) => this.#stream(session, count)))
     const start = performance.now()
-    await this.#runs.decode(count)
-    this.position += count
-    return performance.now() - start
+    await Promise.all(streams.map((stream) => decode(stream, count)))
+    const milliseconds = performance.now() - start
+    for (const stream of streams) stream.close()
+    return milliseconds
   }
 
   dispose(): void {
-    this.#runs.dispose()
+    for (const session of this.#sessions) session.dispose()
+  }
+
+  // What a generation runs after its prompt.
+  #stream(session: Session, count: number): Promise<EngineStream> {
+    return session.withSnapshot('bench', (from) =>
+      this.#model.engine.open('bench', {
+        from,
+        position: this.position,
+        token: this.#tokens(1)[0]!,
+        history: new Uint32Array(0),
+        maxTokens: count,
+        stopTokens: new Set(),
+        readsLogits: false,
+      }),
+    )
   }
 }
 
-// What generation uses.
-function single(model: Model) {
-  const sampler = new Sampler(model.device, 'bench', {})
-  const sequence = new Sequence(model.languageModel, sampler)
-  return {
-    prefill: (tokens: Uint32Array) => sequence.prefill(tokens),
-    async decode(count: number) {
-      const running: Promise<unknown>[] = []
-      for (let i = 0; i < count; i++) {
-        running.push(sequence.decode())
-        if (running.length === RUNS_IN_FLIGHT) await running.shift()
-      }
-      await Promise.all(running)
-    },
-    setTokens(tokens: Uint32Array) {
-      sequence.token = tokens[0]!
-    },
-    dispose() {
-      sequence.dispose()
-      sampler.dispose()
-    },
+async function decode(stream: EngineStream, count: number): Promise<void> {
+  const steps: Promise<unknown>[] = []
+  for (let i = 0; i < count; i++) {
+    steps.push(stream.decode())
+    if (steps.length === STEPS_AHEAD) await steps.shift()
   }
-}
-
-function together(model: Model, size: number) {
-  const batch = new SequenceBatch(model.languageModel, size)
-  return {
-    prefill: (tokens: Uint32Array) => batch.prefill(tokens),
-    async decode(count: number) {
-      for (let i = 0; i < count; i++) await batch.decode()
-    },
-    setTokens(tokens: Uint32Array) {
-      batch.tokens = tokens
-    },
-    dispose: () => batch.dispose(),
-  }
+  await Promise.all(steps)
 }

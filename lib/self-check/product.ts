@@ -7,7 +7,7 @@
 
 import type { Signal } from '../abort.js'
 import type { ActivationType, Device } from '../device.js'
-import { recordLinear } from '../models/layers/layer.js'
+import { recordLinear } from '../models/blocks/block.js'
 import type { LinearOptions } from '../recorder.js'
 import type { Tensor } from '../tensor.js'
 import { TOLERANCES, excess, type WorstElement, worstElement } from '../tolerance.js'

@@ -1,7 +1,7 @@
 // Matrix products, in the forms in which models use them.
 
 import type { ActivationType } from '../../device.js'
-import { recordLinear } from '../../models/layers/layer.js'
+import { recordLinear } from '../../models/blocks/block.js'
 import type { OperationName } from '../../operations.js'
 import type { LinearOptions } from '../../recorder.js'
 import {
