@@ -145,8 +145,8 @@ export class Session {
    * @example using moment = await session.checkpoint()
    */
   async checkpoint(): Promise<SessionCheckpoint> {
-    const { state, history } = await this.#copy('checkpoint')
-    return new SessionCheckpoint(this.#host, state, history)
+    const { snapshot, history } = await this.#copy('checkpoint')
+    return new SessionCheckpoint(this.#host, snapshot, history)
   }
 
   /**
