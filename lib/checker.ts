@@ -130,8 +130,9 @@ export class Checker {
 
   /** A matrix product with what it does besides. */
   linear(x: Tensor, inputs: number, outputs: number, out: Tensor, options: LinearOptions) {
-    this.options(options, ['bias', 'norm', 'activation', 'gate', 'residual'])
+    this.options(options, ['bias', 'norm', 'activation', 'gate', 'residual', 'role'])
     const { bias, norm, activation, gate, residual } = options
+    const { role = x.shape.length > 2 ? 'chunk' : 'step' } = options
     this.activations({ x })
     this.activations({ out, gate, residual })
     this.float32({ bias, 'norm.weight': norm?.weight, 'norm.squares': norm?.squares })
@@ -143,12 +144,14 @@ export class Checker {
     if (bias) this.output('bias', bias, [outputs])
     this.output('out', out, [...x.shape.slice(0, -1), outputs])
     if (activation !== undefined) this.oneOf('activation', activation, ['gelu', 'silu'])
+    this.oneOf('role', role, ['step', 'chunk'])
     if (gate) this.output('gate', gate, out.shape)
     if (residual) this.output('residual', residual, out.shape)
     const normParams = norm ? this.#norm(norm, x, inputs) : NO_NORM
     return {
       bindings: [bias, norm?.weight, norm?.squares, gate, residual] as const,
       params: {
+        step: role === 'step' ? 1 : 0,
         has_bias: bias ? 1 : 0,
         ...normParams,
         activation: ACTIVATIONS[activation ?? 'identity'],

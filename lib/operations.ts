@@ -12,8 +12,9 @@ interface OperationLayout {
 const U = 'uint32' as const
 const F = 'float' as const
 
-// What matmul and affine_matmul do besides the product.
+// What the rows of matmul and affine_matmul are, and what these do besides the product.
 const LINEAR = {
+  step: U,
   has_bias: U,
   norm_group_cols: U,
   norm_parts: U,

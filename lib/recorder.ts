@@ -47,6 +47,17 @@ export interface LinearNorm {
   squares?: Tensor
 }
 
+/**
+ * What the rows of a matrix product are.
+ *
+ * `step`: tokens of sequences that do not know of one another. The bits of a row's result depend on that row's
+ * inputs alone, not on how many rows there are and where among them it stands; of a GPU with
+ * `batchInvariant: false` that does not hold.
+ * `chunk`: many tokens at once, of a prompt or of a text that is scored. As fast as can be; the bits of a row
+ * may depend on the rows beside it.
+ */
+export type LinearRole = 'step' | 'chunk'
+
 /** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
 export interface LinearOptions {
   /** (outputs). */
@@ -57,6 +68,8 @@ export interface LinearOptions {
   gate?: Tensor | undefined
   /** As out; may be out. */
   residual?: Tensor | undefined
+  /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
+  role?: LinearRole | undefined
 }
 
 export interface SsdTensors {
@@ -365,7 +378,8 @@ export class Recorder {
 
   /**
    * out = activation(norm(x) · weightᵀ + bias) * gate + residual, each of them only when given: x (…, inputs),
-   * weight (outputs, inputs) of any float type, out (…, outputs).
+   * weight (outputs, inputs) of any float type, out (…, outputs). An x of two dimensions is a step, (batch, inputs), one
+   * of three a chunk, (batch, length, inputs), unless `role` says otherwise.
    */
   matmul(x: Tensor, weight: Tensor, out: Tensor, options: LinearOptions = {}): void {
     const check = this.#check('matmul')

@@ -94,7 +94,7 @@ template <class Params>
 void add_linear(const Operation& operation, Program& program, const LinearKernels& kernels) {
   auto p = operation.params<Params>();
   Binding x = operation.bindings[0];
-  const bool few = p.rows <= program.limits().tuning.vector_rows;
+  const bool few = p.step != 0 && p.rows <= program.limits().tuning.vector_rows;
   const bool normed = p.norm_group_cols != 0;
   const bool taken_in = normed && few && p.norm_group_cols % kernels.norm_step == 0;
   const bool quantised = kernels.bits != 0;

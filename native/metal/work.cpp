@@ -9,8 +9,8 @@ namespace ssm::metal {
 
 namespace {
 
-// Tokens of a decode step, at most.
-constexpr uint64_t kStepRows = 32;
+// Tokens of a chunk that is not worth cutting, at most.
+constexpr uint64_t kFewRows = 32;
 
 // Rows of the operations that carry the weight of a model, 0 for all others.
 uint64_t rows_of(const Operation& operation) {
@@ -33,6 +33,18 @@ uint64_t rows_of(const Operation& operation) {
     }
     default:
       return 0;
+  }
+}
+
+// Whether the operation is a product of a decode step.
+bool is_step(const Operation& operation) {
+  switch (operation.kind) {
+    case OperationKind::matmul:
+      return operation.params<MatmulParams>().step != 0;
+    case OperationKind::affine_matmul:
+      return operation.params<AffineMatmulParams>().step != 0;
+    default:
+      return false;
   }
 }
 
@@ -87,6 +99,8 @@ double microseconds_of(const Operation& operation) {
                   arithmetic_of(operation) / kSmallGpuArithmeticPerMicrosecond);
 }
 
-bool is_of_a_chunk(const Operation& operation) { return rows_of(operation) > kStepRows; }
+bool is_of_a_chunk(const Operation& operation) {
+  return !is_step(operation) && rows_of(operation) > kFewRows;
+}
 
 }  // namespace ssm::metal

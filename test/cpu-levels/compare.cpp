@@ -109,7 +109,7 @@ class Comparison {
 // What a matrix product does besides: half of the cases have all of it, the others nothing.
 struct Extras {
   bool all;
-  uint32_t rows, inputs, outputs;
+  uint32_t step, rows, inputs, outputs;
 
   std::vector<Binding> bindings() const {
     const size_t results = size_t{rows} * outputs;
@@ -123,6 +123,7 @@ struct Extras {
 
   template <class Params>
   Params fill(Params p) const {
+    p.step = step;
     p.rows = rows;
     p.inputs = p.x_stride = inputs;
     p.outputs = outputs;
@@ -137,15 +138,16 @@ struct Extras {
   }
 };
 
-void matrix_products(Comparison& comparison) {
-  // The last are more than a tile, and more than rows that are multiplied at once.
-  for (const uint32_t rows : {1, 2, 3, 8, 9, 31, 530}) {
+void products_of(Comparison& comparison, uint32_t step) {
+  // Around the rows that are multiplied at once, of a step and of a chunk.
+  for (const uint32_t rows : {1, 2, 7, 8, 9, 31, 32, 33, 530}) {
+    if (rows == 530 && step != 0) continue;
     for (const bool all : {false, true}) {
       for (const uint32_t inputs : {1, 3, 16, 31, 97, 333}) {
         if (rows == 530 && inputs != 97) continue;  // slow under an emulator
         for (const DataType type : {kFloat32, kFloat16, kBFloat16}) {
           // 290: more columns than a block has.
-          const Extras extras{all, rows, inputs, rows == 31 ? 290u : 21u};
+          const Extras extras{all, step, rows, inputs, rows == 31 ? 290u : 21u};
           std::vector<Binding> bindings = {
               floats(normals(rows * inputs, 1 / std::sqrt(inputs))),
               floats(normals(inputs * extras.outputs), type),
@@ -160,7 +162,7 @@ void matrix_products(Comparison& comparison) {
           for (const uint32_t groups : {1, 3, 37}) {
             if (rows == 530 && groups != 1) continue;
             const DataType type = groups == 1 ? kFloat32 : groups == 3 ? kFloat16 : kBFloat16;
-            const Extras extras{all, rows, groups * group_size, 21};
+            const Extras extras{all, step, rows, groups * group_size, 21};
             std::vector<uint32_t> words(extras.inputs * extras.outputs * bits / 32);
             for (uint32_t& word : words) word = random_bits();
             const size_t scales = groups * extras.outputs;
@@ -180,6 +182,10 @@ void matrix_products(Comparison& comparison) {
       }
     }
   }
+}
+
+void matrix_products(Comparison& comparison) {
+  for (const uint32_t step : {1, 0}) products_of(comparison, step);
 }
 
 void norms(Comparison& comparison) {

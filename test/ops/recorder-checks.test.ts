@@ -180,6 +180,7 @@ const attentionOptions = ({ headDim, scale, window }: Loose) =>
 // Of 3 rows and 5 outputs.
 const LINEAR_WRONG: Method['wrong'] = [
   [{ activation: 'relu' }, 'activation must be "gelu" or "silu" but is "relu"'],
+  [{ role: 'decode' }, 'role must be "step" or "chunk" but is "decode"'],
   [{ gate: floats(3, 4) }, 'gate must have shape (3, 5) but has shape (3, 4)'],
   [{ gate: halves(3, 5) }, 'gate must be float32 but is float16'],
   [{ residual: floats(5) }, 'residual must have shape (3, 5) but has shape (5)'],

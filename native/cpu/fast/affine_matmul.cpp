@@ -31,7 +31,7 @@ void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernel
   const auto p = operation.params<AffineMatmulParams>();
   const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
   const AffineWeight weight{w, kernels};
-  if (p.rows > kMatVecRows) return multiply_many(operation, p, 4, threads, kernels, weight);
+  if (p.step == 0) return multiply_many(operation, p, 4, threads, kernels, weight);
   LinearInput x(operation, p, 5);
   x.norm_rows(kernels);
   const LinearOutput out(operation, p, 4);
@@ -40,10 +40,10 @@ void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernel
   for (size_t r = 0; r < p.rows; ++r) {
     kernels.affine_pack(x.row(r), p.inputs, p.bits, p.group_size, packed.get() + r * stride);
   }
-  multiply_rows(p, size_t{p.inputs} * p.bits / 8, out, threads, kernels,
-                [&](size_t first, size_t count, float* sums) {
-                  kernels.affine_mat_vec(weight.rows(first, count), packed.get(), stride, p.rows,
-                                         sums);
+  multiply_step(p, size_t{p.inputs} * p.bits / 8, out, threads, kernels,
+                [&](size_t first, size_t count, size_t row, size_t rows, float* sums) {
+                  kernels.affine_mat_vec(weight.rows(first, count), packed.get() + row * stride,
+                                         stride, rows, sums);
                 });
 }
 

@@ -1,5 +1,6 @@
-// Rows of a weight times one or a few rows of x: what decode does, at the speed of memory. A few
-// weight rows at a time, so that each vector of x that is loaded is used for all of them.
+// Rows of a weight times rows of x: the products of a decode step, at the speed of memory. A few
+// weight rows at a time, so that each vector of x that is loaded is used for all of them. What a
+// row of x gives is computed in one order, whatever rows stand beside it.
 #pragma once
 
 #include "cpu/fast/kernels.h"
