@@ -16,7 +16,12 @@ import type { Snapshot } from './engine/snapshot.js'
 import type { StreamOptions } from './engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
-import { type Begun, SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
+import {
+  type Begun,
+  SessionCheckpoint,
+  type SessionHost,
+  type StreamSettings,
+} from './session-checkpoint.js'
 import { TokenHistory } from './token-history.js'
 
 export interface PrefillSessionOptions extends PromptOptions {
@@ -67,11 +72,7 @@ export class Session {
   #isDisposed = false
 
   /** @internal Use `model.createSession`. */
-  constructor(
-    host: SessionHost,
-    state = new SequenceState(),
-    history = new TokenHistory(),
-  ) {
+  constructor(host: SessionHost, state = new SequenceState(), history = new TokenHistory()) {
     this.#host = host
     this.#state = state
     this.#history = history
@@ -299,10 +300,7 @@ export class Session {
     return { stream, kept }
   }
 
-  #open(
-    operation: string,
-    options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>,
-  ) {
+  #open(operation: string, options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>) {
     return this.#host.engine.open(operation, {
       state: this.#state,
       position: this.#history.length,

@@ -158,10 +158,13 @@ export class LanguageModel {
     return hidden
   }
 
-  #logits(pass: Pass, hidden: Tensor): Tensor {
+  #logits({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
     const { paddedVocabSize, normEpsilon: eps } = this.config
-    const logits = pass.workspace.take('logits', hidden.shape.slice(0, -1), paddedVocabSize, 'float32')
-    recordLinear(pass, hidden, this.#head, logits, { norm: { weight: this.#finalNorm, eps } })
+    const logits = workspace.take('logits', hidden.shape.slice(0, -1), paddedVocabSize, 'float32')
+    recordLinear(cl, hidden, this.#head, logits, {
+      role,
+      norm: { weight: this.#finalNorm, eps },
+    })
     return logits
   }
 

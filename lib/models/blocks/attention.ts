@@ -55,7 +55,10 @@ export class AttentionBlock implements Block {
     const { headDim, scale } = this.#config
     const tensors = this.#project(pass, hidden, state)
     pass.cl.attentionDecode(tensors, { headDim, scale })
-    recordLinear(pass, tensors.out, this.#outProj, hidden, { residual: hidden })
+    recordLinear(pass.cl, tensors.out, this.#outProj, hidden, {
+      role: pass.role,
+      residual: hidden,
+    })
   }
 
   prefill(pass: Pass, hidden: Tensor, state: BlockState): void {
@@ -64,17 +67,20 @@ export class AttentionBlock implements Block {
     const { k, v, rows, keys, values, position } = tensors
     pass.cl.attentionPrefill(tensors, { headDim, scale })
     pass.cl.kvCacheWrite({ k, v, rows, keys, values, position }, { headDim })
-    recordLinear(pass, tensors.out, this.#outProj, hidden, { residual: hidden })
+    recordLinear(pass.cl, tensors.out, this.#outProj, hidden, {
+      role: pass.role,
+      residual: hidden,
+    })
   }
 
   #project(pass: Pass, hidden: Tensor, state: BlockState) {
-    const { workspace, rows, positions } = pass
+    const { cl, workspace, rows, positions, role } = pass
     const { numHeads, numKvHeads, headDim } = this.#config
     const leading = hidden.shape.slice(0, -1)
     const queryCols = numHeads * headDim
     const keyCols = numKvHeads * headDim
     const qkv = workspace.take('in_proj', leading, queryCols + 2 * keyCols)
-    recordLinear(pass, hidden, this.#qkvProj, qkv, { norm: this.#norm })
+    recordLinear(cl, hidden, this.#qkvProj, qkv, { role, norm: this.#norm })
     return {
       q: qkv.columns(0, queryCols),
       k: qkv.columns(queryCols, queryCols + keyCols),

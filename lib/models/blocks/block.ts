@@ -39,16 +39,15 @@ export interface Block {
 
 /** out = x · weightᵀ (+ bias), whatever form the weight has, and what else the options say. */
 export function recordLinear(
-  { cl, role }: Pick<Pass, 'cl' | 'role'>,
+  cl: Recorder,
   x: Tensor,
   linear: Linear,
   out: Tensor,
-  options: Omit<LinearOptions, 'bias' | 'role'> = {},
+  options: Omit<LinearOptions, 'bias'> = {},
 ): void {
   const { weight, bias } = linear
-  const all = { bias, role, ...options }
-  if (weight.kind === 'plain') cl.matmul(x, weight.matrix, out, all)
-  else cl.affineMatmul(x, weight.matrix, out, all)
+  if (weight.kind === 'plain') cl.matmul(x, weight.matrix, out, { bias, ...options })
+  else cl.affineMatmul(x, weight.matrix, out, { bias, ...options })
 }
 
 /** out = rows of the table at the token ids, whatever form the table has. */

@@ -77,7 +77,7 @@ export class Mamba2Block implements Block {
   }
 
   decode(pass: Pass, hidden: Tensor, state: BlockState): void {
-    const { cl, workspace, rows, positions } = pass
+    const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const leading = hidden.shape.slice(0, -1)
@@ -101,14 +101,15 @@ export class Mamba2Block implements Block {
       },
       { groups, dtLimit, normBeforeGate },
     )
-    recordLinear(pass, out, this.#weights.outProj, hidden, {
+    recordLinear(cl, out, this.#weights.outProj, hidden, {
+      role,
       norm: { ...this.#gatedNorm(), squares },
       residual: hidden,
     })
   }
 
   prefill(pass: Pass, hidden: Tensor, state: BlockState): void {
-    const { cl, workspace, rows, positions } = pass
+    const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, dState, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const channels = convDim(this.#config)
@@ -146,14 +147,14 @@ export class Mamba2Block implements Block {
       groups: normGroups,
       normBeforeGate,
     })
-    recordLinear(pass, y, this.#weights.outProj, hidden, { residual: hidden })
+    recordLinear(cl, y, this.#weights.outProj, hidden, { role, residual: hidden })
   }
 
-  #project(pass: Pass, hidden: Tensor): Tensor {
+  #project({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
     const { dInner, numHeads } = this.#config
     const columns = dInner + convDim(this.#config) + numHeads
-    const zxBCdt = pass.workspace.take('in_proj', hidden.shape.slice(0, -1), columns)
-    recordLinear(pass, hidden, this.#weights.inProj, zxBCdt, { norm: this.#norm })
+    const zxBCdt = workspace.take('in_proj', hidden.shape.slice(0, -1), columns)
+    recordLinear(cl, hidden, this.#weights.inProj, zxBCdt, { role, norm: this.#norm })
     return zxBCdt
   }
 

@@ -54,7 +54,7 @@ export class MlpBlock implements Block {
   }
 
   #record(pass: Pass, hidden: Tensor): void {
-    const { workspace } = pass
+    const { cl, workspace, role } = pass
     const norm = this.#norm
     const { dInner, activation, normEpsilon } = this.#config
     const { inProj, gateProj, outProj, norm: innerNorm } = this.#weights
@@ -62,11 +62,12 @@ export class MlpBlock implements Block {
     let gate: Tensor | undefined
     if (gateProj) {
       gate = workspace.take('mlp gate', leading, dInner)
-      recordLinear(pass, hidden, gateProj, gate, { norm })
+      recordLinear(cl, hidden, gateProj, gate, { role, norm })
     }
     const activated = workspace.take('mlp', leading, dInner)
-    recordLinear(pass, hidden, inProj, activated, { norm, activation, gate })
-    recordLinear(pass, activated, outProj, hidden, {
+    recordLinear(cl, hidden, inProj, activated, { role, norm, activation, gate })
+    recordLinear(cl, activated, outProj, hidden, {
+      role,
       norm: innerNorm && { weight: innerNorm, eps: normEpsilon },
       residual: hidden,
     })

@@ -1,0 +1,80 @@
+// Who may run: so many at once, and whoever comes later waits for a place, in order.
+
+import { onAbort, reasonOf, type Signal, throwIfAborted } from '../abort.js'
+import { QueueFullError } from '../errors.js'
+
+interface Waiting {
+  admit(): void
+  reject(error: unknown): void
+}
+
+/**
+ * Places for calls that run at once.
+ *
+ * @example
+ * await admission.enter(signal)
+ * try { ... } finally { admission.leave() }
+ */
+export class Admission {
+  readonly #places: number
+  readonly #mostWaiting: number
+  readonly #waiting = new Set<Waiting>()
+  #inside = 0
+
+  constructor(places: number, mostWaiting: number) {
+    this.#places = places
+    this.#mostWaiting = mostWaiting
+  }
+
+  /** Calls that wait. */
+  get waiting(): number {
+    return this.#waiting.size
+  }
+
+  /** Resolves when there is a place. Throws `QueueFullError` where too many wait, and the signal's reason. */
+  async enter(operation: string, signal: Signal | undefined): Promise<void> {
+    throwIfAborted(signal)
+    if (this.#inside < this.#places) {
+      this.#inside += 1
+      return
+    }
+    if (this.#waiting.size >= this.#mostWaiting) {
+      throw new QueueFullError(
+        `[${operation}] ${this.#inside} streams run and ${this.#waiting.size} calls wait already: try again later, or give loadModel a larger maxStreams or maxQueue`,
+      )
+    }
+    await new Promise<void>((resolve, reject) => {
+      const waiting = {
+        admit: () => {
+          forget()
+          resolve()
+        },
+        reject: (error: unknown) => {
+          forget()
+          reject(error)
+        },
+      }
+      const forget = onAbort(signal, () => {
+        this.#waiting.delete(waiting)
+        reject(reasonOf(signal!))
+      })
+      this.#waiting.add(waiting)
+    })
+  }
+
+  /** A place is free: whoever has waited longest gets it. */
+  leave(): void {
+    for (const waiting of this.#waiting) {
+      this.#waiting.delete(waiting)
+      waiting.admit()
+      return
+    }
+    this.#inside -= 1
+  }
+
+  /** Nobody will be admitted any more. */
+  close(error: unknown): void {
+    for (const { reject } of this.#waiting) reject(error)
+    this.#waiting.clear()
+  }
+}

@@ -1,0 +1,134 @@
+// The command lists of an engine: one for each width of a step, and those for pieces of prompts.
+
+import { addon } from '../addon.js'
+import type { CommandList } from '../command-list.js'
+import type { LanguageModel } from '../models/language-model.js'
+import { Workspace } from '../models/workspace.js'
+import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
+import { recordPiece, recordStep } from './recordings.js'
+import type { Pools } from './seats.js'
+
+/** Rows of a step, and the lists that there are: rows that are missing do nothing. */
+export const WIDTHS = [1, 2, 4, 8, 16, 32] as const
+export const MOST_ROWS = 32
+
+// Lists for pieces of prompts that are kept at once. A prompt has three lengths at most.
+const MOST_PIECES = 6
+
+/** Recorded when they are first asked for, and again for a new pool. */
+export class EngineLists {
+  readonly #model: LanguageModel
+  readonly #workspace: Workspace
+  readonly #steps = new Map<number, CommandList>()
+  /** Widths whose kernels are compiled. */
+  readonly #ready = new Set<number>()
+  readonly #compiling = new Set<number>()
+  /** By length and whether it is the last; the one that was used last at the end. */
+  readonly #pieces = new Map<string, CommandList>()
+
+  constructor(model: LanguageModel) {
+    this.#model = model
+    this.#workspace = new Workspace(model.device, model.activationType)
+  }
+
+  /** Scratch memory: of passes, and of the kernels of all lists. */
+  get bytes(): number {
+    const { device } = this.#model
+    return [...this.#steps.values(), ...this.#pieces.values()].reduce(
+      (sum, { handle }) => sum + addon().listScratch(device.handle, handle),
+      this.#workspace.bytes,
+    )
+  }
+
+  /**
+   * The list for a step of so many rows, and how many it takes: fewer while a GPU compiles the kernels of a wider
+   * one, so that nobody waits for them.
+   */
+  step(pools: Pools, rows: number): { list: CommandList; width: number } {
+    const wanted = WIDTHS.find((width) => width >= rows) ?? MOST_ROWS
+    if (this.#isReady(wanted)) return { list: this.#step(pools, wanted), width: wanted }
+    this.#compileStep(pools, wanted)
+    const width = WIDTHS.findLast((width) => this.#isReady(width)) ?? wanted
+    return { list: this.#step(pools, width), width }
+  }
+
+  /** The list for a piece of a prompt. */
+  piece(pools: Pools, piece: { length: number; isLast: boolean }): CommandList {
+    const key = `${piece.length} ${piece.isLast}`
+    const list = this.#pieces.get(key) ?? recordPiece(this.#model, this.#workspace, pools, piece)
+    this.#pieces.delete(key)
+    this.#pieces.set(key, list)
+    for (const [oldest, unused] of this.#pieces) {
+      if (this.#pieces.size <= MOST_PIECES) break
+      this.#pieces.delete(oldest)
+      unused.dispose()
+    }
+    return list
+  }
+
+  /** Lets a GPU compile what the later pieces of a prompt need, while the first one runs. */
+  preparePieces(pools: Pools, tokens: number, chunkSize = PREFILL_CHUNK_SIZE): void {
+    if (this.#model.device.name === 'cpu') return
+    const lengths = chunkLengths(tokens, chunkSize)
+    for (const [index, length] of lengths.entries()) {
+      if (index === 0 || (length === lengths[index - 1] && index < lengths.length - 1)) continue
+      const list = this.piece(pools, { length, isLast: index === lengths.length - 1 })
+      list.prepare().catch(() => {}) // its own run says what is wrong with it
+    }
+  }
+
+  /** No prompt is under way: what pieces need is freed. */
+  forgetPieces(): void {
+    for (const list of this.#pieces.values()) list.dispose()
+    this.#pieces.clear()
+  }
+
+  /** The pool that they use is no more. */
+  forget(): void {
+    this.forgetPieces()
+    for (const list of this.#steps.values()) list.dispose()
+    this.#steps.clear()
+  }
+
+  /** What one stream with a prompt of more than a chunk runs, recorded anew. The caller disposes of the lists. */
+  plan(pools: Pools, chunkSize = PREFILL_CHUNK_SIZE): CommandList[] {
+    const piece = (isLast: boolean) =>
+      recordPiece(this.#model, this.#workspace, pools, { length: chunkSize, isLast })
+    return [piece(false), piece(true), recordStep(this.#model, this.#workspace, pools, 1)]
+  }
+
+  /** Compiles what `plan` records. */
+  async prepare(pools: Pools): Promise<void> {
+    const lists = this.plan(pools)
+    try {
+      await Promise.all(lists.map((list) => list.prepare()))
+      this.#ready.add(1)
+    } finally {
+      for (const list of lists) list.dispose()
+    }
+  }
+
+  dispose(): void {
+    this.forget()
+    this.#workspace.dispose()
+  }
+
+  #isReady(width: number): boolean {
+    return this.#model.device.name === 'cpu' || this.#ready.has(width)
+  }
+
+  #step(pools: Pools, width: number): CommandList {
+    const list = this.#steps.get(width) ?? recordStep(this.#model, this.#workspace, pools, width)
+    this.#steps.set(width, list)
+    return list
+  }
+
+  #compileStep(pools: Pools, width: number): void {
+    if (this.#compiling.has(width)) return
+    this.#compiling.add(width)
+    const isOver = () => this.#compiling.delete(width)
+    // Also after a failure: the list's own run then says what is wrong.
+    const isReady = () => this.#ready.add(width)
+    this.#step(pools, width).prepare().then(isReady, isReady).finally(isOver)
+  }
+}

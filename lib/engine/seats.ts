@@ -1,0 +1,333 @@
+// Who has which slot of the pool. The pool grows 1, 2, 4 … and never shrinks; a sequence that does not run
+// makes room for one that does. Copies are queued behind the runs of the device, so nothing here waits.
+
+import { leavesAMixture } from '../command-list.js'
+import type { LanguageModel } from '../models/language-model.js'
+import { fieldBytes } from '../models/state-fields.js'
+import type { Recorder } from '../recorder.js'
+import { Tensor } from '../tensor.js'
+import type { SequenceState } from './sequence-state.js'
+import { Snapshot } from './snapshot.js'
+import { namedFields, type PoolSize, SamplingSlots, StatePool } from './state-pool.js'
+
+/** The pool and what sampling keeps for each slot. */
+export interface Pools {
+  states: StatePool
+  sampling: SamplingSlots
+}
+
+// What a pool begins with: most calls have few stop tokens, and 64 is the default context of a penalty.
+const FIRST_SIZE: PoolSize = { slots: 1, stops: 8, recent: 64 }
+
+export class Seats {
+  readonly #model: LanguageModel
+  readonly #maxSlots: number
+  /** Lists that use the pool are of no use any more. */
+  readonly #onNewPool: () => void
+  #size: PoolSize
+  #pools: Pools | undefined
+  /** By slot. Weak: a session that nobody holds any more leaves its slot. */
+  #occupants: (WeakRef<SequenceState> | undefined)[] = []
+  /** Slots that hold zeros, as they were allocated. */
+  readonly #untouched = new Set<number>()
+  /** As many as the largest field has bytes. */
+  #zeros: Tensor | undefined
+  #uses = 0
+
+  constructor(model: LanguageModel, maxSlots: number, onNewPool: () => void) {
+    this.#model = model
+    this.#maxSlots = maxSlots
+    this.#onNewPool = onNewPool
+    this.#size = FIRST_SIZE
+  }
+
+  /** Allocated when it is first asked for. */
+  get pools(): Pools {
+    this.#pools ??= this.#allocate(this.#size)
+    return this.#pools
+  }
+
+  /** Bytes of the pool. */
+  get bytes(): number {
+    if (!this.#pools) return 0
+    const { states, sampling } = this.#pools
+    const tensors = [...states.tensors, ...sampling.tensors, ...(this.#zeros ? [this.#zeros] : [])]
+    return tensors.reduce((sum, { memory }) => sum + memory.byteLength, 0)
+  }
+
+  /** Slots that the pool has. */
+  get slots(): number {
+    return this.#pools ? this.#size.slots : 0
+  }
+
+  /**
+   * Gives a state a slot; fewer than there may be are active. Returns the slot, and what has to be recorded in front of
+   * its first run. `from`: what a new state begins with.
+   */
+  seat(
+    state: SequenceState,
+    needs: Omit<PoolSize, 'slots'>,
+    from?: Snapshot,
+  ): { slot: number; fill: (cl: Recorder) => void } {
+    if (state.place.kind === 'lost') throw state.place.error
+    this.#provide(needs)
+    state.isActive = true
+    state.lastUse = ++this.#uses
+    if (state.place.kind === 'slot') return { slot: state.place.slot, fill: () => {} }
+    const slot = this.#freeSlot()
+    const { place } = state
+    const { states, sampling } = this.pools
+    const wasUntouched = this.#untouched.delete(slot)
+    this.#occupants[slot] = new WeakRef(state)
+    this.#forgotten.register(state, slot, state)
+    state.place = { kind: 'slot', slot }
+    const fill = (cl: Recorder) => {
+      const snapshot = place.kind === 'snapshot' ? place.snapshot : from
+      if (snapshot) {
+        copyFields(cl, snapshot, states.fieldsOf(slot), 'to')
+        if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(slot))
+        if (snapshot !== from) snapshot.dispose()
+      } else if (!wasUntouched) this.#clear(cl, states.fieldsOf(slot))
+    }
+    return { slot, fill }
+  }
+
+  /** The stream that ran it has ended: it keeps its slot until others need it. */
+  rest(state: SequenceState): void {
+    state.isActive = false
+    state.lastUse = ++this.#uses
+  }
+
+  /** Frees what it has. */
+  release(state: SequenceState): void {
+    const { place } = state
+    state.isActive = false
+    state.hasLogits = false
+    state.place = { kind: 'new' }
+    if (place.kind === 'slot') this.#leave(state, place.slot)
+    else if (place.kind === 'snapshot') place.snapshot.dispose()
+  }
+
+  /** A copy of what a state holds after all runs in flight, for the caller to dispose of. */
+  async snapshot(state: SequenceState): Promise<Snapshot> {
+    const { run, snapshot } = this.#copyOf(state)
+    try {
+      await run
+      return snapshot
+    } catch (error) {
+      snapshot.dispose()
+      throw error
+    }
+  }
+
+  /** Makes a state what a snapshot holds, which stays as it is. */
+  async restore(state: SequenceState, snapshot: Snapshot): Promise<void> {
+    const { place } = state
+    state.hasLogits = false
+    if (place.kind !== 'slot') {
+      this.release(state)
+      const copy = new Snapshot(this.#model)
+      copy.hasLogits = snapshot.hasLogits
+      await this.#run((cl) => {
+        copyFields(
+          cl,
+          snapshot,
+          copy.fields.map(({ tensor }) => tensor),
+          'to',
+        )
+        if (snapshot.hasLogits) cl.copy(snapshot.logits, copy.logits)
+      })
+      this.adopt(state, copy)
+      return
+    }
+    const { states, sampling } = this.pools
+    await this.#run((cl) => {
+      copyFields(cl, snapshot, states.fieldsOf(place.slot), 'to')
+      if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(place.slot))
+    })
+    state.hasLogits = snapshot.hasLogits
+  }
+
+  /** Gives a state a snapshot to live in, which is its own from now on. */
+  adopt(state: SequenceState, snapshot: Snapshot): void {
+    state.place = { kind: 'snapshot', snapshot }
+    state.hasLogits = snapshot.hasLogits
+  }
+
+  /**
+   * A run has failed. Where it left memory half written, nothing in the pool is of use any more: states there are
+   * lost, and the next one gets a new pool. Returns whether that is so.
+   */
+  failed(error: unknown): boolean {
+    if (!leavesAMixture(error) || !this.#pools) return false
+    for (const occupant of this.#occupants) {
+      const state = occupant?.deref()
+      if (!state) continue
+      this.#forgotten.unregister(state)
+      state.place = { kind: 'lost', error }
+      state.hasLogits = false
+    }
+    this.#replace(undefined)
+    return true
+  }
+
+  dispose(): void {
+    this.#pools?.states.dispose()
+    this.#pools?.sampling.dispose()
+    this.#zeros?.dispose()
+  }
+
+  readonly #forgotten = new FinalizationRegistry<number>((slot) => {
+    if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
+  })
+
+  #leave(state: SequenceState, slot: number): void {
+    this.#forgotten.unregister(state)
+    this.#occupants[slot] = undefined
+  }
+
+  #freeSlot(): number {
+    const { slots } = this.#size
+    void this.pools
+    for (let slot = 0; slot < slots; slot++) if (!this.#occupants[slot]?.deref()) return slot
+    if (slots < this.#maxSlots) {
+      this.#grow({ ...this.#size, slots: Math.min(2 * slots, this.#maxSlots) })
+      return slots
+    }
+    let idlest: SequenceState | undefined
+    for (const occupant of this.#occupants) {
+      const state = occupant?.deref()
+      if (!state || state.isActive) continue
+      if (!idlest || state.lastUse < idlest.lastUse) idlest = state
+    }
+    if (idlest?.place.kind !== 'slot') throw new Error('[seat] every slot is active')
+    const { slot } = idlest.place
+    this.#park(idlest, slot)
+    return slot
+  }
+
+  // Another sequence gets the slot: its runs are queued behind this copy.
+  #park(state: SequenceState, slot: number): void {
+    const { snapshot, run } = this.#copyOf(state)
+    this.#leave(state, slot)
+    this.adopt(state, snapshot)
+    run.catch((error: unknown) => {
+      if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
+        this.release(state)
+        state.place = { kind: 'lost', error }
+      }
+    })
+  }
+
+  #copyOf(state: SequenceState): { snapshot: Snapshot; run: Promise<void> } {
+    const { place } = state
+    if (place.kind === 'lost') throw place.error
+    const snapshot = new Snapshot(this.#model)
+    snapshot.hasLogits = state.hasLogits
+    if (place.kind === 'new') return { snapshot, run: Promise.resolve() }
+    const run = this.#run((cl) => {
+      const { states, sampling } = this.pools
+      const from =
+        place.kind === 'slot'
+          ? states.fieldsOf(place.slot)
+          : place.snapshot.fields.map(({ tensor }) => tensor)
+      copyFields(cl, snapshot, from, 'from')
+      if (!state.hasLogits) return
+      const logits = place.kind === 'slot' ? sampling.kept.at(place.slot) : place.snapshot.logits
+      cl.copy(logits, snapshot.logits)
+    })
+    return { snapshot, run }
+  }
+
+  // Room for as many stop tokens and recent tokens, in powers of two.
+  #provide({ stops, recent }: Omit<PoolSize, 'slots'>): void {
+    const size = {
+      slots: this.#size.slots,
+      stops: atLeast(this.#size.stops, stops),
+      recent: atLeast(this.#size.recent, recent),
+    }
+    if (size.stops === this.#size.stops && size.recent === this.#size.recent) return
+    if (this.#pools) this.#grow(size)
+    else this.#size = size
+  }
+
+  #grow(size: PoolSize): void {
+    const old = this.pools
+    const { slots } = this.#size
+    const untouched = new Set(this.#untouched)
+    const pools = this.#allocate(size)
+    // Kept slots hold what they held.
+    for (let slot = 0; slot < slots; slot++) if (!untouched.has(slot)) this.#untouched.delete(slot)
+    const from = [...old.states.tensors, ...old.sampling.tensors]
+    const to = [...pools.states.tensors, ...pools.sampling.tensors]
+    const run = this.#run((cl) => {
+      for (const [i, tensor] of from.entries()) growInto(cl, tensor, to[i]!)
+    })
+    run.catch(() => {}) // whatever runs next says what is wrong
+    this.#size = size
+    this.#replace(pools, old)
+  }
+
+  #replace(pools: Pools | undefined, old = this.#pools): void {
+    old?.states.dispose()
+    old?.sampling.dispose()
+    this.#pools = pools
+    if (!pools) this.#occupants = []
+    this.#onNewPool()
+  }
+
+  #allocate(size: PoolSize): Pools {
+    for (let slot = 0; slot < size.slots; slot++) this.#untouched.add(slot)
+    const largest = Math.max(4, ...namedFields(this.#model).map(fieldBytes))
+    this.#zeros ??= this.#model.device.tensor('uint32', [Math.ceil(largest / 4)])
+    const states = new StatePool(this.#model, size.slots)
+    try {
+      return { states, sampling: new SamplingSlots(this.#model, size) }
+    } catch (error) {
+      states.dispose()
+      throw error
+    }
+  }
+
+  #clear(cl: Recorder, fields: readonly Tensor[]): void {
+    const { memory } = this.#zeros!
+    for (const field of fields) cl.copy(new Tensor(memory, field.dtype, field.shape), field)
+  }
+
+  async #run(record: (cl: Recorder) => void): Promise<void> {
+    using list = this.#model.device.record(record)
+    if (list.length > 0) await list.run()
+  }
+}
+
+function copyFields(
+  cl: Recorder,
+  snapshot: Snapshot,
+  fields: readonly Tensor[],
+  direction: 'to' | 'from',
+): void {
+  for (const [i, { tensor }] of snapshot.fields.entries()) {
+    const field = fields[i]!
+    if (direction === 'to') cl.copy(tensor, field)
+    else cl.copy(field, tensor)
+  }
+}
+
+// Slot by slot where rows become longer.
+function growInto(cl: Recorder, from: Tensor, to: Tensor): void {
+  const slots = from.shape[0]!
+  const [, ...shape] = from.shape
+  if (shape.every((dimension, i) => dimension === to.shape[i + 1])) {
+    cl.copy(from, to.view(from.shape))
+    return
+  }
+  for (let slot = 0; slot < slots; slot++) {
+    cl.copy(from.at(slot), to.at(slot).columns(0, from.cols))
+  }
+}
+
+function atLeast(size: number, wanted: number): number {
+  let result = size
+  while (result < wanted) result *= 2
+  return result
+}
