@@ -217,14 +217,8 @@ export class Engine {
     if (!signal) return
     this.#forgets.set(
       stream,
-      onAbort(signal, () => {
-        const reason = reasonOf(signal)
-        stream.isDiscarded = true
-        stream.end(reason)
-        const prompt = this.#prompts.of(stream)
-        if (prompt) this.#endPrompt(prompt, reason)
-        this.#cutDiscarded()
-      }),
+      // At once: whoever reads it may never come back.
+      onAbort(signal, () => stream.close()),
     )
   }
 
@@ -335,7 +329,7 @@ export class Engine {
       (error: unknown) => {
         for (const { stream, request } of requests) {
           stream.started -= 1
-          request.reject(error)
+          request.reject(stream.failure ?? error)
         }
         this.#failed(error, streams)
       },
@@ -401,7 +395,8 @@ export class Engine {
     { row, logits }: { row: number; logits: Drawn['logits'] },
   ): void {
     if (stream.isDiscarded || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
-      return reject(endedError())
+      reject(stream.failure ?? endedError())
+      return
     }
     try {
       const token = drawnToken(report!, row)
