@@ -112,7 +112,7 @@ export class Session {
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
-      await this.#settle(signal)
+      await this.#settle('prefill', signal)
       throwIfAborted(signal)
       await this.#advance(tokens, signal)
     })
@@ -254,7 +254,7 @@ export class Session {
   ): Promise<T> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settle()
+      await this.#settle(operation)
       const snapshot = await this.#host.engine.snapshot(this.#state)
       try {
         return await use(snapshot, this.#history)
@@ -280,7 +280,7 @@ export class Session {
       try {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
-        await this.#settle(settings.signal)
+        await this.#settle(operation, settings.signal)
         if (tokens.length === 0 && !this.#state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
@@ -343,10 +343,10 @@ export class Session {
   }
 
   // Consumes the token that the last call left. `signal` ends the wait for a slot.
-  async #settle(signal?: Signal): Promise<void> {
+  async #settle(operation: string, signal?: Signal): Promise<void> {
     const token = this.#pending
     if (token === undefined) return
-    const stream = await this.#open('generate', {
+    const stream = await this.#open(operation, {
       position: this.#history.length - 1,
       token,
       signal,
@@ -389,7 +389,7 @@ export class Session {
   async #copy(operation: string): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settle()
+      await this.#settle(operation)
       const snapshot = await this.#host.engine.snapshot(this.#state)
       return { snapshot, history: this.#history.copy() }
     })
