@@ -280,13 +280,15 @@ export class Session {
       try {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
-        await this.#settle(operation, settings.signal)
+        const waited = await this.#settle(operation, settings.signal)
         if (tokens.length === 0 && !this.#state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
           )
         }
-        return await this.#begin(operation, tokens, settings)
+        const begun = await this.#begin(operation, tokens, settings)
+        begun.stream.queueMs += waited
+        return begun
       } catch (error) {
         this.#end()
         throw error
@@ -342,10 +344,10 @@ export class Session {
     }
   }
 
-  // Consumes the token that the last call left. `signal` ends the wait for a slot.
-  async #settle(operation: string, signal?: Signal): Promise<void> {
+  // Consumes the token that the last call left. `signal` ends the wait for a slot. Resolves with its milliseconds.
+  async #settle(operation: string, signal?: Signal): Promise<number> {
     const token = this.#pending
-    if (token === undefined) return
+    if (token === undefined) return 0
     const stream = await this.#open(operation, {
       position: this.#history.length - 1,
       token,
@@ -355,6 +357,7 @@ export class Session {
       await stream.decode()
       this.#pending = undefined
       this.#state.hasLogits = true
+      return stream.queueMs
     } catch (error) {
       this.#lost = error
       throw error

@@ -63,8 +63,8 @@ export class EngineStream {
   readonly state: SequenceState
   /** What its errors lead with. */
   readonly operation: string
-  /** Milliseconds that it waited for its slot. */
-  readonly queueMs: number
+  /** Milliseconds that the call waited for a slot. */
+  queueMs: number
   /** Steps that are asked for and not started. */
   readonly wanted: Request[] = []
   /** Steps under way. */

@@ -47,6 +47,19 @@ describe('a queue', () => {
     }
   })
 
+  it('counts the whole wait of a session that has a token to consume first', async () => {
+    const model = await load({ maxStreams: 1 })
+    const session = model.createSession()
+    await session.generate([1], OPTIONS)
+    const running = await begin(model)
+    const call = session.generate([2], OPTIONS)
+    await sleep(100)
+    await running.return()
+    const { queueMs, promptMs } = (await call).timings
+    expect(queueMs).toBeGreaterThan(90)
+    expect(promptMs).toBeLessThan(90)
+  })
+
   it('refuses whoever comes when it is full, and takes the next one when it is not', async () => {
     const model = await load({ maxStreams: 1, maxQueue: 2 })
     const running = await begin(model)

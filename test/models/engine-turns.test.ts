@@ -1,7 +1,9 @@
 // Nobody starves: prompts come in pieces between steps, and a reader that lags holds nobody up.
 
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
-import { expect, it, onTestFinished } from 'vitest'
+import { expect, it, onTestFinished, vi } from 'vitest'
+import { CommandList } from '../../lib/command-list.js'
+import { Prompts } from '../../lib/engine/prompts.js'
 import { loadModel, type Model } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 import { type RunOfEngine, tokensOf, watchRuns } from '../support/company.js'
@@ -85,6 +87,39 @@ it.each([
   }
   await stream.return()
   await reading
+})
+
+it('a piece is measured without the step in front of it', async () => {
+  const model = await load()
+  const measured = vi.spyOn(Prompts.prototype, 'measured')
+  const { run } = CommandList.prototype
+  // A device on which steps take long: runs end one after another.
+  let last: Promise<unknown> = Promise.resolve()
+  const runs = vi.spyOn(CommandList.prototype, 'run').mockImplementation(async function (
+    this: CommandList,
+    options,
+  ) {
+    const ended = run.call(this, options)
+    const { slots, tokens } = options?.inputs ?? {}
+    const before = last
+    const end = before.then(() => ended).then(() => sleep(slots && !tokens ? 40 : 0))
+    last = end.catch(() => {})
+    await end
+    return ended
+  })
+  onTestFinished(() => {
+    runs.mockRestore()
+    measured.mockRestore()
+  })
+  const stream = model.stream([5], { ...OPTIONS, maxTokens: 1000 })
+  await stream.next()
+  measured.mockClear()
+  await model.generate(LONG.slice(0, 2000), { ...OPTIONS, maxTokens: 1 })
+  const times = measured.mock.calls.map(([, milliseconds]) => milliseconds)
+  expect(times.length).toBeGreaterThan(4)
+  expect(Math.min(...times)).toBeGreaterThan(0)
+  expect(times.sort((a, b) => a - b)[times.length >> 1]).toBeLessThan(30)
+  await stream.return()
 })
 
 it('a stream that has drawn its last token is in no further step', async () => {

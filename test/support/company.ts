@@ -52,6 +52,7 @@ export function drawCall(draw: Draw): Call {
       ...(samples ? { temperature: 0.5 + draw(20) / 10, seed: draw(1e6) } : {}),
       ...(samples && draw(2) === 0 ? { topK: 1 + draw(80), topP: 0.9, minP: 0.01 } : {}),
       ...(penalty ? { repetitionPenalty: 1.3, repetitionContextSize: 1 + draw(300) } : {}),
+      ...(draw(4) === 0 ? { prefillChunkSize: [1, 50, 64, 200, 960][draw(5)]! } : {}),
       ...(draw(2) === 0 ? { logprobs: draw(4) } : {}),
       ...(draw(3) === 0 ? { stopTokens: tokensOf(1 + draw(24), draw) } : {}),
     },
