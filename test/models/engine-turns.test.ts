@@ -102,7 +102,7 @@ it('a piece is measured without the step in front of it', async () => {
     const ended = run.call(this, options)
     const { slots, tokens } = options?.inputs ?? {}
     const before = last
-    const end = before.then(() => ended).then(() => sleep(slots && !tokens ? 40 : 0))
+    const end = before.then(() => ended).then(() => sleep(slots && !tokens ? 80 : 0))
     last = end.catch(() => {})
     await end
     return ended
@@ -114,11 +114,11 @@ it('a piece is measured without the step in front of it', async () => {
   const stream = model.stream([5], { ...OPTIONS, maxTokens: 1000 })
   await stream.next()
   measured.mockClear()
-  await model.generate(LONG.slice(0, 2000), { ...OPTIONS, maxTokens: 1 })
+  await model.generate(LONG.slice(0, 1000), { ...OPTIONS, maxTokens: 1 })
   const times = measured.mock.calls.map(([, milliseconds]) => milliseconds)
-  expect(times.length).toBeGreaterThan(4)
+  expect(times.length).toBeGreaterThan(2)
   expect(Math.min(...times)).toBeGreaterThan(0)
-  expect(times.sort((a, b) => a - b)[times.length >> 1]).toBeLessThan(30)
+  expect(times.sort((a, b) => a - b)[times.length >> 1]).toBeLessThan(60)
   await stream.return()
 })
 
@@ -160,8 +160,12 @@ it('a reader that lags is at most 32 tokens behind, and holds nobody up', async 
   await lagging.next()
   const slot = runs[0]!.slots[0]!
   const steps = () => runs.filter((run) => !isPiece(run) && run.slots.includes(slot)).length
-  await sleep(20)
-  expect(steps()).toBe(32)
+  const expectSteps = async (count: number) => {
+    await vi.waitFor(() => expect(steps()).toBe(count), { timeout: 5000 })
+    await sleep(10)
+    expect(steps()).toBe(count)
+  }
+  await expectSteps(32)
   // Others run to their end meanwhile.
   const other = await model.generate([9], { ...OPTIONS, maxTokens: 300 })
   expect(other.tokens).toHaveLength(300)
@@ -169,8 +173,7 @@ it('a reader that lags is at most 32 tokens behind, and holds nobody up', async 
   // Each token that is read lets the next one be drawn.
   for (let seen = 2; seen < 6; seen++) {
     await lagging.next()
-    await sleep(10)
-    expect(steps()).toBe(31 + seen)
+    await expectSteps(31 + seen)
   }
   const { tokens } = await lagging.result
   expect(tokens).toEqual((await model.generate([5], { ...OPTIONS, maxTokens: 500 })).tokens)
@@ -184,6 +187,7 @@ it('a session is one step ahead at most', async () => {
   const steps = () => runs.filter((run) => !isPiece(run)).length
   for (let seen = 1; seen < 5; seen++) {
     await stream.next()
+    await vi.waitFor(() => expect(steps()).toBe(seen), { timeout: 5000 })
     await sleep(10)
     expect(steps()).toBe(seen)
     expect(session.position).toBe(seen + 1)
