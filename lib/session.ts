@@ -13,7 +13,7 @@ import type { TextStream } from './text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { Snapshot } from './engine/snapshot.js'
-import type { StreamOptions } from './engine/stream.js'
+import type { EngineStream, StreamOptions } from './engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
 import {
@@ -307,8 +307,11 @@ export class Session {
     return { stream, kept }
   }
 
-  #open(operation: string, options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>) {
-    return this.#host.engine.open(operation, {
+  async #open(
+    operation: string,
+    options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>,
+  ): Promise<EngineStream> {
+    const stream = await this.#host.engine.open(operation, {
       state: this.#state,
       position: this.#history.length,
       history: NO_TOKENS,
@@ -317,6 +320,9 @@ export class Session {
       readsLogits: false,
       ...options,
     })
+    if (!this.#isDisposed) return stream
+    stream.close()
+    throw this.#disposedError(operation)
   }
 
   #kept(operation: string, prompt: Uint32Array): KeptState {
@@ -329,7 +335,7 @@ export class Session {
         ofPrompt += count
       },
       consumes: (token) => {
-        if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
+        if (this.#isDisposed) throw this.#disposedError(operation)
         this.#history.push(token)
       },
       leaves: (token) => {
@@ -425,9 +431,13 @@ export class Session {
     )
   }
 
+  #disposedError(operation: string): Error {
+    return new DisposedError(`[${operation}] this session was disposed`)
+  }
+
   #check(operation: string, { evenIfLost = false } = {}): void {
     this.#host.check(operation)
-    if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
+    if (this.#isDisposed) throw this.#disposedError(operation)
     const { place } = this.#state
     const lost = this.#lost ?? (place.kind === 'lost' ? place.error : undefined)
     if (lost === undefined || evenIfLost) return

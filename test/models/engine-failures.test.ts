@@ -6,7 +6,7 @@ import { QueueFullError, SessionLostError } from '../../lib/errors.js'
 import { loadModel, type Model } from '../../lib/index.js'
 import { Sampler } from '../../lib/sampler.js'
 import { fixture } from '../support/checkpoints.js'
-import { fingerprint, IDLE, tokensOf } from '../support/company.js'
+import { fingerprint, IDLE, tokensOf, watchRuns } from '../support/company.js'
 import {
   collectGarbage,
   FAILURE,
@@ -180,6 +180,22 @@ describe('a session that does not get its turn', () => {
     await session.prefill([7])
     await twin.prefill([7])
     expect(await fingerprint(session)).toBe(await fingerprint(twin))
+  })
+
+  it.each(['prefill', 'generate'] as const)('runs no %s when it is disposed of', async (method) => {
+    const model = await load({ maxStreams: 1 })
+    const session = model.createSession()
+    const running = await begin(model)
+    const call = session[method](PROMPT)
+    const ended = expect(call).rejects.toThrow(`[${method}] this session was disposed`)
+    await turn()
+    session.dispose()
+    const { runs, restore } = watchRuns()
+    onTestFinished(restore)
+    await running.return()
+    await ended
+    await expectWhole(model)
+    expect(runs.filter(({ tokens }) => tokens === PROMPT.length)).toEqual([])
   })
 
   it.each(['prefill', 'generate'] as const)('ends when %s is aborted meanwhile', async (method) => {

@@ -82,6 +82,16 @@ describe.each(MODELS)('%s', (name) => {
   })
 })
 
+it('logits of whole texts are the same in company', async () => {
+  const model = await load('rene')
+  const texts = [1, 70, 300, 600].map((length) => tokensOf(length, seededIntegers(length)))
+  const expected = []
+  for (const text of texts) expected.push(await model.logits(text))
+  const streams = compare('rene', model, drawCalls(3, 12))
+  expect(await Promise.all(texts.map((text) => model.logits(text)))).toEqual(expected)
+  await streams
+})
+
 describe('the width of a step', () => {
   it('goes from 1 to 32 and back, more streams than that take turns', async () => {
     const model = await load('rene', 64)
