@@ -335,7 +335,7 @@ export class Engine {
       (error: unknown) => {
         for (const { stream, request } of requests) {
           stream.started -= 1
-          request.reject(error)
+          request.reject(stream.failure ?? error)
         }
         this.#failed(error, streams)
       },
@@ -365,7 +365,7 @@ export class Engine {
       },
       (error: unknown) => {
         stream.pieces -= 1
-        this.#endPrompt(prompt, error)
+        this.#endPrompt(prompt, stream.failure ?? error)
         this.#failed(error, [stream])
       },
     )
@@ -401,7 +401,7 @@ export class Engine {
     { row, logits }: { row: number; logits: Drawn['logits'] },
   ): void {
     if (stream.isDiscarded || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
-      return reject(endedError())
+      return reject(stream.failure ?? endedError())
     }
     try {
       const token = drawnToken(report!, row)
