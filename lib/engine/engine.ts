@@ -346,18 +346,15 @@ export class Engine {
     const { stream, options } = prompt
     const list = this.#lists.piece(this.#seats.pools, { length, isLast })
     const tokens = prompt.tokens.subarray(first, first + length)
-    const begin = performance.now()
     const run = this.#start(list, [stream], { slots: Uint32Array.of(slotOf(stream)), tokens })
     const logits = isLast ? this.#readLogits(stream) : undefined
     if (isLast) stream.hasPrompt = false
     stream.state.hasLogits = false
     stream.pieces += 1
     void run.then(
-      ({ outputs }) => {
+      ({ outputs, milliseconds }) => {
         stream.pieces -= 1
-        const end = performance.now()
-        this.#prompts.measured(length, end - Math.max(begin, this.#lastEnd))
-        this.#lastEnd = end
+        this.#prompts.measured(length, milliseconds)
         options.onConsumed?.(length)
         if (!isLast) return
         this.#removePrompt(prompt)
@@ -376,11 +373,16 @@ export class Engine {
     list: CommandList,
     streams: readonly EngineStream[],
     inputs: Record<string, Uint32Array>,
-  ): Promise<ListRunResult> {
+  ): Promise<ListRunResult & { milliseconds: number }> {
     const running = { streams, cut: new AbortController() }
     this.#running.add(running)
+    const start = performance.now()
     try {
-      return await list.run({ inputs, signal: running.cut.signal })
+      const { outputs } = await list.run({ inputs, signal: running.cut.signal })
+      // It waited for the one before it.
+      const begin = Math.max(start, this.#lastEnd)
+      this.#lastEnd = performance.now()
+      return { outputs, milliseconds: this.#lastEnd - begin }
     } finally {
       this.#running.delete(running)
       this.#schedule()

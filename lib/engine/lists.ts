@@ -118,7 +118,12 @@ export class EngineLists {
   }
 
   #step(pools: Pools, width: number): CommandList {
-    const list = this.#steps.get(width) ?? recordStep(this.#model, this.#workspace, pools, width)
+    const known = this.#steps.get(width)
+    if (known) return known
+    const { bytes } = this.#workspace
+    const list = recordStep(this.#model, this.#workspace, pools, width)
+    // Lists recorded before keep the smaller tensors, until they are recorded again.
+    if (this.#workspace.bytes !== bytes) this.forget()
     this.#steps.set(width, list)
     return list
   }

@@ -109,6 +109,7 @@ describe('the tarball', () => {
       'docs/bundling.md',
       'docs/published-files.md',
       'docs/sessions.md',
+      'docs/streams.md',
       'docs/text.md',
     ])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
