@@ -430,8 +430,9 @@ export class Engine {
 
   // A run of these streams was rejected.
   #failed(error: unknown, streams: readonly EngineStream[]): void {
-    const all = this.#seats.failed(error) ? [...this.#streams] : streams
-    for (const stream of all) this.#fail(stream, error)
+    const isLost = this.#seats.failed(error)
+    if (isLost) this.#lists.renew()
+    for (const stream of isLost ? [...this.#streams] : streams) this.#fail(stream, error)
   }
 
   #fail(stream: EngineStream, error: unknown): void {

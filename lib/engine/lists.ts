@@ -18,7 +18,7 @@ const MOST_PIECES = 6
 /** Recorded when they are first asked for, and again for a new pool. */
 export class EngineLists {
   readonly #model: LanguageModel
-  readonly #workspace: Workspace
+  #workspace: Workspace
   readonly #steps = new Map<number, CommandList>()
   /** Widths whose kernels are compiled. */
   readonly #ready = new Set<number>()
@@ -88,6 +88,12 @@ export class EngineLists {
     this.forgetPieces()
     for (const list of this.#steps.values()) list.dispose()
     this.#steps.clear()
+  }
+
+  /** A run has failed and left scratch memory half written: nothing may use it. */
+  renew(): void {
+    this.dispose()
+    this.#workspace = new Workspace(this.#model.device, this.#model.activationType)
   }
 
   /** What one stream with a prompt of more than a chunk runs, recorded anew. The caller disposes of the lists. */
