@@ -44,6 +44,8 @@ export class Inputs {
   readonly #shared: SharedNumbers
   readonly #roundTo: ActivationType
   readonly #tensors: Tensor[] = []
+  /** The part of a state that is in the slots of the rows. */
+  readonly #used = new Map<Tensor, number>()
   #next = 0
 
   /** `roundTo`: in which the device under test holds activations. */
@@ -223,9 +225,15 @@ export class Inputs {
     return this.#inPlaces(this.activations([places.slots, ...shape]), places, 1)
   }
 
+  /** Bytes of one of these tensors that an operation gets to: of a state those in the slots of the rows. */
+  bytesOf(tensor: Tensor): number {
+    return (this.#used.get(tensor) ?? 1) * tensor.byteSpan
+  }
+
   /** Counts the slots of the rows so many times, and the others not at all. */
   #inPlaces(tensor: Tensor, { slots, rows }: Places, times: number): Tensor {
-    this.bytes += ((times * rows.elements) / slots - 1) * tensor.byteSpan
+    this.#used.set(tensor, rows.elements / slots)
+    this.bytes += times * this.bytesOf(tensor) - tensor.byteSpan
     return tensor
   }
 
