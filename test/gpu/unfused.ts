@@ -54,7 +54,7 @@ export function unfused(pass: Pass, device: Device): Pass {
     const inner = heads * headDim
     const channels = convState.cols
     const x = zxBCdt.columns(inner, inner + channels)
-    const xBC = take('conv', convState.select(0))
+    const xBC = take('conv', x)
     const y = take('y', tensors.out)
     cl.conv1dUpdate({
       x,
@@ -62,6 +62,7 @@ export function unfused(pass: Pass, device: Device): Pass {
       bias: convBias,
       state: convState,
       position: tensors.position,
+      rows: tensors.rows,
       out: xBC,
     })
     cl.ssdUpdate(
@@ -74,6 +75,7 @@ export function unfused(pass: Pass, device: Device): Pass {
         D,
         dtBias,
         state: ssmState,
+        rows: tensors.rows,
         out: y,
       },
       { groups, ...rest },
