@@ -112,7 +112,7 @@ export class Session {
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
-      await this.#settle()
+      await this.#settle(signal)
       throwIfAborted(signal)
       await this.#advance(tokens, signal)
     })
@@ -163,7 +163,12 @@ export class Session {
     if (moment.isDisposed) throw new DisposedError('[rewind] this checkpoint was disposed')
     this.#check('rewind', { evenIfLost: true })
     await this.#alone('rewind', async () => {
-      await this.#host.engine.restore(this.#state, moment.snapshot)
+      try {
+        await this.#host.engine.restore(this.#state, moment.snapshot)
+      } catch (error) {
+        this.#lost = error
+        throw error
+      }
       this.#become(moment.history.copy())
     })
   }
@@ -275,7 +280,7 @@ export class Session {
       try {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
-        await this.#settle()
+        await this.#settle(settings.signal)
         if (tokens.length === 0 && !this.#state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
@@ -337,14 +342,14 @@ export class Session {
     }
   }
 
-  // Consumes the token that the last call left.
-  async #settle(): Promise<void> {
+  // Consumes the token that the last call left. `signal` ends the wait for a slot.
+  async #settle(signal?: Signal): Promise<void> {
     const token = this.#pending
     if (token === undefined) return
     const stream = await this.#open('generate', {
       position: this.#history.length - 1,
       token,
-      signal: undefined,
+      signal,
     })
     try {
       await stream.decode()
@@ -370,12 +375,12 @@ export class Session {
           onConsumed: (count) => kept.consumedOfPrompt(count),
         })
         this.#state.hasLogits = true
+      } catch (error) {
+        if (!ended.signal.aborted || error !== ended.signal.reason) this.#lost = error
+        throw error
       } finally {
         stream.close()
       }
-    } catch (error) {
-      if (!ended.signal.aborted || error !== ended.signal.reason) this.#lost = error
-      throw error
     } finally {
       forget()
     }

@@ -6,9 +6,10 @@ import type { CommandList, ListRunResult } from '../command-list.js'
 import { DisposedError } from '../errors.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Readback } from '../readback.js'
-import { drawnToken, NO_TOKEN, Sampler } from '../sampler.js'
+import { drawnToken } from '../sampler.js'
 import { NO_SLOT, SAMPLE_STATUS } from '../recorder.js'
 import { Admission } from './admission.js'
+import { runBeginning } from './beginning.js'
 import { EngineLists } from './lists.js'
 import { recordDrawing } from './recordings.js'
 import { type Piece, type Prompt, Prompts } from './prompts.js'
@@ -47,8 +48,6 @@ interface Running {
   cut: AbortController
 }
 
-const GREEDY = new Sampler('engine', { seed: 0 })
-
 export class Engine {
   readonly model: LanguageModel
   readonly #lists: EngineLists
@@ -67,7 +66,10 @@ export class Engine {
   constructor(model: LanguageModel, options: EngineOptions) {
     this.model = model
     this.#lists = new EngineLists(model)
-    this.#seats = new Seats(model, options.maxStreams, () => this.#lists.forget())
+    this.#seats = new Seats(model, options.maxStreams, {
+      newPool: () => this.#lists.forget(),
+      failed: (error) => this.#failed(error, []),
+    })
     this.#admission = new Admission(options.maxStreams, options.maxQueue)
   }
 
@@ -131,9 +133,9 @@ export class Engine {
   startPrompt(stream: EngineStream, tokens: Uint32Array, options: PromptOptions): Promise<Drawn> {
     return new Promise((resolve, reject) => {
       if (stream.isDone) return reject(stream.failure ?? endedError())
+      this.#lists.preparePieces(this.#seats.pools, tokens.length, options.chunkSize)
       stream.hasPrompt = true
       this.#prompts.add({ stream, tokens, options, started: 0, resolve, reject } satisfies Prompt)
-      this.#lists.preparePieces(this.#seats.pools, tokens.length, options.chunkSize)
       this.#schedule()
     })
   }
@@ -153,7 +155,10 @@ export class Engine {
     using list = recordDrawing(this.model, pools, slotOf(stream))
     const run = list.run()
     const logits = this.#readLogits(stream)
-    const { outputs } = await run
+    const { outputs } = await run.catch((error: unknown) => {
+      this.#failed(error, [stream])
+      throw error
+    })
     const token = drawnToken(outputs.report!)
     stream.countDrawn(token)
     return { token, logits }
@@ -217,52 +222,23 @@ export class Engine {
     if (!signal) return
     this.#forgets.set(
       stream,
-      onAbort(signal, () => {
-        const reason = reasonOf(signal)
-        stream.isDiscarded = true
-        stream.end(reason)
-        const prompt = this.#prompts.of(stream)
-        if (prompt) this.#endPrompt(prompt, reason)
-        this.#cutDiscarded()
-      }),
+      // At once: whoever reads it may never come back.
+      onAbort(signal, () => stream.close()),
     )
   }
 
   // Brings the state to a slot, with what sampling needs. One run, in front of the stream's first.
   #begin(stream: EngineStream): void {
     const { state, options } = stream
-    const { sampler = GREEDY, stopTokens, maxTokens, position, history } = options
-    const stops = Uint32Array.from(stopTokens)
-    const { slot, fill } = this.#seats.seat(
-      state,
-      { stops: stops.length, recent: sampler.recent },
-      options.from,
-    )
-    const { states, sampling } = this.#seats.pools
-    const keepsLogits = stream.isKept || options.readsLogits
-    const ring = sampler.ring(history)
-    const rows = {
-      position: [states.position, Uint32Array.of(position)],
-      token: [states.token, Uint32Array.of(options.token ?? 0)],
-      remaining: [states.remaining, Uint32Array.of(maxTokens)],
-      settings: [sampling.settings, sampler.settings],
-      selection: [sampling.selection, sampler.selection(keepsLogits)],
-      stops: [sampling.stops, filled(stops, sampling.stops.cols)],
-    } as const
-    using list = this.model.device.record((cl) => {
-      fill(cl)
-      for (const [name, [tensor]] of Object.entries(rows)) {
-        const row = tensor.at(slot)
-        cl.copy(cl.input(name, tensor.dtype, row.shape), row)
-      }
-      if (ring.length > 0) {
-        const source = this.model.device.tensor('uint32', [1, ring.length], ring)
-        cl.copy(source, sampling.history.at(slot).columns(0, ring.length))
-        source.dispose()
-      }
-    })
-    const inputs = Object.fromEntries(Object.entries(rows).map(([name, [, data]]) => [name, data]))
-    list.run({ inputs }).catch((error: unknown) => this.#failed(error, [stream]))
+    const needs = { stops: options.stopTokens.size, recent: options.sampler?.recent ?? 0 }
+    const { slot, fill } = this.#seats.seat(state, needs, options.from)
+    try {
+      const run = runBeginning(this.model.device, this.#seats.pools, stream, { slot, fill })
+      run.catch((error: unknown) => this.#failed(error, [stream]))
+    } catch (error) {
+      this.#seats.lose(state, error)
+      throw error
+    }
   }
 
   // Not at once: whoever has just got a token may ask for the next one, and all of them run together.
@@ -283,9 +259,14 @@ export class Engine {
       const rows = this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
       const piece = mayPiece ? this.#prompts.next(this.#someoneDecodes()) : undefined
-      if (piece) this.#startPiece(piece)
-      else if (rows.length > 0) this.#startStep(rows)
-      else return
+      if (!piece && rows.length === 0) return
+      try {
+        if (piece) this.#startPiece(piece)
+        else this.#startStep(rows)
+      } catch (error) {
+        // There was no memory to record it.
+        for (const stream of piece ? [piece.prompt.stream] : rows) this.#fail(stream, error)
+      }
       this.#lastWasPiece = piece !== undefined
     }
   }
@@ -403,7 +384,8 @@ export class Engine {
     { row, logits }: { row: number; logits: Drawn['logits'] },
   ): void {
     if (stream.isDiscarded || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
-      return reject(stream.failure ?? endedError())
+      reject(stream.failure ?? endedError())
+      return
     }
     try {
       const token = drawnToken(report!, row)
@@ -455,10 +437,4 @@ export class Engine {
 function slotOf({ state }: EngineStream): number {
   if (state.place.kind === 'slot') return state.place.slot
   throw state.place.kind === 'lost' ? state.place.error : new Error('[engine] a stream has no slot')
-}
-
-function filled(tokens: Uint32Array, size: number): Uint32Array {
-  const result = new Uint32Array(size).fill(NO_TOKEN)
-  result.set(tokens)
-  return result
 }

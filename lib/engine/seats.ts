@@ -16,14 +16,20 @@ export interface Pools {
   sampling: SamplingSlots
 }
 
+export interface SeatEvents {
+  /** Lists that use the pool are of no use any more. */
+  newPool(): void
+  /** A copy that others build on has failed. */
+  failed(error: unknown): void
+}
+
 // What a pool begins with: most calls have few stop tokens, and 64 is the default context of a penalty.
 const FIRST_SIZE: PoolSize = { slots: 1, stops: 8, recent: 64 }
 
 export class Seats {
   readonly #model: LanguageModel
   readonly #maxSlots: number
-  /** Lists that use the pool are of no use any more. */
-  readonly #onNewPool: () => void
+  readonly #on: SeatEvents
   #size: PoolSize
   #pools: Pools | undefined
   /** By slot. Weak: a session that nobody holds any more leaves its slot. */
@@ -34,10 +40,10 @@ export class Seats {
   #zeros: Tensor | undefined
   #uses = 0
 
-  constructor(model: LanguageModel, maxSlots: number, onNewPool: () => void) {
+  constructor(model: LanguageModel, maxSlots: number, on: SeatEvents) {
     this.#model = model
     this.#maxSlots = maxSlots
-    this.#onNewPool = onNewPool
+    this.#on = on
     this.#size = FIRST_SIZE
   }
 
@@ -108,6 +114,12 @@ export class Seats {
     else if (place.kind === 'snapshot') place.snapshot.dispose()
   }
 
+  /** Frees what it has, because that is of no use any more. */
+  lose(state: SequenceState, error: unknown): void {
+    this.release(state)
+    state.place = { kind: 'lost', error }
+  }
+
   /** A copy of what a state holds after all runs in flight, for the caller to dispose of. */
   async snapshot(state: SequenceState): Promise<Snapshot> {
     const { run, snapshot } = this.#copyOf(state)
@@ -141,11 +153,13 @@ export class Seats {
       return
     }
     const { states, sampling } = this.pools
-    await this.#run((cl) => {
+    const run = this.#run((cl) => {
       copyFields(cl, snapshot, states.fieldsOf(place.slot), 'to')
       if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(place.slot))
     })
+    // At once: others may need the slot before the run has ended.
     state.hasLogits = snapshot.hasLogits
+    await run
   }
 
   /** Gives a state a snapshot to live in, which is its own from now on. */
@@ -213,9 +227,8 @@ export class Seats {
     this.adopt(state, snapshot)
     run.catch((error: unknown) => {
       if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
-        this.release(state)
-        state.place = { kind: 'lost', error }
-      }
+        this.lose(state, error)
+      } else this.#on.failed(error) // it has a slot again
     })
   }
 
@@ -263,7 +276,7 @@ export class Seats {
     const run = this.#run((cl) => {
       for (const [i, tensor] of from.entries()) growInto(cl, tensor, to[i]!)
     })
-    run.catch(() => {}) // whatever runs next says what is wrong
+    run.catch((error: unknown) => this.#on.failed(error))
     this.#size = size
     this.#replace(pools, old)
   }
@@ -273,16 +286,17 @@ export class Seats {
     old?.sampling.dispose()
     this.#pools = pools
     if (!pools) this.#occupants = []
-    this.#onNewPool()
+    this.#on.newPool()
   }
 
   #allocate(size: PoolSize): Pools {
-    for (let slot = 0; slot < size.slots; slot++) this.#untouched.add(slot)
     const largest = Math.max(4, ...namedFields(this.#model).map(fieldBytes))
     this.#zeros ??= this.#model.device.tensor('uint32', [Math.ceil(largest / 4)])
     const states = new StatePool(this.#model, size.slots)
     try {
-      return { states, sampling: new SamplingSlots(this.#model, size) }
+      const sampling = new SamplingSlots(this.#model, size)
+      for (let slot = 0; slot < size.slots; slot++) this.#untouched.add(slot)
+      return { states, sampling }
     } catch (error) {
       states.dispose()
       throw error

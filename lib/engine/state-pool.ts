@@ -2,6 +2,7 @@
 
 import type { LanguageModel, ModelState } from '../models/language-model.js'
 import type { StateField } from '../models/state-fields.js'
+import { NO_TOKEN } from '../sampler.js'
 import type { Tensor } from '../tensor.js'
 
 /** How much a pool holds. */
@@ -93,7 +94,9 @@ export class SamplingSlots {
   constructor({ device, config }: LanguageModel, { slots, stops, recent }: PoolSize) {
     this.settings = device.tensor('float32', [slots, 4])
     this.selection = device.tensor('uint32', [slots, 5])
-    this.stops = device.tensor('uint32', [slots, stops])
+    // Whoever came before the row was so long has no more of them.
+    const none = new Uint32Array(slots * stops).fill(NO_TOKEN)
+    this.stops = device.tensor('uint32', [slots, stops], none)
     this.history = device.tensor('uint32', [slots, recent])
     this.kept = device.tensor('float32', [slots, config.paddedVocabSize])
   }
