@@ -167,7 +167,7 @@ export class GenerationRun {
       this.#stream = stream
       timings.queueMs = stream.queueMs
       if (kept) this.#goOnFrom(kept)
-      let { token, logits } = await this.#first(ahead.waiting, signal)
+      let { token, logits } = await this.#first(ahead.looking, signal)
       firstToken = performance.now()
       timings.timeToFirstTokenMs = firstToken - start
       timings.promptMs = timings.timeToFirstTokenMs - timings.queueMs

@@ -14,6 +14,8 @@ constexpr OperationInfo kOperations[] = {
 
 }  // namespace
 
+// Not among them is `out` of the operations on state: a row without a slot leaves its part alone,
+// but what that part holds is of use to nobody.
 unsigned updated_buffers(OperationKind kind) {
   switch (kind) {
     case OperationKind::conv1d_update:

@@ -342,7 +342,7 @@ export class Engine {
       },
       (error: unknown) => {
         stream.pieces -= 1
-        this.#endPrompt(prompt, error)
+        this.#endPrompt(prompt, stream.failure ?? error)
         this.#failed(error, [stream])
       },
     )
@@ -359,11 +359,10 @@ export class Engine {
     const start = performance.now()
     try {
       const { outputs } = await list.run({ inputs, signal: running.cut.signal })
-      const end = performance.now()
-      // It waited for the one before.
-      const milliseconds = end - Math.max(start, this.#lastEnd)
-      this.#lastEnd = end
-      return { outputs, milliseconds }
+      // It waited for the one before it.
+      const begin = Math.max(start, this.#lastEnd)
+      this.#lastEnd = performance.now()
+      return { outputs, milliseconds: this.#lastEnd - begin }
     } finally {
       this.#running.delete(running)
       this.#schedule()
@@ -412,8 +411,9 @@ export class Engine {
 
   // A run of these streams was rejected.
   #failed(error: unknown, streams: readonly EngineStream[]): void {
-    const all = this.#seats.failed(error) ? [...this.#streams] : streams
-    for (const stream of all) this.#fail(stream, error)
+    const isLost = this.#seats.failed(error)
+    if (isLost) this.#lists.renew()
+    for (const stream of isLost ? [...this.#streams] : streams) this.#fail(stream, error)
   }
 
   #fail(stream: EngineStream, error: unknown): void {

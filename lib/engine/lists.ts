@@ -18,7 +18,7 @@ const MOST_PIECES = 6
 /** Recorded when they are first asked for, and again for a new pool. */
 export class EngineLists {
   readonly #model: LanguageModel
-  readonly #workspace: Workspace
+  #workspace: Workspace
   readonly #steps = new Map<number, CommandList>()
   /** Widths whose kernels are compiled. */
   readonly #ready = new Set<number>()
@@ -90,6 +90,12 @@ export class EngineLists {
     this.#steps.clear()
   }
 
+  /** A run has failed and left scratch memory half written: nothing may use it. */
+  renew(): void {
+    this.dispose()
+    this.#workspace = new Workspace(this.#model.device, this.#model.activationType)
+  }
+
   /** What one stream with a prompt of more than a chunk runs, recorded anew. The caller disposes of the lists. */
   plan(pools: Pools, chunkSize = PREFILL_CHUNK_SIZE): CommandList[] {
     const piece = (isLast: boolean) =>
@@ -118,7 +124,12 @@ export class EngineLists {
   }
 
   #step(pools: Pools, width: number): CommandList {
-    const list = this.#steps.get(width) ?? recordStep(this.#model, this.#workspace, pools, width)
+    const known = this.#steps.get(width)
+    if (known) return known
+    const { bytes } = this.#workspace
+    const list = recordStep(this.#model, this.#workspace, pools, width)
+    // Lists recorded before keep the smaller tensors, until they are recorded again.
+    if (this.#workspace.bytes !== bytes) this.forget()
     this.#steps.set(width, list)
     return list
   }

@@ -158,6 +158,10 @@ function headParameters(tensors: Tensors, heads: number) {
   }
 }
 
+/** Each row of a batch has the slot of its number. */
+const rowsOf = (tensors: Tensors, batch: number) =>
+  tensors.integers(Array.from({ length: batch }, (_, b) => b))
+
 function states(tensors: Tensors, copies: number, model: TuneModel, batch: number): Tensor[] {
   const { heads, headDim, dState } = model
   return times(copies, () => tensors.numbers([batch, heads, headDim, dState], -0.1, 0.1))
@@ -178,6 +182,7 @@ function ssd(
     ...headParameters(tensors, heads),
     B: tensors.numbers([...leading, groups * dState], -0.1, 0.1),
     C: tensors.numbers([...leading, groups * dState]),
+    rows: rowsOf(tensors, leading[0]!),
     out: tensors.result([...leading, heads * headDim]),
   }
   return (cl, copy) => {
@@ -199,6 +204,7 @@ function update(tensors: Tensors, copies: number, model: TuneModel, batch: numbe
     convState: tensors.numbers([batch, WIDTH, channels]),
     ...headParameters(tensors, heads),
     position: tensors.integers(times(batch, () => 5)),
+    rows: rowsOf(tensors, batch),
     out: tensors.result([batch, heads * headDim]),
     squares: tensors.result([batch, heads]),
   }
@@ -220,6 +226,7 @@ function attend(
     k: tensors.numbers([...leading, kvHeads * headDim]),
     v: tensors.numbers([...leading, kvHeads * headDim]),
     position: tensors.integers(times(batch, () => 2 * window)),
+    rows: rowsOf(tensors, batch),
     out: tensors.result([...leading, heads * headDim]),
   }
   return (cl, copy) => {

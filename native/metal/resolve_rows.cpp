@@ -2,9 +2,10 @@
 
 namespace ssm::metal {
 
-void advance_position(const Operation& operation, Program& program) {
-  const auto p = operation.params<AdvancePositionParams>();
-  auto dispatch = make_dispatch<AdvancePositionParams>("advance_position", operation, 0b1);
+void resolve_rows(const Operation& operation, Program& program) {
+  const auto p = operation.params<ResolveRowsParams>();
+  auto dispatch = make_dispatch<ResolveRowsParams>("resolve_rows", operation, 0b1111000);
+  dispatch.constants = {{"has_tokens", p.has_tokens}};
   one_thread_each(dispatch, p.batch, 1, program.limits());
   program.add(dispatch);
 }

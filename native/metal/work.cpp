@@ -75,15 +75,44 @@ double arithmetic_of(const Operation& operation) {
   }
 }
 
+// The part of its state that an operation touches: its rows have a slot each. 1 for all others.
+double used_slots_of(const Operation& operation) {
+  const auto part = [](const auto& p) { return std::min(1.0, 1.0 * p.batch / p.slots); };
+  switch (operation.kind) {
+    case OperationKind::conv1d_update:
+      return part(operation.params<Conv1dUpdateParams>());
+    case OperationKind::conv1d_prefill:
+      return part(operation.params<Conv1dPrefillParams>());
+    case OperationKind::ssd_update:
+      return part(operation.params<SsdUpdateParams>());
+    case OperationKind::ssd_chunk_scan:
+      return part(operation.params<SsdChunkScanParams>());
+    case OperationKind::mamba2_update:
+      return part(operation.params<Mamba2UpdateParams>());
+    case OperationKind::attention_decode:
+      return part(operation.params<AttentionDecodeParams>());
+    case OperationKind::kv_cache_write:
+      return part(operation.params<KvCacheWriteParams>());
+    case OperationKind::sample:
+      return part(operation.params<SampleParams>());
+    default:
+      return 1;
+  }
+}
+
 double bytes_of(const Operation& operation) {
   // Of a table only some rows are read: as many bytes as are written, or fewer.
   const bool is_lookup = operation.kind == OperationKind::embedding ||
                          operation.kind == OperationKind::affine_embedding;
   const OperationInfo& info = info_of(operation.kind);
+  const unsigned updated = updated_buffers(operation.kind);
+  const double used_slots = used_slots_of(operation);
   double bytes = 0;
   for (size_t i = 0; i < info.buffers; ++i) {
     const bool is_written = (info.written >> i & 1u) != 0;
-    const auto of_buffer = static_cast<double>(operation.bindings[i].bytes);
+    const bool is_state = (updated >> i & 1u) != 0;
+    const double part = is_state ? used_slots : 1;
+    const double of_buffer = part * static_cast<double>(operation.bindings[i].bytes);
     if (is_lookup)
       bytes += is_written ? 2 * of_buffer : 0;
     else

@@ -175,21 +175,23 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   async mixture() {
     const device = createDevice('metal')
     const { list, out, dispose } = adding(device)
-    const counter = device.tensor('uint32', [1])
-    const counting = device.record((cl) => cl.advancePosition(counter, 1))
+    const counter = device.tensor('float32', [1])
+    const one = device.tensor('float32', [1], Float32Array.of(1))
+    const counting = device.record((cl) => cl.add(counter, one, counter))
     await counting.run()
     standIn.setStandIn('failLate', 1)
     // The second one computes, on what the first one left.
     const failed = await Promise.all([messageOf(counting.run()), messageOf(counting.run())])
     const after = await messageOf(counting.run())
     const read = await messageOf(Promise.resolve().then(() => counter.read()))
-    counter.write(Uint32Array.of(7))
+    counter.write(Float32Array.of(7))
     await counting.run()
     const count = counter.read()[0]
     standIn.setStandIn('failLate', 1)
     const whole = [await messageOf(list.run()), await messageOf(list.run()), out.read()[0]]
     counting.dispose()
     counter.dispose()
+    one.dispose()
     dispose()
     device.dispose()
     return { failed, after, read, count, whole, live: await liveObjects() }
