@@ -3,17 +3,19 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { QueueFullError, SessionLostError } from '../../lib/errors.js'
-import { loadModel, type Model } from '../../lib/index.js'
+import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
 import { Sampler } from '../../lib/sampler.js'
 import { fixture } from '../support/checkpoints.js'
-import { fingerprint, IDLE, tokensOf, watchRuns } from '../support/company.js'
+import { IDLE, tokensOf, watchRuns } from '../support/company.js'
 import {
   collectGarbage,
   FAILURE,
   failNextRun,
   NO_MEMORY,
   refuseTensor,
+  whileRunsFail,
 } from '../support/failing-runs.js'
+import { fingerprint } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
 
 vi.mock('../../lib/addon.js', async (original) => {
@@ -115,6 +117,46 @@ describe('a device that fails', () => {
     await expect(other.generate('', OPTIONS)).rejects.toThrow(SessionLostError)
     await expectWhole(model)
   })
+})
+
+it('whichever runs fail, what is given is right', async () => {
+  const draw = seededIntegers(8)
+  const fresh = await load()
+  let failed = 0
+  let given = 0
+  for (let round = 0; round < 30; round++) {
+    const model = await load({ maxStreams: 1 + draw(6) })
+    const prompts = Array.from({ length: 12 }, () => tokensOf(1 + draw(300), draw))
+    const ask = async (on: Model, i: number) => {
+      const options = { ...OPTIONS, maxTokens: 5 + i, logprobs: 1 }
+      if (i % 2 === 0) return [await on.generate(prompts[i]!, options)]
+      using session = on.createSession()
+      const first = await session.generate(prompts[i]!, options)
+      using moment = await session.checkpoint()
+      const second = await session.generate('', options)
+      await session.rewind(moment)
+      return [first, second, await session.generate(prompts[i]!.slice(0, 9), options)]
+    }
+    const outcomes = await whileRunsFail(
+      () => draw(60) === 0,
+      () => Promise.allSettled(prompts.map((_, i) => ask(model, i))),
+    )
+    for (const [i, outcome] of outcomes.entries()) {
+      if (outcome.status === 'rejected') {
+        failed += 1
+        const { message } = outcome.reason
+        if (!(outcome.reason instanceof SessionLostError)) expect(message).toBe(FAILURE)
+        continue
+      }
+      given += 1
+      const heard = (results: GenerateResult[]) =>
+        results.map(({ tokens, logprobs }) => ({ tokens, logprobs }))
+      expect(heard(outcome.value), `round ${round}, call ${i}`).toEqual(heard(await ask(fresh, i)))
+    }
+    await expectWhole(model)
+  }
+  expect(failed).toBeGreaterThan(50)
+  expect(given).toBeGreaterThan(50)
 })
 
 describe('memory that there is none of', () => {

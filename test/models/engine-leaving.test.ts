@@ -5,7 +5,8 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished } from 'vitest'
 import { loadModel, type Model, type SessionCheckpoint } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
-import { type Draw, IDLE, tokensOf } from '../support/company.js'
+import { IDLE, tokensOf } from '../support/company.js'
+import type { Draw } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
 
 const OPTIONS = { ignoreEos: true, temperature: 3 }

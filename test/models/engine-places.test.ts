@@ -5,8 +5,9 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { DisposedError, QueueFullError } from '../../lib/errors.js'
 import { loadModel, type Model, type Session } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
-import { fingerprint, IDLE, tokensOf } from '../support/company.js'
+import { IDLE, tokensOf } from '../support/company.js'
 import { collectGarbage } from '../support/failing-runs.js'
+import { fingerprint } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
 
 const OPTIONS = { ignoreEos: true, maxTokens: 20, temperature: 3, seed: 4 }

@@ -12,6 +12,17 @@ export const FAILURE = 'the device failed on purpose'
 type AddonModule = typeof import('../../lib/addon.js')
 
 let failing: { withInputs: boolean } | undefined
+let isFailing: () => boolean = () => false
+
+/** While `work` goes on, those runs fail for which `draw` says so. */
+export async function whileRunsFail<T>(draw: () => boolean, work: () => Promise<T>): Promise<T> {
+  isFailing = draw
+  try {
+    return await work()
+  } finally {
+    isFailing = () => false
+  }
+}
 
 /** The next run, of those without or with inputs, fails as one of a GPU does. Needs `withFailures`. */
 export function failNextRun(which: { withInputs: boolean }): void {
@@ -32,12 +43,17 @@ export function failNextRun(which: { withInputs: boolean }): void {
 export function withFailures(original: AddonModule): AddonModule {
   const { RUN_STATUS } = original
   const run: ReturnType<AddonModule['addon']>['run'] = (device, list, inputs, outputs, ended) => {
-    const fails = failing?.withInputs === inputs.byteLength > 0
-    if (fails) failing = undefined
-    return original.addon().run(device, list, inputs, outputs, (status, message, data) => {
-      if (fails) ended(RUN_STATUS.deviceFailed, FAILURE, data)
-      else ended(status, message, data)
-    })
+    const isNext = failing?.withInputs === inputs.byteLength > 0
+    if (isNext) failing = undefined
+    const fails = isNext || isFailing()
+    const { run, cancel } = original.addon()
+    if (!fails) return run(device, list, inputs, outputs, ended)
+    const begun = run(device, list, inputs, outputs, (_, __, data) =>
+      ended(RUN_STATUS.deviceFailed, FAILURE, data),
+    )
+    // What it writes is left half written.
+    cancel(begun)
+    return begun
   }
   // Its own properties cannot be written.
   const addon = () => Object.create(original.addon(), { run: { value: run } })
