@@ -133,7 +133,7 @@ export async function live(model: Model, draw: Draw, pause = 0): Promise<string[
   return told
 }
 
-/** What is wrong with a pool that should serve nobody. */
+/** The load of an engine that serves nobody. */
 export const IDLE = { streams: 0, waiting: 0, runs: 0 }
 
 /** The inputs of a run: whose rows it has, and the tokens of a piece of a prompt. */
