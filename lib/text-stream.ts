@@ -40,7 +40,7 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
   constructor(generation: Generation) {
     this.#run = new GenerationRun(generation)
     this.#chunks = this.#run.chunks()
-    forgotten.register(this, this.#chunks)
+    forgotten.register(this, this.#chunks, this)
     this.#result = new Promise((resolve, reject) => {
       this.#settle = (outcome) =>
         'error' in outcome ? reject(outcome.error) : resolve(this.#run.result)
@@ -133,6 +133,7 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
   #end(outcome: { error?: unknown }): void {
     if (this.#isOver) return
     this.#isOver = true
+    forgotten.unregister(this)
     if ('error' in outcome) this.#failure = { error: outcome.error }
     this.#settle(outcome)
   }
