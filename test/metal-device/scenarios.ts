@@ -46,7 +46,7 @@ function counting(device: Device, times: number) {
   const [tokens, product] = [0, 1].map(() => device.tensor('float32', [64, 4]))
   const weight = device.tensor('float32', [4, 4])
   const list = device.record((cl) => {
-    cl.matmul(tokens!, weight, product!)
+    cl.matmul(tokens!, weight, product!, { role: 'chunk' })
     for (let i = 0; i < times; i++) cl.add(x, one, x)
   })
   const dispose = () => {
