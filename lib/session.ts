@@ -13,7 +13,7 @@ import type { TextStream } from './text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { Snapshot } from './engine/snapshot.js'
-import type { StreamOptions } from './engine/stream.js'
+import type { EngineStream, StreamOptions } from './engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
 import {
@@ -112,7 +112,7 @@ export class Session {
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
-      await this.#settle(signal)
+      await this.#settle('prefill', signal)
       throwIfAborted(signal)
       await this.#advance(tokens, signal)
     })
@@ -254,7 +254,7 @@ export class Session {
   ): Promise<T> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settle()
+      await this.#settle(operation)
       const snapshot = await this.#host.engine.snapshot(this.#state)
       try {
         return await use(snapshot, this.#history)
@@ -280,13 +280,15 @@ export class Session {
       try {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
-        await this.#settle(settings.signal)
+        const waited = await this.#settle(operation, settings.signal)
         if (tokens.length === 0 && !this.#state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
           )
         }
-        return await this.#begin(operation, tokens, settings)
+        const begun = await this.#begin(operation, tokens, settings)
+        begun.stream.queueMs += waited
+        return begun
       } catch (error) {
         this.#end()
         throw error
@@ -305,8 +307,11 @@ export class Session {
     return { stream, kept }
   }
 
-  #open(operation: string, options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>) {
-    return this.#host.engine.open(operation, {
+  async #open(
+    operation: string,
+    options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>,
+  ): Promise<EngineStream> {
+    const stream = await this.#host.engine.open(operation, {
       state: this.#state,
       position: this.#history.length,
       history: NO_TOKENS,
@@ -315,6 +320,9 @@ export class Session {
       readsLogits: false,
       ...options,
     })
+    if (!this.#isDisposed) return stream
+    stream.close()
+    throw this.#disposedError(operation)
   }
 
   #kept(operation: string, prompt: Uint32Array): KeptState {
@@ -327,7 +335,7 @@ export class Session {
         ofPrompt += count
       },
       consumes: (token) => {
-        if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
+        if (this.#isDisposed) throw this.#disposedError(operation)
         this.#history.push(token)
       },
       leaves: (token) => {
@@ -342,11 +350,11 @@ export class Session {
     }
   }
 
-  // Consumes the token that the last call left. `signal` ends the wait for a slot.
-  async #settle(signal?: Signal): Promise<void> {
+  // Consumes the token that the last call left. `signal` ends the wait for a slot. Resolves with its milliseconds.
+  async #settle(operation: string, signal?: Signal): Promise<number> {
     const token = this.#pending
-    if (token === undefined) return
-    const stream = await this.#open('generate', {
+    if (token === undefined) return 0
+    const stream = await this.#open(operation, {
       position: this.#history.length - 1,
       token,
       signal,
@@ -355,6 +363,7 @@ export class Session {
       await stream.decode()
       this.#pending = undefined
       this.#state.hasLogits = true
+      return stream.queueMs
     } catch (error) {
       this.#lost = error
       throw error
@@ -389,7 +398,7 @@ export class Session {
   async #copy(operation: string): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settle()
+      await this.#settle(operation)
       const snapshot = await this.#host.engine.snapshot(this.#state)
       return { snapshot, history: this.#history.copy() }
     })
@@ -422,9 +431,13 @@ export class Session {
     )
   }
 
+  #disposedError(operation: string): Error {
+    return new DisposedError(`[${operation}] this session was disposed`)
+  }
+
   #check(operation: string, { evenIfLost = false } = {}): void {
     this.#host.check(operation)
-    if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
+    if (this.#isDisposed) throw this.#disposedError(operation)
     const { place } = this.#state
     const lost = this.#lost ?? (place.kind === 'lost' ? place.error : undefined)
     if (lost === undefined || evenIfLost) return

@@ -4,6 +4,7 @@ import { onAbort, reasonOf, type Signal, throwIfAborted } from '../abort.js'
 import { QueueFullError } from '../errors.js'
 
 interface Waiting {
+  operation: string
   admit(): void
   reject(error: unknown): void
 }
@@ -12,7 +13,7 @@ interface Waiting {
  * Places for calls that run at once.
  *
  * @example
- * await admission.enter(signal)
+ * await admission.enter('generate', signal)
  * try { ... } finally { admission.leave() }
  */
 export class Admission {
@@ -40,11 +41,12 @@ export class Admission {
     }
     if (this.#waiting.size >= this.#mostWaiting) {
       throw new QueueFullError(
-        `[${operation}] ${this.#inside} streams run and ${this.#waiting.size} calls wait already: try again later, or give loadModel a larger maxStreams or maxQueue`,
+        `[${operation}] the queue is full: ${this.#inside} of ${this.#places} streams run and ${this.#waiting.size} of ${this.#mostWaiting} calls wait. Try again later, or give loadModel a larger maxStreams or maxQueue`,
       )
     }
     await new Promise<void>((resolve, reject) => {
       const waiting = {
+        operation,
         admit: () => {
           forget()
           resolve()
@@ -72,9 +74,9 @@ export class Admission {
     this.#inside -= 1
   }
 
-  /** Nobody will be admitted any more. */
-  close(error: unknown): void {
-    for (const { reject } of this.#waiting) reject(error)
+  /** Nobody will be admitted any more. `errorOf` makes the error of an operation. */
+  close(errorOf: (operation: string) => Error): void {
+    for (const { operation, reject } of this.#waiting) reject(errorOf(operation))
     this.#waiting.clear()
   }
 }

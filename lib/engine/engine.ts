@@ -118,7 +118,7 @@ export class Engine {
       throwIfAborted(options.signal)
       const state = options.state ?? new SequenceState()
       const queueMs = performance.now() - start
-      const stream = new EngineStream(this, state, options, queueMs)
+      const stream = new EngineStream(this, state, options, { operation, queueMs })
       this.#begin(stream)
       this.#streams.add(stream)
       if (!stream.isKept) this.#endOnAbort(stream)
@@ -202,9 +202,8 @@ export class Engine {
   dispose(): void {
     if (this.#isDisposed) return
     this.#isDisposed = true
-    const error = new DisposedError('this model was disposed')
-    this.#admission.close(error)
-    for (const stream of this.#streams) this.#fail(stream, error)
+    this.#admission.close(disposedError)
+    for (const stream of this.#streams) this.#fail(stream, disposedError(stream.operation))
     this.#lists.dispose()
     this.#seats.dispose()
   }
@@ -213,7 +212,7 @@ export class Engine {
 
   /** Throws `DisposedError` after `dispose`, and when the device was disposed. */
   check(operation: string): void {
-    if (this.#isDisposed) throw new DisposedError(`[${operation}] this model was disposed`)
+    if (this.#isDisposed) throw disposedError(operation)
     void this.model.device.handle
   }
 
@@ -437,4 +436,8 @@ export class Engine {
 function slotOf({ state }: EngineStream): number {
   if (state.place.kind === 'slot') return state.place.slot
   throw state.place.kind === 'lost' ? state.place.error : new Error('[engine] a stream has no slot')
+}
+
+function disposedError(operation: string): Error {
+  return new DisposedError(`[${operation}] this model was disposed`)
 }

@@ -61,8 +61,10 @@ export class EngineStream {
   readonly #engine: Engine
   readonly options: StreamOptions
   readonly state: SequenceState
-  /** Milliseconds that it waited for its slot. */
-  readonly queueMs: number
+  /** What its errors lead with. */
+  readonly operation: string
+  /** Milliseconds that the call waited for a slot. */
+  queueMs: number
   /** Steps that are asked for and not started. */
   readonly wanted: Request[] = []
   /** Steps under way. */
@@ -84,10 +86,16 @@ export class EngineStream {
   #isClosed = false
 
   /** Use `engine.open`. */
-  constructor(engine: Engine, state: SequenceState, options: StreamOptions, queueMs: number) {
+  constructor(
+    engine: Engine,
+    state: SequenceState,
+    options: StreamOptions,
+    { operation, queueMs }: { operation: string; queueMs: number },
+  ) {
     this.#engine = engine
     this.options = options
     this.state = state
+    this.operation = operation
     this.queueMs = queueMs
   }
 
@@ -127,7 +135,7 @@ export class EngineStream {
 
   /** Throws `DisposedError` when the model was disposed of. */
   checkModel(): void {
-    this.#engine.check('stream')
+    this.#engine.check(this.operation)
   }
 
   /** Gives the slot back, or leaves it to the state. Ends what is under way, unless the state is kept. */

@@ -1,9 +1,11 @@
 // Each stream gets to the bit what it gets alone, whoever runs beside it.
 
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { loadModel, type Model } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
+import { PROMPTS } from '../support/prompts.js'
 import {
   alone,
   type Call,
@@ -78,6 +80,16 @@ describe.each(MODELS)('%s', (name) => {
     }
     expect(new Set(told.map(String)).size).toBe(lives.length)
   })
+})
+
+it('logits of whole texts are the same in company', async () => {
+  const model = await load('rene')
+  const texts = [1, 70, 300, 600].map((length) => tokensOf(length, seededIntegers(length)))
+  const expected = []
+  for (const text of texts) expected.push(await model.logits(text))
+  const streams = compare('rene', model, drawCalls(3, 12))
+  expect(await Promise.all(texts.map((text) => model.logits(text)))).toEqual(expected)
+  await streams
 })
 
 describe('the width of a step', () => {
@@ -165,4 +177,26 @@ describe('what others need', () => {
       logprobs: expected.logprobs,
     })
   })
+})
+
+it('stop texts end a stream where they end it alone, sessions too', async () => {
+  const path = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
+  const open = async () => {
+    const model = await loadModel(path, { device: 'cpu' })
+    onTestFinished(() => model.dispose())
+    return model
+  }
+  const ask = async (model: Model, i: number) => {
+    const source = i % 2 === 0 ? model : model.createSession()
+    const options = { maxTokens: 60, temperature: 0.8, seed: i, stop: ['. ', 'the', 'ing '] }
+    const { text, tokens, finishReason } = await source.generate(PROMPTS[i]!, options)
+    const onwards = source === model ? undefined : await source.generate(' So', { maxTokens: 9 })
+    return { text, tokens, finishReason, onwards: onwards?.tokens }
+  }
+  const model = await open()
+  const indices = Array.from({ length: 8 }, (_, i) => i)
+  const company = await Promise.all(indices.map((i) => ask(model, i)))
+  const alone = await open()
+  for (const i of indices) expect(company[i]).toEqual(await ask(alone, i))
+  expect(company.filter(({ finishReason }) => finishReason === 'stop').length).toBeGreaterThan(4)
 })

@@ -1,14 +1,11 @@
 // Streams and sessions that run beside one another on one model, as seeds say.
 
-import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { vi } from 'vitest'
 import { CommandList } from '../../lib/command-list.js'
-import { type GenerateOptions, loadModel, type Model, type Session } from '../../lib/index.js'
+import { type GenerateOptions, loadModel, type Model } from '../../lib/index.js'
 import { fixture } from './checkpoints.js'
-
-/** A number from 0 to n - 1: `seededIntegers`. */
-export type Draw = (n: number) => number
+import { type Draw, fingerprint } from './session-cases.js'
 
 /** How a reader ends a stream after `tokens` of them. */
 export interface Leaving {
@@ -52,6 +49,7 @@ export function drawCall(draw: Draw): Call {
       ...(samples ? { temperature: 0.5 + draw(20) / 10, seed: draw(1e6) } : {}),
       ...(samples && draw(2) === 0 ? { topK: 1 + draw(80), topP: 0.9, minP: 0.01 } : {}),
       ...(penalty ? { repetitionPenalty: 1.3, repetitionContextSize: 1 + draw(300) } : {}),
+      ...(draw(4) === 0 ? { prefillChunkSize: [1, 50, 64, 200, 960][draw(5)]! } : {}),
       ...(draw(2) === 0 ? { logprobs: draw(4) } : {}),
       ...(draw(3) === 0 ? { stopTokens: tokensOf(1 + draw(24), draw) } : {}),
     },
@@ -92,20 +90,6 @@ export async function alone(name: string, call: Call): Promise<Heard> {
   using model = await loadModel(fixture(name), { device: 'cpu' })
   return await hear(model, { ...call, delay: 0, pause: 0 })
 }
-
-/** Everything that a session remembers, as one short text. */
-export async function fingerprint(session: Session): Promise<string> {
-  return session.withSnapshot('fingerprint', async ({ fields, hasLogits, logits }, history) => {
-    const hash = createHash('sha1')
-    for (const { tensor } of fields) hash.update(bytesOf(tensor.read()))
-    hash.update(hasLogits ? bytesOf(logits.read()) : 'no logits')
-    hash.update(bytesOf(history.all()))
-    return hash.digest('hex')
-  })
-}
-
-const bytesOf = ({ buffer, byteOffset, byteLength }: ArrayBufferView) =>
-  new Uint8Array(buffer, byteOffset, byteLength)
 
 /** A session's life: what it is asked for one after another, and what it remembers each time. */
 export async function live(model: Model, draw: Draw, pause = 0): Promise<string[]> {
