@@ -36,6 +36,11 @@ export interface LoadOptions {
   /** For a GPU: seconds after which one that ends nothing is given up (`DeviceLostError`). Defaults to 30. */
   gpuTimeout?: number | undefined
   /**
+   * Whether the bits of a sequence do not depend on those that are decoded beside it, as in `createDevice`:
+   * of the CPU always, of a GPU unless this is `false`.
+   */
+  batchInvariant?: boolean | undefined
+  /**
    * Element type of float matrices in memory; `auto` keeps what the file has. With `float16` the Metal
    * device also computes in float16 between the layers' matrices; all else computes in float32. Defaults to `auto`.
    */
@@ -73,6 +78,7 @@ const LOAD_OPTIONS = [
   'device',
   'threads',
   'gpuTimeout',
+  'batchInvariant',
   'dtype',
   'tokenizer',
   'quantize',
@@ -137,7 +143,11 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
     options.device,
-    { threads: options.threads, gpuTimeout: options.gpuTimeout },
+    {
+      threads: options.threads,
+      gpuTimeout: options.gpuTimeout,
+      batchInvariant: options.batchInvariant,
+    },
     (device) => needsOf(checkpoint, wishes, device),
     {
       signal,

@@ -4,6 +4,7 @@ import { addon } from '../addon.js'
 import type { CommandList } from '../command-list.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
+import { bytesPerElement } from '../tensor.js'
 import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
 import { recordPiece, recordStep } from './recordings.js'
 import type { Pools } from './seats.js'
@@ -103,9 +104,9 @@ export class EngineLists {
     return [piece(false), piece(true), recordStep(this.#model, this.#workspace, pools, 1)]
   }
 
-  /** Compiles what `plan` records. */
+  /** Compiles what `plan` records, and what copies states. */
   async prepare(pools: Pools): Promise<void> {
-    const lists = this.plan(pools)
+    const lists = [...this.plan(pools), this.#copies(pools)]
     try {
       await Promise.all(lists.map((list) => list.prepare()))
       this.#ready.add(1)
@@ -117,6 +118,14 @@ export class EngineLists {
   dispose(): void {
     this.forget()
     this.#workspace.dispose()
+  }
+
+  // One field of each size of elements: never run.
+  #copies({ states }: Pools): CommandList {
+    const fields = new Map(states.tensors.map((tensor) => [bytesPerElement(tensor.dtype), tensor]))
+    return this.#model.device.record((cl) => {
+      for (const tensor of fields.values()) cl.copy(tensor.at(0), tensor.at(0))
+    })
   }
 
   #isReady(width: number): boolean {

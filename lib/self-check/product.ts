@@ -94,7 +94,8 @@ export async function checkProduct(
     })
     using list = device.record((cl) => {
       for (const { x, out, options } of products) {
-        recordLinear(cl, x, { weight, bias: undefined }, out, options)
+        const role = x.rows === 1 ? 'step' : 'chunk'
+        recordLinear(cl, x, { weight, bias: undefined }, out, { ...options, role })
       }
     })
     await list.run({ signal })

@@ -9,7 +9,7 @@ namespace ssm::metal {
 
 namespace {
 
-// Tokens of a chunk that is not worth cutting, at most.
+// Tokens of a chunk that is not worth cutting into pieces, at most.
 constexpr uint64_t kFewRows = 32;
 
 // Rows of the operations that carry the weight of a model, 0 for all others.

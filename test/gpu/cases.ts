@@ -97,12 +97,12 @@ function projection(rows: number, cols: number, outputs: number): Case {
     dtype: `${activationType} x float16`,
     activationType,
     large: true,
-    shape: `${rows} x ${cols} to ${outputs}`,
+    shape: `${rows} x ${cols} to ${outputs}, chunk`,
     build(inputs) {
       const weight = inputs.matrix('float16', outputs, cols)
       const x = inputs.activations([rows, cols])
       const out = inputs.activationResult([rows, outputs])
-      return { record: (cl) => cl.matmul(x, weight, out), outputs: [out] }
+      return { record: (cl) => cl.matmul(x, weight, out, { role: 'chunk' }), outputs: [out] }
     },
   }
 }

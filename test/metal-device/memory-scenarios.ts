@@ -230,7 +230,7 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
     return {
       enough: await attempt(100, 0),
       elsewhere: await attempt(100, 75),
-      eight: await attempt(32, 0),
+      eight: await attempt(34, 0),
       four: await attempt(24, 0),
       fourBits: await attempt(24, 0, { quantize: { bits: 4 } }),
       nothing: await attempt(1, 0),

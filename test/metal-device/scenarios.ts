@@ -43,10 +43,10 @@ function adding(device: Device) {
 function counting(device: Device, times: number) {
   const x = device.tensor('float32', [1 << 19])
   const one = device.tensor('float32', [1 << 19], new Float32Array(1 << 19).fill(1))
-  const [tokens, product] = [0, 1].map(() => device.tensor('float32', [64, 4]))
+  const [tokens, product] = [0, 1].map(() => device.tensor('float32', [1, 64, 4]))
   const weight = device.tensor('float32', [4, 4])
   const list = device.record((cl) => {
-    cl.matmul(tokens!, weight, product!)
+    cl.matmul(tokens!, weight, product!, { role: 'chunk' })
     for (let i = 0; i < times; i++) cl.add(x, one, x)
   })
   const dispose = () => {

@@ -66,10 +66,25 @@ describe('createDevice', () => {
     expect(() => createDevice('cpu', misspelt)).toThrow('did you mean "threads"?')
   })
 
+  test('never lets a sequence depend on those beside it on the CPU', () => {
+    for (const options of [{}, { batchInvariant: true }]) {
+      using device = createDevice('cpu', options)
+      expect(device.batchInvariant).toBe(true)
+    }
+    const wrong = { batchInvariant: 1 } as unknown as DeviceOptions
+    expect(() => createDevice('cpu', wrong)).toThrow(TypeError)
+    expect(() => createDevice('cpu', wrong)).toThrow('must be true or false but is 1')
+  })
+
   test('refuses what is for another device', () => {
     for (const [name, options, message] of [
       ['metal', { threads: 2 }, '[createDevice] threads is for the CPU'],
       ['cpu', { gpuTimeout: 2 }, '[createDevice] gpuTimeout is for GPUs'],
+      [
+        'cpu',
+        { batchInvariant: false },
+        '[createDevice] batchInvariant cannot be false on the CPU',
+      ],
     ] as const) {
       expect(() => createDevice(name, options)).toThrow(UnsupportedOptionError)
       expect(() => createDevice(name, options)).toThrow(message)

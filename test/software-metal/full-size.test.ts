@@ -261,7 +261,10 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
       const x = given.floats([9, inner], inner ** -0.5)
       const weight = given.affine(dModel, inner, 4)
       const out = given.floats([9, dModel])
-      return { record: (cl) => cl.affineMatmul(x, weight, out, { residual: out }), results: [out] }
+      return {
+        record: (cl) => cl.affineMatmul(x, weight, out, { residual: out, role: 'chunk' }),
+        results: [out],
+      }
     }))
 })
 

@@ -16,10 +16,10 @@ beforeAll(() => {
 })
 afterAll(() => device.dispose())
 
-/** Dispatches of each piece of `count` products of `rows` rows, one after the other. */
-function piecesOf(rows: number, count: number, on = device): number[] {
+/** Dispatches of each piece of `count` products, one after the other: a chunk for leading dimensions (batch, length). */
+function piecesOf(leading: readonly number[], count: number, on = device): number[] {
   const weight = on.tensor('float16', [COLUMNS, COLUMNS])
-  const [a, b] = [0, 1].map(() => on.tensor('float32', [rows, COLUMNS]))
+  const [a, b] = [0, 1].map(() => on.tensor('float32', [...leading, COLUMNS]))
   const list = on.record((cl) => {
     for (let i = 0; i < count; i++) cl.matmul(i % 2 ? b! : a!, weight, i % 2 ? a! : b!)
   })
@@ -30,7 +30,7 @@ function piecesOf(rows: number, count: number, on = device): number[] {
 }
 
 test('a long prompt is cut, and every operation is in one piece', () => {
-  const pieces = piecesOf(512, 64)
+  const pieces = piecesOf([1, 512], 64)
   expect(pieces.length).toBeGreaterThan(2)
   expect(pieces.reduce((sum, length) => sum + length)).toBe(64)
   expect(Math.min(...pieces)).toBeGreaterThan(0)
@@ -38,22 +38,23 @@ test('a long prompt is cut, and every operation is in one piece', () => {
   const whole = pieces.slice(0, -1)
   expect(Math.max(...whole) - Math.min(...whole)).toBeLessThanOrEqual(1)
   // Twice the work, about twice the pieces.
-  const twice = piecesOf(512, 128).length
+  const twice = piecesOf([1, 512], 128).length
   expect(twice).toBeGreaterThanOrEqual(2 * pieces.length - 2)
   expect(twice).toBeLessThanOrEqual(2 * pieces.length + 1)
 })
 
 test('how long a piece is can be set', () => {
   using half = createDevice('metal', { tuning: { piece_microseconds: 25_000 } })
-  const [length] = piecesOf(512, 64)
-  const [shorter] = piecesOf(512, 64, half)
+  const [length] = piecesOf([1, 512], 64)
+  const [shorter] = piecesOf([1, 512], 64, half)
   expect(Math.abs(length! - 2 * shorter!)).toBeLessThanOrEqual(1)
 })
 
 test('a short prompt is one piece', () => {
-  expect(piecesOf(64, 3)).toEqual([3])
+  expect(piecesOf([1, 64], 3)).toEqual([3])
 })
 
 test('a decode step is one command buffer, however much work it is', () => {
-  expect(piecesOf(1, 2000)).toEqual([2000])
+  expect(piecesOf([1], 2000)).toEqual([2000])
+  expect(piecesOf([64], 500)).toEqual([500])
 })

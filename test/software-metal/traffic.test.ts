@@ -74,7 +74,7 @@ describe('sample', () => {
   })
 })
 
-describe('a product of many rows', () => {
+describe('a product of a chunk', () => {
   const SIZE = 128 // rows, inputs and outputs
 
   /** Bytes of threadgroup memory, read and written, for each multiplication. */
@@ -87,9 +87,11 @@ describe('a product of many rows', () => {
     const matrix = on.tensor('float16', [SIZE, SIZE])
     const words = on.tensor('uint32', [SIZE, SIZE / 8])
     const dispatches = await dispatchesOf(on, (cl) => {
-      if (weight === 'float16') cl.matmul(x, matrix, out)
+      const options = { role: 'chunk' } as const
+      if (weight === 'float16') cl.matmul(x, matrix, out, options)
       else {
-        cl.affineMatmul(x, { words, scales: ones(), biases: ones(), bits: 4, groupSize: 64 }, out)
+        const affine = { words, scales: ones(), biases: ones(), bits: 4, groupSize: 64 } as const
+        cl.affineMatmul(x, affine, out, options)
       }
     })
     expect(dispatches).toHaveLength(1)

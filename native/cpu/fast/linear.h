@@ -54,10 +54,12 @@ class LinearInput {
   }
 
   // Norms all rows at once, where there is a norm: row() has them then.
-  void norm_rows(const Kernels& kernels) {
+  void norm_rows(ThreadPool& threads, const Kernels& kernels) {
     if (!is_normed()) return;
     normed_ = std::make_unique_for_overwrite<float[]>(rows_ * inputs_);
-    for (size_t r = 0; r < rows_; ++r) norm(r, kernels, normed_.get() + r * inputs_);
+    threads.parallel_for(rows_, inputs_, [&](size_t begin, size_t end) {
+      for (size_t r = begin; r < end; ++r) norm(r, kernels, normed_.get() + r * inputs_);
+    });
     x_ = normed_.get();
     stride_ = inputs_;
     group_cols_ = 0;

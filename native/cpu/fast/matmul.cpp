@@ -35,7 +35,7 @@ void matmul(const Operation& operation, ThreadPool& threads, const Kernels& kern
                          FloatWeight{w, type, p.inputs, kernels});
   }
   LinearInput x(operation, p, 3);
-  x.norm_rows(kernels);
+  x.norm_rows(threads, kernels);
   const LinearOutput out(operation, p, 2);
   multiply_step(
       p, p.inputs * size_of(type), out, threads, kernels,
