@@ -56,7 +56,7 @@ class NotingDevice extends Device {
 }
 
 export interface PublishedKernels {
-  /** Of the lists that load the model. */
+  /** What loading weights and copying states run. */
   load: KernelText[]
   /** Of those that `loadModel` prepares for generating: two for a prompt, one for decoding. */
   prefill: KernelText[]
@@ -86,8 +86,8 @@ export async function publishedKernels(
     await engine.prepare()
     engine.dispose()
     model.dispose()
-    const decode = device.lists.pop()!
-    return { load, prefill: device.lists.flat(), decode }
+    const [prefill, last, decode, copies] = device.lists as KernelText[][]
+    return { load: [...load, ...copies!], prefill: [...prefill!, ...last!], decode: decode! }
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -186,10 +186,7 @@ describe.each(BUILDS)('%s', (build, usual, env) => {
     const { result, ...end } = play('twoInFlight')
     expect(end).toEqual(ended)
     expect(result.gpuWaits).toBeLessThanOrEqual(1) // for the prompt
-    expect(result.messages).toEqual([
-      'enough',
-      'this model was disposed',
-    ])
+    expect(result.messages).toEqual(['enough', 'this model was disposed'])
     expect(result.live).toBe(0)
   })
 

@@ -148,6 +148,15 @@ describeEachDevice('a step', (device) => {
 
 const NUMBERS = { heads: 3, headDim: 16, dState: 24, width: 4 }
 
+/** The slots of rows whose states stand in their order. */
+const inOrder = (device: Device, rows: number) =>
+  upload(
+    device,
+    'uint32',
+    [rows],
+    Array.from({ length: rows }, (_, row) => row),
+  )
+
 describeEachDevice('a row', (device) => {
   test.each(ACTIVATION_TYPES)('of embedding and affineEmbedding, beside %s', async (dtype) => {
     const table = upload(device(), dtype, [40, 37], seededNormals(1)(40 * 37))
@@ -191,6 +200,7 @@ describeEachDevice('a row', (device) => {
       const tensors = {
         ...parameters,
         zxBCdt: take([inner + channels + heads], { dtype }),
+        rows: inOrder(device(), rows),
         convState: take([width, channels], { dtype }),
         ssmState: take([heads, headDim, dState]),
         position: take([], { dtype: 'uint32', numberOf: (id) => id }),
@@ -216,10 +226,13 @@ describeEachDevice('a row', (device) => {
       const state = take([width, inner], { dtype })
       const position = take([], { dtype: 'uint32', numberOf: (id) => id })
       const x = unwritten(device(), [rows, inner], dtype)
-      cl.conv1dUpdate({ x: take([inner], { dtype }), weight, state, position, out: x })
+      const slots = inOrder(device(), rows)
+      const input = take([inner], { dtype })
+      cl.conv1dUpdate({ x: input, weight, state, position, rows: slots, out: x })
       const ssm = {
         ...parameters,
         x,
+        rows: slots,
         dt: take([heads], { dtype }),
         B: take([dState], { dtype }),
         C: take([dState], { dtype }),
@@ -238,6 +251,7 @@ describeEachDevice('a row', (device) => {
         q: take([heads * headDim], { dtype }),
         k: take([kvHeads * headDim], { dtype }),
         v: take([kvHeads * headDim], { dtype }),
+        rows: inOrder(device(), rows),
         keys: take([window, kvHeads * headDim], { dtype }),
         values: take([window, kvHeads * headDim], { dtype }),
         position: take([], { dtype: 'uint32', numberOf: (id) => id }),
