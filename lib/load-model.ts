@@ -74,6 +74,9 @@ export interface LoadOptions {
   onNotice?: OnNotice | undefined
 }
 
+/** The largest `maxStreams`. */
+export const MOST_STREAMS = 256
+
 const LOAD_OPTIONS = [
   'device',
   'threads',
@@ -196,7 +199,7 @@ function engineOptions(options: LoadOptions): EngineOptions {
   const integer = (name: 'maxStreams' | 'maxQueue', min: number, max: number) =>
     integerOption('loadModel', name, options[name], { min, max })
   return {
-    maxStreams: integer('maxStreams', 1, 256) ?? 32,
+    maxStreams: integer('maxStreams', 1, MOST_STREAMS) ?? 32,
     maxQueue: integer('maxQueue', 0, 2 ** 20) ?? 1024,
   }
 }

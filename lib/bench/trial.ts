@@ -1,15 +1,14 @@
-// One trial: loads a model and measures the tests of a plan along one sequence. Runs in a process of
-// its own (trial-process.ts).
+// One trial: loads a model and measures the tests of a plan along one stream, or several that run together. Runs in a
+// process of its own (trial-process.ts).
 
 import { createDevice, type DeviceName } from '../device.js'
+import type { Engine } from '../engine/engine.js'
 import type { EngineStream } from '../engine/stream.js'
 import { type LoadOptions, loadModel } from '../load-model.js'
-import type { Model } from '../model.js'
 import { availableThreads } from '../threads.js'
 import { measureReadBandwidth } from './bandwidth.js'
 import { peakMemoryBytes } from './memory.js'
 import type { TrialPlan } from './plan.js'
-import type { Session } from '../session.js'
 import { randomTokens } from './random-prompt.js'
 
 /** What a trial is asked to do. Crosses the boundary between processes as JSON. */
@@ -35,7 +34,7 @@ export interface TrialResult {
   threads: number
   loadMs: number
   weightBytes: number
-  /** Of one sequence. */
+  /** Of one stream. */
   stateBytes: number
   /** One for each test of the plan. */
   tests: TestResult[]
@@ -58,27 +57,24 @@ const WARMUP_PROMPT = 32
 const WARMUP_TOKENS = 4
 
 export async function runTrial(request: TrialRequest): Promise<TrialResult> {
-  const start = performance.now()
-  using model = await loadModel(request.model, request.load)
-  const loadMs = performance.now() - start
-  const { device, stateBytes } = model
   const batch = request.plan[0]?.batch ?? 1
+  const start = performance.now()
+  using model = await loadModel(request.model, { ...request.load, maxStreams: batch })
+  const loadMs = performance.now() - start
   const tokens = randomTokens(request.seed, model.config.vocabSize)
   if (request.warmup) {
-    const walk = new Walk(model, batch, tokens)
+    using walk = await Walk.begin(model.engine, batch, tokens)
     await walk.prefill(WARMUP_PROMPT)
     await walk.decode(WARMUP_TOKENS)
-    walk.dispose()
   }
-  const walk = new Walk(model, batch, tokens)
+  using walk = await Walk.begin(model.engine, batch, tokens)
   const tests: TestResult[] = []
   for (const test of request.plan) {
     if (test.depth > walk.position) await walk.prefill(test.depth - walk.position)
     const milliseconds = await walk[test.kind === 'pp' ? 'prefill' : 'decode'](test.tokens)
     tests.push({ milliseconds, peakMemoryBytes: peakMemoryBytes() })
   }
-  walk.dispose()
-  const { weightBytes } = model
+  const { device, weightBytes, stateBytes } = model
   return { device: device.name, threads: device.threads, loadMs, weightBytes, stateBytes, tests }
 }
 
@@ -92,62 +88,68 @@ export async function runBandwidth(request: BandwidthRequest): Promise<Bandwidth
 // Steps that are asked for before the first has ended: as many as a generation does.
 const STEPS_AHEAD = 32
 
-/** Sequences that are there together: sessions, which read prompts, and streams that go on from them. */
+// What a stream may draw: no test comes near.
+const NO_END = 2 ** 31
+
+/** Streams that advance together. Greedy: choosing a token is part of each step and of the end of a prompt. */
 class Walk {
-  /** Tokens that each session has seen. */
+  /** Tokens that each stream has consumed. */
   position = 0
-  readonly #model: Model
-  readonly #sessions: readonly Session[]
+  readonly #streams: readonly EngineStream[]
   readonly #tokens: (count: number) => Uint32Array
 
-  constructor(model: Model, batch: number, tokens: (count: number) => Uint32Array) {
-    this.#model = model
-    this.#sessions = Array.from({ length: batch }, () => model.createSession())
+  private constructor(streams: EngineStream[], tokens: (count: number) => Uint32Array) {
+    this.#streams = streams
     this.#tokens = tokens
   }
 
-  async prefill(count: number): Promise<number> {
-    const prompts = this.#sessions.map(() => this.#tokens(count))
-    const start = performance.now()
-    await Promise.all(this.#sessions.map((session, i) => session.prefill(prompts[i]!)))
-    this.position += count
-    return performance.now() - start
-  }
-
-  /** Greedy, from where the sessions stand. Choosing the token is part of each step. */
-  async decode(count: number): Promise<number> {
-    const streams = await Promise.all(this.#sessions.map((session) => this.#stream(session, count)))
-    const start = performance.now()
-    await Promise.all(streams.map((stream) => decode(stream, count)))
-    const milliseconds = performance.now() - start
-    for (const stream of streams) stream.close()
-    return milliseconds
-  }
-
-  dispose(): void {
-    for (const session of this.#sessions) session.dispose()
-  }
-
-  // What a generation runs after its prompt.
-  #stream(session: Session, count: number): Promise<EngineStream> {
-    return session.withSnapshot('bench', (from) =>
-      this.#model.engine.open('bench', {
-        from,
-        position: this.position,
-        token: this.#tokens(1)[0]!,
+  /** `tokens` gives those of prompts. A walk without a prompt consumes one of them first. */
+  static async begin(
+    engine: Engine,
+    batch: number,
+    tokens: (count: number) => Uint32Array,
+  ): Promise<Walk> {
+    const streams = Array.from({ length: batch }, () =>
+      engine.open('bench', {
+        position: 0,
+        token: tokens(1)[0]!,
         history: new Uint32Array(0),
-        maxTokens: count,
+        maxTokens: NO_END,
         stopTokens: new Set(),
         readsLogits: false,
       }),
     )
+    return new Walk(await Promise.all(streams), tokens)
+  }
+
+  /** Milliseconds until each stream has consumed so many tokens, and drawn the one after them. */
+  async prefill(count: number): Promise<number> {
+    const prompts = this.#streams.map(() => this.#tokens(count))
+    const start = performance.now()
+    await Promise.all(this.#streams.map((stream, i) => stream.prefill(prompts[i]!)))
+    this.position += count
+    return performance.now() - start
+  }
+
+  /** Milliseconds until each stream has consumed the token that it drew last, and drawn the next, so many times. */
+  async decode(count: number): Promise<number> {
+    const start = performance.now()
+    await Promise.all(this.#streams.map((stream) => decode(stream, count)))
+    this.position += count
+    return performance.now() - start
+  }
+
+  [Symbol.dispose](): void {
+    for (const stream of this.#streams) stream.close()
   }
 }
 
 async function decode(stream: EngineStream, count: number): Promise<void> {
   const steps: Promise<unknown>[] = []
   for (let i = 0; i < count; i++) {
-    steps.push(stream.decode())
+    const step = stream.decode()
+    step.catch(() => {}) // it is awaited later, unless one before it fails
+    steps.push(step)
     if (steps.length === STEPS_AHEAD) await steps.shift()
   }
   await Promise.all(steps)
