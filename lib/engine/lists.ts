@@ -9,9 +9,11 @@ import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
 import { recordPiece, recordStep } from './recordings.js'
 import type { Pools } from './seats.js'
 
-/** Rows of a step, and the lists that there are: rows that are missing do nothing. */
-export const WIDTHS = [1, 2, 4, 8, 16, 32] as const
+/** Rows of a step at most. */
 export const MOST_ROWS = 32
+
+// The lists for steps of a GPU, which compiles kernels for each: rows that are missing do nothing.
+const WIDTHS = [1, 2, 4, 8, 16, MOST_ROWS] as const
 
 // Lists for pieces of prompts that are kept at once. A prompt has three lengths at most.
 const MOST_PIECES = 6
@@ -46,10 +48,7 @@ export class EngineLists {
    * one, so that nobody waits for them.
    */
   step(pools: Pools, rows: number): { list: CommandList; width: number } {
-    const wanted = WIDTHS.find((width) => width >= rows) ?? MOST_ROWS
-    if (this.#isReady(wanted)) return { list: this.#step(pools, wanted), width: wanted }
-    this.#compileStep(pools, wanted)
-    const width = WIDTHS.findLast((width) => this.#isReady(width)) ?? wanted
+    const width = this.#widthFor(pools, rows)
     return { list: this.#step(pools, width), width }
   }
 
@@ -128,8 +127,12 @@ export class EngineLists {
     })
   }
 
-  #isReady(width: number): boolean {
-    return this.#model.device.name === 'cpu' || this.#ready.has(width)
+  #widthFor(pools: Pools, rows: number): number {
+    if (this.#model.device.name === 'cpu') return Math.min(rows, MOST_ROWS)
+    const wanted = WIDTHS.find((width) => width >= rows) ?? MOST_ROWS
+    if (this.#ready.has(wanted)) return wanted
+    this.#compileStep(pools, wanted)
+    return WIDTHS.findLast((width) => this.#ready.has(width)) ?? wanted
   }
 
   #step(pools: Pools, width: number): CommandList {

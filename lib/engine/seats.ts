@@ -1,5 +1,5 @@
-// Who has which slot of the pool. The pool grows 1, 2, 4 … and never shrinks; a sequence that does not run
-// makes room for one that does. Copies are queued behind the runs of the device, so nothing here waits.
+// Who has which slot of the pool. A GPU's grows 1, 2, 4 … and never shrinks; a sequence that does not run makes room
+// for one that does. Copies are queued behind the runs of the device, so nothing here waits.
 
 import { leavesAMixture } from '../command-list.js'
 import type { LanguageModel } from '../models/language-model.js'
@@ -30,6 +30,8 @@ export class Seats {
   readonly #model: LanguageModel
   readonly #maxSlots: number
   readonly #on: SeatEvents
+  /** Memory that nobody has touched takes none of the machine's. */
+  readonly #isLazy: boolean
   #size: PoolSize
   #pools: Pools | undefined
   /** By slot. Weak: a session that nobody holds any more leaves its slot. */
@@ -44,12 +46,13 @@ export class Seats {
     this.#model = model
     this.#maxSlots = maxSlots
     this.#on = on
+    this.#isLazy = model.device.name === 'cpu'
     this.#size = FIRST_SIZE
   }
 
   /** Allocated when it is first asked for. */
   get pools(): Pools {
-    this.#pools ??= this.#allocate(this.#size)
+    this.#pools ??= this.#allocate()
     return this.#pools
   }
 
@@ -57,13 +60,17 @@ export class Seats {
   get bytes(): number {
     if (!this.#pools) return 0
     const { states, sampling } = this.#pools
-    const tensors = [...states.tensors, ...sampling.tensors, ...(this.#zeros ? [this.#zeros] : [])]
-    return tensors.reduce((sum, { memory }) => sum + memory.byteLength, 0)
+    const bytes = [...states.tensors, ...sampling.tensors].reduce(
+      (sum, { memory }) => sum + memory.byteLength,
+      this.#zeros!.memory.byteLength,
+    )
+    const { slots } = this.#size
+    return this.#isLazy ? Math.round((bytes / slots) * this.slots) : bytes
   }
 
-  /** Slots that the pool has. */
+  /** Slots that have been used. */
   get slots(): number {
-    return this.#pools ? this.#size.slots : 0
+    return this.#pools ? this.#size.slots - this.#untouched.size : 0
   }
 
   /**
@@ -181,7 +188,13 @@ export class Seats {
       state.place = { kind: 'lost', error }
       state.hasLogits = false
     }
-    this.#replace(undefined)
+    this.#pools.states.dispose()
+    this.#pools.sampling.dispose()
+    this.#pools = undefined
+    this.#occupants = []
+    this.#untouched.clear()
+    this.#size = { ...this.#size, slots: 1 }
+    this.#on.newPool()
     return true
   }
 
@@ -267,38 +280,47 @@ export class Seats {
   #grow(size: PoolSize): void {
     const old = this.pools
     const { slots } = this.#size
-    const untouched = new Set(this.#untouched)
-    const pools = this.#allocate(size)
-    // Kept slots hold what they held.
-    for (let slot = 0; slot < slots; slot++) if (!untouched.has(slot)) this.#untouched.delete(slot)
-    const from = [...old.states.tensors, ...old.sampling.tensors]
-    const to = [...pools.states.tensors, ...pools.sampling.tensors]
+    const used = this.#occupants.flatMap((_, slot) => (this.#untouched.has(slot) ? [] : [slot]))
+    const pools = this.#makePools(size, size.slots === slots ? old.states : undefined)
     const run = this.#run((cl) => {
-      for (const [i, tensor] of from.entries()) growInto(cl, tensor, to[i]!)
+      if (pools.states !== old.states) copyStates(cl, old.states, pools.states)
+      for (const slot of used) copySampling(cl, old.sampling, pools.sampling, slot)
     })
     run.catch((error: unknown) => this.#on.failed(error))
+    for (let slot = slots; slot < size.slots; slot++) this.#untouched.add(slot)
+    if (pools.states !== old.states) old.states.dispose()
+    old.sampling.dispose()
     this.#size = size
-    this.#replace(pools, old)
-  }
-
-  #replace(pools: Pools | undefined, old = this.#pools): void {
-    old?.states.dispose()
-    old?.sampling.dispose()
     this.#pools = pools
-    if (!pools) this.#occupants = []
     this.#on.newPool()
   }
 
-  #allocate(size: PoolSize): Pools {
+  // On the CPU memory costs nothing until it is touched: all slots are there from the start, and nobody waits
+  // while states are copied. Where the system does not give so much, and on a GPU, the pool grows.
+  #allocate(): Pools {
     const largest = Math.max(4, ...namedFields(this.#model).map(fieldBytes))
     this.#zeros ??= this.#model.device.tensor('uint32', [Math.ceil(largest / 4)])
-    const states = new StatePool(this.#model, size.slots)
+    const { pools, slots } = this.#allSlots() ?? { pools: this.#makePools(this.#size), slots: 1 }
+    this.#size = { ...this.#size, slots }
+    for (let slot = 0; slot < slots; slot++) this.#untouched.add(slot)
+    return pools
+  }
+
+  #allSlots(): { pools: Pools; slots: number } | undefined {
+    if (!this.#isLazy) return undefined
+    const slots = this.#maxSlots
     try {
-      const sampling = new SamplingSlots(this.#model, size)
-      for (let slot = 0; slot < size.slots; slot++) this.#untouched.add(slot)
-      return { states, sampling }
+      return { pools: this.#makePools({ ...this.#size, slots }), slots }
+    } catch {
+      return undefined
+    }
+  }
+
+  #makePools(size: PoolSize, states = new StatePool(this.#model, size.slots)): Pools {
+    try {
+      return { states, sampling: new SamplingSlots(this.#model, size) }
     } catch (error) {
-      states.dispose()
+      if (states !== this.#pools?.states) states.dispose()
       throw error
     }
   }
@@ -327,16 +349,16 @@ function copyFields(
   }
 }
 
-// Slot by slot where rows become longer.
-function growInto(cl: Recorder, from: Tensor, to: Tensor): void {
-  const slots = from.shape[0]!
-  const [, ...shape] = from.shape
-  if (shape.every((dimension, i) => dimension === to.shape[i + 1])) {
-    cl.copy(from, to.view(from.shape))
-    return
-  }
-  for (let slot = 0; slot < slots; slot++) {
-    cl.copy(from.at(slot), to.at(slot).columns(0, from.cols))
+function copyStates(cl: Recorder, from: StatePool, to: StatePool): void {
+  const targets = to.tensors
+  for (const [i, tensor] of from.tensors.entries()) cl.copy(tensor, targets[i]!.view(tensor.shape))
+}
+
+// Rows may have become longer.
+function copySampling(cl: Recorder, from: SamplingSlots, to: SamplingSlots, slot: number): void {
+  const targets = to.tensors
+  for (const [i, tensor] of from.tensors.entries()) {
+    cl.copy(tensor.at(slot), targets[i]!.at(slot).columns(0, tensor.cols))
   }
 }
 

@@ -12,6 +12,7 @@ import {
   FAILURE,
   failNextRun,
   NO_MEMORY,
+  growFromOneSlot,
   refuseTensor,
   whileRunsFail,
 } from '../support/failing-runs.js'
@@ -68,6 +69,7 @@ describe('a device that fails', () => {
 
   it('while the pool grows: all streams reject', async () => {
     const model = await load()
+    growFromOneSlot(model, 32)
     using session = model.createSession()
     await session.prefill(PROMPT)
     failNextRun({ withInputs: false })
@@ -187,6 +189,7 @@ describe('memory that there is none of', () => {
 
   it('for a larger pool: whoever is in the smaller one goes on, and slots are cleared', async () => {
     const model = await load()
+    growFromOneSlot(model, 32)
     const running = await begin(model, 60)
     // The last one of the pool.
     refuseTensor(model, ([slots, cols]) => slots === 2 && cols === model.config.paddedVocabSize)

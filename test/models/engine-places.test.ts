@@ -6,7 +6,7 @@ import { DisposedError, QueueFullError } from '../../lib/errors.js'
 import { loadModel, type Model, type Session } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf } from '../support/company.js'
-import { collectGarbage } from '../support/failing-runs.js'
+import { collectGarbage, growFromOneSlot } from '../support/failing-runs.js'
 import { fingerprint } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
 
@@ -216,6 +216,7 @@ describe('more sessions than slots', () => {
 
   it('dispose, reset and rewind while others grow the pool', async () => {
     const model = await load({ maxStreams: 32 })
+    growFromOneSlot(model, 32)
     const sessions = Array.from({ length: 6 }, () => model.createSession())
     const prompts = sessions.map((_, i) => tokensOf(70 + i, seededIntegers(i)))
     await Promise.all(sessions.map((session, i) => session.prefill(prompts[i]!)))

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished } from 'vitest'
 import { loadModel, type Model } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
+import { growFromOneSlot } from '../support/failing-runs.js'
 import { PROMPTS } from '../support/prompts.js'
 import {
   alone,
@@ -65,6 +66,17 @@ describe.each(MODELS)('%s', (name) => {
     await compare(name, model, drawCalls(count, count))
     await turn()
     expect(model.engine.load).toMatchObject(IDLE)
+  })
+
+  it('13 streams in a pool that grows', async () => {
+    const model = await load(name, 32)
+    growFromOneSlot(model, 32)
+    const bytes: number[] = []
+    const watch = setInterval(() => bytes.push(model.memory().slotBytes), 2)
+    await compare(name, model, drawCalls(13, 13))
+    clearInterval(watch)
+    // All at once, or as many as there are.
+    expect(new Set(bytes.filter((count) => count > 0)).size).toBeGreaterThan(2)
   })
 
   it('streams among sessions', async () => {

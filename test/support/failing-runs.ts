@@ -74,6 +74,11 @@ export function refuseTensor(model: Model, isRefused: (shape: readonly number[])
   })
 }
 
+/** The pool of a model that has run nothing begins with one slot and grows, as a GPU's does. */
+export function growFromOneSlot(model: Model, maxStreams: number): void {
+  refuseTensor(model, ([slots, ...rest]) => slots === maxStreams && rest.length > 0)
+}
+
 /** Collects garbage, and lets those be told who wait for it. */
 export async function collectGarbage(): Promise<void> {
   setFlagsFromString('--expose-gc')
