@@ -2,7 +2,7 @@
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import { logSumExp, type TokenLogprob, topLogprobs } from './logprobs.js'
-import { RUNS_IN_FLIGHT } from './engine/engine.js'
+import { RUNS_IN_FLIGHT } from './engine/scheduler.js'
 import type { Drawn, EngineStream } from './engine/stream.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
 import type { StopStrings } from './tokenizer/stop-strings.js'

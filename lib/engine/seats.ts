@@ -2,6 +2,7 @@
 // for one that does. Copies are queued behind the runs of the device, so nothing here waits.
 
 import { leavesAMixture } from '../command-list.js'
+import type { Device } from '../device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
 import type { Recorder } from '../recorder.js'
@@ -54,6 +55,10 @@ export class Seats {
   get pools(): Pools {
     this.#pools ??= this.#allocate()
     return this.#pools
+  }
+
+  get device(): Device {
+    return this.#model.device
   }
 
   /** Bytes of the pool. */

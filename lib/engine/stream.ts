@@ -143,8 +143,7 @@ export class EngineStream {
     if (this.#isClosed) return
     this.#isClosed = true
     const { signal } = this.options
-    const reason = signal?.aborted ? reasonOf(signal) : undefined
-    this.#engine.close(this, reason ?? new DOMException('This stream was closed', 'AbortError'))
+    this.#engine.close(this, signal?.aborted ? reasonOf(signal) : endedError())
   }
 }
 
