@@ -37,6 +37,7 @@ if (!records && !timesFile) {
 /** The products of a layer and of the head, on some of the rows of the same numbers. */
 interface Products {
   weights: { inProj: Weight; outProj: Weight; head: Weight }
+  norms: { hidden: Tensor; gated: Tensor }
   sizes: { dModel: number; inner: number; inProj: number; heads: number }
 }
 
@@ -46,7 +47,7 @@ interface Step {
 }
 
 /** One decode step of so many sequences; the first rows are the same whatever their number. */
-function stepOf(inputs: Inputs, { weights, sizes }: Products, rows: number): Step {
+function stepOf(inputs: Inputs, { weights, norms, sizes }: Products, rows: number): Step {
   const { dModel, inner, inProj, heads } = sizes
   const numbers = (cols: number, offset = 0) => {
     const values = Float32Array.from({ length: rows * cols }, (_, i) => Math.sin(i + 1) + offset)
@@ -55,8 +56,8 @@ function stepOf(inputs: Inputs, { weights, sizes }: Products, rows: number): Ste
   const zeros = (cols: number) => inputs.device.tensor('float32', [rows, cols])
   const [hidden, y, squares] = [numbers(dModel), numbers(inner), numbers(heads, inner / heads)]
   const results = [zeros(inProj), zeros(dModel), zeros(VOCABULARY)] as const
-  const norm = { weight: inputs.normWeight(dModel), eps: EPS }
-  const gated = { weight: inputs.normWeight(inner), eps: EPS, squares }
+  const norm = { weight: norms.hidden, eps: EPS }
+  const gated = { weight: norms.gated, eps: EPS, squares }
   const linear = (weight: Weight) => ({ weight, bias: undefined })
   return {
     record: (cl) => {
@@ -114,9 +115,10 @@ for (const { name, dModel, heads, headDim, dState, groups } of MODELS) {
       outProj: inputs.weight(weightFormat, dModel, inner),
       head: inputs.weight(weightFormat, VOCABULARY, dModel),
     }
+    const norms = { hidden: inputs.normWeight(dModel), gated: inputs.normWeight(inner) }
     let alone: number[][] | undefined
     for (const rows of SEQUENCES) {
-      const step = stepOf(inputs, { weights, sizes }, rows)
+      const step = stepOf(inputs, { weights, norms, sizes }, rows)
       const label = `${name}, ${format}, ${rows} ${rows === 1 ? 'sequence' : 'sequences'}`
       await compare([plain, invariant], step, label)
       const first = firstRows(step)
