@@ -56,17 +56,17 @@ struct RowBlocks {
   uint32_t rows;  // of each
 };
 
-inline RowBlocks row_blocks_of(uint32_t rows, const Tuning& tuning) {
-  const uint32_t count = ceil_divide(rows, tuning.vector_rows);
+// Blocks of about the same size, of at most `most` rows.
+inline RowBlocks row_blocks_of(uint32_t rows, uint32_t most) {
+  const uint32_t count = ceil_divide(rows, most);
   return {count, ceil_divide(rows, count)};
 }
 
 // The part of x that a threadgroup of affine_matvec has in its memory at a time.
 struct Staging {
-  uint32_t lane_words;  // that a lane takes at once
+  uint32_t lane_words;  // that a lane takes at once: they decide over the order of a row's sums
   uint32_t columns;     // of each row of x
   uint32_t parts;       // of such a row, one for each lane that takes some
-  uint32_t reads;       // that a lane has under way
 };
 
 // The most columns of so many rows.
@@ -77,25 +77,30 @@ inline uint32_t most_staged(uint32_t rows, const Limits& limits) {
   return std::min(limits.tuning.staged_columns / rows, allowed);
 }
 
-// `rows`: of a block. `group`: columns normed together. The words that a lane takes at once decide
-// over the order of a row's sums; where that must not depend on the number of rows, they are those
-// of the largest block. A lane that takes fewer than it could has more reads under way.
+inline uint32_t lane_words_of(uint32_t rows, uint32_t bits, const Limits& limits) {
+  return most_staged(rows, limits) >= 4 * (32 / bits) * kSimdWidth ? 4 : 2;
+}
+
+// `rows`: of a block. `group`: columns normed together.
 inline Staging staging_of(uint32_t rows, uint32_t group, uint32_t bits, const Limits& limits) {
-  const Tuning& tuning = limits.tuning;
-  const uint32_t word_values = 32 / bits;
-  const auto words_for = [&](uint32_t block_rows) {
-    return most_staged(block_rows, limits) >= 4 * word_values * kSimdWidth ? 4u : 2u;
-  };
-  const uint32_t own_words = words_for(rows);
+  const uint32_t lane_values = lane_words_of(rows, bits, limits) * (32 / bits);
+  const uint32_t block = lane_values * kSimdWidth;
   Staging result;
-  result.lane_words = tuning.batch_invariant != 0 ? words_for(kVectorRows) : own_words;
-  const uint32_t block = result.lane_words * word_values * kSimdWidth;
+  result.lane_words = lane_words_of(rows, bits, limits);
   result.columns =
       std::clamp(most_staged(rows, limits) / block, 1u, ceil_divide(group, block)) * block;
-  result.parts = result.columns / (result.lane_words * word_values);
-  const uint32_t narrower = std::max(1u, own_words / result.lane_words);
-  result.reads = std::min<uint32_t>(tuning.vector_reads * narrower, kVectorReads);
+  result.parts = result.columns / lane_values;
   return result;
+}
+
+// Rows of a block at most. Where the bits of a row must not depend on how many there are, blocks of
+// a quantised weight are so small that a lane takes as many words as it does for a row alone.
+inline uint32_t most_rows_of(uint32_t bits, const Limits& limits) {
+  uint32_t rows = limits.tuning.vector_rows;
+  if (bits == 0 || limits.tuning.batch_invariant == 0) return rows;
+  const uint32_t alone = lane_words_of(1, bits, limits);
+  while (rows > 1 && lane_words_of(rows, bits, limits) != alone) rows -= 1;
+  return rows;
 }
 
 // What a mat-mat kernel works on (metal/linear_tile.h).
@@ -188,7 +193,7 @@ void add_staging(const Product<Params>& product, const RowBlocks& blocks, uint32
   const Constant constants[] = {{"by_exponent", limits.tuning.slow_conversions},
                                 {"lane_words", staging.lane_words},
                                 {"staged_columns", staging.columns},
-                                {"reads", staging.reads}};
+                                {"reads", limits.tuning.vector_reads}};
   dispatch.constants.insert(dispatch.constants.end(), std::begin(constants), std::end(constants));
   const auto bytes = [&](uint32_t floats) {
     return static_cast<uint32_t>(round_up(uint64_t{blocks.rows} * floats * sizeof(float), 16));
@@ -212,7 +217,7 @@ void add_matvec(Product<Params> product, Program& program) {
   if (normed && !taken_in) product.norm(kFloat32, program);
   const Params& p = product.p;
   const Binding& x = product.x;
-  const RowBlocks blocks = row_blocks_of(p.rows, limits.tuning);
+  const RowBlocks blocks = row_blocks_of(p.rows, most_rows_of(kernels.bits, limits));
   const uint32_t group = taken_in ? p.norm_group_cols : p.inputs;
   const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
   const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
