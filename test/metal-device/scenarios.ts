@@ -235,6 +235,31 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     return { whole, failures, both, hang, later, live: await liveObjects() }
   },
 
+  // The GPU fails under two streams and a session that rests: all of them are lost, and nothing else.
+  async engine() {
+    const loaded = await loadModel(model, { device: 'metal' })
+    const options = { maxTokens: 6, ignoreEos: true }
+    const session = loaded.createSession()
+    await session.prefill([1, 2, 3])
+    const moment = await session.checkpoint()
+    const expected = (await session.generate('', options)).tokens
+    await session.rewind(moment)
+    const streams = [loaded.stream([4, 5], options), loaded.stream([6], options)]
+    await Promise.all(streams.map((stream) => stream.next()))
+    standIn.setStandIn('failLate', 1)
+    const failed = await Promise.all(streams.map((stream) => messageOf(stream.result)))
+    const lost = await messageOf(session.generate('', options))
+    const code = await session.prefill([1]).catch((error: { code: string }) => error.code)
+    await session.rewind(moment)
+    const again = (await session.generate('', options)).tokens
+    const fresh = (await loaded.generate([1, 2, 3], options)).tokens
+    const { streams: open, runs } = loaded.engine.load
+    moment.dispose()
+    session.dispose()
+    loaded.dispose()
+    return { expected, again, fresh, failed, lost, code, open, runs, live: await liveObjects() }
+  },
+
   // A long prompt that is no longer wanted: the GPU gets no more pieces of it than it has.
   async piecesUnwanted() {
     const device = createDevice('metal', { tuning: { piece_microseconds: 100 } })

@@ -28,7 +28,7 @@ const ended = { status: 0, signal: null, stderr: '' }
 
 // Their kernels compute much, the same as those of `generate` or no more than an addition; what they are
 // about is in which order the device does what. The checked build would take minutes.
-const LONG = ['pieces', 'piecesUnwanted', 'twoInFlight']
+const LONG = ['pieces', 'piecesUnwanted', 'twoInFlight', 'engine']
 
 describe.each(BUILDS)('%s', (build, usual, env) => {
   const play = (name: string) => {
@@ -174,6 +174,24 @@ describe.each(BUILDS)('%s', (build, usual, env) => {
     expect(result.messages).toEqual(['[run] the device was disposed before the run ended'])
     expect(result.disposeMs).toBeLessThan(1000)
     expect(result.live).toBe(0)
+  })
+
+  test('a GPU that fails loses the streams and sessions of a model, and no more', {
+    timeout: 240_000,
+  }, () => {
+    const { result, ...end } = play('engine')
+    expect(end).toEqual(ended)
+    const { expected, again, fresh, failed, lost, code, open, runs, live } = result
+    expect(failed).toEqual([
+      expect.stringMatching(/the GPU failed/),
+      expect.stringMatching(/the GPU failed/),
+    ])
+    expect(lost).toMatch(/an error left this session's state unusable: rewind it/)
+    expect(code).toBe('ERR_SESSION_LOST')
+    expect(expected).toHaveLength(6)
+    expect(again).toEqual(expected)
+    expect(fresh).toEqual(expected)
+    expect({ open, runs, live }).toEqual({ open: 0, runs: 0, live: 0 })
   })
 
   test('the process may exit while the GPU hangs', () => {

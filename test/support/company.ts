@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { vi } from 'vitest'
 import { CommandList } from '../../lib/command-list.js'
-import { type GenerateOptions, loadModel, type Model } from '../../lib/index.js'
+import { type GenerateOptions, loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { fixture } from './checkpoints.js'
 import { type Draw, fingerprint } from './session-cases.js'
 
@@ -86,8 +86,12 @@ export async function hear(model: Model, call: Call): Promise<Heard> {
 }
 
 /** The same call with a model for itself. */
-export async function alone(name: string, call: Call): Promise<Heard> {
-  using model = await loadModel(fixture(name), { device: 'cpu' })
+export async function alone(
+  name: string,
+  call: Call,
+  options: LoadOptions = { device: 'cpu' },
+): Promise<Heard> {
+  using model = await loadModel(fixture(name), options)
   return await hear(model, { ...call, delay: 0, pause: 0 })
 }
 
