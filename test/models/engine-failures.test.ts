@@ -67,6 +67,25 @@ describe('a device that fails', () => {
     await expectWhole(model)
   })
 
+  it('in a piece of a prompt: a session that begins anew hears nothing of the piece behind it', async () => {
+    const model = await load()
+    using session = model.createSession()
+    let runs = 0
+    // The first is what the stream begins with.
+    await whileRunsFail(
+      () => ++runs === 2,
+      async () => {
+        await expect(session.prefill(tokensOf(600, seededIntegers(2)))).rejects.toThrow(FAILURE)
+        session.reset()
+        await vi.waitFor(() => expect(model.engine.load).toMatchObject(IDLE))
+      },
+    )
+    expect(runs).toBe(3)
+    expect(session.position).toBe(0)
+    const { tokens } = await session.generate(PROMPT, OPTIONS)
+    expect(tokens).toEqual((await model.generate(PROMPT, OPTIONS)).tokens)
+  })
+
   it('while the pool grows: all streams reject', async () => {
     const model = await load()
     growFromOneSlot(model, 32)
