@@ -2,7 +2,7 @@
 // between tokens; one pass over the weights serves up to 32 of them. Prompts run in pieces, one between two steps.
 
 import { onAbort, throwIfAborted } from '../abort.js'
-import type { CommandList } from '../command-list.js'
+import { type CommandList, leavesAMixture } from '../command-list.js'
 import { DisposedError } from '../errors.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { drawnToken } from '../sampler.js'
@@ -43,7 +43,7 @@ export class Engine {
     this.#lists = new EngineLists(model)
     this.#seats = new Seats(model, options.maxStreams, {
       newPool: () => this.#lists.forget(),
-      failed: (error) => this.#failed(error, []),
+      poolLost: (error) => this.#poolLost(error),
     })
     this.#scheduler = new Scheduler(this.#lists, this.#seats, (...failed) =>
       this.#failed(...failed),
@@ -205,10 +205,13 @@ export class Engine {
 
   // A run of these streams was rejected.
   #failed(error: unknown, streams: readonly EngineStream[]): void {
-    const isLost = this.#seats.failed(error)
-    if (isLost) this.#lists.renew()
-    const ended = isLost ? this.#scheduler.streams : streams
-    for (const stream of [...ended]) this.#scheduler.fail(stream, error)
+    for (const stream of streams) this.#scheduler.fail(stream, error)
+    if (leavesAMixture(error)) this.#seats.losePool(error)
+  }
+
+  #poolLost(error: unknown): void {
+    this.#lists.renew()
+    for (const stream of this.#scheduler.streams) this.#scheduler.fail(stream, error)
   }
 }
 

@@ -1,7 +1,6 @@
 // Who has which slot of the pool. A GPU's grows 1, 2, 4 … and never shrinks; a sequence that does not run makes room
 // for one that does. Copies are queued behind the runs of the device, so nothing here waits.
 
-import { leavesAMixture } from '../command-list.js'
 import type { Device } from '../device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
@@ -20,8 +19,8 @@ export interface Pools {
 export interface SeatEvents {
   /** Lists that use the pool are of no use any more. */
   newPool(): void
-  /** A copy that others build on has failed. */
-  failed(error: unknown): void
+  /** The pool is lost, and so are the streams that run in it. */
+  poolLost(error: unknown): void
 }
 
 // What a pool begins with: most calls have few stop tokens, and 64 is the default context of a penalty.
@@ -180,12 +179,9 @@ export class Seats {
     state.hasLogits = snapshot.hasLogits
   }
 
-  /**
-   * A run has failed. Where it left memory half written, nothing in the pool is of use any more: states there are
-   * lost, and the next one gets a new pool. Returns whether that is so.
-   */
-  failed(error: unknown): boolean {
-    if (!leavesAMixture(error) || !this.#pools) return false
+  /** Nothing in the pool is of use any more: states there are lost, and the next one gets a new pool. */
+  losePool(error: unknown): void {
+    if (!this.#pools) return
     for (const occupant of this.#occupants) {
       const state = occupant?.deref()
       if (!state) continue
@@ -199,8 +195,7 @@ export class Seats {
     this.#occupants = []
     this.#untouched.clear()
     this.#size = { ...this.#size, slots: 1 }
-    this.#on.newPool()
-    return true
+    this.#on.poolLost(error)
   }
 
   dispose(): void {
@@ -246,7 +241,7 @@ export class Seats {
     run.catch((error: unknown) => {
       if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
         this.lose(state, error)
-      } else this.#on.failed(error) // it has a slot again
+      } else this.losePool(error) // it has a slot again
     })
   }
 
@@ -291,7 +286,7 @@ export class Seats {
       if (pools.states !== old.states) copyStates(cl, old.states, pools.states)
       for (const slot of used) copySampling(cl, old.sampling, pools.sampling, slot)
     })
-    run.catch((error: unknown) => this.#on.failed(error))
+    run.catch((error: unknown) => this.losePool(error))
     for (let slot = slots; slot < size.slots; slot++) this.#untouched.add(slot)
     if (pools.states !== old.states) old.states.dispose()
     old.sampling.dispose()

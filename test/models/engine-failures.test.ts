@@ -86,12 +86,12 @@ describe('a device that fails', () => {
     expect(tokens).toEqual((await model.generate(PROMPT, OPTIONS)).tokens)
   })
 
-  it('while the pool grows: all streams reject', async () => {
+  it.each(['device', 'operation'] as const)('while the pool grows (%s): all reject', async (by) => {
     const model = await load()
     growFromOneSlot(model, 32)
     using session = model.createSession()
     await session.prefill(PROMPT)
-    failNextRun({ withInputs: false })
+    failNextRun({ withInputs: false, by })
     await expect(model.generate([3], { ...OPTIONS, maxTokens: 1000 })).rejects.toThrow(FAILURE)
     await expect(session.generate('', OPTIONS)).rejects.toThrow(SessionLostError)
     await expectWhole(model)
