@@ -6,7 +6,7 @@ import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
 import type { Recorder } from '../recorder.js'
 import { Tensor } from '../tensor.js'
-import type { SequenceState } from './sequence-state.js'
+import { SequenceState } from './sequence-state.js'
 import { Snapshot } from './snapshot.js'
 import { namedFields, type PoolSize, SamplingSlots, StatePool } from './state-pool.js'
 
@@ -149,18 +149,7 @@ export class Seats {
     state.hasLogits = false
     if (place.kind !== 'slot') {
       this.release(state)
-      const copy = new Snapshot(this.#model)
-      copy.hasLogits = snapshot.hasLogits
-      await this.#run((cl) => {
-        copyFields(
-          cl,
-          snapshot,
-          copy.fields.map(({ tensor }) => tensor),
-          'to',
-        )
-        if (snapshot.hasLogits) cl.copy(snapshot.logits, copy.logits)
-      })
-      this.adopt(state, copy)
+      this.adopt(state, await this.snapshot(new SequenceState(snapshot)))
       return
     }
     const { states, sampling } = this.pools

@@ -2,6 +2,7 @@
 
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { Snapshot } from '../../lib/engine/snapshot.js'
 import { QueueFullError, SessionLostError } from '../../lib/errors.js'
 import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
 import { Sampler } from '../../lib/sampler.js'
@@ -118,8 +119,12 @@ describe('a device that fails', () => {
     await session.prefill([9])
     // With one place, the session has to leave it.
     if (maxStreams === 1) await model.generate([3], OPTIONS)
+    const freed = vi.spyOn(Snapshot.prototype, 'dispose')
+    onTestFinished(() => freed.mockRestore())
     failNextRun({ withInputs: false })
     await expect(session.rewind(moment)).rejects.toThrow(FAILURE)
+    // Outside of the pool: what the session was, and the copy that failed.
+    expect(freed).toHaveBeenCalledTimes(maxStreams === 1 ? 2 : 0)
     await expect(session.prefill([1])).rejects.toThrow(SessionLostError)
     await session.rewind(moment)
     expect(await fingerprint(session)).toBe(before)
