@@ -36,6 +36,8 @@ export class Engine {
   readonly #seats: Seats
   readonly #admission: Admission
   readonly #scheduler: Scheduler
+  /** Stop listening to the signals of streams. */
+  readonly #forgets = new Map<EngineStream, () => void>()
   #isDisposed = false
 
   constructor(model: LanguageModel, options: EngineOptions) {
@@ -170,8 +172,6 @@ export class Engine {
     this.#lists.dispose()
     this.#seats.dispose()
   }
-
-  readonly #forgets = new Map<EngineStream, () => void>()
 
   /** Throws `DisposedError` after `dispose`, and when the device was disposed. */
   check(operation: string): void {

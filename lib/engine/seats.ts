@@ -36,6 +36,9 @@ export class Seats {
   #pools: Pools | undefined
   /** By slot. Weak: a session that nobody holds any more leaves its slot. */
   #occupants: (WeakRef<SequenceState> | undefined)[] = []
+  readonly #forgotten = new FinalizationRegistry<number>((slot) => {
+    if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
+  })
   /** Slots that hold zeros, as they were allocated. */
   readonly #untouched = new Set<number>()
   /** As many as the largest field has bytes. */
@@ -192,10 +195,6 @@ export class Seats {
     this.#pools?.sampling.dispose()
     this.#zeros?.dispose()
   }
-
-  readonly #forgotten = new FinalizationRegistry<number>((slot) => {
-    if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
-  })
 
   #leave(state: SequenceState, slot: number): void {
     this.#forgotten.unregister(state)
