@@ -39,7 +39,7 @@ export interface Drawn {
 }
 
 export interface PromptOptions {
-  /** Tokens that run through the model at once. By default as many as suit the others. */
+  /** The most tokens that run through the model at once: fewer where others wait, in multiples of 64. Defaults to 256. */
   chunkSize?: number | undefined
   /** Ends the prompt between two pieces. Rejects with its reason when what was started has ended. */
   betweenPieces?: Signal | undefined
