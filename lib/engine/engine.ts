@@ -14,7 +14,13 @@ import { Scheduler, slotOf } from './scheduler.js'
 import { Seats } from './seats.js'
 import { SequenceState } from './sequence-state.js'
 import type { Snapshot } from './snapshot.js'
-import { type Drawn, EngineStream, type PromptOptions, type StreamOptions } from './stream.js'
+import {
+  type Drawn,
+  endedError,
+  EngineStream,
+  type PromptOptions,
+  type StreamOptions,
+} from './stream.js'
 
 export interface EngineOptions {
   /** Streams that have a slot at once. */
@@ -93,20 +99,13 @@ export class Engine {
     this.check(operation)
     const start = performance.now()
     await this.#admission.enter(operation, options.signal)
-    try {
-      this.check(operation)
-      throwIfAborted(options.signal)
-      const state = options.state ?? new SequenceState()
-      const queueMs = performance.now() - start
-      const stream = new EngineStream(this, state, options, { operation, queueMs })
-      this.#begin(stream)
-      this.#scheduler.add(stream)
-      if (!stream.isKept) this.#endOnAbort(stream)
-      return stream
-    } catch (error) {
-      this.#admission.leave()
-      throw error
-    }
+    return this.#openInside(options, { operation, queueMs: performance.now() - start })
+  }
+
+  /** @internal Of `EngineStream`. */
+  replace(stream: EngineStream, options: StreamOptions): EngineStream {
+    this.#end(stream, endedError())
+    return this.#openInside(options, stream)
   }
 
   /** @internal Of `EngineStream`. */
@@ -136,14 +135,7 @@ export class Engine {
 
   /** @internal Of `EngineStream`. */
   close(stream: EngineStream, reason: unknown): void {
-    stream.end(reason)
-    stream.readback?.dispose()
-    this.#forgets.get(stream)?.()
-    this.#forgets.delete(stream)
-    const wasThere = this.#scheduler.remove(stream, reason)
-    if (stream.isKept) this.#seats.rest(stream.state)
-    else this.#seats.release(stream.state)
-    if (wasThere) this.#admission.leave()
+    if (this.#end(stream, reason)) this.#admission.leave()
   }
 
   /** A copy of what a state holds, which nobody runs. */
@@ -177,6 +169,38 @@ export class Engine {
   check(operation: string): void {
     if (this.#isDisposed) throw disposedError(operation)
     void this.model.device.handle
+  }
+
+  // Gives the place back where it cannot.
+  #openInside(
+    options: StreamOptions,
+    { operation, queueMs }: { operation: string; queueMs: number },
+  ): EngineStream {
+    try {
+      this.check(operation)
+      throwIfAborted(options.signal)
+      const state = options.state ?? new SequenceState()
+      const stream = new EngineStream(this, state, options, { operation, queueMs })
+      this.#begin(stream)
+      this.#scheduler.add(stream)
+      if (!stream.isKept) this.#endOnAbort(stream)
+      return stream
+    } catch (error) {
+      this.#admission.leave()
+      throw error
+    }
+  }
+
+  // Returns whether it had a place.
+  #end(stream: EngineStream, reason: unknown): boolean {
+    stream.end(reason)
+    stream.readback?.dispose()
+    this.#forgets.get(stream)?.()
+    this.#forgets.delete(stream)
+    const wasThere = this.#scheduler.remove(stream, reason)
+    if (stream.isKept) this.#seats.rest(stream.state)
+    else this.#seats.release(stream.state)
+    return wasThere
   }
 
   #endOnAbort(stream: EngineStream): void {
