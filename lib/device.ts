@@ -54,7 +54,8 @@ export interface DeviceOptions {
   /**
    * Whether the bits of a sequence in a decode step do not depend on the sequences beside it
    * (`LinearOptions.role`). `false` lets a GPU use the order of sums that is fastest for each number of
-   * sequences; on the CPU they never depend on it. Defaults to what the tuning has, `true` in the tables.
+   * sequences; on the CPU they never depend on it: `'cpu'` refuses it, and it changes nothing where `'auto'` takes
+   * the CPU. Defaults to what the tuning has, `true` in the tables.
    */
   batchInvariant?: boolean | undefined
   /** Called with what the caller should know though nothing failed: a saved tuning that cannot be used. */
@@ -104,6 +105,7 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
       "[createDevice] gpuTimeout is for GPUs: leave it out with device 'cpu'",
     )
   }
+  checkBatchInvariant(options.batchInvariant, name)
   if (threads !== undefined && name === 'metal') {
     throw new UnsupportedOptionError(
       "[createDevice] threads is for the CPU: leave it out with device 'metal'",
@@ -125,7 +127,7 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
       `[createDevice] device 'metal' needs a Mac with Apple silicon and ${lack}: use 'cpu', or 'auto', which takes the CPU here`,
     )
   }
-  const invariance = checkBatchInvariant(options.batchInvariant, chosen)
+  const invariance = chosen === 'metal' ? invarianceTuning(options.batchInvariant) : {}
   if (options.tuning !== undefined) {
     const tuning = { ...checkTuning('createDevice', options.tuning), ...invariance }
     if (chosen === 'cpu') {
@@ -143,19 +145,21 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
   return open(chosen, undefined, { ...saved.tuning, ...invariance }, 'saved', timeout)
 }
 
-/** What the option changes of a GPU's tuning. */
-function checkBatchInvariant(wanted: unknown, device: 'cpu' | 'metal'): Tuning {
-  if (wanted === undefined) return {}
-  if (typeof wanted !== 'boolean') {
+function checkBatchInvariant(wanted: unknown, name: DeviceName): void {
+  if (wanted !== undefined && typeof wanted !== 'boolean') {
     throw new TypeError(
       `[createDevice] batchInvariant must be true or false but is ${describe(wanted)}`,
     )
   }
-  if (device === 'metal') return { batch_invariant: wanted ? 1 : 0 }
-  if (wanted) return {}
+  if (wanted !== false || name !== 'cpu') return
   throw new UnsupportedOptionError(
-    '[createDevice] batchInvariant cannot be false on the CPU, where a sequence never depends on those beside it: leave it out',
+    "[createDevice] batchInvariant cannot be false on the CPU, where a sequence never depends on those beside it: leave it out with device 'cpu'",
   )
+}
+
+/** What the option changes of a GPU's tuning. */
+function invarianceTuning(wanted: boolean | undefined): Tuning {
+  return wanted === undefined ? {} : { batch_invariant: wanted ? 1 : 0 }
 }
 
 function open(

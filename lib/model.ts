@@ -45,7 +45,10 @@ export interface PromptOptions {
 
 export interface LogitsOptions extends PromptOptions {
   signal?: Signal | undefined
-  /** Tokens that run through the model at once, at most 960. Results do not depend on it. Defaults to 256. */
+  /**
+   * Tokens that run through the model at once, at most 960; fewer where these would need too much memory or hold up
+   * other streams. Results do not depend on it. Defaults to 256.
+   */
   prefillChunkSize?: number | undefined
 }
 

@@ -5,11 +5,6 @@
 // in it. Weights of norms, SSM state and logits are float32 everywhere. Arguments stand in the order
 // inputs, weights, outputs, options; an operation with more than four tensors takes them by name.
 // Rows of an input may lie apart (`tensor.columns`, `tensor.select`); outputs are contiguous.
-//
-// State outlives a list, so it is addressed by slot: a state tensor is (slots, ...), and `rows`, uint32
-// (batch), has the slot of each row of a batch. A row whose slot is not below the number of slots
-// (`NO_SLOT` by convention) does nothing: it touches no state, and its part of `out` keeps what it had.
-// No slot may stand in `rows` twice: rows run at the same time, and would race for its state.
 
 import { addon } from './addon.js'
 import { Checker } from './checker.js'
@@ -234,9 +229,10 @@ const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
  * Appends operations to a command list: what `device.record` hands to its callback.
  * Every method throws a `TypeError` or `RangeError` led by its name when a tensor does not fit.
  *
- * Tensors of state have a slot for each sequence, (slots, …), and `rows`, uint32 (batch), says which slot each row of
- * a batch has. A row whose slot is not below the number of slots, 0xffffffff by convention, does nothing: it touches no
- * state, and its part of `out` keeps what it had. No slot may stand in `rows` twice.
+ * State outlives a list, so it is addressed by slot: a tensor of state is (slots, …), and `rows`, uint32 (batch), says
+ * which slot each row of a batch has. A row whose slot is not below the number of slots, `NO_SLOT` by convention, does
+ * nothing: it touches no state, and its part of `out` keeps what it had. No slot may stand in `rows` twice: rows run at
+ * the same time, and would race for its state.
  */
 export class Recorder {
   readonly #list: number

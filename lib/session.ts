@@ -112,9 +112,13 @@ export class Session {
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
-      await this.#settle('prefill', signal)
-      throwIfAborted(signal)
-      await this.#advance(tokens, signal)
+      const before = await this.#settle('prefill', signal)
+      try {
+        throwIfAborted(signal)
+        await this.#advance(tokens, signal, before)
+      } finally {
+        before?.close()
+      }
     })
   }
 
@@ -254,7 +258,7 @@ export class Session {
   ): Promise<T> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settle(operation)
+      await this.#settleAlone(operation)
       const snapshot = await this.#host.engine.snapshot(this.#state)
       try {
         return await use(snapshot, this.#history)
@@ -277,49 +281,58 @@ export class Session {
       this.#check(operation)
       if (this.#running) throw this.#busy(operation)
       this.#running = operation
+      let before: EngineStream | undefined
       try {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
-        const waited = await this.#settle(operation, settings.signal)
+        before = await this.#settle(operation, settings.signal)
         if (tokens.length === 0 && !this.#state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
           )
         }
-        const begun = await this.#begin(operation, tokens, settings)
-        begun.stream.queueMs += waited
-        return begun
+        return await this.#begin(operation, tokens, settings, before)
       } catch (error) {
+        before?.close()
         this.#end()
         throw error
       }
     })
   }
 
-  async #begin(operation: string, tokens: Uint32Array, settings: StreamSettings): Promise<Begun> {
+  async #begin(
+    operation: string,
+    tokens: Uint32Array,
+    settings: StreamSettings,
+    before: EngineStream | undefined,
+  ): Promise<Begun> {
     const kept = this.#kept(operation, tokens)
-    const stream = await this.#open(operation, {
+    const options = {
       ...settings,
       history: concatenated(kept.history, tokens),
       // The last one may have to be consumed too: where a stop text ends with it.
       maxTokens: settings.maxTokens + 1,
-    })
+    }
+    const stream = await this.#open(operation, options, before)
     return { stream, kept }
   }
 
+  // In the place of `before`, where that is given.
   async #open(
     operation: string,
-    options: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>,
+    settings: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>,
+    before?: EngineStream,
   ): Promise<EngineStream> {
-    const stream = await this.#host.engine.open(operation, {
+    const options: StreamOptions = {
       state: this.#state,
       position: this.#history.length,
       history: NO_TOKENS,
       maxTokens: 2,
       stopTokens: NO_STOPS,
       readsLogits: false,
-      ...options,
-    })
+      ...settings,
+    }
+    const stream = before?.giveWayTo(options) ?? (await this.#host.engine.open(operation, options))
     if (!this.#isDisposed) return stream
     stream.close()
     throw this.#disposedError(operation)
@@ -350,10 +363,11 @@ export class Session {
     }
   }
 
-  // Consumes the token that the last call left. `signal` ends the wait for a slot. Resolves with its milliseconds.
-  async #settle(operation: string, signal?: Signal): Promise<number> {
+  // Consumes the token that the last call left. `signal` ends the wait for a slot. Resolves with the stream that has
+  // done it, whose place is for what comes next: the caller closes it.
+  async #settle(operation: string, signal?: Signal): Promise<EngineStream | undefined> {
     const token = this.#pending
-    if (token === undefined) return 0
+    if (token === undefined) return undefined
     const stream = await this.#open(operation, {
       position: this.#history.length - 1,
       token,
@@ -363,21 +377,29 @@ export class Session {
       await stream.decode()
       this.#pending = undefined
       this.#state.hasLogits = true
-      return stream.queueMs
+      return stream
     } catch (error) {
+      stream.close()
       this.#lost = error
       throw error
-    } finally {
-      stream.close()
     }
   }
 
-  async #advance(tokens: Uint32Array, signal: Signal | undefined): Promise<void> {
+  async #settleAlone(operation: string): Promise<void> {
+    const stream = await this.#settle(operation)
+    stream?.close()
+  }
+
+  async #advance(
+    tokens: Uint32Array,
+    signal: Signal | undefined,
+    before: EngineStream | undefined,
+  ): Promise<void> {
     const kept = this.#kept('prefill', tokens)
     const ended = new AbortController()
     const forget = onAbort(signal, () => ended.abort(reasonOf(signal!)))
     try {
-      const stream = await this.#open('prefill', { signal: ended.signal })
+      const stream = await this.#open('prefill', { signal: ended.signal }, before)
       try {
         await stream.prefill(tokens, {
           betweenPieces: ended.signal,
@@ -398,7 +420,7 @@ export class Session {
   async #copy(operation: string): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settle(operation)
+      await this.#settleAlone(operation)
       const snapshot = await this.#host.engine.snapshot(this.#state)
       return { snapshot, history: this.#history.copy() }
     })

@@ -1,5 +1,6 @@
 // How a prompt is cut.
 
+import { STEP_TOKENS } from '../models/language-model.js'
 import { MOST_RUN_BYTES } from '../run-block.js'
 
 /** Tokens of a prompt that run through the model at once, by default. */
@@ -10,9 +11,6 @@ export const LARGEST_CHUNK_SIZE = Math.floor(MOST_RUN_BYTES / 4 / 64 - 1) * 64
 
 /** Tokens that the scan of a prompt takes at once. A prompt may be cut at multiples of it, and leaves the same bits. */
 export const SCAN_TOKENS = 64
-
-// Rows for which products run as they do in decoding.
-const STEP_ROWS = 8
 
 /**
  * The next chunk of a prompt of which `left` tokens are left. A few tokens beyond a multiple of 64 are a chunk of
@@ -25,7 +23,7 @@ const STEP_ROWS = 8
 export function nextChunk(left: number, chunkSize: number): number {
   if (left >= chunkSize) return chunkSize
   const few = left % SCAN_TOKENS
-  return left > SCAN_TOKENS && few > 0 && few <= STEP_ROWS ? left - few : left
+  return left > SCAN_TOKENS && few > 0 && few <= STEP_TOKENS ? left - few : left
 }
 
 /** All chunks of a prompt. */

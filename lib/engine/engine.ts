@@ -2,7 +2,7 @@
 // between tokens; one pass over the weights serves up to 32 of them. Prompts run in pieces, one between two steps.
 
 import { onAbort, throwIfAborted } from '../abort.js'
-import type { CommandList } from '../command-list.js'
+import { type CommandList, leavesAMixture } from '../command-list.js'
 import { DisposedError } from '../errors.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { drawnToken } from '../sampler.js'
@@ -14,7 +14,13 @@ import { Scheduler, slotOf } from './scheduler.js'
 import { Seats } from './seats.js'
 import { SequenceState } from './sequence-state.js'
 import type { Snapshot } from './snapshot.js'
-import { type Drawn, EngineStream, type PromptOptions, type StreamOptions } from './stream.js'
+import {
+  type Drawn,
+  endedError,
+  EngineStream,
+  type PromptOptions,
+  type StreamOptions,
+} from './stream.js'
 
 export interface EngineOptions {
   /** Streams that have a slot at once. */
@@ -36,6 +42,8 @@ export class Engine {
   readonly #seats: Seats
   readonly #admission: Admission
   readonly #scheduler: Scheduler
+  /** Stop listening to the signals of streams. */
+  readonly #forgets = new Map<EngineStream, () => void>()
   #isDisposed = false
 
   constructor(model: LanguageModel, options: EngineOptions) {
@@ -43,7 +51,7 @@ export class Engine {
     this.#lists = new EngineLists(model)
     this.#seats = new Seats(model, options.maxStreams, {
       newPool: () => this.#lists.forget(),
-      failed: (error) => this.#failed(error, []),
+      poolLost: (error) => this.#poolLost(error),
     })
     this.#scheduler = new Scheduler(this.#lists, this.#seats, (...failed) =>
       this.#failed(...failed),
@@ -91,20 +99,13 @@ export class Engine {
     this.check(operation)
     const start = performance.now()
     await this.#admission.enter(operation, options.signal)
-    try {
-      this.check(operation)
-      throwIfAborted(options.signal)
-      const state = options.state ?? new SequenceState()
-      const queueMs = performance.now() - start
-      const stream = new EngineStream(this, state, options, { operation, queueMs })
-      this.#begin(stream)
-      this.#scheduler.add(stream)
-      if (!stream.isKept) this.#endOnAbort(stream)
-      return stream
-    } catch (error) {
-      this.#admission.leave()
-      throw error
-    }
+    return this.#openInside(options, { operation, queueMs: performance.now() - start })
+  }
+
+  /** @internal Of `EngineStream`. */
+  replace(stream: EngineStream, options: StreamOptions): EngineStream {
+    this.#end(stream, endedError())
+    return this.#openInside(options, stream)
   }
 
   /** @internal Of `EngineStream`. */
@@ -134,14 +135,7 @@ export class Engine {
 
   /** @internal Of `EngineStream`. */
   close(stream: EngineStream, reason: unknown): void {
-    stream.end(reason)
-    stream.readback?.dispose()
-    this.#forgets.get(stream)?.()
-    this.#forgets.delete(stream)
-    const wasThere = this.#scheduler.remove(stream, reason)
-    if (stream.isKept) this.#seats.rest(stream.state)
-    else this.#seats.release(stream.state)
-    if (wasThere) this.#admission.leave()
+    if (this.#end(stream, reason)) this.#admission.leave()
   }
 
   /** A copy of what a state holds, which nobody runs. */
@@ -171,12 +165,42 @@ export class Engine {
     this.#seats.dispose()
   }
 
-  readonly #forgets = new Map<EngineStream, () => void>()
-
   /** Throws `DisposedError` after `dispose`, and when the device was disposed. */
   check(operation: string): void {
     if (this.#isDisposed) throw disposedError(operation)
     void this.model.device.handle
+  }
+
+  // Gives the place back where it cannot.
+  #openInside(
+    options: StreamOptions,
+    { operation, queueMs }: { operation: string; queueMs: number },
+  ): EngineStream {
+    try {
+      this.check(operation)
+      throwIfAborted(options.signal)
+      const state = options.state ?? new SequenceState()
+      const stream = new EngineStream(this, state, options, { operation, queueMs })
+      this.#begin(stream)
+      this.#scheduler.add(stream)
+      if (!stream.isKept) this.#endOnAbort(stream)
+      return stream
+    } catch (error) {
+      this.#admission.leave()
+      throw error
+    }
+  }
+
+  // Returns whether it had a place.
+  #end(stream: EngineStream, reason: unknown): boolean {
+    stream.end(reason)
+    stream.readback?.dispose()
+    this.#forgets.get(stream)?.()
+    this.#forgets.delete(stream)
+    const wasThere = this.#scheduler.remove(stream, reason)
+    if (stream.isKept) this.#seats.rest(stream.state)
+    else this.#seats.release(stream.state)
+    return wasThere
   }
 
   #endOnAbort(stream: EngineStream): void {
@@ -205,10 +229,13 @@ export class Engine {
 
   // A run of these streams was rejected.
   #failed(error: unknown, streams: readonly EngineStream[]): void {
-    const isLost = this.#seats.failed(error)
-    if (isLost) this.#lists.renew()
-    const ended = isLost ? this.#scheduler.streams : streams
-    for (const stream of [...ended]) this.#scheduler.fail(stream, error)
+    for (const stream of streams) this.#scheduler.fail(stream, error)
+    if (leavesAMixture(error)) this.#seats.losePool(error)
+  }
+
+  #poolLost(error: unknown): void {
+    this.#lists.renew()
+    for (const stream of this.#scheduler.streams) this.#scheduler.fail(stream, error)
   }
 }
 

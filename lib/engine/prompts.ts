@@ -64,7 +64,7 @@ export class Prompts {
     const [prompt] = this.#prompts.splice(index, 1) as [Prompt]
     this.#prompts.push(prompt)
     const { tokens, options, started: first } = prompt
-    const length = nextChunk(tokens.length - first, options.chunkSize ?? this.#size(othersDecode))
+    const length = nextChunk(tokens.length - first, this.#size(othersDecode, options.chunkSize))
     prompt.started += length
     return { prompt, first, length, isLast: prompt.started === tokens.length }
   }
@@ -75,10 +75,11 @@ export class Prompts {
     this.#tokensPerMs = this.#tokensPerMs === 0 ? rate : 0.5 * (this.#tokensPerMs + rate)
   }
 
-  // Multiples of 64, so that the bits do not depend on who else is there.
-  #size(othersDecode: boolean): number {
-    if (!othersDecode || this.#tokensPerMs === 0) return PREFILL_CHUNK_SIZE
+  // Less than what was asked for where others wait, in multiples of 64, so that the bits do not depend on who else
+  // is there. They would where the prompt is cut elsewhere.
+  #size(othersDecode: boolean, most = PREFILL_CHUNK_SIZE): number {
+    if (!othersDecode || this.#tokensPerMs === 0 || most % SCAN_TOKENS !== 0) return most
     const scans = Math.floor((PIECE_MS * this.#tokensPerMs) / SCAN_TOKENS)
-    return Math.min(Math.max(scans, 1) * SCAN_TOKENS, PREFILL_CHUNK_SIZE)
+    return Math.min(Math.max(scans, 1) * SCAN_TOKENS, most)
   }
 }

@@ -208,6 +208,8 @@ export class Scheduler {
       ({ outputs, milliseconds }) => {
         stream.pieces -= 1
         this.#prompts.measured(length, milliseconds)
+        // A piece before it failed, and whoever was told may have begun anew.
+        if (this.#prompts.of(stream) !== prompt) return
         options.onConsumed?.(length)
         if (!isLast) return
         this.#removePrompt(prompt)

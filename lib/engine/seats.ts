@@ -1,13 +1,12 @@
 // Who has which slot of the pool. A GPU's grows 1, 2, 4 … and never shrinks; a sequence that does not run makes room
 // for one that does. Copies are queued behind the runs of the device, so nothing here waits.
 
-import { leavesAMixture } from '../command-list.js'
 import type { Device } from '../device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
 import type { Recorder } from '../recorder.js'
 import { Tensor } from '../tensor.js'
-import type { SequenceState } from './sequence-state.js'
+import { SequenceState } from './sequence-state.js'
 import { Snapshot } from './snapshot.js'
 import { namedFields, type PoolSize, SamplingSlots, StatePool } from './state-pool.js'
 
@@ -20,8 +19,8 @@ export interface Pools {
 export interface SeatEvents {
   /** Lists that use the pool are of no use any more. */
   newPool(): void
-  /** A copy that others build on has failed. */
-  failed(error: unknown): void
+  /** The pool is lost, and so are the streams that run in it. */
+  poolLost(error: unknown): void
 }
 
 // What a pool begins with: most calls have few stop tokens, and 64 is the default context of a penalty.
@@ -37,6 +36,9 @@ export class Seats {
   #pools: Pools | undefined
   /** By slot. Weak: a session that nobody holds any more leaves its slot. */
   #occupants: (WeakRef<SequenceState> | undefined)[] = []
+  readonly #forgotten = new FinalizationRegistry<number>((slot) => {
+    if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
+  })
   /** Slots that hold zeros, as they were allocated. */
   readonly #untouched = new Set<number>()
   /** As many as the largest field has bytes. */
@@ -150,18 +152,7 @@ export class Seats {
     state.hasLogits = false
     if (place.kind !== 'slot') {
       this.release(state)
-      const copy = new Snapshot(this.#model)
-      copy.hasLogits = snapshot.hasLogits
-      await this.#run((cl) => {
-        copyFields(
-          cl,
-          snapshot,
-          copy.fields.map(({ tensor }) => tensor),
-          'to',
-        )
-        if (snapshot.hasLogits) cl.copy(snapshot.logits, copy.logits)
-      })
-      this.adopt(state, copy)
+      this.adopt(state, await this.snapshot(new SequenceState(snapshot)))
       return
     }
     const { states, sampling } = this.pools
@@ -180,12 +171,9 @@ export class Seats {
     state.hasLogits = snapshot.hasLogits
   }
 
-  /**
-   * A run has failed. Where it left memory half written, nothing in the pool is of use any more: states there are
-   * lost, and the next one gets a new pool. Returns whether that is so.
-   */
-  failed(error: unknown): boolean {
-    if (!leavesAMixture(error) || !this.#pools) return false
+  /** Nothing in the pool is of use any more: states there are lost, and the next one gets a new pool. */
+  losePool(error: unknown): void {
+    if (!this.#pools) return
     for (const occupant of this.#occupants) {
       const state = occupant?.deref()
       if (!state) continue
@@ -199,8 +187,7 @@ export class Seats {
     this.#occupants = []
     this.#untouched.clear()
     this.#size = { ...this.#size, slots: 1 }
-    this.#on.newPool()
-    return true
+    this.#on.poolLost(error)
   }
 
   dispose(): void {
@@ -208,10 +195,6 @@ export class Seats {
     this.#pools?.sampling.dispose()
     this.#zeros?.dispose()
   }
-
-  readonly #forgotten = new FinalizationRegistry<number>((slot) => {
-    if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
-  })
 
   #leave(state: SequenceState, slot: number): void {
     this.#forgotten.unregister(state)
@@ -246,7 +229,7 @@ export class Seats {
     run.catch((error: unknown) => {
       if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
         this.lose(state, error)
-      } else this.#on.failed(error) // it has a slot again
+      } else this.losePool(error) // it has a slot again
     })
   }
 
@@ -291,7 +274,7 @@ export class Seats {
       if (pools.states !== old.states) copyStates(cl, old.states, pools.states)
       for (const slot of used) copySampling(cl, old.sampling, pools.sampling, slot)
     })
-    run.catch((error: unknown) => this.#on.failed(error))
+    run.catch((error: unknown) => this.losePool(error))
     for (let slot = slots; slot < size.slots; slot++) this.#untouched.add(slot)
     if (pools.states !== old.states) old.states.dispose()
     old.sampling.dispose()

@@ -39,7 +39,7 @@ export interface Drawn {
 }
 
 export interface PromptOptions {
-  /** Tokens that run through the model at once. By default as many as suit the others. */
+  /** The most tokens that run through the model at once: fewer where others wait, in multiples of 64. Defaults to 256. */
   chunkSize?: number | undefined
   /** Ends the prompt between two pieces. Rejects with its reason when what was started has ended. */
   betweenPieces?: Signal | undefined
@@ -64,7 +64,7 @@ export class EngineStream {
   /** What its errors lead with. */
   readonly operation: string
   /** Milliseconds that the call waited for a slot. */
-  queueMs: number
+  readonly queueMs: number
   /** Steps that are asked for and not started. */
   readonly wanted: Request[] = []
   /** Steps under way. */
@@ -136,6 +136,12 @@ export class EngineStream {
   /** Throws `DisposedError` when the model was disposed of. */
   checkModel(): void {
     this.#engine.check(this.operation)
+  }
+
+  /** Ends, and begins another stream in its place, which does not wait for one. */
+  giveWayTo(options: StreamOptions): EngineStream {
+    this.#isClosed = true
+    return this.#engine.replace(this, options)
   }
 
   /** Gives the slot back, or leaves it to the state. Ends what is under way, unless the state is kept. */

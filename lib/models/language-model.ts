@@ -34,7 +34,7 @@ export function activationTypeOf(
 export type ModelState = readonly BlockState[]
 
 /** Tokens of a prompt up to which products run as they do in decoding. */
-const STEP_TOKENS = 8
+export const STEP_TOKENS = 8
 
 /** A forward pass, but for what the model decides. */
 export type PassContext = Omit<Pass, 'role'>

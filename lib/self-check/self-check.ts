@@ -67,8 +67,7 @@ export async function createCheckedDevice(
   }
   const message = `computing on the CPU, because ${reason} (${again})`
   onNotice?.({ code: 'SELF_CHECK_FAILED', message })
-  const { threads, batchInvariant } = options
-  return createCheckedDevice('cpu', { threads, batchInvariant }, needsOn, { signal, onNotice })
+  return createCheckedDevice('cpu', { threads: options.threads }, needsOn, { signal, onNotice })
 }
 
 /** The environment variable that decides whether devices are checked. */

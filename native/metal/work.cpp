@@ -91,6 +91,8 @@ double used_slots_of(const Operation& operation) {
       return part(operation.params<Mamba2UpdateParams>());
     case OperationKind::attention_decode:
       return part(operation.params<AttentionDecodeParams>());
+    case OperationKind::attention_prefill:
+      return part(operation.params<AttentionPrefillParams>());
     case OperationKind::kv_cache_write:
       return part(operation.params<KvCacheWriteParams>());
     case OperationKind::sample:
@@ -100,18 +102,23 @@ double used_slots_of(const Operation& operation) {
   }
 }
 
+// Buffers that have a part for each slot.
+unsigned slotted_buffers(OperationKind kind) {
+  // keys, values: the only state that an operation reads and does not change.
+  return kind == OperationKind::attention_prefill ? 0b11000 : updated_buffers(kind);
+}
+
 double bytes_of(const Operation& operation) {
   // Of a table only some rows are read: as many bytes as are written, or fewer.
   const bool is_lookup = operation.kind == OperationKind::embedding ||
                          operation.kind == OperationKind::affine_embedding;
   const OperationInfo& info = info_of(operation.kind);
-  const unsigned updated = updated_buffers(operation.kind);
+  const unsigned slotted = slotted_buffers(operation.kind);
   const double used_slots = used_slots_of(operation);
   double bytes = 0;
   for (size_t i = 0; i < info.buffers; ++i) {
     const bool is_written = (info.written >> i & 1u) != 0;
-    const bool is_state = (updated >> i & 1u) != 0;
-    const double part = is_state ? used_slots : 1;
+    const double part = (slotted >> i & 1u) != 0 ? used_slots : 1;
     const double of_buffer = part * static_cast<double>(operation.bindings[i].bytes);
     if (is_lookup)
       bytes += is_written ? 2 * of_buffer : 0;

@@ -2,6 +2,7 @@
 
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { Snapshot } from '../../lib/engine/snapshot.js'
 import { QueueFullError, SessionLostError } from '../../lib/errors.js'
 import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
 import { Sampler } from '../../lib/sampler.js'
@@ -67,12 +68,31 @@ describe('a device that fails', () => {
     await expectWhole(model)
   })
 
-  it('while the pool grows: all streams reject', async () => {
+  it('in a piece of a prompt: a session that begins anew hears nothing of the piece behind it', async () => {
+    const model = await load()
+    using session = model.createSession()
+    let runs = 0
+    // The first is what the stream begins with.
+    await whileRunsFail(
+      () => ++runs === 2,
+      async () => {
+        await expect(session.prefill(tokensOf(600, seededIntegers(2)))).rejects.toThrow(FAILURE)
+        session.reset()
+        await vi.waitFor(() => expect(model.engine.load).toMatchObject(IDLE))
+      },
+    )
+    expect(runs).toBe(3)
+    expect(session.position).toBe(0)
+    const { tokens } = await session.generate(PROMPT, OPTIONS)
+    expect(tokens).toEqual((await model.generate(PROMPT, OPTIONS)).tokens)
+  })
+
+  it.each(['device', 'operation'] as const)('while the pool grows (%s): all reject', async (by) => {
     const model = await load()
     growFromOneSlot(model, 32)
     using session = model.createSession()
     await session.prefill(PROMPT)
-    failNextRun({ withInputs: false })
+    failNextRun({ withInputs: false, by })
     await expect(model.generate([3], { ...OPTIONS, maxTokens: 1000 })).rejects.toThrow(FAILURE)
     await expect(session.generate('', OPTIONS)).rejects.toThrow(SessionLostError)
     await expectWhole(model)
@@ -99,8 +119,12 @@ describe('a device that fails', () => {
     await session.prefill([9])
     // With one place, the session has to leave it.
     if (maxStreams === 1) await model.generate([3], OPTIONS)
+    const freed = vi.spyOn(Snapshot.prototype, 'dispose')
+    onTestFinished(() => freed.mockRestore())
     failNextRun({ withInputs: false })
     await expect(session.rewind(moment)).rejects.toThrow(FAILURE)
+    // Outside of the pool: what the session was, and the copy that failed.
+    expect(freed).toHaveBeenCalledTimes(maxStreams === 1 ? 2 : 0)
     await expect(session.prefill([1])).rejects.toThrow(SessionLostError)
     await session.rewind(moment)
     expect(await fingerprint(session)).toBe(before)

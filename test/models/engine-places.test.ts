@@ -61,6 +61,23 @@ describe('a queue', () => {
     expect(promptMs).toBeLessThan(350)
   })
 
+  it('is waited in once, by a session that has a token to consume first too', async () => {
+    const model = await load({ maxStreams: 1, maxQueue: 1 })
+    const session = model.createSession()
+    await session.generate([1], OPTIONS)
+    const running = await begin(model)
+    const order: string[] = []
+    const first = session.generate([2], OPTIONS).then(() => order.push('first'))
+    await running.return()
+    const second = model.generate([3], OPTIONS).then(() => order.push('second'))
+    await Promise.all([first, second])
+    expect(order).toEqual(['first', 'second'])
+    const third = session.prefill([4]).then(() => order.push('third'))
+    await Promise.all([third, model.generate([3], OPTIONS).then(() => order.push('fourth'))])
+    expect(order.slice(2)).toEqual(['third', 'fourth'])
+    expect(model.engine.load).toMatchObject(IDLE)
+  })
+
   it('refuses whoever comes when it is full, and takes the next one when it is not', async () => {
     const model = await load({ maxStreams: 1, maxQueue: 2 })
     const running = await begin(model)

@@ -4,6 +4,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { CommandList } from '../../lib/command-list.js'
 import { Prompts } from '../../lib/engine/prompts.js'
+import type { EngineStream } from '../../lib/engine/stream.js'
 import { loadModel, type Model } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 import { type RunOfEngine, tokensOf, watchRuns } from '../support/company.js'
@@ -87,6 +88,29 @@ it.each([
   }
   await stream.return()
   await reading
+})
+
+it.each([
+  [undefined, { alone: 256, beside: 64 }],
+  [960, { alone: 960, beside: 64 }],
+  [64, { alone: 64, beside: 64 }],
+  // Cut at multiples of 64 instead, it would leave other bits.
+  [100, { alone: 100, beside: 100 }],
+])('a prompt in chunks of %s is cut so that others do not wait', (chunkSize, { alone, beside }) => {
+  for (const othersDecode of [false, true]) {
+    const prompts = new Prompts()
+    prompts.measured(64, 100)
+    const tokens = new Uint32Array(2000)
+    prompts.add({
+      stream: { pieces: 0 } as EngineStream,
+      tokens,
+      options: { chunkSize },
+      started: 0,
+      resolve: () => {},
+      reject: () => {},
+    })
+    expect(prompts.next(othersDecode)?.length).toBe(othersDecode ? beside : alone)
+  }
 })
 
 it('a piece is measured without the step in front of it', async () => {

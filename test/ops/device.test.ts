@@ -71,6 +71,9 @@ describe('createDevice', () => {
       using device = createDevice('cpu', options)
       expect(device.batchInvariant).toBe(true)
     }
+    // What a program asks for on a Mac does not keep it from running elsewhere.
+    using found = createDevice('auto', { batchInvariant: false })
+    expect(found.batchInvariant).toBe(found.name === 'cpu')
     const wrong = { batchInvariant: 1 } as unknown as DeviceOptions
     expect(() => createDevice('cpu', wrong)).toThrow(TypeError)
     expect(() => createDevice('cpu', wrong)).toThrow('must be true or false but is 1')

@@ -120,8 +120,7 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
     const { read, distinct } = weightReads(dispatches)
     expect(read).toBe(distinct)
   }
-  // Two lists take turns (lib/models/sequence.ts) and get their scratch memory at their first run; from
-  // then on nothing is allocated between tokens.
+  // A list gets its scratch memory at its first run; from then on nothing is allocated between tokens.
   expect(new Set(runs.slice(1).map(({ allocations }) => allocations)).size).toBe(1)
 
   const { dispatches } = runs.at(-1)!

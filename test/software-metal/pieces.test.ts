@@ -4,6 +4,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDevice, type Device } from '../../lib/device.js'
+import type { AttentionTensors } from '../../lib/recorder.js'
 
 const COLUMNS = 2048
 let device: Device
@@ -52,6 +53,25 @@ test('how long a piece is can be set', () => {
 
 test('a short prompt is one piece', () => {
   expect(piecesOf([1, 64], 3)).toEqual([3])
+})
+
+test('slots of others are no work', () => {
+  const [tokens, window, columns] = [64, 512, 256]
+  const piecesWith = (slots: number) => {
+    const floats = (shape: readonly number[]) => device.tensor('float32', shape)
+    const [q, k, v, out] = [0, 1, 2, 3].map(() => floats([1, tokens, columns]))
+    const [keys, values] = [0, 1].map(() => floats([slots, window, columns]))
+    const [position, rows] = [0, 1].map(() => device.tensor('uint32', [1]))
+    const tensors = { q, k, v, keys, values, position, rows, out } as AttentionTensors
+    const list = device.record((cl) => {
+      for (let i = 0; i < 200; i++) cl.attentionPrefill(tensors, { headDim: 64 })
+    })
+    const pieces = list.dispatches().trimEnd().split('\n\n').length
+    list.dispose()
+    for (const tensor of Object.values(tensors)) tensor.dispose()
+    return pieces
+  }
+  expect(piecesWith(64)).toBe(piecesWith(1))
 })
 
 test('a decode step is one command buffer, however much work it is', () => {

@@ -11,8 +11,14 @@ export const FAILURE = 'the device failed on purpose'
 
 type AddonModule = typeof import('../../lib/addon.js')
 
-let failing: { withInputs: boolean } | undefined
+let failing: Failure | undefined
 let isFailing: () => boolean = () => false
+
+/** Which run fails: of those with inputs or without; by its device, which fails, or by an operation of its own. */
+interface Failure {
+  withInputs: boolean
+  by?: 'device' | 'operation'
+}
 
 /** While `work` goes on, those runs fail for which `draw` says so. */
 export async function whileRunsFail<T>(draw: () => boolean, work: () => Promise<T>): Promise<T> {
@@ -24,8 +30,8 @@ export async function whileRunsFail<T>(draw: () => boolean, work: () => Promise<
   }
 }
 
-/** The next run, of those without or with inputs, fails as one of a GPU does. Needs `withFailures`. */
-export function failNextRun(which: { withInputs: boolean }): void {
+/** The next run of that kind fails, by its device unless told otherwise. Needs `withFailures`. */
+export function failNextRun(which: Failure): void {
   failing = which
   onTestFinished(() => {
     const isOver = failing === undefined
@@ -44,13 +50,13 @@ export function withFailures(original: AddonModule): AddonModule {
   const { RUN_STATUS } = original
   const run: ReturnType<AddonModule['addon']>['run'] = (device, list, inputs, outputs, ended) => {
     const isNext = failing?.withInputs === inputs.byteLength > 0
+    const status =
+      isNext && failing?.by === 'operation' ? RUN_STATUS.failed : RUN_STATUS.deviceFailed
     if (isNext) failing = undefined
     const fails = isNext || isFailing()
     const { run, cancel } = original.addon()
     if (!fails) return run(device, list, inputs, outputs, ended)
-    const begun = run(device, list, inputs, outputs, (_, __, data) =>
-      ended(RUN_STATUS.deviceFailed, FAILURE, data),
-    )
+    const begun = run(device, list, inputs, outputs, (_, __, data) => ended(status, FAILURE, data))
     // What it writes is left half written.
     cancel(begun)
     return begun
