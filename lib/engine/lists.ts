@@ -55,7 +55,9 @@ export class EngineLists {
   /** The list for a piece of a prompt. */
   piece(pools: Pools, piece: { length: number; isLast: boolean }): CommandList {
     const key = `${piece.length} ${piece.isLast}`
-    const list = this.#pieces.get(key) ?? recordPiece(this.#model, this.#workspace, pools, piece)
+    const list =
+      this.#pieces.get(key) ??
+      this.#recorded(() => recordPiece(this.#model, this.#workspace, pools, piece))
     this.#pieces.delete(key)
     this.#pieces.set(key, list)
     for (const [oldest, unused] of this.#pieces) {
@@ -66,15 +68,25 @@ export class EngineLists {
     return list
   }
 
-  /** Lets a GPU compile what the later pieces of a prompt need, while the first one runs. */
-  preparePieces(pools: Pools, tokens: number, chunkSize = PREFILL_CHUNK_SIZE): void {
-    if (this.#model.device.name === 'cpu') return
+  /**
+   * Lets a GPU compile what the pieces of a prompt need. Resolves when the first one has it; undefined on the CPU,
+   * which needs nothing.
+   */
+  preparePieces(
+    pools: Pools,
+    tokens: number,
+    chunkSize = PREFILL_CHUNK_SIZE,
+  ): Promise<void> | undefined {
+    if (this.#model.device.name === 'cpu') return undefined
     const lengths = chunkLengths(tokens, chunkSize)
-    for (const [index, length] of lengths.entries()) {
-      if (index === 0 || (length === lengths[index - 1] && index < lengths.length - 1)) continue
-      const list = this.piece(pools, { length, isLast: index === lengths.length - 1 })
-      list.prepare().catch(() => {}) // its own run says what is wrong with it
-    }
+    const distinct = lengths.filter(
+      (length, i) => i === lengths.length - 1 || length !== lengths[i - 1],
+    )
+    const [first] = distinct.map((length, i) => {
+      const list = this.piece(pools, { length, isLast: i === distinct.length - 1 })
+      return list.prepare().catch(() => {}) // its own run says what is wrong with it
+    })
+    return first
   }
 
   /** No prompt is under way: what pieces need is freed. */
@@ -138,11 +150,16 @@ export class EngineLists {
   #step(pools: Pools, width: number): CommandList {
     const known = this.#steps.get(width)
     if (known) return known
-    const { bytes } = this.#workspace
-    const list = recordStep(this.#model, this.#workspace, pools, width)
-    // Lists recorded before keep the smaller tensors, until they are recorded again.
-    if (this.#workspace.bytes !== bytes) this.forget()
+    const list = this.#recorded(() => recordStep(this.#model, this.#workspace, pools, width))
     this.#steps.set(width, list)
+    return list
+  }
+
+  // Where scratch tensors have become larger, lists recorded before would keep the smaller ones.
+  #recorded(record: () => CommandList): CommandList {
+    const { bytes } = this.#workspace
+    const list = record()
+    if (this.#workspace.bytes !== bytes) this.forget()
     return list
   }
 

@@ -71,6 +71,7 @@ export class Prompts {
 
   /** A piece has taken so long. */
   measured(tokens: number, milliseconds: number): void {
+    if (tokens < SCAN_TOKENS) return // mostly overhead: it says nothing about larger ones
     const rate = tokens / Math.max(milliseconds, 0.01)
     this.#tokensPerMs = this.#tokensPerMs === 0 ? rate : 0.5 * (this.#tokensPerMs + rate)
   }

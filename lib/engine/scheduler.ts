@@ -85,10 +85,17 @@ export class Scheduler {
   startPrompt(stream: EngineStream, tokens: Uint32Array, options: PromptOptions): Promise<Drawn> {
     return new Promise((resolve, reject) => {
       if (stream.isDone) return reject(stream.failure ?? endedError())
-      this.#lists.preparePieces(this.#seats.pools, tokens.length, options.chunkSize)
+      const { pools } = this.#seats
+      const ready = this.#lists.preparePieces(pools, tokens.length, options.chunkSize)
       stream.hasPrompt = true
-      this.#prompts.add({ stream, tokens, options, started: 0, resolve, reject } satisfies Prompt)
-      this.#schedule()
+      const add = () => {
+        if (stream.isDone) return reject(stream.failure ?? endedError())
+        this.#prompts.add({ stream, tokens, options, started: 0, resolve, reject })
+        this.#schedule()
+      }
+      // A GPU that compiles on the way would hold up everybody else.
+      if (ready && this.#someoneDecodes()) void ready.then(add)
+      else add()
     })
   }
 

@@ -205,20 +205,29 @@ export class Seats {
     const { slots } = this.#size
     void this.pools
     for (let slot = 0; slot < slots; slot++) if (!this.#occupants[slot]?.deref()) return slot
+    const idlest = this.#idlest()
     if (slots < this.#maxSlots) {
-      this.#grow({ ...this.#size, slots: Math.min(2 * slots, this.#maxSlots) })
-      return slots
+      try {
+        this.#grow({ ...this.#size, slots: Math.min(2 * slots, this.#maxSlots) })
+        return slots
+      } catch (error) {
+        if (!idlest) throw error // there is no memory, and nobody to make room
+      }
     }
-    let idlest: SequenceState | undefined
-    for (const occupant of this.#occupants) {
+    if (!idlest) throw new Error('[seat] every slot is active')
+    this.#park(idlest.state, idlest.slot)
+    return idlest.slot
+  }
+
+  // The sequence that has not run for longest, of those that do not.
+  #idlest(): { state: SequenceState; slot: number } | undefined {
+    let idlest: { state: SequenceState; slot: number } | undefined
+    for (const [slot, occupant] of this.#occupants.entries()) {
       const state = occupant?.deref()
       if (!state || state.isActive) continue
-      if (!idlest || state.lastUse < idlest.lastUse) idlest = state
+      if (!idlest || state.lastUse < idlest.state.lastUse) idlest = { state, slot }
     }
-    if (idlest?.place.kind !== 'slot') throw new Error('[seat] every slot is active')
-    const { slot } = idlest.place
-    this.#park(idlest, slot)
-    return slot
+    return idlest
   }
 
   // Another sequence gets the slot: its runs are queued behind this copy.
