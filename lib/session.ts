@@ -1,6 +1,6 @@
 // A sequence that somebody holds: its state between calls, and copies of it.
 
-import { onAbort, reasonOf, type Signal, throwIfAborted } from './abort.js'
+import { type Signal, throwIfAborted } from './abort.js'
 import { booleanOption, checkOptions, checkSignal, describe } from './options.js'
 import {
   DisposedError,
@@ -8,20 +8,16 @@ import {
   SessionLostError,
   UnsupportedOptionError,
 } from './errors.js'
-import type { GenerateResult, KeptState } from './generate.js'
+import type { GenerateResult } from './generate.js'
 import type { TextStream } from './text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { Snapshot } from './engine/snapshot.js'
-import type { EngineStream, StreamOptions } from './engine/stream.js'
+import type { EngineStream } from './engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
-import {
-  type Begun,
-  SessionCheckpoint,
-  type SessionHost,
-  type StreamSettings,
-} from './session-checkpoint.js'
+import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
+import { disposedError, SessionSequence } from './session-sequence.js'
 import { TokenHistory } from './token-history.js'
 
 export interface PrefillSessionOptions extends PromptOptions {
@@ -40,9 +36,6 @@ export interface SaveSessionOptions {
   /** Whether the token ids are saved too. Defaults to true. */
   tokens?: boolean | undefined
 }
-
-const NO_TOKENS = new Uint32Array(0)
-const NO_STOPS: ReadonlySet<number> = new Set()
 
 /**
  * One sequence of tokens and the model's memory of it, which has a fixed size. Give it more tokens, let it go
@@ -63,25 +56,19 @@ const NO_STOPS: ReadonlySet<number> = new Set()
  */
 export class Session {
   readonly #host: SessionHost
-  readonly #state: SequenceState
-  #history: TokenHistory
-  /** The last of `#history`, where the state has not consumed it. */
-  #pending: number | undefined
+  readonly #sequence: SessionSequence
   #running: string | undefined
-  #lost: unknown
-  #isDisposed = false
 
   /** @internal Use `model.createSession`. */
   constructor(host: SessionHost, state = new SequenceState(), history = new TokenHistory()) {
     this.#host = host
-    this.#state = state
-    this.#history = history
+    this.#sequence = new SessionSequence(host.engine, state, history)
     host.holds(this)
   }
 
   /** Tokens so far. */
   get position(): number {
-    return this.#history.length
+    return this.#sequence.history.length
   }
 
   /**
@@ -89,12 +76,12 @@ export class Session {
    * without its tokens, those since then.
    */
   get consumed(): Uint32Array {
-    return this.#history.known()
+    return this.#sequence.history.known()
   }
 
   /** Bytes in memory, whatever the number of tokens. */
   get stateBytes(): number {
-    return this.#isDisposed ? 0 : this.#host.stateBytes
+    return this.#sequence.isDisposed ? 0 : this.#host.stateBytes
   }
 
   /**
@@ -112,10 +99,10 @@ export class Session {
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
-      const before = await this.#settle('prefill', signal)
+      const before = await this.#sequence.settle('prefill', signal)
       try {
         throwIfAborted(signal)
-        await this.#advance(tokens, signal, before)
+        await this.#sequence.advance(tokens, signal, before)
       } finally {
         before?.close()
       }
@@ -167,13 +154,7 @@ export class Session {
     if (moment.isDisposed) throw new DisposedError('[rewind] this checkpoint was disposed')
     this.#check('rewind', { evenIfLost: true })
     await this.#alone('rewind', async () => {
-      try {
-        await this.#host.engine.restore(this.#state, moment.snapshot)
-      } catch (error) {
-        this.#lost = error
-        throw error
-      }
-      this.#become(moment.history.copy())
+      await this.#sequence.restore(moment.snapshot, moment.history.copy())
     })
   }
 
@@ -217,15 +198,14 @@ export class Session {
   reset(): void {
     this.#check('reset', { evenIfLost: true })
     if (this.#running) throw this.#busy('reset')
-    this.#host.engine.release(this.#state)
-    this.#become(new TokenHistory())
+    this.#sequence.forget()
   }
 
   /** Frees the state. A stream that is under way ends with its next token. */
   dispose(): void {
-    if (this.#isDisposed) return
-    this.#isDisposed = true
-    if (!this.#running) this.#host.engine.release(this.#state)
+    if (this.#sequence.isDisposed) return
+    this.#sequence.dispose()
+    if (!this.#running) this.#sequence.release()
     this.#host.letsGo(this)
   }
 
@@ -243,7 +223,7 @@ export class Session {
    * @internal
    */
   get snapshotBytes(): number {
-    const { place } = this.#state
+    const { place } = this.#sequence.state
     return place.kind === 'snapshot' ? place.snapshot.bytes : 0
   }
 
@@ -258,10 +238,10 @@ export class Session {
   ): Promise<T> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settleAlone(operation)
-      const snapshot = await this.#host.engine.snapshot(this.#state)
+      await this.#sequence.settleAlone(operation)
+      const snapshot = await this.#host.engine.snapshot(this.#sequence.state)
       try {
-        return await use(snapshot, this.#history)
+        return await use(snapshot, this.#sequence.history)
       } finally {
         snapshot.dispose()
       }
@@ -285,13 +265,16 @@ export class Session {
       try {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
-        before = await this.#settle(operation, settings.signal)
-        if (tokens.length === 0 && !this.#state.hasLogits) {
+        before = await this.#sequence.settle(operation, settings.signal)
+        if (tokens.length === 0 && !this.#sequence.state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
           )
         }
-        return await this.#begin(operation, tokens, settings, before)
+        return await this.#sequence.begin(operation, tokens, settings, {
+          before,
+          onEnd: () => this.#end(),
+        })
       } catch (error) {
         before?.close()
         this.#end()
@@ -300,136 +283,13 @@ export class Session {
     })
   }
 
-  async #begin(
-    operation: string,
-    tokens: Uint32Array,
-    settings: StreamSettings,
-    before: EngineStream | undefined,
-  ): Promise<Begun> {
-    const kept = this.#kept(operation, tokens)
-    const options = {
-      ...settings,
-      history: concatenated(kept.history, tokens),
-      // The last one may have to be consumed too: where a stop text ends with it.
-      maxTokens: settings.maxTokens + 1,
-    }
-    const stream = await this.#open(operation, options, before)
-    return { stream, kept }
-  }
-
-  // In the place of `before`, where that is given.
-  async #open(
-    operation: string,
-    settings: Partial<StreamOptions> & Pick<StreamOptions, 'signal'>,
-    before?: EngineStream,
-  ): Promise<EngineStream> {
-    const options: StreamOptions = {
-      state: this.#state,
-      position: this.#history.length,
-      history: NO_TOKENS,
-      maxTokens: 2,
-      stopTokens: NO_STOPS,
-      readsLogits: false,
-      ...settings,
-    }
-    const stream = before?.giveWayTo(options) ?? (await this.#host.engine.open(operation, options))
-    if (!this.#isDisposed) return stream
-    stream.close()
-    throw this.#disposedError(operation)
-  }
-
-  #kept(operation: string, prompt: Uint32Array): KeptState {
-    let ofPrompt = 0
-    return {
-      prompt,
-      history: this.#history.all(),
-      consumedOfPrompt: (count) => {
-        this.#history.push(...prompt.subarray(ofPrompt, ofPrompt + count))
-        ofPrompt += count
-      },
-      consumes: (token) => {
-        if (this.#isDisposed) throw this.#disposedError(operation)
-        this.#history.push(token)
-      },
-      leaves: (token) => {
-        this.#history.push(token)
-        this.#pending = token
-      },
-      ended: (failure) => {
-        if (failure) this.#lost = failure.error
-        else if (ofPrompt === prompt.length) this.#state.hasLogits = true
-        this.#end()
-      },
-    }
-  }
-
-  // Consumes the token that the last call left. `signal` ends the wait for a slot. Resolves with the stream that has
-  // done it, whose place is for what comes next: the caller closes it.
-  async #settle(operation: string, signal?: Signal): Promise<EngineStream | undefined> {
-    const token = this.#pending
-    if (token === undefined) return undefined
-    const stream = await this.#open(operation, {
-      position: this.#history.length - 1,
-      token,
-      signal,
-    })
-    try {
-      await stream.decode()
-      this.#pending = undefined
-      this.#state.hasLogits = true
-      return stream
-    } catch (error) {
-      stream.close()
-      this.#lost = error
-      throw error
-    }
-  }
-
-  async #settleAlone(operation: string): Promise<void> {
-    const stream = await this.#settle(operation)
-    stream?.close()
-  }
-
-  async #advance(
-    tokens: Uint32Array,
-    signal: Signal | undefined,
-    before: EngineStream | undefined,
-  ): Promise<void> {
-    const kept = this.#kept('prefill', tokens)
-    const ended = new AbortController()
-    const forget = onAbort(signal, () => ended.abort(reasonOf(signal!)))
-    try {
-      const stream = await this.#open('prefill', { signal: ended.signal }, before)
-      try {
-        await stream.prefill(tokens, {
-          betweenPieces: ended.signal,
-          onConsumed: (count) => kept.consumedOfPrompt(count),
-        })
-        this.#state.hasLogits = true
-      } catch (error) {
-        if (!ended.signal.aborted || error !== ended.signal.reason) this.#lost = error
-        throw error
-      } finally {
-        stream.close()
-      }
-    } finally {
-      forget()
-    }
-  }
-
   async #copy(operation: string): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settleAlone(operation)
-      const snapshot = await this.#host.engine.snapshot(this.#state)
-      return { snapshot, history: this.#history.copy() }
+      await this.#sequence.settleAlone(operation)
+      const snapshot = await this.#host.engine.snapshot(this.#sequence.state)
+      return { snapshot, history: this.#sequence.history.copy() }
     })
-  }
-
-  #become(history: TokenHistory): void {
-    this.#history = history
-    this.#pending = undefined
-    this.#lost = undefined
   }
 
   async #alone<T>(operation: string, work: () => Promise<T>): Promise<T> {
@@ -444,7 +304,7 @@ export class Session {
 
   #end(): void {
     this.#running = undefined
-    if (this.#isDisposed) this.#host.engine.release(this.#state)
+    if (this.#sequence.isDisposed) this.#sequence.release()
   }
 
   #busy(operation: string): Error {
@@ -453,26 +313,14 @@ export class Session {
     )
   }
 
-  #disposedError(operation: string): Error {
-    return new DisposedError(`[${operation}] this session was disposed`)
-  }
-
   #check(operation: string, { evenIfLost = false } = {}): void {
     this.#host.check(operation)
-    if (this.#isDisposed) throw this.#disposedError(operation)
-    const { place } = this.#state
-    const lost = this.#lost ?? (place.kind === 'lost' ? place.error : undefined)
+    if (this.#sequence.isDisposed) throw disposedError(operation)
+    const { lost } = this.#sequence
     if (lost === undefined || evenIfLost) return
     throw new SessionLostError(
       `[${operation}] an error left this session's state unusable: rewind it to a checkpoint, reset it or dispose of it`,
       { cause: lost },
     )
   }
-}
-
-function concatenated(a: Uint32Array, b: Uint32Array): Uint32Array {
-  const all = new Uint32Array(a.length + b.length)
-  all.set(a)
-  all.set(b, a.length)
-  return all
 }

@@ -217,7 +217,11 @@ export class Engine {
   #begin(stream: EngineStream): void {
     const { state, options } = stream
     const needs = { stops: options.stopTokens.size, recent: options.sampler?.recent ?? 0 }
-    const { slot, fill } = this.#seats.seat(state, needs, options.from)
+    const { slot, fill } = this.#seats.seat(state, needs, {
+      from: options.from,
+      touches: this.#scheduler.someoneDecodes,
+    })
+    this.#scheduler.hasTakenTurn()
     try {
       const run = runBeginning(this.model.device, this.#seats.pools, stream, { slot, fill })
       run.catch((error: unknown) => this.#failed(error, [stream]))

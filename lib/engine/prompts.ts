@@ -79,7 +79,8 @@ export class Prompts {
   // Less than what was asked for where others wait, in multiples of 64, so that the bits do not depend on who else
   // is there. They would where the prompt is cut elsewhere.
   #size(othersDecode: boolean, most = PREFILL_CHUNK_SIZE): number {
-    if (!othersDecode || this.#tokensPerMs === 0 || most % SCAN_TOKENS !== 0) return most
+    if (!othersDecode || most % SCAN_TOKENS !== 0) return most
+    // The first piece of all tells how long one takes: as few tokens as there may be.
     const scans = Math.floor((PIECE_MS * this.#tokensPerMs) / SCAN_TOKENS)
     return Math.min(Math.max(scans, 1) * SCAN_TOKENS, most)
   }

@@ -75,6 +75,11 @@ export class Scheduler {
     return this.#streams.delete(stream)
   }
 
+  /** A run that was started elsewhere takes long, as a piece of a prompt does: a step comes before the next one. */
+  hasTakenTurn(): void {
+    this.#lastWasPiece = true
+  }
+
   /** Whoever waits for it is told why it ends. */
   fail(stream: EngineStream, error: unknown): void {
     stream.end(error)
@@ -94,7 +99,7 @@ export class Scheduler {
         this.#schedule()
       }
       // A GPU that compiles on the way would hold up everybody else.
-      if (ready && this.#someoneDecodes()) void ready.then(add)
+      if (ready && this.someoneDecodes) void ready.then(add)
       else add()
     })
   }
@@ -137,7 +142,7 @@ export class Scheduler {
     while (this.#running.size < RUNS_IN_FLIGHT) {
       const rows = this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
-      const piece = mayPiece ? this.#prompts.next(this.#someoneDecodes()) : undefined
+      const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
       if (!piece && rows.length === 0) return
       try {
         if (piece) this.#startPiece(piece)
@@ -150,7 +155,8 @@ export class Scheduler {
     }
   }
 
-  #someoneDecodes(): boolean {
+  /** Whether somebody waits for a token. */
+  get someoneDecodes(): boolean {
     for (const { wanted, started, hasPrompt } of this.#streams) {
       if (!hasPrompt && (wanted.length > 0 || started > 0)) return true
     }

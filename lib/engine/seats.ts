@@ -82,12 +82,13 @@ export class Seats {
 
   /**
    * Gives a state a slot; fewer than there may be are active. Returns the slot, and what has to be recorded in front of
-   * its first run. `from`: what a new state begins with.
+   * its first run. `from`: what a new state begins with. `touches`: memory that nobody
+   * has touched is cleared too, which takes its time here and not in the first piece of the prompt.
    */
   seat(
     state: SequenceState,
     needs: Omit<PoolSize, 'slots'>,
-    from?: Snapshot,
+    { from, touches }: { from: Snapshot | undefined; touches: boolean },
   ): { slot: number; fill: (cl: Recorder) => void } {
     if (state.place.kind === 'lost') throw state.place.error
     this.#provide(needs)
@@ -107,7 +108,7 @@ export class Seats {
         copyFields(cl, snapshot, states.fieldsOf(slot), 'to')
         if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(slot))
         if (snapshot !== from) snapshot.dispose()
-      } else if (!wasUntouched) this.#clear(cl, states.fieldsOf(slot))
+      } else if (!wasUntouched || (touches && this.#isLazy)) this.#clear(cl, states.fieldsOf(slot))
     }
     return { slot, fill }
   }
