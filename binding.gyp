@@ -32,7 +32,7 @@
     "conditions": [
       ["target_arch=='x64'", { "dependencies": ["level_avx2", "level_avx512"] }],
       ["target_arch=='arm64'", { "dependencies": ["level_neon"] }],
-      # Of the CPU device, for many rows of x.
+      # Of the CPU device, for the products of a chunk.
       ["OS=='mac'", {
         "defines": ["SSM_BLAS_HEADER=<Accelerate/Accelerate.h>", "ACCELERATE_NEW_LAPACK"],
         "libraries": ["-framework Accelerate"]

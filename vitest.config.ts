@@ -4,6 +4,7 @@ import { availableParallelism } from 'node:os'
 import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 // Forks, because a native addon that crashes must not take the runner with it.
 const test = { pool: 'forks', testTimeout: 60_000 } as const
@@ -13,11 +14,15 @@ const operations = { ...test, isolate: false } as const
 // What asks how late the event loop is gets the machine for itself.
 const alone = ['test/models/event-loop.test.ts', 'test/ops/event-loop.test.ts']
 
-// The operations that have dispatch code: other files of the folder have no such test.
-const operationTests = readdirSync(new URL('native/metal', import.meta.url))
-  .filter((name) => name.endsWith('.cpp'))
-  .map((name) => `test/ops/${basename(name, '.cpp').replaceAll('_', '-')}.test.ts`)
-  .filter((path) => existsSync(new URL(path, import.meta.url)))
+// The operations that have dispatch code: other files of the folder have no such test. And what holds for
+// several of them.
+const operationTests = [
+  'test/ops/batch-invariance.test.ts',
+  ...readdirSync(new URL('native/metal', import.meta.url))
+    .filter((name) => name.endsWith('.cpp'))
+    .map((name) => `test/ops/${basename(name, '.cpp').replaceAll('_', '-')}.test.ts`)
+    .filter((path) => existsSync(new URL(path, import.meta.url))),
+]
 
 const rig = fileURLToPath(new URL('test/software-metal/build', import.meta.url))
 // What somebody has tuned on the rig does not change what is tested. Products of the size that a GPU is
@@ -77,8 +82,36 @@ function onPrebuilt(target: 'linux-x64' | 'linux-arm64') {
   return [{ test: { ...operations, ...computing, name: `prebuilt-${target}`, testTimeout, env } }]
 }
 
+// What takes a minute or more of a processor, or waits for package managers.
+const LONG = [
+  ...['package/package', 'metal-device/stand-in', 'software-metal/models'],
+  ...['metal-device/literal-texts', 'software-metal/self-check', 'cli/cli'],
+  ...['metal-device/kernel-texts', 'software-metal/full-size', 'software-metal/tune'],
+  ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu'],
+].map((name) => `/test/${name}.test.ts`)
+// Of whole projects: the many short files of the first one fill the gaps at the end.
+const LAST = ['shipped', 'prebuilds', 'level-', 'prebuilt-']
+
+/**
+ * The longest first: a file of minutes that starts last has one core and leaves the others without work.
+ * Vitest goes by projects' names, and in a clean clone by the sizes of files.
+ */
+class LongestFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    const rank = ({ moduleId, project }: TestSpecification) => {
+      const place = LONG.findIndex((name) => moduleId.endsWith(name))
+      if (place >= 0) return place - LONG.length
+      const last = LAST.findIndex((name) => project.name.startsWith(name))
+      return last >= 0 ? LAST.length - last : 0
+    }
+    // Stable: files of a project stay together, which share a process.
+    return (await super.sort(files)).sort((a, b) => rank(a) - rank(b))
+  }
+}
+
 export default defineConfig({
   test: {
+    sequence: { sequencer: LongestFirst },
     // One a core; without this one core is left to the runner, which has next to nothing to do.
     maxWorkers: availableParallelism(),
     projects: [

@@ -19,14 +19,18 @@ const A = tensor([heads], Float32Array.of(-1, -2, -4, -8))
 const D = tensor([heads], random(heads))
 const dtBias = tensor([heads], random(heads))
 
+// State lies in slots, which sequences come to and leave; `rows` has the slot of each row of a batch.
+const slots = batch
+const rows = device.tensor('uint32', [batch], Uint32Array.of(0))
+
 const scanned = tensor([batch, length, heads * headDim])
 const scan = device.record((cl) => {
-  const state = tensor([batch, heads, headDim, dState])
-  cl.ssdChunkScan({ x, dt, A, B, C, D, dtBias, state, out: scanned }, { chunkSize: 32 })
+  const state = tensor([slots, heads, headDim, dState])
+  cl.ssdChunkScan({ x, dt, A, B, C, D, dtBias, state, rows, out: scanned }, { chunkSize: 32 })
 })
 await scan.run()
 
-const state = tensor([batch, heads, headDim, dState])
+const state = tensor([slots, heads, headDim, dState])
 const stepped = tensor([batch, heads * headDim])
 let largest = 0
 for (let t = 0; t < length; t++) {
@@ -40,6 +44,7 @@ for (let t = 0; t < length; t++) {
       D,
       dtBias,
       state,
+      rows,
       out: stepped,
     }),
   )

@@ -11,6 +11,8 @@ import type {
   LinearOptions,
   Mamba2Options,
   Mamba2Tensors,
+  ResolveRowsTensors,
+  SampleTensors,
   SsdOptions,
   SsdTensors,
 } from './recorder.js'
@@ -128,8 +130,9 @@ export class Checker {
 
   /** A matrix product with what it does besides. */
   linear(x: Tensor, inputs: number, outputs: number, out: Tensor, options: LinearOptions) {
-    this.options(options, ['bias', 'norm', 'activation', 'gate', 'residual'])
+    this.options(options, ['bias', 'norm', 'activation', 'gate', 'residual', 'role'])
     const { bias, norm, activation, gate, residual } = options
+    const { role = x.shape.length > 2 ? 'chunk' : 'step' } = options
     this.activations({ x })
     this.activations({ out, gate, residual })
     this.float32({ bias, 'norm.weight': norm?.weight, 'norm.squares': norm?.squares })
@@ -141,12 +144,14 @@ export class Checker {
     if (bias) this.output('bias', bias, [outputs])
     this.output('out', out, [...x.shape.slice(0, -1), outputs])
     if (activation !== undefined) this.oneOf('activation', activation, ['gelu', 'silu'])
+    this.oneOf('role', role, ['step', 'chunk'])
     if (gate) this.output('gate', gate, out.shape)
     if (residual) this.output('residual', residual, out.shape)
     const normParams = norm ? this.#norm(norm, x, inputs) : NO_NORM
     return {
       bindings: [bias, norm?.weight, norm?.squares, gate, residual] as const,
       params: {
+        step: role === 'step' ? 1 : 0,
         has_bias: bias ? 1 : 0,
         ...normParams,
         activation: ACTIVATIONS[activation ?? 'identity'],
@@ -195,22 +200,35 @@ export class Checker {
     }
   }
 
+  /** Where the state of each row is, and for most operations how far its sequence has come. */
+  #rows(tensors: { rows: Tensor; position?: Tensor }, batch: number): void {
+    for (const name of ['position', 'rows'] as const) {
+      const tensor = tensors[name]
+      if (tensor) this.#integers(name, tensor, [batch])
+    }
+  }
+
+  #integers(name: string, tensor: Tensor, shape: readonly number[]): void {
+    this.type(name, tensor, ['uint32'])
+    this.output(name, tensor, shape)
+  }
+
   convolution(
     tensors: ConvTensors,
     dimensions: 2 | 3,
   ): [batch: number, channels: number, width: number] {
-    const { x, weight, bias, state, position, out } = tensors
+    const { x, weight, bias, state, out } = tensors
     this.activations({ x, state, out })
     this.float32({ weight, bias })
-    this.type('position', position, ['uint32'])
     this.dimensions('x', x, dimensions)
     const batch = x.shape[0]!
     const channels = x.cols
     const [, width] = this.matrix('weight', weight)
     this.shape('weight', weight, [channels, width])
     if (bias) this.output('bias', bias, [channels])
-    this.output('state', state, [batch, width, channels])
-    this.output('position', position, [batch])
+    this.dimensions('state', state, 3)
+    this.output('state', state, [state.shape[0]!, width, channels])
+    this.#rows(tensors, batch)
     this.output('out', out, x.shape)
     return [batch, channels, width]
   }
@@ -220,9 +238,10 @@ export class Checker {
     this.activations({ x, dt, B, C, out })
     this.float32({ A, D, dtBias, state })
     this.dimensions('state', state, 4)
-    const [batch, heads, headDim, dState] = state.shape as [number, number, number, number]
+    const [slots, heads, headDim, dState] = state.shape as [number, number, number, number]
     this.output('state', state, state.shape)
     this.dimensions('x', x, dimensions)
+    const batch = x.shape[0]!
     const leading = dimensions === 2 ? [batch] : [batch, x.shape[1]!]
     this.shape('x', x, [...leading, heads * headDim])
     this.shape('dt', dt, [...leading, heads])
@@ -232,9 +251,11 @@ export class Checker {
     this.output('A', A, [heads])
     this.output('D', D, [heads])
     this.output('dtBias', dtBias, [heads])
+    this.#rows(tensors, batch)
     this.output('out', out, x.shape)
     return {
       batch,
+      slots,
       heads,
       head_dim: headDim,
       d_state: dState,
@@ -251,30 +272,32 @@ export class Checker {
     tensors: Mamba2Tensors,
     { groups = 1, dtLimit = [0, Infinity], normBeforeGate = false }: Mamba2Options,
   ) {
-    const { zxBCdt, convWeight, convBias, convState, A, D, dtBias, ssmState, position } = tensors
+    const { zxBCdt, convWeight, convBias, convState, A, D, dtBias, ssmState } = tensors
     const { out, squares } = tensors
     this.activations({ zxBCdt, convState, out })
     this.float32({ convWeight, convBias, A, D, dtBias, ssmState, squares })
-    this.type('position', position, ['uint32'])
     this.dimensions('ssmState', ssmState, 4)
-    const [batch, heads, headDim, dState] = ssmState.shape as [number, number, number, number]
+    const [slots, heads, headDim, dState] = ssmState.shape as [number, number, number, number]
     this.output('ssmState', ssmState, ssmState.shape)
     this.divides('groups', groups, 'the heads', heads)
     const inner = heads * headDim
     const channels = inner + 2 * groups * dState
+    this.dimensions('zxBCdt', zxBCdt, 2)
+    const batch = zxBCdt.shape[0]!
     this.output('zxBCdt', zxBCdt, [batch, inner + channels + heads])
     const [, width] = this.matrix('convWeight', convWeight)
     this.shape('convWeight', convWeight, [channels, width])
     if (convBias) this.output('convBias', convBias, [channels])
-    this.output('convState', convState, [batch, width, channels])
+    this.output('convState', convState, [slots, width, channels])
     this.output('A', A, [heads])
     this.output('D', D, [heads])
     this.output('dtBias', dtBias, [heads])
-    this.output('position', position, [batch])
+    this.#rows(tensors, batch)
     this.output('out', out, [batch, inner])
     this.output('squares', squares, [batch, heads])
     return {
       batch,
+      slots,
       heads,
       head_dim: headDim,
       d_state: dState,
@@ -308,6 +331,7 @@ export class Checker {
     this.output('out', out, q.shape)
     return {
       batch: q.shape[0]!,
+      slots: keys.shape[0]!,
       heads,
       kv_heads: kvHeads,
       head_dim: headDim,
@@ -320,18 +344,53 @@ export class Checker {
   }
 
   /** The rings of keys and values; returns their length, the window. */
-  rings(
-    { k, v, keys, values, position }: Omit<AttentionTensors, 'q' | 'out'>,
-    batch: number,
-    cols: number,
-  ): number {
+  rings(tensors: Omit<AttentionTensors, 'q' | 'out'>, batch: number, cols: number): number {
+    const { k, v, keys, values } = tensors
     this.shape('v', v, k.shape)
     this.dimensions('keys', keys, 3)
-    const window = keys.shape[1]!
-    this.output('keys', keys, [batch, window, cols])
+    const [slots, window] = keys.shape as [number, number, number]
+    this.output('keys', keys, [slots, window, cols])
     this.output('values', values, keys.shape)
-    this.type('position', position, ['uint32'])
-    this.output('position', position, [batch])
+    this.#rows(tensors, batch)
     return window
+  }
+
+  resolveRows(
+    { slots, remaining, token, position, rows, positions, tokens }: ResolveRowsTensors,
+    count: number,
+  ) {
+    const batch = slots.elements
+    this.#integers('slots', slots, [batch])
+    this.#integers('remaining', remaining, [remaining.elements])
+    for (const [name, tensor] of Object.entries({ token, position })) {
+      this.#integers(name, tensor, remaining.shape)
+    }
+    for (const [name, tensor] of Object.entries({ rows, positions, tokens })) {
+      if (tensor) this.#integers(name, tensor, [batch])
+    }
+    this.positive('count', count)
+    return { batch, slots: remaining.elements, count, has_tokens: tokens ? 1 : 0 }
+  }
+
+  sample(tensors: SampleTensors) {
+    const { logits, rows, settings, selection, stops, history, position, remaining } = tensors
+    const { kept, out, report } = tensors
+    this.float32({ logits, settings, kept })
+    const [batch, vocabulary] = this.matrix('logits', logits)
+    this.#rows({ rows }, batch)
+    this.dimensions('settings', settings, 2)
+    const slots = settings.shape[0]!
+    this.output('settings', settings, [slots, 4])
+    this.#integers('selection', selection, [slots, 5])
+    for (const [name, tensor] of Object.entries({ stops, history })) {
+      this.dimensions(name, tensor, 2)
+      this.#integers(name, tensor, [slots, tensor.cols])
+    }
+    for (const [name, tensor] of Object.entries({ position, remaining, out })) {
+      this.#integers(name, tensor, [slots])
+    }
+    this.output('kept', kept, [slots, vocabulary])
+    this.#integers('report', report, [batch, 2])
+    return { batch, slots, vocabulary, stops: stops.cols, history_length: history.cols }
   }
 }

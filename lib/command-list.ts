@@ -149,9 +149,24 @@ export class CommandList {
   }
 }
 
+const mixtures = new WeakSet<Error>()
+
+/**
+ * Whether a run that was rejected with `error` left what it writes half written, so that nothing may read it
+ * before it is written whole: the device failed.
+ */
+export function leavesAMixture(error: unknown): boolean {
+  return error instanceof Error && mixtures.has(error)
+}
+
 function errorOf(operation: 'run' | 'prepare', status: number, message: string): Error {
-  if (status === RUN_STATUS.failed || status === RUN_STATUS.deviceFailed) return new Error(message)
-  if (status === RUN_STATUS.deviceLost) return new DeviceLostError(message)
+  if (status === RUN_STATUS.failed) return new Error(message)
+  if (status === RUN_STATUS.deviceFailed || status === RUN_STATUS.deviceLost) {
+    const isLost = status === RUN_STATUS.deviceLost
+    const error = isLost ? new DeviceLostError(message) : new Error(message)
+    mixtures.add(error)
+    return error
+  }
   const unfinished = operation === 'run' ? 'the run ended' : 'the list was ready'
   return new DisposedError(`[${operation}] the device was disposed before ${unfinished}`)
 }

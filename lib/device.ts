@@ -51,6 +51,13 @@ export interface DeviceOptions {
    * runs reject with `DeviceLostError`. Time that the system sleeps does not count. Defaults to 30.
    */
   gpuTimeout?: number | undefined
+  /**
+   * Whether the bits of a sequence in a decode step do not depend on the sequences beside it
+   * (`LinearOptions.role`). `false` lets a GPU use the order of sums that is fastest for each number of
+   * sequences; on the CPU they never depend on it: `'cpu'` refuses it, and it changes nothing where `'auto'` takes
+   * the CPU. Defaults to what the tuning has, `true` in the tables.
+   */
+  batchInvariant?: boolean | undefined
   /** Called with what the caller should know though nothing failed: a saved tuning that cannot be used. */
   onNotice?: OnNotice | undefined
 }
@@ -78,7 +85,13 @@ const GPU_TIMEOUT = Number(process.env.SSM_METAL_GPU_TIMEOUT) || 30
  * using other = createDevice('metal', { tuning: { vector_outputs: 2 } })
  */
 export function createDevice(name: DeviceName = 'auto', options: DeviceOptions = {}): Device {
-  checkOptions('createDevice', options, ['threads', 'tuning', 'gpuTimeout', 'onNotice'])
+  checkOptions('createDevice', options, [
+    'threads',
+    'tuning',
+    'gpuTimeout',
+    'batchInvariant',
+    'onNotice',
+  ])
   checkOnNotice('createDevice', options.onNotice)
   const threads = integerOption('createDevice', 'threads', options.threads, {
     min: 1,
@@ -92,6 +105,7 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
       "[createDevice] gpuTimeout is for GPUs: leave it out with device 'cpu'",
     )
   }
+  checkBatchInvariant(options.batchInvariant, name)
   if (threads !== undefined && name === 'metal') {
     throw new UnsupportedOptionError(
       "[createDevice] threads is for the CPU: leave it out with device 'metal'",
@@ -113,8 +127,9 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
       `[createDevice] device 'metal' needs a Mac with Apple silicon and ${lack}: use 'cpu', or 'auto', which takes the CPU here`,
     )
   }
+  const invariance = chosen === 'metal' ? invarianceTuning(options.batchInvariant) : {}
   if (options.tuning !== undefined) {
-    const tuning = checkTuning('createDevice', options.tuning)
+    const tuning = { ...checkTuning('createDevice', options.tuning), ...invariance }
     if (chosen === 'cpu') {
       throw new UnsupportedOptionError(
         "[createDevice] tuning is for GPUs, but the device here is the CPU: leave it out, or use 'metal' on a Mac with Apple silicon",
@@ -122,12 +137,29 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
     }
     return open(chosen, undefined, tuning, 'options', timeout)
   }
-  const device = open(chosen, threads, {}, 'table', timeout)
+  const device = open(chosen, threads, invariance, 'table', timeout)
   if (!device.tuning) return device
   const saved = usableSavedTuning(options.onNotice)
   if (!saved || saved.gpu !== device.gpu) return device
   device.dispose()
-  return open(chosen, undefined, saved.tuning, 'saved', timeout)
+  return open(chosen, undefined, { ...saved.tuning, ...invariance }, 'saved', timeout)
+}
+
+function checkBatchInvariant(wanted: unknown, name: DeviceName): void {
+  if (wanted !== undefined && typeof wanted !== 'boolean') {
+    throw new TypeError(
+      `[createDevice] batchInvariant must be true or false but is ${describe(wanted)}`,
+    )
+  }
+  if (wanted !== false || name !== 'cpu') return
+  throw new UnsupportedOptionError(
+    "[createDevice] batchInvariant cannot be false on the CPU, where a sequence never depends on those beside it: leave it out with device 'cpu'",
+  )
+}
+
+/** What the option changes of a GPU's tuning. */
+function invarianceTuning(wanted: boolean | undefined): Tuning {
+  return wanted === undefined ? {} : { batch_invariant: wanted ? 1 : 0 }
 }
 
 function open(
@@ -177,6 +209,8 @@ export class Device {
   /** What a GPU's kernels are dispatched with: a value for each of `tunables()`. */
   readonly tuning: Tuning | undefined
   readonly tuningSource: TuningSource | undefined
+  /** Whether the bits of a sequence in a decode step do not depend on the sequences beside it. */
+  readonly batchInvariant: boolean
   /** Element types that operations may hand to one another here. */
   readonly activationTypes: readonly ActivationType[]
   #handle: number
@@ -190,11 +224,13 @@ export class Device {
     this.cpuLevel = addon().deviceLevel(handle) || undefined
     this.gpu = addon().deviceGpu(handle) || undefined
     const values = addon().deviceTuning(handle)
+    this.batchInvariant = true
     if (values.length === 0) return
     this.tuning = Object.freeze(
       Object.fromEntries(tunables().map(({ name }, i) => [name, values[i]!])),
     )
     this.tuningSource = tuningSource
+    this.batchInvariant = this.tuning.batch_invariant === 1
   }
 
   /**

@@ -31,6 +31,14 @@ export class CorruptFileError extends CodedError {
   }
 }
 
+/** As many calls wait for a place in the model as `maxQueue` allows. Try again later, or raise it. */
+export class QueueFullError extends CodedError {
+  readonly code = 'ERR_QUEUE_FULL'
+  override get name(): string {
+    return 'QueueFullError'
+  }
+}
+
 /** A session takes one call at a time. */
 export class SessionBusyError extends CodedError {
   readonly code = 'ERR_SESSION_BUSY'

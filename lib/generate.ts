@@ -2,7 +2,8 @@
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import { logSumExp, type TokenLogprob, topLogprobs } from './logprobs.js'
-import { RUNS_IN_FLIGHT, type Sequence } from './models/sequence.js'
+import { RUNS_IN_FLIGHT } from './engine/scheduler.js'
+import type { Drawn, EngineStream } from './engine/stream.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
 import type { StopStrings } from './tokenizer/stop-strings.js'
 
@@ -21,7 +22,7 @@ export interface TextChunk {
 
 export interface Usage {
   promptTokens: number
-  /** Tokens of the prompt that a kept state saved; 0 in this version. */
+  /** Tokens of the prompt that a session had consumed before. */
   cachedTokens: number
   completionTokens: number
   totalTokens: number
@@ -30,7 +31,10 @@ export interface Usage {
 /** Milliseconds, and rates from them. Tokenisation is not included. */
 export interface Timings {
   loadMs: number
+  /** Waiting for one of the places that `maxStreams` allows. */
+  queueMs: number
   promptMs: number
+  /** From the call to the first token, the wait included. */
   timeToFirstTokenMs: number
   /** From the first token to the last. */
   generationMs: number
@@ -70,13 +74,13 @@ export interface KeptState {
   /** The last token is part of the text, but the state has not consumed it. */
   leaves(token: number): void
   /** All runs have ended. `failure`: the state is lost. */
-  ended(sequence: Sequence, failure: { error: unknown } | undefined): Promise<void>
+  ended(failure: { error: unknown } | undefined): void
 }
 
 /** One generation, checked and ready to run. */
 export interface Generation {
-  /** What runs the model. Called once, when the generation begins. */
-  begin(): Promise<{ sequence: Sequence; kept?: KeptState }>
+  /** What runs the model. Called once, when the generation begins. `signal` ends it. */
+  begin(signal: Signal): Promise<{ stream: EngineStream; kept?: KeptState }>
   /** May be empty for a state that is kept: the text goes on from there. */
   prompt: Uint32Array
   maxTokens: number
@@ -89,8 +93,6 @@ export interface Generation {
   prefillChunkSize: number | undefined
   loadMs: number
   seed: number
-  /** Called once at the end, however it comes. */
-  dispose(): void
 }
 
 /**
@@ -99,25 +101,21 @@ export interface Generation {
  */
 type Fate = 'consumed' | 'pending' | 'dropped'
 
-/** A token on its way. */
-interface Step {
-  token: Promise<number | undefined>
-  logits: Promise<Float32Array> | undefined
-}
+// Tokens that a text which nobody keeps may be ahead of its reader.
+const MOST_AHEAD = 32
 
 /** Runs a generation. What was generated so far stands in `result` at every moment. */
 export class GenerationRun {
   readonly result: GenerateResult
   readonly #generation: Generation
   /** Runs under way, the oldest first: the first one ends with the token after the one at hand. */
-  readonly #steps: Step[] = []
+  readonly #steps: Promise<Drawn>[] = []
   /** Tokens whose runs have been started, that of the prompt included. */
   #started = 1
   /** Stops the runs ahead when their tokens are not wanted any more. */
   readonly #ended = new AbortController()
-  #isBegun = false
 
-  #sequence!: Sequence
+  #stream!: EngineStream
   #kept: KeptState | undefined
   #prompt: Uint32Array
 
@@ -134,6 +132,7 @@ export class GenerationRun {
       usage: { promptTokens, cachedTokens: 0, completionTokens: 0, totalTokens: promptTokens },
       timings: {
         loadMs: generation.loadMs,
+        queueMs: 0,
         promptMs: 0,
         timeToFirstTokenMs: 0,
         generationMs: 0,
@@ -146,12 +145,11 @@ export class GenerationRun {
   }
 
   /**
-   * Yields a chunk a token. The device works on the tokens after it meanwhile: two runs, or one where a stop
+   * Yields a chunk a token. The device works on the tokens after it meanwhile: up to 32, or one where a stop
    * string may end the text. Returning early stops the work.
    */
   async *chunks(): AsyncGenerator<TextChunk, void, void> {
     const { stopStrings, signal: wanted } = this.#generation
-    this.#isBegun = true
     const { timings } = this.result
     const start = performance.now()
     let firstToken = Number.NaN
@@ -159,33 +157,33 @@ export class GenerationRun {
     const ended = this.#ended
     const { signal } = ended
     const forget = onAbort(wanted, () => ended.abort(reasonOf(wanted!)))
-    // While a token is looked at: the run that consumes it, and the one after that unless this token may be
-    // the last.
-    const ahead = stopStrings.isEmpty ? RUNS_IN_FLIGHT : RUNS_IN_FLIGHT - 1
+    // While a token is looked at, and while one is awaited. A token that may be the last is looked at first.
+    const ahead = stopStrings.isEmpty
+      ? { looking: MOST_AHEAD, waiting: MOST_AHEAD }
+      : { looking: RUNS_IN_FLIGHT - 1, waiting: RUNS_IN_FLIGHT }
     try {
       throwIfAborted(wanted)
-      const { sequence, kept } = await this.#generation.begin()
-      this.#sequence = sequence
+      const { stream, kept } = await this.#generation.begin(signal)
+      this.#stream = stream
+      timings.queueMs = stream.queueMs
       if (kept) this.#goOnFrom(kept)
-      let { token, logits } = await this.#first(signal)
+      let { token, logits } = await this.#first(ahead.looking, signal)
       firstToken = performance.now()
-      timings.promptMs = firstToken - start
       timings.timeToFirstTokenMs = firstToken - start
-      timings.promptTokensPerSecond = (1000 * this.#prompt.length) / (firstToken - start)
+      timings.promptMs = timings.timeToFirstTokenMs - timings.queueMs
+      timings.promptTokensPerSecond = (1000 * this.#prompt.length) / timings.promptMs
       for (;;) {
         if (kept) throwIfAborted(signal)
-        else this.#runAhead(ahead, signal)
+        else this.#runAhead(ahead.looking)
         const { chunk, done, fate } = this.#take(token, await logits)
-        if (kept) this.#keep(token, fate, signal)
+        if (kept) this.#keep(token, fate)
         this.#measure(firstToken)
         if (chunk) yield chunk
         if (done) return
         throwIfAborted(signal)
-        sequence.checkDevice()
-        if (!kept) this.#runAhead(RUNS_IN_FLIGHT, signal)
-        const step = this.#steps.shift()!
-        token = (await step.token)!
-        logits = step.logits
+        stream.checkModel()
+        if (!kept) this.#runAhead(ahead.waiting)
+        ;({ token, logits } = await this.#steps.shift()!)
       }
     } catch (error) {
       if (!signal.aborted || error !== signal.reason) failure = { error }
@@ -194,8 +192,7 @@ export class GenerationRun {
       forget()
       ended.abort()
       this.#measure(firstToken)
-      await this.#endKept(failure)
-      this.#generation.dispose()
+      await this.#end(failure)
     }
   }
 
@@ -209,80 +206,63 @@ export class GenerationRun {
   }
 
   // The token after the prompt.
-  async #first(signal: Signal): Promise<{ token: number; logits: Step['logits'] }> {
+  async #first(ahead: number, signal: Signal): Promise<Drawn> {
     const { prefillChunkSize } = this.#generation
     const prompt = this.#prompt
-    const sequence = this.#sequence
+    const stream = this.#stream
     const kept = this.#kept
-    if (kept && prompt.length === 0) {
-      const token = await sequence.drawAgain(kept.history)
-      return { token, logits: this.#readLogits(signal) }
+    if (kept && prompt.length === 0) return stream.drawAgain()
+    if (kept) {
+      return stream.prefill(prompt, {
+        chunkSize: prefillChunkSize,
+        betweenPieces: signal,
+        onConsumed: (count) => kept.consumedOfPrompt(count),
+      })
     }
-    let logits: Step['logits']
-    const token = await sequence.prefill(prompt, {
-      prefillChunkSize,
-      ...(kept
-        ? {
-            history: kept.history,
-            betweenChunks: signal,
-            onConsumed: (count) => kept.consumedOfPrompt(count),
-          }
-        : { signal }),
-      onLastStarted: () => {
-        logits = this.#readLogits(signal)
-        if (!kept) this.#runAhead(RUNS_IN_FLIGHT - 1, signal)
-      },
-    })
-    return { token: token!, logits }
+    const first = stream.prefill(prompt, { chunkSize: prefillChunkSize })
+    this.#runAhead(ahead)
+    return first
   }
 
   // What becomes of a token that the caller is about to see.
-  #keep(token: number, fate: Fate, signal: Signal): void {
+  #keep(token: number, fate: Fate): void {
     if (fate === 'pending') this.#kept!.leaves(token)
     if (fate !== 'consumed') return
     this.#kept!.consumes(token)
-    const next = this.#sequence.decode()
-    next.catch(() => {}) // it is awaited later, or at the end
-    this.#steps.push({ token: next, logits: this.#readLogits(signal) })
+    this.#ask()
   }
 
-  // Waits for the run that is under way: what it consumes belongs to the state.
-  async #endKept(failure: { error: unknown } | undefined): Promise<void> {
-    if (!this.#kept) return
-    for (const { token } of this.#steps) {
-      await token.catch((error) => {
-        failure ??= { error }
-      })
+  // Waits for the run that is under way where the state is kept: what it consumes belongs to it.
+  async #end(failure: { error: unknown } | undefined): Promise<void> {
+    if (this.#kept) {
+      for (const step of this.#steps) {
+        await step.catch((error: unknown) => {
+          failure ??= { error }
+        })
+      }
     }
-    await this.#kept.ended(this.#sequence, failure)
+    this.#stream?.close()
+    this.#kept?.ended(failure)
   }
 
   /** Ends the generation within the operation at hand: what `chunks` waits for rejects. */
   stop(): void {
     this.#ended.abort()
-    // A generator that never began does not run its `finally`.
-    if (!this.#isBegun) this.#generation.dispose()
-    this.#isBegun = true
   }
 
-  // Starts runs until `count` are under way, or no further token is wanted.
-  #runAhead(count: number, signal: Signal): void {
+  // Asks for tokens until `count` are on their way, or no further one is wanted.
+  #runAhead(count: number): void {
     const { maxTokens } = this.#generation
-    const sequence = this.#sequence
     while (this.#steps.length < count && this.#started < maxTokens) {
-      const token = sequence.decode({ signal })
-      token.catch(() => {}) // it is awaited later, unless this generation ends before
-      this.#steps.push({ token, logits: this.#readLogits(signal) })
+      this.#ask()
       this.#started += 1
     }
   }
 
-  // Those of the run that was started last, when they are wanted.
-  #readLogits(signal: Signal): Step['logits'] {
-    if (this.#generation.logprobs === undefined) return undefined
-    const logits = this.#sequence.readLogits({ signal })
-    logits.catch(() => {})
-    return logits
+  #ask(): void {
+    const step = this.#stream.decode()
+    step.catch(() => {}) // it is awaited later, unless this generation ends before
+    this.#steps.push(step)
   }
 
   #take(

@@ -3,6 +3,7 @@
 import { throwIfAborted, type Signal } from './abort.js'
 import { defaultModel } from './default-model.js'
 import type { DeviceName } from './device.js'
+import { Engine, type EngineOptions } from './engine/engine.js'
 import { UnsupportedOptionError } from './errors.js'
 import { resolveModelPath } from './hub/cache.js'
 import { checkMemory } from './memory/check.js'
@@ -12,10 +13,8 @@ import { openCheckpoint } from './models/checkpoint.js'
 import type { Quantization } from './models/config.js'
 import { endOfText } from './models/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
-import { Sequence } from './models/sequence.js'
 import { checkOnNotice, type OnNotice } from './notices.js'
-import { checkOptions, checkSignal, describe, stringOption } from './options.js'
-import { Sampler } from './sampler.js'
+import { checkOptions, checkSignal, describe, integerOption, stringOption } from './options.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
 import { findTokenizer } from './tokenizer/find.js'
@@ -37,6 +36,11 @@ export interface LoadOptions {
   /** For a GPU: seconds after which one that ends nothing is given up (`DeviceLostError`). Defaults to 30. */
   gpuTimeout?: number | undefined
   /**
+   * Whether the bits of a sequence do not depend on those that are decoded beside it, as in `createDevice`:
+   * of the CPU always, of a GPU unless this is `false`.
+   */
+  batchInvariant?: boolean | undefined
+  /**
    * Element type of float matrices in memory; `auto` keeps what the file has. With `float16` the Metal
    * device also computes in float16 between the layers' matrices; all else computes in float32. Defaults to `auto`.
    */
@@ -50,6 +54,13 @@ export interface LoadOptions {
    * `unchecked` loads it all the same. Defaults to `checked`.
    */
   memory?: 'checked' | 'unchecked' | undefined
+  /**
+   * Calls that run at once, each with a state of its own: a pass over the weights serves up to 32 of them. Later ones
+   * wait for a place. Memory grows with those that there are, not with this number. Defaults to 32.
+   */
+  maxStreams?: number | undefined
+  /** Calls that wait for a place; further ones reject with `QueueFullError`. Defaults to 1024. */
+  maxQueue?: number | undefined
   /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
@@ -63,14 +74,20 @@ export interface LoadOptions {
   onNotice?: OnNotice | undefined
 }
 
+/** The largest `maxStreams`. */
+export const MOST_STREAMS = 256
+
 const LOAD_OPTIONS = [
   'device',
   'threads',
   'gpuTimeout',
+  'batchInvariant',
   'dtype',
   'tokenizer',
   'quantize',
   'memory',
+  'maxStreams',
+  'maxQueue',
   'revision',
   'cacheDir',
   'signal',
@@ -116,6 +133,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
       `[loadModel] memory must be 'checked' or 'unchecked' but is ${describe(memory)}`,
     )
   }
+  const limits = engineOptions(options)
   throwIfAborted(signal)
 
   const start = performance.now()
@@ -128,7 +146,11 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
     options.device,
-    { threads: options.threads, gpuTimeout: options.gpuTimeout },
+    {
+      threads: options.threads,
+      gpuTimeout: options.gpuTimeout,
+      batchInvariant: options.batchInvariant,
+    },
     (device) => needsOf(checkpoint, wishes, device),
     {
       signal,
@@ -140,14 +162,17 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   )
   try {
     if (memory === 'checked') await checkMemory(device, checkpoint, wishes)
+    let engine: Engine | undefined
     let ready: Promise<void> | undefined
     const languageModel = await LanguageModel.load(device, checkpoint, {
       ...wishes,
       signal,
       onProgress: onProgress && ((loaded, total) => onProgress({ phase: 'load', loaded, total })),
       onTensors: (model) => {
+        engine = new Engine(model, limits)
         if (device.name === 'cpu') return
-        ready = compileKernels(model)
+        // While the weights are read.
+        ready = engine.prepare()
         ready.catch(() => {}) // also when the loading itself fails
       },
     })
@@ -155,12 +180,12 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
       await ready
       throwIfAborted(signal)
     } catch (error) {
+      engine?.dispose()
       languageModel.dispose()
       throw error
     }
     return new Model(
-      device,
-      languageModel,
+      engine!,
       { ...found, endOfText: ends, identity: () => modelIdentity(checkpoint, wishes) },
       performance.now() - start,
     )
@@ -170,15 +195,12 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   }
 }
 
-/** Compiles what generating needs, while the weights are read. */
-async function compileKernels(model: LanguageModel): Promise<void> {
-  const sampler = new Sampler(model.device, 'loadModel', {})
-  const sequence = new Sequence(model, sampler)
-  try {
-    await sequence.prepare()
-  } finally {
-    sequence.dispose()
-    sampler.dispose()
+function engineOptions(options: LoadOptions): EngineOptions {
+  const integer = (name: 'maxStreams' | 'maxQueue', min: number, max: number) =>
+    integerOption('loadModel', name, options[name], { min, max })
+  return {
+    maxStreams: integer('maxStreams', 1, MOST_STREAMS) ?? 32,
+    maxQueue: integer('maxQueue', 0, 2 ** 20) ?? 1024,
   }
 }
 

@@ -3,18 +3,27 @@
 import type { Signal } from './abort.js'
 import type { Device } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
-import type { GenerateResult, KeptState, TextChunk } from './generate.js'
+import type { Engine } from './engine/engine.js'
+import { LARGEST_CHUNK_SIZE } from './engine/chunks.js'
+import { Scorer } from './engine/scoring.js'
+import { SequenceState } from './engine/sequence-state.js'
+import type { GenerateResult, TextChunk } from './generate.js'
 import { TextStream } from './text-stream.js'
-import { type ModelConfig, stateBytes } from './models/config.js'
+import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
 import type { LanguageModel } from './models/language-model.js'
-import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
+import { stateBytes } from './models/state-fields.js'
 import { booleanOption, checkOptions, checkSignal, describe, integerOption } from './options.js'
 import { LiveSet } from './live-set.js'
 import type { ModelIdentity } from './model-identity.js'
 import { restoredState } from './session-saving.js'
 import { Session } from './session.js'
-import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
+import {
+  type Begun,
+  SessionCheckpoint,
+  type SessionHost,
+  type StreamSettings,
+} from './session-checkpoint.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
@@ -36,7 +45,10 @@ export interface PromptOptions {
 
 export interface LogitsOptions extends PromptOptions {
   signal?: Signal | undefined
-  /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
+  /**
+   * Tokens that run through the model at once, at most 960; fewer where these would need too much memory or hold up
+   * other streams. Results do not depend on it. Defaults to 256.
+   */
   prefillChunkSize?: number | undefined
 }
 
@@ -64,9 +76,12 @@ const GENERATE_OPTIONS = [
 /** Native memory of a model, in bytes. */
 export interface ModelMemory {
   weightBytes: number
-  /** States of sessions that were not disposed of. */
-  sessionBytes: number
-  checkpointBytes: number
+  /** What sequences that run, and sessions, keep between tokens. Grows with the most that there were at once. */
+  slotBytes: number
+  /** Checkpoints, and sessions that have not run yet or whose slot others needed. */
+  snapshotBytes: number
+  /** Scratch memory of passes and kernels. */
+  workspaceBytes: number
 }
 
 /** What a model is besides its weights. */
@@ -96,6 +111,8 @@ export class Model {
   readonly stateBytes: number
   /** @internal */
   readonly languageModel: LanguageModel
+  /** @internal */
+  readonly engine: Engine
   readonly #tokenizerProblem: Error | undefined
   readonly #loadMs: number
   readonly #held = new LiveSet<Session | SessionCheckpoint>()
@@ -104,12 +121,13 @@ export class Model {
 
   /** @internal Use `loadModel`. */
   constructor(
-    device: Device,
-    model: LanguageModel,
+    engine: Engine,
     { identity, tokenizer, problem, endOfText }: ModelFacts,
     loadMs: number,
   ) {
-    this.device = device
+    const { model } = engine
+    this.engine = engine
+    this.device = model.device
     this.languageModel = model
     this.tokenizer = tokenizer
     this.endOfText = endOfText
@@ -121,6 +139,8 @@ export class Model {
     let known: Promise<ModelIdentity> | undefined
     this.#sessions = {
       languageModel: model,
+      engine,
+      stateBytes: this.stateBytes,
       identity: () => {
         // A failure to read the weights may pass.
         known ??= identity().catch((error: unknown) => {
@@ -163,14 +183,10 @@ export class Model {
       )
     }
     const data = new Float32Array(ids.length * vocabulary)
-    const sequence = new Sequence(this.languageModel)
-    try {
-      const prefillChunkSize = chunkSizeOption('logits', options)
-      const store = (rows: Float32Array, first: number) => data.set(rows, first * vocabulary)
-      await sequence.logits(ids, store, { signal: options.signal, prefillChunkSize })
-    } finally {
-      sequence.dispose()
-    }
+    const prefillChunkSize = chunkSizeOption('logits', options)
+    using scorer = new Scorer(this.languageModel)
+    const store = (rows: Float32Array, first: number) => data.set(rows, first * vocabulary)
+    await scorer.logits(ids, store, { signal: options.signal, prefillChunkSize })
     return { data, shape: [ids.length, vocabulary] }
   }
 
@@ -230,25 +246,25 @@ export class Model {
       throw new TypeError(`[loadSession] the path must be a text but is ${describe(path)}`)
     }
     const identity = await this.#sessions.identity()
-    const { state, history } = await restoredState(path, this.languageModel, identity)
-    return new Session(this.#sessions, state, history)
+    const { snapshot, history } = await restoredState(path, this.languageModel, identity)
+    return new Session(this.#sessions, new SequenceState(snapshot), history)
   }
 
-  /** Bytes of native memory by what they are for. What a generation needs while it runs is not counted. */
+  /** Bytes of native memory by what they are for. */
   memory(): ModelMemory {
-    const sum = (kept: Iterable<{ stateBytes: number }>) =>
-      [...kept].reduce((bytes, { stateBytes }) => bytes + stateBytes, 0)
-    return {
-      weightBytes: this.weightBytes,
-      sessionBytes: sum(this.#held.of(Session)),
-      checkpointBytes: sum(this.#held.of(SessionCheckpoint)),
-    }
+    this.#check('memory')
+    const { slots: slotBytes, workspace: workspaceBytes } = this.engine.memory
+    let snapshotBytes = 0
+    for (const { stateBytes } of this.#held.of(SessionCheckpoint)) snapshotBytes += stateBytes
+    for (const session of this.#held.of(Session)) snapshotBytes += session.snapshotBytes
+    return { weightBytes: this.weightBytes, slotBytes, snapshotBytes, workspaceBytes }
   }
 
   /** Frees weights, device and threads. Generations in flight reject with `DisposedError`. */
   dispose(): void {
     if (this.#disposed) return
     this.#disposed = true
+    this.engine.dispose()
     this.languageModel.dispose()
     this.device.dispose()
   }
@@ -263,10 +279,15 @@ export class Model {
 
   #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     this.#check(operation)
-    const ids = () => this.#tokens(operation, prompt, options)
-    return this.#start(operation, ids, options, async (sampler) => ({
-      sequence: new Sequence(this.languageModel, sampler),
-    }))
+    let tokens: Uint32Array
+    const read = () => {
+      tokens = this.#tokens(operation, prompt, options)
+      return tokens
+    }
+    return this.#start(operation, read, options, async (settings) => {
+      const begin = { position: 0, history: tokens }
+      return { stream: await this.engine.open(operation, { ...settings, ...begin }) }
+    })
   }
 
   // `tokens` gives the prompt once the options are checked; `begin` makes what runs the model when the first token is asked for.
@@ -274,7 +295,7 @@ export class Model {
     operation: string,
     tokens: () => Uint32Array,
     options: GenerateOptions,
-    begin: (sampler: Sampler) => Promise<{ sequence: Sequence; kept?: KeptState }>,
+    begin: (settings: StreamSettings) => Promise<Begun>,
   ): TextStream {
     checkOptions(operation, options, GENERATE_OPTIONS)
     checkSignal(operation, options.signal)
@@ -287,14 +308,10 @@ export class Model {
       endOfText: this.endOfText,
     })
     const prompt = tokens()
-    const sampler = new Sampler(this.device, operation, options)
-    let sequence: Sequence | undefined
+    const sampler = new Sampler(operation, options)
+    const readsLogits = logprobs !== undefined
     return new TextStream({
-      begin: async () => {
-        const begun = await begin(sampler)
-        sequence = begun.sequence
-        return begun
-      },
+      begin: (signal) => begin({ sampler, maxTokens, stopTokens, readsLogits, signal }),
       prompt,
       maxTokens,
       stopTokens,
@@ -305,10 +322,6 @@ export class Model {
       prefillChunkSize,
       loadMs: this.#loadMs,
       seed: sampler.seed,
-      dispose() {
-        sequence?.dispose()
-        sampler.dispose()
-      },
     })
   }
 

@@ -12,8 +12,9 @@ interface OperationLayout {
 const U = 'uint32' as const
 const F = 'float' as const
 
-// What matmul and affine_matmul do besides the product.
+// What the rows of matmul and affine_matmul are, and what these do besides the product.
 const LINEAR = {
+  step: U,
   has_bias: U,
   norm_group_cols: U,
   norm_parts: U,
@@ -76,16 +77,17 @@ export const OPERATIONS = {
     ],
   },
   conv1d_update: {
-    params: { batch: U, channels: U, width: U, x_stride: U, has_bias: U },
-    buffers: ['x', 'weight', 'bias', 'state', 'position', 'out'],
+    params: { batch: U, slots: U, channels: U, width: U, x_stride: U, has_bias: U },
+    buffers: ['x', 'weight', 'bias', 'state', 'position', 'rows', 'out'],
   },
   conv1d_prefill: {
-    params: { batch: U, length: U, channels: U, width: U, x_stride: U, has_bias: U },
-    buffers: ['x', 'weight', 'bias', 'state', 'position', 'out'],
+    params: { batch: U, slots: U, length: U, channels: U, width: U, x_stride: U, has_bias: U },
+    buffers: ['x', 'weight', 'bias', 'state', 'position', 'rows', 'out'],
   },
   ssd_update: {
     params: {
       batch: U,
+      slots: U,
       heads: U,
       head_dim: U,
       d_state: U,
@@ -97,11 +99,12 @@ export const OPERATIONS = {
       dt_min: F,
       dt_max: F,
     },
-    buffers: ['x', 'dt', 'A', 'B', 'C', 'D', 'dtBias', 'state', 'out'],
+    buffers: ['x', 'dt', 'A', 'B', 'C', 'D', 'dtBias', 'state', 'rows', 'out'],
   },
   ssd_chunk_scan: {
     params: {
       batch: U,
+      slots: U,
       length: U,
       heads: U,
       head_dim: U,
@@ -115,11 +118,12 @@ export const OPERATIONS = {
       dt_min: F,
       dt_max: F,
     },
-    buffers: ['x', 'dt', 'A', 'B', 'C', 'D', 'dtBias', 'state', 'out'],
+    buffers: ['x', 'dt', 'A', 'B', 'C', 'D', 'dtBias', 'state', 'rows', 'out'],
   },
   mamba2_update: {
     params: {
       batch: U,
+      slots: U,
       heads: U,
       head_dim: U,
       d_state: U,
@@ -140,6 +144,7 @@ export const OPERATIONS = {
       'dtBias',
       'ssmState',
       'position',
+      'rows',
       'out',
       'squares',
     ],
@@ -151,6 +156,7 @@ export const OPERATIONS = {
   attention_decode: {
     params: {
       batch: U,
+      slots: U,
       heads: U,
       kv_heads: U,
       head_dim: U,
@@ -160,11 +166,12 @@ export const OPERATIONS = {
       v_stride: U,
       scale: F,
     },
-    buffers: ['q', 'k', 'v', 'keys', 'values', 'position', 'out'],
+    buffers: ['q', 'k', 'v', 'keys', 'values', 'position', 'rows', 'out'],
   },
   attention_prefill: {
     params: {
       batch: U,
+      slots: U,
       length: U,
       heads: U,
       kv_heads: U,
@@ -175,17 +182,38 @@ export const OPERATIONS = {
       v_stride: U,
       scale: F,
     },
-    buffers: ['q', 'k', 'v', 'keys', 'values', 'position', 'out'],
+    buffers: ['q', 'k', 'v', 'keys', 'values', 'position', 'rows', 'out'],
   },
   kv_cache_write: {
-    params: { batch: U, length: U, kv_heads: U, head_dim: U, window: U, k_stride: U, v_stride: U },
-    buffers: ['k', 'v', 'keys', 'values', 'position'],
+    params: {
+      batch: U,
+      slots: U,
+      length: U,
+      kv_heads: U,
+      head_dim: U,
+      window: U,
+      k_stride: U,
+      v_stride: U,
+    },
+    buffers: ['k', 'v', 'keys', 'values', 'position', 'rows'],
   },
   add: { params: { count: U }, buffers: ['a', 'b', 'out'] },
   argmax: { params: { rows: U, cols: U }, buffers: ['x', 'out'] },
   sample: {
-    params: { batch: U, vocabulary: U, history_length: U },
-    buffers: ['logits', 'settings', 'selection', 'history', 'position', 'out', 'report'],
+    params: { batch: U, slots: U, vocabulary: U, stops: U, history_length: U },
+    buffers: [
+      'logits',
+      'rows',
+      'settings',
+      'selection',
+      'stops',
+      'history',
+      'position',
+      'remaining',
+      'kept',
+      'out',
+      'report',
+    ],
   },
   cross_entropy: { params: { rows: U, vocabulary: U }, buffers: ['logits', 'targets', 'out'] },
   affine_quantize: {
@@ -197,7 +225,10 @@ export const OPERATIONS = {
     buffers: ['words', 'scales', 'biases', 'out'],
   },
   cast: { params: { count: U }, buffers: ['x', 'out'] },
-  advance_position: { params: { batch: U, count: U }, buffers: ['position'] },
+  resolve_rows: {
+    params: { batch: U, slots: U, count: U, has_tokens: U },
+    buffers: ['slots', 'remaining', 'token', 'position', 'rows', 'positions', 'tokens'],
+  },
   copy: { params: { count: U }, buffers: ['x', 'out'] },
 } as const satisfies Record<string, OperationLayout>
 

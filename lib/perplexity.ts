@@ -2,7 +2,8 @@
 
 import type { Signal } from './abort.js'
 import type { Model } from './model.js'
-import { LARGEST_CHUNK_SIZE, Sequence } from './models/sequence.js'
+import { LARGEST_CHUNK_SIZE } from './engine/chunks.js'
+import { Scorer } from './engine/scoring.js'
 import { checkOptions, checkSignal, describe, integerOption } from './options.js'
 
 export interface PerplexityOptions {
@@ -82,12 +83,8 @@ export async function perplexity(
     done += losses.length
     onProgress?.({ tokens: done, total: tokens.length })
   }
-  const sequence = new Sequence(model.languageModel)
-  try {
-    await sequence.negativeLogLikelihoods(inputs, tokens, onLosses, { signal, prefillChunkSize })
-  } finally {
-    sequence.dispose()
-  }
+  using scorer = new Scorer(model.languageModel)
+  await scorer.negativeLogLikelihoods(inputs, tokens, onLosses, { signal, prefillChunkSize })
   const count = tokens.length
   const mean = sum / count
   const variance = count > 1 ? Math.max(0, squares - count * mean * mean) / (count - 1) : 0

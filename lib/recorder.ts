@@ -42,6 +42,17 @@ export interface LinearNorm {
   squares?: Tensor
 }
 
+/**
+ * What the rows of a matrix product are.
+ *
+ * `step`: tokens of sequences that do not know of one another. The bits of a row's result depend on that row's
+ * inputs alone, not on how many rows there are and where among them it stands; of a GPU with
+ * `batchInvariant: false` that does not hold.
+ * `chunk`: many tokens at once, of a prompt or of a text that is scored. As fast as can be; the bits of a row
+ * may depend on the rows beside it.
+ */
+export type LinearRole = 'step' | 'chunk'
+
 /** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
 export interface LinearOptions {
   /** (outputs). */
@@ -52,6 +63,8 @@ export interface LinearOptions {
   gate?: Tensor | undefined
   /** As out; may be out. */
   residual?: Tensor | undefined
+  /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
+  role?: LinearRole | undefined
 }
 
 export interface SsdTensors {
@@ -69,8 +82,10 @@ export interface SsdTensors {
   D: Tensor
   /** (heads). */
   dtBias: Tensor
-  /** (batch, heads, headDim, dState), updated in place. */
+  /** (slots, heads, headDim, dState), updated in place. */
   state: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
   /** As x, contiguous. */
   out: Tensor
 }
@@ -89,7 +104,7 @@ export interface Mamba2Tensors {
   convWeight: Tensor
   /** (channels). */
   convBias?: Tensor | undefined
-  /** Ring of the last inputs of the convolution: (batch, width, channels), updated in place. */
+  /** Rings of the last inputs of the convolution: (slots, width, channels), updated in place. */
   convState: Tensor
   /** (heads), negative. */
   A: Tensor
@@ -97,10 +112,12 @@ export interface Mamba2Tensors {
   D: Tensor
   /** (heads). */
   dtBias: Tensor
-  /** (batch, heads, headDim, dState), updated in place. */
+  /** (slots, heads, headDim, dState), updated in place. */
   ssmState: Tensor
-  /** Tokens that each sequence has seen before: uint32 (batch). */
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
   position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
   /** y * silu(z): (batch, heads * headDim). */
   out: Tensor
   /** Sum of squares of each head, for the norm that follows: of y * silu(z), or of y with `normBeforeGate`. float32 (batch, heads). */
@@ -119,12 +136,14 @@ export interface AttentionTensors {
   k: Tensor
   /** As k. */
   v: Tensor
-  /** Ring of the last keys: (batch, window, kvHeads * headDim). */
+  /** Rings of the last keys: (slots, window, kvHeads * headDim). */
   keys: Tensor
-  /** Ring of the last values, as keys. */
+  /** Rings of the last values, as keys. */
   values: Tensor
-  /** Tokens that each sequence has seen before: uint32 (batch). */
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
   position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
   /** As q, contiguous. */
   out: Tensor
 }
@@ -142,26 +161,53 @@ export interface ConvTensors {
   weight: Tensor
   /** (channels). */
   bias?: Tensor | undefined
-  /** Ring of the last inputs: (batch, width, channels), updated in place. */
+  /** Rings of the last inputs: (slots, width, channels), updated in place. */
   state: Tensor
-  /** Tokens that each sequence has seen before: uint32 (batch). */
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
   position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
   /** As x, contiguous. */
   out: Tensor
+}
+
+export interface ResolveRowsTensors {
+  /** The slots that are asked for, usually an input of the run: uint32 (batch). `NO_SLOT` fills rows that nobody needs. */
+  slots: Tensor
+  /** Tokens that each slot may still draw: uint32 (slots). At 0 its sequence is done. */
+  remaining: Tensor
+  /** Token that each slot has drawn last: uint32 (slots). */
+  token: Tensor
+  /** Tokens that each slot has seen: uint32 (slots), advanced by `count`. */
+  position: Tensor
+  /** Slot of each row, `NO_SLOT` where nothing is to be done: uint32 (batch). */
+  rows: Tensor
+  /** `position` of each row before this list: uint32 (batch). */
+  positions: Tensor
+  /** `token` of each row: uint32 (batch). Left out by lists whose tokens come from elsewhere. */
+  tokens?: Tensor | undefined
 }
 
 export interface SampleTensors {
   /** (batch, vocabulary). */
   logits: Tensor
-  /** float32 (batch, 4): temperature, topP, minP, repetitionPenalty. */
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** float32 (slots, 4): temperature, topP, minP, repetitionPenalty. */
   settings: Tensor
-  /** uint32 (batch, 4): topK, low and high half of the seed, 0. */
+  /** uint32 (slots, 5): topK, low and high half of the seed, how many places of the history are in use, 1 to keep the logits. */
   selection: Tensor
-  /** uint32 (batch, n): ring of recent tokens, 0xffffffff where empty; the new one is added. */
+  /** uint32 (slots, k): tokens that end the sequence, 0xffffffff where empty. */
+  stops: Tensor
+  /** uint32 (slots, n): recent tokens, 0xffffffff where empty, in a ring of the places in use; the new one is added. */
   history: Tensor
-  /** Tokens seen so far: uint32 (batch). With the seed it decides the random numbers. */
+  /** Tokens seen so far: uint32 (slots). With the seed it decides the random numbers, and the place in the ring. */
   position: Tensor
-  /** uint32 (batch). A row that draws no token keeps what it has. */
+  /** Tokens that may still be drawn: uint32 (slots). One less after each, 0 after a stop and when none can be drawn. */
+  remaining: Tensor
+  /** float32 (slots, vocabulary): the logits, before any penalty, of slots that keep them. */
+  kept: Tensor
+  /** Token drawn last: uint32 (slots). A row that draws no token keeps what its slot has. */
   out: Tensor
   /** uint32 (batch, 2): the drawn token and 0, or what was wrong (`SAMPLE_STATUS`). */
   report: Tensor
@@ -169,15 +215,24 @@ export interface SampleTensors {
 
 /**
  * What `sample` reports of a row besides its token. With `nan` the token is the index of the first logit that is
- * NaN; `infinite` is a largest logit that is infinite, at a temperature above 0.
+ * NaN; `infinite` is a largest logit that is infinite, at a temperature above 0; `skipped` is a row without a slot,
+ * whose token is 0xffffffff.
  */
-export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2 } as const
+export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2, skipped: 3 } as const
+
+/** In place of a slot: a row that has none. */
+export const NO_SLOT = 0xffffffff
 
 const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
 
 /**
  * Appends operations to a command list: what `device.record` hands to its callback.
  * Every method throws a `TypeError` or `RangeError` led by its name when a tensor does not fit.
+ *
+ * State outlives a list, so it is addressed by slot: a tensor of state is (slots, …), and `rows`, uint32 (batch), says
+ * which slot each row of a batch has. A row whose slot is not below the number of slots, `NO_SLOT` by convention, does
+ * nothing: it touches no state, and its part of `out` keeps what it had. No slot may stand in `rows` twice: rows run at
+ * the same time, and would race for its state.
  */
 export class Recorder {
   readonly #list: number
@@ -319,7 +374,8 @@ export class Recorder {
 
   /**
    * out = activation(norm(x) · weightᵀ + bias) * gate + residual, each of them only when given: x (…, inputs),
-   * weight (outputs, inputs) of any float type, out (…, outputs).
+   * weight (outputs, inputs) of any float type, out (…, outputs). An x of two dimensions is a step, (batch, inputs), one
+   * of three a chunk, (batch, length, inputs), unless `role` says otherwise.
    */
   matmul(x: Tensor, weight: Tensor, out: Tensor, options: LinearOptions = {}): void {
     const check = this.#check('matmul')
@@ -352,10 +408,11 @@ export class Recorder {
 
   /** One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. */
   conv1dUpdate(tensors: ConvTensors): void {
-    const { x, weight, bias, state, position, out } = tensors
+    const { x, weight, bias, state, position, rows, out } = tensors
     const [batch, channels, width] = this.#check('conv1dUpdate').convolution(tensors, 2)
-    this.#add('conv1d_update', [x, weight, bias, state, position, out], {
+    this.#add('conv1d_update', [x, weight, bias, state, position, rows, out], {
       batch,
+      slots: state.shape[0]!,
       channels,
       width,
       x_stride: x.rowStride,
@@ -365,10 +422,11 @@ export class Recorder {
 
   /** A chunk of the causal depthwise convolution, then SiLU, continuing from the ring `state` and leaving its last inputs there. */
   conv1dPrefill(tensors: ConvTensors): void {
-    const { x, weight, bias, state, position, out } = tensors
+    const { x, weight, bias, state, position, rows, out } = tensors
     const [batch, channels, width] = this.#check('conv1dPrefill').convolution(tensors, 3)
-    this.#add('conv1d_prefill', [x, weight, bias, state, position, out], {
+    this.#add('conv1d_prefill', [x, weight, bias, state, position, rows, out], {
       batch,
+      slots: state.shape[0]!,
       length: x.shape[1]!,
       channels,
       width,
@@ -457,7 +515,7 @@ export class Recorder {
   /** Puts a chunk's k and v, (batch, length, kvHeads * headDim), into the rings; of more than `window` tokens the last. */
   kvCacheWrite(tensors: Omit<AttentionTensors, 'q' | 'out'>, options: { headDim: number }): void {
     const { headDim } = options
-    const { k, v, keys, values, position } = tensors
+    const { k, v, keys, values, position, rows } = tensors
     const check = this.#check('kvCacheWrite')
     check.options(options, ['headDim'])
     check.activations({ k, v, keys, values })
@@ -465,8 +523,9 @@ export class Recorder {
     const [batch, length, cols] = k.shape as [number, number, number]
     check.divides('headDim', headDim, 'the columns of k', cols)
     const window = check.rings(tensors, batch, cols)
-    this.#add('kv_cache_write', [k, v, keys, values, position], {
+    this.#add('kv_cache_write', [k, v, keys, values, position, rows], {
       batch,
+      slots: keys.shape[0]!,
       length,
       kv_heads: cols / headDim,
       head_dim: headDim,
@@ -495,28 +554,16 @@ export class Recorder {
   }
 
   /**
-   * Draws one token a sequence: repetition penalty, temperature, top-k, top-p, min-p, in that order. A row with bad
-   * logits draws none, and says so in `report`; the others do not suffer.
+   * Draws one token a row: repetition penalty, temperature, top-k, top-p, min-p, in that order. A row with bad logits
+   * draws none, says so in `report`, and its sequence is done; the others do not suffer.
    */
-  sample({ logits, settings, selection, history, position, out, report }: SampleTensors): void {
-    const check = this.#check('sample')
-    check.float32({ logits, settings })
-    const [batch, vocabulary] = check.matrix('logits', logits)
-    check.output('settings', settings, [batch, 4])
-    for (const [name, tensor] of Object.entries({ selection, history, position, out, report })) {
-      check.type(name, tensor, ['uint32'])
-    }
-    check.output('selection', selection, [batch, 4])
-    check.dimensions('history', history, 2)
-    check.output('history', history, [batch, history.cols])
-    check.output('position', position, [batch])
-    check.output('out', out, [batch])
-    check.output('report', report, [batch, 2])
-    this.#add('sample', [logits, settings, selection, history, position, out, report], {
-      batch,
-      vocabulary,
-      history_length: history.cols,
-    })
+  sample(tensors: SampleTensors): void {
+    const params = this.#check('sample').sample(tensors)
+    this.#add(
+      'sample',
+      OPERATIONS.sample.buffers.map((name) => tensors[name]),
+      params,
+    )
   }
 
   /** out = -log softmax(logits)[target] in nats: logits (…, vocabulary), targets uint32 (…), out (…). */
@@ -570,13 +617,20 @@ export class Recorder {
     this.#add('copy', [x, out], { count: x.elements })
   }
 
-  /** position += count, for a uint32 (batch): tokens that the operations before this one consumed. */
-  advancePosition(position: Tensor, count: number): void {
-    const check = this.#check('advancePosition')
-    check.type('position', position, ['uint32'])
-    check.output('position', position, position.shape)
-    check.positive('count', count)
-    this.#add('advance_position', [position], { batch: position.elements, count })
+  /**
+   * The first operation of a list: which slots its rows have, where their sequences stand, and the tokens that they drew
+   * last; then position += count, the tokens that the list consumes of each row. A row that asks for no slot, or for one
+   * whose sequence is done (remaining 0), gets `NO_SLOT`, position 0 and token 0. No slot may be asked for twice.
+   */
+  resolveRows(tensors: ResolveRowsTensors, options: { count: number }): void {
+    const check = this.#check('resolveRows')
+    check.options(options, ['count'])
+    const params = check.resolveRows(tensors, options.count)
+    this.#add(
+      'resolve_rows',
+      OPERATIONS.resolve_rows.buffers.map((name) => tensors[name]),
+      params,
+    )
   }
 
   #checkOpen(operation: string): void {

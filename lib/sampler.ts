@@ -1,12 +1,10 @@
-// How the next token is chosen: options of the caller, as the device buffers that the `sample`
-// operation reads.
+// How the next token is chosen: options of the caller, checked, as the `sample` operation reads them.
 
 import { randomInt } from 'node:crypto'
-import type { Device } from './device.js'
 import { UnsupportedOptionError } from './errors.js'
 import { integerOption, numberOption } from './options.js'
 import { SAMPLE_STATUS } from './recorder.js'
-import type { Tensor, TensorData } from './tensor.js'
+import type { TensorData } from './tensor.js'
 
 export interface SamplingOptions {
   /** 0 takes the most probable token every time. Defaults to 0. */
@@ -54,21 +52,20 @@ export function drawnToken(report: TensorData, row = 0): number {
   )
 }
 
-/** Checked sampling options on a device, for one sequence. */
+/** Checked sampling options, as the rows of a slot that the `sample` operation reads. */
 export class Sampler {
   readonly seed: number
-  /** float32 (1, 4): see `recorder.sample`. */
-  readonly settings: Tensor
-  /** uint32 (1, 4). */
-  readonly selection: Tensor
-  /** uint32 (1, repetitionContextSize): the token at absolute position i stands in column i mod the size. */
-  readonly history: Tensor
+  /** Four floats: see `recorder.sample`. */
+  readonly settings: Float32Array
+  /** Tokens that the repetition penalty looks at; 0 without one. */
+  readonly recent: number
+  readonly #topK: number
 
   /**
    * Throws a `TypeError` or `RangeError` for a value that makes no sense, an `UnsupportedOptionError` for one
    * that would change nothing. `operation` leads the message.
    */
-  constructor(device: Device, operation: string, options: SamplingOptions) {
+  constructor(operation: string, options: SamplingOptions) {
     const number = (name: keyof SamplingOptions, byDefault: number, min: number, max: number) =>
       numberOption(operation, name, options[name], { min, max }) ?? byDefault
     const integer = (name: keyof SamplingOptions, byDefault: number, min: number, max: number) =>
@@ -96,30 +93,24 @@ export class Sampler {
     }
     this.seed = integer('seed', randomInt(2 ** 47), 0, Number.MAX_SAFE_INTEGER)
 
-    this.settings = device.tensor(
-      'float32',
-      [1, 4],
-      Float32Array.of(temperature, topP, minP, repetitionPenalty),
-    )
-    this.selection = device.tensor(
-      'uint32',
-      [1, 4],
-      Uint32Array.of(topK, this.seed % 2 ** 32, Math.floor(this.seed / 2 ** 32), 0),
-    )
-    this.history = device.tensor('uint32', [1, contextSize])
+    this.settings = Float32Array.of(temperature, topP, minP, repetitionPenalty)
+    this.recent = repetitionPenalty === 1 ? 0 : contextSize
+    this.#topK = topK
   }
 
-  /** Starts the ring of recent tokens with those of a prompt. */
-  remember(prompt: Uint32Array): void {
-    const size = this.history.cols
+  /** Five words: see `recorder.sample`. `keepsLogits`: whether they are kept for each token. */
+  selection(keepsLogits: boolean): Uint32Array {
+    const high = Math.floor(this.seed / 2 ** 32)
+    return Uint32Array.of(this.#topK, this.seed % 2 ** 32, high, this.recent, keepsLogits ? 1 : 0)
+  }
+
+  /** The ring of recent tokens after `tokens`: the one at position i stands at i mod its size. */
+  ring(tokens: Uint32Array): Uint32Array {
+    const size = this.recent
     const ring = new Uint32Array(size).fill(NO_TOKEN)
-    for (let i = Math.max(0, prompt.length - size); i < prompt.length; i++) {
-      ring[i % size] = prompt[i]!
+    for (let i = Math.max(0, tokens.length - size); i < tokens.length; i++) {
+      ring[i % size] = tokens[i]!
     }
-    this.history.write(ring)
-  }
-
-  dispose(): void {
-    for (const tensor of [this.settings, this.selection, this.history]) tensor.dispose()
+    return ring
   }
 }

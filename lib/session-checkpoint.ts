@@ -1,19 +1,34 @@
 // A moment of a session that somebody holds, and the model that sessions belong to.
 
+import type { Engine } from './engine/engine.js'
+import type { Snapshot } from './engine/snapshot.js'
+import type { EngineStream, StreamOptions } from './engine/stream.js'
 import type { KeptState } from './generate.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import type { ModelIdentity } from './model-identity.js'
 import type { LanguageModel } from './models/language-model.js'
-import type { Sequence } from './models/sequence.js'
-import type { SequenceState } from './models/sequence-state.js'
-import type { Sampler } from './sampler.js'
 import type { Session } from './session.js'
 import type { TextStream } from './text-stream.js'
 import type { TokenHistory } from './token-history.js'
 
+/** What the options of a call say about its stream. */
+export type StreamSettings = Pick<
+  StreamOptions,
+  'sampler' | 'maxTokens' | 'stopTokens' | 'readsLogits' | 'signal'
+>
+
+/** What runs a generation, and the state that it leaves to somebody. */
+export interface Begun {
+  stream: EngineStream
+  kept?: KeptState
+}
+
 /** What a session needs of its model. */
 export interface SessionHost {
   readonly languageModel: LanguageModel
+  readonly engine: Engine
+  /** Bytes of the state of one sequence. */
+  readonly stateBytes: number
   /** Whose sessions these are, for their files. */
   identity(): Promise<ModelIdentity>
   /** Throws when the model was disposed of. */
@@ -24,7 +39,7 @@ export interface SessionHost {
     operation: string,
     tokens: () => Uint32Array,
     options: GenerateOptions,
-    begin: (sampler: Sampler) => Promise<{ sequence: Sequence; kept: KeptState }>,
+    begin: (settings: StreamSettings) => Promise<Begun>,
   ): TextStream
   /** Counts the memory of what is alive. */
   holds(owner: Session | SessionCheckpoint): void
@@ -34,7 +49,7 @@ export interface SessionHost {
 /** The moment of a session that `checkpoint` took. It never changes, and outlives the session. */
 export class SessionCheckpoint {
   /** @internal */
-  readonly state: SequenceState
+  readonly snapshot: Snapshot
   /** @internal */
   readonly history: TokenHistory
   /** @internal */
@@ -42,9 +57,9 @@ export class SessionCheckpoint {
   #isDisposed = false
 
   /** @internal Use `session.checkpoint`. */
-  constructor(host: SessionHost, state: SequenceState, history: TokenHistory) {
+  constructor(host: SessionHost, snapshot: Snapshot, history: TokenHistory) {
     this.host = host
-    this.state = state
+    this.snapshot = snapshot
     this.history = history
     host.holds(this)
   }
@@ -56,7 +71,7 @@ export class SessionCheckpoint {
 
   /** Bytes in memory. */
   get stateBytes(): number {
-    return this.#isDisposed ? 0 : this.state.bytes
+    return this.#isDisposed ? 0 : this.snapshot.bytes
   }
 
   get isDisposed(): boolean {
@@ -66,7 +81,7 @@ export class SessionCheckpoint {
   dispose(): void {
     if (this.#isDisposed) return
     this.#isDisposed = true
-    this.state.dispose()
+    this.snapshot.dispose()
     this.host.letsGo(this)
   }
 

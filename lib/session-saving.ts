@@ -1,16 +1,16 @@
 // Between a session in memory and its file.
 
 import type { ModelIdentity } from './model-identity.js'
-import { SequenceState } from './models/sequence-state.js'
+import { Snapshot } from './engine/snapshot.js'
 import type { LanguageModel } from './models/language-model.js'
 import { readSessionFile, type SessionContents, type SessionField } from './session-file.js'
 import { bytesPerElement, type Tensor } from './tensor.js'
 import { TokenHistory } from './token-history.js'
 import { floatToHalf, halvesToFloats } from './weights/convert.js'
 
-/** What a session's file holds of it. No run may be in flight. `tokens`: whether the ids are among it. */
+/** What a session's file holds of it. `tokens`: whether the ids are among it. */
 export function savedContents(
-  state: SequenceState,
+  snapshot: Snapshot,
   history: TokenHistory,
   { model, tokens }: { model: ModelIdentity; tokens: boolean },
 ): SessionContents {
@@ -18,7 +18,7 @@ export function savedContents(
     model,
     position: history.length,
     consumed: tokens && history.unknown === 0 ? history.known() : undefined,
-    fields: state.fields.map(({ name, tensor }) => {
+    fields: snapshot.fields.map(({ name, tensor }) => {
       const data = tensor.read()
       return {
         name,
@@ -35,19 +35,18 @@ export async function restoredState(
   path: string,
   languageModel: LanguageModel,
   model: ModelIdentity,
-): Promise<{ state: SequenceState; history: TokenHistory }> {
-  const state = new SequenceState(languageModel)
+): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
+  const snapshot = new Snapshot(languageModel)
   try {
-    const { fields } = state
+    const { fields } = snapshot
     const vocabulary = languageModel.config.paddedVocabSize
     const shapes = fields.map(({ name, tensor }) => ({ name, shape: tensor.shape.slice(1) }))
     const contents = await readSessionFile(path, { model, fields: shapes, vocabulary })
     for (const [i, { tensor }] of fields.entries()) restore(tensor, contents.fields[i]!)
-    state.position.write(Uint32Array.of(contents.position))
     const { consumed, position } = contents
-    return { state, history: new TokenHistory(consumed, consumed ? 0 : position) }
+    return { snapshot, history: new TokenHistory(consumed, consumed ? 0 : position) }
   } catch (error) {
-    state.dispose()
+    snapshot.dispose()
     throw error
   }
 }

@@ -1,6 +1,6 @@
 // A sequence that somebody holds: its state between calls, and copies of it.
 
-import { onAbort, reasonOf, type Signal, throwIfAborted } from './abort.js'
+import { type Signal, throwIfAborted } from './abort.js'
 import { booleanOption, checkOptions, checkSignal, describe } from './options.js'
 import {
   DisposedError,
@@ -8,14 +8,16 @@ import {
   SessionLostError,
   UnsupportedOptionError,
 } from './errors.js'
-import type { GenerateResult, KeptState } from './generate.js'
+import type { GenerateResult } from './generate.js'
 import type { TextStream } from './text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
-import { Sequence } from './models/sequence.js'
-import { SequenceState } from './models/sequence-state.js'
+import { SequenceState } from './engine/sequence-state.js'
+import type { Snapshot } from './engine/snapshot.js'
+import type { EngineStream } from './engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
 import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
+import { disposedError, SessionSequence } from './session-sequence.js'
 import { TokenHistory } from './token-history.js'
 
 export interface PrefillSessionOptions extends PromptOptions {
@@ -54,29 +56,19 @@ export interface SaveSessionOptions {
  */
 export class Session {
   readonly #host: SessionHost
-  #state: SequenceState
-  #history: TokenHistory
-  /** The last of `#history`, where the state has not consumed it. */
-  #pending: number | undefined
+  readonly #sequence: SessionSequence
   #running: string | undefined
-  #lost: unknown
-  #isDisposed = false
 
   /** @internal Use `model.createSession`. */
-  constructor(
-    host: SessionHost,
-    state = new SequenceState(host.languageModel),
-    history = new TokenHistory(),
-  ) {
+  constructor(host: SessionHost, state = new SequenceState(), history = new TokenHistory()) {
     this.#host = host
-    this.#state = state
-    this.#history = history
+    this.#sequence = new SessionSequence(host.engine, state, history)
     host.holds(this)
   }
 
   /** Tokens so far. */
   get position(): number {
-    return this.#history.length
+    return this.#sequence.history.length
   }
 
   /**
@@ -84,12 +76,12 @@ export class Session {
    * without its tokens, those since then.
    */
   get consumed(): Uint32Array {
-    return this.#history.known()
+    return this.#sequence.history.known()
   }
 
   /** Bytes in memory, whatever the number of tokens. */
   get stateBytes(): number {
-    return this.#isDisposed ? 0 : this.#state.bytes
+    return this.#sequence.isDisposed ? 0 : this.#host.stateBytes
   }
 
   /**
@@ -107,9 +99,13 @@ export class Session {
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
-      await this.#settle()
-      throwIfAborted(signal)
-      await this.#advance(tokens, signal)
+      const before = await this.#sequence.settle('prefill', signal)
+      try {
+        throwIfAborted(signal)
+        await this.#sequence.advance(tokens, signal, before)
+      } finally {
+        before?.close()
+      }
     })
   }
 
@@ -141,8 +137,8 @@ export class Session {
    * @example using moment = await session.checkpoint()
    */
   async checkpoint(): Promise<SessionCheckpoint> {
-    const { state, history } = await this.#copy('checkpoint')
-    return new SessionCheckpoint(this.#host, state, history)
+    const { snapshot, history } = await this.#copy('checkpoint')
+    return new SessionCheckpoint(this.#host, snapshot, history)
   }
 
   /**
@@ -158,8 +154,7 @@ export class Session {
     if (moment.isDisposed) throw new DisposedError('[rewind] this checkpoint was disposed')
     this.#check('rewind', { evenIfLost: true })
     await this.#alone('rewind', async () => {
-      await this.#state.copyFrom(moment.state)
-      this.#become(moment.history.copy())
+      await this.#sequence.restore(moment.snapshot, moment.history.copy())
     })
   }
 
@@ -169,8 +164,8 @@ export class Session {
    * @example using other = await session.fork()
    */
   async fork(): Promise<Session> {
-    const { state, history } = await this.#copy('fork')
-    return new Session(this.#host, state, history)
+    const { snapshot, history } = await this.#copy('fork')
+    return new Session(this.#host, new SequenceState(snapshot), history)
   }
 
   /**
@@ -192,9 +187,9 @@ export class Session {
         `[save] dtype must be 'float32' or 'float16' but is ${describe(dtype)}`,
       )
     }
-    await this.#whole('save', async (state, history) => {
+    await this.withSnapshot('save', async (snapshot, history) => {
       const model = await this.#host.identity()
-      const contents = savedContents(state, history, { model, tokens })
+      const contents = savedContents(snapshot, history, { model, tokens })
       await writeSessionFile(path, contents, dtype && { dtype })
     })
   }
@@ -203,16 +198,14 @@ export class Session {
   reset(): void {
     this.#check('reset', { evenIfLost: true })
     if (this.#running) throw this.#busy('reset')
-    this.#state.dispose()
-    this.#state = new SequenceState(this.#host.languageModel)
-    this.#become(new TokenHistory())
+    this.#sequence.forget()
   }
 
   /** Frees the state. A stream that is under way ends with its next token. */
   dispose(): void {
-    if (this.#isDisposed) return
-    this.#isDisposed = true
-    if (!this.#running) this.#state.dispose()
+    if (this.#sequence.isDisposed) return
+    this.#sequence.dispose()
+    if (!this.#running) this.#sequence.release()
     this.#host.letsGo(this)
   }
 
@@ -225,23 +218,33 @@ export class Session {
   }
 
   /**
-   * The state, which nothing changes while `use` runs.
+   * Bytes of memory of its own: 0 while it has a slot of the model's pool.
    *
    * @internal
    */
-  withState<T>(use: (state: SequenceState, history: TokenHistory) => Promise<T>): Promise<T> {
-    return this.#whole('withState', use)
+  get snapshotBytes(): number {
+    const { place } = this.#sequence.state
+    return place.kind === 'snapshot' ? place.snapshot.bytes : 0
   }
 
-  // Gives `use` the state of all tokens.
-  async #whole<T>(
+  /**
+   * Calls `use` with a copy of the state of all tokens, which is freed afterwards.
+   *
+   * @internal
+   */
+  async withSnapshot<T>(
     operation: string,
-    use: (state: SequenceState, history: TokenHistory) => Promise<T>,
+    use: (snapshot: Snapshot, history: TokenHistory) => Promise<T>,
   ): Promise<T> {
     this.#check(operation)
     return this.#alone(operation, async () => {
-      await this.#settle()
-      return use(this.#state, this.#history)
+      await this.#sequence.settleAlone(operation)
+      const snapshot = await this.#host.engine.snapshot(this.#sequence.state)
+      try {
+        return await use(snapshot, this.#sequence.history)
+      } finally {
+        snapshot.dispose()
+      }
     })
   }
 
@@ -254,113 +257,39 @@ export class Session {
       if (prompt?.length !== 0) tokens = this.#host.tokens(operation, prompt, options, wasFirst)
       return tokens
     }
-    return this.#host.stream(operation, read, options, async (sampler) => {
+    return this.#host.stream(operation, read, options, async (settings) => {
       this.#check(operation)
       if (this.#running) throw this.#busy(operation)
       this.#running = operation
+      let before: EngineStream | undefined
       try {
         // Other calls may have come between. Token ids stay those that were given.
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
-        await this.#settle()
-        if (tokens.length === 0 && !this.#state.logits) {
+        before = await this.#sequence.settle(operation, settings.signal)
+        if (tokens.length === 0 && !this.#sequence.state.hasLogits) {
           throw new RangeError(
             `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
           )
         }
-        const kept = this.#kept(operation, tokens)
-        return { sequence: new Sequence(this.#host.languageModel, sampler, this.#state), kept }
+        return await this.#sequence.begin(operation, tokens, settings, {
+          before,
+          onEnd: () => this.#end(),
+        })
       } catch (error) {
+        before?.close()
         this.#end()
         throw error
       }
     })
   }
 
-  #kept(operation: string, prompt: Uint32Array): KeptState {
-    let ofPrompt = 0
-    return {
-      prompt,
-      history: this.#history.all(),
-      consumedOfPrompt: (count) => {
-        this.#history.push(...prompt.subarray(ofPrompt, ofPrompt + count))
-        ofPrompt += count
-      },
-      consumes: (token) => {
-        if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
-        this.#history.push(token)
-      },
-      leaves: (token) => {
-        this.#history.push(token)
-        this.#pending = token
-      },
-      ended: async (sequence, failure) => {
-        try {
-          if (failure) this.#lost = failure.error
-          else if (this.#pending === undefined && !this.#isDisposed) await sequence.keepLogits()
-        } catch (error) {
-          this.#lost = error
-        } finally {
-          this.#end()
-        }
-      },
-    }
-  }
-
-  // Consumes the token that the last call left.
-  async #settle(): Promise<void> {
-    const token = this.#pending
-    if (token === undefined) return
-    const sequence = new Sequence(this.#host.languageModel, undefined, this.#state)
-    try {
-      sequence.token = token
-      await sequence.decode()
-      this.#pending = undefined
-      await sequence.keepLogits()
-    } catch (error) {
-      this.#lost = error
-      throw error
-    } finally {
-      sequence.dispose()
-    }
-  }
-
-  async #advance(tokens: Uint32Array, signal: Signal | undefined): Promise<void> {
-    const sequence = new Sequence(this.#host.languageModel, undefined, this.#state)
-    const kept = this.#kept('prefill', tokens)
-    const ended = new AbortController()
-    const forget = onAbort(signal, () => ended.abort(reasonOf(signal!)))
-    try {
-      await sequence.prefill(tokens, {
-        betweenChunks: ended.signal,
-        onConsumed: (count) => kept.consumedOfPrompt(count),
-      })
-      await sequence.keepLogits()
-    } catch (error) {
-      if (!ended.signal.aborted || error !== ended.signal.reason) this.#lost = error
-      throw error
-    } finally {
-      forget()
-      sequence.dispose()
-    }
-  }
-
-  async #copy(operation: string): Promise<{ state: SequenceState; history: TokenHistory }> {
-    return this.#whole(operation, async (state, history) => {
-      const copy = new SequenceState(this.#host.languageModel)
-      try {
-        await copy.copyFrom(state)
-      } catch (error) {
-        copy.dispose()
-        throw error
-      }
-      return { state: copy, history: history.copy() }
+  async #copy(operation: string): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
+    this.#check(operation)
+    return this.#alone(operation, async () => {
+      await this.#sequence.settleAlone(operation)
+      const snapshot = await this.#host.engine.snapshot(this.#sequence.state)
+      return { snapshot, history: this.#sequence.history.copy() }
     })
-  }
-
-  #become(history: TokenHistory): void {
-    this.#history = history
-    this.#pending = undefined
-    this.#lost = undefined
   }
 
   async #alone<T>(operation: string, work: () => Promise<T>): Promise<T> {
@@ -375,7 +304,7 @@ export class Session {
 
   #end(): void {
     this.#running = undefined
-    if (this.#isDisposed) this.#state.dispose()
+    if (this.#sequence.isDisposed) this.#sequence.release()
   }
 
   #busy(operation: string): Error {
@@ -386,11 +315,12 @@ export class Session {
 
   #check(operation: string, { evenIfLost = false } = {}): void {
     this.#host.check(operation)
-    if (this.#isDisposed) throw new DisposedError(`[${operation}] this session was disposed`)
-    if (this.#lost === undefined || evenIfLost) return
+    if (this.#sequence.isDisposed) throw disposedError(operation)
+    const { lost } = this.#sequence
+    if (lost === undefined || evenIfLost) return
     throw new SessionLostError(
       `[${operation}] an error left this session's state unusable: rewind it to a checkpoint, reset it or dispose of it`,
-      { cause: this.#lost },
+      { cause: lost },
     )
   }
 }

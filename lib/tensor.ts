@@ -194,6 +194,19 @@ export class Tensor {
     return this.#view([batch!, cols!], index * this.rowStride, length! * this.rowStride)
   }
 
+  /** Element `index` of the first dimension, as a view [1, ...]. The tensor must be contiguous. */
+  at(index: number): Tensor {
+    const [count = 0, ...rest] = this.shape
+    if (!(Number.isSafeInteger(index) && index >= 0 && index < count) || !this.isContiguous) {
+      throw new RangeError(
+        `[at] no element ${index} in shape ${formatShape(this.shape)}` +
+          (this.isContiguous ? '' : ' with rows apart'),
+      )
+    }
+    const elements = elementCount(rest)
+    return this.#view([1, ...rest], index * elements, rest.at(-1) ?? 1)
+  }
+
   /** The first elements in another shape, as a view. The tensor must be contiguous and large enough. */
   view(shape: readonly number[]): Tensor {
     checkShape('view', shape)

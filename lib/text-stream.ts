@@ -2,6 +2,11 @@
 
 import { type GenerateResult, type Generation, GenerationRun, type TextChunk } from './generate.js'
 
+// A stream that nobody holds any more, in the middle of its text, leaves its place to others.
+const forgotten = new FinalizationRegistry<AsyncGenerator>((chunks) => {
+  void chunks.return(undefined).catch(() => {})
+})
+
 /**
  * A stream of text, to be iterated once. `result` may be asked for before, while and after: it takes nothing
  * away from whoever iterates. Also ends with `await using`.
@@ -35,6 +40,7 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
   constructor(generation: Generation) {
     this.#run = new GenerationRun(generation)
     this.#chunks = this.#run.chunks()
+    forgotten.register(this, this.#chunks, this)
     this.#result = new Promise((resolve, reject) => {
       this.#settle = (outcome) =>
         'error' in outcome ? reject(outcome.error) : resolve(this.#run.result)
@@ -127,6 +133,7 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
   #end(outcome: { error?: unknown }): void {
     if (this.#isOver) return
     this.#isOver = true
+    forgotten.unregister(this)
     if ('error' in outcome) this.#failure = { error: outcome.error }
     this.#settle(outcome)
   }

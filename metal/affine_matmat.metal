@@ -1,7 +1,7 @@
 // out[r, n] = activation(sum over k of x[r, k] * (scale * q[n, k] + bias of the group) + bias[n])
 //             * gate[r, n] + residual[r, n]; what is absent is left out (linear.h)
 //
-// The kernel of affine_matmul for many rows of x; any rows and outputs, any inputs that groups
+// The kernel of affine_matmul for chunks; any rows and outputs, any inputs that groups
 // divide, float32 accumulation: tiles of 32 x 32 outputs (linear_tile.h). Weights become numbers of
 // the type of x while a tile is loaded. x comes normed already (norm_rows.metal), in float16 where
 // activations are.

@@ -1,20 +1,22 @@
 // out[r, n] = activation(sum over k of norm(x)[r, k] * (scale * q[n, k] + bias of the group)
 //             + bias[n]) * gate[r, n] + residual[r, n]; what is absent is left out (linear.h)
 //
-// The kernel of affine_matmul for up to kVectorRows rows of x; any outputs, any inputs that groups
-// divide, float32 accumulation. A simdgroup computes vector_outputs outputs of every row. A lane
-// takes lane_words neighbouring words of each of them at a time, which never cross a group, and
-// keeps them for all rows of x: a weight is read exactly once. (Beyond the last output the last one
-// is computed again.) `reads` such reads are under way together, whatever vector_outputs is. The
-// sum over a lane's part of a group is scale * sum(x * q) + bias * sum(x). Values are masked, not
-// shifted, out of their word: what is left is q * 2^(bits * i), so x is multiplied by 2^-(bits * i)
-// before, exactly. All of that is done to x once a threadgroup, a chunk of staged_columns at a
-// time, in threadgroup memory, while the first weights are on their way; the sums of x over each
-// lane's part go there too. A norm costs no pass of its own: its weight goes into x, the squares of
-// x are summed beside, and what a group of columns gives is scaled at the group's end; a lane's
-// part of the words must lie in one of them. Grid: one simdgroup every vector_outputs outputs, any
-// number of whole simdgroups a threadgroup. Threadgroup memory: rows * staged_columns floats; as
-// many / lane_values; rows * simdgroups.
+// The kernel of affine_matmul for steps; any rows of x, any outputs, any inputs that groups divide,
+// float32 accumulation. A simdgroup computes vector_outputs outputs of every row of a block of rows
+// (matvec.h). A lane takes lane_words neighbouring words of each of them at a time, which never
+// cross a group, and keeps them for all rows of the block, which reads a weight exactly once.
+// (Beyond the last output the last one is computed again.) `reads` such reads are under way
+// together, whatever vector_outputs is. The sum over a lane's part of a group is scale * sum(x * q)
+// + bias * sum(x). Values are masked, not shifted, out of their word: what is left is q * 2^(bits *
+// i), so x is multiplied by 2^-(bits * i) before, exactly. All of that is done to x once a
+// threadgroup, a chunk of staged_columns at a time, in threadgroup memory, while the first weights
+// are on their way; the sums of x over each lane's part go there too. A norm costs no pass of its
+// own: its weight goes into x, the squares of x are summed beside, and what a group of columns
+// gives is scaled at the group's end; a lane's part of the words must lie in one of them. The order
+// of a row's sums depends on lane_words and on the number of simdgroups, not on staged_columns and
+// not on the rows beside it. Grid: one simdgroup every vector_outputs outputs of a block, or fewer
+// that take several rounds; any number of whole simdgroups a threadgroup. Threadgroup memory:
+// vector_rows * staged_columns floats; as many / lane_values; vector_rows * simdgroups.
 #include <metal_stdlib>
 
 #include "affine_matmul.h"
@@ -53,7 +55,7 @@ inline float masked_dot(uint word, thread const float4* v, uint exponent) {
   return sum;
 }
 
-// Words that a lane of affine_matvec takes at once: 4, or 2 where rows of x are many.
+// Words that a lane of affine_matvec takes at once: 4, or 2 where blocks of many rows want it.
 SSM_CONSTANT(uint, lane_words);
 // Of each row of x in threadgroup memory: a multiple of what 32 lanes take at once.
 SSM_CONSTANT(uint, staged_columns);
@@ -80,13 +82,14 @@ inline uint staged_at(uint block, uint lane, uint quarter) {
 
 // Puts `cols` columns of a row of x, times those of the norm's weight, where the lanes will read
 // them, and the sum of each lane's part into `sums`. Returns this thread's share of the sum of the
-// squares of x. Whole simdgroups call it: a lane's part is that of neighbouring threads.
+// squares of x. Whole simdgroups call it, each thread with its place among them: a lane's part is
+// that of neighbouring threads.
 template <uint bits, class In>
 inline float stage(threadgroup float4* staged, threadgroup float* sums, device const In* x,
-                   device const float* norm_weight, uint cols, uint thread_index, uint threads) {
+                   device const float* norm_weight, uint cols, uint place, uint threads) {
   const uint eights = lane_words * 4 / bits;  // of a lane's part
   float squared = 0.0f;
-  for (uint i = thread_index; i < (cols / 8 + 31 & ~31u); i += threads) {
+  for (uint i = place; i < (cols / 8 + 31 & ~31u); i += threads) {
     const bool inside = 8 * i < cols;
     float4 low = float4(0.0f), high = float4(0.0f);
     if (inside) {
@@ -113,6 +116,13 @@ inline float stage(threadgroup float4* staged, threadgroup float* sums, device c
   return squared;
 }
 
+// The place of a thread that stages the columns from `begin` on. Where it sums squares, eight
+// columns of a row meet the same thread however many are staged at a time.
+inline uint staging_place(uint begin, uint thread_index, uint threads) {
+  if (!normed || by_squares) return thread_index;
+  return (thread_index + threads - begin / 8 % threads) % threads;
+}
+
 template <uint bits, class In, class Out, class Scale>
 [[kernel]] void affine_matvec(
     device const In* x [[buffer(0)]],                         // (rows, inputs), rows x_stride apart
@@ -126,9 +136,9 @@ template <uint bits, class In, class Out, class Scale>
     SSM_OPTIONAL(has_residual, 8, device const Out* residual)  // (rows, outputs)
     device Out* out [[buffer(9)]],                             // (rows, outputs); may be residual
     constant AffineMatmulParams& p [[buffer(10)]],
-    threadgroup float4* staged [[threadgroup(0)]],  // (rows, staged_columns / 4): staged_at
-    threadgroup float* sums [[threadgroup(1)]],     // (rows, staged_columns / lane_values)
-    threadgroup float* scratch [[threadgroup(2)]],  // (rows, simdgroups)
+    threadgroup float4* staged [[threadgroup(0)]],  // (vector_rows, staged_columns / 4): staged_at
+    threadgroup float* sums [[threadgroup(1)]],     // (vector_rows, staged_columns / lane_values)
+    threadgroup float* scratch [[threadgroup(2)]],  // (vector_rows, simdgroups)
     uint threadgroup_index [[threadgroup_position_in_grid]],
     uint threadgroups [[threadgroups_per_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
@@ -147,13 +157,14 @@ template <uint bits, class In, class Out, class Scale>
   const uint group_cols = normed ? p.norm_group_cols : p.inputs;  // of the norm
   // All of x stays in threadgroup memory; else it comes again for each round.
   const bool stays = norm_groups == 1 && group_cols <= staged_columns;
+  const RowBlock rows = row_block(threadgroup_index, p.rows);
   bool staged_before = false;
   float norm[kVectorRows];  // what x is to be multiplied by
 
   // A round: vector_outputs outputs of each simdgroup, from `first` on.
   const uint of_threadgroup = simdgroups * vector_outputs;
-  for (uint before = threadgroup_index * of_threadgroup; before < p.outputs;
-       before += threadgroups * of_threadgroup) {
+  for (uint before = threadgroup_index / row_blocks * of_threadgroup; before < p.outputs;
+       before += threadgroups / row_blocks * of_threadgroup) {
     const uint first = before + simdgroup * vector_outputs;
     // Beyond the last output the last one is computed again, and not written.
     device const uint* ws[kVectorOutputs];
@@ -168,7 +179,9 @@ template <uint bits, class In, class Out, class Scale>
     const bool finishes = lane < vector_outputs && own < p.outputs;
     float added[kVectorRows];
     UNROLL for (uint r = 0; r < vector_rows; ++r) {
-      added[r] = finishes ? residual_of(residual, ulong(r) * p.outputs + own) : 0.0f;
+      const bool written = finishes && r >= rows.done;
+      const ulong i = ulong(rows.first + r) * p.outputs + own;
+      added[r] = written ? residual_of(residual, i) : 0.0f;
     }
 
     float sum[kVectorOutputs][kVectorRows] = {};
@@ -196,11 +209,12 @@ template <uint bits, class In, class Out, class Scale>
           if (at == 0 && !(stays && staged_before)) {
             if (staged_before) threadgroup_barrier(mem_flags::mem_threadgroup);  // all have read it
             staged_before = true;
+            const uint place = staging_place(begin, thread_index, 32 * simdgroups);
             UNROLL for (uint r = 0; r < vector_rows; ++r) {
               squared[r] += stage<bits>(staged + r * (staged_columns / 4),
                                         sums + r * (staged_columns / lane_values),
-                                        x + ulong(r) * p.x_stride + column, norm_weight + column,
-                                        cols, thread_index, 32 * simdgroups);
+                                        x + ulong(rows.first + r) * p.x_stride + column,
+                                        norm_weight + column, cols, place, 32 * simdgroups);
               if (normed && !by_squares) {
                 const float of_simdgroup = simd_sum(squared[r]);
                 if (lane == 0) scratch[r * simdgroups + simdgroup] = of_simdgroup;
@@ -211,8 +225,9 @@ template <uint bits, class In, class Out, class Scale>
               norm[r] = 1.0f;
               if (!normed) continue;
               const bool summed = !by_squares && lane < simdgroups;
-              norm[r] = norm_scale(summed ? scratch[r * simdgroups + lane] : 0.0f, squares, r,
-                                   group, p.norm_parts, group_cols, p.norm_eps, lane);
+              norm[r] =
+                  norm_scale(summed ? scratch[r * simdgroups + lane] : 0.0f, squares,
+                             rows.first + r, group, p.norm_parts, group_cols, p.norm_eps, lane);
             }
           }
           UNROLL for (uint u = 0; u < together; ++u) {
@@ -249,8 +264,9 @@ template <uint bits, class In, class Out, class Scale>
         const float total = simd_sum(sum[j][r]);
         if (lane == j) mine = total;
       }
-      if (finishes) {
-        store_linear(mine, own, ulong(r) * p.outputs + own, bias, gate, added[r], out);
+      if (finishes && r >= rows.done) {
+        const ulong i = ulong(rows.first + r) * p.outputs + own;
+        store_linear(mine, own, i, bias, gate, added[r], out);
       }
     }
   }

@@ -4,13 +4,14 @@
 
 struct AttentionDecodeParams {
   uint32_t batch;
+  uint32_t slots;     // of the state tensors; a row whose slot is not below it does nothing
   uint32_t heads;     // query heads
   uint32_t kv_heads;  // query head h reads key/value head h / (heads / kv_heads)
   uint32_t head_dim;
-  uint32_t window;    // keys that a token sees, itself included; slots of the ring
+  uint32_t window;    // keys that a token sees, itself included; rows of the ring
   uint32_t q_stride;  // elements from one sequence of q to the next
   uint32_t k_stride;  // the same for k and v
   uint32_t v_stride;
   float scale;  // of the scores, usually 1 / sqrt(head_dim)
 };
-static_assert(sizeof(AttentionDecodeParams) == 36, "one layout for host and kernel");
+static_assert(sizeof(AttentionDecodeParams) == 40, "one layout for host and kernel");

@@ -1,7 +1,9 @@
-// One token of causal sliding-window attention: its key and value enter the rings (row position[b]
-// mod window), then each query head attends to the last `window` keys, its own included:
+// One token of causal sliding-window attention: its key and value enter the rings of slot
+// rows[b] (row position[b] mod window), then each query head attends to the last `window` keys, its
+// own included:
 //   out[b, h] = sum over keys j of softmax(scale * q[b, h] . key[j]) * value[j];
 //   head h reads key/value head h / (heads / kv_heads)
+// A row of the batch that has no slot does nothing.
 //
 // Grid: a threadgroup of up to 1024 threads for up to kDecodeHeads query heads of a key/value head,
 // threadgroups (blocks of query heads, kv_heads, batch). Its simdgroups share the keys among
@@ -18,8 +20,8 @@
 // fewer lanes a score is summed over. The softmax is online, with one correction a block of 32
 // keys. The token's own key and value are read from k and v, never from the row of the ring that
 // the first threadgroup of each key/value head replaces with them meanwhile: nobody reads that row.
-// Limits: head_dim up to 256; window below 2^31; threadgroup memory of (head_dim + 3) floats a
-// simdgroup, at most 32 of them.
+// Limits: no slot twice; head_dim up to 256; window below 2^31; threadgroup memory of (head_dim +
+// 3) floats a simdgroup, at most 32 of them.
 #include <metal_stdlib>
 
 #include "attention_decode.h"
@@ -61,18 +63,20 @@ template <class T>
     device const T* q [[buffer(0)]],            // (batch, heads, head_dim)
     device const T* k [[buffer(1)]],            // (batch, kv_heads, head_dim)
     device const T* v [[buffer(2)]],            // (batch, kv_heads, head_dim)
-    device T* keys [[buffer(3)]],               // (batch, window, kv_heads, head_dim)
-    device T* values [[buffer(4)]],             // (batch, window, kv_heads, head_dim)
+    device T* keys [[buffer(3)]],               // (slots, window, kv_heads, head_dim)
+    device T* values [[buffer(4)]],             // (slots, window, kv_heads, head_dim)
     device const uint* position [[buffer(5)]],  // (batch)
-    device T* out [[buffer(6)]],                // (batch, heads, head_dim)
-    constant AttentionDecodeParams& p [[buffer(7)]],
+    device const uint* rows [[buffer(6)]],      // (batch): slots
+    device T* out [[buffer(7)]],                // (batch, heads, head_dim)
+    constant AttentionDecodeParams& p [[buffer(8)]],
     // (simdgroups, head_dim + 1): sums of a head; then (2, simdgroups): largest score and sum of
     // weights
     threadgroup float* memory [[threadgroup(0)]], uint3 group [[threadgroup_position_in_grid]],
     uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]], uint lane [[thread_index_in_simdgroup]]) {
-  const uint kv = group.y, b = group.z;
+  const uint kv = group.y, b = group.z, slot = rows[b];
+  if (slot >= p.slots) return;  // the whole threadgroup
   // Lane `place` of its key takes columns `first` and on.
   const uint key_lanes = head_dim <= kLaneColumns        ? 1
                          : head_dim <= 2 * kLaneColumns  ? 2
@@ -87,8 +91,8 @@ template <class T>
   const uint ring_columns = p.kv_heads * head_dim;
   device const T* own_key = k + ulong(b) * p.k_stride + kv * head_dim;
   device const T* own_value = v + ulong(b) * p.v_stride + kv * head_dim;
-  device T* ring_keys = keys + ulong(b) * p.window * ring_columns + kv * head_dim;
-  device T* ring_values = values + ulong(b) * p.window * ring_columns + kv * head_dim;
+  device T* ring_keys = keys + ulong(slot) * p.window * ring_columns + kv * head_dim;
+  device T* ring_values = values + ulong(slot) * p.window * ring_columns + kv * head_dim;
 
   const uint own_row = position[b] % p.window;
   if (group.x == 0) {

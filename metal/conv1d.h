@@ -8,24 +8,24 @@
 SSM_CONSTANT(uint, taps);
 
 // silu(start + sum over k of w[k] * input of width - 1 - k tokens ago), with fma in a fixed order,
-// the oldest input first. `ring` (width, channels) points at the channel; `slot` is the row that
-// the newest input will take and is not read.
+// the oldest input first. `ring` (width, channels) points at the channel; `newest_row` is the
+// row that the newest input will take and is not read.
 template <class T>
 inline float convolve(device const T* ring, float newest, device const float* w, float start,
-                      uint slot, uint width, uint channels) {
+                      uint newest_row, uint width, uint channels) {
   float sum = start;
   if (taps != 0) {
     float weight[kMostTaps], input[kMostTaps];
     UNROLL for (uint k = 0; k < taps; ++k) weight[k] = w[k];
     UNROLL for (uint k = 0; k + 1 < taps; ++k) {
-      const uint row = slot + 1 + k < taps ? slot + 1 + k : slot + 1 + k - taps;
+      const uint next = newest_row + 1 + k, row = next < taps ? next : next - taps;
       input[k] = float(ring[ulong(row) * channels]);
     }
     UNROLL for (uint k = 0; k + 1 < taps; ++k) sum = fma(weight[k], input[k], sum);
     return silu(fma(weight[taps - 1], newest, sum));
   }
   for (uint k = 0; k + 1 < width; ++k) {
-    const uint row = slot + 1 + k < width ? slot + 1 + k : slot + 1 + k - width;
+    const uint next = newest_row + 1 + k, row = next < width ? next : next - width;
     sum = fma(w[k], float(ring[ulong(row) * channels]), sum);
   }
   return silu(fma(w[width - 1], newest, sum));

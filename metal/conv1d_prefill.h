@@ -4,13 +4,14 @@
 
 struct Conv1dPrefillParams {
   uint32_t batch;
+  uint32_t slots;     // of the state tensors; a row whose slot is not below it does nothing
   uint32_t length;    // tokens of this chunk
   uint32_t channels;  // conv_dim = d_inner + 2 * n_groups * d_state
-  uint32_t width;     // d_conv: taps, and slots of the ring
+  uint32_t width;     // d_conv: taps, and rows of the ring
   uint32_t x_stride;  // elements from one token of x to the next
   uint32_t has_bias;
 };
-static_assert(sizeof(Conv1dPrefillParams) == 24, "one layout for host and kernel");
+static_assert(sizeof(Conv1dPrefillParams) == 28, "one layout for host and kernel");
 
 enum Conv1dPrefillShape : uint32_t {
   kConvTokens = 8,  // that a thread of conv1d_prefill computes

@@ -1,6 +1,7 @@
 // A chunk of the causal depthwise convolution with bias and SiLU, continuing from the ring:
 //   out[b, t, c] = silu(bias[c] + sum over k of weight[c, k] * input[b, t - width + 1 + k, c])
-// where inputs before the chunk lie in the ring, the one of absolute position q in row q mod width.
+// where inputs before the chunk lie in the ring of slot rows[b], the one of absolute position q in
+// row q mod width. A row that has no slot does nothing.
 //
 // Grid: one thread a channel and a run of kConvTokens tokens, threadgroups (ceil(channels /
 // threads), ceil(length / kConvTokens), batch), any number of threads. With four taps, as every
@@ -29,19 +30,21 @@ template <class T>
 [[kernel]] void conv1d_prefill(device const T* x [[buffer(0)]],  // (batch, length, channels)
                                device const float* weight [[buffer(1)]],  // (channels, width)
                                SSM_OPTIONAL(has_bias, 2, device const float* bias)  // (channels)
-                               device const T* state [[buffer(3)]],  // (batch, width, channels)
+                               device const T* state [[buffer(3)]],  // (slots, width, channels)
                                device const uint* position [[buffer(4)]],  // (batch)
-                               device T* out [[buffer(5)]],  // (batch, length, channels)
-                               constant Conv1dPrefillParams& p [[buffer(6)]],
+                               device const uint* rows [[buffer(5)]],      // (batch): slots
+                               device T* out [[buffer(6)]],  // (batch, length, channels)
+                               constant Conv1dPrefillParams& p [[buffer(7)]],
                                uint3 thread_position [[thread_position_in_grid]]) {
   SSM_ABSENT(has_bias, device const float* bias);
   const uint c = thread_position.x, b = thread_position.z;
-  if (c >= p.channels) return;
+  const uint slot = rows[b];
+  if (c >= p.channels || slot >= p.slots) return;
   const int begin = int(thread_position.y * kConvTokens);
   const int end = min(begin + int(kConvTokens), int(p.length));
   const uint first = position[b];
   device const T* xs = x + ulong(b) * p.length * p.x_stride + c;
-  device const T* ring = state + ulong(b) * p.width * p.channels + c;
+  device const T* ring = state + ulong(slot) * p.width * p.channels + c;
   device const float* w = weight + ulong(c) * p.width;
   device T* y = out + ulong(b) * p.length * p.channels + c;
   const float start = has_bias ? bias[c] : 0.0f;

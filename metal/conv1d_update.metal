@@ -1,11 +1,13 @@
-// One token of the causal depthwise convolution with bias and SiLU; the ring is updated in place:
+// One token of the causal depthwise convolution with bias and SiLU; the ring of the row's slot is
+// updated in place:
 //   out[b, c] = silu(bias[c] + sum over k of weight[c, k] * input[b, c] of width - 1 - k tokens
-//   ago) state[b, position[b] mod width, c] = x[b, c]
+//   ago) state[rows[b], position[b] mod width, c] = x[b, c]
+// A row that has no slot does nothing.
 // Grid: one thread a channel, threadgroups (ceil(channels / threads), batch), any number of
 // threads. A thread reads and writes its own channel alone, so nothing has to wait; neighbours take
 // neighbouring channels, so the rows of the ring are read in whole cache lines.
 // With fma in a fixed order (conv1d.h), so that conv1d_prefill gives the very same numbers.
-// Limits: width below 2^31.
+// Limits: width below 2^31; no slot twice.
 #include <metal_stdlib>
 
 #include "conv1d.h"
@@ -17,21 +19,23 @@ template <class T>
 [[kernel]] void conv1d_update(device const T* x [[buffer(0)]],           // (batch, channels)
                               device const float* weight [[buffer(1)]],  // (channels, width)
                               SSM_OPTIONAL(has_bias, 2, device const float* bias)  // (channels)
-                              device T* state [[buffer(3)]],  // (batch, width, channels)
+                              device T* state [[buffer(3)]],  // (slots, width, channels)
                               device const uint* position [[buffer(4)]],  // (batch)
-                              device T* out [[buffer(5)]],                // (batch, channels)
-                              constant Conv1dUpdateParams& p [[buffer(6)]],
+                              device const uint* rows [[buffer(5)]],      // (batch): slots
+                              device T* out [[buffer(6)]],                // (batch, channels)
+                              constant Conv1dUpdateParams& p [[buffer(7)]],
                               uint2 thread_position [[thread_position_in_grid]]) {
   SSM_ABSENT(has_bias, device const float* bias);
   const uint c = thread_position.x, b = thread_position.y;
-  if (c >= p.channels) return;
+  const uint slot = rows[b];
+  if (c >= p.channels || slot >= p.slots) return;
   const uint width = taps != 0 ? taps : p.width;
-  const uint slot = position[b] % width;
-  device T* ring = state + ulong(b) * width * p.channels + c;
+  const uint newest_row = position[b] % width;
+  device T* ring = state + ulong(slot) * width * p.channels + c;
   const T newest = x[ulong(b) * p.x_stride + c];
   const float result = convolve(ring, float(newest), weight + ulong(c) * width,
-                                has_bias ? bias[c] : 0.0f, slot, width, p.channels);
-  ring[ulong(slot) * p.channels] = newest;
+                                has_bias ? bias[c] : 0.0f, newest_row, width, p.channels);
+  ring[ulong(newest_row) * p.channels] = newest;
   out[ulong(b) * p.channels + c] = T(result);
 }
 

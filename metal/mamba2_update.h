@@ -4,6 +4,7 @@
 
 struct Mamba2UpdateParams {
   uint32_t batch;
+  uint32_t slots;  // of the state tensors; a row whose slot is not below it does nothing
   uint32_t heads;
   uint32_t head_dim;
   uint32_t d_state;
@@ -14,4 +15,4 @@ struct Mamba2UpdateParams {
   float dt_min;               // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };
-static_assert(sizeof(Mamba2UpdateParams) == 40, "one layout for host and kernel");
+static_assert(sizeof(Mamba2UpdateParams) == 44, "one layout for host and kernel");

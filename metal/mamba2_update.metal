@@ -1,11 +1,14 @@
 // One token between the projections of a Mamba-2 layer; zxBCdt holds z | x | B | C | dt, head h
 // reads B and C of group h / (heads / groups):
-//   xBC  = silu(conv1d(x | B | C) + bias); x | B | C enters row position mod width of conv_state
+//   xBC  = silu(conv1d(x | B | C) + bias); x | B | C enters row position mod width of
+//          the ring in slot rows[b] of conv_state
 //   step = clamp(softplus(dt[h] + dt_bias[h]), dt_min, dt_max)
 //   S[row, n] = exp(step * A[h]) * S[row, n] + step * x[row] * B[n]
 //   y[row]    = sum over n of S[row, n] * C[n] + D[h] * x[row]
 //   out[row]  = y[row] * silu(z[row])
 //   squares[h] = sum over row of out[row]^2, or of y[row]^2 where the norm comes before the gate
+// with S, the state of head h, in slot rows[b] of ssm_state. A row of the batch that has no slot
+// does nothing.
 //
 // Grid: one threadgroup a head (x) of a sequence (y), of up to 1024 threads. First each thread
 // takes channels of the convolution, which go into threadgroup memory; then each simdgroup
@@ -16,7 +19,7 @@
 // The row of the ring that the token's input takes is read by nobody in this dispatch: the newest
 // input comes from zxBCdt. Rows of x are written by their head, those of B and C by the first head
 // of their group. Limits: 4 * (head_dim + 2 * d_state) bytes of threadgroup memory, and one float a
-// simdgroup.
+// simdgroup; no slot twice.
 #include <metal_stdlib>
 
 #include "conv1d.h"
@@ -34,35 +37,38 @@ template <class T>
     device const T* zxBCdt [[buffer(0)]],                     // (batch, inner + channels + heads)
     device const float* conv_weight [[buffer(1)]],            // (channels, width)
     SSM_OPTIONAL(has_bias, 2, device const float* conv_bias)  // (channels)
-    device T* conv_state [[buffer(3)]],                       // (batch, width, channels)
+    device T* conv_state [[buffer(3)]],                       // (slots, width, channels)
     device const float* A [[buffer(4)]],                      // (heads), negative
     device const float* D [[buffer(5)]],                      // (heads)
     device const float* dt_bias [[buffer(6)]],                // (heads)
-    device float* ssm_state [[buffer(7)]],                    // (batch, heads, head_dim, d_state)
+    device float* ssm_state [[buffer(7)]],                    // (slots, heads, head_dim, d_state)
     device const uint* position [[buffer(8)]],                // (batch)
-    device T* out [[buffer(9)]],                              // (batch, heads, head_dim)
-    device float* squares [[buffer(10)]],                     // (batch, heads)
-    constant Mamba2UpdateParams& p [[buffer(11)]],
+    device const uint* rows [[buffer(9)]],                    // (batch): slots
+    device T* out [[buffer(10)]],                             // (batch, heads, head_dim)
+    device float* squares [[buffer(11)]],                     // (batch, heads)
+    constant Mamba2UpdateParams& p [[buffer(12)]],
     threadgroup float* xBC [[threadgroup(0)]],      // B (d_state) | C (d_state) | x (head_dim)
     threadgroup float* scratch [[threadgroup(1)]],  // (simdgroups)
     uint2 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
   SSM_ABSENT(has_bias, device const float* conv_bias);
-  const uint h = group.x, b = group.y;
+  const uint h = group.x, b = group.y, slot = rows[b];
+  if (slot >= p.slots) return;  // the whole threadgroup
   const uint inner = p.heads * p.head_dim;
   const uint channels = inner + 2 * p.groups * p.d_state;
   const uint sharing = p.heads / p.groups;  // heads of a group
   device const T* z = zxBCdt + ulong(b) * (inner + channels + p.heads);
   device const T* inputs = z + inner;
-  const ulong rows = ulong(b) * inner + h * p.head_dim;  // before this head's
+  const ulong before = ulong(slot) * inner + h * p.head_dim;  // rows of the state
+  device T* y_gated = out + ulong(b) * inner + h * p.head_dim;
   const uint columns = p.d_state / 4;
   const uint begin = simdgroup * state_rows;
 
   // What does not depend on the convolution is read and computed before it.
   float4 s[kStateRows];
   if (vectors && begin < p.head_dim && lane < columns) {
-    device const float4* S = (device const float4*)(ssm_state + (rows + begin) * p.d_state);
+    device const float4* S = (device const float4*)(ssm_state + (before + begin) * p.d_state);
     UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + lane];
   }
   const bool finishes = lane < state_rows;  // lane r finishes row r
@@ -71,8 +77,8 @@ template <class T>
   const float decay = precise::exp(step * A[h]), skip = D[h];
 
   const uint width = taps != 0 ? taps : p.width;
-  device T* ring = conv_state + ulong(b) * width * channels;
-  const uint slot = position[b] % width;
+  device T* ring = conv_state + ulong(slot) * width * channels;
+  const uint newest_row = position[b] % width;
   const bool first_of_group = h % sharing == 0;
   for (uint i = thread_index; i < 2 * p.d_state + p.head_dim; i += 32 * simdgroups) {
     uint c = h * p.head_dim + (i - 2 * p.d_state);  // the channel
@@ -83,8 +89,8 @@ template <class T>
     }
     const T newest = inputs[c];
     xBC[i] = convolve(ring + c, float(newest), conv_weight + ulong(c) * width,
-                      has_bias ? conv_bias[c] : 0.0f, slot, width, channels);
-    if (first_of_group || i >= 2 * p.d_state) ring[ulong(slot) * channels + c] = newest;
+                      has_bias ? conv_bias[c] : 0.0f, newest_row, width, channels);
+    if (first_of_group || i >= 2 * p.d_state) ring[ulong(newest_row) * channels + c] = newest;
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
 
@@ -99,7 +105,7 @@ template <class T>
       read[r] = 0.0f;
     }
     if (vectors) {
-      device float4* S = (device float4*)(ssm_state + (rows + first) * p.d_state);
+      device float4* S = (device float4*)(ssm_state + (before + first) * p.d_state);
       threadgroup const float4* B4 = (threadgroup const float4*)B;
       threadgroup const float4* C4 = (threadgroup const float4*)C;
       for (uint n = lane; n < columns; n += 32) {
@@ -115,7 +121,7 @@ template <class T>
       }
     } else {
       UNROLL for (uint r = 0; r < state_rows; ++r) {
-        device float* row = ssm_state + (rows + first + r) * p.d_state;
+        device float* row = ssm_state + (before + first + r) * p.d_state;
         for (uint n = lane; n < p.d_state; n += 32) {
           const float one = decay * row[n] + step * value[r] * B[n];
           row[n] = one;
@@ -132,7 +138,7 @@ template <class T>
       if (first != begin) gate = float(z[h * p.head_dim + first + lane]);
       const float gated = y * silu(gate);
       sum += p.norm_before_gate ? y * y : gated * gated;
-      out[rows + first + lane] = T(gated);
+      y_gated[first + lane] = T(gated);
     }
   }
   sum = threadgroup_sum(sum, scratch, lane, simdgroup, simdgroups);

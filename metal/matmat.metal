@@ -1,7 +1,7 @@
 // out[r, n] = activation(sum over k of x[r, k] * w[n, k] + bias[n]) * gate[r, n] + residual[r, n];
 // what is absent is left out (linear.h)
 //
-// The kernel of matmul for many rows of x; any rows, inputs and outputs, float32 accumulation:
+// The kernel of matmul for chunks; any rows, inputs and outputs, float32 accumulation:
 // tiles of 32 x 32 or 64 x 64 outputs (linear_tile.h), the larger where they are enough to fill the
 // GPU. Weights become the type of a tile while it is loaded. x comes normed already
 // (norm_rows.metal), in float16 where activations are.

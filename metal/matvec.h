@@ -7,10 +7,27 @@
 SSM_CONSTANT(bool, normed);
 SSM_CONSTANT(bool, by_squares);   // by given sums of squares, not those of x
 SSM_CONSTANT(uint, norm_groups);  // that are normed by themselves; else 1
-SSM_CONSTANT(uint, vector_rows);  // rows of x: loops unroll
+SSM_CONSTANT(uint, vector_rows);  // of a block of rows of x, up to kVectorRows: loops unroll
+SSM_CONSTANT(uint, row_blocks);   // of all rows of x
 // Every eight elements of x, the weight and the norm's weight start at a multiple of 16 bytes.
 SSM_CONSTANT(bool, aligned_loads);
 SSM_CONSTANT(uint, vector_outputs);  // of a simdgroup, up to kVectorOutputs
+
+// vector_rows rows of x, from `first` on. The last block ends with the last row, so it may begin
+// with rows of the block before: the first `done`, which it does not write.
+struct RowBlock {
+  uint first, done;
+};
+
+// Neighbouring threadgroups take the blocks of the same weights, which the later ones find in
+// cache.
+inline RowBlock row_block(uint threadgroup_index, uint rows) {
+  const uint wanted = threadgroup_index % row_blocks * vector_rows;
+  RowBlock block;
+  block.first = min(wanted, rows - vector_rows);
+  block.done = wanted - block.first;
+  return block;
+}
 
 // What x is multiplied by, in a group of `cols` columns of row r: 1 / its root mean square. The
 // whole simdgroup calls it. `own`: this lane's share of the sum of squares of x; `squares` (rows,

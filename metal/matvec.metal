@@ -1,14 +1,15 @@
 // out[r, n] = activation(sum over k of norm(x)[r, k] * w[n, k] + bias[n]) * gate[r, n]
 //             + residual[r, n]; what is absent is left out (linear.h)
 //
-// The kernel of matmul for up to kVectorRows rows of x; any inputs and outputs, float32
-// accumulation. A simdgroup computes vector_outputs outputs of each row. Its lanes read
-// neighbouring parts of a weight row, eight values each, keep them in registers for all rows of x,
-// and add up by simd_sum: a weight is read exactly once. (Where the outputs do not divide evenly,
-// the last simdgroup reads the last row again.) Its outputs share each load of x. A norm costs no
-// pass of its own: its weight goes into x, the squares of x are summed beside the products, and
-// what a group of columns gives is scaled at the group's end. Grid: one simdgroup every
-// vector_outputs outputs, threadgroups of any number of whole simdgroups.
+// The kernel of matmul for steps; any rows of x, inputs and outputs, float32 accumulation. A
+// simdgroup computes vector_outputs outputs of each row of a block of rows (matvec.h). Its lanes
+// read neighbouring parts of a weight row, eight values each, keep them in registers for all rows
+// of the block, and add up by simd_sum: a block reads a weight exactly once. (Where the outputs do
+// not divide evenly, the last simdgroup reads the last row again.) Its outputs share each load of
+// x. A norm costs no pass of its own: its weight goes into x, the squares of x are summed beside
+// the products, and what a group of columns gives is scaled at the group's end. The order of a
+// row's sums does not depend on the rows beside it. Grid: one simdgroup every vector_outputs
+// outputs of a block, threadgroups of any number of whole simdgroups.
 #include <metal_stdlib>
 
 #include "matmul.h"
@@ -32,8 +33,9 @@ template <class In, class Out, class Weight>
   SSM_ABSENT(by_squares, device const float* squares);
   SSM_ABSENT(gated, device const Out* gate);
   SSM_ABSENT(has_residual, device const Out* residual);
-  const uint first = (threadgroup_index * simdgroups + simdgroup) * vector_outputs;
+  const uint first = (threadgroup_index / row_blocks * simdgroups + simdgroup) * vector_outputs;
   if (first >= p.outputs) return;
+  const RowBlock rows = row_block(threadgroup_index, p.rows);
   // Beyond the last output the last one is computed again, and not written.
   device const Weight* ws[kVectorOutputs];
   UNROLL for (uint j = 0; j < vector_outputs; ++j) {
@@ -53,7 +55,7 @@ template <class In, class Out, class Weight>
       float4 norm_low = float4(1.0f), norm_high = float4(1.0f);
       if (normed) load8(norm_weight + k, aligned_loads, norm_low, norm_high);
       UNROLL for (uint r = 0; r < vector_rows; ++r) {
-        device const In* xs = x + ulong(r) * p.x_stride + k;
+        device const In* xs = x + ulong(rows.first + r) * p.x_stride + k;
         float4 x_low, x_high;
         load8(xs, aligned_loads, x_low, x_high);
         if (normed) {
@@ -73,7 +75,7 @@ template <class In, class Out, class Weight>
       float weight[kVectorOutputs];
       UNROLL for (uint j = 0; j < vector_outputs; ++j) weight[j] = float(ws[j][k]);
       UNROLL for (uint r = 0; r < vector_rows; ++r) {
-        const float value = float(x[ulong(r) * p.x_stride + k]);
+        const float value = float(x[ulong(rows.first + r) * p.x_stride + k]);
         squared[r] += value * value;
         UNROLL for (uint j = 0; j < vector_outputs; ++j) part[j][r] +=
             value * norm_here * weight[j];
@@ -82,8 +84,8 @@ template <class In, class Out, class Weight>
     UNROLL for (uint r = 0; r < vector_rows; ++r) {
       float scale = 1.0f;
       if (normed) {
-        scale =
-            norm_scale(squared[r], squares, r, group, p.norm_parts, group_cols, p.norm_eps, lane);
+        scale = norm_scale(squared[r], squares, rows.first + r, group, p.norm_parts, group_cols,
+                           p.norm_eps, lane);
       }
       UNROLL for (uint j = 0; j < vector_outputs; ++j) sum[j][r] += scale * part[j][r];
     }
@@ -95,8 +97,8 @@ template <class In, class Out, class Weight>
       if (lane == j) mine = total;
     }
     const uint n = first + lane;
-    if (lane < vector_outputs && n < p.outputs) {
-      const ulong i = ulong(r) * p.outputs + n;
+    if (lane < vector_outputs && n < p.outputs && r >= rows.done) {
+      const ulong i = ulong(rows.first + r) * p.outputs + n;
       store_linear(mine, n, i, bias, gate, residual_of(residual, i), out);
     }
   }

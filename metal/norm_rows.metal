@@ -1,5 +1,5 @@
 // The norm before a matrix product, into scratch memory, where the product's own kernel does not
-// take it in: for many rows of x, and for groups whose ends quantised words straddle. The result is
+// take it in: for chunks, and for groups whose ends quantised words straddle. The result is
 // float16 where the product's tiles are (linear_tile.h), else float32.
 //   out[r, c] = x[r, c] * rsqrt(sum of squares of the group / group_cols + eps) * w[c]
 //

@@ -1,14 +1,17 @@
 // Parameters of sample, written by the host, read by the kernel. What may change from token to
-// token is not here but in two small buffers, so that a recorded list can be run again.
+// token is not here but in small buffers that have a row for each slot, so that a recorded list can
+// be run again.
 #pragma once
 #include "types.h"
 
 struct SampleParams {
   uint32_t batch;
+  uint32_t slots;
   uint32_t vocabulary;
-  uint32_t history_length;  // slots of the ring of recent tokens
+  uint32_t stops;           // tokens that a slot can stop at
+  uint32_t history_length;  // places of a slot for recent tokens
 };
-static_assert(sizeof(SampleParams) == 12, "one layout for host and kernel");
+static_assert(sizeof(SampleParams) == 20, "one layout for host and kernel");
 
 // One row of the float32 buffer `settings`.
 struct SampleSettings {
@@ -24,20 +27,28 @@ struct SampleSelection {
   uint32_t top_k;  // 0: off
   uint32_t seed_low;
   uint32_t seed_high;
-  uint32_t reserved;
+  uint32_t recent;        // places of the history in use, which are the ring; 0: off
+  uint32_t keeps_logits;  // 1: the logits are copied to `kept`
 };
-static_assert(sizeof(SampleSelection) == 16, "one layout for host and kernel");
+static_assert(sizeof(SampleSelection) == 20, "one layout for host and kernel");
 
 // What became of a row.
 enum SampleStatus {
   kDrawn = 0,
   kLogitIsNan = 1,
   kLogitIsInfinite = 2,  // the largest one, at a temperature above 0
+  kSkipped = 3,          // the row has no slot
+};
+
+// An empty place among the recent tokens and the stops, and the token of a row that was skipped: no
+// vocabulary is so large.
+enum SampleToken : uint32_t {
+  kNoToken = 0xffffffff,
 };
 
 // One row of the uint32 buffer `report`.
 struct SampleReport {
-  uint32_t token;   // the drawn one; of a row with NaN the index of the first NaN
+  uint32_t token;   // the drawn one; of a row with NaN the first NaN; or kNoToken
   uint32_t status;  // SampleStatus
 };
 static_assert(sizeof(SampleReport) == 8, "one layout for host and kernel");

@@ -8,21 +8,23 @@
 //   5. min-p: keep tokens at least min_p times as probable as the most probable one
 //   6. the largest of logit + Gumbel noise, which draws from the softmax of what is left
 // The noise of a token is a function of (seed, position, token id): random.h. The drawn token
-// enters the ring of recent tokens at row position mod history_length.
+// enters the ring of recent tokens at place position mod `recent`, and one token less remains to be
+// drawn: none if it is among the stops. All but logits and report are of the slot of the row; a
+// slot that keeps its logits gets them as they came.
 //
-// Grid: one threadgroup a sequence, of up to 1024 threads; thread t owns every token that is t
+// Grid: one threadgroup a row, of up to 1024 threads; thread t owns every token that is t
 // modulo their number. No sort: floats are compared as ordered integers (common.h), and a threshold
 // is found digit by digit, from the highest. A pass over the logits adds up, for each value of the
 // digit, how many tokens have it (top-k) or how much they weigh (top-p); four passes for each.
 // Threadgroup memory: two words a simdgroup; the histogram; its sums.
 //
-// Limits: a vocabulary of less than 2^24. Probabilities are float32 and summed as whole numbers of
-// 2^-40 of the largest one, so that no order of threads changes a sum; the CPU device sums in
-// float64: a token whose summed probability is within rounding of top_p may be kept on one device
-// alone.
-// With NaN among the logits, and at a temperature above 0 with a largest logit that is infinite, a
-// row draws no token: its report says so, its token and its ring stay as they are, and the other
-// rows are none the worse.
+// Limits: no slot twice; a vocabulary of less than 2^24. Probabilities are float32 and summed as
+// whole numbers of 2^-40 of the largest one, so that no order of threads changes a sum; the CPU
+// device sums in float64: a token whose summed probability is within rounding of top_p may be kept
+// on one device alone. With NaN among the logits, and at a temperature above 0 with a largest logit
+// that is infinite, a row draws no token: its report says so, none remains, its token and its ring
+// stay as they are, and the other rows are none the worse. A row that has no slot does nothing but
+// report that.
 #include <metal_stdlib>
 
 #include "common.h"
@@ -152,14 +154,18 @@ inline uint threshold(device const float* scores, uint vocabulary, uint count, f
 
 template <class T>
 [[kernel]] void sample(device const T* logits [[buffer(0)]],                 // (batch, vocabulary)
-                       device const SampleSettings* settings [[buffer(1)]],  // (batch)
-                       device const SampleSelection* selection [[buffer(2)]],  // (batch)
-                       device uint* history [[buffer(3)]],         // (batch, history_length)
-                       device const uint* position [[buffer(4)]],  // (batch)
-                       device uint* out [[buffer(5)]],             // (batch)
-                       device SampleReport* report [[buffer(6)]],  // (batch)
-                       constant SampleParams& p [[buffer(7)]],
-                       device float* scores [[buffer(8)]],  // (batch, vocabulary): scratch memory
+                       device const uint* rows [[buffer(1)]],                // (batch): slots
+                       device const SampleSettings* settings [[buffer(2)]],  // (slots)
+                       device const SampleSelection* selection [[buffer(3)]],  // (slots)
+                       device const uint* stops [[buffer(4)]],                 // (slots, stops)
+                       device uint* history [[buffer(5)]],          // (slots, history_length)
+                       device const uint* position [[buffer(6)]],   // (slots)
+                       device uint* remaining [[buffer(7)]],        // (slots)
+                       device T* kept [[buffer(8)]],                // (slots, vocabulary)
+                       device uint* out [[buffer(9)]],              // (slots)
+                       device SampleReport* report [[buffer(10)]],  // (batch)
+                       constant SampleParams& p [[buffer(11)]],
+                       device float* scores [[buffer(12)]],  // (batch, vocabulary): scratch memory
                        threadgroup uint* scratch [[threadgroup(0)]],      // (simdgroups, 2)
                        threadgroup atomic_uint* bins [[threadgroup(1)]],  // of Histogram
                        threadgroup uint* sums [[threadgroup(2)]],         // of Histogram
@@ -169,18 +175,33 @@ template <class T>
                        uint lane [[thread_index_in_simdgroup]],
                        uint simdgroup [[simdgroup_index_in_threadgroup]],
                        uint simdgroups [[simdgroups_per_threadgroup]]) {
+  const uint slot = rows[b];
+  if (slot >= p.slots) {  // the whole threadgroup
+    if (thread_index == 0) {
+      report[b].token = kNoToken;
+      report[b].status = kSkipped;
+    }
+    return;
+  }
   device const T* row = logits + ulong(b) * p.vocabulary;
   device float* score = scores + ulong(b) * p.vocabulary;
-  device uint* recent = history + ulong(b) * p.history_length;
+  device uint* recent = history + ulong(slot) * p.history_length;
+  const uint places = min(selection[slot].recent, p.history_length);
   const Histogram histogram = {bins, sums};
 
-  for (uint v = thread_index; v < p.vocabulary; v += threads) score[v] = float(row[v]);
+  device T* copy = kept + ulong(slot) * p.vocabulary;
+  const bool keeps_logits = selection[slot].keeps_logits != 0;
+  for (uint v = thread_index; v < p.vocabulary; v += threads) {
+    const T logit = row[v];
+    score[v] = float(logit);
+    if (keeps_logits) copy[v] = logit;
+  }
   threadgroup_barrier(mem_flags::mem_device);
-  const float penalty = settings[b].repetition_penalty;
+  const float penalty = settings[slot].repetition_penalty;
   if (penalty != 1.0f) {
-    for (uint i = thread_index; i < p.history_length; i += threads) {
+    for (uint i = thread_index; i < places; i += threads) {
       const uint token = recent[i];
-      bool seen = token >= p.vocabulary;  // an empty row of the ring
+      bool seen = token >= p.vocabulary;  // an empty place of the ring
       for (uint j = 0; j < i && !seen; ++j) seen = recent[j] == token;
       if (seen) continue;
       const float logit = float(row[token]);
@@ -197,7 +218,7 @@ template <class T>
   best = threadgroup_largest(best, scratch, lane, simdgroup, simdgroups);
   uint status = best.key == kKeyOfNan ? kLogitIsNan : kDrawn;
 
-  const float temperature = settings[b].temperature;
+  const float temperature = settings[slot].temperature;
   if (status == kDrawn && temperature > 0.0f) {
     const float top = score[best.index];
     if (!is_finite(top)) status = kLogitIsInfinite;
@@ -210,29 +231,29 @@ template <class T>
         score[v] = (score[v] - top) / temperature;
       }
       uint least = kKeyOfMinusInfinity + 1;  // the smallest key that is kept
-      const uint top_k = selection[b].top_k;
+      const uint top_k = selection[slot].top_k;
       if (top_k > 0 && top_k < p.vocabulary) {
         least = max(least, threshold(score, p.vocabulary, top_k, 0.0f, 0, histogram, thread_index,
                                      threads, lane));
       }
-      const float top_p = settings[b].top_p;
+      const float top_p = settings[slot].top_p;
       if (top_p < 1.0f) {
         least = max(least, threshold(score, p.vocabulary, 0, top_p, least, histogram, thread_index,
                                      threads, lane));
       }
-      const float min_p = settings[b].min_p;
+      const float min_p = settings[slot].min_p;
       if (min_p > 0.0f) least = max(least, key_of(precise::log(min_p)));
       least = min(least, kKeyOfZero);  // the most probable token is always kept
 
-      const uint seed_low = selection[b].seed_low, seed_high = selection[b].seed_high;
+      const uint seed_low = selection[slot].seed_low, seed_high = selection[slot].seed_high;
       best.key = 0;
       best.index = 0xffffffffu;
       for (uint v = thread_index; v < p.vocabulary; v += threads) {
-        const float kept = score[v];
-        if (key_of(kept) < least) continue;
-        const float random = ::uniform(philox(position[b], v, seed_low, seed_high).word[0]);
+        const float relative = score[v];
+        if (key_of(relative) < least) continue;
+        const float random = ::uniform(philox(position[slot], v, seed_low, seed_high).word[0]);
         const float noise = -precise::log(-precise::log(random));
-        const Largest here = {key_of(kept + noise), v};
+        const Largest here = {key_of(relative + noise), v};
         best = larger(best, here);
       }
       best = threadgroup_largest(best, scratch, lane, simdgroup, simdgroups);
@@ -241,10 +262,17 @@ template <class T>
   if (thread_index == 0) {
     report[b].token = best.index;
     report[b].status = status;
+    uint left = 0;
     if (status == kDrawn) {
-      out[b] = best.index;
-      if (p.history_length > 0) recent[position[b] % p.history_length] = best.index;
+      out[slot] = best.index;
+      if (places > 0) recent[position[slot] % places] = best.index;
+      left = max(remaining[slot], 1u) - 1;
+      device const uint* ends = stops + ulong(slot) * p.stops;
+      for (uint i = 0; i < p.stops; ++i) {
+        if (ends[i] == best.index) left = 0;
+      }
     }
+    remaining[slot] = left;
   }
 }
 

@@ -4,6 +4,7 @@
 
 struct SsdChunkScanParams {
   uint32_t batch;
+  uint32_t slots;   // of the state tensors; a row whose slot is not below it does nothing
   uint32_t length;  // tokens in x
   uint32_t heads;
   uint32_t head_dim;
@@ -17,4 +18,4 @@ struct SsdChunkScanParams {
   float dt_min;  // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };
-static_assert(sizeof(SsdChunkScanParams) == 52, "one layout for host and kernel");
+static_assert(sizeof(SsdChunkScanParams) == 56, "one layout for host and kernel");

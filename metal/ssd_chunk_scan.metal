@@ -3,6 +3,7 @@
 // L[t, s] = exp(sum of d over s + 1 .. t), for the tokens of one chunk:
 //   y[t] = L[t, before] * S C[t] + sum over s <= t of L[t, s] step[s] (C[t] . B[s]) x[s] + D x[t]
 //   S    = L[last, before] * S   + sum over s of L[last, s] step[s] x[s] (outer) B[s]
+// where S is the state in slot rows[b]. A row of the batch that has no slot does nothing.
 // Four dispatches; the first two do not wait for each other:
 //   ssd_chunk_scores   scores[t, s] = C[t] . B[s], once a group for all of its heads
 //   ssd_chunk_states   what each chunk adds to the state, all chunks at once; and its decay
@@ -17,7 +18,7 @@
 // forgets fast: sums over runs of 8 tokens are put together (Decays).
 // The state goes through device memory once a chunk, as the input of its outputs; that is the price
 // of working on all chunks at once.
-// Limits: chunks of at most 64 tokens, 128 threads, 11 KB of threadgroup memory.
+// Limits: no slot twice; chunks of at most 64 tokens, 128 threads, 11 KB of threadgroup memory.
 #include <metal_stdlib>
 
 #include "ssd_chunk_scan.h"
@@ -28,6 +29,7 @@ constant constexpr uint kRun = 8;  // tokens
 struct Chunk {
   uint length;  // tokens in it
   ulong token;  // its first one, counted through the batch
+  uint b;       // its row of the batch
 };
 
 // Chunk i, counted through the batch.
@@ -36,7 +38,8 @@ inline Chunk chunk_at(uint i, constant SsdChunkScanParams& p) {
   const uint first = i % chunks * p.chunk_size;
   Chunk chunk;
   chunk.length = min(p.chunk_size, p.length - first);
-  chunk.token = ulong(i / chunks) * p.length + first;
+  chunk.b = i / chunks;
+  chunk.token = ulong(chunk.b) * p.length + first;
   return chunk;
 }
 
@@ -97,10 +100,11 @@ inline void find_decays(Decays decays, device const T* dt, device const float* A
 // Grid: threadgroups (tiles of t x s, groups, batch * chunks); tiles above the diagonal do nothing.
 template <class T>
 [[kernel]] void ssd_chunk_scores(
-    device const T* B [[buffer(3)]],  // (batch, length, groups, d_state)
-    device const T* C [[buffer(4)]],  // (batch, length, groups, d_state)
-    constant SsdChunkScanParams& p [[buffer(9)]],
-    device float* scores [[buffer(10)]],          // (batch, chunks, groups, chunk_size, chunk_size)
+    device const T* B [[buffer(3)]],        // (batch, length, groups, d_state)
+    device const T* C [[buffer(4)]],        // (batch, length, groups, d_state)
+    device const uint* rows [[buffer(8)]],  // (batch): slots
+    constant SsdChunkScanParams& p [[buffer(10)]],
+    device float* scores [[buffer(11)]],          // (batch, chunks, groups, chunk_size, chunk_size)
     threadgroup float* left [[threadgroup(0)]],   // (32, 36)
     threadgroup float* right [[threadgroup(1)]],  // (32, 36)
     uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
@@ -108,7 +112,7 @@ template <class T>
   const Chunk chunk = chunk_at(group.z, p);
   const uint across = tiles(p.chunk_size);
   const uint t0 = group.x / across * kTile, s0 = group.x % across * kTile, g = group.y;
-  if (s0 > t0 || t0 >= chunk.length) return;  // the whole threadgroup
+  if (s0 > t0 || t0 >= chunk.length || rows[chunk.b] >= p.slots) return;  // the whole threadgroup
   device const T* Cs = C + (chunk.token + t0) * p.c_stride + g * p.d_state;
   device const T* Bs = B + (chunk.token + s0) * p.b_stride + g * p.d_state;
 
@@ -138,15 +142,17 @@ template <class T>
     device const float* A [[buffer(2)]],        // (heads), negative
     device const T* B [[buffer(3)]],            // (batch, length, groups, d_state)
     device const float* dt_bias [[buffer(6)]],  // (heads)
-    constant SsdChunkScanParams& p [[buffer(9)]],
-    device float* states [[buffer(11)]],  // (batch, chunks, heads, head_dim, d_state)
-    device float* decay [[buffer(12)]],   // (batch, chunks, heads): of the state over the chunk
+    device const uint* rows [[buffer(8)]],      // (batch): slots
+    constant SsdChunkScanParams& p [[buffer(10)]],
+    device float* states [[buffer(12)]],  // (batch, chunks, heads, head_dim, d_state)
+    device float* decay [[buffer(13)]],   // (batch, chunks, heads): of the state over the chunk
     threadgroup float* left [[threadgroup(0)]],    // (32, 36)
     threadgroup float* right [[threadgroup(1)]],   // (32, 36)
     threadgroup float* memory [[threadgroup(2)]],  // (5, 64)
     uint3 group [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
   const Chunk chunk = chunk_at(group.z, p);
+  if (rows[chunk.b] >= p.slots) return;  // the whole threadgroup
   const uint across = tiles(p.d_state);
   const uint row0 = group.x / across * kTile, n0 = group.x % across * kTile, h = group.y;
   const ulong i = ulong(group.z) * p.heads + h;
@@ -192,10 +198,11 @@ template <class T>
     device const T* C [[buffer(4)]],            // (batch, length, groups, d_state)
     device const float* D [[buffer(5)]],        // (heads)
     device const float* dt_bias [[buffer(6)]],  // (heads)
-    device T* out [[buffer(8)]],                // (batch, length, heads, head_dim)
-    constant SsdChunkScanParams& p [[buffer(9)]],
-    device const float* scores [[buffer(10)]],    // (batch, chunks, groups, chunk_size, chunk_size)
-    device const float* states [[buffer(11)]],    // (batch, chunks, heads, head_dim, d_state)
+    device const uint* rows [[buffer(8)]],      // (batch): slots
+    device T* out [[buffer(9)]],                // (batch, length, heads, head_dim)
+    constant SsdChunkScanParams& p [[buffer(10)]],
+    device const float* scores [[buffer(11)]],    // (batch, chunks, groups, chunk_size, chunk_size)
+    device const float* states [[buffer(12)]],    // (batch, chunks, heads, head_dim, d_state)
     threadgroup float* left [[threadgroup(0)]],   // (32, 36)
     threadgroup float* right [[threadgroup(1)]],  // (32, 36)
     threadgroup float* memory [[threadgroup(2)]],  // (5, 64)
@@ -204,9 +211,9 @@ template <class T>
   const Chunk chunk = chunk_at(group.z, p);
   const uint across = tiles(p.head_dim);
   const uint t0 = group.x / across * kTile, row0 = group.x % across * kTile, h = group.y;
-  if (t0 >= chunk.length) return;  // the whole threadgroup
+  if (t0 >= chunk.length || rows[chunk.b] >= p.slots) return;  // the whole threadgroup
   const uint g = h / (p.heads / p.groups);
-  const uint rows = p.head_dim - row0;
+  const uint height = p.head_dim - row0;
   const Decays decays = decays_in(memory);
   find_decays(decays, dt, A, dt_bias, chunk, h, p, thread_index);
   if (thread_index < kLongestChunk) {
@@ -224,7 +231,7 @@ template <class T>
   for (uint n0 = 0; n0 < p.d_state; n0 += kTile) {
     load_rows(left, Cs + n0, p.c_stride, chunk.length - t0, p.d_state - n0, thread_index,
               decays.scales[t0 + row_in_tile(thread_index)]);
-    load_rows(right, S + n0, p.d_state, rows, p.d_state - n0, thread_index, 1.0f);
+    load_rows(right, S + n0, p.d_state, height, p.d_state - n0, thread_index, 1.0f);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     add_product<false, true>(product, left, right, simdgroup);
     threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -247,8 +254,8 @@ template <class T>
       }
       left[(t - t0) * kTileStride + column] = weight;
     }
-    load_rows(right, xs + ulong(s0) * p.x_stride, p.x_stride, chunk.length - s0, rows, thread_index,
-              1.0f);
+    load_rows(right, xs + ulong(s0) * p.x_stride, p.x_stride, chunk.length - s0, height,
+              thread_index, 1.0f);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     add_product<false, false>(product, left, right, simdgroup);
     threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -257,7 +264,7 @@ template <class T>
   store_product(product, left, simdgroup);
   threadgroup_barrier(mem_flags::mem_threadgroup);
   store_rows(left, out + ((chunk.token + t0) * p.heads + h) * p.head_dim + row0,
-             p.heads * p.head_dim, chunk.length - t0, rows, thread_index);
+             p.heads * p.head_dim, chunk.length - t0, height, thread_index);
 }
 
 INSTANTIATE(ssd_chunk_outputs, (float32, float16));

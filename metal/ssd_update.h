@@ -8,6 +8,7 @@ enum SsdUpdateShape : uint32_t {
 
 struct SsdUpdateParams {
   uint32_t batch;
+  uint32_t slots;  // of the state tensors; a row whose slot is not below it does nothing
   uint32_t heads;
   uint32_t head_dim;
   uint32_t d_state;
@@ -19,4 +20,4 @@ struct SsdUpdateParams {
   float dt_min;  // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };
-static_assert(sizeof(SsdUpdateParams) == 44, "one layout for host and kernel");
+static_assert(sizeof(SsdUpdateParams) == 48, "one layout for host and kernel");

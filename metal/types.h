@@ -12,6 +12,11 @@ enum DataType : uint32_t {
   kUInt32 = 3,
 };
 
+// In place of a slot: a row that has none. Kernels take every number that is no slot for this one.
+enum Slot : uint32_t {
+  kNoSlot = 0xffffffff,
+};
+
 // Activation functions of an MLP.
 enum Activation : uint32_t {
   kGelu = 0,  // exact: x * (1 + erf(x / sqrt(2))) / 2

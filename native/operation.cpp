@@ -14,6 +14,8 @@ constexpr OperationInfo kOperations[] = {
 
 }  // namespace
 
+// Not among them is `out` of the operations on state: a row without a slot leaves its part alone,
+// but what that part holds is of use to nobody.
 unsigned updated_buffers(OperationKind kind) {
   switch (kind) {
     case OperationKind::conv1d_update:
@@ -29,9 +31,9 @@ unsigned updated_buffers(OperationKind kind) {
     case OperationKind::kv_cache_write:
       return 0b1100;  // keys, values
     case OperationKind::sample:
-      return 0b101000;  // history, out: both keep what they hold where no token is drawn
-    case OperationKind::advance_position:
-      return 0b1;
+      return 0b1110100000;  // history, remaining, kept, out: rows that do nothing leave them alone
+    case OperationKind::resolve_rows:
+      return 0b1000;  // position
     default:
       return 0;
   }

@@ -16,30 +16,30 @@ namespace ssm {
 // Buffers stand in the order inputs, weights, outputs; the parameter struct is metal/<name>.h; the
 // CPU implementation is native/cpu/<name>.cpp; JavaScript lists the same names in
 // lib/operations.ts.
-#define SSM_OPERATIONS(X)                                    \
-  X(embedding, EmbeddingParams, 3, 0b100)                    \
-  X(affine_embedding, AffineEmbeddingParams, 5, 0b10000)     \
-  X(rms_norm, RmsNormParams, 3, 0b100)                       \
-  X(gated_rms_norm, GatedRmsNormParams, 4, 0b1000)           \
-  X(matmul, MatmulParams, 8, 0b10000000)                     \
-  X(affine_matmul, AffineMatmulParams, 10, 0b1000000000)     \
-  X(conv1d_update, Conv1dUpdateParams, 6, 0b101000)          \
-  X(conv1d_prefill, Conv1dPrefillParams, 6, 0b101000)        \
-  X(ssd_update, SsdUpdateParams, 9, 0b110000000)             \
-  X(ssd_chunk_scan, SsdChunkScanParams, 9, 0b110000000)      \
-  X(mamba2_update, Mamba2UpdateParams, 11, 0b11010001000)    \
-  X(mlp_activation, MlpActivationParams, 3, 0b100)           \
-  X(attention_decode, AttentionDecodeParams, 7, 0b1011000)   \
-  X(attention_prefill, AttentionPrefillParams, 7, 0b1000000) \
-  X(kv_cache_write, KvCacheWriteParams, 5, 0b01100)          \
-  X(add, AddParams, 3, 0b100)                                \
-  X(argmax, ArgmaxParams, 2, 0b10)                           \
-  X(sample, SampleParams, 7, 0b1101000)                      \
-  X(cross_entropy, CrossEntropyParams, 3, 0b100)             \
-  X(affine_quantize, AffineQuantizeParams, 4, 0b1110)        \
-  X(affine_dequantize, AffineDequantizeParams, 4, 0b1000)    \
-  X(cast, CastParams, 2, 0b10)                               \
-  X(advance_position, AdvancePositionParams, 1, 0b1)         \
+#define SSM_OPERATIONS(X)                                     \
+  X(embedding, EmbeddingParams, 3, 0b100)                     \
+  X(affine_embedding, AffineEmbeddingParams, 5, 0b10000)      \
+  X(rms_norm, RmsNormParams, 3, 0b100)                        \
+  X(gated_rms_norm, GatedRmsNormParams, 4, 0b1000)            \
+  X(matmul, MatmulParams, 8, 0b10000000)                      \
+  X(affine_matmul, AffineMatmulParams, 10, 0b1000000000)      \
+  X(conv1d_update, Conv1dUpdateParams, 7, 0b1001000)          \
+  X(conv1d_prefill, Conv1dPrefillParams, 7, 0b1001000)        \
+  X(ssd_update, SsdUpdateParams, 10, 0b1010000000)            \
+  X(ssd_chunk_scan, SsdChunkScanParams, 10, 0b1010000000)     \
+  X(mamba2_update, Mamba2UpdateParams, 12, 0b110010001000)    \
+  X(mlp_activation, MlpActivationParams, 3, 0b100)            \
+  X(attention_decode, AttentionDecodeParams, 8, 0b10011000)   \
+  X(attention_prefill, AttentionPrefillParams, 8, 0b10000000) \
+  X(kv_cache_write, KvCacheWriteParams, 6, 0b001100)          \
+  X(add, AddParams, 3, 0b100)                                 \
+  X(argmax, ArgmaxParams, 2, 0b10)                            \
+  X(sample, SampleParams, 11, 0b11110100000)                  \
+  X(cross_entropy, CrossEntropyParams, 3, 0b100)              \
+  X(affine_quantize, AffineQuantizeParams, 4, 0b1110)         \
+  X(affine_dequantize, AffineDequantizeParams, 4, 0b1000)     \
+  X(cast, CastParams, 2, 0b10)                                \
+  X(resolve_rows, ResolveRowsParams, 7, 0b1111000)            \
   X(copy, CopyParams, 2, 0b10)
 
 enum class OperationKind {
@@ -48,7 +48,7 @@ enum class OperationKind {
 #undef SSM_KIND
 };
 
-inline constexpr size_t kMaxBuffers = 11;
+inline constexpr size_t kMaxBuffers = 12;
 inline constexpr size_t kMaxParamBytes = 64;
 
 // Part of a Memory, bound to one argument of an operation. An absent optional argument has no

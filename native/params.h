@@ -2,7 +2,6 @@
 #pragma once
 
 #include "add.h"
-#include "advance_position.h"
 #include "affine_dequantize.h"
 #include "affine_embedding.h"
 #include "affine_matmul.h"
@@ -21,6 +20,7 @@
 #include "mamba2_update.h"
 #include "matmul.h"
 #include "mlp_activation.h"
+#include "resolve_rows.h"
 #include "rms_norm.h"
 #include "sample.h"
 #include "ssd_chunk_scan.h"

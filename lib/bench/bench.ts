@@ -6,9 +6,10 @@ import { randomInt } from 'node:crypto'
 import { addon } from '../addon.js'
 import { defaultModel } from '../default-model.js'
 import type { DeviceName } from '../device.js'
+import { MOST_ROWS } from '../engine/lists.js'
 import { UnsupportedOptionError } from '../errors.js'
 import { describeMachine, type Machine } from '../machine.js'
-import type { LoadOptions } from '../load-model.js'
+import { type LoadOptions, MOST_STREAMS } from '../load-model.js'
 import { checkOptions, checkSignal, describe, integerOption } from '../options.js'
 import { checkOnNotice, type OnNotice } from '../notices.js'
 import { MOST_THREADS } from '../threads.js'
@@ -36,7 +37,7 @@ export interface BenchOptions {
   generationTokens?: readonly number[] | undefined
   /** Tokens that a sequence has seen before. Defaults to 0. */
   depths?: readonly number[] | undefined
-  /** Sequences that run together. Defaults to 1. */
+  /** Streams that run together, each with a sequence of its own: 256 at most. Defaults to 1. */
   batchSizes?: readonly number[] | undefined
   /** Defaults to 5. */
   repetitions?: number | undefined
@@ -81,7 +82,7 @@ export interface BenchRow {
   threads: number
   /** Of each repetition. */
   milliseconds: number[]
-  /** Of each repetition, over all sequences. */
+  /** Of each repetition, over all streams. */
   tokensPerSecond: number[]
   mean: number
   /** Standard deviation of the repetitions. */
@@ -94,9 +95,9 @@ export interface BenchRow {
   /** The most resident memory of any repetition's process. */
   peakMemoryBytes: number
   weightBytes: number
-  /** Of all sequences. */
+  /** Of all streams. */
   stateBytes: number
-  /** Weights and states that one decoded token of each sequence needs once; only for `tg`. */
+  /** What one decoded token of each stream needs: its state, and the weights once for every 32 streams; only for `tg`. */
   bytesPerStep: number | undefined
   /** `bytesPerStep` over the median time of a step; only for `tg`. */
   bytesPerSecond: number | undefined
@@ -236,7 +237,8 @@ function summarise(
   const milliseconds = tests.map((result) => result.milliseconds)
   const tokensPerSecond = milliseconds.map((ms) => (1000 * test.tokens * test.batch) / ms)
   const isDecode = test.kind === 'tg'
-  const bytesPerStep = weightBytes - model.unreadBytes + test.batch * stateBytes
+  const passes = Math.ceil(test.batch / MOST_ROWS)
+  const bytesPerStep = passes * (weightBytes - model.unreadBytes) + test.batch * stateBytes
   const rates = milliseconds.map((ms) => (1000 * test.tokens * bytesPerStep) / ms)
   return {
     model,
@@ -269,7 +271,7 @@ function checkSizes(options: BenchOptions, sweep: boolean): Sizes {
     promptTokens: counts('promptTokens', options.promptTokens, [512], 0, LONGEST),
     generationTokens: counts('generationTokens', options.generationTokens, [128], 0, LONGEST),
     depths: counts('depths', options.depths, sweep ? SWEEP_DEPTHS : [0], 0, LONGEST),
-    batchSizes: counts('batchSizes', options.batchSizes, [1], 1, 1024),
+    batchSizes: counts('batchSizes', options.batchSizes, [1], 1, MOST_STREAMS),
   }
   if (!sweep) return sizes
   for (const name of ['promptTokens', 'generationTokens'] as const) {

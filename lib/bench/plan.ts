@@ -1,14 +1,14 @@
 // What is measured, and in which trials: a trial is one process that loads the model and walks along
-// one sequence, measuring at one depth or at several.
+// one sequence, or several at once, measuring at one depth or at several.
 
 /** One thing to measure. `pp`: tokens of a prompt at once. `tg`: tokens generated one by one. */
 export interface BenchTest {
   kind: 'pp' | 'tg'
-  /** Tokens of each sequence that are timed. */
+  /** Tokens of each stream that are timed. */
   tokens: number
-  /** Tokens that each sequence has seen before. */
+  /** Tokens that each stream has seen before. */
   depth: number
-  /** Sequences that run together. */
+  /** Streams that run together. */
   batch: number
 }
 

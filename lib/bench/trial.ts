@@ -1,14 +1,12 @@
-// One trial: loads a model and measures the tests of a plan along one sequence. Runs in a process of
-// its own (trial-process.ts).
+// One trial: loads a model and measures the tests of a plan along one stream, or several that run together. Runs in a
+// process of its own (trial-process.ts).
 
 import { createDevice, type DeviceName } from '../device.js'
+import type { Engine } from '../engine/engine.js'
+import type { EngineStream } from '../engine/stream.js'
 import { type LoadOptions, loadModel } from '../load-model.js'
-import type { Model } from '../model.js'
-import { RUNS_IN_FLIGHT, Sequence } from '../models/sequence.js'
-import { Sampler } from '../sampler.js'
 import { availableThreads } from '../threads.js'
 import { measureReadBandwidth } from './bandwidth.js'
-import { SequenceBatch } from './batch.js'
 import { peakMemoryBytes } from './memory.js'
 import type { TrialPlan } from './plan.js'
 import { randomTokens } from './random-prompt.js'
@@ -36,7 +34,7 @@ export interface TrialResult {
   threads: number
   loadMs: number
   weightBytes: number
-  /** Of one sequence. */
+  /** Of one stream. */
   stateBytes: number
   /** One for each test of the plan. */
   tests: TestResult[]
@@ -59,27 +57,24 @@ const WARMUP_PROMPT = 32
 const WARMUP_TOKENS = 4
 
 export async function runTrial(request: TrialRequest): Promise<TrialResult> {
-  const start = performance.now()
-  using model = await loadModel(request.model, request.load)
-  const loadMs = performance.now() - start
-  const { device, stateBytes } = model
   const batch = request.plan[0]?.batch ?? 1
+  const start = performance.now()
+  using model = await loadModel(request.model, { ...request.load, maxStreams: batch })
+  const loadMs = performance.now() - start
   const tokens = randomTokens(request.seed, model.config.vocabSize)
   if (request.warmup) {
-    const walk = new Walk(model, batch, tokens)
+    using walk = await Walk.begin(model.engine, batch, tokens)
     await walk.prefill(WARMUP_PROMPT)
     await walk.decode(WARMUP_TOKENS)
-    walk.dispose()
   }
-  const walk = new Walk(model, batch, tokens)
+  using walk = await Walk.begin(model.engine, batch, tokens)
   const tests: TestResult[] = []
   for (const test of request.plan) {
     if (test.depth > walk.position) await walk.prefill(test.depth - walk.position)
     const milliseconds = await walk[test.kind === 'pp' ? 'prefill' : 'decode'](test.tokens)
     tests.push({ milliseconds, peakMemoryBytes: peakMemoryBytes() })
   }
-  walk.dispose()
-  const { weightBytes } = model
+  const { device, weightBytes, stateBytes } = model
   return { device: device.name, threads: device.threads, loadMs, weightBytes, stateBytes, tests }
 }
 
@@ -90,82 +85,72 @@ export async function runBandwidth(request: BandwidthRequest): Promise<Bandwidth
   return { threads: device.threads, bytesPerSecond: await measureReadBandwidth(threads) }
 }
 
-/** Sequences that move on together over random tokens; each step returns its milliseconds. */
+// Steps that are asked for before the first has ended: as many as a generation does.
+const STEPS_AHEAD = 32
+
+// What a stream may draw: no test comes near.
+const NO_END = 2 ** 31
+
+/** Streams that advance together. Greedy: choosing a token is part of each step and of the end of a prompt. */
 class Walk {
-  /** Tokens that each sequence has seen. */
+  /** Tokens that each stream has consumed. */
   position = 0
-  readonly #batch: number
+  readonly #streams: readonly EngineStream[]
   readonly #tokens: (count: number) => Uint32Array
-  readonly #runs: {
-    prefill(tokens: Uint32Array): Promise<unknown>
-    decode(count: number): Promise<unknown>
-    setTokens(tokens: Uint32Array): void
-    dispose(): void
-  }
 
-  constructor(model: Model, batch: number, tokens: (count: number) => Uint32Array) {
-    this.#batch = batch
+  private constructor(streams: EngineStream[], tokens: (count: number) => Uint32Array) {
+    this.#streams = streams
     this.#tokens = tokens
-    this.#runs = batch === 1 ? single(model) : together(model, batch)
   }
 
+  /** `tokens` gives those of prompts. A walk without a prompt consumes one of them first. */
+  static async begin(
+    engine: Engine,
+    batch: number,
+    tokens: (count: number) => Uint32Array,
+  ): Promise<Walk> {
+    const streams = Array.from({ length: batch }, () =>
+      engine.open('bench', {
+        position: 0,
+        token: tokens(1)[0]!,
+        history: new Uint32Array(0),
+        maxTokens: NO_END,
+        stopTokens: new Set(),
+        readsLogits: false,
+      }),
+    )
+    return new Walk(await Promise.all(streams), tokens)
+  }
+
+  /** Milliseconds until each stream has consumed so many tokens, and drawn the one after them. */
   async prefill(count: number): Promise<number> {
-    const prompts = this.#tokens(this.#batch * count)
+    const prompts = this.#streams.map(() => this.#tokens(count))
     const start = performance.now()
-    await this.#runs.prefill(prompts)
+    await Promise.all(this.#streams.map((stream, i) => stream.prefill(prompts[i]!)))
     this.position += count
     return performance.now() - start
   }
 
-  /** Greedy. Choosing the token is part of each step. */
+  /** Milliseconds until each stream has consumed the token that it drew last, and drawn the next, so many times. */
   async decode(count: number): Promise<number> {
-    // With no prompt before, no token was chosen yet.
-    if (this.position === 0) this.#runs.setTokens(this.#tokens(this.#batch))
     const start = performance.now()
-    await this.#runs.decode(count)
+    await Promise.all(this.#streams.map((stream) => decode(stream, count)))
     this.position += count
     return performance.now() - start
   }
 
-  dispose(): void {
-    this.#runs.dispose()
+  [Symbol.dispose](): void {
+    for (const stream of this.#streams) stream.close()
   }
 }
 
-// What generation uses.
-function single(model: Model) {
-  const sampler = new Sampler(model.device, 'bench', {})
-  const sequence = new Sequence(model.languageModel, sampler)
-  return {
-    prefill: (tokens: Uint32Array) => sequence.prefill(tokens),
-    async decode(count: number) {
-      const running: Promise<unknown>[] = []
-      for (let i = 0; i < count; i++) {
-        running.push(sequence.decode())
-        if (running.length === RUNS_IN_FLIGHT) await running.shift()
-      }
-      await Promise.all(running)
-    },
-    setTokens(tokens: Uint32Array) {
-      sequence.token = tokens[0]!
-    },
-    dispose() {
-      sequence.dispose()
-      sampler.dispose()
-    },
+async function decode(stream: EngineStream, count: number): Promise<void> {
+  const steps: Promise<unknown>[] = []
+  for (let i = 0; i < count; i++) {
+    const step = stream.decode()
+    step.catch(() => {}) // it is awaited later, unless one before it fails
+    steps.push(step)
+    if (steps.length === STEPS_AHEAD) await steps.shift()
   }
-}
-
-function together(model: Model, size: number) {
-  const batch = new SequenceBatch(model.languageModel, size)
-  return {
-    prefill: (tokens: Uint32Array) => batch.prefill(tokens),
-    async decode(count: number) {
-      for (let i = 0; i < count; i++) await batch.decode()
-    },
-    setTokens(tokens: Uint32Array) {
-      batch.tokens = tokens
-    },
-    dispose: () => batch.dispose(),
-  }
+  await Promise.all(steps)
 }

@@ -44,14 +44,14 @@ const benchOptions = {
     short: 'd',
     multiple: true,
     placeholder: 'N,N',
-    description: 'tokens that the sequence has seen before; default 0',
+    description: 'tokens that each stream has seen before; default 0',
   },
   'batch-size': {
     type: 'string',
     short: 'b',
     multiple: true,
     placeholder: 'N,N',
-    description: 'sequences that run together; default 1',
+    description: 'streams that run together; default 1',
   },
   repetitions: {
     type: 'integer',

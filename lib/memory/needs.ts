@@ -5,11 +5,10 @@
 import { addon } from '../addon.js'
 import type { CommandList } from '../command-list.js'
 import type { Device } from '../device.js'
+import { Engine } from '../engine/engine.js'
 import { formatBytes } from '../format.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import { LanguageModel } from '../models/language-model.js'
-import { PREFILL_CHUNK_SIZE, Sequence } from '../models/sequence.js'
-import { Sampler } from '../sampler.js'
 import type { WeightWishes } from '../weights/weight-format.js'
 import { PlannedDevice, PlannedStore } from './planned.js'
 
@@ -21,7 +20,7 @@ export interface MemoryNeeds {
   ownWeightBytes: number
   /** What loading needs besides the weights that stay, at its worst moment. */
   loadingBytes: number
-  /** What one sequence keeps between tokens, whatever its length. */
+  /** What one sequence keeps between tokens, whatever its length, and what sampling keeps for it. */
   stateBytes: number
   /** Scratch memory of one sequence: for a chunk of a prompt, the logits, and what kernels need. */
   workspaceBytes: number
@@ -76,11 +75,11 @@ export async function memoryNeeds(
   try {
     const { mappedBytes: mappedWeightBytes } = store
     const ownWeightBytes = planned.bytes
-    const sampler = new Sampler(planned, 'memoryNeeds', {})
-    const sequence = new Sequence(model, sampler)
+    const engine = new Engine(model, { maxStreams: 1, maxQueue: 0 })
+    engine.reserve()
     const stateBytes = planned.bytes - ownWeightBytes
     for (let i = 0; i < RUN_BLOCKS; i++) planned.tensor('uint32', [RUN_BLOCK_BYTES / 4])
-    const lists = sequence.plan(PREFILL_CHUNK_SIZE)
+    const lists = engine.plan()
     try {
       const weightBytes = ownWeightBytes + (device.name === 'cpu' ? 0 : mappedWeightBytes)
       const workspaceBytes = planned.bytes - ownWeightBytes - stateBytes + scratchOf(device, lists)
@@ -95,8 +94,7 @@ export async function memoryNeeds(
       }
     } finally {
       for (const list of lists) list.dispose()
-      sequence.dispose()
-      sampler.dispose()
+      engine.dispose()
     }
   } finally {
     model.dispose()

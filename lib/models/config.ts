@@ -1,8 +1,5 @@
 // What a model is made of, whatever file it came from. Dimensions are named once, here.
 
-import type { ActivationType } from '../device.js'
-import { bytesPerElement } from '../tensor.js'
-
 /** Quantised weights, as the checkpoint declares them. */
 export interface Quantization {
   bits: 4 | 8
@@ -89,29 +86,4 @@ export interface ModelConfig {
 /** Columns of the convolution: x, B and C side by side. */
 export function convDim(config: Mamba2Config): number {
   return config.dInner + 2 * config.nGroups * config.dState
-}
-
-/** Bytes that one layer keeps of one sequence. The SSM state is float32, the rest what layers compute in. */
-export function layerStateBytes(layer: LayerConfig, activationType: ActivationType): number {
-  const activationBytes = bytesPerElement(activationType)
-  switch (layer.kind) {
-    case 'mamba2':
-      return activationBytes * layer.dConv * convDim(layer) + 4 * layer.dInner * layer.dState
-    case 'attention':
-      return activationBytes * 2 * layer.window * layer.numKvHeads * layer.headDim
-    case 'mlp':
-      return 0
-  }
-}
-
-/** Bytes that one sequence keeps between tokens, whatever its length. */
-export function stateBytes(
-  config: ModelConfig,
-  activationType: ActivationType = 'float32',
-): number {
-  const position = 4
-  return config.layers.reduce(
-    (sum, layer) => sum + layerStateBytes(layer, activationType),
-    position,
-  )
 }

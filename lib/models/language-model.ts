@@ -1,5 +1,5 @@
 // A language model on a device: token ids to logits, written in device operations.
-//   h = embedding(tokens);  h = h + layer(norm(h)) for each layer;  logits = head(norm(h))
+//   h = embedding(tokens);  h = block(h) for each block;  logits = head(norm(h))
 
 import type { ActivationType, Device } from '../device.js'
 import { CorruptFileError } from '../errors.js'
@@ -8,23 +8,19 @@ import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../w
 import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { WeightWishes } from '../weights/weight-format.js'
 import type { Checkpoint } from './checkpoint.js'
-import { layerStateBytes, type ModelConfig, stateBytes } from './config.js'
+import type { ModelConfig } from './config.js'
 import type { TensorNames } from './families/family.js'
-import { AttentionLayer } from './layers/attention.js'
+import { AttentionBlock } from './blocks/attention.js'
 import {
-  type Layer,
-  type LayerState,
+  type Block,
+  type BlockState,
   type Pass,
   recordEmbedding,
   recordLinear,
-} from './layers/layer.js'
-import { Mamba2Layer } from './layers/mamba2.js'
-import { MlpLayer } from './layers/mlp.js'
-
-interface Block {
-  norm: Tensor
-  layer: Layer
-}
+} from './blocks/block.js'
+import { Mamba2Block } from './blocks/mamba2.js'
+import { MlpBlock } from './blocks/mlp.js'
+import { layerStateBytes, stateBytes, type StateField, stateFields } from './state-fields.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
 export function activationTypeOf(
@@ -34,8 +30,14 @@ export function activationTypeOf(
   return dtype === 'float16' && activationTypes.includes('float16') ? 'float16' : 'float32'
 }
 
-/** The state of all layers, in order. */
-export type ModelState = readonly LayerState[]
+/** The states of all blocks, in order. */
+export type ModelState = readonly BlockState[]
+
+/** Tokens of a prompt up to which products run as they do in decoding. */
+export const STEP_TOKENS = 8
+
+/** A forward pass, but for what the model decides. */
+export type PassContext = Omit<Pass, 'role'>
 
 export class LanguageModel {
   readonly device: Device
@@ -82,15 +84,12 @@ export class LanguageModel {
     const { config, names } = checkpoint
     const { dModel, paddedVocabSize } = config
     const loader = new WeightLoader(checkpoint, options, store)
+    const activationType = activationTypeOf(device, options)
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
       const blocks: Block[] = []
       for (const index of config.layers.keys()) {
-        const block = `${names.block}.${index}`
-        blocks.push({
-          norm: await loader.vector(`${block}.${names.norm}`, dModel),
-          layer: await loadLayer(loader, config, index, names, `${block}.${names.layer}`),
-        })
+        blocks.push(await loadBlock(loader, config, index, names, activationType))
       }
       const finalNorm = await loader.vector(names.finalNorm, dModel)
       const head: Linear = config.tieEmbeddings
@@ -98,7 +97,6 @@ export class LanguageModel {
         : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
       loader.checkAllUsed()
       checkStateSize(checkpoint)
-      const activationType = activationTypeOf(device, options)
       const weights = { embedding, blocks, finalNorm, head }
       const model = new LanguageModel(
         device,
@@ -118,53 +116,55 @@ export class LanguageModel {
     }
   }
 
-  /** The state of `batch` sequences that have seen nothing. */
-  createState(batch: number): ModelState {
-    return this.#blocks.map(({ layer }) =>
-      layer.createState(this.device, batch, this.activationType),
-    )
+  /** The fields that each block keeps of one sequence. */
+  get stateFields(): readonly (readonly StateField[])[] {
+    return this.#blocks.map(({ state }) => state)
   }
 
   /**
-   * Records one token a sequence: tokens uint32 (batch). Returns the scratch tensor of the logits
+   * Records one token a row: tokens uint32 (batch). Returns the scratch tensor of the logits
    * (batch, paddedVocabSize).
    */
-  decode(pass: Pass, tokens: Tensor, state: ModelState): Tensor {
+  decode(context: PassContext, tokens: Tensor, state: ModelState): Tensor {
+    const pass = { ...context, role: 'step' } as const
     return this.#logits(pass, this.#forward(pass, tokens, state, 'decode'))
   }
 
   /**
    * Records a chunk of a prompt: tokens uint32 (batch, length). Returns the scratch tensor of the
    * logits: of every position (batch, length, paddedVocabSize), of the last one
-   * (batch, paddedVocabSize), or none, which saves the head.
+   * (batch, paddedVocabSize), or none, which saves the head. A few tokens run as they would in decoding.
    */
   prefill(
-    pass: Pass,
+    context: PassContext,
     tokens: Tensor,
     state: ModelState,
     logits: 'all' | 'last' | 'none',
   ): Tensor | undefined {
-    const hidden = this.#forward(pass, tokens, state, 'prefill')
+    const role = tokens.elements <= STEP_TOKENS ? 'step' : 'chunk'
+    const hidden = this.#forward({ ...context, role }, tokens, state, 'prefill')
     if (logits === 'none') return undefined
-    return this.#logits(pass, logits === 'all' ? hidden : hidden.select(tokens.cols - 1))
+    if (logits === 'all') return this.#logits({ ...context, role }, hidden)
+    return this.#logits({ ...context, role: 'step' }, hidden.select(tokens.cols - 1))
   }
 
   #forward(pass: Pass, tokens: Tensor, state: ModelState, mode: 'decode' | 'prefill'): Tensor {
     const { cl, workspace } = pass
-    const { dModel, normEpsilon } = this.config
+    const { dModel } = this.config
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     recordEmbedding(cl, tokens, this.#embedding, hidden)
-    for (const [index, { norm, layer }] of this.#blocks.entries()) {
-      layer[mode](pass, hidden, { weight: norm, eps: normEpsilon }, state[index]!)
-    }
+    for (const [index, block] of this.#blocks.entries()) block[mode](pass, hidden, state[index]!)
     return hidden
   }
 
-  #logits({ cl, workspace }: Pass, hidden: Tensor): Tensor {
+  #logits({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
     const { paddedVocabSize, normEpsilon: eps } = this.config
     const logits = workspace.take('logits', hidden.shape.slice(0, -1), paddedVocabSize, 'float32')
-    recordLinear(cl, hidden, this.#head, logits, { norm: { weight: this.#finalNorm, eps } })
+    recordLinear(cl, hidden, this.#head, logits, {
+      role,
+      norm: { weight: this.#finalNorm, eps },
+    })
     return logits
   }
 
@@ -197,20 +197,24 @@ function checkStateSize({ config, configFile, tensors }: Checkpoint): void {
   )
 }
 
-function loadLayer(
+async function loadBlock(
   loader: WeightLoader,
-  config: ModelConfig,
+  { layers, dModel, normEpsilon: eps }: ModelConfig,
   index: number,
   names: TensorNames,
-  prefix: string,
-): Promise<Layer> {
-  const layer = config.layers[index]!
-  switch (layer.kind) {
+  activationType: ActivationType,
+): Promise<Block> {
+  const config = layers[index]!
+  const block = `${names.block}.${index}`
+  const layer = `${block}.${names.layer}`
+  const norm = { weight: await loader.vector(`${block}.${names.norm}`, dModel), eps }
+  const state = stateFields(config, activationType)
+  switch (config.kind) {
     case 'mamba2':
-      return Mamba2Layer.load(loader, layer, config.dModel, names.mamba2, prefix)
+      return Mamba2Block.load(loader, config, state, norm, dModel, names.mamba2, layer)
     case 'mlp':
-      return MlpLayer.load(loader, layer, config.dModel, names.mlp, prefix)
+      return MlpBlock.load(loader, config, norm, dModel, names.mlp, layer)
     case 'attention':
-      return AttentionLayer.load(loader, layer, config.dModel, names.attention, prefix)
+      return AttentionBlock.load(loader, config, state, norm, dModel, names.attention, layer)
   }
 }

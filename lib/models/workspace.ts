@@ -37,6 +37,13 @@ export class Workspace {
     return tensor.view([...leading, cols])
   }
 
+  /** Bytes of all that was handed out. */
+  get bytes(): number {
+    let sum = 0
+    for (const { memory } of this.#tensors.values()) sum += memory.byteLength
+    return sum
+  }
+
   dispose(): void {
     for (const tensor of this.#tensors.values()) tensor.dispose()
     this.#tensors.clear()

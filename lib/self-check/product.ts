@@ -7,7 +7,7 @@
 
 import type { Signal } from '../abort.js'
 import type { ActivationType, Device } from '../device.js'
-import { recordLinear } from '../models/layers/layer.js'
+import { recordLinear } from '../models/blocks/block.js'
 import type { LinearOptions } from '../recorder.js'
 import type { Tensor } from '../tensor.js'
 import { TOLERANCES, excess, type WorstElement, worstElement } from '../tolerance.js'
@@ -75,23 +75,27 @@ export async function checkProduct(
   const inputs = new Inputs(device, new SharedNumbers(), activationType, activationType)
   try {
     const weight = inputs.weight(format, outputs, cols)
-    const products = [rows, 1].flatMap((count): Product[] => [
-      {
-        name: 'norm',
-        x: inputs.rowsToNorm('float32', [count, cols]),
-        out: inputs.activationResult([count, outputs]),
-        options: { norm: { weight: inputs.normWeight(cols), eps: EPS } },
-      },
-      {
-        name: 'residual',
-        x: inputs.activations([count, cols]),
-        out: inputs.result([count, outputs]),
-        options: { residual: inputs.floats([count, outputs]) },
-      },
-    ])
+    const products = [rows, 1].flatMap((count): Product[] => {
+      const role = count === 1 ? 'step' : 'chunk'
+      return [
+        {
+          name: 'norm',
+          x: inputs.rowsToNorm('float32', [count, cols]),
+          out: inputs.activationResult([count, outputs]),
+          options: { role, norm: { weight: inputs.normWeight(cols), eps: EPS } },
+        },
+        {
+          name: 'residual',
+          x: inputs.activations([count, cols]),
+          out: inputs.result([count, outputs]),
+          options: { role, residual: inputs.floats([count, outputs]) },
+        },
+      ]
+    })
     using list = device.record((cl) => {
       for (const { x, out, options } of products) {
-        recordLinear(cl, x, { weight, bias: undefined }, out, options)
+        const role = x.rows === 1 ? 'step' : 'chunk'
+        recordLinear(cl, x, { weight, bias: undefined }, out, { ...options, role })
       }
     })
     await list.run({ signal })

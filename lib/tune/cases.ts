@@ -40,8 +40,8 @@ type Format = (typeof FORMATS)[number]
 
 const SEQUENCES = [1, 16]
 const WIDTH = 4 // taps of the convolution
-// A few sequences together, or a short prompt: where mat-vec and mat-mat kernels meet.
-const FEW_ROWS = [2, 4, 8]
+// Of a step: sequences that are decoded together.
+const STEP_ROWS = [1, 2, 4, 8, 16, 32]
 
 // Rene has an attention layer; the other models are here for their other sizes.
 const PUBLISHED: readonly TuneModel[] = MODELS.map((model) => ({
@@ -70,11 +70,17 @@ export function casesOf(model: TuneModel): TuneCase[] {
   const inProj = 2 * inner + 2 * groups * dState + heads
   const cases: TuneCase[] = []
   for (const format of FORMATS) {
-    for (const rows of [1, ...FEW_ROWS, tokens]) {
-      cases.push(projection(`${name} in_proj`, format, rows, dModel, inProj, 'norm'))
-      cases.push(projection(`${name} out_proj`, format, rows, inner, dModel, 'squares'))
+    for (const rows of STEP_ROWS) {
+      cases.push(
+        projection(`${name} in_proj`, format, [rows], dModel, inProj, 'norm'),
+        projection(`${name} out_proj`, format, [rows], inner, dModel, 'squares'),
+      )
     }
-    cases.push(projection(`${name} head`, format, 1, dModel, vocabulary, 'norm'))
+    cases.push(
+      projection(`${name} in_proj`, format, [1, tokens], dModel, inProj, 'norm'),
+      projection(`${name} out_proj`, format, [1, tokens], inner, dModel, 'squares'),
+      projection(`${name} head`, format, [1], dModel, vocabulary, 'norm'),
+    )
   }
   for (const batch of SEQUENCES) {
     const sizes = `${batch} x ${heads} x ${headDim} x ${dState}`
@@ -116,11 +122,14 @@ export function casesOf(model: TuneModel): TuneCase[] {
 
 const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)
 
-/** A projection with the norm before it: one that computes its sums of squares, or takes given ones. */
+/**
+ * A projection with the norm before it: one that computes its sums of squares, or takes given ones. Of a step for
+ * leading dimensions (batch), of a chunk for (batch, tokens).
+ */
 function projection(
   name: string,
   format: Format,
-  rows: number,
+  leading: readonly number[],
   inputs: number,
   outputs: number,
   norm: 'norm' | 'squares',
@@ -128,15 +137,15 @@ function projection(
   return {
     operation: format === 'float16' ? 'matmul' : 'affine_matmul',
     dtype: `float32 x ${format}`,
-    shape: `${name} ${rows} x ${inputs} to ${outputs}`,
+    shape: `${name} ${leading.at(-1)} x ${inputs} to ${outputs}`,
     build(tensors, copies) {
-      const x = tensors.numbers([rows, inputs])
-      const out = tensors.result([rows, outputs])
+      const x = tensors.numbers([...leading, inputs])
+      const out = tensors.result([...leading, outputs])
       const weight = tensors.numbers([inputs], 0.5, 1.5)
       const options: LinearOptions = { norm: { weight, eps: EPS } }
       if (norm === 'squares') {
-        options.norm!.squares = tensors.numbers([rows, 1], inputs / 4, inputs / 2)
-        options.residual = tensors.numbers([rows, outputs])
+        options.norm!.squares = tensors.numbers([...leading, 1], inputs / 4, inputs / 2)
+        options.residual = tensors.numbers([...leading, outputs])
       }
       if (format === 'float16') {
         const weights = times(copies, () => tensors.matrix(outputs, inputs))
@@ -158,6 +167,10 @@ function headParameters(tensors: Tensors, heads: number) {
   }
 }
 
+/** Each row of a batch has the slot of its number. */
+const rowsOf = (tensors: Tensors, batch: number) =>
+  tensors.integers(Array.from({ length: batch }, (_, b) => b))
+
 function states(tensors: Tensors, copies: number, model: TuneModel, batch: number): Tensor[] {
   const { heads, headDim, dState } = model
   return times(copies, () => tensors.numbers([batch, heads, headDim, dState], -0.1, 0.1))
@@ -178,6 +191,7 @@ function ssd(
     ...headParameters(tensors, heads),
     B: tensors.numbers([...leading, groups * dState], -0.1, 0.1),
     C: tensors.numbers([...leading, groups * dState]),
+    rows: rowsOf(tensors, leading[0]!),
     out: tensors.result([...leading, heads * headDim]),
   }
   return (cl, copy) => {
@@ -199,6 +213,7 @@ function update(tensors: Tensors, copies: number, model: TuneModel, batch: numbe
     convState: tensors.numbers([batch, WIDTH, channels]),
     ...headParameters(tensors, heads),
     position: tensors.integers(times(batch, () => 5)),
+    rows: rowsOf(tensors, batch),
     out: tensors.result([batch, heads * headDim]),
     squares: tensors.result([batch, heads]),
   }
@@ -220,6 +235,7 @@ function attend(
     k: tensors.numbers([...leading, kvHeads * headDim]),
     v: tensors.numbers([...leading, kvHeads * headDim]),
     position: tensors.integers(times(batch, () => 2 * window)),
+    rows: rowsOf(tensors, batch),
     out: tensors.result([...leading, heads * headDim]),
   }
   return (cl, copy) => {

@@ -14,6 +14,13 @@ import { bfloat16sToFloats, floatToHalf, halvesToFloats } from '../weights/conve
 import type { Weight } from '../weights/loader.js'
 import type { AffineFormat, FloatType, WeightFormat } from '../weights/weight-format.js'
 
+/** Where the rows of a batch have their state. */
+export interface Places {
+  slots: number
+  /** Slot of each row: uint32 (batch). */
+  rows: Tensor
+}
+
 /** Numbers that both sides share: made by whoever asks first, by the order of asking. */
 export class SharedNumbers {
   readonly #made: unknown[] = []
@@ -37,6 +44,8 @@ export class Inputs {
   readonly #shared: SharedNumbers
   readonly #roundTo: ActivationType
   readonly #tensors: Tensor[] = []
+  /** The part of a state that is in the slots of the rows. */
+  readonly #used = new Map<Tensor, number>()
   #next = 0
 
   /** `roundTo`: in which the device under test holds activations. */
@@ -110,11 +119,18 @@ export class Inputs {
     return this.#upload('float32', [rows, 1], values)
   }
 
-  /** As `floats`, for what the operation updates in place. */
-  state(shape: readonly number[], scale = 1): Tensor {
-    const tensor = this.floats(shape, scale)
-    this.bytes += tensor.byteSpan
-    return tensor
+  /**
+   * Slots for the rows of a batch: one more than rows, which have them from the last to the second, so that
+   * an operation that goes by the number of the row finds what belongs to another.
+   */
+  places(batch: number): Places {
+    const rows = Array.from({ length: batch }, (_, b) => batch - b)
+    return { slots: batch + 1, rows: this.integers(rows) }
+  }
+
+  /** As `floats`, for what the operation updates in place: (slots, …). */
+  state(places: Places, shape: readonly number[], scale = 1): Tensor {
+    return this.#inPlaces(this.floats([places.slots, ...shape], scale), places, 2)
   }
 
   integers(values: readonly number[], shape: readonly number[] = [values.length]): Tensor {
@@ -199,10 +215,25 @@ export class Inputs {
     return this.result(shape, this.activationType)
   }
 
-  /** A ring of activations that the operation updates, `cols` a row. */
-  ring(shape: readonly number[]): Tensor {
-    const tensor = this.activations(shape)
-    this.bytes += tensor.byteSpan
+  /** Rings of activations that the operation updates: (slots, …). */
+  rings(places: Places, shape: readonly number[]): Tensor {
+    return this.#inPlaces(this.activations([places.slots, ...shape]), places, 2)
+  }
+
+  /** Rings of activations that the operation reads, or a few rows of which it writes: (slots, …). */
+  windows(places: Places, shape: readonly number[]): Tensor {
+    return this.#inPlaces(this.activations([places.slots, ...shape]), places, 1)
+  }
+
+  /** Bytes of one of these tensors that an operation gets to: of a state those in the slots of the rows. */
+  bytesOf(tensor: Tensor): number {
+    return (this.#used.get(tensor) ?? 1) * tensor.byteSpan
+  }
+
+  /** Counts the slots of the rows so many times, and the others not at all. */
+  #inPlaces(tensor: Tensor, { slots, rows }: Places, times: number): Tensor {
+    this.#used.set(tensor, rows.elements / slots)
+    this.bytes += times * this.bytesOf(tensor) - tensor.byteSpan
     return tensor
   }
 

@@ -67,14 +67,16 @@ void update_conv1d(const Operation& operation, ThreadPool& threads, const Row& r
   const auto* x = operation.data<const float>(0);            // (batch, channels)
   const auto* w = operation.data<const float>(1);            // (channels, width)
   const auto* bias = operation.data<const float>(2);         // (channels), if has_bias
-  auto* state = operation.data<float>(3);                    // (batch, width, channels)
+  auto* state = operation.data<float>(3);                    // (slots, width, channels)
   const auto* position = operation.data<const uint32_t>(4);  // (batch)
-  auto* out = operation.data<float>(5);                      // (batch, channels)
+  const auto* rows = operation.data<const uint32_t>(5);      // (batch), each slot once
+  auto* out = operation.data<float>(6);                      // (batch, channels)
   threads.parallel_for(p.batch, size_t{p.channels} * (p.width + 4), [&](size_t begin, size_t end) {
     std::vector<const float*> taps(p.width);
     for (size_t b = begin; b < end; ++b) {
-      const ConvStep step(state + b * p.width * p.channels, position[b], w, bias, p.channels,
-                          p.width);
+      if (rows[b] >= p.slots) continue;
+      float* ring = state + size_t{rows[b]} * p.width * p.channels;
+      const ConvStep step(ring, position[b], w, bias, p.channels, p.width);
       step.run(row, x + b * p.x_stride, 0, p.channels, taps.data(), out + b * p.channels);
     }
   });
@@ -85,16 +87,18 @@ template <class Row>
 void prefill_conv1d(const Operation& operation, ThreadPool& threads, const Row& row) {
   const auto p = operation.params<Conv1dPrefillParams>();
   const auto* x = operation.data<const float>(0);            // (batch, length, channels)
-  auto* state = operation.data<float>(3);                    // (batch, width, channels)
+  auto* state = operation.data<float>(3);                    // (slots, width, channels)
   const auto* position = operation.data<const uint32_t>(4);  // (batch)
-  auto* out = operation.data<float>(5);                      // (batch, length, channels)
+  const auto* rows = operation.data<const uint32_t>(5);      // (batch), each slot once
+  auto* out = operation.data<float>(6);                      // (batch, length, channels)
   const size_t tokens = size_t{p.batch} * p.length;
   threads.parallel_for(tokens, size_t{p.channels} * (p.width + 4), [&](size_t begin, size_t end) {
     std::vector<const float*> taps(p.width);
     for (size_t token = begin; token < end; ++token) {
       const size_t b = token / p.length;
       const int64_t t = static_cast<int64_t>(token % p.length);
-      const float* ring = state + b * p.width * p.channels;
+      if (rows[b] >= p.slots) continue;
+      const float* ring = state + size_t{rows[b]} * p.width * p.channels;
       for (uint32_t k = 0; k < p.width; ++k) {
         const int64_t from = t - p.width + 1 + k;  // in this chunk; before it when negative
         taps[k] = from >= 0 ? x + (b * p.length + from) * p.x_stride
@@ -105,10 +109,11 @@ void prefill_conv1d(const Operation& operation, ThreadPool& threads, const Row& 
   });
   // Only now, when no token needs the old inputs any more.
   for (size_t b = 0; b < p.batch; ++b) {
+    if (rows[b] >= p.slots) continue;
+    float* ring = state + size_t{rows[b]} * p.width * p.channels;
     for (uint32_t t = p.length - std::min(p.length, p.width); t < p.length; ++t) {
       const size_t newest = ring_row(int64_t{position[b]} + t, p.width);
-      std::copy_n(x + (b * p.length + t) * p.x_stride, p.channels,
-                  state + (b * p.width + newest) * p.channels);
+      std::copy_n(x + (b * p.length + t) * p.x_stride, p.channels, ring + newest * p.channels);
     }
   }
 }

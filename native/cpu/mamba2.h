@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include "activations.h"
@@ -25,23 +26,25 @@ void update_mamba2(const Operation& operation, ThreadPool& threads, const Loops&
   const auto* zxBCdt = operation.data<const float>(0);       // (batch, columns)
   const auto* conv_weight = operation.data<const float>(1);  // (channels, width)
   const auto* conv_bias = operation.data<const float>(2);    // (channels), if has_bias
-  auto* conv_state = operation.data<float>(3);               // (batch, width, channels)
+  auto* conv_state = operation.data<float>(3);               // (slots, width, channels)
   const auto* A = operation.data<const float>(4);            // (heads), negative
   const auto* D = operation.data<const float>(5);            // (heads)
   const auto* dt_bias = operation.data<const float>(6);      // (heads)
-  auto* ssm_state = operation.data<float>(7);                // (batch, heads, head_dim, d_state)
+  auto* ssm_state = operation.data<float>(7);                // (slots, heads, head_dim, d_state)
   const auto* position = operation.data<const uint32_t>(8);  // (batch)
-  auto* out = operation.data<float>(9);                      // (batch, heads, head_dim)
-  auto* squares = operation.data<float>(10);                 // (batch, heads)
+  const auto* rows = operation.data<const uint32_t>(9);      // (batch), each slot once
+  auto* out = operation.data<float>(10);                     // (batch, heads, head_dim)
+  auto* squares = operation.data<float>(11);                 // (batch, heads)
 
   std::vector<float> BC(p.batch * shared);
-  std::vector<ConvStep> steps;
+  std::vector<std::optional<ConvStep>> steps(p.batch);  // of rows that have a slot
   std::vector<const float*> taps(p.width);
   for (size_t b = 0; b < p.batch; ++b) {
-    steps.emplace_back(conv_state + b * p.width * channels, position[b], conv_weight, conv_bias,
-                       channels, p.width);
-    steps[b].run(loops.conv1d_row, zxBCdt + b * columns + 2 * inner, inner, shared, taps.data(),
-                 BC.data() + b * shared);
+    if (rows[b] >= p.slots) continue;
+    steps[b].emplace(conv_state + size_t{rows[b]} * p.width * channels, position[b], conv_weight,
+                     conv_bias, channels, p.width);
+    steps[b]->run(loops.conv1d_row, zxBCdt + b * columns + 2 * inner, inner, shared, taps.data(),
+                  BC.data() + b * shared);
   }
 
   const size_t cost = size_t{p.head_dim} * p.d_state * 3;
@@ -50,16 +53,18 @@ void update_mamba2(const Operation& operation, ThreadPool& threads, const Loops&
     std::vector<float> x(p.head_dim);
     for (size_t i = begin; i < end; ++i) {
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
+      if (!steps[b]) continue;
+      float* S = ssm_state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
       const float* z = zxBCdt + b * columns + h * p.head_dim;
       const float dt = zxBCdt[b * columns + inner + channels + h];
       const float step = step_size(dt, dt_bias[h], p.dt_min, p.dt_max);
       const float* B = BC.data() + b * shared + g * p.d_state;
       const float* C = B + shared / 2;
       float* y = out + i * p.head_dim;
-      steps[b].run(loops.conv1d_row, z + inner, h * p.head_dim, p.head_dim, own_taps.data(),
-                   x.data());
-      loops.ssd_step(x.data(), step, std::exp(step * A[h]), B, C, D[h],
-                     ssm_state + i * p.head_dim * p.d_state, y, p.head_dim, p.d_state);
+      steps[b]->run(loops.conv1d_row, z + inner, h * p.head_dim, p.head_dim, own_taps.data(),
+                    x.data());
+      loops.ssd_step(x.data(), step, std::exp(step * A[h]), B, C, D[h], S, y, p.head_dim,
+                     p.d_state);
       if (p.norm_before_gate != 0) squares[i] = loops.sum_of_squares(y, p.head_dim);
       loops.gate_row(y, z, p.head_dim, y);
       if (p.norm_before_gate == 0) squares[i] = loops.sum_of_squares(y, p.head_dim);

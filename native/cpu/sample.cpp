@@ -9,9 +9,11 @@
 //   6. the largest of logit + Gumbel noise, which draws from the softmax of what is left
 // Thresholds are values, so the result does not depend on the order of equal logits. The noise of
 // a token is a function of (seed, position, token id): random.h.
-// The drawn token enters the ring of recent tokens at row position mod history_length.
+// The drawn token enters the ring of recent tokens at place position mod `recent`, and one token
+// less remains to be drawn: none if it is among the stops.
 // With NaN among the logits, and at a temperature above 0 with a largest logit that is infinite, a
-// row draws no token: its report says so, its token and its ring stay as they are.
+// row draws no token: its report says so, none remains, and its token and its ring stay as they
+// are. A row that has no slot changes nothing but its report.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -110,26 +112,70 @@ SampleReport draw(std::vector<float>& row, const SampleSettings& settings,
   return report(largest(row.data(), row.size()).index, kDrawn);
 }
 
+// The buffers of one slot.
+struct SampleSlot {
+  const SampleSettings& settings;
+  const SampleSelection& selection;
+  const uint32_t* stops;  // (stops)
+  uint32_t* history;      // (history_length)
+  uint32_t position;
+  uint32_t& remaining;
+  float* kept;  // (vocabulary)
+  uint32_t& out;
+};
+
+// Draws for one row of logits and leaves the token in its slot.
+SampleReport sample_row(const SampleParams& p, const float* logits, const SampleSlot& slot) {
+  if (slot.selection.keeps_logits != 0) std::copy_n(logits, p.vocabulary, slot.kept);
+  std::vector<float> row(logits, logits + p.vocabulary);
+  const uint32_t recent = std::min(slot.selection.recent, p.history_length);
+  penalise_repetition(row, slot.history, recent, slot.settings.repetition_penalty);
+  const SampleReport report = draw(row, slot.settings, slot.selection, slot.position);
+  if (report.status != kDrawn) {
+    slot.remaining = 0;
+    return report;
+  }
+  slot.out = report.token;
+  if (recent > 0) slot.history[slot.position % recent] = report.token;
+  const bool stops = std::count(slot.stops, slot.stops + p.stops, report.token) > 0;
+  slot.remaining = stops || slot.remaining == 0 ? 0 : slot.remaining - 1;
+  return report;
+}
+
 }  // namespace
 
-void sample(const Operation& operation, ThreadPool&) {
+void sample(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<SampleParams>();
   const auto* logits = operation.data<const float>(0);               // (batch, vocabulary)
-  const auto* settings = operation.data<const SampleSettings>(1);    // (batch, 4) float32
-  const auto* selection = operation.data<const SampleSelection>(2);  // (batch, 4) uint32
-  auto* history = operation.data<uint32_t>(3);                       // (batch, history_length)
-  const auto* position = operation.data<const uint32_t>(4);          // (batch)
-  auto* out = operation.data<uint32_t>(5);                           // (batch)
-  auto* report = operation.data<SampleReport>(6);                    // (batch, 2) uint32
-  for (size_t b = 0; b < p.batch; ++b) {
-    std::vector<float> row(logits + b * p.vocabulary, logits + (b + 1) * p.vocabulary);
-    uint32_t* recent = history + b * p.history_length;
-    penalise_repetition(row, recent, p.history_length, settings[b].repetition_penalty);
-    report[b] = draw(row, settings[b], selection[b], position[b]);
-    if (report[b].status != kDrawn) continue;
-    out[b] = report[b].token;
-    if (p.history_length > 0) recent[position[b] % p.history_length] = out[b];
-  }
+  const auto* rows = operation.data<const uint32_t>(1);              // (batch), each slot once
+  const auto* settings = operation.data<const SampleSettings>(2);    // (slots, 4) float32
+  const auto* selection = operation.data<const SampleSelection>(3);  // (slots, 5) uint32
+  const auto* stops = operation.data<const uint32_t>(4);             // (slots, stops)
+  auto* history = operation.data<uint32_t>(5);                       // (slots, history_length)
+  const auto* position = operation.data<const uint32_t>(6);          // (slots)
+  auto* remaining = operation.data<uint32_t>(7);                     // (slots)
+  auto* kept = operation.data<float>(8);                             // (slots, vocabulary)
+  auto* out = operation.data<uint32_t>(9);                           // (slots)
+  auto* report = operation.data<SampleReport>(10);                   // (batch, 2) uint32
+  const size_t cost = size_t{p.vocabulary} * 16;
+  threads.parallel_for(p.batch, cost, [&](size_t begin, size_t end) {
+    for (size_t b = begin; b < end; ++b) {
+      const size_t s = rows[b];
+      if (s >= p.slots) {
+        report[b] = {kNoToken, kSkipped};
+        continue;
+      }
+      report[b] = sample_row(p, logits + b * p.vocabulary,
+                             {.settings = settings[s],
+                              .selection = selection[s],
+                              .stops = stops + s * p.stops,
+                              .history = history + s * p.history_length,
+                              .position = position[s],
+                              .remaining = remaining[s],
+                              .kept = kept + s * p.vocabulary,
+                              .out = out[s]});
+    }
+  });
 }
 
 }  // namespace ssm::cpu

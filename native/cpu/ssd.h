@@ -35,16 +35,19 @@ void update_ssd(const Operation& operation, ThreadPool& threads, const Step& ssd
   const auto* C = operation.data<const float>(4);        // (batch, groups, d_state)
   const auto* D = operation.data<const float>(5);        // (heads)
   const auto* dt_bias = operation.data<const float>(6);  // (heads)
-  auto* state = operation.data<float>(7);                // (batch, heads, head_dim, d_state)
-  auto* out = operation.data<float>(8);                  // (batch, heads, head_dim)
+  auto* state = operation.data<float>(7);                // (slots, heads, head_dim, d_state)
+  const auto* rows = operation.data<const uint32_t>(8);  // (batch), each slot once
+  auto* out = operation.data<float>(9);                  // (batch, heads, head_dim)
   const size_t cost = size_t{p.head_dim} * p.d_state * 3;
   threads.parallel_for(size_t{p.batch} * p.heads, cost, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
+      if (rows[b] >= p.slots) continue;
       const float step = step_size(dt[b * p.dt_stride + h], dt_bias[h], p.dt_min, p.dt_max);
+      float* S = state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
       ssd_step(x + b * p.x_stride + h * p.head_dim, step, std::exp(step * A[h]),
-               B + b * p.b_stride + g * p.d_state, C + b * p.c_stride + g * p.d_state, D[h],
-               state + i * p.head_dim * p.d_state, out + i * p.head_dim, p.head_dim, p.d_state);
+               B + b * p.b_stride + g * p.d_state, C + b * p.c_stride + g * p.d_state, D[h], S,
+               out + i * p.head_dim, p.head_dim, p.d_state);
     }
   });
 }

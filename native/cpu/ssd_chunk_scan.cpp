@@ -25,8 +25,9 @@ void ssd_chunk_scan(const Operation& operation, ThreadPool& threads) {
   const auto* C = operation.data<const float>(4);        // (batch, length, groups, d_state)
   const auto* D = operation.data<const float>(5);        // (heads)
   const auto* dt_bias = operation.data<const float>(6);  // (heads)
-  auto* state = operation.data<float>(7);                // (batch, heads, head_dim, d_state)
-  auto* out = operation.data<float>(8);                  // (batch, length, heads, head_dim)
+  auto* state = operation.data<float>(7);                // (slots, heads, head_dim, d_state)
+  const auto* rows = operation.data<const uint32_t>(8);  // (batch), each slot once
+  auto* out = operation.data<float>(9);                  // (batch, length, heads, head_dim)
   const size_t cost = size_t{p.length} * p.d_state * (2 * p.head_dim + p.chunk_size);
   threads.parallel_for(size_t{p.batch} * p.heads, cost, [&](size_t begin, size_t end) {
     const size_t longest = std::min(p.chunk_size, p.length);
@@ -36,7 +37,8 @@ void ssd_chunk_scan(const Operation& operation, ThreadPool& threads) {
     std::vector<float> weight(longest);
     for (size_t i = begin; i < end; ++i) {
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
-      float* S = state + i * p.head_dim * p.d_state;
+      if (rows[b] >= p.slots) continue;
+      float* S = state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
       for (size_t first = 0; first < p.length; first += p.chunk_size) {
         threads.throw_if_cancelled();
         const size_t length = std::min<size_t>(p.chunk_size, p.length - first);

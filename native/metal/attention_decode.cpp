@@ -30,7 +30,7 @@ void attention_decode(const Operation& operation, Program& program) {
   }
 
   auto dispatch = make_dispatch<AttentionDecodeParams>(
-      kernel_name("attention_decode", operation, {0}), operation, 0b1011000);
+      kernel_name("attention_decode", operation, {0}), operation, 0b10011000);
   dispatch.constants = {{"head_dim", p.head_dim},
                         {"block_heads", heads},
                         {"together", std::bit_floor(limits.tuning.attention_keys)},

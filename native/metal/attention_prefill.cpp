@@ -7,7 +7,7 @@ void attention_prefill(const Operation& operation, Program& program) {
   require_head_dim("attention_prefill", p.head_dim);
   require(program.limits(), "attention_prefill", kTileThreads, 3 * kTileBytes + kDiagonalBytes);
   auto dispatch = make_dispatch<AttentionPrefillParams>(
-      kernel_name("attention_prefill", operation, {0}), operation, 0b1000000);
+      kernel_name("attention_prefill", operation, {0}), operation, 0b10000000);
   dispatch.constants = {{"head_dim", p.head_dim}};
   dispatch.threads = {kTileThreads};
   dispatch.threadgroup_memory = {

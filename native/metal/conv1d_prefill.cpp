@@ -8,7 +8,7 @@ void conv1d_prefill(const Operation& operation, Program& program) {
   const uint32_t columns = ceil_divide(p.channels, threads);
 
   auto outputs = make_dispatch<Conv1dPrefillParams>(kernel_name("conv1d_prefill", operation, {0}),
-                                                    operation, 0b100000);
+                                                    operation, 0b1000000);
   outputs.constants = {{"has_bias", p.has_bias}, {"four_taps", p.width == 4}};
   outputs.threads = {threads};
   outputs.threadgroups = {columns, ceil_divide(p.length, kConvTokens), p.batch};
@@ -16,7 +16,7 @@ void conv1d_prefill(const Operation& operation, Program& program) {
 
   // It writes what the first reads, so Program::add puts a barrier between them.
   auto state = make_dispatch<Conv1dPrefillParams>(
-      kernel_name("conv1d_prefill_state", operation, {0}), operation, 0b001000, 0b100110);
+      kernel_name("conv1d_prefill_state", operation, {0}), operation, 0b0001000, 0b1000110);
   state.threads = {threads};
   state.threadgroups = {columns, std::min(p.length, p.width), p.batch};
   program.add(state);

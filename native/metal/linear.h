@@ -50,26 +50,57 @@ inline uint32_t outputs_of_simdgroup(uint32_t outputs, const Limits& limits) {
   return result;
 }
 
+// How the mat-vec kernels divide the rows of x (metal/matvec.h).
+struct RowBlocks {
+  uint32_t count;
+  uint32_t rows;  // of each
+};
+
+// Blocks of about the same size, of at most `most` rows.
+inline RowBlocks row_blocks_of(uint32_t rows, uint32_t most) {
+  const uint32_t count = ceil_divide(rows, most);
+  return {count, ceil_divide(rows, count)};
+}
+
 // The part of x that a threadgroup of affine_matvec has in its memory at a time.
 struct Staging {
-  uint32_t lane_words;  // that a lane takes at once
+  uint32_t lane_words;  // that a lane takes at once: they decide over the order of a row's sums
   uint32_t columns;     // of each row of x
   uint32_t parts;       // of such a row, one for each lane that takes some
 };
 
-// `group`: columns normed together.
-inline Staging staging_of(uint32_t rows, uint32_t group, uint32_t bits, const Limits& limits) {
+// The most columns of so many rows.
+inline uint32_t most_staged(uint32_t rows, const Limits& limits) {
   // All rows within three quarters of the memory: so there is room for the sums, and the smallest
   // part of eight rows fits.
   const uint32_t allowed = limits.threadgroup_memory / 16 * 3 / rows;
-  const uint32_t most = std::min(limits.tuning.staged_columns / rows, allowed);
-  const uint32_t word_values = 32 / bits;
+  return std::min(limits.tuning.staged_columns / rows, allowed);
+}
+
+inline uint32_t lane_words_of(uint32_t rows, uint32_t bits, const Limits& limits) {
+  return most_staged(rows, limits) >= 4 * (32 / bits) * kSimdWidth ? 4 : 2;
+}
+
+// `rows`: of a block. `group`: columns normed together.
+inline Staging staging_of(uint32_t rows, uint32_t group, uint32_t bits, const Limits& limits) {
+  const uint32_t lane_values = lane_words_of(rows, bits, limits) * (32 / bits);
+  const uint32_t block = lane_values * kSimdWidth;
   Staging result;
-  result.lane_words = most >= 4 * word_values * kSimdWidth ? 4 : 2;
-  const uint32_t block = result.lane_words * word_values * kSimdWidth;
-  result.columns = std::clamp(most / block, 1u, ceil_divide(group, block)) * block;
-  result.parts = result.columns / (result.lane_words * word_values);
+  result.lane_words = lane_words_of(rows, bits, limits);
+  result.columns =
+      std::clamp(most_staged(rows, limits) / block, 1u, ceil_divide(group, block)) * block;
+  result.parts = result.columns / lane_values;
   return result;
+}
+
+// Rows of a block at most. Where the bits of a row must not depend on how many there are, blocks of
+// a quantised weight are so small that a lane takes as many words as it does for a row alone.
+inline uint32_t most_rows_of(uint32_t bits, const Limits& limits) {
+  uint32_t rows = limits.tuning.vector_rows;
+  if (bits == 0 || limits.tuning.batch_invariant == 0) return rows;
+  const uint32_t alone = lane_words_of(1, bits, limits);
+  while (rows > 1 && lane_words_of(rows, bits, limits) != alone) rows -= 1;
+  return rows;
 }
 
 // What a mat-mat kernel works on (metal/linear_tile.h).
@@ -88,95 +119,146 @@ Tiles tiles_of(const Params& p, bool quantised, DataType elements, const Tuning&
   return {takes_large ? kLargeTile : kTile, elements};
 }
 
-// The dispatches of a matrix product: the mat-vec kernel for few rows of x, which takes in the norm
-// where it can; otherwise a dispatch for the norm first, and the mat-mat kernel for many rows.
+// Whether a mat-vec kernel computes the product: of a step, unless it has more rows than these are
+// good for and the order of its sums may be another one than that of few rows.
 template <class Params>
-void add_linear(const Operation& operation, Program& program, const LinearKernels& kernels) {
-  auto p = operation.params<Params>();
-  Binding x = operation.bindings[0];
-  const bool few = p.rows <= program.limits().tuning.vector_rows;
-  const bool normed = p.norm_group_cols != 0;
-  const bool taken_in = normed && few && p.norm_group_cols % kernels.norm_step == 0;
-  const bool quantised = kernels.bits != 0;
-  // The mat-mat kernels multiply numbers of float16 where activations are: then x is, or what a
-  // norm of x (the float32 sums of residuals) gives to an out in float16. A float32 weight stays
-  // so.
-  const Binding& out = operation.bindings[kernels.out];
-  const bool is_half = !few && (x.type == kFloat16 || (normed && out.type == kFloat16)) &&
-                       (quantised || operation.bindings[kernels.weight].type != kFloat32);
-  const DataType elements = is_half ? kFloat16 : kFloat32;
-  const Tiles tiles = tiles_of(p, quantised, elements, program.limits().tuning);
-  unsigned unused = 0b1;
-  if (normed && !taken_in) {
-    x = add_norm(operation, p, kernels.norm_weight, elements, program);
+bool is_for_matvec(const Params& p, const Tuning& tuning) {
+  return p.step != 0 && (tuning.batch_invariant != 0 || p.rows <= tuning.vector_rows);
+}
+
+// A product on its way to a dispatch.
+template <class Params>
+struct Product {
+  const Operation& operation;
+  const LinearKernels& kernels;
+  Params p;
+  Binding x;        // as the kernel reads it
+  unsigned unused;  // buffers that the kernel does not have
+
+  // With the constants and the buffers that all kernels have.
+  Dispatch dispatch(std::string kernel) const {
+    kernel.append("_").append(name_of(x.type));
+    auto dispatch =
+        make_dispatch<Params>(kernel_name(kernel, operation, {kernels.out, kernels.weight}),
+                              operation, 1u << kernels.out, unused);
+    dispatch.buffers.push_back({0, x, false});
+    std::memcpy(dispatch.params.data(), &p, sizeof(p));
+    dispatch.constants = {{"has_bias", p.has_bias},
+                          {"activation", p.activation},
+                          {"gated", p.gated},
+                          {"has_residual", p.has_residual}};
+    return dispatch;
+  }
+
+  // Takes x normed, by a dispatch of its own, as numbers of this type.
+  void norm(DataType type, Program& program) {
+    x = add_norm(operation, p, kernels.norm_weight, type, program);
     p.x_stride = p.inputs;
     unused |= 0b11u << kernels.norm_weight;
   }
-  std::string kernel = few ? kernels.matvec : kernels.matmat;
-  if (!few && !quantised) kernel += "_" + std::to_string(tiles.size);
-  kernel.append("_").append(name_of(x.type));
-  auto dispatch =
-      make_dispatch<Params>(kernel_name(kernel, operation, {kernels.out, kernels.weight}),
-                            operation, 1u << kernels.out, unused);
-  dispatch.buffers.push_back({0, x, false});
-  std::memcpy(dispatch.params.data(), &p, sizeof(p));
-  dispatch.constants = {{"has_bias", p.has_bias},
-                        {"activation", p.activation},
-                        {"gated", p.gated},
-                        {"has_residual", p.has_residual}};
-  const auto set = [&dispatch](std::initializer_list<Constant> constants) {
-    dispatch.constants.insert(dispatch.constants.end(), constants);
-  };
-  if (few) {
-    const Limits& limits = program.limits();
-    const uint64_t group = normed && taken_in ? p.norm_group_cols : p.inputs;
-    const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
-    const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
-                         is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
-                         is_aligned(words, words.bytes / p.outputs) &&
-                         (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
-    const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
-    set({{"normed", taken_in},
-         {"by_squares", taken_in && p.norm_parts != 0},
-         {"norm_groups", taken_in ? p.inputs / p.norm_group_cols : 1},
-         {"vector_rows", p.rows},
-         {"aligned_loads", aligned},
-         {"vector_outputs", outputs}});
-    const bool quantised = kernels.bits != 0;
-    const uint32_t most =
-        quantised ? limits.tuning.sharing_simdgroups : limits.tuning.vector_simdgroups;
-    dispatch.threads = {threads_for(most * kSimdWidth, 1024, limits)};
-    const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
-    if (quantised) {
-      const Staging staging =
-          staging_of(p.rows, static_cast<uint32_t>(group), kernels.bits, limits);
-      set({{"by_exponent", limits.tuning.slow_conversions},
-           {"lane_words", staging.lane_words},
-           {"staged_columns", staging.columns},
-           {"reads", limits.tuning.vector_reads}});
-      const auto bytes = [&](uint32_t floats) {
-        return static_cast<uint32_t>(round_up(uint64_t{p.rows} * floats * sizeof(float), 16));
-      };
-      dispatch.threadgroup_memory = {
-          {0, bytes(staging.columns)}, {1, bytes(staging.parts)}, {2, bytes(simdgroups)}};
-      uint64_t total = 0;
-      for (const auto& [index, size] : dispatch.threadgroup_memory) total += size;
-      require(limits, kernels.operation, dispatch.threads.x, total);
-    }
-    uint32_t groups = ceil_divide(p.outputs, simdgroups * outputs);
-    if (quantised) {
-      groups = std::min(groups, std::max(1u, limits.tuning.most_simdgroups / simdgroups));
-    }
-    dispatch.threadgroups = {groups};
-  } else {
-    const uint32_t bytes =
-        linear_tile_bytes(tiles.size, static_cast<uint32_t>(size_of(tiles.elements)));
-    require(program.limits(), kernels.operation, kTileThreads, bytes);
-    dispatch.threads = {kTileThreads};
-    dispatch.threadgroups = {ceil_divide(p.outputs, tiles.size), ceil_divide(p.rows, tiles.size)};
-    dispatch.threadgroup_memory = {{0, bytes}};
-  }
+};
+
+// The mat-mat kernel, and before it a dispatch for the norm.
+template <class Params>
+void add_matmat(Product<Params> product, Program& program) {
+  const Operation& operation = product.operation;
+  const LinearKernels& kernels = product.kernels;
+  const Limits& limits = program.limits();
+  const bool normed = product.p.norm_group_cols != 0, quantised = kernels.bits != 0;
+  // Numbers of float16 are multiplied where activations are: then x is, or what a norm of x (the
+  // float32 sums of residuals) gives to an out in float16. A float32 weight stays so.
+  const bool in_half =
+      product.x.type == kFloat16 || (normed && operation.bindings[kernels.out].type == kFloat16);
+  const bool is_half =
+      in_half && (quantised || operation.bindings[kernels.weight].type != kFloat32);
+  const Tiles tiles = tiles_of(product.p, quantised, is_half ? kFloat16 : kFloat32, limits.tuning);
+  if (normed) product.norm(tiles.elements, program);
+  Dispatch dispatch = product.dispatch(
+      quantised ? kernels.matmat : kernels.matmat + "_" + std::to_string(tiles.size));
+  const uint32_t bytes =
+      linear_tile_bytes(tiles.size, static_cast<uint32_t>(size_of(tiles.elements)));
+  require(limits, kernels.operation, kTileThreads, bytes);
+  dispatch.threads = {kTileThreads};
+  dispatch.threadgroups = {ceil_divide(product.p.outputs, tiles.size),
+                           ceil_divide(product.p.rows, tiles.size)};
+  dispatch.threadgroup_memory = {{0, bytes}};
   program.add(dispatch);
+}
+
+// Constants and threadgroup memory of affine_matvec.
+template <class Params>
+void add_staging(const Product<Params>& product, const RowBlocks& blocks, uint32_t group,
+                 const Limits& limits, Dispatch& dispatch) {
+  const Staging staging = staging_of(blocks.rows, group, product.kernels.bits, limits);
+  const Constant constants[] = {{"by_exponent", limits.tuning.slow_conversions},
+                                {"lane_words", staging.lane_words},
+                                {"staged_columns", staging.columns},
+                                {"reads", limits.tuning.vector_reads}};
+  dispatch.constants.insert(dispatch.constants.end(), std::begin(constants), std::end(constants));
+  const auto bytes = [&](uint32_t floats) {
+    return static_cast<uint32_t>(round_up(uint64_t{blocks.rows} * floats * sizeof(float), 16));
+  };
+  dispatch.threadgroup_memory = {{0, bytes(staging.columns)},
+                                 {1, bytes(staging.parts)},
+                                 {2, bytes(dispatch.threads.x / kSimdWidth)}};
+  uint64_t total = 0;
+  for (const auto& [index, size] : dispatch.threadgroup_memory) total += size;
+  require(limits, product.kernels.operation, dispatch.threads.x, total);
+}
+
+// The mat-vec kernel, which takes in the norm where it can.
+template <class Params>
+void add_matvec(Product<Params> product, Program& program) {
+  const Operation& operation = product.operation;
+  const LinearKernels& kernels = product.kernels;
+  const Limits& limits = program.limits();
+  const bool normed = product.p.norm_group_cols != 0, quantised = kernels.bits != 0;
+  const bool taken_in = normed && product.p.norm_group_cols % kernels.norm_step == 0;
+  if (normed && !taken_in) product.norm(kFloat32, program);
+  const Params& p = product.p;
+  const Binding& x = product.x;
+  const RowBlocks blocks = row_blocks_of(p.rows, most_rows_of(kernels.bits, limits));
+  const uint32_t group = taken_in ? p.norm_group_cols : p.inputs;
+  const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
+  const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
+                       is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
+                       is_aligned(words, words.bytes / p.outputs) &&
+                       (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
+  const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
+  Dispatch dispatch = product.dispatch(kernels.matvec);
+  const Constant constants[] = {{"normed", taken_in},
+                                {"by_squares", taken_in && p.norm_parts != 0},
+                                {"norm_groups", taken_in ? p.inputs / p.norm_group_cols : 1},
+                                {"vector_rows", blocks.rows},
+                                {"row_blocks", blocks.count},
+                                {"aligned_loads", aligned},
+                                {"vector_outputs", outputs}};
+  dispatch.constants.insert(dispatch.constants.end(), std::begin(constants), std::end(constants));
+  const uint32_t most =
+      quantised ? limits.tuning.sharing_simdgroups : limits.tuning.vector_simdgroups;
+  dispatch.threads = {threads_for(most * kSimdWidth, 1024, limits)};
+  const uint32_t simdgroups = dispatch.threads.x / kSimdWidth;
+  uint32_t groups = ceil_divide(p.outputs, simdgroups * outputs);
+  if (quantised) {
+    add_staging(product, blocks, group, limits, dispatch);
+    const uint64_t of_blocks = uint64_t{simdgroups} * blocks.count;
+    const uint64_t at_once = std::max<uint64_t>(1, limits.tuning.most_simdgroups / of_blocks);
+    groups = static_cast<uint32_t>(std::min<uint64_t>(groups, at_once));
+  }
+  dispatch.threadgroups = {groups * blocks.count};
+  program.add(dispatch);
+}
+
+// The dispatches of a matrix product.
+template <class Params>
+void add_linear(const Operation& operation, Program& program, const LinearKernels& kernels) {
+  const auto p = operation.params<Params>();
+  const Product<Params> product = {operation, kernels, p, operation.bindings[0], 0b1};
+  if (is_for_matvec(p, program.limits().tuning)) {
+    add_matvec(product, program);
+  } else {
+    add_matmat(product, program);
+  }
 }
 
 }  // namespace ssm::metal

@@ -25,7 +25,7 @@ void mamba2_update(const Operation& operation, Program& program) {
   require(limits, "mamba2_update", threads, bytes + scratch);
 
   auto dispatch = make_dispatch<Mamba2UpdateParams>(kernel_name("mamba2_update", operation, {0}),
-                                                    operation, 0b11010001000);
+                                                    operation, 0b110010001000);
   dispatch.constants = {{"has_bias", p.has_bias},
                         {"vectors", vectors},
                         {"state_rows", rows},

@@ -25,30 +25,30 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
     return result;
   };
 
-  auto score = dispatch(kernel_name("ssd_chunk_scores", operation, {0}), 0, 0b111100111);
-  score.buffers.push_back({10, scores, true});
+  auto score = dispatch(kernel_name("ssd_chunk_scores", operation, {0}), 0, 0b1011100111);
+  score.buffers.push_back({11, scores, true});
   score.threadgroups = {tiles(p.chunk_size) * tiles(p.chunk_size), p.groups, chunks};
   program.add(score);
 
-  auto collect = dispatch(kernel_name("ssd_chunk_states", operation, {0}), 0, 0b110110000);
-  collect.buffers.push_back({11, states, true});
-  collect.buffers.push_back({12, decay, true});
+  auto collect = dispatch(kernel_name("ssd_chunk_states", operation, {0}), 0, 0b1010110000);
+  collect.buffers.push_back({12, states, true});
+  collect.buffers.push_back({13, decay, true});
   collect.threadgroup_memory.push_back({2, kDecayBytes});
   collect.threadgroups = {tiles(p.head_dim) * tiles(p.d_state), p.heads, chunks};
   program.add(collect);
 
-  auto pass = dispatch("ssd_chunk_pass", 0b010000000, 0b101111111);
-  pass.buffers.push_back({11, states, true});
-  pass.buffers.push_back({12, decay, false});
+  auto pass = dispatch("ssd_chunk_pass", 0b0010000000, 0b1001111111);
+  pass.buffers.push_back({12, states, true});
+  pass.buffers.push_back({13, decay, false});
   pass.threadgroup_memory.clear();
   pass.threads = {std::min(256u, program.limits().max_threads)};
   pass.threadgroups = {ceil_divide(p.heads * p.head_dim * p.d_state, pass.threads.x), p.batch};
   program.add(pass);
 
   auto output =
-      dispatch(kernel_name("ssd_chunk_outputs", operation, {0}), 0b100000000, 0b010001000);
-  output.buffers.push_back({10, scores, false});
-  output.buffers.push_back({11, states, false});
+      dispatch(kernel_name("ssd_chunk_outputs", operation, {0}), 0b1000000000, 0b0010001000);
+  output.buffers.push_back({11, scores, false});
+  output.buffers.push_back({12, states, false});
   output.threadgroup_memory.push_back({2, kDecayBytes});
   output.threadgroups = {tiles(p.chunk_size) * tiles(p.head_dim), p.heads, chunks};
   program.add(output);

@@ -13,7 +13,7 @@ void ssd_update(const Operation& operation, Program& program) {
   const uint32_t simdgroups = std::min({tuning.state_simdgroups, ceil_divide(p.head_dim, rows),
                                         program.limits().max_threads / kSimdWidth});
   auto dispatch = make_dispatch<SsdUpdateParams>(kernel_name("ssd_update", operation, {0}),
-                                                 operation, 0b110000000);
+                                                 operation, 0b1010000000);
   dispatch.constants = {{"vectors", vectors}, {"state_rows", rows}};
   dispatch.threads = {simdgroups * kSimdWidth};
   dispatch.threadgroups = {ceil_divide(p.head_dim, simdgroups * rows), p.heads, p.batch};

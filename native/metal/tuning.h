@@ -50,7 +50,11 @@ namespace ssm::metal {
   X(fill, 0, 1536, 0, 1 << 20, (0, 128, 256, 512, 1024, 1536, 2048, 4096, 8192),                   \
     "simdgroups that keep the GPU busy; a kernel that has fewer gives each of them less work")     \
   X(vector_rows, 8, 8, 1, kVectorRows, (2, 4, 8),                                                  \
-    "the most rows of x for which a mat-vec kernel runs; the mat-mat kernel takes more")           \
+    "the most rows of x that a threadgroup of a mat-vec kernel takes; with batch_invariant 0 a "   \
+    "step of more rows runs the mat-mat kernel")                                                   \
+  X(batch_invariant, 1, 1, 0, 1, (1),                                                              \
+    "1: the bits of a row of a step do not depend on how many rows there are; 0: they may, and "   \
+    "the order of sums is the fastest for that many rows")                                         \
   X(large_tiles, 128, 132, 1, 1 << 20, (1, 64, 128, 256, 1024, 1 << 20),                           \
     "tiles of 64 x 64 outputs that keep the GPU busy; the mat-mat kernel for weights that are not "\
     "quantised uses tiles of 32 x 32 if there are fewer")                                          \

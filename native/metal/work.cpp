@@ -9,8 +9,8 @@ namespace ssm::metal {
 
 namespace {
 
-// Tokens of a decode step, at most.
-constexpr uint64_t kStepRows = 32;
+// Tokens of a chunk that is not worth cutting into pieces, at most.
+constexpr uint64_t kFewRows = 32;
 
 // Rows of the operations that carry the weight of a model, 0 for all others.
 uint64_t rows_of(const Operation& operation) {
@@ -33,6 +33,18 @@ uint64_t rows_of(const Operation& operation) {
     }
     default:
       return 0;
+  }
+}
+
+// Whether the operation is a product of a decode step.
+bool is_step(const Operation& operation) {
+  switch (operation.kind) {
+    case OperationKind::matmul:
+      return operation.params<MatmulParams>().step != 0;
+    case OperationKind::affine_matmul:
+      return operation.params<AffineMatmulParams>().step != 0;
+    default:
+      return false;
   }
 }
 
@@ -63,15 +75,51 @@ double arithmetic_of(const Operation& operation) {
   }
 }
 
+// The part of its state that an operation touches: its rows have a slot each. 1 for all others.
+double used_slots_of(const Operation& operation) {
+  const auto part = [](const auto& p) { return std::min(1.0, 1.0 * p.batch / p.slots); };
+  switch (operation.kind) {
+    case OperationKind::conv1d_update:
+      return part(operation.params<Conv1dUpdateParams>());
+    case OperationKind::conv1d_prefill:
+      return part(operation.params<Conv1dPrefillParams>());
+    case OperationKind::ssd_update:
+      return part(operation.params<SsdUpdateParams>());
+    case OperationKind::ssd_chunk_scan:
+      return part(operation.params<SsdChunkScanParams>());
+    case OperationKind::mamba2_update:
+      return part(operation.params<Mamba2UpdateParams>());
+    case OperationKind::attention_decode:
+      return part(operation.params<AttentionDecodeParams>());
+    case OperationKind::attention_prefill:
+      return part(operation.params<AttentionPrefillParams>());
+    case OperationKind::kv_cache_write:
+      return part(operation.params<KvCacheWriteParams>());
+    case OperationKind::sample:
+      return part(operation.params<SampleParams>());
+    default:
+      return 1;
+  }
+}
+
+// Buffers that have a part for each slot.
+unsigned slotted_buffers(OperationKind kind) {
+  // keys, values: the only state that an operation reads and does not change.
+  return kind == OperationKind::attention_prefill ? 0b11000 : updated_buffers(kind);
+}
+
 double bytes_of(const Operation& operation) {
   // Of a table only some rows are read: as many bytes as are written, or fewer.
   const bool is_lookup = operation.kind == OperationKind::embedding ||
                          operation.kind == OperationKind::affine_embedding;
   const OperationInfo& info = info_of(operation.kind);
+  const unsigned slotted = slotted_buffers(operation.kind);
+  const double used_slots = used_slots_of(operation);
   double bytes = 0;
   for (size_t i = 0; i < info.buffers; ++i) {
     const bool is_written = (info.written >> i & 1u) != 0;
-    const auto of_buffer = static_cast<double>(operation.bindings[i].bytes);
+    const double part = (slotted >> i & 1u) != 0 ? used_slots : 1;
+    const double of_buffer = part * static_cast<double>(operation.bindings[i].bytes);
     if (is_lookup)
       bytes += is_written ? 2 * of_buffer : 0;
     else
@@ -87,6 +135,8 @@ double microseconds_of(const Operation& operation) {
                   arithmetic_of(operation) / kSmallGpuArithmeticPerMicrosecond);
 }
 
-bool is_of_a_chunk(const Operation& operation) { return rows_of(operation) > kStepRows; }
+bool is_of_a_chunk(const Operation& operation) {
+  return !is_step(operation) && rows_of(operation) > kFewRows;
+}
 
 }  // namespace ssm::metal

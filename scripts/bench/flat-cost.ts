@@ -8,11 +8,13 @@
 // prompts chunk by chunk, so that a busy neighbour slows both.
 
 import { parseArgs } from 'node:util'
+import { randomTokens } from '../../lib/bench/random-prompt.js'
+import { median } from '../../lib/bench/statistics.js'
 import { createDevice } from '../../lib/device.js'
+import { Engine } from '../../lib/engine/engine.js'
+import type { EngineStream } from '../../lib/engine/stream.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'
-import { Sequence } from '../../lib/models/sequence.js'
-import { Sampler } from '../../lib/sampler.js'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -35,21 +37,39 @@ if (!positionals[0]) {
 const device = createDevice('cpu', values.threads ? { threads: Number(values.threads) } : {})
 const checkpoint = await openCheckpoint(positionals[0])
 const model = await LanguageModel.load(device, checkpoint, {})
-const vocabulary = model.config.vocabSize
+// Fresh ones for every prompt.
+const tokens = randomTokens(1, model.config.vocabSize)
 
-// Fresh random tokens for every prompt, from a small generator with a fixed seed.
-let seed = 1
-function randomTokens(count: number): Uint32Array {
-  return Uint32Array.from({ length: count }, () => {
-    seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0
-    return Math.floor((seed / 2 ** 32) * vocabulary)
-  })
-}
+/** One sequence. It has an engine of its own, so that nothing else runs beside what is timed. */
+class Alone {
+  readonly #engine = new Engine(model, { maxStreams: 1, maxQueue: 0 })
+  #stream: EngineStream | undefined
 
-function median(values: number[]): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  const middle = sorted.length >> 1
-  return sorted.length % 2 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
+  /** Goes on with random tokens. */
+  async prefill(count: number): Promise<void> {
+    this.#stream ??= await this.#engine.open('flat-cost', {
+      position: 0,
+      history: new Uint32Array(0),
+      maxTokens: 2 ** 31,
+      stopTokens: new Set(),
+      readsLogits: false,
+    })
+    await this.#stream.prefill(tokens(count))
+  }
+
+  async decode(): Promise<void> {
+    await this.#stream!.decode()
+  }
+
+  /** Begins anew. */
+  reset(): void {
+    this.#stream?.close()
+    this.#stream = undefined
+  }
+
+  dispose(): void {
+    this.#engine.dispose()
+  }
 }
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
@@ -66,19 +86,16 @@ async function prefillTable(): Promise<void> {
   const chunk = 512
   const lengths = values.prefill.split(',').map(Number)
   const shortest = lengths[0]!
-  const long = new Sequence(model)
-  let short = new Sequence(model)
-  await long.prefill(randomTokens(chunk)) // the first touch of the weights belongs to nobody
+  const long = new Alone()
+  const short = new Alone()
+  await long.prefill(chunk) // the first touch of the weights belongs to nobody
   console.log('\nprompt, tokens | ms | ms a token | against prompts of the first length, in turns')
   console.log('-------------- | --: | --: | --:')
   const times = { long: [] as number[], short: [] as number[] }
   for (let done = chunk; done <= Math.max(...lengths); done += chunk) {
-    times.long.push(await timed(() => long.prefill(randomTokens(chunk))))
-    times.short.push(await timed(() => short.prefill(randomTokens(chunk))))
-    if (done % shortest === 0) {
-      short.dispose()
-      short = new Sequence(model)
-    }
+    times.long.push(await timed(() => long.prefill(chunk)))
+    times.short.push(await timed(() => short.prefill(chunk)))
+    if (done % shortest === 0) short.reset()
     if (!lengths.includes(done)) continue
     const sum = times.long.reduce((total, time) => total + time, 0)
     const ratio = median(times.long.map((time, i) => time / times.short[i]!))
@@ -92,10 +109,9 @@ async function decodeTable(): Promise<void> {
   const lengths = [Number(values.short), Number(values.long)]
   const rows = []
   for (const length of lengths) {
-    const sampler = new Sampler(device, 'flat-cost', {})
-    const sequence = new Sequence(model, sampler)
-    await sequence.prefill(randomTokens(length))
-    rows.push({ length, sequence, sampler, times: [] as number[] })
+    const sequence = new Alone()
+    await sequence.prefill(length)
+    rows.push({ length, sequence, times: [] as number[] })
   }
   for (const { sequence } of rows) await sequence.decode()
   const before = megabytes()
@@ -112,10 +128,7 @@ async function decodeTable(): Promise<void> {
   console.log(
     `\nresident memory while decoding: ${before.toFixed(0)} MiB before, ${after.toFixed(0)} MiB after`,
   )
-  for (const { sequence, sampler } of rows) {
-    sequence.dispose()
-    sampler.dispose()
-  }
+  for (const { sequence } of rows) sequence.dispose()
 }
 
 console.log(

@@ -109,7 +109,7 @@ class Comparison {
 // What a matrix product does besides: half of the cases have all of it, the others nothing.
 struct Extras {
   bool all;
-  uint32_t rows, inputs, outputs;
+  uint32_t step, rows, inputs, outputs;
 
   std::vector<Binding> bindings() const {
     const size_t results = size_t{rows} * outputs;
@@ -123,6 +123,7 @@ struct Extras {
 
   template <class Params>
   Params fill(Params p) const {
+    p.step = step;
     p.rows = rows;
     p.inputs = p.x_stride = inputs;
     p.outputs = outputs;
@@ -137,15 +138,16 @@ struct Extras {
   }
 };
 
-void matrix_products(Comparison& comparison) {
-  // The last are more than a tile, and more than rows that are multiplied at once.
-  for (const uint32_t rows : {1, 2, 3, 8, 9, 31, 530}) {
+void products_of(Comparison& comparison, uint32_t step) {
+  // Around the rows that are multiplied at once, of a step and of a chunk.
+  for (const uint32_t rows : {1, 2, 7, 8, 9, 31, 32, 33, 530}) {
+    if (rows == 530 && step != 0) continue;
     for (const bool all : {false, true}) {
       for (const uint32_t inputs : {1, 3, 16, 31, 97, 333}) {
         if (rows == 530 && inputs != 97) continue;  // slow under an emulator
         for (const DataType type : {kFloat32, kFloat16, kBFloat16}) {
           // 290: more columns than a block has.
-          const Extras extras{all, rows, inputs, rows == 31 ? 290u : 21u};
+          const Extras extras{all, step, rows, inputs, rows == 31 ? 290u : 21u};
           std::vector<Binding> bindings = {
               floats(normals(rows * inputs, 1 / std::sqrt(inputs))),
               floats(normals(inputs * extras.outputs), type),
@@ -160,7 +162,7 @@ void matrix_products(Comparison& comparison) {
           for (const uint32_t groups : {1, 3, 37}) {
             if (rows == 530 && groups != 1) continue;
             const DataType type = groups == 1 ? kFloat32 : groups == 3 ? kFloat16 : kBFloat16;
-            const Extras extras{all, rows, groups * group_size, 21};
+            const Extras extras{all, step, rows, groups * group_size, 21};
             std::vector<uint32_t> words(extras.inputs * extras.outputs * bits / 32);
             for (uint32_t& word : words) word = random_bits();
             const size_t scales = groups * extras.outputs;
@@ -180,6 +182,10 @@ void matrix_products(Comparison& comparison) {
       }
     }
   }
+}
+
+void matrix_products(Comparison& comparison) {
+  for (const uint32_t step : {1, 0}) products_of(comparison, step);
 }
 
 void norms(Comparison& comparison) {
@@ -202,30 +208,39 @@ void norms(Comparison& comparison) {
   }
 }
 
+// The slots of a batch, of batch + 1, from the last one down: the first one nobody names.
+Binding slots_of(uint32_t batch) {
+  std::vector<uint32_t> rows;
+  for (uint32_t slot = batch; slot > 0; --slot) rows.push_back(slot);
+  return integers(rows);
+}
+
 void state_spaces(Comparison& comparison) {
   struct Shape {
     uint32_t heads, head_dim, d_state, groups, width;
   };
   for (const Shape s : {Shape{1, 1, 1, 1, 1}, Shape{2, 5, 3, 1, 3}, Shape{6, 30, 37, 3, 4},
                         Shape{4, 64, 128, 1, 4}}) {
-    const uint32_t batch = 2, inner = s.heads * s.head_dim, shared = s.groups * s.d_state;
+    const uint32_t batch = 2, slots = batch + 1;
+    const uint32_t inner = s.heads * s.head_dim, shared = s.groups * s.d_state;
     const uint32_t channels = inner + 2 * shared, columns = inner + channels + s.heads;
     const Binding w = floats(normals(channels * s.width, 0.5f)), bias = floats(normals(channels));
-    const Binding ring = floats(normals(batch * s.width * channels));
-    const Binding position = integers({2, 9});
+    const Binding ring = floats(normals(slots * s.width * channels));
+    const Binding position = integers({2, 9}), rows = slots_of(batch);
     std::vector<float> decays = normals(s.heads);
     for (float& decay : decays) decay = -std::abs(decay);
     const Binding A = floats(decays), D = floats(normals(s.heads));
     const Binding dt_bias = floats(normals(s.heads));
-    const Binding state = floats(normals(batch * inner * s.d_state));
+    const Binding state = floats(normals(slots * inner * s.d_state));
     const Binding out = floats(std::vector<float>(batch * inner));
     const Binding x = floats(normals(batch * inner)), dt = floats(normals(batch * s.heads));
     const Binding B = floats(normals(batch * shared)), C = floats(normals(batch * shared));
     comparison.run(OperationKind::conv1d_update,
-                   Conv1dUpdateParams{batch, channels, s.width, channels, 1},
-                   {floats(normals(batch * channels)), w, bias, ring, position,
+                   Conv1dUpdateParams{batch, slots, channels, s.width, channels, 1},
+                   {floats(normals(batch * channels)), w, bias, ring, position, rows,
                     floats(std::vector<float>(batch * channels))});
     const SsdUpdateParams p{.batch = batch,
+                            .slots = slots,
                             .heads = s.heads,
                             .head_dim = s.head_dim,
                             .d_state = s.d_state,
@@ -236,13 +251,13 @@ void state_spaces(Comparison& comparison) {
                             .c_stride = shared,
                             .dt_min = 0.0f,
                             .dt_max = INFINITY};
-    comparison.run(OperationKind::ssd_update, p, {x, dt, A, B, C, D, dt_bias, state, out});
+    comparison.run(OperationKind::ssd_update, p, {x, dt, A, B, C, D, dt_bias, state, rows, out});
     for (const uint32_t before : {0, 1}) {
-      const Mamba2UpdateParams m{batch,   s.heads, s.head_dim, s.d_state, s.groups,
-                                 s.width, 1,       before,     0.0f,      INFINITY};
+      const Mamba2UpdateParams m{batch,   slots, s.heads, s.head_dim, s.d_state, s.groups,
+                                 s.width, 1,     before,  0.0f,       INFINITY};
       comparison.run(OperationKind::mamba2_update, m,
                      {floats(normals(batch * columns)), w, bias, ring, A, D, dt_bias, state,
-                      position, out, floats(std::vector<float>(batch * s.heads))});
+                      position, rows, out, floats(std::vector<float>(batch * s.heads))});
     }
   }
 }
@@ -255,11 +270,12 @@ void chunks_of_tokens(Comparison& comparison) {
   for (const Shape s :
        {Shape{1, 1, 1, 1, 1, 1, 64}, Shape{2, 9, 4, 5, 3, 2, 8}, Shape{1, 65, 2, 33, 37, 1, 64},
         Shape{2, 70, 6, 35, 17, 3, 1000}, Shape{1, 130, 4, 64, 128, 1, 64}}) {
-    const uint32_t rows = s.batch * s.length, inner = s.heads * s.head_dim;
+    const uint32_t slots = s.batch + 1, tokens = s.batch * s.length, inner = s.heads * s.head_dim;
     const uint32_t shared = s.groups * s.d_state, channels = inner + 2 * shared;
     std::vector<float> decays = normals(s.heads);
     for (float& decay : decays) decay = -std::abs(decay);
     const SsdChunkScanParams p{.batch = s.batch,
+                               .slots = slots,
                                .length = s.length,
                                .heads = s.heads,
                                .head_dim = s.head_dim,
@@ -272,31 +288,33 @@ void chunks_of_tokens(Comparison& comparison) {
                                .c_stride = shared,
                                .dt_min = 0.0f,
                                .dt_max = INFINITY};
-    comparison.run(
-        OperationKind::ssd_chunk_scan, p,
-        {floats(normals(rows * inner)), floats(normals(rows * s.heads)), floats(decays),
-         floats(normals(rows * shared, 0.3f)), floats(normals(rows * shared, 0.3f)),
-         floats(normals(s.heads)), floats(normals(s.heads)),
-         floats(normals(s.batch * inner * s.d_state)), floats(std::vector<float>(rows * inner))});
+    comparison.run(OperationKind::ssd_chunk_scan, p,
+                   {floats(normals(tokens * inner)), floats(normals(tokens * s.heads)),
+                    floats(decays), floats(normals(tokens * shared, 0.3f)),
+                    floats(normals(tokens * shared, 0.3f)), floats(normals(s.heads)),
+                    floats(normals(s.heads)), floats(normals(slots * inner * s.d_state)),
+                    slots_of(s.batch), floats(std::vector<float>(tokens * inner))});
     for (const uint32_t width : {1, 4}) {
       comparison.run(OperationKind::conv1d_prefill,
                      Conv1dPrefillParams{.batch = s.batch,
+                                         .slots = slots,
                                          .length = s.length,
                                          .channels = channels,
                                          .width = width,
                                          .x_stride = channels,
                                          .has_bias = 1},
-                     {floats(normals(rows * channels)), floats(normals(channels * width, 0.5f)),
-                      floats(normals(channels)), floats(normals(s.batch * width * channels)),
-                      integers(std::vector<uint32_t>(s.batch, 7)),
-                      floats(std::vector<float>(rows * channels))});
+                     {floats(normals(tokens * channels)), floats(normals(channels * width, 0.5f)),
+                      floats(normals(channels)), floats(normals(slots * width * channels)),
+                      integers(std::vector<uint32_t>(s.batch, 7)), slots_of(s.batch),
+                      floats(std::vector<float>(tokens * channels))});
     }
   }
   for (const uint32_t head_dim : {1, 10, 64}) {
     // A prompt's start, and a chunk that does not fit into what is left of the window.
-    const uint32_t batch = 2, length = 30, heads = 6, kv_heads = 2, window = 21;
+    const uint32_t batch = 2, slots = 3, length = 30, heads = 6, kv_heads = 2, window = 21;
     const uint32_t row = kv_heads * head_dim, inner = heads * head_dim;
     const AttentionPrefillParams p{.batch = batch,
+                                   .slots = slots,
                                    .length = length,
                                    .heads = heads,
                                    .kv_heads = kv_heads,
@@ -308,8 +326,8 @@ void chunks_of_tokens(Comparison& comparison) {
                                    .scale = 1 / std::sqrt(1.0f * head_dim)};
     comparison.run(OperationKind::attention_prefill, p,
                    {floats(normals(batch * length * inner)), floats(normals(batch * length * row)),
-                    floats(normals(batch * length * row)), floats(normals(batch * window * row)),
-                    floats(normals(batch * window * row)), integers({0, 50}),
+                    floats(normals(batch * length * row)), floats(normals(slots * window * row)),
+                    floats(normals(slots * window * row)), integers({0, 50}), slots_of(batch),
                     floats(std::vector<float>(batch * length * inner))});
   }
 }
@@ -334,15 +352,22 @@ void elements(Comparison& comparison) {
 
 void attention(Comparison& comparison) {
   for (const uint32_t head_dim : {1, 10, 64, 100}) {
-    const uint32_t batch = 2, heads = 6, kv_heads = 2, window = 21;
+    const uint32_t batch = 2, slots = 3, heads = 6, kv_heads = 2, window = 21;
     const uint32_t row = kv_heads * head_dim;
-    const AttentionDecodeParams p{batch,    heads,  kv_heads,
-                                  head_dim, window, heads * head_dim,
-                                  row,      row,    1 / std::sqrt(1.0f * head_dim)};
+    const AttentionDecodeParams p{batch,
+                                  slots,
+                                  heads,
+                                  kv_heads,
+                                  head_dim,
+                                  window,
+                                  heads * head_dim,
+                                  row,
+                                  row,
+                                  1 / std::sqrt(1.0f * head_dim)};
     comparison.run(OperationKind::attention_decode, p,
                    {floats(normals(batch * heads * head_dim)), floats(normals(batch * row)),
-                    floats(normals(batch * row)), floats(normals(batch * window * row)),
-                    floats(normals(batch * window * row)), integers({4, 50}),
+                    floats(normals(batch * row)), floats(normals(slots * window * row)),
+                    floats(normals(slots * window * row)), integers({4, 50}), slots_of(batch),
                     floats(std::vector<float>(batch * heads * head_dim))});
   }
 }

@@ -15,6 +15,7 @@ const IN_PROJ = 2 * INNER + 2 * D_STATE + HEADS
 const activationType: ActivationType = 'float32'
 
 function ssd(inputs: Inputs, leading: readonly number[]) {
+  const places = inputs.places(leading[0]!)
   return {
     x: inputs.activations([...leading, INNER]),
     dt: inputs.activations([...leading, HEADS]),
@@ -23,7 +24,8 @@ function ssd(inputs: Inputs, leading: readonly number[]) {
     C: inputs.activations([...leading, D_STATE]),
     D: inputs.floats([HEADS]),
     dtBias: inputs.floats([HEADS], 1, -1),
-    state: inputs.state([leading[0]!, HEADS, HEAD_DIM, D_STATE], 0.1),
+    state: inputs.state(places, [HEADS, HEAD_DIM, D_STATE], 0.1),
+    rows: places.rows,
     out: inputs.activationResult([...leading, INNER]),
   }
 }
@@ -51,16 +53,18 @@ function wholeUpdate(batch: number): Case {
     large: true,
     shape: `${batch} x ${HEADS} x ${HEAD_DIM} x ${D_STATE}, norm before gate`,
     build(inputs) {
+      const places = inputs.places(batch)
       const tensors = {
         zxBCdt: inputs.activations([batch, INNER + channels + HEADS]),
         convWeight: inputs.floats([channels, 4], 0.5),
         convBias: inputs.floats([channels], 0.1),
-        convState: inputs.ring([batch, 4, channels]),
+        convState: inputs.rings(places, [4, channels]),
         A: inputs.floats([HEADS], 0.9, -1),
         D: inputs.floats([HEADS]),
         dtBias: inputs.floats([HEADS], 1, -1),
-        ssmState: inputs.state([batch, HEADS, HEAD_DIM, D_STATE], 0.1),
+        ssmState: inputs.state(places, [HEADS, HEAD_DIM, D_STATE], 0.1),
         position: inputs.integers(Array.from({ length: batch }, (_, b) => b)),
+        rows: places.rows,
         out: inputs.activationResult([batch, INNER]),
         squares: inputs.result([batch, HEADS]),
       }
@@ -93,12 +97,12 @@ function projection(rows: number, cols: number, outputs: number): Case {
     dtype: `${activationType} x float16`,
     activationType,
     large: true,
-    shape: `${rows} x ${cols} to ${outputs}`,
+    shape: `${rows} x ${cols} to ${outputs}, chunk`,
     build(inputs) {
       const weight = inputs.matrix('float16', outputs, cols)
       const x = inputs.activations([rows, cols])
       const out = inputs.activationResult([rows, outputs])
-      return { record: (cl) => cl.matmul(x, weight, out), outputs: [out] }
+      return { record: (cl) => cl.matmul(x, weight, out, { role: 'chunk' }), outputs: [out] }
     },
   }
 }

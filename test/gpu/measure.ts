@@ -33,7 +33,7 @@ async function measure(each: Case) {
   const inputs = new Inputs(device, new SharedNumbers(), each.activationType, each.activationType)
   try {
     const { record, outputs } = each.build(inputs)
-    const written = outputs.reduce((sum, { byteSpan }) => sum + byteSpan, 0)
+    const written = outputs.reduce((sum, tensor) => sum + inputs.bytesOf(tensor), 0)
     const label = `${each.operation}, ${each.dtype}, ${each.shape}`
     // Results are among the inputs' bytes once, and what is updated in place twice.
     appendFileSync(rows!, `${JSON.stringify({ label, read: inputs.bytes - written, written })}\n`)

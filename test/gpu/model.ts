@@ -7,11 +7,12 @@
 import { appendFileSync } from 'node:fs'
 import { createDevice, type Device, referenceDevice } from '../../lib/device.js'
 import { type Checkpoint, openCheckpoint } from '../../lib/models/checkpoint.js'
-import { LanguageModel } from '../../lib/models/language-model.js'
-import type { Pass } from '../../lib/models/layers/layer.js'
-import { Sequence } from '../../lib/models/sequence.js'
+import { LanguageModel, type PassContext } from '../../lib/models/language-model.js'
 import { Workspace } from '../../lib/models/workspace.js'
+import { StatePool } from '../../lib/engine/state-pool.js'
+import { stateBytes } from '../../lib/models/state-fields.js'
 import { RANDOM_MODEL_SHAPES, writeRandomModel } from '../../scripts/random-model.js'
+import { ForcedTokens } from '../support/forced-tokens.js'
 import { unfused } from './unfused.js'
 
 const [rows, folder, flag] = process.argv.slice(2)
@@ -82,36 +83,28 @@ type Options = Parameters<typeof LanguageModel.load>[2]
 async function run(on: Device, from: Checkpoint, options: Options): Promise<Float32Array[]> {
   process.env.SSM_GPU_LABEL = ''
   const model = await LanguageModel.load(on, from, options)
-  const sequence = new Sequence(model)
+  using sequence = new ForcedTokens(model)
   const vocabulary = model.config.paddedVocabSize
   const token = (i: number) => (i * 7919 + 13) % vocabulary
   const result: Float32Array[] = []
-  const keep = async () => result.push(await sequence.readLogits())
-  await sequence.prefill(Uint32Array.from({ length: PROMPT }, (_, i) => token(i)))
-  await keep()
-  for (let i = 0; i < TOKENS; i++) {
-    sequence.token = token(PROMPT + i)
-    await sequence.decode()
-    await keep()
-  }
-  sequence.dispose()
+  result.push(await sequence.prefill(Uint32Array.from({ length: PROMPT }, (_, i) => token(i))))
+  for (let i = 0; i < TOKENS; i++) result.push(await sequence.decode(token(PROMPT + i)))
   model.dispose()
   return result
 }
 
 async function time(form: string, options: Options): Promise<void> {
   const model = await LanguageModel.load(device, checkpoint, options)
-  const state = model.createState(1)
-  const stateBytes = state
-    .flatMap((layer) => Object.values(layer))
-    .reduce((sum, { byteSpan }) => sum + byteSpan, 0)
+  const pool = new StatePool(model, 1)
+  const state = pool.layers
+  const bytes = stateBytes(model.config, model.activationType)
   const workspace = new Workspace(device, model.activationType)
-  const position = device.tensor('uint32', [1])
+  const zero = device.tensor('uint32', [1]) // slot 0, position 0
   const label = (what: string) => `${name}, ${form}, ${what}`
-  const record = async (what: string, body: (pass: Pass) => void) => {
+  const record = async (what: string, body: (pass: PassContext) => void) => {
     process.env.SSM_GPU_LABEL = label(what)
-    write({ label: label(what), read: model.weightBytes + stateBytes, written: stateBytes })
-    using list = device.record((cl) => body({ cl, workspace, position }))
+    write({ label: label(what), read: model.weightBytes + bytes, written: bytes })
+    using list = device.record((cl) => body({ cl, workspace, rows: zero, positions: zero }))
     await list.run()
     process.env.SSM_GPU_LABEL = ''
   }
@@ -126,5 +119,6 @@ async function time(form: string, options: Options): Promise<void> {
     model.prefill(pass, chunk, state, 'last')
   })
   workspace.dispose()
+  pool.dispose()
   model.dispose()
 }

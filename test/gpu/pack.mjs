@@ -45,6 +45,7 @@ rmSync(pipelines, { force: true })
 for (const [script, ...args] of [
   ['lib/cli.js', 'verify', '--device', 'metal', '--quick'],
   ['test/gpu/measure.js', at('rows.jsonl')],
+  ['test/gpu/batch-invariance.js', '--record'],
   ['test/gpu/model.js', at('rows.jsonl'), at('model'), '--record'],
 ]) {
   // It computes nothing, so it finds nothing right.

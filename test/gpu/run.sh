@@ -1,11 +1,11 @@
 #!/bin/bash
 # Everything on a machine with an NVIDIA GPU, in at most ten minutes: FOLDER/run.sh RESULTS
 # FOLDER is pack.mjs'. RESULTS gets the logs, and what table.mjs makes docs/gpu-table.md from.
-# Exit status: 0 when every check passed. PARTS="verify measure model checkers profile" chooses.
+# Exit status: 0 when every check passed. PARTS="verify measure invariance model checkers profile" chooses.
 set -u
 folder=$(cd "$(dirname "$0")" && pwd)
 results=${1:?usage: run.sh RESULTS}
-parts=${PARTS:-verify measure model checkers profile}
+parts=${PARTS:-verify measure invariance model checkers profile}
 mkdir -p "$results"
 export SSM_METAL_ADDON=$folder/gpu_metal.node SSM_GPU_CUBINS=$folder/kernels
 node=$folder/node
@@ -43,6 +43,10 @@ if wanted measure; then
     background "times-$type" "${alone[@]}" "SSM_GPU_TIMES=$results/times-$type.jsonl" timeout 200 \
       "$node" "$folder/js/test/gpu/measure.js" "$results/rows-$type.jsonl" "--$type"
   done
+fi
+if wanted invariance; then
+  background invariance "${alone[@]}" "SSM_GPU_TIMES=$results/times-invariance.jsonl" timeout 300 \
+    "$node" "$folder/js/test/gpu/batch-invariance.js"
 fi
 if wanted model; then
   background model "${alone[@]}" "SSM_GPU_TIMES=$results/times-model.jsonl" timeout 200 \

@@ -2,14 +2,14 @@
 // Mamba-2 update each on its own. What fused operations are measured against.
 
 import type { Device } from '../../lib/device.js'
-import type { Pass } from '../../lib/models/layers/layer.js'
+import type { PassContext } from '../../lib/models/language-model.js'
 import type { LinearOptions, Mamba2Options, Mamba2Tensors, Recorder } from '../../lib/recorder.js'
 import type { Tensor } from '../../lib/tensor.js'
 
 type Product = (x: Tensor, out: Tensor) => void
 
 /** `pass` with a recorder that takes fused operations apart. Activations must be float32. */
-export function unfused(pass: Pass, device: Device): Pass {
+export function unfused(pass: PassContext, device: Device): PassContext {
   const cl = pass.cl
   const scratch = new Map<string, Tensor>()
   const take = (name: string, like: Tensor): Tensor => {
@@ -54,7 +54,7 @@ export function unfused(pass: Pass, device: Device): Pass {
     const inner = heads * headDim
     const channels = convState.cols
     const x = zxBCdt.columns(inner, inner + channels)
-    const xBC = take('conv', convState.select(0))
+    const xBC = take('conv', x)
     const y = take('y', tensors.out)
     cl.conv1dUpdate({
       x,
@@ -62,6 +62,7 @@ export function unfused(pass: Pass, device: Device): Pass {
       bias: convBias,
       state: convState,
       position: tensors.position,
+      rows: tensors.rows,
       out: xBC,
     })
     cl.ssdUpdate(
@@ -74,6 +75,7 @@ export function unfused(pass: Pass, device: Device): Pass {
         D,
         dtBias,
         state: ssmState,
+        rows: tensors.rows,
         out: y,
       },
       { groups, ...rest },

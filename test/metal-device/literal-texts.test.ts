@@ -5,10 +5,11 @@ import { mkdirSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Addon, addon } from '../../lib/addon.js'
 import { createDevice } from '../../lib/device.js'
+import { Scorer } from '../../lib/engine/scoring.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'
-import { Sequence } from '../../lib/models/sequence.js'
 import { fixture, readGolden } from '../support/checkpoints.js'
+import { ForcedTokens } from '../support/forced-tokens.js'
 import { relativeL2 } from '../tolerance.js'
 import { builtIn } from './clang.js'
 
@@ -32,22 +33,21 @@ describe.each(['rene', 'mamba2-state-spaces', 'edge-mlx-4bit'])('%s', (name) => 
       const { tokens, logits: expected } = await readGolden(name)
       using device = createDevice('metal')
       const model = await LanguageModel.load(device, await openCheckpoint(fixture(name)), options)
-      const sequence = new Sequence(model)
+      using scorer = new Scorer(model)
+      using sequence = new ForcedTokens(model)
       const vocabulary = model.config.paddedVocabSize
       const logits = new Float32Array((PROMPT + DECODED) * vocabulary)
       const prompt = Uint32Array.from(tokens.slice(0, PROMPT))
-      await sequence.logits(prompt, (rows, at) => logits.set(rows, at * vocabulary))
+      await scorer.logits(prompt, (rows, at) => logits.set(rows, at * vocabulary))
+      await sequence.prefill(prompt)
       for (let i = PROMPT; i < PROMPT + DECODED; i++) {
-        sequence.token = tokens[i]!
-        await sequence.decode()
-        logits.set(await sequence.readLogits(), i * vocabulary)
+        logits.set(await sequence.decode(tokens[i]!), i * vocabulary)
       }
       expect(relativeL2(logits, expected.slice(0, logits.length))).toBeLessThan(limit)
       // The rig's own kernels, which would do as well, were not what ran.
       const { textsCompiled, librariesMade } = (addon() as Addon & { standIn(): Numbers }).standIn()
       expect(librariesMade).toBeGreaterThan(0)
       expect(textsCompiled).toBe(librariesMade)
-      sequence.dispose()
       model.dispose()
     },
   )

@@ -13,7 +13,7 @@ import { createDevice } from '../../lib/device.js'
 import { type InsufficientMemoryError, loadModel } from '../../lib/index.js'
 import { memoryNeeds } from '../../lib/memory/needs.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
-import { PREFILL_CHUNK_SIZE } from '../../lib/models/sequence.js'
+import { PREFILL_CHUNK_SIZE } from '../../lib/engine/chunks.js'
 import { Memory, Tensor } from '../../lib/tensor.js'
 import { largestPart } from '../../lib/weights/store.js'
 import type { WeightWishes } from '../../lib/weights/weight-format.js'
@@ -183,7 +183,10 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       const model = await loadModel(path, options)
       // Two chunks, the last one whole too: as much as a prompt can need.
       const prompt = Array.from({ length: 2 * PREFILL_CHUNK_SIZE }, (_, i) => i % 50)
+      // A GPU that ends a run before the next one is there needs less.
+      setStandIn('leastGpuTime', 20)
       await model.generate(prompt, { maxTokens: 3, ignoreEos: true })
+      setStandIn('leastGpuTime', 0)
       results.push({ said: totalBytes, most: standIn().mostBufferBytes, madeByPlanning })
       model.dispose()
       await noBuffers()
@@ -227,7 +230,7 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
     return {
       enough: await attempt(100, 0),
       elsewhere: await attempt(100, 75),
-      eight: await attempt(32, 0),
+      eight: await attempt(34, 0),
       four: await attempt(24, 0),
       fourBits: await attempt(24, 0, { quantize: { bits: 4 } }),
       nothing: await attempt(1, 0),

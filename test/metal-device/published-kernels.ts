@@ -6,11 +6,10 @@ import { join } from 'node:path'
 import { addon, type KernelText } from '../../lib/addon.js'
 import type { CommandList } from '../../lib/command-list.js'
 import { Device } from '../../lib/device.js'
+import { Engine } from '../../lib/engine/engine.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'
-import { Sequence } from '../../lib/models/sequence.js'
 import type { Recorder } from '../../lib/recorder.js'
-import { Sampler } from '../../lib/sampler.js'
 import {
   RANDOM_MODEL_SHAPES,
   type RandomModelShape,
@@ -37,7 +36,10 @@ export type WeightsName = keyof typeof WEIGHTS
 
 export const ACTIVATIONS = ['float32', 'float16'] as const
 
-/** A device that records for a GPU and runs on the CPU, and keeps the texts of all lists. */
+/**
+ * A device that records for a GPU and keeps the texts of all lists. It runs none of them, for nobody
+ * looks at results: to quantise weights of the size of published models would take longest.
+ */
 class NotingDevice extends Device {
   lists: KernelText[][] = []
 
@@ -48,12 +50,13 @@ class NotingDevice extends Device {
   override record(record: (cl: Recorder) => void): CommandList {
     const list = super.record(record)
     this.lists.push(list.kernelTexts())
+    list.run = async () => ({ outputs: {} })
     return list
   }
 }
 
 export interface PublishedKernels {
-  /** Of the lists that load the model. */
+  /** What loading weights and copying states run. */
   load: KernelText[]
   /** Of those that `loadModel` prepares for generating: two for a prompt, one for decoding. */
   prefill: KernelText[]
@@ -79,14 +82,12 @@ export async function publishedKernels(
     })
     const load = device.lists.flat()
     device.lists = []
-    const sampler = new Sampler(device, 'test', {})
-    const sequence = new Sequence(model, sampler)
-    await sequence.prepare()
-    sequence.dispose()
-    sampler.dispose()
+    const engine = new Engine(model, { maxStreams: 1, maxQueue: 0 })
+    await engine.prepare()
+    engine.dispose()
     model.dispose()
-    const decode = device.lists.pop()!
-    return { load, prefill: device.lists.flat(), decode }
+    const [prefill, last, decode, copies] = device.lists as KernelText[][]
+    return { load: [...load, ...copies!], prefill: [...prefill!, ...last!], decode: decode! }
   } finally {
     rmSync(folder, { recursive: true })
   }

@@ -43,10 +43,10 @@ function adding(device: Device) {
 function counting(device: Device, times: number) {
   const x = device.tensor('float32', [1 << 19])
   const one = device.tensor('float32', [1 << 19], new Float32Array(1 << 19).fill(1))
-  const [tokens, product] = [0, 1].map(() => device.tensor('float32', [64, 4]))
+  const [tokens, product] = [0, 1].map(() => device.tensor('float32', [1, 64, 4]))
   const weight = device.tensor('float32', [4, 4])
   const list = device.record((cl) => {
-    cl.matmul(tokens!, weight, product!)
+    cl.matmul(tokens!, weight, product!, { role: 'chunk' })
     for (let i = 0; i < times; i++) cl.add(x, one, x)
   })
   const dispose = () => {
@@ -175,21 +175,23 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   async mixture() {
     const device = createDevice('metal')
     const { list, out, dispose } = adding(device)
-    const counter = device.tensor('uint32', [1])
-    const counting = device.record((cl) => cl.advancePosition(counter, 1))
+    const counter = device.tensor('float32', [1])
+    const one = device.tensor('float32', [1], Float32Array.of(1))
+    const counting = device.record((cl) => cl.add(counter, one, counter))
     await counting.run()
     standIn.setStandIn('failLate', 1)
     // The second one computes, on what the first one left.
     const failed = await Promise.all([messageOf(counting.run()), messageOf(counting.run())])
     const after = await messageOf(counting.run())
     const read = await messageOf(Promise.resolve().then(() => counter.read()))
-    counter.write(Uint32Array.of(7))
+    counter.write(Float32Array.of(7))
     await counting.run()
     const count = counter.read()[0]
     standIn.setStandIn('failLate', 1)
     const whole = [await messageOf(list.run()), await messageOf(list.run()), out.read()[0]]
     counting.dispose()
     counter.dispose()
+    one.dispose()
     dispose()
     device.dispose()
     return { failed, after, read, count, whole, live: await liveObjects() }
@@ -231,6 +233,31 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     dispose()
     device.dispose()
     return { whole, failures, both, hang, later, live: await liveObjects() }
+  },
+
+  // The GPU fails under two streams and a session that rests: all of them are lost, and nothing else.
+  async engine() {
+    const loaded = await loadModel(model, { device: 'metal' })
+    const options = { maxTokens: 6, ignoreEos: true }
+    const session = loaded.createSession()
+    await session.prefill([1, 2, 3])
+    const moment = await session.checkpoint()
+    const expected = (await session.generate('', options)).tokens
+    await session.rewind(moment)
+    const streams = [loaded.stream([4, 5], options), loaded.stream([6], options)]
+    await Promise.all(streams.map((stream) => stream.next()))
+    standIn.setStandIn('failLate', 1)
+    const failed = await Promise.all(streams.map((stream) => messageOf(stream.result)))
+    const lost = await messageOf(session.generate('', options))
+    const code = await session.prefill([1]).catch((error: { code: string }) => error.code)
+    await session.rewind(moment)
+    const again = (await session.generate('', options)).tokens
+    const fresh = (await loaded.generate([1, 2, 3], options)).tokens
+    const { streams: open, runs } = loaded.engine.load
+    moment.dispose()
+    session.dispose()
+    loaded.dispose()
+    return { expected, again, fresh, failed, lost, code, open, runs, live: await liveObjects() }
   },
 
   // A long prompt that is no longer wanted: the GPU gets no more pieces of it than it has.

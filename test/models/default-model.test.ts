@@ -8,6 +8,7 @@ import { loadModel, perplexity } from '../../lib/index.js'
 import { Model } from '../../lib/model.js'
 import { modelIdentity } from '../../lib/model-identity.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
+import { Engine } from '../../lib/engine/engine.js'
 import { LanguageModel } from '../../lib/models/language-model.js'
 import { fixture, FIXTURES, numbersOf, readRawTensors } from '../support/checkpoints.js'
 import { runChild } from '../support/child-process.js'
@@ -131,7 +132,8 @@ describe('perplexity', () => {
     const { tokenizer, endOfText } = model
     const identity = () => modelIdentity(checkpoint, {})
     const facts = { tokenizer, endOfText, identity }
-    await using reference = new Model(device, languageModel, facts, 0)
+    const engine = new Engine(languageModel, { maxStreams: 1, maxQueue: 0 })
+    await using reference = new Model(engine, facts, 0)
     const readme = await readFile(join(root, 'README.md'), 'utf8')
     const part = readme.slice(0, 2500)
     const fast = await perplexity(model, part)

@@ -117,7 +117,7 @@ test('another model is refused, a loaded session has no logits, and bad options 
   await session.save(file)
   await expect(other.loadSession(file)).rejects.toThrow(SessionMismatchError)
   await expect(quantised.loadSession(file)).rejects.toThrow(SessionMismatchError)
-  expect(other.memory().sessionBytes).toBe(0)
+  expect(other.memory().snapshotBytes).toBe(0)
   using loaded = await model.loadSession(file)
   await expect(loaded.generate()).rejects.toThrow(/nothing to go on from/)
   const copy = join(folder, 'copy')

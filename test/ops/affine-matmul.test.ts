@@ -14,7 +14,7 @@ import {
 } from '../support/arrays.js'
 import { AFFINE_FORMATS } from '../support/affine.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
-import { LINEAR_CASES, linearCase, linearInput } from '../support/linear.js'
+import { LINEAR_CASES, linearCase, linearInput, ROLES } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -24,14 +24,18 @@ describeEachDevice('affineMatmul', (device) => {
       test.each(AFFINE_FORMATS)(
         `$bits bits in groups of $groupSize, ${scaleType} scales, ${layout}`,
         async ({ bits, groupSize }) => {
-          for (const [rows, groups, outputs] of [
+          for (const [role, rows, groups, outputs] of [
             [1, 1, 1],
             [1, 3, 33],
-            [5, 3, 67],
-            [8, 1, 6], // the most rows of a GPU's mat-vec kernel
+            [2, 3, 67],
+            [7, 1, 5],
+            [8, 1, 6],
             [9, 1, 2],
-            [33, 2, 33], // one past a tile of its mat-mat kernel
-          ] as const) {
+            [32, 1, 3],
+            [33, 2, 33], // one past a tile of a GPU's mat-mat kernel
+          ].flatMap((shape) =>
+            ROLES.map((role) => [role, ...(shape as [number, number, number])] as const),
+          )) {
             const inputs = groups * groupSize
             const normals = seededNormals(rows + outputs)
             // So that results are about 1, whatever the number of inputs.
@@ -50,9 +54,10 @@ describeEachDevice('affineMatmul', (device) => {
             const biased = unwritten(device(), [rows, outputs])
             await runOnce(device(), (cl) => {
               const input = place(device(), [rows, inputs], x)
-              cl.affineMatmul(input, weight.tensors, plain)
+              cl.affineMatmul(input, weight.tensors, plain, { role })
               cl.affineMatmul(input, weight.tensors, biased, {
                 bias: upload(device(), 'float32', [outputs], bias),
+                role,
               })
             })
             const products = (b?: number[]) =>
@@ -71,11 +76,13 @@ describeEachDevice('affineMatmul', (device) => {
         test.each(AFFINE_FORMATS)(
           `${given.title}, x ${inType}, out ${outType}, $bits bits in groups of $groupSize`,
           async (format) => {
-            for (const [rows, groups, outputs] of [
-              [1, 1, 5],
-              [1, 9, 33],
-              [3, 3, 7],
-              [9, 3, 34], // a GPU's mat-mat kernel
+            for (const [role, rows, groups, outputs] of [
+              ['step', 1, 1, 5],
+              ['step', 1, 9, 33],
+              ['step', 3, 3, 7],
+              ['step', 9, 3, 34],
+              ['chunk', 3, 3, 7],
+              ['chunk', 9, 3, 34],
             ] as const) {
               const inputs = groups * format.groupSize
               const shape = { rows, inputs, outputs }
@@ -93,7 +100,7 @@ describeEachDevice('affineMatmul', (device) => {
               const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
               await runOnce(device(), (cl) => {
                 const input = upload(device(), inType, [rows, inputs], x)
-                cl.affineMatmul(input, weight.tensors, out, options)
+                cl.affineMatmul(input, weight.tensors, out, { ...options, role })
               })
               expectClose(download(out), expected(x, weight.values), outType)
             }
@@ -118,7 +125,8 @@ describeEachDevice('affineMatmul', (device) => {
         const out = unwritten(device(), [rows, outputs], ACTIVATION_TYPES.at(-1)!)
         const { options, expected, normed } = linearCase(device(), shape, given, out.dtype)
         await runOnce(device(), (cl) => {
-          cl.affineMatmul(upload(device(), inType, [rows, inputs], x), weight.tensors, out, options)
+          const input = upload(device(), inType, [rows, inputs], x)
+          cl.affineMatmul(input, weight.tensors, out, { ...options, role: 'chunk' })
         })
         const exact = expected(x, weight.values)
         const errors = download(out).map((value, i) => value - exact[i]!)

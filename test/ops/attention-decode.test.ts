@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { download, LAYOUTS, runOnce } from '../support/arrays.js'
 import { attentionTensors, randomAttention } from '../support/attention.js'
 import { resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -27,11 +28,29 @@ describeEachDevice('attentionDecode', (device) => {
             cl.attentionDecode(tensors, { headDim: shape.headDim, ...scaled }),
           )
           expectClose(download(tensors.out), resultsOfNewTokens(given.expected, 1), dtype)
-          expect(download(tensors.keys)).toEqual(ringsAfter(given.k, 1, shape.window))
-          expect(download(tensors.values)).toEqual(ringsAfter(given.v, 1, shape.window))
+          const places = slotsOf(positions.length)
+          expect(download(tensors.keys)).toEqual(
+            inSlots(places, ringsAfter(given.k, 1, shape.window)),
+          )
+          expect(download(tensors.values)).toEqual(
+            inSlots(places, ringsAfter(given.v, 1, shape.window)),
+          )
           expect(download(tensors.position)).toEqual(positions)
         },
       )
     }
   }
+
+  test.each([
+    { positions: [4, 5, 6, 7, 40], heads: 4, kvHeads: 2, headDim: 17, window: 6 },
+    { positions: [9, 0, 255, 256, 700], heads: 4, kvHeads: 2, headDim: 3, window: 500 },
+  ])('rows without a slot do nothing, window $window', async (shape) => {
+    const given = randomAttention({ length: 1, ...shape })
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => attentionTensors(device(), given, LAYOUTS[0]!.place, { single: true }),
+      (cl, tensors) => cl.attentionDecode(tensors, { headDim: shape.headDim }),
+      { state: ['keys', 'values'], results: ['out'] },
+    )
+  })
 })

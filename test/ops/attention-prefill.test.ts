@@ -3,6 +3,7 @@ import { slidingWindowAttention } from '../reference/attention.js'
 import { download, LAYOUTS, rowsOf, runOnce, unwritten, upload } from '../support/arrays.js'
 import { randomAttention, attentionTensors } from '../support/attention.js'
 import { resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { loadOperationGoldens } from '../support/tensors-file.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose, GOLDEN_RELATIVE_L2, relativeL2 } from '../tolerance.js'
@@ -76,12 +77,12 @@ describeEachDevice('attentionPrefill', (device) => {
     const given = randomAttention(shape)
     const single = Array.from({ length }, (_, t) => t + 1)
     for (const ends of [[9, length], [1, 8, 9, 28, length], single, [11, ...single.slice(11)]]) {
-      let { keys, values, position } = attentionTensors(device(), given, apart)
+      let { keys, values } = attentionTensors(device(), given, apart)
       const out: number[][] = shape.positions.map(() => [])
       let start = 0
       for (const end of ends) {
         const decode = ends.length > 5 && end === start + 1
-        const range = { start, end, single: decode, keys, values, position }
+        const range = { start, end, single: decode, keys, values }
         const tensors = attentionTensors(device(), given, apart, range)
         await runOnce(device(), (cl) => {
           if (decode) cl.attentionDecode(tensors, { headDim: 3 })
@@ -89,19 +90,30 @@ describeEachDevice('attentionPrefill', (device) => {
             cl.attentionPrefill(tensors, { headDim: 3 })
             cl.kvCacheWrite(tensors, { headDim: 3 })
           }
-          cl.advancePosition(position, end - start)
         })
         const chunk = download(tensors.out)
         for (const [b, row] of rowsOf(chunk, chunk.length / out.length).entries()) {
           out[b]!.push(...row)
         }
-        ;({ keys, values, position } = tensors)
+        ;({ keys, values } = tensors)
         start = end
       }
       expectClose(out.flat(), resultsOfNewTokens(given.expected, length), 'float32')
-      expect(download(keys)).toEqual(ringsAfter(given.k, length, window))
-      expect(download(values)).toEqual(ringsAfter(given.v, length, window))
+      const places = slotsOf(shape.positions.length)
+      expect(download(keys)).toEqual(inSlots(places, ringsAfter(given.k, length, window)))
+      expect(download(values)).toEqual(inSlots(places, ringsAfter(given.v, length, window)))
     }
+  })
+
+  test('rows without a slot do nothing', async () => {
+    const shape = { heads: 4, kvHeads: 2, headDim: 5, window: 8 }
+    const given = randomAttention({ positions: [0, 3, 8, 9, 30], length: 9, ...shape })
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => attentionTensors(device(), given, apart),
+      (cl, tensors) => cl.attentionPrefill(tensors, { headDim: 5 }),
+      { state: ['keys', 'values'], results: ['out'] },
+    )
   })
 
   // The golden is one sequence from its start, of 50 tokens in a window of 16.
@@ -117,6 +129,7 @@ describeEachDevice('attentionPrefill', (device) => {
       const keys = device().tensor('float32', [1, window, headDim])
       const values = device().tensor('float32', [1, window, headDim])
       const position = device().tensor('uint32', [1])
+      const rows = upload(device(), 'uint32', [1], [0])
       const outputs: number[] = []
       let start = 0
       for (const end of ends) {
@@ -134,14 +147,15 @@ describeEachDevice('attentionPrefill', (device) => {
             keys,
             values,
             position,
+            rows,
             out,
           }
           cl.attentionPrefill(tensors, { headDim })
           cl.kvCacheWrite(tensors, { headDim })
-          cl.advancePosition(position, end - start)
         })
         outputs.push(...download(out))
         start = end
+        position.write(Uint32Array.of(start))
       }
       expect(relativeL2(outputs, y!.values)).toBeLessThan(GOLDEN_RELATIVE_L2)
     },

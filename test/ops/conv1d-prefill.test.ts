@@ -12,6 +12,7 @@ import {
   uploadApart,
 } from '../support/arrays.js'
 import { newTokens, randomBatch, resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { loadOperationGoldens } from '../support/tensors-file.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose, expectSame, GOLDEN_RELATIVE_L2, relativeL2 } from '../tolerance.js'
@@ -40,8 +41,10 @@ describeEachDevice('conv1dPrefill', (device) => {
           const weight = normals(channels * width)
           const bias = withBias ? normals(channels) : undefined
           const shape = [positions.length, length, channels]
-          const stateShape = [positions.length, width, channels]
-          const state = upload(device(), dtype, stateShape, ringsAfter(batch, 0, width))
+          const places = slotsOf(positions.length)
+          const stateShape = [places.slots, width, channels]
+          const before = inSlots(places, ringsAfter(batch, 0, width))
+          const state = upload(device(), dtype, stateShape, before)
           const position = upload(device(), 'uint32', [positions.length], positions)
           const out = unwritten(device(), shape, dtype)
           await runOnce(device(), (cl) =>
@@ -51,6 +54,7 @@ describeEachDevice('conv1dPrefill', (device) => {
               bias: bias && upload(device(), 'float32', [channels], bias),
               state,
               position,
+              rows: upload(device(), 'uint32', [positions.length], places.rows),
               out,
             }),
           )
@@ -58,7 +62,7 @@ describeEachDevice('conv1dPrefill', (device) => {
             causalConvolution(tokens, rowsOf(weight, width), bias),
           )
           expectClose(download(out), resultsOfNewTokens(expected, length), dtype)
-          expectSame(download(state), ringsAfter(batch, length, width))
+          expectSame(download(state), inSlots(places, ringsAfter(batch, length, width)))
           expect(download(position)).toEqual([...positions])
         },
       )
@@ -73,16 +77,17 @@ describeEachDevice('conv1dPrefill', (device) => {
     const batch = randomBatch(normals, { positions, length, cols: channels })
     const weight = upload(device(), 'float32', [channels, width], normals(channels * width))
     const bias = upload(device(), 'float32', [channels], normals(channels))
+    const places = slotsOf(positions.length)
+    const rows = upload(device(), 'uint32', [positions.length], places.rows)
 
     /** Results of chunks that end at `ends`; with `update` those of one token use conv1dUpdate. */
     const results = async (ends: number[], update: boolean) => {
       const state = upload(
         device(),
         'float32',
-        [positions.length, width, channels],
-        ringsAfter(batch, 0, width),
+        [places.slots, width, channels],
+        inSlots(places, ringsAfter(batch, 0, width)),
       )
-      const position = upload(device(), 'uint32', [positions.length], positions)
       const tokens: number[][] = Array.from({ length: positions.length }, () => [])
       let start = 0
       for (const end of ends) {
@@ -92,27 +97,51 @@ describeEachDevice('conv1dPrefill', (device) => {
           : [positions.length, end - start, channels]
         const x = uploadApart(device(), 'float32', shape, newTokens(batch, start, end))
         const out = unwritten(device(), shape)
+        const seen = positions.map((before) => before + start)
+        const position = upload(device(), 'uint32', [positions.length], seen)
         await runOnce(device(), (cl) => {
-          const tensors = { x, weight, bias, state, position, out }
+          const tensors = { x, weight, bias, state, position, rows, out }
           if (single) cl.conv1dUpdate(tensors)
           else cl.conv1dPrefill(tensors)
-          cl.advancePosition(position, end - start)
         })
-        for (const [b, rows] of rowsOf(download(out), (end - start) * channels).entries()) {
-          tokens[b]!.push(...rows)
+        for (const [b, results] of rowsOf(download(out), (end - start) * channels).entries()) {
+          tokens[b]!.push(...results)
         }
         start = end
       }
-      return { out: tokens, state: download(state), position: download(position) }
+      return { out: tokens, state: download(state) }
     }
 
     const whole = await results([length], false)
-    expect(whole.position).toEqual(positions.map((p) => p + length))
     expect(await results([1, length], false)).toEqual(whole)
     expect(await results([3, 5, length], false)).toEqual(whole)
     const single = Array.from({ length }, (_, t) => t + 1)
     expect(await results(single, true)).toEqual(whole)
     expect(await results([6, ...single.slice(6)], true)).toEqual(whole)
+  })
+
+  test('rows without a slot do nothing', async () => {
+    const [length, channels, width] = [9, 33, 4]
+    const positions = [0, 1, 2, 7, 30]
+    const normals = seededNormals(length)
+    const batch = randomBatch(normals, { positions, length, cols: channels })
+    const [weight, bias] = [normals(channels * width), normals(channels)]
+    const places = slotsOf(positions.length)
+    const rings = inSlots(places, ringsAfter(batch, 0, width))
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => ({
+        x: upload(device(), 'float32', [5, 9, 33], newTokens(batch)),
+        weight: upload(device(), 'float32', [channels, width], weight),
+        bias: upload(device(), 'float32', [channels], bias),
+        state: upload(device(), 'float32', [places.slots, width, channels], rings),
+        position: upload(device(), 'uint32', [positions.length], positions),
+        rows: upload(device(), 'uint32', [positions.length], places.rows),
+        out: unwritten(device(), [5, 9, 33]),
+      }),
+      (cl, tensors) => cl.conv1dPrefill(tensors),
+      { state: ['state'], results: ['out'] },
+    )
   })
 
   // The golden's state is the three inputs before the first, oldest first; our ring has a row for
@@ -139,6 +168,7 @@ describeEachDevice('conv1dPrefill', (device) => {
         bias: given('bias'),
         state,
         position: upload(device(), 'uint32', [1], [start]),
+        rows: upload(device(), 'uint32', [1], [0]),
         out,
       }),
     )

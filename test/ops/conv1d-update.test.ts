@@ -11,6 +11,7 @@ import {
   upload,
 } from '../support/arrays.js'
 import { newTokens, randomBatch, resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose, expectSame } from '../tolerance.js'
 
@@ -35,8 +36,10 @@ describeEachDevice('conv1dUpdate', (device) => {
           const weight = normals(channels * width)
           const bias = withBias ? normals(channels) : undefined
           const shape = [positions.length, channels]
-          const stateShape = [positions.length, width, channels]
-          const state = upload(device(), dtype, stateShape, ringsAfter(batch, 0, width))
+          const places = slotsOf(positions.length)
+          const stateShape = [places.slots, width, channels]
+          const before = inSlots(places, ringsAfter(batch, 0, width))
+          const state = upload(device(), dtype, stateShape, before)
           const position = upload(device(), 'uint32', [positions.length], positions)
           const out = unwritten(device(), shape, dtype)
           await runOnce(device(), (cl) =>
@@ -46,6 +49,7 @@ describeEachDevice('conv1dUpdate', (device) => {
               bias: bias && upload(device(), 'float32', [channels], bias),
               state,
               position,
+              rows: upload(device(), 'uint32', [positions.length], places.rows),
               out,
             }),
           )
@@ -53,12 +57,36 @@ describeEachDevice('conv1dUpdate', (device) => {
             causalConvolution(tokens, rowsOf(weight, width), bias),
           )
           expectClose(download(out), resultsOfNewTokens(expected, 1), dtype)
-          expectSame(download(state), ringsAfter(batch, 1, width))
+          expectSame(download(state), inSlots(places, ringsAfter(batch, 1, width)))
           expect(download(position)).toEqual(positions)
         },
       )
     }
   }
+
+  test('rows without a slot do nothing', async () => {
+    const [length, channels, width] = [1, 33, 4]
+    const positions = [0, 1, 2, 7, 30]
+    const normals = seededNormals(length)
+    const batch = randomBatch(normals, { positions, length, cols: channels })
+    const [weight, bias] = [normals(channels * width), normals(channels)]
+    const places = slotsOf(positions.length)
+    const rings = inSlots(places, ringsAfter(batch, 0, width))
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => ({
+        x: upload(device(), 'float32', [5, 33], newTokens(batch)),
+        weight: upload(device(), 'float32', [channels, width], weight),
+        bias: upload(device(), 'float32', [channels], bias),
+        state: upload(device(), 'float32', [places.slots, width, channels], rings),
+        position: upload(device(), 'uint32', [positions.length], positions),
+        rows: upload(device(), 'uint32', [positions.length], places.rows),
+        out: unwritten(device(), [5, 33]),
+      }),
+      (cl, tensors) => cl.conv1dUpdate(tensors),
+      { state: ['state'], results: ['out'] },
+    )
+  })
 
   test('takes one row of each sequence of a longer tensor', async () => {
     const normals = seededNormals(5)
@@ -72,6 +100,7 @@ describeEachDevice('conv1dUpdate', (device) => {
         weight: upload(device(), 'float32', [4, 4], weight),
         state,
         position: upload(device(), 'uint32', [2], [3, 6]),
+        rows: upload(device(), 'uint32', [2], [0, 1]),
         out,
       }),
     )

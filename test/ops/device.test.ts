@@ -66,10 +66,28 @@ describe('createDevice', () => {
     expect(() => createDevice('cpu', misspelt)).toThrow('did you mean "threads"?')
   })
 
+  test('never lets a sequence depend on those beside it on the CPU', () => {
+    for (const options of [{}, { batchInvariant: true }]) {
+      using device = createDevice('cpu', options)
+      expect(device.batchInvariant).toBe(true)
+    }
+    // What a program asks for on a Mac does not keep it from running elsewhere.
+    using found = createDevice('auto', { batchInvariant: false })
+    expect(found.batchInvariant).toBe(found.name === 'cpu')
+    const wrong = { batchInvariant: 1 } as unknown as DeviceOptions
+    expect(() => createDevice('cpu', wrong)).toThrow(TypeError)
+    expect(() => createDevice('cpu', wrong)).toThrow('must be true or false but is 1')
+  })
+
   test('refuses what is for another device', () => {
     for (const [name, options, message] of [
       ['metal', { threads: 2 }, '[createDevice] threads is for the CPU'],
       ['cpu', { gpuTimeout: 2 }, '[createDevice] gpuTimeout is for GPUs'],
+      [
+        'cpu',
+        { batchInvariant: false },
+        '[createDevice] batchInvariant cannot be false on the CPU',
+      ],
     ] as const) {
       expect(() => createDevice(name, options)).toThrow(UnsupportedOptionError)
       expect(() => createDevice(name, options)).toThrow(message)
@@ -326,13 +344,14 @@ describe('command lists', () => {
     const tokens = upload(device, 'uint32', [1], [7])
     const table = upload(device, 'float32', [3, 1], [1, 2, 3])
     const out = device.tensor('float32', [1, 1])
-    const count = device.tensor('uint32', [1])
+    const count = device.tensor('float32', [1])
+    const by = (value: number) => upload(device, 'float32', [1], [value])
     const failing = device.record((cl) => {
-      cl.advancePosition(count, 1)
+      cl.add(count, by(1), count)
       cl.embedding(tokens, table, out)
-      cl.advancePosition(count, 100)
+      cl.add(count, by(100), count)
     })
-    const good = device.record((cl) => cl.advancePosition(count, 10))
+    const good = device.record((cl) => cl.add(count, by(10), count))
     const results = await Promise.allSettled([good.run(), failing.run(), good.run()])
     expect(results.map(({ status }) => status)).toEqual(['fulfilled', 'rejected', 'fulfilled'])
     expect((results[1] as PromiseRejectedResult).reason).toMatchObject({
@@ -425,8 +444,9 @@ describe('abort', () => {
 
   test('before the start means that nothing runs', async () => {
     const device = makeDevice()
-    const count = device.tensor('uint32', [1])
-    const list = device.record((cl) => cl.advancePosition(count, 1))
+    const count = device.tensor('float32', [1])
+    const one = upload(device, 'float32', [1], [1])
+    const list = device.record((cl) => cl.add(count, one, count))
     await expect(list.run({ signal: AbortSignal.abort('no') })).rejects.toBe('no')
     await expect(list.run({ signal: 5 as never })).rejects.toThrow(/\[run\] signal must be an/)
     await list.run()
@@ -436,8 +456,9 @@ describe('abort', () => {
   test('of one run leaves others alone, and after the end does nothing', async () => {
     const device = makeDevice()
     const { list } = longList(device)
-    const count = device.tensor('uint32', [1])
-    const counting = device.record((cl) => cl.advancePosition(count, 1))
+    const count = device.tensor('float32', [1])
+    const one = upload(device, 'float32', [1], [1])
+    const counting = device.record((cl) => cl.add(count, one, count))
     const [first, last] = [new AbortController(), new AbortController()]
     const runs = [
       list.run({ signal: first.signal }),
@@ -554,6 +575,7 @@ describe('recording', () => {
           D: tensor(1),
           dtBias: tensor(1),
           state: tensor(1, 1, 8, 8),
+          rows: device.tensor('uint32', [1]),
           out: tensor(1, 4, 8),
         },
         { chunkSize: 2 ** 32 - 1 },

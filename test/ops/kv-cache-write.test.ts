@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { download, LAYOUTS, runOnce } from '../support/arrays.js'
 import { attentionTensors, randomAttention } from '../support/attention.js'
 import { ringsAfter } from '../support/sequences.js'
+import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { describeEachDevice } from '../support/with-device.js'
 
 const CASES = [
@@ -20,10 +21,24 @@ describeEachDevice('kvCacheWrite', (device) => {
         const given = randomAttention({ ...rest, kvHeads, heads: kvHeads }, dtype)
         const { q: _, out: __, ...tensors } = attentionTensors(device(), given, place)
         await runOnce(device(), (cl) => cl.kvCacheWrite(tensors, { headDim: rest.headDim }))
-        expect(download(tensors.keys)).toEqual(ringsAfter(given.k, rest.length, rest.window))
-        expect(download(tensors.values)).toEqual(ringsAfter(given.v, rest.length, rest.window))
+        const places = slotsOf(rest.positions.length)
+        const rings = (tokens: typeof given.k) =>
+          inSlots(places, ringsAfter(tokens, rest.length, rest.window))
+        expect(download(tensors.keys)).toEqual(rings(given.k))
+        expect(download(tensors.values)).toEqual(rings(given.v))
         expect(download(tensors.position)).toEqual(rest.positions)
       },
     )
   }
+
+  test('rows without a slot do nothing', async () => {
+    const shape = { heads: 2, kvHeads: 2, headDim: 3, window: 8 }
+    const given = randomAttention({ positions: [0, 3, 7, 8, 30], length: 9, ...shape })
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => attentionTensors(device(), given, LAYOUTS[1]!.place),
+      (cl, { q: _, out: __, ...tensors }) => cl.kvCacheWrite(tensors, { headDim: 3 }),
+      { state: ['keys', 'values'], results: [] },
+    )
+  })
 })

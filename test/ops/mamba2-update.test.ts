@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { download, runOnce } from '../support/arrays.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
 import { expectedMamba2, mamba2Tensors, randomMamba2 } from '../support/mamba2.js'
+import { expectRowsWithoutSlotDoNothing } from '../support/slots.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose, expectSame } from '../tolerance.js'
 
@@ -39,5 +40,18 @@ describeEachDevice('mamba2Update', (device) => {
         )
       }
     }
+  }
+
+  for (const activationType of ACTIVATION_TYPES) {
+    test(`rows without a slot do nothing, ${activationType}`, async () => {
+      const shape = { heads: 4, headDim: 33, dState: 65, groups: 2, width: 4 }
+      const given = randomMamba2({ positions: [0, 1, 2, 3, 17], ...shape }, { activationType })
+      await expectRowsWithoutSlotDoNothing(
+        device(),
+        () => mamba2Tensors(device(), given),
+        (cl, tensors) => cl.mamba2Update(tensors, { groups: 2 }),
+        { state: ['convState', 'ssmState'], results: ['out', 'squares'] },
+      )
+    })
   }
 })

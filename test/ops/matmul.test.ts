@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDevice, type Device } from '../../lib/device.js'
+import type { Tensor } from '../../lib/tensor.js'
 import { linear } from '../reference/linear.js'
 import {
   download,
@@ -13,28 +14,30 @@ import {
   upload,
 } from '../support/arrays.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
-import { linearCase, linearCases, linearInput } from '../support/linear.js'
+import { linearCase, linearCases, linearInput, ROLES } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
+// Rows around a block of a step and a tile of a chunk, in both roles.
 const SHAPES = [
   { rows: 1, inputs: 1, outputs: 1 },
   { rows: 1, inputs: 16, outputs: 7 },
   { rows: 1, inputs: 333, outputs: 400 }, // large enough to be shared by threads
-  { rows: 3, inputs: 17, outputs: 5 },
+  { rows: 2, inputs: 17, outputs: 5 },
   { rows: 7, inputs: 31, outputs: 1 },
-  { rows: 8, inputs: 40, outputs: 6 }, // the most rows of a GPU's mat-vec kernel
-  { rows: 9, inputs: 32, outputs: 33 }, // its mat-mat kernel, one past a tile
+  { rows: 8, inputs: 40, outputs: 6 },
+  { rows: 9, inputs: 32, outputs: 33 }, // one past a tile
   { rows: 20, inputs: 130, outputs: 70 },
+  { rows: 32, inputs: 24, outputs: 3 },
   { rows: 33, inputs: 65, outputs: 32 },
-]
+].flatMap((shape) => ROLES.map((role) => ({ ...shape, role })))
 
 describeEachDevice('matmul', (device) => {
   for (const dtype of FLOAT_TYPES) {
     for (const { layout, dtype: inType, place } of LAYOUTS) {
       test.each(SHAPES)(
-        `weight ${dtype}, ${layout}, $rows x $inputs to $outputs`,
-        async ({ rows, inputs, outputs }) => {
+        `weight ${dtype}, ${layout}, $role, $rows x $inputs to $outputs`,
+        async ({ role, rows, inputs, outputs }) => {
           const normals = seededNormals(inputs)
           const x = rounded(normals(rows * inputs), inType)
           const weight = rounded(normals(outputs * inputs), dtype)
@@ -47,8 +50,8 @@ describeEachDevice('matmul', (device) => {
             biased: unwritten(device(), [rows, outputs]),
           }
           await runOnce(device(), (cl) => {
-            cl.matmul(tensors.x, tensors.weight, tensors.plain)
-            cl.matmul(tensors.x, tensors.weight, tensors.biased, { bias: tensors.bias })
+            cl.matmul(tensors.x, tensors.weight, tensors.plain, { role })
+            cl.matmul(tensors.x, tensors.weight, tensors.biased, { bias: tensors.bias, role })
           })
           const weightRows = rowsOf(weight, inputs)
           const products = (b?: number[]) =>
@@ -67,12 +70,13 @@ describeEachDevice('matmul', (device) => {
         { rows: 1, inputs: 1032, outputs: 33 }, // more than a simdgroup reads at once, and a tail
         { rows: 3, inputs: 20, outputs: 7 },
         { rows: 2, inputs: 1031, outputs: 5 },
-        { rows: 9, inputs: 72, outputs: 34 }, // a GPU's mat-mat kernel
+        { rows: 9, inputs: 72, outputs: 34 },
         { rows: 10, inputs: 71, outputs: 3 },
         { rows: 9, inputs: 76, outputs: 2 }, // two columns left of a group of 38
-      ]) {
+      ].flatMap((shape) => ROLES.map((role) => ({ ...shape, role })))) {
+        const { role } = shape
         test.each(linearCases(shape.inputs))(
-          `$title, ${layout}, out ${outType}, ${shape.rows} x ${shape.inputs} to ${shape.outputs}`,
+          `$title, ${layout}, out ${outType}, ${role}, ${shape.rows} x ${shape.inputs} to ${shape.outputs}`,
           async (given) => {
             const { rows, inputs, outputs } = shape
             const normals = seededNormals(inputs)
@@ -82,7 +86,7 @@ describeEachDevice('matmul', (device) => {
             const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
             await runOnce(device(), (cl) => {
               const matrix = upload(device(), 'float32', [outputs, inputs], weight)
-              cl.matmul(place(device(), [rows, inputs], x), matrix, out, options)
+              cl.matmul(place(device(), [rows, inputs], x), matrix, out, { ...options, role })
             })
             expectClose(download(out), expected(x, rowsOf(weight, inputs)), outType)
           },
@@ -119,7 +123,7 @@ describeEachDevice('matmul', (device) => {
             const out = unwritten(large, [rows, outputs])
             await runOnce(large, (cl) => {
               const matrix = upload(large, dtype, [outputs, inputs], weight)
-              cl.matmul(place(large, [rows, inputs], x), matrix, out)
+              cl.matmul(place(large, [rows, inputs], x), matrix, out, { role: 'chunk' })
             })
             const weightRows = rowsOf(weight, inputs)
             const products = rowsOf(x, inputs).flatMap((row) => linear(row, weightRows))
@@ -140,7 +144,7 @@ describeEachDevice('matmul', (device) => {
         const out = unwritten(on, [rows, outputs])
         await runOnce(on, (cl) => {
           const matrix = upload(on, 'float16', [outputs, inputs], weight)
-          cl.matmul(upload(on, inType, [rows, inputs], x), matrix, out)
+          cl.matmul(upload(on, inType, [rows, inputs], x), matrix, out, { role: 'chunk' })
         })
         results.push(download(out))
       }
@@ -164,7 +168,10 @@ describeEachDevice('matmul', (device) => {
             const out = options.residual ?? unwritten(device(), [rows, outputs], outType)
             await runOnce(device(), (cl) => {
               const matrix = upload(device(), weightType, [outputs, inputs], weight)
-              cl.matmul(place(device(), [rows, inputs], x), matrix, out, options)
+              cl.matmul(place(device(), [rows, inputs], x), matrix, out, {
+                ...options,
+                role: 'chunk',
+              })
             })
             expectClose(download(out), expected(x, rowsOf(weight, inputs)), outType)
           },
@@ -172,6 +179,27 @@ describeEachDevice('matmul', (device) => {
       }
     }
   }
+
+  test('takes x of two dimensions as a step, of three as a chunk', async () => {
+    const [rows, inputs, outputs] = [9, 333, 40]
+    const normals = seededNormals(1)
+    const x = normals(rows * inputs)
+    const weight = upload(device(), 'float32', [outputs, inputs], normals(outputs * inputs))
+    const results = Array.from({ length: 4 }, () => unwritten(device(), [rows, outputs]))
+    const [two, step, three, chunk] = results as [Tensor, Tensor, Tensor, Tensor]
+    await runOnce(device(), (cl) => {
+      const flat = upload(device(), 'float32', [rows, inputs], x)
+      const deep = upload(device(), 'float32', [1, rows, inputs], x)
+      cl.matmul(flat, weight, two)
+      cl.matmul(flat, weight, step, { role: 'step' })
+      cl.matmul(deep, weight, three.view([1, rows, outputs]))
+      cl.matmul(flat, weight, chunk, { role: 'chunk' })
+    })
+    expect(download(two)).toEqual(download(step))
+    expect(download(three)).toEqual(download(chunk))
+    // The plain loops have one order of sums for both.
+    if (device().cpuLevel !== 'reference') expect(download(step)).not.toEqual(download(chunk))
+  })
 
   test('takes x of one dimension or of three', async () => {
     const weight = upload(device(), 'float32', [2, 3], [1, 2, 3, 4, 5, 6])

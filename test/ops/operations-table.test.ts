@@ -10,7 +10,8 @@ import {
   OPERATIONS,
   type OperationName,
 } from '../../lib/operations.js'
-import { SAMPLE_STATUS } from '../../lib/recorder.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../../lib/recorder.js'
+import { NO_TOKEN } from '../../lib/sampler.js'
 import { DTYPE_NUMBERS } from '../../lib/tensor.js'
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
@@ -80,20 +81,22 @@ describe('the table of operations', () => {
         const isWritten = written(name)[i] === '1'
         const label = `${buffer} of ${name}`
         if (buffer === 'out') expect(isWritten, label).toBe(true)
+        if (name === 'resolve_rows') continue // its outputs are what other operations read
+        if (buffer === 'rows') expect(isWritten, label).toBe(false)
         if (['x', 'weight', 'bias', 'tokens', 'table', 'q', 'k', 'v', 'logits'].includes(buffer)) {
           expect(isWritten, label).toBe(false)
         }
       }
     }
-    expect(written('conv1d_update')).toBe('000101')
-    expect(written('mamba2_update')).toBe('00010001011')
-    expect(written('attention_prefill')).toBe('0000001')
-    expect(written('attention_decode')).toBe('0001101')
-    expect(written('kv_cache_write')).toBe('00110')
-    expect(written('sample')).toBe('0001011')
+    expect(written('conv1d_update')).toBe('0001001')
+    expect(written('mamba2_update')).toBe('000100010011')
+    expect(written('attention_prefill')).toBe('00000001')
+    expect(written('attention_decode')).toBe('00011001')
+    expect(written('kv_cache_write')).toBe('001100')
+    expect(written('sample')).toBe('00000101111')
     expect(written('copy')).toBe('01')
     expect(written('affine_quantize')).toBe('0111')
-    expect(written('advance_position')).toBe('1')
+    expect(written('resolve_rows')).toBe('0001111')
   })
 
   test('every header of metal/ is an operation or known to be shared', () => {
@@ -128,7 +131,7 @@ describe('the table of operations', () => {
     }
   })
 
-  test('numbers element types and activations as metal/types.h', () => {
+  test('numbers element types, activations and rows without a slot as metal/types.h', () => {
     const types = read('metal/types.h')
     for (const [constant, number] of [
       ['kFloat32', DTYPE_NUMBERS.float32],
@@ -141,6 +144,7 @@ describe('the table of operations', () => {
     ]) {
       expect(types).toMatch(new RegExp(`\\b${constant} = ${number},`))
     }
+    expect(types).toContain(`kNoSlot = 0x${NO_SLOT.toString(16)},`)
   })
 
   test('the rows of the sampler buffers are as lib/recorder.ts documents them', () => {
@@ -155,11 +159,15 @@ describe('the table of operations', () => {
       'top_k',
       'seed_low',
       'seed_high',
-      'reserved',
+      'recent',
+      'keeps_logits',
     ])
     expect(fieldsOf(header, 'SampleReport').map(([name]) => name)).toEqual(['token', 'status'])
-    expect(header).toMatch(/kDrawn = 0,\s+kLogitIsNan = 1,\s+kLogitIsInfinite = 2,/)
-    expect(SAMPLE_STATUS).toEqual({ drawn: 0, nan: 1, infinite: 2 })
+    expect(header).toMatch(
+      /kDrawn = 0,\s+kLogitIsNan = 1,\s+kLogitIsInfinite = 2,.*\s+kSkipped = 3,/,
+    )
+    expect(header).toContain(`kNoToken = 0x${NO_TOKEN.toString(16)},`)
+    expect(SAMPLE_STATUS).toEqual({ drawn: 0, nan: 1, infinite: 2, skipped: 3 })
   })
 
   test('encodes parameters little-endian, in order', () => {

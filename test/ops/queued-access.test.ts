@@ -43,8 +43,9 @@ describeEachDevice('device.read and device.write', (device) => {
   })
 
   test('a readback may be under way any number of times, and be disposed of meanwhile', async () => {
-    const count = device().tensor('uint32', [1])
-    const list = device().record((cl) => cl.advancePosition(count, 1))
+    const count = device().tensor('float32', [1])
+    const one = upload(device(), 'float32', [1], [1])
+    const list = device().record((cl) => cl.add(count, one, count))
     const readback = new Readback(device(), count)
     const reads = Array.from({ length: 5 }, () => {
       void list.run()

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Device } from '../../lib/device.js'
-import { SAMPLE_STATUS, type SampleTensors } from '../../lib/recorder.js'
+import { NO_SLOT, SAMPLE_STATUS, type SampleTensors } from '../../lib/recorder.js'
+import type { Tensor } from '../../lib/tensor.js'
 import { softmax } from '../reference/attention.js'
 import {
   drawToken,
@@ -9,7 +10,8 @@ import {
   philox,
   type SamplingSettings,
 } from '../reference/sampling.js'
-import { download, runOnce, seededNormals, upload } from '../support/arrays.js'
+import { download, rowsOf, runOnce, seededNormals, upload } from '../support/arrays.js'
+import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { describeEachDevice } from '../support/with-device.js'
 
 const EMPTY = 0xffffffff
@@ -19,46 +21,85 @@ interface Sequence {
   settings: SamplingSettings
   recent: number[]
   position: number
+  stops?: number[]
+  remaining?: number
+  keepsLogits?: boolean
 }
+
+/** Places of the history beyond those in use, and what stands there: a token that nothing must penalise. */
+const UNUSED = [1, 1]
+/** In `kept` and `out` before. */
+const BEFORE = 6
+
+const longest = (rows: number[][]) => Math.max(...rows.map((row) => row.length))
+const padded = (rows: number[][], value: number) =>
+  rows.flatMap((row) => [...row, ...new Array<number>(longest(rows) - row.length).fill(value)])
 
 function sampleTensors(device: Device, sequences: Sequence[]): SampleTensors {
   const batch = sequences.length
-  const { logits, recent } = sequences[0]!
-  const flat = (row: (sequence: Sequence) => number[]) => sequences.flatMap(row)
+  const vocabulary = sequences[0]!.logits.length
+  const places = slotsOf(batch)
+  const perSlot = (dtype: 'float32' | 'uint32', values: number[], cols?: number) =>
+    upload(
+      device,
+      dtype,
+      cols === undefined ? [places.slots] : [places.slots, cols],
+      inSlots(places, values),
+    )
+  const settings = sequences.flatMap(({ settings: s }) => [
+    s.temperature,
+    s.topP,
+    s.minP,
+    s.repetitionPenalty,
+  ])
+  const selection = sequences.flatMap(({ settings: s, recent, keepsLogits }) => [
+    s.topK,
+    ...s.seed,
+    recent.length,
+    keepsLogits ? 1 : 0,
+  ])
+  const histories = padded(
+    sequences.map(({ recent }) => [...recent, ...UNUSED]),
+    UNUSED[0]!,
+  )
+  const stops = padded(
+    sequences.map((s) => [EMPTY, ...(s.stops ?? [])]),
+    EMPTY,
+  )
   return {
     logits: upload(
       device,
       'float32',
-      [batch, logits.length],
-      flat((s) => s.logits),
+      [batch, vocabulary],
+      sequences.flatMap((s) => s.logits),
     ),
-    settings: upload(
-      device,
-      'float32',
-      [batch, 4],
-      flat(({ settings: s }) => [s.temperature, s.topP, s.minP, s.repetitionPenalty]),
-    ),
-    selection: upload(
-      device,
+    rows: upload(device, 'uint32', [batch], places.rows),
+    settings: perSlot('float32', settings, 4),
+    selection: perSlot('uint32', selection, 5),
+    stops: perSlot('uint32', stops, stops.length / batch),
+    history: perSlot('uint32', histories, histories.length / batch),
+    position: perSlot(
       'uint32',
-      [batch, 4],
-      flat(({ settings: s }) => [s.topK, ...s.seed, 0]),
+      sequences.map((s) => s.position),
     ),
-    history: upload(
-      device,
+    remaining: perSlot(
       'uint32',
-      [batch, recent.length],
-      flat((s) => s.recent),
+      sequences.map((s) => s.remaining ?? 9),
     ),
-    position: upload(
-      device,
-      'uint32',
-      [batch],
-      flat((s) => [s.position]),
-    ),
-    out: device.tensor('uint32', [batch]),
+    kept: perSlot('float32', new Array(batch * vocabulary).fill(BEFORE), vocabulary),
+    out: perSlot('uint32', new Array(batch).fill(BEFORE)),
     report: device.tensor('uint32', [batch, 2]),
   }
+}
+
+/** What the slots of the rows hold, one after another, flat; the other slots must hold what they did. */
+function ofRows(tensor: Tensor): number[] {
+  const values = download(tensor)
+  const { rows, slots } = slotsOf(tensor.shape[0]! - 2)
+  const each = rowsOf(values, values.length / slots)
+  const flat = rows.flatMap((slot) => each[slot]!)
+  expect(values).toEqual(inSlots({ rows, slots }, flat))
+  return flat
 }
 
 describe('the reference random numbers', () => {
@@ -119,13 +160,16 @@ describeEachDevice('sample', (device) => {
       const expected = sequences.map(({ logits, recent, position, settings: s }) =>
         drawToken(logits, recent, position, s),
       )
-      expect(download(tensors.out)).toEqual(expected)
+      expect(ofRows(tensors.out)).toEqual(expected)
       expect(download(tensors.report)).toEqual(expected.flatMap((token) => [token, 0]))
-      const histories = sequences.flatMap(({ recent, position }, b) =>
-        recent.map((token, row) => (row === position % recent.length ? expected[b]! : token)),
-      )
-      expect(download(tensors.history)).toEqual(histories)
-      expect(download(tensors.position)).toEqual(sequences.map((s) => s.position))
+      const histories = sequences.flatMap(({ recent, position }, b) => [
+        ...recent.map((token, row) => (row === position % recent.length ? expected[b]! : token)),
+        ...UNUSED,
+      ])
+      expect(ofRows(tensors.history)).toEqual(histories)
+      expect(ofRows(tensors.position)).toEqual(sequences.map((s) => s.position))
+      expect(ofRows(tensors.remaining)).toEqual(sequences.map(() => 8))
+      expect(new Set(ofRows(tensors.kept))).toEqual(new Set([BEFORE]))
     })
   }
 
@@ -151,7 +195,7 @@ describeEachDevice('sample', (device) => {
     const expected = sequences.map(({ logits, recent, position, settings: s }) =>
       drawToken(logits, recent, position, s),
     )
-    expect(download(tensors.out)).toEqual(expected)
+    expect(ofRows(tensors.out)).toEqual(expected)
   })
 
   test('tells logits apart that differ by their last bit alone', async () => {
@@ -169,7 +213,7 @@ describeEachDevice('sample', (device) => {
       )
       const tensors = sampleTensors(device(), sequences)
       await runOnce(device(), (cl) => cl.sample(tensors))
-      const drawn = new Set(Array.from(download(tensors.out), (token) => logits[token]!))
+      const drawn = new Set(Array.from(ofRows(tensors.out), (token) => logits[token]!))
       return [...drawn].sort((a, b) => b - a)
     }
     const largest = [...logits].sort((a, b) => b - a)
@@ -183,7 +227,7 @@ describeEachDevice('sample', (device) => {
     const draw = async (logits: number[], recent: number[]) => {
       const tensors = sampleTensors(device(), [{ logits, settings, recent, position: 0 }])
       await runOnce(device(), (cl) => cl.sample(tensors))
-      return download(tensors.out)[0]
+      return ofRows(tensors.out)[0]
     }
     expect(await draw([4, 3, 1.5], [0, 0])).toBe(1)
     expect(await draw([4, 1.9, 1.5], [0, 0])).toBe(0) // divided once: 2
@@ -204,7 +248,7 @@ describeEachDevice('sample', (device) => {
       )
       const tensors = sampleTensors(device(), sequences)
       await runOnce(device(), (cl) => cl.sample(tensors))
-      const drawn = [...new Set(download(tensors.out))].sort((a, b) => a - b)
+      const drawn = [...new Set(ofRows(tensors.out))].sort((a, b) => a - b)
       expect(drawn).toEqual([1, 3, 4, 6])
     }
   })
@@ -227,7 +271,7 @@ describeEachDevice('sample', (device) => {
     const tensors = sampleTensors(device(), sequences)
     await runOnce(device(), (cl) => cl.sample(tensors))
     const counts = new Array<number>(vocabulary).fill(0)
-    for (const token of download(tensors.out)) counts[token]! += 1
+    for (const token of ofRows(tensors.out)) counts[token]! += 1
     const probabilities = softmax(keptScores(logits, [], settings))
     let chiSquared = 0
     for (const [token, probability] of probabilities.entries()) {
@@ -252,7 +296,7 @@ describeEachDevice('sample', (device) => {
       )
       const tensors = sampleTensors(device(), sequences)
       await runOnce(device(), (cl) => cl.sample(tensors))
-      return download(tensors.out)
+      return ofRows(tensors.out)
     }
     const first = await tokens([1, 0], 0)
     expect(await tokens([1, 0], 0)).toEqual(first)
@@ -277,7 +321,7 @@ describeEachDevice('sample', (device) => {
     )
     const tensors = sampleTensors(device(), sequences)
     await runOnce(device(), (cl) => cl.sample(tensors))
-    expect(new Set(download(tensors.out))).toEqual(new Set([1, 3]))
+    expect(new Set(ofRows(tensors.out))).toEqual(new Set([1, 3]))
   })
 
   test('a row with bad logits draws nothing and says so; the others draw as ever', async () => {
@@ -292,16 +336,20 @@ describeEachDevice('sample', (device) => {
       const settings = { ...GREEDY, temperature, topK: 2, topP: 0.9 }
       const common = { settings, recent: [EMPTY, 7], position: 4 }
       return [
-        { logits, ...common },
+        { logits, keepsLogits: true, ...common },
         { logits: [0, 9000, 0, 1], ...common },
       ]
     })
     const tensors = sampleTensors(device(), sequences)
-    tensors.out.write(new Uint32Array(8).fill(6))
     await runOnce(device(), (cl) => cl.sample(tensors))
     expect(download(tensors.report)).toEqual(bad.flatMap(({ report }) => [...report, 1, drawn]))
-    expect(download(tensors.out)).toEqual(bad.flatMap(() => [6, 1]))
-    expect(download(tensors.history)).toEqual(bad.flatMap(() => [EMPTY, 7, 1, 7]))
+    expect(ofRows(tensors.out)).toEqual(bad.flatMap(() => [BEFORE, 1]))
+    expect(ofRows(tensors.history)).toEqual(
+      bad.flatMap(() => [EMPTY, 7, ...UNUSED, 1, 7, ...UNUSED]),
+    )
+    expect(ofRows(tensors.remaining)).toEqual(bad.flatMap(() => [0, 8]))
+    const kept = rowsOf(ofRows(tensors.kept), 4)
+    expect(kept).toEqual(bad.flatMap(({ logits }) => [logits, new Array<number>(4).fill(BEFORE)]))
   })
 
   test('Infinity is the largest logit at temperature 0', async () => {
@@ -310,5 +358,95 @@ describeEachDevice('sample', (device) => {
     ])
     await runOnce(device(), (cl) => cl.sample(tensors))
     expect(download(tensors.report)).toEqual([1, SAMPLE_STATUS.drawn])
+  })
+
+  test('a sequence ends with a stop and with its last token', async () => {
+    const logits = [0, 5, 1, 0]
+    const common = { logits, settings: GREEDY, recent: [EMPTY], position: 0 }
+    const tensors = sampleTensors(device(), [
+      { ...common, stops: [3, 1, 0], remaining: 7 },
+      { ...common, stops: [3], remaining: 7 },
+      { ...common, remaining: 1 },
+      { ...common, stops: [1], remaining: 1 },
+      { ...common, remaining: 0 },
+    ])
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    expect(ofRows(tensors.remaining)).toEqual([0, 6, 0, 0, 0])
+    expect(ofRows(tensors.out)).toEqual([1, 1, 1, 1, 1])
+    expect(rowsOf(download(tensors.report), 2)).toEqual(new Array(5).fill([1, SAMPLE_STATUS.drawn]))
+  })
+
+  test('each slot uses as much of the history as it says', async () => {
+    // Only a penalty of token 1, the largest, lets token 2 win.
+    const settings = { ...GREEDY, repetitionPenalty: 10 }
+    const common = { logits: [0, 5, 4, 0], settings, position: 7 }
+    const sequences = [[], [1], [EMPTY, 1, 0], [EMPTY, 0, 3, 0, 0]].map(
+      (recent): Sequence => ({ ...common, recent }),
+    )
+    const tensors = sampleTensors(device(), sequences)
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    expect(ofRows(tensors.out)).toEqual([1, 2, 2, 1])
+    expect(rowsOf(ofRows(tensors.history), 7)).toEqual([
+      [1, 1, 1, 1, 1, 1, 1], // none in use: nothing enters
+      [2, 1, 1, 1, 1, 1, 1],
+      [EMPTY, 2, 0, 1, 1, 1, 1],
+      [EMPTY, 0, 1, 0, 0, 1, 1],
+    ])
+  })
+
+  test('more of the history in use than there is counts as all of it', async () => {
+    const tensors = sampleTensors(device(), [
+      { logits: [0, 5, 4], settings: GREEDY, recent: [EMPTY], position: 5 },
+    ])
+    tensors.selection.write(Uint32Array.from(new Array(15).fill(0), (_, i) => (i === 8 ? 1e9 : 0)))
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    expect(ofRows(tensors.history)).toEqual([EMPTY, 1, 1])
+  })
+
+  test('keeps the logits as they came where a slot asks for them', async () => {
+    const normals = seededNormals(8)
+    const sequences = [true, false, true].map(
+      (keepsLogits, position): Sequence => ({
+        logits: normals(1003),
+        settings: { ...GREEDY, temperature: 1, topK: 3, repetitionPenalty: 2, seed: [1, 2] },
+        recent: [0, 1, 2, 3],
+        position,
+        keepsLogits,
+      }),
+    )
+    const tensors = sampleTensors(device(), sequences)
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    const kept = rowsOf(ofRows(tensors.kept), 1003)
+    expect(kept[0]).toEqual(sequences[0]!.logits)
+    expect(new Set(kept[1])).toEqual(new Set([BEFORE]))
+    expect(kept[2]).toEqual(sequences[2]!.logits)
+  })
+
+  test('rows without a slot do nothing but say so', async () => {
+    const settings = { ...GREEDY, temperature: 1, topK: 40, topP: 0.9, repetitionPenalty: 1.2 }
+    const sequences = [0, 1, 2, 3, 4].map(
+      (position): Sequence => ({
+        logits: seededNormals(position)(301),
+        settings,
+        recent: [3, EMPTY, 2],
+        position,
+        keepsLogits: true,
+      }),
+    )
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => sampleTensors(device(), sequences),
+      (cl, tensors) => cl.sample(tensors),
+      { state: ['history', 'position', 'remaining', 'kept', 'out'], results: [] },
+    )
+    const tensors = sampleTensors(device(), sequences)
+    tensors.rows.write(Uint32Array.of(NO_SLOT, 2, tensors.out.elements, NO_SLOT - 1, 1))
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    const { drawn, skipped } = SAMPLE_STATUS
+    const report = rowsOf(download(tensors.report), 2)
+    expect(report.map(([, status]) => status)).toEqual([skipped, drawn, skipped, skipped, drawn])
+    expect([0, 2, 3].map((row) => report[row]![0])).toEqual([EMPTY, EMPTY, EMPTY])
+    const out = download(tensors.out)
+    expect([1, 4].map((row) => report[row]![0])).toEqual([out[2], out[1]])
   })
 })

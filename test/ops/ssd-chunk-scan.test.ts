@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { download, LAYOUTS, rowsOf, runOnce, unwritten, upload } from '../support/arrays.js'
+import { expectRowsWithoutSlotDoNothing } from '../support/slots.js'
 import {
   expectedStateSpace,
   randomStateSpace,
@@ -90,6 +91,17 @@ describeEachDevice('ssdChunkScan', (device) => {
     }
   })
 
+  test('rows without a slot do nothing', async () => {
+    const shape = { batch: 5, length: 20, heads: 4, headDim: 33, dState: 65, groups: 2 }
+    const given = randomStateSpace(shape)
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => stateSpaceTensors(device(), given, apart),
+      (cl, tensors) => cl.ssdChunkScan(tensors, { groups: 2, chunkSize: 8 }),
+      { state: ['state'], results: ['out'] },
+    )
+  })
+
   test('heads that forget at once and heads that never do', async () => {
     const shape = shapeOf(1, 40, 4, 2, 3, 1)
     const given = randomStateSpace(shape)
@@ -124,6 +136,7 @@ describeEachDevice('ssdChunkScan', (device) => {
             D: given('D', heads),
             dtBias: given('dt_bias', heads),
             state,
+            rows: upload(device(), 'uint32', [1], [0]),
             out,
           },
           optionsOf(groups, dtLimit, chunkSize),

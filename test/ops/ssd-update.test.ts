@@ -1,5 +1,6 @@
 import { test } from 'vitest'
 import { download, LAYOUTS, runOnce } from '../support/arrays.js'
+import { expectRowsWithoutSlotDoNothing } from '../support/slots.js'
 import { expectedStateSpace, randomStateSpace, stateSpaceTensors } from '../support/state-space.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
@@ -30,6 +31,17 @@ describeEachDevice('ssdUpdate', (device) => {
       )
     }
   }
+
+  test('rows without a slot do nothing', async () => {
+    const shape = { batch: 5, length: 1, heads: 4, headDim: 33, dState: 65, groups: 2 }
+    const given = randomStateSpace(shape)
+    await expectRowsWithoutSlotDoNothing(
+      device(),
+      () => stateSpaceTensors(device(), given, LAYOUTS[0]!.place, { single: true }),
+      (cl, tensors) => cl.ssdUpdate(tensors, { groups: 2 }),
+      { state: ['state'], results: ['out'] },
+    )
+  })
 
   test('step sizes from almost nothing to thousands', async () => {
     const given = randomStateSpace({

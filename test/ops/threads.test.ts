@@ -46,6 +46,7 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     bias: floats(700),
     state: floats(30, 4, 700),
     position: integers(...Array.from({ length: 30 }, (_, i) => i)),
+    rows: integers(...Array.from({ length: 30 }, (_, i) => 29 - i)),
     out: empty(...shape),
   })
   const [update, prefill] = [convolution(30, 700), convolution(30, 5, 700)]
@@ -72,10 +73,14 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
   const written = attention(5)
   const sampled = {
     logits: floats(7, 20_000),
+    rows: integers(6, 5, 4, 3, 2, 1, 0),
     settings: upload(device, 'float32', [7, 4], Array(7).fill([0.8, 0.9, 0.01, 1.1]).flat()),
-    selection: upload(device, 'uint32', [7, 4], Array(7).fill([50, 1, 2, 0]).flat()),
+    selection: upload(device, 'uint32', [7, 5], Array(7).fill([50, 1, 2, 3, 1]).flat()),
+    stops: upload(device, 'uint32', [7, 1], [0, 1, 2, 3, 4, 5, 6]),
     history: upload(device, 'uint32', [7, 3], Array(21).fill(5)),
     position: integers(0, 1, 2, 3, 4, 5, 6),
+    remaining: integers(8, 8, 8, 8, 8, 8, 8),
+    kept: empty(7, 20_000),
     out: device.tensor('uint32', [7]),
     report: device.tensor('uint32', [7, 2]),
   }
@@ -90,7 +95,15 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     bits: 4 as const,
     groupSize: 64 as const,
   }
-  const position = integers(1, 2, 3)
+  const resolved = {
+    slots: integers(2, 5, 0),
+    remaining: integers(1, 0, 3),
+    token: integers(7, 8, 9),
+    position: integers(1, 2, 3),
+    rows: integers(0, 0, 0),
+    positions: integers(0, 0, 0),
+    tokens: integers(0, 0, 0),
+  }
   const results = {
     embedding: empty(900, 512),
     affine_embedding: empty(900, 128),
@@ -157,7 +170,7 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     argmax: one(results.argmax, (cl) => cl.argmax(x, results.argmax)),
     sample: {
       record: (cl) => cl.sample(sampled),
-      outputs: [sampled.out, sampled.history, sampled.report],
+      outputs: [sampled.out, sampled.history, sampled.remaining, sampled.kept, sampled.report],
     },
     cross_entropy: one(results.cross_entropy, (cl) =>
       cl.crossEntropy(
@@ -174,7 +187,10 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
       cl.affineDequantize(affine, results.affine_dequantize),
     ),
     cast: one(results.cast, (cl) => cl.cast(x, results.cast)),
-    advance_position: one(position, (cl) => cl.advancePosition(position, 2)),
+    resolve_rows: {
+      record: (cl) => cl.resolveRows(resolved, { count: 2 }),
+      outputs: [resolved.rows, resolved.positions, resolved.tokens, resolved.position],
+    },
     copy: one(results.copy, (cl) => cl.copy(x, results.copy)),
   }
 }

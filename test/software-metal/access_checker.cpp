@@ -76,6 +76,7 @@ struct Checker {
   bool active = false;
   uint32_t threadgroup = 0;           // number + 1
   const std::byte* module = nullptr;  // where the code of the running kernel is loaded
+  MemoryRange fibers{};               // most accesses go there: variables, what lanes exchange
   std::vector<Watched> regions;
   std::vector<Block> blocks;
 };
@@ -235,8 +236,7 @@ bool is_in_loaded_code(const std::byte* address) {
 
 bool is_own(const std::byte* address) {
   const auto* arguments = reinterpret_cast<const std::byte*>(&machine().arguments);
-  return fiber_memory().has(address) ||
-         MemoryRange{arguments, arguments + sizeof(Arguments)}.has(address) ||
+  return MemoryRange{arguments, arguments + sizeof(Arguments)}.has(address) ||
          is_in_loaded_code(address);
 }
 
@@ -266,6 +266,7 @@ void check(const void* pointer, size_t bytes, bool is_write, const void* code,
   Checker& c = checker();
   if (!c.active || current_thread == nullptr) return;
   const auto* address = static_cast<const std::byte*>(pointer);
+  if (c.fibers.has(address)) return;
   Watched* watched = find(address, bytes);
   if (watched == nullptr) {
     if (!is_own(address)) report_out_of_bounds(address, bytes, is_write, code);
@@ -309,6 +310,7 @@ void begin_checking(const std::vector<Region>& regions) {
   Checker& c = checker();
   if (!c.instrumented) return;
   c.module = nullptr;
+  c.fibers = fiber_memory();
   c.regions.clear();
   c.blocks.clear();
   // One block for each memory: regions that overlap, directly or through others, share one.

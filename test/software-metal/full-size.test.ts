@@ -196,12 +196,13 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
         zxBCdt: given.floats([1, columns]),
         convWeight: given.floats([channels, 4], 0.5),
         convBias: given.floats([channels]),
-        convState: given.floats([1, 4, channels]),
+        convState: given.floats([2, 4, channels]),
         A: given.floats([heads], 0),
         D: given.floats([heads]),
         dtBias: given.floats([heads]),
-        ssmState: given.floats([1, heads, HEAD_DIM, D_STATE], 0.1),
+        ssmState: given.floats([2, heads, HEAD_DIM, D_STATE], 0.1),
         position: given.ids([6]),
+        rows: given.ids([1]),
         out: given.zeros([1, inner]),
         squares: given.zeros([1, heads]),
       }
@@ -218,11 +219,12 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
       const x = given.floats([1, length, columns])
       const dt = x.columns(inner + channels, columns)
       const position = given.ids([6])
+      const rows = given.ids([1])
       const conv = given.zeros([1, length, channels])
       const A = given.floats([heads], 0)
       A.write(Float32Array.from({ length: heads }, (_, h) => -(2 ** ((h % 8) - 4))))
-      const state = given.floats([1, heads, HEAD_DIM, D_STATE], 0.1)
-      const convState = given.floats([1, 4, channels])
+      const state = given.floats([2, heads, HEAD_DIM, D_STATE], 0.1)
+      const convState = given.floats([2, 4, channels])
       const [weight, bias, D, dtBias] = [
         given.floats([channels, 4], 0.2),
         given.floats([channels], 0.2),
@@ -235,7 +237,7 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
       return {
         record: (cl) => {
           const input = x.columns(inner, inner + channels)
-          cl.conv1dPrefill({ x: input, weight, bias, state: convState, position, out: conv })
+          cl.conv1dPrefill({ x: input, weight, bias, state: convState, position, rows, out: conv })
           cl.ssdChunkScan({
             x: conv.columns(0, inner),
             dt,
@@ -245,6 +247,7 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
             D,
             dtBias,
             state,
+            rows,
             out: y,
           })
           cl.gatedRmsNorm(y, x.columns(0, inner), normWeight, normed, { eps: 1e-5 })
@@ -258,7 +261,10 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
       const x = given.floats([9, inner], inner ** -0.5)
       const weight = given.affine(dModel, inner, 4)
       const out = given.floats([9, dModel])
-      return { record: (cl) => cl.affineMatmul(x, weight, out, { residual: out }), results: [out] }
+      return {
+        record: (cl) => cl.affineMatmul(x, weight, out, { residual: out, role: 'chunk' }),
+        results: [out],
+      }
     }))
 })
 
@@ -276,9 +282,10 @@ describe('attention over a window of 2048', () => {
         q: given.floats([...leading, heads * headDim]),
         k: given.floats([...leading, kvHeads * headDim]),
         v: given.floats([...leading, kvHeads * headDim]),
-        keys: given.floats([1, WINDOW, kvHeads * headDim]),
-        values: given.floats([1, WINDOW, kvHeads * headDim]),
+        keys: given.floats([2, WINDOW, kvHeads * headDim]),
+        values: given.floats([2, WINDOW, kvHeads * headDim]),
         position: given.ids([position]),
+        rows: given.ids([1]),
         out: given.zeros([...leading, heads * headDim]),
       }
       return {

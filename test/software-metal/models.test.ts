@@ -45,33 +45,41 @@ describe('the model that ships in the package', () => {
   const path = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
   const TOKENS = 32
   const options = { maxTokens: TOKENS, ignoreEos: true }
-  const expected: number[][] = []
+  // The ten take minutes: npm run test:ten-prompts. Of these three, one is for products of a vector, two
+  // are for products of matrices, of an odd and of an even number of rows.
+  const LENGTHS = [3, 11, 12]
+  const all = process.env.SSM_RIG_PROMPTS === 'all'
+  const expected = new Map<string, number[]>()
 
   /** For how many prompts a model gives the very tokens of the CPU device. */
   async function equalPrompts(model: Model): Promise<number> {
     let equal = 0
-    for (const [i, prompt] of PROMPTS.entries()) {
+    for (const [prompt, ours] of expected) {
       const { tokens } = await model.generate(prompt, options)
       expect(tokens).toHaveLength(TOKENS)
-      if (tokens.every((token, n) => token === expected[i]![n])) equal += 1
+      if (tokens.every((token, n) => token === ours[n])) equal += 1
     }
     return equal
   }
 
   beforeAll(async () => {
     using cpu = await loadModel(path, { device: 'cpu' })
-    for (const prompt of PROMPTS) expected.push((await cpu.generate(prompt, options)).tokens)
+    const chosen = all
+      ? PROMPTS
+      : LENGTHS.map((length) => PROMPTS.find((prompt) => cpu.encode(prompt).length === length)!)
+    for (const prompt of chosen) expected.set(prompt, (await cpu.generate(prompt, options)).tokens)
+    expect(expected.size).toBe(all ? 10 : LENGTHS.length)
   }, 600_000)
 
-  test('continues ten prompts as on the CPU device', { timeout: 600_000 }, async () => {
+  test('continues prompts as on the CPU device', { timeout: 600_000 }, async () => {
     using model = await loadModel(path, { device: 'metal' })
-    expect(await equalPrompts(model)).toBe(PROMPTS.length)
+    expect(await equalPrompts(model)).toBe(expected.size)
   })
 
-  test('at least nine of them in float16', { timeout: 600_000 }, async () => {
+  test('in float16 too, but for one of ten', { timeout: 600_000 }, async () => {
     using model = await loadModel(path, { device: 'metal', dtype: 'float16' })
     const equal = await equalPrompts(model)
-    console.log(`float16: ${equal} of ${PROMPTS.length} prompts continue as on the CPU device`)
-    expect(equal).toBeGreaterThanOrEqual(PROMPTS.length - 1)
+    console.log(`float16: ${equal} of ${expected.size} prompts continue as on the CPU device`)
+    expect(equal).toBeGreaterThanOrEqual(all ? PROMPTS.length - 1 : expected.size)
   })
 })

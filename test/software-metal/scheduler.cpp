@@ -4,12 +4,13 @@
 #include <ucontext.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <new>
 #include <numeric>
-#include <random>
 #include <stdexcept>
 #include <string_view>
+#include <utility>
 
 #include "machine.h"
 
@@ -83,7 +84,6 @@ struct Fibers {
   Simdgroup* simdgroups;
   Thread* threads;
   std::byte* stacks;
-  void* scheduler_stack_pointer = nullptr;
   const void* fault_address = nullptr;
 };
 
@@ -92,10 +92,27 @@ Fibers& fibers() {
   return instance;
 }
 
+void* scheduler_stack_pointer = nullptr;
+
+// The lanes of the running simdgroup whose turn comes next. Each switches to the next one itself,
+// the last one to the scheduler: what a kernel waits for most takes one switch a lane that way, not
+// two.
+struct Turns {
+  std::array<Thread*, kLanes> lanes;
+  uint32_t count = 0, next = 0;
+};
+Turns turns;
+
 void pause(ThreadState state) {
   Thread& thread = *current_thread;
   thread.state = state;
-  software_metal_switch(&thread.stack_pointer, fibers().scheduler_stack_pointer);
+  if (turns.next == turns.count) {
+    current_thread = nullptr;
+    software_metal_switch(&thread.stack_pointer, scheduler_stack_pointer);
+    return;
+  }
+  current_thread = turns.lanes[turns.next++];
+  software_metal_switch(&thread.stack_pointer, current_thread->stack_pointer);
 }
 
 void fiber_main() {
@@ -116,15 +133,18 @@ void start(Thread& thread) {
   thread.state = ThreadState::kReady;
 }
 
-void resume(Thread& thread) {
-  current_thread = &thread;
-  software_metal_switch(&fibers().scheduler_stack_pointer, thread.stack_pointer);
-  current_thread = nullptr;
+// Runs the lanes in `turns` until each of them waits or is done, or one has faulted.
+void take_turns() {
+  if (turns.count == 0) return;
+  turns.next = 1;
+  current_thread = turns.lanes[0];
+  software_metal_switch(&scheduler_stack_pointer, current_thread->stack_pointer);
 }
 
 // ---- faults: an access outside of all memory ends the fiber, not the process ----
 
 void land_after_fault() {
+  turns.next = turns.count;  // nobody else runs: the dispatch ends
   pause(ThreadState::kFaulted);
   std::abort();
 }
@@ -175,15 +195,20 @@ std::string describe(const Site& site) {
   return std::string(site.operation) + " at " + site.file + ":" + std::to_string(site.line);
 }
 
-bool same(const Site& a, const Site& b) {
-  if (a.line == b.line && a.operation == b.operation && a.file == b.file) return true;
-  return a.line == b.line && std::string_view(a.operation) == b.operation &&
-         std::string_view(a.file) == b.file;
+bool same_names(const Site& a, const Site& b) {
+  return std::string_view(a.operation) == b.operation && std::string_view(a.file) == b.file;
+}
+
+inline bool same(const Site& a, const Site& b) {
+  if (a.line != b.line) return false;
+  return (a.operation == b.operation && a.file == b.file) || same_names(a, b);
 }
 
 class Order {
  public:
   explicit Order(const Schedule& schedule) : schedule_(schedule), random_(schedule.seed) {}
+
+  bool is_random() const { return schedule_.order == Schedule::kRandom; }
 
   // 0 .. count-1 in the order of the schedule, a new one for each call when it is random.
   template <class Index>
@@ -191,14 +216,26 @@ class Order {
     indices.resize(count);
     std::iota(indices.begin(), indices.end(), Index{0});
     if (schedule_.order == Schedule::kReverse) std::reverse(indices.begin(), indices.end());
-    if (schedule_.order == Schedule::kRandom) {
-      std::shuffle(indices.begin(), indices.end(), random_);
-    }
+    if (is_random()) shuffle(indices);
   }
 
  private:
+  template <class Index>
+  void shuffle(std::vector<Index>& indices) {
+    for (size_t i = indices.size(); i > 1; --i) std::swap(indices[i - 1], indices[below(i)]);
+  }
+
+  // SplitMix64 (Steele, Lea and Flood, 2014), of which the upper half is scaled: there is a shuffle
+  // for every operation of every simdgroup.
+  size_t below(size_t count) {
+    random_ += 0x9e3779b97f4a7c15u;
+    uint64_t mixed = (random_ ^ random_ >> 30) * 0xbf58476d1ce4e5b9u;
+    mixed = (mixed ^ mixed >> 27) * 0x94d049bb133111ebu;
+    return ((mixed ^ mixed >> 31) >> 32) * count >> 32;
+  }
+
   Schedule schedule_;
-  std::mt19937 random_;
+  uint64_t random_;
 };
 
 // Ends the dispatch: what a GPU would do next is undefined.
@@ -222,20 +259,22 @@ void check_arrivals(const Thread* lanes, uint32_t count, uint32_t arrived) {
 }
 
 // Runs a simdgroup until all its lanes are done or wait at a threadgroup barrier.
-void run_simdgroup(Simdgroup& simdgroup, Thread* lanes, Order& order, std::vector<uint8_t>& turns) {
+void run_simdgroup(Simdgroup& simdgroup, Thread* lanes, Order& order,
+                   std::vector<uint8_t>& places) {
+  order.fill(places, simdgroup.lanes);
   while (true) {
-    order.fill(turns, simdgroup.lanes);
-    for (const uint8_t i : turns) {
-      if (lanes[i].state != ThreadState::kReady) continue;
-      resume(lanes[i]);
+    turns.count = 0;
+    for (const uint8_t i : places) {
+      if (lanes[i].state == ThreadState::kReady) turns.lanes[turns.count++] = &lanes[i];
+    }
+    take_turns();
+    uint32_t arrived = 0;
+    for (uint32_t i = 0; i < simdgroup.lanes; ++i) {
+      if (lanes[i].state == ThreadState::kAtSimdgroup) arrived |= 1u << i;
       if (lanes[i].state == ThreadState::kFaulted) {
         report(describe_fault() + " by " + describe(lanes[i]));
         throw Stopped();
       }
-    }
-    uint32_t arrived = 0;
-    for (uint32_t i = 0; i < simdgroup.lanes; ++i) {
-      if (lanes[i].state == ThreadState::kAtSimdgroup) arrived |= 1u << i;
     }
     if (arrived == 0) return;
     check_arrivals(lanes, simdgroup.lanes, arrived);
@@ -244,6 +283,7 @@ void run_simdgroup(Simdgroup& simdgroup, Thread* lanes, Order& order, std::vecto
     simdgroup.turn += 1;
     simdgroup.epochs.pass(first.flags);
     for (uint32_t i = 0; i < simdgroup.lanes; ++i) lanes[i].state = ThreadState::kReady;
+    if (order.is_random()) order.fill(places, simdgroup.lanes);
   }
 }
 

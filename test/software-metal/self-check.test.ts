@@ -307,6 +307,13 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
     to: 'dt_bias[0], p.dt_min',
     off: /\[mamba2_update\] float32, 1 x 2 x \d+ x \d+/,
   },
+  'mamba2_update whose rows take the slots of their numbers': {
+    model: 'mamba2-hf',
+    file: 'mamba2_update.metal',
+    from: 'slot = rows[b];',
+    to: 'slot = b;',
+    off: /\[mamba2_update\] float32, 1 x 2 x \d+ x \d+/,
+  },
   attention_prefill: {
     model: 'rene',
     file: 'attention_prefill.metal',
@@ -324,7 +331,7 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   sample: {
     model: 'mamba2-hf',
     file: 'sample.metal',
-    from: 'philox(position[b], v, seed_low, seed_high)',
+    from: 'philox(position[slot], v, seed_low, seed_high)',
     to: 'philox(position[0], v, seed_low, seed_high)',
     off: /\[sample\] float32, 3 x 300, temperature 0.8/,
   },

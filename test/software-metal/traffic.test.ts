@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type ActivationType, createDevice, type Device } from '../../lib/device.js'
+import { OPERATIONS } from '../../lib/operations.js'
 import type { Recorder } from '../../lib/recorder.js'
 import { runOnce, seededNormals, upload } from '../support/arrays.js'
 import { readTrace, type TracedDispatch, type TracedThreadgroupMemory } from './trace.js'
@@ -36,6 +37,8 @@ async function dispatchesOf(on: Device, record: (cl: Recorder) => void): Promise
 
 describe('sample', () => {
   const VOCABULARY = 3000
+  // The buffer behind those of the operation and its parameters.
+  const SCORES = OPERATIONS.sample.buffers.length + 1
 
   /** How often the scores are read from memory. */
   async function passes(topK: number, topP: number): Promise<number> {
@@ -43,15 +46,19 @@ describe('sample', () => {
     const dispatches = await dispatchesOf(device, (cl) =>
       cl.sample({
         logits,
+        rows: upload(device, 'uint32', [1], [0]),
         settings: upload(device, 'float32', [1, 4], [1, topP, 0, 1]),
-        selection: upload(device, 'uint32', [1, 4], [topK, 1, 2, 0]),
+        selection: upload(device, 'uint32', [1, 5], [topK, 1, 2, 1, 0]),
+        stops: upload(device, 'uint32', [1, 1], [0xffffffff]),
         history: upload(device, 'uint32', [1, 1], [0xffffffff]),
         position: upload(device, 'uint32', [1], [0]),
+        remaining: upload(device, 'uint32', [1], [9]),
+        kept: device.tensor('float32', [1, VOCABULARY]),
         out: device.tensor('uint32', [1]),
         report: device.tensor('uint32', [1, 2]),
       }),
     )
-    const scores = dispatches[0]!.buffers.find(({ index }) => index === 8)!
+    const scores = dispatches[0]!.buffers.find(({ index }) => index === SCORES)!
     return Math.round(scores.read / (4 * VOCABULARY))
   }
 
@@ -67,7 +74,7 @@ describe('sample', () => {
   })
 })
 
-describe('a product of many rows', () => {
+describe('a product of a chunk', () => {
   const SIZE = 128 // rows, inputs and outputs
 
   /** Bytes of threadgroup memory, read and written, for each multiplication. */
@@ -80,9 +87,11 @@ describe('a product of many rows', () => {
     const matrix = on.tensor('float16', [SIZE, SIZE])
     const words = on.tensor('uint32', [SIZE, SIZE / 8])
     const dispatches = await dispatchesOf(on, (cl) => {
-      if (weight === 'float16') cl.matmul(x, matrix, out)
+      const options = { role: 'chunk' } as const
+      if (weight === 'float16') cl.matmul(x, matrix, out, options)
       else {
-        cl.affineMatmul(x, { words, scales: ones(), biases: ones(), bits: 4, groupSize: 64 }, out)
+        const affine = { words, scales: ones(), biases: ones(), bits: 4, groupSize: 64 } as const
+        cl.affineMatmul(x, affine, out, options)
       }
     })
     expect(dispatches).toHaveLength(1)

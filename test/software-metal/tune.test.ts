@@ -175,6 +175,23 @@ describe('a device', () => {
     expect(other).toMatchObject({ tuning: family.tuning, tuningSource: 'table' })
   })
 
+  test('is batch invariant unless it is told otherwise, whatever its tuning comes from', () => {
+    for (const batchInvariant of [true, false]) {
+      const told = { batch_invariant: batchInvariant ? 1 : 0 }
+      using family = createDevice('metal', { batchInvariant })
+      expect(family).toMatchObject({ batchInvariant, tuning: told, tuningSource: 'table' })
+      using tuned = createDevice('metal', { batchInvariant, tuning: { vector_outputs: 1 } })
+      expect(tuned).toMatchObject({ batchInvariant, tuning: { ...told, vector_outputs: 1 } })
+    }
+    using plain = createDevice('metal')
+    expect(plain.batchInvariant).toBe(true)
+    save({ batch_invariant: 0, vector_outputs: 2 })
+    using saved = createDevice('metal')
+    expect(saved).toMatchObject({ batchInvariant: false, tuningSource: 'saved' })
+    using back = createDevice('metal', { batchInvariant: true })
+    expect(back).toMatchObject({ batchInvariant: true, tuning: { vector_outputs: 2 } })
+  })
+
   test('is created whatever the file holds', async () => {
     mkdirSync(dirname(savedTuningPath()), { recursive: true })
     writeFileSync(savedTuningPath(), '{"format": "ssm-metal tuning 1"')
@@ -195,7 +212,9 @@ describe('tune', () => {
     const steps: { done: number; total: number }[] = []
     const few = published
       .casesOf(TINY)
-      .filter(({ dtype, shape }) => !/8-bit/.test(dtype) && !/^tiny \w* ?(2|4|16) x /.test(shape))
+      .filter(
+        ({ dtype, shape }) => !/8-bit/.test(dtype) && !/^tiny \w* ?(2|4|16|32) x /.test(shape),
+      )
       .filter(({ operation, shape }) => operation !== 'matmul' || /head|_proj 70/.test(shape))
     const report = await tuneCases(few, ONCE, {
       onProgress: (progress) => steps.push(progress),

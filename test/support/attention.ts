@@ -6,6 +6,7 @@ import type { Tensor } from '../../lib/tensor.js'
 import { slidingWindowAttention } from '../reference/attention.js'
 import { type Layout, seededActivations, unwritten, upload } from './arrays.js'
 import { type Batch, newTokens, randomBatch, ringsAfter } from './sequences.js'
+import { inSlots, slotsOf } from './slots.js'
 
 export interface AttentionSpecification {
   positions: readonly number[]
@@ -45,7 +46,8 @@ export function randomAttention(
 
 /**
  * Tensors of the new tokens `start` up to but not including `end`: of three dimensions, or of two
- * for a single token when `single`. Rings and position continue from another call when given.
+ * for a single token when `single`. Rings continue from another call when given. Their slots are those
+ * of `slotsOf`.
  */
 export function attentionTensors(
   device: Device,
@@ -57,7 +59,6 @@ export function attentionTensors(
     single?: boolean
     keys?: Tensor
     values?: Tensor
-    position?: Tensor
   } = {},
 ): AttentionTensors {
   const { positions, length, window } = specification
@@ -66,15 +67,24 @@ export function attentionTensors(
   const leading = single ? [batch] : [batch, end - start]
   const input = (tokens: Batch) =>
     place(device, [...leading, tokens.cols], newTokens(tokens, start, end))
-  const ring = (tokens: Batch) =>
-    upload(device, dtype, [batch, window, tokens.cols], ringsAfter(tokens, start, window))
+  const places = slotsOf(batch)
+  const ring = (tokens: Batch) => {
+    const rings = inSlots(places, ringsAfter(tokens, start, window))
+    return upload(device, dtype, [places.slots, window, tokens.cols], rings)
+  }
   return {
     q: input(q),
     k: input(k),
     v: input(v),
     keys: range.keys ?? ring(k),
     values: range.values ?? ring(v),
-    position: range.position ?? upload(device, 'uint32', [batch], positions),
+    position: upload(
+      device,
+      'uint32',
+      [batch],
+      positions.map((position) => position + start),
+    ),
+    rows: upload(device, 'uint32', [batch], places.rows),
     out: unwritten(device, [...leading, q.cols], dtype),
   }
 }

@@ -1,13 +1,15 @@
 // Options of matmul and affineMatmul, random, and what a reference makes of them.
 
 import type { Device } from '../../lib/device.js'
-import type { LinearOptions } from '../../lib/recorder.js'
+import type { LinearOptions, LinearRole } from '../../lib/recorder.js'
 import type { DType } from '../../lib/tensor.js'
 import { gelu, silu } from '../reference/activations.js'
 import { linear } from '../reference/linear.js'
 import { rmsNorm } from '../reference/norms.js'
 import { rounded, rowsOf, seededActivations, seededNormals, upload } from './arrays.js'
 import { rowsToNorm, shortened, squaresToNorm } from './exact-halves.js'
+
+export const ROLES: readonly LinearRole[] = ['step', 'chunk']
 
 export interface LinearShape {
   rows: number

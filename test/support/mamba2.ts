@@ -8,6 +8,7 @@ import { causalConvolution } from '../reference/convolution.js'
 import { type StateSpaceParameters, stateSpaceRecurrence } from '../reference/state-space.js'
 import { rounded, rowsOf, seededNormals, unwritten, upload } from './arrays.js'
 import { newTokens, randomBatch, ringsAfter } from './sequences.js'
+import { inSlots, slotsOf } from './slots.js'
 
 export interface Mamba2Shape {
   /** Tokens that each sequence has seen before. */
@@ -66,6 +67,7 @@ export function mamba2Tensors(device: Device, given: Mamba2Case): Mamba2Tensors 
   const { shape, activationType, parameters, channels, convolved, z, dt } = given
   const { positions, heads, headDim, dState, width } = shape
   const batch = positions.length
+  const places = slotsOf(batch)
   const xBC = rowsOf(newTokens(convolved), channels)
   const zxBCdt = z.flatMap((row, b) => [...row, ...xBC[b]!, ...dt[b]!])
   const floats = (dimensions: number[], values: number[]) =>
@@ -77,14 +79,15 @@ export function mamba2Tensors(device: Device, given: Mamba2Case): Mamba2Tensors 
     convState: upload(
       device,
       activationType,
-      [batch, width, channels],
-      ringsAfter(convolved, 0, width),
+      [places.slots, width, channels],
+      inSlots(places, ringsAfter(convolved, 0, width)),
     ),
     A: floats([heads], parameters.A),
     D: floats([heads], parameters.D),
     dtBias: floats([heads], parameters.dtBias),
-    ssmState: floats([batch, heads, headDim, dState], given.ssmState),
+    ssmState: floats([places.slots, heads, headDim, dState], inSlots(places, given.ssmState)),
     position: upload(device, 'uint32', [batch], positions),
+    rows: upload(device, 'uint32', [batch], places.rows),
     out: unwritten(device, [batch, heads * headDim], activationType),
     squares: unwritten(device, [batch, heads]),
   }
@@ -96,6 +99,7 @@ export function expectedMamba2(given: Mamba2Case, normBeforeGate: boolean) {
   const { positions, heads, headDim, dState, groups, width } = shape
   const states = rowsOf(given.ssmState, heads * headDim * dState)
   const inner = heads * headDim
+  const places = slotsOf(positions.length)
   const results = positions.map((_, b) => {
     const weight = rowsOf(convWeight, width)
     const xBC = causalConvolution(convolved.sequences[b]!, weight, convBias).at(-1)!
@@ -115,7 +119,10 @@ export function expectedMamba2(given: Mamba2Case, normBeforeGate: boolean) {
   return {
     out: results.flatMap(({ out }) => out),
     squares: results.flatMap(({ squares }) => squares),
-    ssmState: results.flatMap(({ state }) => state),
-    convState: ringsAfter(convolved, 1, width),
+    ssmState: inSlots(
+      places,
+      results.flatMap(({ state }) => state),
+    ),
+    convState: inSlots(places, ringsAfter(convolved, 1, width)),
   }
 }

@@ -10,11 +10,10 @@ export type Draw = (n: number) => number
 
 /** Everything that a session remembers, as one short text. */
 export async function fingerprint(session: Session): Promise<string> {
-  return session.withState(async (state, history) => {
+  return session.withSnapshot('fingerprint', async ({ fields, logits, hasLogits }, history) => {
     const hash = createHash('sha1')
-    for (const { tensor } of state.fields) hash.update(bytesOf(tensor.read()))
-    hash.update(bytesOf(state.position.read()))
-    hash.update(state.logits ? bytesOf(state.logits.read()) : 'no logits')
+    for (const { tensor } of fields) hash.update(bytesOf(tensor.read()))
+    hash.update(hasLogits ? bytesOf(logits.read()) : 'no logits')
     hash.update(bytesOf(history.all()))
     return hash.digest('hex')
   })

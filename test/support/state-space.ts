@@ -9,6 +9,7 @@ import {
   stateSpaceRecurrence,
 } from '../reference/state-space.js'
 import { type Layout, rounded, rowsOf, seededNormals, unwritten, upload } from './arrays.js'
+import { inSlots, slotsOf } from './slots.js'
 
 export interface StateSpaceShape {
   batch: number
@@ -68,12 +69,18 @@ export function randomStateSpace(
 export function expectedStateSpace({ shape, parameters, sequences, state }: StateSpaceCase) {
   const states = rowsOf(state, state.length / shape.batch)
   const results = sequences.map((tokens, b) => stateSpaceRecurrence(tokens, parameters, states[b]!))
-  return { y: results.flatMap(({ y }) => y.flat()), state: results.flatMap((r) => r.state) }
+  return {
+    y: results.flatMap(({ y }) => y.flat()),
+    state: inSlots(
+      slotsOf(shape.batch),
+      results.flatMap((r) => r.state),
+    ),
+  }
 }
 
 /**
  * Tensors of the tokens `start` up to but not including `end`: of three dimensions, or of two for a
- * single token when `single`. `state` continues from another call.
+ * single token when `single`. `state` continues from another call; its slots are those of `slotsOf`.
  */
 export function stateSpaceTensors(
   device: Device,
@@ -83,6 +90,7 @@ export function stateSpaceTensors(
 ): SsdTensors {
   const { start = 0, end = shape.length, single = false } = range
   const { batch, heads, headDim, dState } = shape
+  const { slots, rows } = slotsOf(batch)
   const leading = single ? [batch] : [batch, end - start]
   const tokens = sequences.flatMap((sequence) => sequence.slice(start, end))
   const input = (name: keyof StateSpaceToken) =>
@@ -100,7 +108,10 @@ export function stateSpaceTensors(
     A: perHead(parameters.A),
     D: perHead(parameters.D),
     dtBias: perHead(parameters.dtBias),
-    state: range.state ?? upload(device, 'float32', [batch, heads, headDim, dState], state),
+    state:
+      range.state ??
+      upload(device, 'float32', [slots, heads, headDim, dState], inSlots({ slots, rows }, state)),
+    rows: upload(device, 'uint32', [batch], rows),
     out: unwritten(device, [...leading, heads * headDim], dtype),
   }
 }

@@ -23,14 +23,16 @@ const SHAPES: readonly AttentionShape[] = [
 function tensorsOf(inputs: Inputs, shape: AttentionShape, length: number | undefined) {
   const { positions, heads, kvHeads, headDim, window } = shape
   const batch = positions.length
+  const places = inputs.places(batch)
   const leading = length === undefined ? [batch] : [batch, length]
   return {
     q: inputs.activations([...leading, heads * headDim]),
     k: inputs.activations([...leading, kvHeads * headDim]),
     v: inputs.activations([...leading, kvHeads * headDim]),
-    keys: inputs.activations([batch, window, kvHeads * headDim]),
-    values: inputs.activations([batch, window, kvHeads * headDim]),
+    keys: inputs.windows(places, [window, kvHeads * headDim]),
+    values: inputs.windows(places, [window, kvHeads * headDim]),
     position: inputs.integers(positions),
+    rows: places.rows,
     out: inputs.activationResult([...leading, heads * headDim]),
   }
 }
@@ -52,10 +54,10 @@ function prefill(inputs: Inputs, shape: AttentionShape, length: number): Recorda
 }
 
 function cacheWrite(inputs: Inputs, shape: AttentionShape, length: number): Recordable {
-  const { k, v, keys, values, position } = tensorsOf(inputs, shape, length)
+  const { q: _, out: __, ...tensors } = tensorsOf(inputs, shape, length)
   return {
-    record: (cl) => cl.kvCacheWrite({ k, v, keys, values, position }, { headDim: shape.headDim }),
-    outputs: [keys, values],
+    record: (cl) => cl.kvCacheWrite(tensors, { headDim: shape.headDim }),
+    outputs: [tensors.keys, tensors.values],
   }
 }
 

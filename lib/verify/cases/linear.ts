@@ -1,9 +1,9 @@
 // Matrix products, in the forms in which models use them.
 
 import type { ActivationType } from '../../device.js'
-import { recordLinear } from '../../models/layers/layer.js'
+import { recordLinear } from '../../models/blocks/block.js'
 import type { OperationName } from '../../operations.js'
-import type { LinearOptions } from '../../recorder.js'
+import type { LinearOptions, LinearRole } from '../../recorder.js'
 import {
   AFFINE_FORMATS,
   formatName,
@@ -14,6 +14,7 @@ import type { Inputs } from '../inputs.js'
 import { type Case, EPS, MODELS, writing } from './case.js'
 
 interface Shape {
+  role: LinearRole
   rows: number
   inputs: number
   outputs: number
@@ -28,31 +29,41 @@ const FORMS: readonly Form[] = [
   'gelu',
 ]
 
-// A GPU's mat-vec kernel takes up to 8 rows, its mat-mat kernel works on tiles of 32.
+const step = (rows: number, inputs: number, outputs: number): Shape => ({
+  ...{ role: 'step', rows, inputs, outputs },
+})
+const chunk = (rows: number, inputs: number, outputs: number): Shape => ({
+  ...step(rows, inputs, outputs),
+  role: 'chunk',
+})
+
+// A GPU's mat-mat kernel works on tiles of 32.
 const SMALL: readonly Shape[] = [
-  { rows: 1, inputs: 1, outputs: 1 },
-  { rows: 1, inputs: 1032, outputs: 33 },
-  { rows: 8, inputs: 40, outputs: 6 },
-  { rows: 9, inputs: 72, outputs: 34 },
-  { rows: 33, inputs: 65, outputs: 32 },
+  step(1, 1, 1),
+  step(1, 1032, 33),
+  step(8, 40, 6),
+  chunk(9, 72, 34),
+  chunk(33, 65, 32),
 ]
 const SMALL_AFFINE: readonly Shape[] = [
-  { rows: 1, inputs: 128, outputs: 1 },
-  { rows: 1, inputs: 1152, outputs: 33 },
-  { rows: 8, inputs: 128, outputs: 6 },
-  { rows: 9, inputs: 384, outputs: 34 },
-  { rows: 33, inputs: 256, outputs: 32 },
+  step(1, 128, 1),
+  step(1, 1152, 33),
+  step(8, 128, 6),
+  chunk(9, 384, 34),
+  chunk(33, 256, 32),
 ]
+// Around the rows of a block of a step, and of a tile.
+const ROWS: readonly Shape[] = [step, chunk].flatMap((role) =>
+  [1, 2, 7, 8, 9, 32, 33].map((rows) => role(rows, 128, 10)),
+)
 const LARGE: readonly Shape[] = [
   ...MODELS.flatMap(({ dModel, heads, headDim, dState, groups }) => {
     const inner = heads * headDim
-    return [
-      { rows: 1, inputs: dModel, outputs: 2 * inner + 2 * groups * dState + heads },
-      { rows: 1, inputs: inner, outputs: dModel },
-    ]
+    return [step(1, dModel, 2 * inner + 2 * groups * dState + heads), step(1, inner, dModel)]
   }),
-  { rows: 1, inputs: 2048, outputs: 50288 }, // the head
-  { rows: 64, inputs: 2048, outputs: 2048 },
+  step(1, 2048, 50288), // the head
+  step(16, 2048, 2048),
+  chunk(64, 2048, 2048),
 ]
 
 function optionsOf(form: Form, inputs: Inputs, shape: Shape): LinearOptions {
@@ -89,8 +100,8 @@ function linearCase(
   shape: Shape,
   form: Form,
 ): Case {
-  const { rows, inputs: cols, outputs } = shape
-  const size = `${rows} x ${cols} to ${outputs}`
+  const { role, rows, inputs: cols, outputs } = shape
+  const size = `${rows} x ${cols} to ${outputs}${role === 'chunk' ? ', chunk' : ''}`
   return {
     operation: productOf(format),
     dtype: `${activationType} x ${formatName(format)}`,
@@ -103,31 +114,34 @@ function linearCase(
         ? inputs.rowsToNorm(inputs.activationType, [rows, cols])
         : inputs.activations([rows, cols])
       const out = inputs.activationResult([rows, outputs])
-      const options = optionsOf(form, inputs, shape)
+      const options = { ...optionsOf(form, inputs, shape), role }
       return writing(out, (cl) => recordLinear(cl, x, { weight, bias: options.bias }, out, options))
     },
   }
 }
 
-/** All forms on small shapes where `thorough`, else the plain one; and the large shapes where `large`. */
-function choices(small: readonly Shape[], thorough: boolean, large: boolean) {
-  const forms = thorough ? FORMS : FORMS.slice(0, 1)
+/**
+ * Small shapes in the plain form; where the format is a `usual` one in all forms, and others, with a norm: all
+ * numbers of rows in both roles, and the large ones.
+ */
+function choices(small: readonly Shape[], usual: boolean) {
+  const forms = usual ? FORMS : FORMS.slice(0, 1)
   return [
     ...small.flatMap((shape) => forms.map((form) => ({ shape, form }))),
-    ...(large ? LARGE.map((shape) => ({ shape, form: 'norm' as const })) : []),
+    ...(usual ? [...ROWS, ...LARGE].map((shape) => ({ shape, form: 'norm' as const })) : []),
   ]
 }
 
 export function* linearCases(activationType: ActivationType): Generator<Case> {
   for (const format of PLAIN_FORMATS) {
     const usual = format.type === 'float16'
-    for (const { shape, form } of choices(SMALL, usual, usual)) {
+    for (const { shape, form } of choices(SMALL, usual)) {
       yield linearCase(format, activationType, shape, form)
     }
   }
   for (const format of AFFINE_FORMATS) {
     const usual = format.groupSize === 64 && format.scaleType === 'float16'
-    for (const { shape, form } of choices(SMALL_AFFINE, usual, usual)) {
+    for (const { shape, form } of choices(SMALL_AFFINE, usual)) {
       yield linearCase(format, activationType, shape, form)
     }
   }

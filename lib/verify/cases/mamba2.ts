@@ -43,14 +43,16 @@ function headParameters(inputs: Inputs, heads: number) {
 
 function convolution(inputs: Inputs, layer: Layer, length: number | undefined): Recordable {
   const { batch } = layer
+  const places = inputs.places(batch)
   const channels = channelsOf(layer)
   const leading = length === undefined ? [batch] : [batch, length]
   const tensors = {
     x: inputs.activations([...leading, channels]),
     weight: inputs.floats([channels, WIDTH], 0.5),
     bias: inputs.floats([channels]),
-    state: inputs.ring([batch, WIDTH, channels]),
+    state: inputs.rings(places, [WIDTH, channels]),
     position: inputs.integers(positionsOf(batch)),
+    rows: places.rows,
     out: inputs.activationResult([...leading, channels]),
   }
   return {
@@ -64,13 +66,15 @@ function recurrence(inputs: Inputs, layer: Layer, length: number | undefined): R
   const leading = length === undefined ? [batch] : [batch, length]
   // So that results are about 1, whatever d_state is.
   const scale = 1 / Math.sqrt(dState)
+  const places = inputs.places(batch)
   const tensors = {
     x: inputs.activations([...leading, heads * headDim]),
     dt: inputs.activations([...leading, heads]),
     ...headParameters(inputs, heads),
     B: inputs.activations([...leading, groups * dState], scale),
     C: inputs.activations([...leading, groups * dState]),
-    state: inputs.state([batch, heads, headDim, dState], scale),
+    state: inputs.state(places, [heads, headDim, dState], scale),
+    rows: places.rows,
     out: inputs.activationResult([...leading, heads * headDim]),
   }
   return {
@@ -85,14 +89,16 @@ function recurrence(inputs: Inputs, layer: Layer, length: number | undefined): R
 function wholeUpdate(inputs: Inputs, layer: Layer, normBeforeGate: boolean): Recordable {
   const { batch, heads, headDim, dState, groups } = layer
   const channels = channelsOf(layer)
+  const places = inputs.places(batch)
   const tensors = {
     zxBCdt: inputs.activations([batch, heads * headDim + channels + heads]),
     convWeight: inputs.floats([channels, WIDTH], 0.5),
     convBias: inputs.floats([channels], 0.1),
-    convState: inputs.ring([batch, WIDTH, channels]),
+    convState: inputs.rings(places, [WIDTH, channels]),
     ...headParameters(inputs, heads),
-    ssmState: inputs.state([batch, heads, headDim, dState], 1 / Math.sqrt(dState)),
+    ssmState: inputs.state(places, [heads, headDim, dState], 1 / Math.sqrt(dState)),
     position: inputs.integers(positionsOf(batch)),
+    rows: places.rows,
     out: inputs.activationResult([batch, heads * headDim]),
     squares: inputs.result([batch, heads]),
   }

@@ -1,6 +1,8 @@
 // Operations on rows: embedding, norms, activations, choosing a token, conversions.
 
 import type { ActivationType } from '../../device.js'
+import { NO_SLOT } from '../../recorder.js'
+import { NO_TOKEN } from '../../sampler.js'
 import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/weight-format.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'
@@ -16,25 +18,32 @@ const VOCABULARIES = [1, 33, 50288]
 
 function sample(inputs: Inputs, vocabulary: number, settings: readonly number[]): Recordable {
   const batch = 3
+  const { slots, rows } = inputs.places(batch)
   const topK = Math.ceil(vocabulary / 2)
+  const perSlot = (values: (slot: number) => number[]) => {
+    const all = Array.from({ length: slots }, (_, slot) => values(slot))
+    return inputs.integers(all.flat(), [slots, all[0]!.length])
+  }
   const tensors = {
     logits: inputs.floats([batch, vocabulary], 8),
+    rows,
     settings: inputs.device.tensor(
       'float32',
-      [batch, 4],
-      Float32Array.from({ length: 4 * batch }, (_, i) => settings[i % 4]!),
+      [slots, 4],
+      Float32Array.from({ length: 4 * slots }, (_, i) => settings[i % 4]!),
     ),
-    selection: inputs.integers(
-      Array.from({ length: batch }, (_, b) => [topK, b + 7, 1, 0]).flat(),
-      [batch, 4],
-    ),
-    history: inputs.integers(new Array(4 * batch).fill(0), [batch, 4]),
-    position: inputs.integers([0, 5, 1000]),
-    out: inputs.result([batch], 'uint32'),
+    // Of four places for recent tokens one to four are in use, and every other slot keeps its logits.
+    selection: perSlot((slot) => [topK, slot + 7, 1, slot + 1, slot % 2]),
+    stops: perSlot((slot) => [NO_TOKEN, slot]),
+    history: perSlot(() => [0, 0, 0, 0]),
+    position: inputs.integers([0, 5, 1000, 77]),
+    remaining: inputs.integers([9, 1, 9, 100]),
+    kept: inputs.floats([slots, vocabulary]),
+    out: inputs.result([slots], 'uint32'),
     report: inputs.result([batch, 2], 'uint32'),
   }
-  const { out, history, report } = tensors
-  return { record: (cl) => cl.sample(tensors), outputs: [out, history, report] }
+  const { out, history, remaining, kept, report } = tensors
+  return { record: (cl) => cl.sample(tensors), outputs: [out, history, remaining, kept, report] }
 }
 
 // temperature, top-p, min-p, repetition penalty
@@ -212,13 +221,25 @@ export function* tokenCases(): Generator<Case> {
     }
   }
   yield {
-    operation: 'advance_position',
+    operation: 'resolve_rows',
     dtype: 'uint32',
     activationType,
-    shape: '3',
+    shape: '5 of 4',
     build(inputs) {
-      const position = inputs.integers([0, 1, 70_000])
-      return writing(position, (cl) => cl.advancePosition(position, 5))
+      const tensors = {
+        slots: inputs.integers([3, 0, NO_SLOT, 1, 4]),
+        remaining: inputs.integers([2, 0, 5, 1]),
+        token: inputs.integers([10, 11, 12, 13]),
+        position: inputs.integers([0, 1, 2, 70_000]),
+        rows: inputs.result([5], 'uint32'),
+        positions: inputs.result([5], 'uint32'),
+        tokens: inputs.result([5], 'uint32'),
+      }
+      const { rows, positions, tokens, position } = tensors
+      return {
+        record: (cl) => cl.resolveRows(tensors, { count: 5 }),
+        outputs: [rows, positions, tokens, position],
+      }
     },
   }
 }

@@ -31,19 +31,21 @@ void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernel
   const auto p = operation.params<AffineMatmulParams>();
   const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
   const AffineWeight weight{w, kernels};
-  if (p.rows > kMatVecRows) return multiply_many(operation, p, 4, threads, kernels, weight);
+  if (p.step == 0) return multiply_many(operation, p, 4, threads, kernels, weight);
   LinearInput x(operation, p, 5);
-  x.norm_rows(kernels);
+  x.norm_rows(threads, kernels);
   const LinearOutput out(operation, p, 4);
   const size_t stride = kernels.affine_packed_size(p.inputs, p.bits, p.group_size);
   const auto packed = std::make_unique_for_overwrite<float[]>(p.rows * stride);
-  for (size_t r = 0; r < p.rows; ++r) {
-    kernels.affine_pack(x.row(r), p.inputs, p.bits, p.group_size, packed.get() + r * stride);
-  }
-  multiply_rows(p, size_t{p.inputs} * p.bits / 8, out, threads, kernels,
-                [&](size_t first, size_t count, float* sums) {
-                  kernels.affine_mat_vec(weight.rows(first, count), packed.get(), stride, p.rows,
-                                         sums);
+  threads.parallel_for(p.rows, 2 * size_t{p.inputs}, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      kernels.affine_pack(x.row(r), p.inputs, p.bits, p.group_size, packed.get() + r * stride);
+    }
+  });
+  multiply_step(p, size_t{p.inputs} * p.bits / 8, out, threads, kernels,
+                [&](size_t first, size_t count, size_t row, size_t rows, float* sums) {
+                  kernels.affine_mat_vec(weight.rows(first, count), packed.get() + row * stride,
+                                         stride, rows, sums);
                 });
 }
 

@@ -1,5 +1,5 @@
-// What the fast versions of matmul and affine_matmul do around the product, for few and for many
-// rows: as native/cpu/linear.h, by kernels.
+// What the fast versions of matmul and affine_matmul do around the product, of a step and of a
+// chunk: as native/cpu/linear.h, by kernels.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,9 @@
 
 namespace ssm::cpu::fast {
 
-// Rows of x up to which a weight is multiplied row by row as it streams from memory.
-inline constexpr size_t kMatVecRows = 8;
+// Rows of x of a step that rows of the weight are multiplied with before the next ones are: these
+// stay in the first-level cache meanwhile.
+inline constexpr size_t kStepRows = 8;
 
 // The rows that are multiplied: x as it is, or normed.
 class LinearInput {
@@ -53,10 +54,12 @@ class LinearInput {
   }
 
   // Norms all rows at once, where there is a norm: row() has them then.
-  void norm_rows(const Kernels& kernels) {
+  void norm_rows(ThreadPool& threads, const Kernels& kernels) {
     if (!is_normed()) return;
     normed_ = std::make_unique_for_overwrite<float[]>(rows_ * inputs_);
-    for (size_t r = 0; r < rows_; ++r) norm(r, kernels, normed_.get() + r * inputs_);
+    threads.parallel_for(rows_, inputs_, [&](size_t begin, size_t end) {
+      for (size_t r = begin; r < end; ++r) norm(r, kernels, normed_.get() + r * inputs_);
+    });
     x_ = normed_.get();
     stride_ = inputs_;
     group_cols_ = 0;
@@ -106,21 +109,27 @@ class LinearOutput {
   uint32_t activation_;
 };
 
-// Splits the rows of a weight over the threads, a few at a time: products(first, count, sums) puts
-// x · wᵀ of so many weight rows into sums (rows, count), which go to `out`.
+// The product of a step: splits the rows of a weight over the threads, a few at a time, which stay
+// in cache for all rows of x, so that the weight streams from memory once. products(first, count,
+// row, rows, sums) puts the product of `rows` rows of x from `row` on with so many weight rows into
+// sums (rows, count), which go to `out`. What it computes for a row must not depend on the others.
 template <class Params, class Products>
-void multiply_rows(const Params& p, size_t row_bytes, const LinearOutput& out, ThreadPool& threads,
+void multiply_step(const Params& p, size_t row_bytes, const LinearOutput& out, ThreadPool& threads,
                    const Kernels& kernels, const Products& products) {
   constexpr size_t kBlock = 16;  // weight rows
   const size_t blocks = (p.outputs + kBlock - 1) / kBlock;
-  threads.parallel_for(blocks, kBlock * row_bytes, [&](size_t begin, size_t end) {
-    float sums[kMatVecRows * kBlock];
+  const size_t strips = (p.rows + kStepRows - 1) / kStepRows;
+  threads.parallel_for(blocks, kBlock * row_bytes * strips, [&](size_t begin, size_t end) {
+    float sums[kStepRows * kBlock];
     for (size_t block = begin; block < end; ++block) {
       const size_t first = block * kBlock;
       const size_t count = std::min<size_t>(kBlock, p.outputs - first);
-      products(first, count, sums);
-      for (size_t r = 0; r < p.rows; ++r) {
-        out.finish(r, first, count, sums + r * count, kernels);
+      for (size_t row = 0; row < p.rows; row += kStepRows) {
+        const size_t rows = std::min<size_t>(kStepRows, p.rows - row);
+        products(first, count, row, rows, sums);
+        for (size_t r = 0; r < rows; ++r) {
+          out.finish(row + r, first, count, sums + r * count, kernels);
+        }
       }
     }
   });

@@ -1,5 +1,5 @@
-// The matrix product of matmul and affine_matmul for many rows of x: in blocks that stay in cache,
-// each computed by one thread.
+// The matrix product of matmul and affine_matmul for a chunk: in blocks that stay in cache, each
+// computed by one thread.
 #pragma once
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The matrix product for many rows of x by a BLAS where the build has one: Accelerate's on macOS,
+// The matrix product of a chunk by a BLAS where the build has one: Accelerate's on macOS,
 // which reaches matrix units that vector instructions do not.
 #pragma once
 

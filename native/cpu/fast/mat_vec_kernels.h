@@ -1,5 +1,6 @@
-// Rows of a weight times one or a few rows of x: what decode does, at the speed of memory. A few
-// weight rows at a time, so that each vector of x that is loaded is used for all of them.
+// Rows of a weight times rows of x: the products of a decode step, at the speed of memory. A few
+// weight rows at a time, so that each vector of x that is loaded is used for all of them. What a
+// row of x gives is computed in one order, whatever rows stand beside it.
 #pragma once
 
 #include "cpu/fast/kernels.h"
@@ -201,16 +202,16 @@ SSM_INLINE void load_scales(const void* from, uint32_t type, size_t first, size_
 // groups of a row the last stands for those that are missing.
 template <size_t kGroups>
 SSM_INLINE Floats spread(const float* numbers, size_t left) {
-  if constexpr (kGroups == 1) {
-    return splat(numbers[0]);
-  } else {
-    Floats v;
+  Floats v = splat(numbers[0]);
+#pragma GCC unroll 8
+  for (size_t group = 1; group < kGroups; ++group) {
+    Ints is_later;
     for (size_t lane = 0; lane < kWidth; ++lane) {
-      const size_t group = lane * kGroups / kWidth;
-      v[lane] = numbers[group < left ? group : left - 1];
+      is_later[lane] = lane >= group * kWidth / kGroups ? -1 : 0;
     }
-    return v;
+    v = select(is_later, splat(numbers[group < left ? group : left - 1]), v);
   }
+  return v;
 }
 
 template <size_t kBits>

@@ -30,18 +30,18 @@ void matmul(const Operation& operation, ThreadPool& threads, const Kernels& kern
   const auto p = operation.params<MatmulParams>();
   const DataType type = operation.bindings[1].type;
   const auto* w = operation.data<const void>(1);  // (outputs, inputs)
-  if (p.rows > kMatVecRows) {
+  if (p.step == 0) {
     return multiply_many(operation, p, 2, threads, kernels,
                          FloatWeight{w, type, p.inputs, kernels});
   }
   LinearInput x(operation, p, 3);
-  x.norm_rows(kernels);
+  x.norm_rows(threads, kernels);
   const LinearOutput out(operation, p, 2);
-  multiply_rows(p, p.inputs * size_of(type), out, threads, kernels,
-                [&](size_t first, size_t count, float* sums) {
-                  const PlainRows rows = {w, type, p.inputs, first, count};
-                  kernels.mat_vec(rows, x.row(0), x.stride(), p.rows, sums);
-                });
+  multiply_step(
+      p, p.inputs * size_of(type), out, threads, kernels,
+      [&](size_t first, size_t count, size_t row, size_t rows, float* sums) {
+        kernels.mat_vec({w, type, p.inputs, first, count}, x.row(row), x.stride(), rows, sums);
+      });
 }
 
 }  // namespace ssm::cpu::fast

@@ -18,8 +18,9 @@ void ssd_chunk_scan(const Operation& operation, ThreadPool& threads, const Kerne
   const auto* C = operation.data<const float>(4);        // (batch, length, groups, d_state)
   const auto* D = operation.data<const float>(5);        // (heads)
   const auto* dt_bias = operation.data<const float>(6);  // (heads)
-  auto* state = operation.data<float>(7);                // (batch, heads, head_dim, d_state)
-  auto* out = operation.data<float>(8);                  // (batch, length, heads, head_dim)
+  auto* state = operation.data<float>(7);                // (slots, heads, head_dim, d_state)
+  const auto* rows = operation.data<const uint32_t>(8);  // (batch), each slot once
+  auto* out = operation.data<float>(9);                  // (batch, length, heads, head_dim)
 
   constexpr size_t kSharedFloats = size_t{1} << 21;  // of chunks that are prepared together
   constexpr size_t kSpeedup = 8;                     // as in fast/mat_mat.h
@@ -48,6 +49,7 @@ void ssd_chunk_scan(const Operation& operation, ThreadPool& threads, const Kerne
       float* work = scratch<Scratch::kOwn>(sizes.work);
       for (size_t i = begin; i < end; ++i) {
         const size_t c = i % count, g = i / count % p.groups, b = i / count / p.groups;
+        if (rows[b] >= p.slots) continue;
         const size_t token = b * p.length + first_of(c);
         float* packed = shared_of(b, g, c);
         kernels.ssd_scores({
@@ -76,7 +78,8 @@ void ssd_chunk_scan(const Operation& operation, ThreadPool& threads, const Kerne
       float a_high[kSsdPadding] = {}, a_low[kSsdPadding] = {};
       for (size_t i = begin; i < end; ++i) {
         const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
-        float* S = state + i * p.head_dim * p.d_state;
+        if (rows[b] >= p.slots) continue;
+        float* S = state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
         for (size_t panel = 0; panel < panels; ++panel) {
           const size_t row = panel * kernels.tile_cols;
           const PlainRows rows = {S, kFloat32, p.d_state, row,

@@ -30,45 +30,26 @@ static void conv1d_row(const float* const* taps, const float* w, const float* bi
   }
 }
 
-// kRows rows of ssd_step.
-template <size_t kRows>
-SSM_INLINE void ssd_rows(const float* x, float step, float decay, const float* B, const float* C,
-                         float D, float* S, float* y, size_t d_state) {
-  Floats input[kRows], total[kRows] = {};
-  for (size_t r = 0; r < kRows; ++r) input[r] = splat(step * x[r]);
-  size_t n = 0;
-  for (; n + kWidth <= d_state; n += kWidth) {
-    const Floats b = load(B + n), c = load(C + n);
-    for (size_t r = 0; r < kRows; ++r) {
-      float* row = S + r * d_state + n;
-      __builtin_prefetch(row + kRows * d_state, 1);  // the rows that come next
-      const Floats s = splat(decay) * load(row) + input[r] * b;
-      store(row, s);
-      total[r] += s * c;
-    }
-  }
-  for (size_t r = 0; r < kRows; ++r) {
-    float rest = 0.0f;
-    for (size_t m = n; m < d_state; ++m) {
-      float& s = S[r * d_state + m];
-      s = decay * s + step * x[r] * B[m];
-      rest += s * C[m];
-    }
-    y[r] = sum(total[r]) + rest + D * x[r];
-  }
-}
-
 // One token of the recurrence for one head, as native/cpu/ssd.h has it. The state S (head_dim,
-// d_state) is read and written once.
+// d_state) is read and written once, from its beginning to its end: that is what the machine can
+// prefetch.
 static void ssd_step(const float* x, float step, float decay, const float* B, const float* C,
                      float D, float* S, float* y, size_t head_dim, size_t d_state) {
-  constexpr size_t kRows = 4;
-  size_t row = 0;
-  for (; row + kRows <= head_dim; row += kRows) {
-    ssd_rows<kRows>(x + row, step, decay, B, C, D, S + row * d_state, y + row, d_state);
-  }
-  for (; row < head_dim; ++row) {
-    ssd_rows<1>(x + row, step, decay, B, C, D, S + row * d_state, y + row, d_state);
+  for (size_t row = 0; row < head_dim; ++row, S += d_state) {
+    const float input = step * x[row];
+    Floats total = {};
+    size_t n = 0;
+    for (; n + kWidth <= d_state; n += kWidth) {
+      const Floats s = splat(decay) * load(S + n) + splat(input) * load(B + n);
+      store(S + n, s);
+      total += s * load(C + n);
+    }
+    float rest = 0.0f;
+    for (; n < d_state; ++n) {
+      S[n] = decay * S[n] + input * B[n];
+      rest += S[n] * C[n];
+    }
+    y[row] = sum(total) + rest + D * x[row];
   }
 }
 

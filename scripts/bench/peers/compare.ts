@@ -3,10 +3,9 @@
 import { appendFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
-import { mean, median } from '../../../lib/bench/statistics.js'
-import { stateBytes } from '../../../lib/models/config.js'
+import { median } from '../../../lib/bench/statistics.js'
 import { openCheckpoint } from '../../../lib/models/checkpoint.js'
-import { describeMachine } from '../../../lib/machine.js'
+import { stateBytes } from '../../../lib/models/state-fields.js'
 import { RANDOM_MODEL_SHAPES } from '../../random-model.js'
 import { makeCheckPair, makePair, type Pair, PRECISIONS, type Precision } from './models.js'
 import {
@@ -17,6 +16,16 @@ import {
   type TrialResult,
   waitForQuiet,
 } from './processes.js'
+import {
+  difference,
+  machineLine,
+  othersOf,
+  quietRounds,
+  row,
+  spread,
+  weightName,
+} from './tables.js'
+import { choices, wholeNumber } from './words.js'
 
 const HELP = `Compares this package with node-llama-cpp on the CPU, on the same random weights.
 
@@ -60,20 +69,6 @@ const { values } = parseArgs({
   },
 })
 
-function wholeNumber(name: string, value: string, least = 1): number {
-  if (/^\d+$/.test(value) && Number(value) >= least) return Number(value)
-  throw new Error(`--${name} must be a whole number, at least ${least}, but is ${value}`)
-}
-
-function choices(name: string, list: string, known: readonly string[]): string[] {
-  for (const item of list.split(',')) {
-    if (!known.includes(item)) {
-      throw new Error(`--${name} must be of ${known.join(', ')} but has ${item}`)
-    }
-  }
-  return list.split(',')
-}
-
 /** One line of the tables. */
 interface Case {
   shape: string
@@ -92,33 +87,6 @@ interface Round {
   bandwidth: number
 }
 
-/**
- * Leaves out the rounds in which other processes were too busy, of each case in which others remain.
- * Threads that wait for each other at barriers can become ten times slower by it.
- */
-function quietRounds(cases: readonly Case[], mostOthers: number): Case[] {
-  return cases.map((one) => {
-    const quiet = one.rounds.filter(({ ours, theirs }) =>
-      [ours, theirs].every(({ otherCpu }) => 100 * (otherCpu ?? 0) <= mostOthers),
-    )
-    const name = `${one.shape}, ${weightName(one.precision)}, threads ${one.threads}`
-    const all = one.rounds.length
-    if (quiet.length === 0) {
-      console.log(`\nNOT TO BE QUOTED: ${name}: others were busy in all of ${all} rounds.`)
-      return one
-    }
-    if (quiet.length < all) console.log(`\n${name}: ${quiet.length} of ${all} rounds were quiet.`)
-    return { ...one, rounds: quiet }
-  })
-}
-
-/** A median with the range around it. */
-function spread(numbers: readonly number[], digits: number): string {
-  const format = (value: number) => value.toFixed(digits)
-  const [least, most] = [Math.min(...numbers), Math.max(...numbers)]
-  return `${format(median(numbers))} (${format(least)}–${format(most)})`
-}
-
 const tokens = Array.from({ length: 24 }, (_, i) => (i * 37 + 5) % 500)
 
 /**
@@ -129,13 +97,8 @@ const tokens = Array.from({ length: 24 }, (_, i) => (i * 37 + 5) % 500)
 async function checkLogits(name: string, { ours, theirs }: Pair, tolerance: number): Promise<void> {
   const a = await runLogits({ engine: 'ssm-metal', model: ours }, tokens)
   const b = await runLogits({ engine: 'node-llama-cpp', model: theirs }, tokens)
-  const meanSquare = (list: readonly number[]) => mean(list.map((x) => x * x))
   for (const way of ['asPrompt', 'oneByOne'] as const) {
-    if (a[way].length !== b[way].length) throw new Error(`${name}: vocabularies differ`)
-    const centre = mean(a[way])
-    const error =
-      Math.sqrt(meanSquare(a[way].map((x, i) => x - b[way][i]!))) /
-      Math.sqrt(meanSquare(a[way].map((x) => x - centre)))
+    const error = difference(a[way], b[way])
     const how = way === 'asPrompt' ? 'as a prompt' : 'token by token'
     const verdict = `${name}, ${how}: logits differ by ${error.toExponential(1)} standard deviations`
     if (!(error < tolerance)) throw new Error(`${verdict}; ${tolerance} are allowed`)
@@ -169,14 +132,8 @@ function ratioTable(cases: readonly Case[]): void {
       ratio((result) => result.peakMemoryBytes),
       ratio((result) => result.firstTokenMs),
     ]
-    console.log(`| ${shape} | ${weightName(precision)} | ${threads} | ${cells.join(' | ')} |`)
+    console.log(row([shape, weightName(precision), threads, ...cells]))
   }
-}
-
-function weightName(precision: Precision | 'f32'): string {
-  return precision === 'f16' || precision === 'f32'
-    ? precision
-    : `${precision} bits / ${PRECISIONS[precision].toUpperCase()}`
 }
 
 function figureTable(cases: readonly Case[]): void {
@@ -205,9 +162,7 @@ function figureTable(cases: readonly Case[]): void {
         of(({ otherCpu }) => 100 * (otherCpu ?? Number.NaN), 0),
       ]
       const name = engine === 'ours' ? 'ssm-metal' : 'llama.cpp'
-      console.log(
-        `| ${shape} | ${weightName(precision)} | ${threads} | ${name} | ${cells.join(' | ')} |`,
-      )
+      console.log(row([shape, weightName(precision), threads, name, ...cells]))
     }
   }
 }
@@ -292,10 +247,13 @@ async function main(): Promise<void> {
       )
     }
   }
-  const shown = quietRounds(cases, mostOthers)
+  const shown = cases.map((one) => {
+    const name = `${one.shape}, ${weightName(one.precision)}, threads ${one.threads}`
+    const busy = ({ ours, theirs }: Round) => othersOf(ours, theirs)
+    return { ...one, rounds: quietRounds(name, one.rounds, busy, mostOthers) }
+  })
   ratioTable(shown)
   figureTable(shown)
-  const { processor, cores, platform, architecture, node, version } = describeMachine()
   const bandwidths = threadCounts.map((threads) => {
     const rates = cases
       .filter((one) => one.threads === threads)
@@ -304,8 +262,7 @@ async function main(): Promise<void> {
   })
   console.log(`\nRead bandwidth, threads: ${bandwidths.join(', ')}`)
   console.log(
-    `${processor}, ${cores} cores, ${platform} ${architecture}, Node ${node}, ssm-metal ${version}; ` +
-      `prompt ${values.prompt}, ${values.generate} tokens, ${rounds} rounds of ${values.repetitions} repetitions`,
+    `${machineLine()}; prompt ${values.prompt}, ${values.generate} tokens, ${rounds} rounds of ${values.repetitions} repetitions`,
   )
 }
 

@@ -1,36 +1,57 @@
 // This package, as it is built (npm run build): trial.mjs says what an engine is.
 
-import { loadModel } from '../../../dist/model.js'
-import { Sequence } from '../../../dist/models/sequence.js'
-import { Sampler } from '../../../dist/sampler.js'
+import { SequenceState } from '../../../dist/engine/sequence-state.js'
+import { loadModel } from '../../../dist/load-model.js'
+
+const NO_END = 2 ** 31
+
+/** One sequence that draws the most likely tokens. */
+export function openStream(model, options = {}) {
+  return model.engine.open('peers', {
+    position: 0,
+    history: new Uint32Array(0),
+    maxTokens: NO_END,
+    stopTokens: new Set(),
+    readsLogits: false,
+    ...options,
+  })
+}
 
 export async function openEngine({ model: path, threads }) {
   const model = await loadModel(path, { device: 'cpu', threads })
-  const sampler = new Sampler(model.device, 'peers', {})
-  let sequence
+  let stream
   return {
     vocabulary: model.config.paddedVocabSize,
     weightBytes: model.weightBytes,
     stateBytes: model.stateBytes,
     async prefill(tokens) {
-      sequence?.dispose()
-      sequence = new Sequence(model.languageModel, sampler)
-      await sequence.prefill(tokens)
+      stream?.close()
+      stream = await openStream(model)
+      await stream.prefill(tokens)
     },
-    // The prefill or the step before chose the token already: one choice and one step each time.
-    decode: () => sequence.decode(),
-    token: async () => sequence.token,
-    setToken(token) {
-      sequence.token = token
+    // The last run chose a token already: one step and one choice each time.
+    async decode(count) {
+      await Promise.all(Array.from({ length: count }, () => stream.decode()))
     },
-    async logits() {
-      const logits = new Float32Array(model.config.paddedVocabSize)
-      sequence.readLogits(logits)
+    // Each of them chooses it as its last part.
+    token: async () => {},
+    async logitsAfter(prompt, tokens) {
+      const state = new SequenceState()
+      const consume = async (position, options, run) => {
+        const one = await openStream(model, { state, position, readsLogits: true, ...options })
+        const logits = await (await run(one)).logits
+        one.close()
+        return logits
+      }
+      let logits = await consume(0, {}, (one) => one.prefill(prompt))
+      for (const [i, token] of tokens.entries()) {
+        logits = await consume(prompt.length + i, { token }, (one) => one.decode())
+      }
+      model.engine.release(state)
       return logits
     },
     async dispose() {
-      sequence?.dispose()
-      sampler.dispose()
+      stream?.close()
       model.dispose()
     },
   }

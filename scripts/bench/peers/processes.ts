@@ -36,23 +36,26 @@ export interface TrialResult {
 
 /** Runs trial.mjs in a process of its own. */
 export async function runTrial(request: TrialRequest): Promise<TrialResult> {
-  return (await trial(request)) as TrialResult
+  return (await runTrialScript('trial.mjs', request)) as TrialResult
 }
 
 export async function runLogits(
   request: Pick<TrialRequest, 'engine' | 'model'>,
   logits: readonly number[],
 ): Promise<{ asPrompt: number[]; oneByOne: number[] }> {
-  const answer = await trial({ ...request, threads: 2, mmap: true, logits })
+  const whole = { ...request, threads: 2, mmap: true, logits }
+  const answer = await runTrialScript('trial.mjs', whole)
   return answer as { asPrompt: number[]; oneByOne: number[] }
 }
 
 export async function runBandwidth(threads: number): Promise<number> {
-  return ((await trial({ bandwidth: true, threads })) as { bytesPerSecond: number }).bytesPerSecond
+  const answer = await runTrialScript('trial.mjs', { bandwidth: true, threads })
+  return (answer as { bytesPerSecond: number }).bytesPerSecond
 }
 
-async function trial(request: object): Promise<unknown> {
-  const script = fileURLToPath(new URL('trial.mjs', import.meta.url))
+/** Runs a script in a process of its own, with a request, and gives the last line that it prints. */
+export async function runTrialScript(file: string, request: object): Promise<unknown> {
+  const script = fileURLToPath(new URL(file, import.meta.url))
   const options = { maxBuffer: 2 ** 28 }
   const { stdout } = await run(process.execPath, [script, JSON.stringify(request)], options)
   return JSON.parse(stdout.trimEnd().split('\n').at(-1)!)

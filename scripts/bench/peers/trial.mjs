@@ -8,45 +8,18 @@
 //
 // An engine has prepare(), which loads its binary, and openEngine(), which gives
 //   prefill(tokens)  runs a prompt from an empty state
-//   decode()         chooses the most likely token and runs it
-//   token()          the most likely token now
-//   setToken(id)     what the next decode() runs instead
-//   logits()         those of the last token
+//   decode(count)    chooses the most likely token and runs it, so many times
+//   token()          chooses the most likely token, where the last run has not
+//   logitsAfter(prompt, ids)  the last logits, the ids read one by one
 
 import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
+import { answer, randomTokens, watchOthers } from './measuring.mjs'
 
 const FIRST_PROMPT = 16 // tokens of the prompt whose first token ends the load
 const WARMUP_TOKENS = 4
 
 const request = JSON.parse(process.argv[2])
 const now = () => performance.now()
-
-function randomTokens(seed, vocabulary, count) {
-  let state = seed >>> 0
-  return Uint32Array.from({ length: count }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0
-    // The last token ends a text in llama.cpp's file.
-    return Math.floor((state / 2 ** 32) * (vocabulary - 1))
-  })
-}
-
-/** Seconds of processor time: of the whole machine, and of this process. */
-function cpuSeconds() {
-  const { user, system } = process.cpuUsage()
-  const own = (user + system) / 1e6
-  try {
-    const fields = readFileSync('/proc/stat', 'utf8')
-      .split('\n')[0]
-      .split(/\s+/)
-      .slice(1)
-      .map(Number)
-    const [userTicks, nice, systemTicks, , , irq, softirq, steal] = fields
-    return { all: (userTicks + nice + systemTicks + irq + softirq + steal) / 100, own }
-  } catch {
-    return undefined
-  }
-}
 
 function peakMemoryBytes() {
   try {
@@ -66,7 +39,7 @@ async function measure(engine, loadMs, startupMs) {
     const start = now()
     await engine.prefill(ids)
     const read = now()
-    for (let i = 0; i < generated; i++) await engine.decode()
+    await engine.decode(generated)
     return { prefillMs: read - start, decodeMs: now() - read }
   }
   const beforeFirst = now()
@@ -74,8 +47,7 @@ async function measure(engine, loadMs, startupMs) {
   await engine.token()
   const firstTokenMs = loadMs + now() - beforeFirst
   await run(Math.min(prompt, 64), WARMUP_TOKENS)
-  const before = cpuSeconds()
-  const start = now()
+  const othersShare = watchOthers()
   const prefill = []
   const decode = []
   for (let i = 0; i < repetitions; i++) {
@@ -83,9 +55,6 @@ async function measure(engine, loadMs, startupMs) {
     prefill.push((1000 * prompt) / prefillMs)
     decode.push((1000 * generate) / decodeMs)
   }
-  const seconds = (now() - start) / 1000
-  const after = cpuSeconds()
-  const others = before && after.all - before.all - (after.own - before.own)
   return {
     prefill,
     decode,
@@ -96,20 +65,15 @@ async function measure(engine, loadMs, startupMs) {
     weightBytes: engine.weightBytes,
     stateBytes: engine.stateBytes,
     /** Share of the machine's processors that others used meanwhile. */
-    otherCpu: before && Math.max(0, others / seconds / availableParallelism()),
+    otherCpu: othersShare(),
   }
 }
 
 async function logits(engine) {
   const ids = Uint32Array.from(request.logits)
-  await engine.prefill(ids)
-  const asPrompt = [...(await engine.logits())]
-  await engine.prefill(ids.subarray(0, 1))
-  for (const id of ids.subarray(1)) {
-    engine.setToken(id)
-    await engine.decode()
-  }
-  return { asPrompt, oneByOne: [...(await engine.logits())] }
+  const asPrompt = await engine.logitsAfter(ids, [])
+  const oneByOne = await engine.logitsAfter(ids.subarray(0, 1), ids.subarray(1))
+  return { asPrompt: [...asPrompt], oneByOne: [...oneByOne] }
 }
 
 let result
@@ -129,4 +93,4 @@ if (request.bandwidth) {
     : await measure(engine, loaded - start, start - startup)
   await engine.dispose()
 }
-process.stdout.write(`${JSON.stringify(result)}\n`, () => process.exit(0))
+answer(result)

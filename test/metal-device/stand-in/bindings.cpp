@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <tuple>
 
@@ -14,9 +15,15 @@ namespace {
 
 using Key = std::tuple<std::string, uint32_t, const std::byte*, std::vector<std::byte>>;
 
+struct Extent {
+  size_t bytes = 0;
+  // Where the argument lies; other memory may come to lie there when this one is gone.
+  std::weak_ptr<ssm::Memory> memory;
+};
+
 struct Known {
   std::mutex mutex;
-  std::map<Key, size_t> bytes;
+  std::map<Key, Extent> extents;
 };
 
 Known& known() {
@@ -34,8 +41,10 @@ const std::byte* place_of(const ssm::Binding& binding) {
 void note(const ssm::metal::Dispatch& dispatch) {
   const std::lock_guard lock(known().mutex);
   for (const auto& [index, binding, written] : dispatch.buffers) {
-    size_t& bytes = known().bytes[{dispatch.kernel, index, place_of(binding), dispatch.params}];
-    bytes = std::max(bytes, binding.bytes);  // of programs that are gone, too
+    Extent& extent = known().extents[{dispatch.kernel, index, place_of(binding), dispatch.params}];
+    const bool is_same = binding.memory->is_run_block() || extent.memory.lock() == binding.memory;
+    // Of programs that are gone, too.
+    extent = {is_same ? std::max(extent.bytes, binding.bytes) : binding.bytes, binding.memory};
   }
 }
 
@@ -53,8 +62,8 @@ size_t argument_bytes(const std::string& kernel, uint32_t index, const std::byte
   // A kernel compiled from a text has the text's hash behind its name (libraries.mm).
   const std::string name = kernel.substr(0, kernel.find('@'));
   for (const std::byte* place : {begin + offset, reinterpret_cast<const std::byte*>(offset)}) {
-    const auto found = known().bytes.find({name, index, place, params});
-    if (found != known().bytes.end()) return found->second;
+    const auto found = known().extents.find({name, index, place, params});
+    if (found != known().extents.end()) return found->second.bytes;
   }
   return 0;
 }

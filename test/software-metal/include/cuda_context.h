@@ -72,16 +72,31 @@ inline T reduce(T value, Combine combine, Site) {
 
 inline unsigned lanes_with(bool value, Site) { return __nvvm_vote_ballot_sync(kAllLanes, value); }
 
-struct Factors {
-  float mine[4];
-
-  float of(unsigned lane, unsigned i) const {
-    const int word = __builtin_bit_cast(int, mine[i]);
-    return __builtin_bit_cast(float, __nvvm_shfl_sync_idx_i32(kAllLanes, word, lane, 31));
-  }
+// The place of a lane's first element in an 8 x 8 matrix; it has the next one of the row too.
+struct MatrixPlace {
+  unsigned row, col;
 };
-inline Factors exchange_factors(const float (&mine)[4], Site) {
-  return {{mine[0], mine[1], mine[2], mine[3]}};
+inline MatrixPlace place_of(unsigned lane) {
+  return {(lane / 4 & 4) + lane / 2 % 4, (lane / 4 & 2) * 2 + lane % 2 * 2};
+}
+inline unsigned lane_of(unsigned row, unsigned col) {
+  return ((row & 4) | (col & 4) >> 1) * 4 + (row & 3) * 2 + (col >> 1 & 1);
+}
+
+inline float of_lane(float mine, unsigned lane) {
+  const int word = __builtin_bit_cast(int, mine);
+  return __builtin_bit_cast(float, __nvvm_shfl_sync_idx_i32(kAllLanes, word, lane, 31));
+}
+
+// a b + c for two neighbours of a row.
+inline void multiply_accumulate(const float (&a)[2], const float (&b)[2], float (&c)[2], Site) {
+  const auto [row, col] = place_of(current_lane());
+  for (unsigned k = 0; k < 8; ++k) {
+    const float factor = of_lane(a[k % 2], lane_of(row, k));
+    for (unsigned i = 0; i < 2; ++i) {
+      c[i] = __builtin_fmaf(factor, of_lane(b[i], lane_of(k, col)), c[i]);
+    }
+  }
 }
 
 // ---- the library functions that kernels use: those of CUDA come with its toolkit only ----

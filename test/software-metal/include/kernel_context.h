@@ -3,6 +3,9 @@
 #pragma once
 
 #define SOFTWARE_METAL_EXPORT __attribute__((visibility("default")))
+// What the rig itself does in the name of a kernel: a function of its own in the checked build, and
+// outside of its checks.
+#define SOFTWARE_METAL_UNCHECKED __attribute__((noinline, disable_sanitizer_instrumentation))
 
 namespace software_metal {
 
@@ -37,6 +40,7 @@ struct Simdgroup {
   Slot slots[2][kLanes];
   unsigned turn;          // operations done
   Slot reduced;           // what the first lane to ask found for all of them,
+  float product[8][8];    // the same for a product of matrices
   unsigned reduced_turn;  // and of which operation
   unsigned arrived;       // bit mask of the lanes that took part in the last one
   unsigned lanes;         // that exist

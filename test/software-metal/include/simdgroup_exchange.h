@@ -36,18 +36,21 @@ inline Exchanged<T> exchange(T value, Site site) {
   return {slots, simdgroup.arrived};
 }
 
-// Adds in the order of a butterfly over 32 lanes. All lanes get one result, so it is found once: no
-// lane ends the next operation before each of them has taken part in it.
+// Adds in the order of a butterfly over 32 lanes. Takes copies: the address of a variable would
+// keep it in memory, which a test looks for in kernels.
 template <class T, class Combine>
-inline T reduce(T value, Combine combine, Site site) {
-  const Exchanged<T> given = exchange(value, site);
-  Simdgroup& simdgroup = *current_thread->simdgroup;
-  T result;
-  if (simdgroup.reduced_turn == simdgroup.turn) {
-    __builtin_memcpy(&result, simdgroup.reduced.bytes, sizeof(T));
-    return result;
-  }
+SOFTWARE_METAL_UNCHECKED inline T combine_all(Exchanged<T> given, Combine combine) {
   T partial[kLanes];
+  if (given.arrived == ~0u) {
+    for (unsigned i = 0; i < kLanes; ++i) {
+      __builtin_memcpy(&partial[i], given.slots[i].bytes, sizeof(T));
+    }
+#pragma clang loop unroll(full)
+    for (unsigned step = kLanes / 2; step > 0; step /= 2) {
+      for (unsigned i = 0; i < step; ++i) partial[i] = combine(partial[i], partial[i + step]);
+    }
+    return partial[0];
+  }
   bool present[kLanes];
   for (unsigned i = 0; i < kLanes; ++i) {
     present[i] = given.has(i);
@@ -60,7 +63,21 @@ inline T reduce(T value, Combine combine, Site site) {
       present[i] = true;
     }
   }
-  result = partial[0];
+  return partial[0];
+}
+
+// All lanes get one result, so it is found once: no lane ends the next operation before each of
+// them has taken part in it.
+template <class T, class Combine>
+inline T reduce(T value, Combine combine, Site site) {
+  const Exchanged<T> given = exchange(value, site);
+  Simdgroup& simdgroup = *current_thread->simdgroup;
+  T result;
+  if (simdgroup.reduced_turn == simdgroup.turn) {
+    __builtin_memcpy(&result, simdgroup.reduced.bytes, sizeof(T));
+    return result;
+  }
+  result = combine_all(given, combine);
   __builtin_memcpy(simdgroup.reduced.bytes, &result, sizeof(T));
   simdgroup.reduced_turn = simdgroup.turn;
   return result;
@@ -75,22 +92,52 @@ inline unsigned lanes_with(bool value, Site site) {
   return mask;
 }
 
-// Two elements of each factor of a matrix product, from every lane.
-struct Factors {
-  const Slot* slots;
-
-  float of(unsigned lane, unsigned i) const {
-    float value;
-    __builtin_memcpy(&value, slots[lane].bytes + i * sizeof(float), sizeof(float));
-    return value;
-  }
+// The place of a lane's first element in an 8 x 8 matrix; it has the next one of the row too.
+struct MatrixPlace {
+  unsigned row, col;
 };
-inline Factors exchange_factors(const float (&mine)[4], Site site) {
-  struct Four {
-    float values[4];
+inline MatrixPlace place_of(unsigned lane) {
+  return {(lane / 4 & 4) + lane / 2 % 4, (lane / 4 & 2) * 2 + lane % 2 * 2};
+}
+
+// a b + c for two neighbours of a row. All lanes need the same factors, so the first one to ask
+// finds the products of all of them: 8 at a time, each of its 8 terms added in order.
+SOFTWARE_METAL_UNCHECKED inline void multiply_for_all(Simdgroup& simdgroup, const Slot* slots) {
+  typedef float Row __attribute__((ext_vector_type(8)));
+  Row a[8], b[8], sums[8];
+  for (unsigned lane = 0; lane < kLanes; ++lane) {
+    float given[6];
+    __builtin_memcpy(given, slots[lane].bytes, sizeof(given));
+    const auto [row, col] = place_of(lane);
+    for (unsigned i = 0; i < 2; ++i) {
+      a[row][col + i] = given[i];
+      b[row][col + i] = given[2 + i];
+      sums[row][col + i] = given[4 + i];
+    }
+  }
+  for (unsigned row = 0; row < 8; ++row) {
+    for (unsigned k = 0; k < 8; ++k) {
+      const Row factor = a[row][k];
+      sums[row] = __builtin_elementwise_fma(factor, b[k], sums[row]);
+    }
+    __builtin_memcpy(simdgroup.product[row], &sums[row], sizeof(Row));
+  }
+}
+
+inline void multiply_accumulate(const float (&a)[2], const float (&b)[2], float (&c)[2],
+                                Site site) {
+  struct Six {
+    float values[6];
   };
-  const Four four = {{mine[0], mine[1], mine[2], mine[3]}};
-  return {exchange(four, site).slots};
+  const Six mine = {{a[0], a[1], b[0], b[1], c[0], c[1]}};
+  const Exchanged<Six> given = exchange(mine, site);
+  Simdgroup& simdgroup = *current_thread->simdgroup;
+  if (simdgroup.reduced_turn != simdgroup.turn) {
+    multiply_for_all(simdgroup, given.slots);
+    simdgroup.reduced_turn = simdgroup.turn;
+  }
+  const auto [row, col] = place_of(current_lane());
+  for (unsigned i = 0; i < 2; ++i) c[i] = simdgroup.product[row][col + i];
 }
 
 }  // namespace software_metal

@@ -4,7 +4,7 @@ import type { Tensor } from '../../tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import type { MlpConfig } from '../config.js'
 import type { TensorNames } from '../families/family.js'
-import { type Layer, type LayerState, type Norm, type Pass, recordLinear } from './layer.js'
+import { type Block, type Norm, type Pass, recordLinear } from './block.js'
 
 interface MlpWeights {
   inProj: Linear
@@ -13,12 +13,15 @@ interface MlpWeights {
   norm: Tensor | undefined
 }
 
-export class MlpLayer implements Layer {
+export class MlpBlock implements Block {
+  readonly state = []
   readonly #config: MlpConfig
+  readonly #norm: Norm
   readonly #weights: MlpWeights
 
-  private constructor(config: MlpConfig, weights: MlpWeights) {
+  private constructor(config: MlpConfig, norm: Norm, weights: MlpWeights) {
     this.#config = config
+    this.#norm = norm
     this.#weights = weights
   }
 
@@ -26,45 +29,45 @@ export class MlpLayer implements Layer {
   static async load(
     loader: WeightLoader,
     config: MlpConfig,
+    norm: Norm,
     dModel: number,
     names: TensorNames['mlp'],
     prefix: string,
-  ): Promise<MlpLayer> {
-    const { dInner, bias, gated, norm } = config
+  ): Promise<MlpBlock> {
+    const { dInner, bias, gated } = config
     const path = (name: string) => `${prefix}.${name}`
     if (config.hasUnusedNorm) loader.ignore(path(names.norm))
-    return new MlpLayer(config, {
+    return new MlpBlock(config, norm, {
       inProj: await loader.linear(path(names.inProj), dInner, dModel, bias),
       gateProj: gated ? await loader.linear(path(names.gateProj), dInner, dModel, bias) : undefined,
       outProj: await loader.linear(path(names.outProj), dModel, dInner, bias),
-      norm: norm ? await loader.vector(path(names.norm), dInner) : undefined,
+      norm: config.norm ? await loader.vector(path(names.norm), dInner) : undefined,
     })
   }
 
-  createState(): LayerState {
-    return {}
+  decode(pass: Pass, hidden: Tensor): void {
+    this.#record(pass, hidden)
   }
 
-  decode(pass: Pass, hidden: Tensor, norm: Norm): void {
-    this.#record(pass, hidden, norm)
+  prefill(pass: Pass, hidden: Tensor): void {
+    this.#record(pass, hidden)
   }
 
-  prefill(pass: Pass, hidden: Tensor, norm: Norm): void {
-    this.#record(pass, hidden, norm)
-  }
-
-  #record({ cl, workspace }: Pass, hidden: Tensor, norm: Norm): void {
+  #record(pass: Pass, hidden: Tensor): void {
+    const { cl, workspace, role } = pass
+    const norm = this.#norm
     const { dInner, activation, normEpsilon } = this.#config
     const { inProj, gateProj, outProj, norm: innerNorm } = this.#weights
     const leading = hidden.shape.slice(0, -1)
     let gate: Tensor | undefined
     if (gateProj) {
       gate = workspace.take('mlp gate', leading, dInner)
-      recordLinear(cl, hidden, gateProj, gate, { norm })
+      recordLinear(cl, hidden, gateProj, gate, { role, norm })
     }
     const activated = workspace.take('mlp', leading, dInner)
-    recordLinear(cl, hidden, inProj, activated, { norm, activation, gate })
+    recordLinear(cl, hidden, inProj, activated, { role, norm, activation, gate })
     recordLinear(cl, activated, outProj, hidden, {
+      role,
       norm: innerNorm && { weight: innerNorm, eps: normEpsilon },
       residual: hidden,
     })

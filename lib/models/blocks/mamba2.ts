@@ -6,12 +6,12 @@
 // Decode takes three operations: in_proj with the norm before the layer; what lies between the
 // projections; out_proj with the gated norm and the residual.
 
-import type { ActivationType, Device } from '../../device.js'
 import type { Tensor } from '../../tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import { convDim, type Mamba2Config } from '../config.js'
 import type { TensorNames } from '../families/family.js'
-import { type Layer, type LayerState, type Norm, type Pass, recordLinear } from './layer.js'
+import type { StateField } from '../state-fields.js'
+import { type Block, type BlockState, type Norm, type Pass, recordLinear } from './block.js'
 
 interface Mamba2Weights {
   inProj: Linear
@@ -24,12 +24,21 @@ interface Mamba2Weights {
   gatedNorm: Tensor
 }
 
-export class Mamba2Layer implements Layer {
+export class Mamba2Block implements Block {
+  readonly state: readonly StateField[]
   readonly #config: Mamba2Config
+  readonly #norm: Norm
   readonly #weights: Mamba2Weights
 
-  private constructor(config: Mamba2Config, weights: Mamba2Weights) {
+  private constructor(
+    config: Mamba2Config,
+    state: readonly StateField[],
+    norm: Norm,
+    weights: Mamba2Weights,
+  ) {
+    this.state = state
     this.#config = config
+    this.#norm = norm
     this.#weights = weights
   }
 
@@ -37,15 +46,17 @@ export class Mamba2Layer implements Layer {
   static async load(
     loader: WeightLoader,
     config: Mamba2Config,
+    state: readonly StateField[],
+    norm: Norm,
     dModel: number,
     names: TensorNames['mamba2'],
     prefix: string,
-  ): Promise<Mamba2Layer> {
+  ): Promise<Mamba2Block> {
     const { dInner, numHeads, dConv, projectionBias } = config
     const channels = convDim(config)
     const path = (name: string) => `${prefix}.${name}`
     const fromLog = (x: number) => -Math.exp(x)
-    return new Mamba2Layer(config, {
+    return new Mamba2Block(config, state, norm, {
       inProj: await loader.linear(
         path(names.inProj),
         dInner + channels + numHeads,
@@ -65,25 +76,18 @@ export class Mamba2Layer implements Layer {
     })
   }
 
-  createState(device: Device, batch: number, activationType: ActivationType): LayerState {
-    const { dConv, numHeads, headDim, dState } = this.#config
-    return {
-      conv: device.tensor(activationType, [batch, dConv, convDim(this.#config)]),
-      ssm: device.tensor('float32', [batch, numHeads, headDim, dState]),
-    }
-  }
-
-  decode(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void {
-    const { cl, workspace, position } = pass
+  decode(pass: Pass, hidden: Tensor, state: BlockState): void {
+    const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const leading = hidden.shape.slice(0, -1)
-    const zxBCdt = this.#project(pass, hidden, norm)
+    const zxBCdt = this.#project(pass, hidden)
     const out = workspace.take('ssd', leading, dInner)
     const squares = workspace.take('squares', leading, numHeads, 'float32')
     cl.mamba2Update(
       {
         zxBCdt,
+        rows,
         convWeight,
         convBias,
         convState: state.conv!,
@@ -91,32 +95,34 @@ export class Mamba2Layer implements Layer {
         D,
         dtBias,
         ssmState: state.ssm!,
-        position,
+        position: positions,
         out,
         squares,
       },
       { groups, dtLimit, normBeforeGate },
     )
     recordLinear(cl, out, this.#weights.outProj, hidden, {
+      role,
       norm: { ...this.#gatedNorm(), squares },
       residual: hidden,
     })
   }
 
-  prefill(pass: Pass, hidden: Tensor, norm: Norm, state: LayerState): void {
-    const { cl, workspace, position } = pass
+  prefill(pass: Pass, hidden: Tensor, state: BlockState): void {
+    const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, dState, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const channels = convDim(this.#config)
     const leading = hidden.shape.slice(0, -1)
-    const zxBCdt = this.#project(pass, hidden, norm)
+    const zxBCdt = this.#project(pass, hidden)
     const xBC = workspace.take('conv', leading, channels)
     cl.conv1dPrefill({
       x: zxBCdt.columns(dInner, dInner + channels),
       weight: convWeight,
       bias: convBias,
+      rows,
       state: state.conv!,
-      position,
+      position: positions,
       out: xBC,
     })
     const y = workspace.take('ssd', leading, dInner)
@@ -129,6 +135,7 @@ export class Mamba2Layer implements Layer {
         C: xBC.columns(dInner + groups * dState, channels),
         D,
         dtBias,
+        rows,
         state: state.ssm!,
         out: y,
       },
@@ -140,14 +147,14 @@ export class Mamba2Layer implements Layer {
       groups: normGroups,
       normBeforeGate,
     })
-    recordLinear(cl, y, this.#weights.outProj, hidden, { residual: hidden })
+    recordLinear(cl, y, this.#weights.outProj, hidden, { role, residual: hidden })
   }
 
-  #project({ cl, workspace }: Pass, hidden: Tensor, norm: Norm): Tensor {
+  #project({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
     const { dInner, numHeads } = this.#config
     const columns = dInner + convDim(this.#config) + numHeads
     const zxBCdt = workspace.take('in_proj', hidden.shape.slice(0, -1), columns)
-    recordLinear(cl, hidden, this.#weights.inProj, zxBCdt, { norm })
+    recordLinear(cl, hidden, this.#weights.inProj, zxBCdt, { role, norm: this.#norm })
     return zxBCdt
   }
 

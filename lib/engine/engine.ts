@@ -1,0 +1,248 @@
+// One engine a model: it owns the memory of all sequences and decides which rows run next. Streams join and leave
+// between tokens; one pass over the weights serves up to 32 of them. Prompts run in pieces, one between two steps.
+
+import { onAbort, throwIfAborted } from '../abort.js'
+import { type CommandList, leavesAMixture } from '../command-list.js'
+import { DisposedError } from '../errors.js'
+import type { LanguageModel } from '../models/language-model.js'
+import { drawnToken } from '../sampler.js'
+import { Admission } from './admission.js'
+import { runBeginning } from './beginning.js'
+import { EngineLists } from './lists.js'
+import { recordDrawing } from './recordings.js'
+import { Scheduler, slotOf } from './scheduler.js'
+import { Seats } from './seats.js'
+import { SequenceState } from './sequence-state.js'
+import type { Snapshot } from './snapshot.js'
+import {
+  type Drawn,
+  endedError,
+  EngineStream,
+  type PromptOptions,
+  type StreamOptions,
+} from './stream.js'
+
+export interface EngineOptions {
+  /** Streams that have a slot at once. */
+  maxStreams: number
+  /** Calls that wait for one. */
+  maxQueue: number
+}
+
+/** In bytes. */
+export interface EngineMemory {
+  slots: number
+  /** Scratch memory: of the passes, and of the kernels of all lists. */
+  workspace: number
+}
+
+export class Engine {
+  readonly model: LanguageModel
+  readonly #lists: EngineLists
+  readonly #seats: Seats
+  readonly #admission: Admission
+  readonly #scheduler: Scheduler
+  /** Stop listening to the signals of streams. */
+  readonly #forgets = new Map<EngineStream, () => void>()
+  #isDisposed = false
+
+  constructor(model: LanguageModel, options: EngineOptions) {
+    this.model = model
+    this.#lists = new EngineLists(model)
+    this.#seats = new Seats(model, options.maxStreams, {
+      newPool: () => this.#lists.forget(),
+      poolLost: (error) => this.#poolLost(error),
+    })
+    this.#scheduler = new Scheduler(this.#lists, this.#seats, (...failed) =>
+      this.#failed(...failed),
+    )
+    this.#admission = new Admission(options.maxStreams, options.maxQueue)
+  }
+
+  get memory(): EngineMemory {
+    return { slots: this.#seats.bytes, workspace: this.#lists.bytes }
+  }
+
+  /** Slots that have been allocated, and streams and calls that there are. */
+  get load(): { slots: number; streams: number; waiting: number; runs: number } {
+    return {
+      slots: this.#seats.slots,
+      streams: this.#scheduler.streams.size,
+      waiting: this.#admission.waiting,
+      runs: this.#scheduler.runs,
+    }
+  }
+
+  /** Compiles what prompts and single streams need on a GPU; nothing is run. */
+  prepare(): Promise<void> {
+    return this.#lists.prepare(this.#seats.pools)
+  }
+
+  /** Allocates the memory of one sequence. */
+  reserve(): void {
+    void this.#seats.pools
+  }
+
+  /**
+   * What prompts of more than a chunk and one stream run, recorded and not run: the lists of a prompt and of a step.
+   * The caller disposes of them.
+   */
+  plan(): CommandList[] {
+    return this.#lists.plan(this.#seats.pools)
+  }
+
+  /**
+   * A place for a sequence. Waits while `maxStreams` others run; rejects with `QueueFullError` where too many wait,
+   * and with the reason of `options.signal`.
+   */
+  async open(operation: string, options: StreamOptions): Promise<EngineStream> {
+    this.check(operation)
+    const start = performance.now()
+    await this.#admission.enter(operation, options.signal)
+    return this.#openInside(options, { operation, queueMs: performance.now() - start })
+  }
+
+  /** @internal Of `EngineStream`. */
+  replace(stream: EngineStream, options: StreamOptions): EngineStream {
+    this.#end(stream, endedError())
+    return this.#openInside(options, stream)
+  }
+
+  /** @internal Of `EngineStream`. */
+  startPrompt(stream: EngineStream, tokens: Uint32Array, options: PromptOptions): Promise<Drawn> {
+    return this.#scheduler.startPrompt(stream, tokens, options)
+  }
+
+  /** @internal Of `EngineStream`. */
+  wantStep(stream: EngineStream): Promise<Drawn> {
+    return this.#scheduler.wantStep(stream)
+  }
+
+  /** @internal Of `EngineStream`. */
+  async drawAgain(stream: EngineStream): Promise<Drawn> {
+    const { pools } = this.#seats
+    using list = recordDrawing(this.model, pools, slotOf(stream))
+    const run = list.run()
+    const logits = this.#scheduler.readLogits(stream)
+    const { outputs } = await run.catch((error: unknown) => {
+      this.#failed(error, [stream])
+      throw error
+    })
+    const token = drawnToken(outputs.report!)
+    stream.countDrawn(token)
+    return { token, logits }
+  }
+
+  /** @internal Of `EngineStream`. */
+  close(stream: EngineStream, reason: unknown): void {
+    if (this.#end(stream, reason)) this.#admission.leave()
+  }
+
+  /** A copy of what a state holds, which nobody runs. */
+  async snapshot(state: SequenceState): Promise<Snapshot> {
+    return this.#seats.snapshot(state)
+  }
+
+  /** Makes a state, which nobody runs, what a snapshot holds; that stays as it is. */
+  async restore(state: SequenceState, snapshot: Snapshot): Promise<void> {
+    await this.#seats.restore(state, snapshot)
+  }
+
+  /** Frees what a state has. */
+  release(state: SequenceState): void {
+    this.#seats.release(state)
+  }
+
+  /** Frees the memory of all sequences. Streams reject with `DisposedError`. */
+  dispose(): void {
+    if (this.#isDisposed) return
+    this.#isDisposed = true
+    this.#admission.close(disposedError)
+    for (const stream of this.#scheduler.streams) {
+      this.#scheduler.fail(stream, disposedError(stream.operation))
+    }
+    this.#lists.dispose()
+    this.#seats.dispose()
+  }
+
+  /** Throws `DisposedError` after `dispose`, and when the device was disposed. */
+  check(operation: string): void {
+    if (this.#isDisposed) throw disposedError(operation)
+    void this.model.device.handle
+  }
+
+  // Gives the place back where it cannot.
+  #openInside(
+    options: StreamOptions,
+    { operation, queueMs }: { operation: string; queueMs: number },
+  ): EngineStream {
+    try {
+      this.check(operation)
+      throwIfAborted(options.signal)
+      const state = options.state ?? new SequenceState()
+      const stream = new EngineStream(this, state, options, { operation, queueMs })
+      this.#begin(stream)
+      this.#scheduler.add(stream)
+      if (!stream.isKept) this.#endOnAbort(stream)
+      return stream
+    } catch (error) {
+      this.#admission.leave()
+      throw error
+    }
+  }
+
+  // Returns whether it had a place.
+  #end(stream: EngineStream, reason: unknown): boolean {
+    stream.end(reason)
+    stream.readback?.dispose()
+    this.#forgets.get(stream)?.()
+    this.#forgets.delete(stream)
+    const wasThere = this.#scheduler.remove(stream, reason)
+    if (stream.isKept) this.#seats.rest(stream.state)
+    else this.#seats.release(stream.state)
+    return wasThere
+  }
+
+  #endOnAbort(stream: EngineStream): void {
+    const { signal } = stream.options
+    if (!signal) return
+    this.#forgets.set(
+      stream,
+      // At once: whoever reads it may never come back.
+      onAbort(signal, () => stream.close()),
+    )
+  }
+
+  // Brings the state to a slot, with what sampling needs. One run, in front of the stream's first.
+  #begin(stream: EngineStream): void {
+    const { state, options } = stream
+    const needs = { stops: options.stopTokens.size, recent: options.sampler?.recent ?? 0 }
+    const { slot, fill } = this.#seats.seat(state, needs, {
+      from: options.from,
+      touches: this.#scheduler.someoneDecodes,
+    })
+    this.#scheduler.hasTakenTurn()
+    try {
+      const run = runBeginning(this.model.device, this.#seats.pools, stream, { slot, fill })
+      run.catch((error: unknown) => this.#failed(error, [stream]))
+    } catch (error) {
+      this.#seats.lose(state, error)
+      throw error
+    }
+  }
+
+  // A run of these streams was rejected.
+  #failed(error: unknown, streams: readonly EngineStream[]): void {
+    for (const stream of streams) this.#scheduler.fail(stream, error)
+    if (leavesAMixture(error)) this.#seats.losePool(error)
+  }
+
+  #poolLost(error: unknown): void {
+    this.#lists.renew()
+    for (const stream of this.#scheduler.streams) this.#scheduler.fail(stream, error)
+  }
+}
+
+function disposedError(operation: string): Error {
+  return new DisposedError(`[${operation}] this model was disposed`)
+}

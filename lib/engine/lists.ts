@@ -1,0 +1,174 @@
+// The command lists of an engine: one for each width of a step, and those for pieces of prompts.
+
+import { addon } from '../addon.js'
+import type { CommandList } from '../command-list.js'
+import type { LanguageModel } from '../models/language-model.js'
+import { Workspace } from '../models/workspace.js'
+import { bytesPerElement } from '../tensor.js'
+import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
+import { recordPiece, recordStep } from './recordings.js'
+import type { Pools } from './seats.js'
+
+/** Rows of a step at most. */
+export const MOST_ROWS = 32
+
+// The lists for steps of a GPU, which compiles kernels for each: rows that are missing do nothing.
+const WIDTHS = [1, 2, 4, 8, 16, MOST_ROWS] as const
+
+// Lists for pieces of prompts that are kept at once. A prompt has three lengths at most.
+const MOST_PIECES = 6
+
+/** Recorded when they are first asked for, and again for a new pool. */
+export class EngineLists {
+  readonly #model: LanguageModel
+  #workspace: Workspace
+  readonly #steps = new Map<number, CommandList>()
+  /** Widths whose kernels are compiled. */
+  readonly #ready = new Set<number>()
+  readonly #compiling = new Set<number>()
+  /** By length and whether it is the last; the one that was used last at the end. */
+  readonly #pieces = new Map<string, CommandList>()
+
+  constructor(model: LanguageModel) {
+    this.#model = model
+    this.#workspace = new Workspace(model.device, model.activationType)
+  }
+
+  /** Scratch memory: of passes, and of the kernels of all lists. */
+  get bytes(): number {
+    const { device } = this.#model
+    return [...this.#steps.values(), ...this.#pieces.values()].reduce(
+      (sum, { handle }) => sum + addon().listScratch(device.handle, handle),
+      this.#workspace.bytes,
+    )
+  }
+
+  /**
+   * The list for a step of so many rows, and how many it takes: fewer while a GPU compiles the kernels of a wider
+   * one, so that nobody waits for them.
+   */
+  step(pools: Pools, rows: number): { list: CommandList; width: number } {
+    const width = this.#widthFor(pools, rows)
+    return { list: this.#step(pools, width), width }
+  }
+
+  /** The list for a piece of a prompt. */
+  piece(pools: Pools, piece: { length: number; isLast: boolean }): CommandList {
+    const key = `${piece.length} ${piece.isLast}`
+    const list =
+      this.#pieces.get(key) ??
+      this.#recorded(() => recordPiece(this.#model, this.#workspace, pools, piece))
+    this.#pieces.delete(key)
+    this.#pieces.set(key, list)
+    for (const [oldest, unused] of this.#pieces) {
+      if (this.#pieces.size <= MOST_PIECES) break
+      this.#pieces.delete(oldest)
+      unused.dispose()
+    }
+    return list
+  }
+
+  /**
+   * Lets a GPU compile what the pieces of a prompt need. Resolves when the first one has it; undefined on the CPU,
+   * which needs nothing.
+   */
+  preparePieces(
+    pools: Pools,
+    tokens: number,
+    chunkSize = PREFILL_CHUNK_SIZE,
+  ): Promise<void> | undefined {
+    if (this.#model.device.name === 'cpu') return undefined
+    const lengths = chunkLengths(tokens, chunkSize)
+    const distinct = lengths.filter(
+      (length, i) => i === lengths.length - 1 || length !== lengths[i - 1],
+    )
+    const [first] = distinct.map((length, i) => {
+      const list = this.piece(pools, { length, isLast: i === distinct.length - 1 })
+      return list.prepare().catch(() => {}) // its own run says what is wrong with it
+    })
+    return first
+  }
+
+  /** No prompt is under way: what pieces need is freed. */
+  forgetPieces(): void {
+    for (const list of this.#pieces.values()) list.dispose()
+    this.#pieces.clear()
+  }
+
+  /** The pool that they use is no more. */
+  forget(): void {
+    this.forgetPieces()
+    for (const list of this.#steps.values()) list.dispose()
+    this.#steps.clear()
+  }
+
+  /** A run has failed and left scratch memory half written: nothing may use it. */
+  renew(): void {
+    this.dispose()
+    this.#workspace = new Workspace(this.#model.device, this.#model.activationType)
+  }
+
+  /** What one stream with a prompt of more than a chunk runs, recorded anew. The caller disposes of the lists. */
+  plan(pools: Pools, chunkSize = PREFILL_CHUNK_SIZE): CommandList[] {
+    const piece = (isLast: boolean) =>
+      recordPiece(this.#model, this.#workspace, pools, { length: chunkSize, isLast })
+    return [piece(false), piece(true), recordStep(this.#model, this.#workspace, pools, 1)]
+  }
+
+  /** Compiles what `plan` records, and what copies states. */
+  async prepare(pools: Pools): Promise<void> {
+    const lists = [...this.plan(pools), this.#copies(pools)]
+    try {
+      await Promise.all(lists.map((list) => list.prepare()))
+      this.#ready.add(1)
+    } finally {
+      for (const list of lists) list.dispose()
+    }
+  }
+
+  dispose(): void {
+    this.forget()
+    this.#workspace.dispose()
+  }
+
+  // One field of each size of elements: never run.
+  #copies({ states }: Pools): CommandList {
+    const fields = new Map(states.tensors.map((tensor) => [bytesPerElement(tensor.dtype), tensor]))
+    return this.#model.device.record((cl) => {
+      for (const tensor of fields.values()) cl.copy(tensor.at(0), tensor.at(0))
+    })
+  }
+
+  #widthFor(pools: Pools, rows: number): number {
+    if (this.#model.device.name === 'cpu') return Math.min(rows, MOST_ROWS)
+    const wanted = WIDTHS.find((width) => width >= rows) ?? MOST_ROWS
+    if (this.#ready.has(wanted)) return wanted
+    this.#compileStep(pools, wanted)
+    return WIDTHS.findLast((width) => this.#ready.has(width)) ?? wanted
+  }
+
+  #step(pools: Pools, width: number): CommandList {
+    const known = this.#steps.get(width)
+    if (known) return known
+    const list = this.#recorded(() => recordStep(this.#model, this.#workspace, pools, width))
+    this.#steps.set(width, list)
+    return list
+  }
+
+  // Where scratch tensors have become larger, lists recorded before would keep the smaller ones.
+  #recorded(record: () => CommandList): CommandList {
+    const { bytes } = this.#workspace
+    const list = record()
+    if (this.#workspace.bytes !== bytes) this.forget()
+    return list
+  }
+
+  #compileStep(pools: Pools, width: number): void {
+    if (this.#compiling.has(width)) return
+    this.#compiling.add(width)
+    const isOver = () => this.#compiling.delete(width)
+    // Also after a failure: the list's own run then says what is wrong.
+    const isReady = () => this.#ready.add(width)
+    this.#step(pools, width).prepare().then(isReady, isReady).finally(isOver)
+  }
+}

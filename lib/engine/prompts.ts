@@ -1,0 +1,87 @@
+// Prompts on their way, each cut into pieces. They take turns, so that a short one does not wait for a long one.
+
+import { nextChunk, PREFILL_CHUNK_SIZE, SCAN_TOKENS } from './chunks.js'
+import type { Drawn, EngineStream, PromptOptions } from './stream.js'
+
+// Milliseconds that a piece takes others' turn for.
+const PIECE_MS = 100
+
+/** A prompt of a stream. */
+export interface Prompt {
+  stream: EngineStream
+  tokens: Uint32Array
+  options: PromptOptions
+  /** Tokens that were started. */
+  started: number
+  resolve(drawn: Drawn): void
+  reject(error: unknown): void
+}
+
+/** A part of a prompt: tokens `first` up to `first + length`. */
+export interface Piece {
+  prompt: Prompt
+  first: number
+  length: number
+  isLast: boolean
+}
+
+export class Prompts {
+  #prompts: Prompt[] = []
+  /** Of pieces so far; 0 when none has ended. */
+  #tokensPerMs = 0
+
+  get isEmpty(): boolean {
+    return this.#prompts.length === 0
+  }
+
+  add(prompt: Prompt): void {
+    this.#prompts.push(prompt)
+  }
+
+  /** Takes it out, whether it has ended or not. */
+  remove(prompt: Prompt): void {
+    this.#prompts = this.#prompts.filter((other) => other !== prompt)
+  }
+
+  of(stream: EngineStream): Prompt | undefined {
+    return this.#prompts.find((prompt) => prompt.stream === stream)
+  }
+
+  /** Those that were to end between two pieces, and whose pieces have ended. */
+  aborted(): Prompt[] {
+    return this.#prompts.filter(
+      ({ stream, started, tokens, options }) =>
+        options.betweenPieces?.aborted && stream.pieces === 0 && started < tokens.length,
+    )
+  }
+
+  /** The next piece of the prompt whose turn it is. `othersDecode`: somebody waits for a token meanwhile. */
+  next(othersDecode: boolean): Piece | undefined {
+    const index = this.#prompts.findIndex(
+      ({ started, tokens, options }) => started < tokens.length && !options.betweenPieces?.aborted,
+    )
+    if (index < 0) return undefined
+    const [prompt] = this.#prompts.splice(index, 1) as [Prompt]
+    this.#prompts.push(prompt)
+    const { tokens, options, started: first } = prompt
+    const length = nextChunk(tokens.length - first, this.#size(othersDecode, options.chunkSize))
+    prompt.started += length
+    return { prompt, first, length, isLast: prompt.started === tokens.length }
+  }
+
+  /** A piece has taken so long. */
+  measured(tokens: number, milliseconds: number): void {
+    if (tokens < SCAN_TOKENS) return // mostly overhead: it says nothing about larger ones
+    const rate = tokens / Math.max(milliseconds, 0.01)
+    this.#tokensPerMs = this.#tokensPerMs === 0 ? rate : 0.5 * (this.#tokensPerMs + rate)
+  }
+
+  // Less than what was asked for where others wait, in multiples of 64, so that the bits do not depend on who else
+  // is there. They would where the prompt is cut elsewhere.
+  #size(othersDecode: boolean, most = PREFILL_CHUNK_SIZE): number {
+    if (!othersDecode || most % SCAN_TOKENS !== 0) return most
+    // The first piece of all tells how long one takes: as few tokens as there may be.
+    const scans = Math.floor((PIECE_MS * this.#tokensPerMs) / SCAN_TOKENS)
+    return Math.min(Math.max(scans, 1) * SCAN_TOKENS, most)
+  }
+}

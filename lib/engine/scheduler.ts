@@ -1,0 +1,306 @@
+// Which runs come next: steps of the rows that are ready, and pieces of prompts between them.
+
+import { reasonOf } from '../abort.js'
+import type { CommandList, ListRunResult } from '../command-list.js'
+import { Readback } from '../readback.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../recorder.js'
+import { drawnToken } from '../sampler.js'
+import type { EngineLists } from './lists.js'
+import { type Piece, type Prompt, Prompts } from './prompts.js'
+import type { Seats } from './seats.js'
+import {
+  type Drawn,
+  endedError,
+  type EngineStream,
+  type PromptOptions,
+  type Request,
+} from './stream.js'
+
+/** Runs that are under way at once: a GPU never waits for JavaScript. */
+export const RUNS_IN_FLIGHT = 2
+
+/** A run under way. */
+interface Running {
+  streams: readonly EngineStream[]
+  cut: AbortController
+}
+
+/** Runs the streams that were added, until they are removed. */
+export class Scheduler {
+  readonly #lists: EngineLists
+  readonly #seats: Seats
+  /** A run of these streams was rejected. */
+  readonly #onFailed: (error: unknown, streams: readonly EngineStream[]) => void
+  readonly #streams = new Set<EngineStream>()
+  readonly #prompts = new Prompts()
+  readonly #running = new Set<Running>()
+  #isScheduled = false
+  #lastWasPiece = false
+  #steps = 0
+  /** When the last run ended. */
+  #lastEnd = 0
+
+  constructor(
+    lists: EngineLists,
+    seats: Seats,
+    onFailed: (error: unknown, streams: readonly EngineStream[]) => void,
+  ) {
+    this.#lists = lists
+    this.#seats = seats
+    this.#onFailed = onFailed
+  }
+
+  get streams(): ReadonlySet<EngineStream> {
+    return this.#streams
+  }
+
+  /** Runs under way. */
+  get runs(): number {
+    return this.#running.size
+  }
+
+  add(stream: EngineStream): void {
+    this.#streams.add(stream)
+  }
+
+  /** Nobody wants more of it: what only it needs is cut short, unless its state is kept. Returns whether it was there. */
+  remove(stream: EngineStream, reason: unknown): boolean {
+    if (!stream.isKept) {
+      stream.isDiscarded = true
+      const prompt = this.#prompts.of(stream)
+      if (prompt) this.#endPrompt(prompt, reason)
+      this.#cutDiscarded()
+    }
+    this.#schedule()
+    return this.#streams.delete(stream)
+  }
+
+  /** A run that was started elsewhere takes long, as a piece of a prompt does: a step comes before the next one. */
+  hasTakenTurn(): void {
+    this.#lastWasPiece = true
+  }
+
+  /** Whoever waits for it is told why it ends. */
+  fail(stream: EngineStream, error: unknown): void {
+    stream.end(error)
+    const prompt = this.#prompts.of(stream)
+    if (prompt) this.#endPrompt(prompt, error)
+  }
+
+  startPrompt(stream: EngineStream, tokens: Uint32Array, options: PromptOptions): Promise<Drawn> {
+    return new Promise((resolve, reject) => {
+      if (stream.isDone) return reject(stream.failure ?? endedError())
+      const { pools } = this.#seats
+      const ready = this.#lists.preparePieces(pools, tokens.length, options.chunkSize)
+      stream.hasPrompt = true
+      const add = () => {
+        if (stream.isDone) return reject(stream.failure ?? endedError())
+        this.#prompts.add({ stream, tokens, options, started: 0, resolve, reject })
+        this.#schedule()
+      }
+      // A GPU that compiles on the way would hold up everybody else.
+      if (ready && this.someoneDecodes) void ready.then(add)
+      else add()
+    })
+  }
+
+  wantStep(stream: EngineStream): Promise<Drawn> {
+    return new Promise((resolve, reject) => {
+      if (stream.isDone) return reject(stream.failure ?? endedError())
+      stream.wanted.push({ resolve, reject })
+      this.#schedule()
+    })
+  }
+
+  /** Those of the run that was started last, where the stream reads them. */
+  readLogits(stream: EngineStream): Drawn['logits'] {
+    if (!stream.options.readsLogits) return undefined
+    const source = this.#seats.pools.sampling.kept.at(slotOf(stream))
+    if (stream.readback?.source.memory !== source.memory) {
+      stream.readback?.dispose()
+      stream.readback = new Readback(this.#seats.device, source)
+    }
+    const logits = stream.readback.read() as Promise<Float32Array>
+    logits.catch(() => {})
+    return logits
+  }
+
+  // Not at once: whoever has just got a token may ask for the next one, and all of them run together.
+  #schedule(): void {
+    if (this.#isScheduled) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      this.#pump()
+    })
+  }
+
+  #pump(): void {
+    for (const prompt of this.#prompts.aborted()) {
+      this.#endPrompt(prompt, reasonOf(prompt.options.betweenPieces!))
+    }
+    while (this.#running.size < RUNS_IN_FLIGHT) {
+      const rows = this.#rowsReady()
+      const mayPiece = rows.length === 0 || !this.#lastWasPiece
+      const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
+      if (!piece && rows.length === 0) return
+      try {
+        if (piece) this.#startPiece(piece)
+        else this.#startStep(rows)
+      } catch (error) {
+        // There was no memory to record it.
+        for (const stream of piece ? [piece.prompt.stream] : rows) this.fail(stream, error)
+      }
+      this.#lastWasPiece = piece !== undefined
+    }
+  }
+
+  /** Whether somebody waits for a token. */
+  get someoneDecodes(): boolean {
+    for (const { wanted, started, hasPrompt } of this.#streams) {
+      if (!hasPrompt && (wanted.length > 0 || started > 0)) return true
+    }
+    return false
+  }
+
+  // Those that have waited longest first. Streams that keep one run ahead step together: one that is under way holds
+  // the others back, or each would have a pass of the weights for itself for ever.
+  #rowsReady(): EngineStream[] {
+    const keptRuns = [...this.#streams].some(({ isKept, started }) => isKept && started > 0)
+    const ready = [...this.#streams].filter(
+      ({ wanted, started, hasPrompt, isDone, isKept }) =>
+        wanted.length > 0 &&
+        !hasPrompt &&
+        !isDone &&
+        started < RUNS_IN_FLIGHT &&
+        !(isKept && keptRuns),
+    )
+    return ready.sort((a, b) => a.lastStep - b.lastStep)
+  }
+
+  #startStep(ready: readonly EngineStream[]): void {
+    const { list, width } = this.#lists.step(this.#seats.pools, ready.length)
+    const streams = ready.slice(0, width)
+    const slots = new Uint32Array(width).fill(NO_SLOT)
+    for (const [i, stream] of streams.entries()) slots[i] = slotOf(stream)
+    const run = this.#start(list, streams, { slots })
+    this.#steps += 1
+    const requests = streams.map((stream) => {
+      stream.lastStep = this.#steps
+      stream.state.hasLogits = false
+      stream.started += 1
+      return { stream, request: stream.wanted.shift()!, logits: this.readLogits(stream) }
+    })
+    void run.then(
+      ({ outputs }) => {
+        for (const [row, { stream, request, logits }] of requests.entries()) {
+          stream.started -= 1
+          this.#give(stream, request, outputs, { row, logits })
+        }
+      },
+      (error: unknown) => {
+        for (const { stream, request } of requests) {
+          stream.started -= 1
+          request.reject(stream.failure ?? error)
+        }
+        this.#onFailed(error, streams)
+      },
+    )
+  }
+
+  #startPiece({ prompt, first, length, isLast }: Piece): void {
+    const { stream, options } = prompt
+    const list = this.#lists.piece(this.#seats.pools, { length, isLast })
+    const tokens = prompt.tokens.subarray(first, first + length)
+    const run = this.#start(list, [stream], { slots: Uint32Array.of(slotOf(stream)), tokens })
+    const logits = isLast ? this.readLogits(stream) : undefined
+    if (isLast) stream.hasPrompt = false
+    stream.state.hasLogits = false
+    stream.pieces += 1
+    void run.then(
+      ({ outputs, milliseconds }) => {
+        stream.pieces -= 1
+        this.#prompts.measured(length, milliseconds)
+        // A piece before it failed, and whoever was told may have begun anew.
+        if (this.#prompts.of(stream) !== prompt) return
+        options.onConsumed?.(length)
+        if (!isLast) return
+        this.#removePrompt(prompt)
+        this.#give(stream, prompt, outputs, { row: 0, logits })
+      },
+      (error: unknown) => {
+        stream.pieces -= 1
+        this.#endPrompt(prompt, stream.failure ?? error)
+        this.#onFailed(error, [stream])
+      },
+    )
+  }
+
+  // A run may be cut short once nobody wants what any of its rows computes.
+  async #start(
+    list: CommandList,
+    streams: readonly EngineStream[],
+    inputs: Record<string, Uint32Array>,
+  ): Promise<ListRunResult & { milliseconds: number }> {
+    const running = { streams, cut: new AbortController() }
+    this.#running.add(running)
+    const start = performance.now()
+    try {
+      const { outputs } = await list.run({ inputs, signal: running.cut.signal })
+      // It waited for the one before it.
+      const begin = Math.max(start, this.#lastEnd)
+      this.#lastEnd = performance.now()
+      return { outputs, milliseconds: this.#lastEnd - begin }
+    } finally {
+      this.#running.delete(running)
+      this.#schedule()
+    }
+  }
+
+  #cutDiscarded(): void {
+    for (const { streams, cut } of this.#running) {
+      if (streams.every(({ isDiscarded }) => isDiscarded)) cut.abort()
+    }
+  }
+
+  // Row `row` of a report to whoever waits for it.
+  #give(
+    stream: EngineStream,
+    { resolve, reject }: Pick<Request, 'resolve' | 'reject'>,
+    { report }: ListRunResult['outputs'],
+    { row, logits }: { row: number; logits: Drawn['logits'] },
+  ): void {
+    if (stream.isDiscarded || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
+      reject(stream.failure ?? endedError())
+      return
+    }
+    try {
+      const token = drawnToken(report!, row)
+      if (stream.countDrawn(token)) {
+        stream.end()
+        // Its reader may be far behind: its place is free already.
+        if (!stream.isKept) stream.close()
+      }
+      resolve({ token, logits })
+    } catch (error) {
+      reject(error)
+      stream.end(error)
+    }
+  }
+
+  #endPrompt(prompt: Prompt, error: unknown): void {
+    this.#removePrompt(prompt)
+    prompt.reject(error)
+  }
+
+  #removePrompt(prompt: Prompt): void {
+    this.#prompts.remove(prompt)
+    if (this.#prompts.isEmpty) this.#lists.forgetPieces()
+  }
+}
+
+/** Where a stream runs. */
+export function slotOf({ state }: EngineStream): number {
+  if (state.place.kind === 'slot') return state.place.slot
+  throw state.place.kind === 'lost' ? state.place.error : new Error('[engine] a stream has no slot')
+}

@@ -1,0 +1,29 @@
+// The state of one sequence, wherever it is.
+
+import type { Snapshot } from './snapshot.js'
+
+/**
+ * `new`: it has seen nothing. `slot`: in the pool, where it can run. `snapshot`: in memory of its own, because it
+ * has not run yet or others needed its slot. `lost`: the device failed while it was in the pool.
+ */
+export type Place =
+  | { kind: 'new' }
+  | { kind: 'slot'; slot: number }
+  | { kind: 'snapshot'; snapshot: Snapshot }
+  | { kind: 'lost'; error: unknown }
+
+/** A sequence's state. Only `Seats` changes where it is. */
+export class SequenceState {
+  place: Place
+  /** Whether the logits of the next token are known where the state is. */
+  hasLogits = false
+  /** A stream runs it: it keeps its slot. */
+  isActive = false
+  /** Grows with each use, over all states. */
+  lastUse = 0
+
+  constructor(snapshot?: Snapshot) {
+    this.place = snapshot ? { kind: 'snapshot', snapshot } : { kind: 'new' }
+    this.hasLogits = snapshot?.hasLogits ?? false
+  }
+}

@@ -1,0 +1,111 @@
+// The memory of the sequences that a model runs: one tensor a field, with a place for each slot.
+
+import type { LanguageModel, ModelState } from '../models/language-model.js'
+import type { StateField } from '../models/state-fields.js'
+import { NO_TOKEN } from '../sampler.js'
+import type { Tensor } from '../tensor.js'
+
+/** How much a pool holds. */
+export interface PoolSize {
+  slots: number
+  /** Tokens that may end a sequence, of each slot. */
+  stops: number
+  /** Recent tokens that a penalty may look at, of each slot. */
+  recent: number
+}
+
+/** A field of the state, with the name that files know it by: `layers.3.ssm`. */
+export interface NamedField extends StateField {
+  /** Of the layer. */
+  index: number
+  /** In the layer. */
+  field: string
+}
+
+/** The fields of one sequence of a model, in order. */
+export function namedFields(model: Pick<LanguageModel, 'stateFields'>): NamedField[] {
+  return model.stateFields.flatMap((fields, index) =>
+    fields.map(({ name, dtype, shape }) => ({
+      name: `layers.${index}.${name}`,
+      index,
+      field: name,
+      dtype,
+      shape,
+    })),
+  )
+}
+
+/**
+ * States of sequences, each at its slot, and what the first operation of a list resolves rows by: how many
+ * tokens a slot may still draw, the token that it consumes next, and how many it has consumed.
+ */
+export class StatePool {
+  readonly slots: number
+  /** Of each layer, by field: (slots, ...shape). */
+  readonly layers: ModelState
+  /** Tokens consumed: uint32 (slots). */
+  readonly position: Tensor
+  /** Drawn last, consumed next: uint32 (slots). */
+  readonly token: Tensor
+  /** Tokens that may still be drawn; a slot with none is done: uint32 (slots). */
+  readonly remaining: Tensor
+
+  constructor({ device, stateFields }: LanguageModel, slots: number) {
+    this.slots = slots
+    this.layers = stateFields.map((fields) =>
+      Object.fromEntries(
+        fields.map(({ name, dtype, shape }) => [name, device.tensor(dtype, [slots, ...shape])]),
+      ),
+    )
+    this.position = device.tensor('uint32', [slots])
+    this.token = device.tensor('uint32', [slots])
+    this.remaining = device.tensor('uint32', [slots])
+  }
+
+  /** The state at a slot: each field as (1, ...shape). */
+  fieldsOf(slot: number): Tensor[] {
+    return this.layers.flatMap((layer) => Object.values(layer).map((tensor) => tensor.at(slot)))
+  }
+
+  /** Everything of it, (slots, ...). */
+  get tensors(): Tensor[] {
+    const fields = this.layers.flatMap((layer) => Object.values(layer))
+    return [...fields, this.position, this.token, this.remaining]
+  }
+
+  dispose(): void {
+    for (const tensor of this.tensors) tensor.dispose()
+  }
+}
+
+/** What `sample` reads and keeps for each slot. */
+export class SamplingSlots {
+  /** float32 (slots, 4). */
+  readonly settings: Tensor
+  /** uint32 (slots, 5). */
+  readonly selection: Tensor
+  /** uint32 (slots, stops). */
+  readonly stops: Tensor
+  /** uint32 (slots, recent). */
+  readonly history: Tensor
+  /** Logits of the last token consumed, where they are kept: float32 (slots, padded vocabulary). */
+  readonly kept: Tensor
+
+  constructor({ device, config }: LanguageModel, { slots, stops, recent }: PoolSize) {
+    this.settings = device.tensor('float32', [slots, 4])
+    this.selection = device.tensor('uint32', [slots, 5])
+    // Whoever came before the row was so long has no more of them.
+    const none = new Uint32Array(slots * stops).fill(NO_TOKEN)
+    this.stops = device.tensor('uint32', [slots, stops], none)
+    this.history = device.tensor('uint32', [slots, recent])
+    this.kept = device.tensor('float32', [slots, config.paddedVocabSize])
+  }
+
+  get tensors(): Tensor[] {
+    return [this.settings, this.selection, this.stops, this.history, this.kept]
+  }
+
+  dispose(): void {
+    for (const tensor of this.tensors) tensor.dispose()
+  }
+}

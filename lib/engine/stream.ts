@@ -1,0 +1,157 @@
+// One sequence that the engine advances, from its first token to its end.
+
+import { reasonOf, type Signal } from '../abort.js'
+import type { Readback } from '../readback.js'
+import type { Sampler } from '../sampler.js'
+import type { Engine } from './engine.js'
+import type { SequenceState } from './sequence-state.js'
+import type { Snapshot } from './snapshot.js'
+
+/** How a stream runs. */
+export interface StreamOptions {
+  /** The state that it goes on from, and leaves; without one it has seen nothing, and what it leaves is freed. */
+  state?: SequenceState | undefined
+  /** A moment to begin with, where no state is given. It stays as it is. */
+  from?: Snapshot | undefined
+  /** Tokens that the state has consumed. */
+  position: number
+  /** The token that the first step consumes, where there is no prompt. */
+  token?: number | undefined
+  /** How tokens are drawn; the most likely ones without it. */
+  sampler?: Sampler | undefined
+  /** Tokens before the first one that is drawn, those of the prompt included: what penalties look at. */
+  history: Uint32Array
+  /** Tokens to draw at most. */
+  maxTokens: number
+  /** Tokens that end the sequence: none is drawn after one of them. */
+  stopTokens: ReadonlySet<number>
+  /** Whether the logits of each token are read. */
+  readsLogits: boolean
+  /** Ends everything, unless the state is kept: then it only ends the wait for a slot. */
+  signal?: Signal | undefined
+}
+
+/** What a run has drawn. */
+export interface Drawn {
+  token: number
+  /** What it was drawn from, before penalties and temperature: (padded vocabulary). */
+  logits: Promise<Float32Array> | undefined
+}
+
+export interface PromptOptions {
+  /** The most tokens that run through the model at once: fewer where others wait, in multiples of 64. Defaults to 256. */
+  chunkSize?: number | undefined
+  /** Ends the prompt between two pieces. Rejects with its reason when what was started has ended. */
+  betweenPieces?: Signal | undefined
+  /** Called with the number of tokens as pieces end. */
+  onConsumed?: ((tokens: number) => void) | undefined
+}
+
+/** Somebody waits for a token. */
+export interface Request {
+  resolve(drawn: Drawn): void
+  reject(error: unknown): void
+}
+
+/**
+ * A stream has a slot from `engine.open` until `close`. Tokens may be asked for before earlier ones are there:
+ * the engine runs as many as it can together with those of other streams.
+ */
+export class EngineStream {
+  readonly #engine: Engine
+  readonly options: StreamOptions
+  readonly state: SequenceState
+  /** What its errors lead with. */
+  readonly operation: string
+  /** Milliseconds that the call waited for a slot. */
+  readonly queueMs: number
+  /** Steps that are asked for and not started. */
+  readonly wanted: Request[] = []
+  /** Steps under way. */
+  started = 0
+  /** Pieces of its prompt under way. */
+  pieces = 0
+  /** Its prompt has not been started to its end: no step may be. */
+  hasPrompt = false
+  /** Grows with each step, over all streams: who has waited longest. */
+  lastStep = 0
+  /** No token is drawn any more: it drew its last, or failed. */
+  isDone = false
+  /** Nobody wants what it computes. */
+  isDiscarded = false
+  /** Why nothing more comes, where that is no end of its own. */
+  failure: unknown
+  readback: Readback | undefined
+  #drawn = 0
+  #isClosed = false
+
+  /** Use `engine.open`. */
+  constructor(
+    engine: Engine,
+    state: SequenceState,
+    options: StreamOptions,
+    { operation, queueMs }: { operation: string; queueMs: number },
+  ) {
+    this.#engine = engine
+    this.options = options
+    this.state = state
+    this.operation = operation
+    this.queueMs = queueMs
+  }
+
+  /** Whether its state belongs to somebody: then nothing is cut short, and one run is under way at most. */
+  get isKept(): boolean {
+    return this.options.state !== undefined
+  }
+
+  /** Runs a prompt through the model. Resolves with the token that is drawn after it. */
+  prefill(tokens: Uint32Array, options: PromptOptions = {}): Promise<Drawn> {
+    return this.#engine.startPrompt(this, tokens, options)
+  }
+
+  /** Consumes the token drawn last. Resolves with the next one. */
+  decode(): Promise<Drawn> {
+    return this.#engine.wantStep(this)
+  }
+
+  /** Draws a token from the logits that the state holds; runs nothing else. */
+  drawAgain(): Promise<Drawn> {
+    return this.#engine.drawAgain(this)
+  }
+
+  /** A token was drawn. Returns whether it is the last. */
+  countDrawn(token: number): boolean {
+    this.#drawn += 1
+    this.isDone ||= this.#drawn === this.options.maxTokens || this.options.stopTokens.has(token)
+    return this.isDone
+  }
+
+  /** Nothing more will come: whoever waits for a step that was not started is told. */
+  end(failure?: unknown): void {
+    this.isDone = true
+    this.failure ??= failure
+    for (const { reject } of this.wanted.splice(0)) reject(failure ?? endedError())
+  }
+
+  /** Throws `DisposedError` when the model was disposed of. */
+  checkModel(): void {
+    this.#engine.check(this.operation)
+  }
+
+  /** Ends, and begins another stream in its place, which does not wait for one. */
+  giveWayTo(options: StreamOptions): EngineStream {
+    this.#isClosed = true
+    return this.#engine.replace(this, options)
+  }
+
+  /** Gives the slot back, or leaves it to the state. Ends what is under way, unless the state is kept. */
+  close(): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    const { signal } = this.options
+    this.#engine.close(this, signal?.aborted ? reasonOf(signal) : endedError())
+  }
+}
+
+/** What a step is told that was asked for beyond the end. */
+export const endedError = () => new DOMException('This stream has ended', 'AbortError')

@@ -1,0 +1,57 @@
+// What all blocks of a model have in common.
+
+import type { LinearOptions, Recorder } from '../../recorder.js'
+import type { Tensor } from '../../tensor.js'
+import type { Linear, Weight } from '../../weights/loader.js'
+import type { StateField } from '../state-fields.js'
+import type { Workspace } from '../workspace.js'
+
+/** Where a block keeps what it remembers of the sequences: a tensor for each of its fields, (slots, ...shape). */
+export type BlockState = Readonly<Record<string, Tensor>>
+
+/** What a forward pass gives to every block. */
+export interface Pass {
+  cl: Recorder
+  workspace: Workspace
+  /** The slot of each row; NO_SLOT for one that does nothing: uint32 (batch). */
+  rows: Tensor
+  /** Tokens that the sequence of each row has seen before this pass: uint32 (batch). */
+  positions: Tensor
+  /** How matrix products run: `step` for decoding and a few tokens, `chunk` for many. */
+  role: 'step' | 'chunk'
+}
+
+/** The norm before a block or the head: x / rms(x) * weight. */
+export interface Norm {
+  weight: Tensor
+  eps: number
+}
+
+/** A block owns its norm and its residual: hidden = hidden + layer(norm(hidden)), in place. */
+export interface Block {
+  /** The fields that it keeps of one sequence; all zero for one that has seen nothing. */
+  readonly state: readonly StateField[]
+  /** One token a row: hidden float32 (batch, dModel). */
+  decode(pass: Pass, hidden: Tensor, state: BlockState): void
+  /** A chunk of a prompt: hidden float32 (batch, length, dModel). */
+  prefill(pass: Pass, hidden: Tensor, state: BlockState): void
+}
+
+/** out = x · weightᵀ (+ bias), whatever form the weight has, and what else the options say. */
+export function recordLinear(
+  cl: Recorder,
+  x: Tensor,
+  linear: Linear,
+  out: Tensor,
+  options: Omit<LinearOptions, 'bias'> = {},
+): void {
+  const { weight, bias } = linear
+  if (weight.kind === 'plain') cl.matmul(x, weight.matrix, out, { bias, ...options })
+  else cl.affineMatmul(x, weight.matrix, out, { bias, ...options })
+}
+
+/** out = rows of the table at the token ids, whatever form the table has. */
+export function recordEmbedding(cl: Recorder, tokens: Tensor, table: Weight, out: Tensor): void {
+  if (table.kind === 'plain') cl.embedding(tokens, table.matrix, out)
+  else cl.affineEmbedding(tokens, table.matrix, out)
+}

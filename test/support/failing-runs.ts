@@ -1,0 +1,97 @@
+// Runs that a device fails, and memory that there is none of.
+
+import { setFlagsFromString } from 'node:v8'
+import { setImmediate as turn } from 'node:timers/promises'
+import { runInNewContext } from 'node:vm'
+import { expect, onTestFinished, vi } from 'vitest'
+import type { Model } from '../../lib/index.js'
+
+/** What the error of a run says that was made to fail. */
+export const FAILURE = 'the device failed on purpose'
+
+type AddonModule = typeof import('../../lib/addon.js')
+
+let failing: Failure | undefined
+let isFailing: () => boolean = () => false
+
+/** Which run fails: of those with inputs or without; by its device, which fails, or by an operation of its own. */
+interface Failure {
+  withInputs: boolean
+  by?: 'device' | 'operation'
+}
+
+/** While `work` goes on, those runs fail for which `draw` says so. */
+export async function whileRunsFail<T>(draw: () => boolean, work: () => Promise<T>): Promise<T> {
+  isFailing = draw
+  try {
+    return await work()
+  } finally {
+    isFailing = () => false
+  }
+}
+
+/** The next run of that kind fails, by its device unless told otherwise. Needs `withFailures`. */
+export function failNextRun(which: Failure): void {
+  failing = which
+  onTestFinished(() => {
+    const isOver = failing === undefined
+    failing = undefined
+    expect(isOver, 'the run that was to fail has come').toBe(true)
+  })
+}
+
+/**
+ * The addon with runs that fail when a test says so.
+ *
+ * @example
+ * vi.mock('../../lib/addon.js', async (original) => withFailures(await original()))
+ */
+export function withFailures(original: AddonModule): AddonModule {
+  const { RUN_STATUS } = original
+  const run: ReturnType<AddonModule['addon']>['run'] = (device, list, inputs, outputs, ended) => {
+    const isNext = failing?.withInputs === inputs.byteLength > 0
+    const status =
+      isNext && failing?.by === 'operation' ? RUN_STATUS.failed : RUN_STATUS.deviceFailed
+    if (isNext) failing = undefined
+    const fails = isNext || isFailing()
+    const { run, cancel } = original.addon()
+    if (!fails) return run(device, list, inputs, outputs, ended)
+    const begun = run(device, list, inputs, outputs, (_, __, data) => ended(status, FAILURE, data))
+    // What it writes is left half written.
+    cancel(begun)
+    return begun
+  }
+  // Its own properties cannot be written.
+  const addon = () => Object.create(original.addon(), { run: { value: run } })
+  return { ...original, addon }
+}
+
+/** What the error says where there was no memory. */
+export const NO_MEMORY = 'there is no memory on purpose'
+
+/** The next tensor of that shape cannot be made. */
+export function refuseTensor(model: Model, isRefused: (shape: readonly number[]) => boolean): void {
+  const { device } = model
+  const make = device.tensor.bind(device)
+  const spy = vi.spyOn(device, 'tensor').mockImplementation((dtype, shape, data) => {
+    if (!isRefused(shape)) return make(dtype, shape, data)
+    spy.mockRestore()
+    throw new Error(NO_MEMORY)
+  })
+}
+
+/** The pool of a model that has run nothing begins with one slot and grows, as a GPU's does. */
+export function growFromOneSlot(model: Model, maxStreams: number): void {
+  refuseTensor(model, ([slots, ...rest]) => slots === maxStreams && rest.length > 0)
+}
+
+/** Collects garbage, and lets those be told who wait for it. */
+export async function collectGarbage(): Promise<void> {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as () => void
+  for (let i = 0; i < 3; i++) {
+    await turn()
+    collect()
+  }
+  await turn()
+}
