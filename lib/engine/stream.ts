@@ -154,4 +154,4 @@ export class EngineStream {
 }
 
 /** What a step is told that was asked for beyond the end. */
-export const endedError = () => new DOMException('This stream has ended', 'AbortError')
+export const endedError = (): Error => new DOMException('This stream has ended', 'AbortError')
