@@ -52,10 +52,11 @@ describe('what a model is said to need', () => {
     (name) => {
       const results = play('needs', name)
       expect(results.length).toBeGreaterThan(2)
-      for (const { said, most, madeByPlanning } of results) {
+      for (const { said, most, unused, madeByPlanning } of results) {
         expect(madeByPlanning).toBe(0)
-        // To the byte, but for two blocks of runs that a fast GPU may give back in time.
-        expect(most, `${said} said`).toBeGreaterThanOrEqual(said - 2 * 16384)
+        // To the byte, but for what one stream does not use, and two blocks of runs that a fast GPU may give back in
+        // time.
+        expect(most, `${said} said`).toBeGreaterThanOrEqual(said - unused - 2 * 16384)
         expect(most, `${said} said`).toBeLessThanOrEqual(said)
       }
     },
