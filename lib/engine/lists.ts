@@ -157,9 +157,9 @@ export class EngineLists {
 
   // Where scratch tensors have become larger, lists recorded before would keep the smaller ones.
   #recorded(record: () => CommandList): CommandList {
-    const { bytes } = this.#workspace
+    const { replaced } = this.#workspace
     const list = record()
-    if (this.#workspace.bytes !== bytes) this.forget()
+    if (this.#workspace.replaced !== replaced) this.forget()
     return list
   }
 

@@ -9,6 +9,7 @@ export class Workspace {
   readonly #device: Device
   readonly #activationType: ActivationType
   readonly #tensors = new Map<string, Tensor>()
+  #replaced = 0
 
   constructor(device: Device, activationType: ActivationType) {
     this.#device = device
@@ -30,11 +31,19 @@ export class Workspace {
     let tensor = this.#tensors.get(key)
     if (!tensor || tensor.rows < rows) {
       // Lists recorded before keep the smaller one alive.
-      tensor?.dispose()
+      if (tensor) {
+        tensor.dispose()
+        this.#replaced += 1
+      }
       tensor = this.#device.tensor(dtype, [rows, cols])
       this.#tensors.set(key, tensor)
     }
     return tensor.view([...leading, cols])
+  }
+
+  /** How many tensors larger ones have taken the place of. */
+  get replaced(): number {
+    return this.#replaced
   }
 
   /** Bytes of all that was handed out. */
