@@ -215,7 +215,7 @@ describe('tune', () => {
       .filter(
         ({ dtype, shape }) => !/8-bit/.test(dtype) && !/^tiny \w* ?(2|4|16|32) x /.test(shape),
       )
-      .filter(({ operation, shape }) => operation !== 'matmul' || /head|_proj 70/.test(shape))
+      .filter(({ operation, shape }) => operation !== 'matmul' || /head|_proj (8|70)/.test(shape))
     const report = await tuneCases(few, ONCE, {
       onProgress: (progress) => steps.push(progress),
     })
