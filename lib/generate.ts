@@ -101,8 +101,8 @@ export interface Generation {
  */
 type Fate = 'consumed' | 'pending' | 'dropped'
 
-// Tokens that a text which nobody keeps may be ahead of its reader.
-const MOST_AHEAD = 32
+/** Tokens that a text which nobody keeps may be ahead of its reader. */
+export const MOST_AHEAD = 32
 
 /** Runs a generation. What was generated so far stands in `result` at every moment. */
 export class GenerationRun {

@@ -4,6 +4,7 @@
 import { createDevice, type DeviceName } from '../device.js'
 import type { Engine } from '../engine/engine.js'
 import type { EngineStream } from '../engine/stream.js'
+import { MOST_AHEAD } from '../generate.js'
 import { type LoadOptions, loadModel } from '../load-model.js'
 import { availableThreads } from '../threads.js'
 import { measureReadBandwidth } from './bandwidth.js'
@@ -85,9 +86,6 @@ export async function runBandwidth(request: BandwidthRequest): Promise<Bandwidth
   return { threads: device.threads, bytesPerSecond: await measureReadBandwidth(threads) }
 }
 
-// Steps that are asked for before the first has ended: as many as a generation does.
-const STEPS_AHEAD = 32
-
 // What a stream may draw: no test comes near.
 const NO_END = 2 ** 31
 
@@ -150,7 +148,8 @@ async function decode(stream: EngineStream, count: number): Promise<void> {
     const step = stream.decode()
     step.catch(() => {}) // it is awaited later, unless one before it fails
     steps.push(step)
-    if (steps.length === STEPS_AHEAD) await steps.shift()
+    // As many are asked for as a generation does.
+    if (steps.length === MOST_AHEAD) await steps.shift()
   }
   await Promise.all(steps)
 }

@@ -82,8 +82,8 @@ export class Seats {
 
   /**
    * Gives a state a slot; fewer than there may be are active. Returns the slot, and what has to be recorded in front of
-   * its first run. `from`: what a new state begins with. `touches`: memory that nobody
-   * has touched is cleared too, which takes its time here and not in the first piece of the prompt.
+   * its first run. `from`: what a new state begins with. `touches`: memory that nobody has touched is cleared too,
+   * which takes its time here and not in the first piece of the prompt.
    */
   seat(
     state: SequenceState,

@@ -185,16 +185,19 @@ void add_matmat(Product<Params> product, Program& program) {
   program.add(dispatch);
 }
 
+inline void add_constants(Dispatch& dispatch, std::initializer_list<Constant> constants) {
+  dispatch.constants.insert(dispatch.constants.end(), constants);
+}
+
 // Constants and threadgroup memory of affine_matvec.
 template <class Params>
 void add_staging(const Product<Params>& product, const RowBlocks& blocks, uint32_t group,
                  const Limits& limits, Dispatch& dispatch) {
   const Staging staging = staging_of(blocks.rows, group, product.kernels.bits, limits);
-  const Constant constants[] = {{"by_exponent", limits.tuning.slow_conversions},
-                                {"lane_words", staging.lane_words},
-                                {"staged_columns", staging.columns},
-                                {"reads", limits.tuning.vector_reads}};
-  dispatch.constants.insert(dispatch.constants.end(), std::begin(constants), std::end(constants));
+  add_constants(dispatch, {{"by_exponent", limits.tuning.slow_conversions},
+                           {"lane_words", staging.lane_words},
+                           {"staged_columns", staging.columns},
+                           {"reads", limits.tuning.vector_reads}});
   const auto bytes = [&](uint32_t floats) {
     return static_cast<uint32_t>(round_up(uint64_t{blocks.rows} * floats * sizeof(float), 16));
   };
@@ -226,14 +229,13 @@ void add_matvec(Product<Params> product, Program& program) {
                        (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
   const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
   Dispatch dispatch = product.dispatch(kernels.matvec);
-  const Constant constants[] = {{"normed", taken_in},
-                                {"by_squares", taken_in && p.norm_parts != 0},
-                                {"norm_groups", taken_in ? p.inputs / p.norm_group_cols : 1},
-                                {"vector_rows", blocks.rows},
-                                {"row_blocks", blocks.count},
-                                {"aligned_loads", aligned},
-                                {"vector_outputs", outputs}};
-  dispatch.constants.insert(dispatch.constants.end(), std::begin(constants), std::end(constants));
+  add_constants(dispatch, {{"normed", taken_in},
+                           {"by_squares", taken_in && p.norm_parts != 0},
+                           {"norm_groups", taken_in ? p.inputs / p.norm_group_cols : 1},
+                           {"vector_rows", blocks.rows},
+                           {"row_blocks", blocks.count},
+                           {"aligned_loads", aligned},
+                           {"vector_outputs", outputs}});
   const uint32_t most =
       quantised ? limits.tuning.sharing_simdgroups : limits.tuning.vector_simdgroups;
   dispatch.threads = {threads_for(most * kSimdWidth, 1024, limits)};

@@ -12,6 +12,7 @@ import {
   uploadApart,
 } from '../support/arrays.js'
 import { newTokens, randomBatch, resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { slottedConvolution } from '../support/slotted-convolution.js'
 import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { loadOperationGoldens } from '../support/tensors-file.js'
 import { describeEachDevice } from '../support/with-device.js'
@@ -121,24 +122,9 @@ describeEachDevice('conv1dPrefill', (device) => {
   })
 
   test('rows without a slot do nothing', async () => {
-    const [length, channels, width] = [9, 33, 4]
-    const positions = [0, 1, 2, 7, 30]
-    const normals = seededNormals(length)
-    const batch = randomBatch(normals, { positions, length, cols: channels })
-    const [weight, bias] = [normals(channels * width), normals(channels)]
-    const places = slotsOf(positions.length)
-    const rings = inSlots(places, ringsAfter(batch, 0, width))
     await expectRowsWithoutSlotDoNothing(
       device(),
-      () => ({
-        x: upload(device(), 'float32', [5, 9, 33], newTokens(batch)),
-        weight: upload(device(), 'float32', [channels, width], weight),
-        bias: upload(device(), 'float32', [channels], bias),
-        state: upload(device(), 'float32', [places.slots, width, channels], rings),
-        position: upload(device(), 'uint32', [positions.length], positions),
-        rows: upload(device(), 'uint32', [positions.length], places.rows),
-        out: unwritten(device(), [5, 9, 33]),
-      }),
+      slottedConvolution(device(), 9),
       (cl, tensors) => cl.conv1dPrefill(tensors),
       { state: ['state'], results: ['out'] },
     )

@@ -11,6 +11,7 @@ import {
   upload,
 } from '../support/arrays.js'
 import { newTokens, randomBatch, resultsOfNewTokens, ringsAfter } from '../support/sequences.js'
+import { slottedConvolution } from '../support/slotted-convolution.js'
 import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose, expectSame } from '../tolerance.js'
@@ -65,24 +66,9 @@ describeEachDevice('conv1dUpdate', (device) => {
   }
 
   test('rows without a slot do nothing', async () => {
-    const [length, channels, width] = [1, 33, 4]
-    const positions = [0, 1, 2, 7, 30]
-    const normals = seededNormals(length)
-    const batch = randomBatch(normals, { positions, length, cols: channels })
-    const [weight, bias] = [normals(channels * width), normals(channels)]
-    const places = slotsOf(positions.length)
-    const rings = inSlots(places, ringsAfter(batch, 0, width))
     await expectRowsWithoutSlotDoNothing(
       device(),
-      () => ({
-        x: upload(device(), 'float32', [5, 33], newTokens(batch)),
-        weight: upload(device(), 'float32', [channels, width], weight),
-        bias: upload(device(), 'float32', [channels], bias),
-        state: upload(device(), 'float32', [places.slots, width, channels], rings),
-        position: upload(device(), 'uint32', [positions.length], positions),
-        rows: upload(device(), 'uint32', [positions.length], places.rows),
-        out: unwritten(device(), [5, 33]),
-      }),
+      slottedConvolution(device()),
       (cl, tensors) => cl.conv1dUpdate(tensors),
       { state: ['state'], results: ['out'] },
     )

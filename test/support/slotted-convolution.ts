@@ -1,0 +1,27 @@
+// A convolution of sequences at different positions, whose rings lie in slots.
+
+import type { Device } from '../../lib/device.js'
+import { seededNormals, unwritten, upload } from './arrays.js'
+import { newTokens, randomBatch, ringsAfter } from './sequences.js'
+import { inSlots, slotsOf } from './slots.js'
+
+/** Gives the same tensors each time: of one token a sequence, x (batch, channels), or of a chunk of `length`. */
+export function slottedConvolution(device: Device, length?: number) {
+  const [channels, width] = [33, 4]
+  const positions = [0, 1, 2, 7, 30]
+  const normals = seededNormals(length ?? 1)
+  const batch = randomBatch(normals, { positions, length: length ?? 1, cols: channels })
+  const [weight, bias] = [normals(channels * width), normals(channels)]
+  const places = slotsOf(positions.length)
+  const rings = inSlots(places, ringsAfter(batch, 0, width))
+  const shape = [positions.length, ...(length === undefined ? [] : [length]), channels]
+  return () => ({
+    x: upload(device, 'float32', shape, newTokens(batch)),
+    weight: upload(device, 'float32', [channels, width], weight),
+    bias: upload(device, 'float32', [channels], bias),
+    state: upload(device, 'float32', [places.slots, width, channels], rings),
+    position: upload(device, 'uint32', [positions.length], positions),
+    rows: upload(device, 'uint32', [positions.length], places.rows),
+    out: unwritten(device, shape),
+  })
+}
