@@ -300,6 +300,27 @@ describe('text', () => {
     expect(again.totalTokens).toBe(session.position)
   })
 
+  test('consumes a token that ends both a stop text and maxTokens', async () => {
+    using model = await loadModel(undefined, { device: 'cpu' })
+    const options = { ignoreEos: true, temperature: 1 }
+    const most = 6
+    let seed = 0
+    let whole: Awaited<ReturnType<Model['generate']>>
+    let text = ''
+    // A text that the last of the first six tokens brings.
+    do {
+      seed += 1
+      whole = await model.generate('The old man', { ...options, seed, maxTokens: most + 4 })
+      text = model.tokenizer!.decode(whole.tokens.slice(0, most))
+    } while (text.indexOf(text.slice(-2)) !== text.length - 2)
+    using session = model.createSession()
+    const ended = { ...options, seed, maxTokens: most, stop: text.slice(-2) }
+    const result = await session.generate('The old man', ended)
+    expect(result).toMatchObject({ finishReason: 'stop', tokens: whole.tokens.slice(0, most) })
+    const rest = await session.generate('', { ...options, seed, maxTokens: 4 })
+    expect(rest.tokens).toEqual(whole.tokens.slice(most))
+  })
+
   test('in turns: the beginning of a sequence is marked once, and a stop text ends a turn', async () => {
     using model = await loadModel(undefined, { device: 'cpu' })
     using session = model.createSession()
