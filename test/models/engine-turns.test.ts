@@ -5,8 +5,7 @@ import { expect, it, onTestFinished, vi } from 'vitest'
 import { CommandList } from '../../lib/command-list.js'
 import { Prompts } from '../../lib/engine/prompts.js'
 import type { EngineStream } from '../../lib/engine/stream.js'
-import { loadModel, type Model, SAMPLE_STATUS } from '../../lib/index.js'
-import { Sampler } from '../../lib/sampler.js'
+import { loadModel, type Model } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 import { type RunOfEngine, tokensOf, watchRuns } from '../support/company.js'
 import { seededIntegers } from '../unit/random.js'
@@ -219,47 +218,6 @@ it('a session is one step ahead at most', async () => {
   }
   await stream.return()
 })
-
-it.each(['maxTokens', 'a stop token'])(
-  'the device skips a row after %s, although its step was started',
-  async (end) => {
-    const model = await load()
-    const { tokens } = await model.generate([5], { ...OPTIONS, maxTokens: 40 })
-    // The first token that comes late for the first time.
-    const at = tokens.findIndex((token, i) => i > 2 && tokens.indexOf(token) === i)
-    expect(at).toBeGreaterThan(2)
-    // In the same steps, or nobody would want the one that is under way.
-    const other = model.generate([9], { ...OPTIONS, maxTokens: 300 })
-    const stream = await model.engine.open('test', {
-      position: 0,
-      token: 5,
-      history: new Uint32Array(0),
-      maxTokens: end === 'maxTokens' ? at + 1 : 1000,
-      stopTokens: new Set(end === 'maxTokens' ? [] : [tokens[at]!]),
-      sampler: new Sampler('test', { temperature: OPTIONS.temperature, seed: OPTIONS.seed }),
-      readsLogits: false,
-    })
-    const { place } = stream.state
-    const statuses: number[] = []
-    const { run } = CommandList.prototype
-    const runs = vi.spyOn(CommandList.prototype, 'run').mockImplementation(async function (
-      this: CommandList,
-      options,
-    ) {
-      const result = await run.call(this, options)
-      const slots = options?.inputs?.slots as Uint32Array | undefined
-      const row = slots && place.kind === 'slot' ? slots.indexOf(place.slot) : -1
-      if (row >= 0) statuses.push(result.outputs.report![2 * row + 1]!)
-      return result
-    })
-    onTestFinished(() => runs.mockRestore())
-    const steps = await Promise.allSettled(Array.from({ length: at + 9 }, () => stream.decode()))
-    const drawn = steps.flatMap((step) => (step.status === 'fulfilled' ? [step.value.token] : []))
-    await other
-    expect(drawn).toEqual(tokens.slice(0, at + 1))
-    expect(statuses).toEqual([...drawn.map(() => SAMPLE_STATUS.drawn), SAMPLE_STATUS.skipped])
-  },
-)
 
 it('a stream that has drawn its last token leaves its place, whether or not it is read', async () => {
   const model = await load({ maxStreams: 1 })
