@@ -89,7 +89,8 @@ export class IsolatedThread<Request, Answer> {
       this.#worker ??= this.#start()
     } catch (error) {
       question.reject(error)
-      return this.#next()
+      this.#next()
+      return
     }
     this.#current = question
     this.#worker.ref()
