@@ -66,6 +66,8 @@ export interface Addon {
   memorySize(memory: number): number
   readMemory(memory: number, byteOffset: number, target: Uint8Array): void
   writeMemory(memory: number, byteOffset: number, source: Uint8Array): void
+  /** Nothing of it stays resident for a GPU until its next use. Does nothing while runs use it. */
+  letGoOfMemory(memory: number): void
   disposeMemory(memory: number): void
   createList(): number
   /** The memory whose bytes the operations of this list bind for inputs and outputs of a run: native/run_block.h. */

@@ -110,6 +110,11 @@ export class Memory {
     return this.#handle
   }
 
+  /** A GPU need not keep it resident: its next use makes it so again. Does nothing while runs use it. */
+  letGo(): void {
+    if (this.#handle !== 0) addon().letGoOfMemory(this.#handle)
+  }
+
   /** Frees the memory once no command list uses it. Calling it again does nothing. */
   dispose(): void {
     if (this.#handle === 0) return

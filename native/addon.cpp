@@ -70,6 +70,7 @@ class Addon : public Napi::Addon<Addon> {
                              InstanceMethod("memoryFootprint", &Addon::MemoryFootprint),
                              InstanceMethod("readMemory", &Addon::ReadMemory),
                              InstanceMethod("writeMemory", &Addon::WriteMemory),
+                             InstanceMethod("letGoOfMemory", &Addon::LetGoOfMemory),
                              InstanceMethod("disposeMemory", &Addon::DisposeMemory),
                              InstanceMethod("createList", &Addon::CreateList),
                              InstanceMethod("listBlock", &Addon::ListBlock),
@@ -283,6 +284,12 @@ class Addon : public Napi::Addon<Addon> {
     }
     if (source.ByteLength() > 0) std::memcpy(target, source.Data(), source.ByteLength());
     if (source.ByteLength() == memory->size()) memory->is_mixture = false;
+  }
+
+  // (memory): nothing of it stays with a GPU until its next use; while runs use it, it does
+  void LetGoOfMemory(const CallbackInfo& info) {
+    const auto memory = memories_.get(integer(info, 0));
+    if (memory->readers == 0 && memory->writers == 0) memory->gpu_views.reset();
   }
 
   void DisposeMemory(const CallbackInfo& info) {

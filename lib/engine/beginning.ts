@@ -16,11 +16,11 @@ const GREEDY = new Sampler('engine', { seed: 0 })
 export function runBeginning(
   device: Device,
   { states, sampling }: Pools,
-  { isKept, options }: EngineStream,
+  { isKept, options, position }: EngineStream,
   { slot, fill }: { slot: number; fill: (cl: Recorder) => void },
 ): Promise<ListRunResult> {
-  const { sampler = GREEDY, stopTokens, maxTokens, position, history, token = 0 } = options
-  const keepsLogits = isKept || options.readsLogits
+  const { sampler = GREEDY, stopTokens, maxTokens, history, token = 0 } = options
+  const keepsLogits = isKept || options.readsLogits || options.moments !== undefined
   const rows = {
     position: [states.position, Uint32Array.of(position)],
     token: [states.token, Uint32Array.of(token)],

@@ -129,7 +129,7 @@ export class Engine {
       throw error
     })
     const token = drawnToken(outputs.report!)
-    stream.countDrawn(token)
+    if (stream.countDrawn(token)) this.#scheduler.finish(stream)
     return { token, logits }
   }
 
@@ -180,8 +180,10 @@ export class Engine {
       this.check(operation)
       throwIfAborted(options.signal)
       const state = options.state ?? new SequenceState()
-      const stream = new EngineStream(this, state, options, { operation, queueMs })
-      this.#begin(stream)
+      const beginning = options.moments?.beginning()
+      const { position } = beginning ?? options
+      const stream = new EngineStream(this, state, options, { operation, queueMs, position })
+      this.#begin(stream, beginning?.snapshot)
       this.#scheduler.add(stream)
       if (!stream.isKept) this.#endOnAbort(stream)
       return stream
@@ -214,17 +216,20 @@ export class Engine {
   }
 
   // Brings the state to a slot, with what sampling needs. One run, in front of the stream's first.
-  #begin(stream: EngineStream): void {
+  #begin(stream: EngineStream, from: Snapshot | undefined): void {
     const { state, options } = stream
     const needs = { stops: options.stopTokens.size, recent: options.sampler?.recent ?? 0 }
     const { slot, fill } = this.#seats.seat(state, needs, {
-      from: options.from,
+      from,
       touches: this.#scheduler.someoneDecodes,
     })
     this.#scheduler.hasTakenTurn()
     try {
       const run = runBeginning(this.model.device, this.#seats.pools, stream, { slot, fill })
-      run.catch((error: unknown) => this.#failed(error, [stream]))
+      void run.then(
+        () => from?.letGo(),
+        (error: unknown) => this.#failed(error, [stream]),
+      )
     } catch (error) {
       this.#seats.lose(state, error)
       throw error

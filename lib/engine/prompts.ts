@@ -11,6 +11,8 @@ export interface Prompt {
   stream: EngineStream
   tokens: Uint32Array
   options: PromptOptions
+  /** Where a piece has to end, in tokens of it, ascending. */
+  cuts: readonly number[]
   /** Tokens that were started. */
   started: number
   resolve(drawn: Drawn): void
@@ -63,8 +65,10 @@ export class Prompts {
     if (index < 0) return undefined
     const [prompt] = this.#prompts.splice(index, 1) as [Prompt]
     this.#prompts.push(prompt)
-    const { tokens, options, started: first } = prompt
-    const length = nextChunk(tokens.length - first, this.#size(othersDecode, options.chunkSize))
+    const { tokens, options, cuts, started: first } = prompt
+    const size = this.#size(othersDecode, options.chunkSize)
+    const cut = cuts.find((end) => end > first) ?? tokens.length
+    const length = Math.min(nextChunk(tokens.length - first, size), cut - first)
     prompt.started += length
     return { prompt, first, length, isLast: prompt.started === tokens.length }
   }

@@ -6,6 +6,7 @@ import { Readback } from '../readback.js'
 import { NO_SLOT, SAMPLE_STATUS } from '../recorder.js'
 import { drawnToken } from '../sampler.js'
 import type { EngineLists } from './lists.js'
+import type { MomentPlace } from './moments.js'
 import { type Piece, type Prompt, Prompts } from './prompts.js'
 import type { Seats } from './seats.js'
 import {
@@ -95,7 +96,12 @@ export class Scheduler {
       stream.hasPrompt = true
       const add = () => {
         if (stream.isDone) return reject(stream.failure ?? endedError())
-        this.#prompts.add({ stream, tokens, options, started: 0, resolve, reject })
+        const {
+          position,
+          options: { moments },
+        } = stream
+        const cuts = moments?.cuts(position).map((end) => end - position) ?? []
+        this.#prompts.add({ stream, tokens, options, cuts, started: 0, resolve, reject })
         this.#schedule()
       }
       // A GPU that compiles on the way would hold up everybody else.
@@ -217,6 +223,11 @@ export class Scheduler {
     if (isLast) stream.hasPrompt = false
     stream.state.hasLogits = false
     stream.pieces += 1
+    const end = first + length
+    if (isLast || prompt.cuts.includes(end)) {
+      const place = { prompt: stream.position + end, drawn: [] }
+      this.#hold(stream, { place, logits: isLast, run })
+    }
     void run.then(
       ({ outputs, milliseconds }) => {
         stream.pieces -= 1
@@ -276,16 +287,43 @@ export class Scheduler {
     }
     try {
       const token = drawnToken(report!, row)
-      if (stream.countDrawn(token)) {
-        stream.end()
-        // Its reader may be far behind: its place is free already.
-        if (!stream.isKept) stream.close()
-      }
+      if (stream.countDrawn(token)) this.finish(stream)
       resolve({ token, logits })
     } catch (error) {
       reject(error)
       stream.end(error)
     }
+  }
+
+  /** It has drawn its last token. */
+  finish(stream: EngineStream): void {
+    stream.end()
+    if (stream.isKept) return
+    const drawn = stream.drawn.slice(0, -1)
+    if (drawn.length > 0) {
+      const prompt = stream.options.history.length
+      this.#hold(stream, { place: { prompt, drawn }, logits: true })
+    }
+    // Its reader may be far behind: its place is free already.
+    stream.close()
+  }
+
+  // Makes a copy of its state, behind what has been started of it, where somebody wants one. `run` leads there: it may
+  // be cut short, and the copy is then of something else.
+  #hold(
+    stream: EngineStream,
+    { place, logits, run }: { place: MomentPlace; logits: boolean; run?: Promise<unknown> },
+  ): void {
+    const receive = stream.options.moments?.receiver(place)
+    if (!receive) return
+    const copy = this.#seats.copy(stream.state, { logits })
+    void Promise.allSettled([copy, run]).then(([copied, ran]) => {
+      if (copied.status === 'fulfilled' && ran.status === 'fulfilled') receive(copied.value)
+      else {
+        if (copied.status === 'fulfilled') copied.value.dispose()
+        receive(undefined)
+      }
+    })
   }
 
   #endPrompt(prompt: Prompt, error: unknown): void {

@@ -137,9 +137,15 @@ export class Seats {
 
   /** A copy of what a state holds after all runs in flight, for the caller to dispose of. */
   async snapshot(state: SequenceState): Promise<Snapshot> {
-    const { run, snapshot } = this.#copyOf(state)
+    return this.copy(state, { logits: state.hasLogits })
+  }
+
+  /** The same of a state that a stream runs: behind what has been started. `logits`: whether the state has them then. */
+  async copy(state: SequenceState, { logits }: { logits: boolean }): Promise<Snapshot> {
+    const { run, snapshot } = this.#copyOf(state, logits)
     try {
       await run
+      snapshot.letGo()
       return snapshot
     } catch (error) {
       snapshot.dispose()
@@ -164,6 +170,7 @@ export class Seats {
     // At once: others may need the slot before the run has ended.
     state.hasLogits = snapshot.hasLogits
     await run
+    snapshot.letGo()
   }
 
   /** Gives a state a snapshot to live in, which is its own from now on. */
@@ -233,21 +240,24 @@ export class Seats {
 
   // Another sequence gets the slot: its runs are queued behind this copy.
   #park(state: SequenceState, slot: number): void {
-    const { snapshot, run } = this.#copyOf(state)
+    const { snapshot, run } = this.#copyOf(state, state.hasLogits)
     this.#leave(state, slot)
     this.adopt(state, snapshot)
-    run.catch((error: unknown) => {
-      if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
-        this.lose(state, error)
-      } else this.losePool(error) // it has a slot again
-    })
+    void run.then(
+      () => snapshot.letGo(),
+      (error: unknown) => {
+        if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
+          this.lose(state, error)
+        } else this.losePool(error) // it has a slot again
+      },
+    )
   }
 
-  #copyOf(state: SequenceState): { snapshot: Snapshot; run: Promise<void> } {
+  #copyOf(state: SequenceState, hasLogits: boolean): { snapshot: Snapshot; run: Promise<void> } {
     const { place } = state
     if (place.kind === 'lost') throw place.error
     const snapshot = new Snapshot(this.#model)
-    snapshot.hasLogits = state.hasLogits
+    snapshot.hasLogits = hasLogits
     if (place.kind === 'new') return { snapshot, run: Promise.resolve() }
     const run = this.#run((cl) => {
       const { states, sampling } = this.pools
@@ -256,7 +266,7 @@ export class Seats {
           ? states.fieldsOf(place.slot)
           : place.snapshot.fields.map(({ tensor }) => tensor)
       copyFields(cl, snapshot, from, 'from')
-      if (!state.hasLogits) return
+      if (!hasLogits) return
       const logits = place.kind === 'slot' ? sampling.kept.at(place.slot) : place.snapshot.logits
       cl.copy(logits, snapshot.logits)
     })

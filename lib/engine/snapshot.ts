@@ -8,7 +8,10 @@ import { namedFields } from './state-pool.js'
 // Each field begins where any kernel may read it in whole cache lines.
 const ALIGNMENT = 256
 
-/** One block of memory: the fields of a sequence, and the logits of its next token where they are known. */
+/**
+ * One block of memory: the fields of a sequence, and the logits of its next token where they are known. It has one
+ * holder at first; each disposes of it once.
+ */
 export class Snapshot {
   /** In order, each (1, ...shape). */
   readonly fields: readonly { name: string; tensor: Tensor }[]
@@ -16,17 +19,12 @@ export class Snapshot {
   readonly logits: Tensor
   hasLogits = false
   readonly #memory: Memory
+  #holders = 1
 
   constructor(model: LanguageModel) {
-    let end = 0
-    const places = namedFields(model).map((field) => {
-      const begin = Math.ceil(end / ALIGNMENT) * ALIGNMENT
-      end = begin + fieldBytes(field)
-      return { ...field, begin }
-    })
-    const logits = Math.ceil(end / ALIGNMENT) * ALIGNMENT
+    const { places, logits, bytes } = layoutOf(model)
     const vocabulary = model.config.paddedVocabSize
-    this.#memory = Memory.allocate(logits + 4 * vocabulary)
+    this.#memory = Memory.allocate(bytes)
     this.fields = places.map(({ name, dtype, shape, begin }) => ({
       name,
       tensor: new Tensor(this.#memory, dtype, [1, ...shape], begin),
@@ -38,7 +36,37 @@ export class Snapshot {
     return this.#memory.byteLength
   }
 
-  dispose(): void {
-    this.#memory.dispose()
+  /** For one holder more. */
+  share(): this {
+    this.#holders += 1
+    return this
   }
+
+  /** Between copies it takes no memory of a GPU. */
+  letGo(): void {
+    this.#memory.letGo()
+  }
+
+  /** Frees the memory when no holder is left. */
+  dispose(): void {
+    this.#holders -= 1
+    if (this.#holders === 0) this.#memory.dispose()
+  }
+}
+
+/** Bytes of a snapshot of a model. */
+export function snapshotBytes(model: LanguageModel): number {
+  return layoutOf(model).bytes
+}
+
+// Where each field begins, and the logits after them.
+function layoutOf(model: LanguageModel) {
+  let end = 0
+  const places = namedFields(model).map((field) => {
+    const begin = Math.ceil(end / ALIGNMENT) * ALIGNMENT
+    end = begin + fieldBytes(field)
+    return { ...field, begin }
+  })
+  const logits = Math.ceil(end / ALIGNMENT) * ALIGNMENT
+  return { places, logits, bytes: logits + 4 * model.config.paddedVocabSize }
 }

@@ -5,14 +5,14 @@ import type { Readback } from '../readback.js'
 import type { Sampler } from '../sampler.js'
 import type { Engine } from './engine.js'
 import type { SequenceState } from './sequence-state.js'
-import type { Snapshot } from './snapshot.js'
+import type { Moments } from './moments.js'
 
 /** How a stream runs. */
 export interface StreamOptions {
   /** The state that it goes on from, and leaves; without one it has seen nothing, and what it leaves is freed. */
   state?: SequenceState | undefined
-  /** A moment to begin with, where no state is given. It stays as it is. */
-  from?: Snapshot | undefined
+  /** Where it begins, where no state is given, and who wants copies of its state on the way. */
+  moments?: Moments | undefined
   /** Tokens that the state has consumed. */
   position: number
   /** The token that the first step consumes, where there is no prompt. */
@@ -65,6 +65,10 @@ export class EngineStream {
   readonly operation: string
   /** Milliseconds that the call waited for a slot. */
   readonly queueMs: number
+  /** Tokens that its state had consumed when it began. */
+  readonly position: number
+  /** Tokens that it drew, where somebody wants copies of its state. */
+  readonly drawn: number[] = []
   /** Steps that are asked for and not started. */
   readonly wanted: Request[] = []
   /** Steps under way. */
@@ -90,13 +94,14 @@ export class EngineStream {
     engine: Engine,
     state: SequenceState,
     options: StreamOptions,
-    { operation, queueMs }: { operation: string; queueMs: number },
+    { operation, queueMs, position }: { operation: string; queueMs: number; position: number },
   ) {
     this.#engine = engine
     this.options = options
     this.state = state
     this.operation = operation
     this.queueMs = queueMs
+    this.position = position
   }
 
   /** Whether its state belongs to somebody: then nothing is cut short, and one run is under way at most. */
@@ -122,6 +127,7 @@ export class EngineStream {
   /** A token was drawn. Returns whether it is the last. */
   countDrawn(token: number): boolean {
     this.#drawn += 1
+    if (this.options.moments) this.drawn.push(token)
     this.isDone ||= this.#drawn === this.options.maxTokens || this.options.stopTokens.has(token)
     return this.isDone
   }
