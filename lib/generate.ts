@@ -22,7 +22,7 @@ export interface TextChunk {
 
 export interface Usage {
   promptTokens: number
-  /** Tokens of the prompt that a session had consumed before. */
+  /** Tokens of the prompt that were not computed: the prompt cache, a chat or a session had their state. */
   cachedTokens: number
   completionTokens: number
   totalTokens: number
@@ -167,6 +167,7 @@ export class GenerationRun {
       this.#stream = stream
       timings.queueMs = stream.queueMs
       if (kept) this.#goOnFrom(kept)
+      else this.#beginAt(stream.position)
       let { token, logits } = await this.#first(ahead.looking, signal)
       firstToken = performance.now()
       timings.timeToFirstTokenMs = firstToken - start
@@ -205,13 +206,23 @@ export class GenerationRun {
     usage.promptTokens = kept.history.length + kept.prompt.length
   }
 
+  // Of a prompt that begins as an earlier one did, the rest is run.
+  #beginAt(position: number): void {
+    this.#prompt = this.#prompt.subarray(position)
+    this.result.usage.cachedTokens = position
+  }
+
   // The token after the prompt.
   async #first(ahead: number, signal: Signal): Promise<Drawn> {
     const { prefillChunkSize } = this.#generation
     const prompt = this.#prompt
     const stream = this.#stream
     const kept = this.#kept
-    if (kept && prompt.length === 0) return stream.drawAgain()
+    if (prompt.length === 0) {
+      const first = stream.drawAgain()
+      if (!kept) this.#runAhead(ahead)
+      return first
+    }
     if (kept) {
       return stream.prefill(prompt, {
         chunkSize: prefillChunkSize,

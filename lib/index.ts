@@ -33,7 +33,12 @@ export type {
   Timings,
   Usage,
 } from './generate.js'
-export { type LoadOptions, type LoadProgress, loadModel } from './load-model.js'
+export {
+  type LoadOptions,
+  type LoadProgress,
+  loadModel,
+  type PromptCacheOptions,
+} from './load-model.js'
 export type { TokenLogprob } from './logprobs.js'
 export type { Machine } from './machine.js'
 export {

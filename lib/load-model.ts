@@ -6,6 +6,7 @@ import type { DeviceName } from './device.js'
 import { Engine, type EngineOptions } from './engine/engine.js'
 import { UnsupportedOptionError } from './errors.js'
 import { resolveModelPath } from './hub/cache.js'
+import { availableMemory } from './memory/available.js'
 import { checkMemory } from './memory/check.js'
 import { Model } from './model.js'
 import { modelIdentity } from './model-identity.js'
@@ -14,7 +15,14 @@ import type { Quantization } from './models/config.js'
 import { endOfText } from './models/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
 import { checkOnNotice, type OnNotice } from './notices.js'
-import { checkOptions, checkSignal, describe, integerOption, stringOption } from './options.js'
+import {
+  booleanOption,
+  checkOptions,
+  checkSignal,
+  describe,
+  integerOption,
+  stringOption,
+} from './options.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
 import { findTokenizer } from './tokenizer/find.js'
@@ -61,6 +69,12 @@ export interface LoadOptions {
   maxStreams?: number | undefined
   /** Calls that wait for a place; further ones reject with `QueueFullError`. Defaults to 1024. */
   maxQueue?: number | undefined
+  /**
+   * Snapshots of prompts and turns that are kept for later prompts which begin in the same way: `maxBytes` of them,
+   * by default an eighth of the memory that is available after loading. With `exact` only those are used that leave
+   * the bits as they would be without. `false` keeps none. docs/prompt-cache.md.
+   */
+  promptCache?: PromptCacheOptions | false | undefined
   /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
@@ -72,6 +86,12 @@ export interface LoadOptions {
    * model was named. Nothing is written anywhere without it.
    */
   onNotice?: OnNotice | undefined
+}
+
+export interface PromptCacheOptions {
+  maxBytes?: number | undefined
+  /** Defaults to false. */
+  exact?: boolean | undefined
 }
 
 /** The largest `maxStreams`. */
@@ -88,6 +108,7 @@ const LOAD_OPTIONS = [
   'memory',
   'maxStreams',
   'maxQueue',
+  'promptCache',
   'revision',
   'cacheDir',
   'signal',
@@ -134,6 +155,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
     )
   }
   const limits = engineOptions(options)
+  const promptCache = promptCacheOptions(options.promptCache)
   throwIfAborted(signal)
 
   const start = performance.now()
@@ -184,11 +206,13 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
       languageModel.dispose()
       throw error
     }
-    return new Model(
-      engine!,
-      { ...found, endOfText: ends, identity: () => modelIdentity(checkpoint, wishes) },
-      performance.now() - start,
-    )
+    const facts = {
+      ...found,
+      endOfText: ends,
+      identity: () => modelIdentity(checkpoint, wishes),
+      promptCache: promptCache && { maxBytes: defaultPromptCacheBytes(), ...promptCache },
+    }
+    return new Model(engine!, facts, performance.now() - start)
   } catch (error) {
     device.dispose()
     throw error
@@ -202,6 +226,21 @@ function engineOptions(options: LoadOptions): EngineOptions {
     maxStreams: integer('maxStreams', 1, MOST_STREAMS) ?? 32,
     maxQueue: integer('maxQueue', 0, 2 ** 20) ?? 1024,
   }
+}
+
+function promptCacheOptions(
+  options: LoadOptions['promptCache'] = {},
+): { exact: boolean; maxBytes?: number } | undefined {
+  if (options === false) return undefined
+  checkOptions('loadModel] [promptCache', options, ['maxBytes', 'exact'])
+  const maxBytes = integerOption('loadModel', 'promptCache.maxBytes', options.maxBytes, { min: 0 })
+  const exact = booleanOption('loadModel', 'promptCache.exact', options.exact) ?? false
+  return { exact, ...(maxBytes === undefined ? {} : { maxBytes }) }
+}
+
+/** What a prompt cache may take by default: an eighth of the memory that is available. */
+export function defaultPromptCacheBytes(): number {
+  return Math.floor(availableMemory() / 8)
 }
 
 function checkQuantize(quantize: NonNullable<LoadOptions['quantize']>): Quantization {

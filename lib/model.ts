@@ -4,6 +4,7 @@ import type { Signal } from './abort.js'
 import type { Device } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
 import type { Engine } from './engine/engine.js'
+import { CachedPrompts, type CachedPromptsOptions } from './engine/cached-prompts.js'
 import { LARGEST_CHUNK_SIZE } from './engine/chunks.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
@@ -26,6 +27,7 @@ import {
 } from './session-checkpoint.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
+import { concatenated } from './token-ids.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 // 16 GiB: what a typed array holds in every supported version of Node.
@@ -82,6 +84,10 @@ export interface ModelMemory {
   snapshotBytes: number
   /** Scratch memory of passes and kernels. */
   workspaceBytes: number
+  /** Snapshots of prompts and turns, for later prompts that begin in the same way. */
+  promptCacheBytes: number
+  /** The most that they may become; 0 without a prompt cache. */
+  promptCacheMaxBytes: number
 }
 
 /** What a model is besides its weights. */
@@ -92,6 +98,8 @@ interface ModelFacts {
   /** Why the tokenizer that is there cannot be used. */
   problem?: Error | undefined
   endOfText: readonly EndOfTextToken[]
+  /** Without it nothing is kept of prompts. */
+  promptCache?: CachedPromptsOptions | undefined
 }
 
 /**
@@ -115,6 +123,7 @@ export class Model {
   readonly engine: Engine
   readonly #tokenizerProblem: Error | undefined
   readonly #loadMs: number
+  readonly #cachedPrompts: CachedPrompts | undefined
   readonly #held = new LiveSet<Session | SessionCheckpoint>()
   readonly #sessions: SessionHost
   #disposed = false
@@ -122,7 +131,7 @@ export class Model {
   /** @internal Use `loadModel`. */
   constructor(
     engine: Engine,
-    { identity, tokenizer, problem, endOfText }: ModelFacts,
+    { identity, tokenizer, problem, endOfText, promptCache }: ModelFacts,
     loadMs: number,
   ) {
     const { model } = engine
@@ -133,6 +142,7 @@ export class Model {
     this.endOfText = endOfText
     this.#tokenizerProblem = problem
     this.#loadMs = loadMs
+    this.#cachedPrompts = promptCache && new CachedPrompts(model, promptCache)
     this.config = model.config
     this.weightBytes = model.weightBytes
     this.stateBytes = stateBytes(model.config, model.activationType)
@@ -257,7 +267,16 @@ export class Model {
     let snapshotBytes = 0
     for (const { stateBytes } of this.#held.of(SessionCheckpoint)) snapshotBytes += stateBytes
     for (const session of this.#held.of(Session)) snapshotBytes += session.snapshotBytes
-    return { weightBytes: this.weightBytes, slotBytes, snapshotBytes, workspaceBytes }
+    const { bytes: promptCacheBytes = 0, maxBytes: promptCacheMaxBytes = 0 } =
+      this.#cachedPrompts ?? {}
+    return {
+      weightBytes: this.weightBytes,
+      slotBytes,
+      snapshotBytes,
+      workspaceBytes,
+      promptCacheBytes,
+      promptCacheMaxBytes,
+    }
   }
 
   /** Frees weights, device and threads. Generations in flight reject with `DisposedError`. */
@@ -265,6 +284,7 @@ export class Model {
     if (this.#disposed) return
     this.#disposed = true
     this.engine.dispose()
+    this.#cachedPrompts?.dispose()
     this.languageModel.dispose()
     this.device.dispose()
   }
@@ -281,13 +301,30 @@ export class Model {
     this.#check(operation)
     let tokens: Uint32Array
     const read = () => {
-      tokens = this.#tokens(operation, prompt, options)
+      tokens = this.#cachedTokens(operation, prompt, options)
       return tokens
     }
     return this.#start(operation, read, options, async (settings) => {
-      const begin = { position: 0, history: tokens }
+      const moments = this.#cachedPrompts?.momentsOf({
+        tokens,
+        text: typeof prompt === 'string' ? prompt : undefined,
+        decode: (drawn) => this.tokenizer!.decode(drawn, { keepLeadingSpace: true }),
+        chunkSize: options.prefillChunkSize,
+      })
+      const begin = { position: 0, history: tokens, moments }
       return { stream: await this.engine.open(operation, { ...settings, ...begin }) }
     })
+  }
+
+  // Those of the prompt; where its beginning was generated, those that were drawn.
+  #cachedTokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
+    const tokens = this.#tokens(operation, prompt, options)
+    if (typeof prompt !== 'string' || options.parseSpecial === false) return tokens
+    const isBorder = (text: string, index: number) => this.tokenizer!.isSpecialAt(text, index)
+    const cached = this.#cachedPrompts?.findText(prompt, tokens, isBorder)
+    if (!cached || cached.textLength === prompt.length) return cached?.tokens ?? tokens
+    const rest = this.#tokens(operation, prompt.slice(cached.textLength), options, false)
+    return concatenated(cached.tokens, rest)
   }
 
   // `tokens` gives the prompt once the options are checked; `begin` makes what runs the model when the first token is asked for.

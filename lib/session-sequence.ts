@@ -9,6 +9,7 @@ import { DisposedError } from './errors.js'
 import type { KeptState } from './generate.js'
 import type { Begun, StreamSettings } from './session-checkpoint.js'
 import { TokenHistory } from './token-history.js'
+import { concatenated } from './token-ids.js'
 
 const NO_TOKENS = new Uint32Array(0)
 const NO_STOPS: ReadonlySet<number> = new Set()
@@ -198,11 +199,4 @@ export class SessionSequence {
 
 export function disposedError(operation: string): Error {
   return new DisposedError(`[${operation}] this session was disposed`)
-}
-
-function concatenated(a: Uint32Array, b: Uint32Array): Uint32Array {
-  const all = new Uint32Array(a.length + b.length)
-  all.set(a)
-  all.set(b, a.length)
-  return all
 }

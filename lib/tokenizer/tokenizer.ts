@@ -183,6 +183,15 @@ export class Tokenizer {
   }
 
   /**
+   * Whether a special token is written out at an index of a text, so that no token reaches over its beginning.
+   *
+   * @example tokenizer.isSpecialAt('the end</s>', 7) // true
+   */
+  isSpecialAt(text: string, index: number): boolean {
+    return this.#specialContents.some((content) => text.startsWith(content, index))
+  }
+
+  /**
    * The id of a token given as it is written in the vocabulary; `undefined` if there is none.
    *
    * @example tokenizer.tokenToId('<|endoftext|>') // 0

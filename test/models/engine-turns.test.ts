@@ -105,6 +105,7 @@ it.each([
       stream: { pieces: 0 } as EngineStream,
       tokens,
       options: { chunkSize },
+      cuts: [],
       started: 0,
       resolve: () => {},
       reject: () => {},

@@ -1,0 +1,130 @@
+// The prompt cache of a model: which states of prompts and turns are kept, and which one a prompt begins with.
+
+import type { LanguageModel } from '../models/language-model.js'
+import { concatenated } from '../token-ids.js'
+import { PREFILL_CHUNK_SIZE, SCAN_TOKENS } from './chunks.js'
+import type { Moment, MomentPlace, MomentReceiver, Moments } from './moments.js'
+import { PromptCache } from './prompt-cache.js'
+import { type Snapshot, snapshotBytes } from './snapshot.js'
+
+// Tokens of a long prompt between two snapshots: a prompt that parts from it runs so many again at most.
+const SNAPSHOT_TOKENS = 2048
+
+export interface CachedPromptsOptions {
+  maxBytes: number
+  /** Begin only where the bits are those of a prompt that nothing is known of. */
+  exact: boolean
+}
+
+/** A prompt on its way to an engine. */
+export interface CachedPrompt {
+  tokens: Uint32Array
+  /** What the tokens stand for, where that is known. */
+  text?: string | undefined
+  /** Turns tokens that were drawn into text. */
+  decode?: ((tokens: readonly number[]) => string) | undefined
+  /** The most tokens that run through the model at once. Defaults to 256. */
+  chunkSize?: number | undefined
+}
+
+/**
+ * Snapshots of prompts within a budget of bytes: after each prompt, after each turn, after every 2048 tokens of a
+ * prompt, and where two prompts part. With `exact` only after multiples of 64 tokens of prompts that began in the
+ * same way.
+ *
+ * @example
+ * const cached = new CachedPrompts(model, { maxBytes: 2 ** 30, exact: false })
+ * const stream = await engine.open('generate', { ...options, moments: cached.momentsOf({ tokens }) })
+ */
+export class CachedPrompts {
+  readonly isExact: boolean
+  readonly #cache: PromptCache<Snapshot>
+  readonly #snapshotBytes: number
+  /** Of copies that are being made. */
+  #pendingBytes = 0
+
+  constructor(model: LanguageModel, { maxBytes, exact }: CachedPromptsOptions) {
+    this.isExact = exact
+    this.#cache = new PromptCache({ maxBytes })
+    this.#snapshotBytes = snapshotBytes(model)
+  }
+
+  get maxBytes(): number {
+    return this.#cache.maxBytes
+  }
+
+  /** Bytes of what is kept, and of copies that are being made. */
+  get bytes(): number {
+    return this.#cache.bytes + this.#pendingBytes
+  }
+
+  /** For the stream of a prompt. */
+  momentsOf(prompt: CachedPrompt): Moments {
+    const { tokens, chunkSize = PREFILL_CHUNK_SIZE } = prompt
+    // Cut elsewhere, it would leave other bits than it does alone.
+    const mayCut = chunkSize % SCAN_TOKENS === 0
+    return {
+      beginning: () => (mayCut || !this.isExact ? this.find(tokens) : undefined),
+      cuts: (from) => (mayCut ? this.#cuts(tokens, from) : []),
+      receiver: (place) => (mayCut || !this.isExact ? this.#receiver(prompt, place) : undefined),
+    }
+  }
+
+  /** The longest moment that the tokens begin with: to be copied before anything else happens. */
+  find(tokens: Uint32Array): Moment | undefined {
+    const found = this.#cache.find(tokens, ({ isExact }) => isExact || !this.isExact)
+    if (!found) return undefined
+    found.lease.release()
+    return { snapshot: found.value, position: found.count }
+  }
+
+  /**
+   * A text whose beginning was generated may have other tokens than the tokenizer would give it: those that led to
+   * the state, and where the rest of the text begins. Not with `exact`, nor where `tokens` find as much.
+   */
+  findText(
+    text: string,
+    tokens: Uint32Array,
+    isBorder: (text: string, index: number) => boolean,
+  ): { tokens: Uint32Array; textLength: number } | undefined {
+    if (this.isExact) return undefined
+    const found = this.#cache.findText(text, { isBorder })
+    found?.lease.release()
+    if (!found || found.count <= (this.find(tokens)?.position ?? 0)) return undefined
+    return found
+  }
+
+  dispose(): void {
+    this.#cache.dispose()
+  }
+
+  #cuts(tokens: Uint32Array, from: number): number[] {
+    const cuts = new Set<number>()
+    for (let end = SNAPSHOT_TOKENS; end < tokens.length; end += SNAPSHOT_TOKENS) cuts.add(end)
+    cuts.add(this.#cache.branchPoint(tokens, ({ isExact }) => isExact || !this.isExact))
+    // The same prompt needs a token more than a state without logits.
+    if (this.isExact) cuts.add(tokens.length - 1 - ((tokens.length - 1) % SCAN_TOKENS))
+    return [...cuts].filter((end) => end > from && end < tokens.length).sort((a, b) => a - b)
+  }
+
+  #receiver(
+    prompt: CachedPrompt,
+    { prompt: length, drawn }: MomentPlace,
+  ): MomentReceiver | undefined {
+    const isExact = this.isExact && drawn.length === 0 && length % SCAN_TOKENS === 0
+    if (this.isExact && !isExact) return undefined
+    const bytes = this.#snapshotBytes
+    if (!this.#cache.makeRoom(this.#pendingBytes + bytes)) return undefined
+    this.#pendingBytes += bytes
+    return (snapshot) => {
+      this.#pendingBytes -= bytes
+      if (!snapshot) return
+      const { tokens, text, decode } = prompt
+      const isWhole = length === tokens.length && text !== undefined
+      this.#cache.add(concatenated(tokens.subarray(0, length), drawn), snapshot, {
+        isExact,
+        text: isWhole ? text + (drawn.length > 0 ? decode!(drawn) : '') : undefined,
+      })
+    }
+  }
+}
