@@ -43,6 +43,7 @@ export type { TokenLogprob } from './logprobs.js'
 export type { Machine } from './machine.js'
 export {
   type GenerateOptions,
+  type SamplesOptions,
   type LogitsOptions,
   Model,
   type ModelMemory,

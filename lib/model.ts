@@ -6,6 +6,7 @@ import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from '.
 import type { Engine } from './engine/engine.js'
 import { CachedPrompts, type CachedPromptsOptions } from './engine/cached-prompts.js'
 import { LARGEST_CHUNK_SIZE } from './engine/chunks.js'
+import type { Moments } from './engine/moments.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { GenerateResult, TextChunk } from './generate.js'
@@ -17,6 +18,7 @@ import { stateBytes } from './models/state-fields.js'
 import { booleanOption, checkOptions, checkSignal, describe, integerOption } from './options.js'
 import { LiveSet } from './live-set.js'
 import type { ModelIdentity } from './model-identity.js'
+import { samples } from './samples.js'
 import { restoredState } from './session-saving.js'
 import { Session } from './session.js'
 import {
@@ -59,6 +61,11 @@ export interface GenerateOptions extends SamplingOptions, StopOptions, LogitsOpt
   maxTokens?: number | undefined
   /** Report each token's log-probability and this many alternatives. */
   logprobs?: number | undefined
+}
+
+export interface SamplesOptions extends GenerateOptions {
+  /** How many texts, up to 128. Needs a temperature above 0. */
+  n: number
 }
 
 const PROMPT_OPTIONS = ['parseSpecial'] as const satisfies readonly (keyof PromptOptions)[]
@@ -213,14 +220,34 @@ export class Model {
   }
 
   /**
+   * Generates `n` texts from one prompt, which is run once: their seeds are `seed`, `seed + 1`, ...
+   *
+   * @example
+   * const [first, second] = await model.generate('Once upon a time', { n: 2, temperature: 0.8 })
+   */
+  generate(prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]>
+  /**
    * Generates text. Greedy unless `temperature` is given; with a `seed`, sampling repeats exactly.
    * Rejects with `signal.reason` when aborted.
    *
    * @example
    * const { text } = await model.generate('Once upon a time', { maxTokens: 50, temperature: 0.8 })
    */
-  async generate(prompt: Prompt, options: GenerateOptions = {}): Promise<GenerateResult> {
-    return this.#stream('generate', prompt, options).resultAlone()
+  generate(prompt: Prompt, options?: GenerateOptions): Promise<GenerateResult>
+  async generate(
+    prompt: Prompt,
+    options: GenerateOptions | SamplesOptions = {},
+  ): Promise<GenerateResult | GenerateResult[]> {
+    if (!('n' in options) || options.n === undefined) {
+      return this.#stream('generate', prompt, options).resultAlone()
+    }
+    return samples('generate', options, {
+      tokens: (rest) => this.#cachedTokens('generate', prompt, rest),
+      stream: (tokens, rest, shared) => {
+        const text = typeof prompt === 'string' ? prompt : undefined
+        return this.#streamOf('generate', { tokens: () => tokens, text }, rest, shared)
+      },
+    })
   }
 
   /**
@@ -299,19 +326,31 @@ export class Model {
 
   #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     this.#check(operation)
-    let tokens: Uint32Array
+    const text = typeof prompt === 'string' ? prompt : undefined
+    const tokens = () => this.#cachedTokens(operation, prompt, options)
+    return this.#streamOf(operation, { tokens, text }, options)
+  }
+
+  // `text`: what the tokens stand for. `also`: who takes part in its moments.
+  #streamOf(
+    operation: string,
+    { tokens, text }: { tokens: () => Uint32Array; text: string | undefined },
+    options: GenerateOptions,
+    also = async (moments: Moments | undefined) => moments,
+  ): TextStream {
+    let history: Uint32Array
     const read = () => {
-      tokens = this.#cachedTokens(operation, prompt, options)
-      return tokens
+      history = tokens()
+      return history
     }
     return this.#start(operation, read, options, async (settings) => {
-      const moments = this.#cachedPrompts?.momentsOf({
-        tokens,
-        text: typeof prompt === 'string' ? prompt : undefined,
+      const cached = this.#cachedPrompts?.momentsOf({
+        tokens: history,
+        text,
         decode: (drawn) => this.tokenizer!.decode(drawn, { keepLeadingSpace: true }),
         chunkSize: options.prefillChunkSize,
       })
-      const begin = { position: 0, history: tokens, moments }
+      const begin = { position: 0, history, moments: await also(cached) }
       return { stream: await this.engine.open(operation, { ...settings, ...begin }) }
     })
   }

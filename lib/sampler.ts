@@ -98,6 +98,11 @@ export class Sampler {
     this.#topK = topK
   }
 
+  /** Whether it takes the most probable token every time. */
+  get isGreedy(): boolean {
+    return this.settings[0] === 0
+  }
+
   /** Five words: see `recorder.sample`. `keepsLogits`: whether they are kept for each token. */
   selection(keepsLogits: boolean): Uint32Array {
     const high = Math.floor(this.seed / 2 ** 32)

@@ -32,3 +32,31 @@ export interface Moments {
   /** Whether a copy is wanted, and who gets it. */
   receiver(place: MomentPlace): MomentReceiver | undefined
 }
+
+/**
+ * The same moments, where one more wants copies and has states of its own to begin with: the longer of two is begun
+ * with.
+ */
+export function alsoFor(
+  moments: Moments | undefined,
+  own: Pick<Moments, 'beginning' | 'receiver'>,
+): Moments {
+  return {
+    beginning: () => {
+      const theirs = moments?.beginning()
+      const ours = own.beginning()
+      return (ours?.position ?? 0) >= (theirs?.position ?? 0) ? ours : theirs
+    },
+    cuts: (from) => moments?.cuts(from) ?? [],
+    receiver: (place) => {
+      const receivers = [moments?.receiver(place), own.receiver(place)].filter(
+        (receive) => receive !== undefined,
+      )
+      if (receivers.length === 0) return undefined
+      return (snapshot) => {
+        for (const receive of receivers) receive(snapshot?.share())
+        snapshot?.dispose()
+      }
+    },
+  }
+}

@@ -1,0 +1,57 @@
+// Several texts from one prompt.
+
+import type { Moments } from './engine/moments.js'
+import { SharedPrompt } from './engine/shared-prompt.js'
+import { UnsupportedOptionError } from './errors.js'
+import type { GenerateResult } from './generate.js'
+import type { GenerateOptions, SamplesOptions } from './model.js'
+import { integerOption } from './options.js'
+import { Sampler } from './sampler.js'
+import type { TextStream } from './text-stream.js'
+
+const MOST_SAMPLES = 128
+
+/** What a model does for them. */
+interface SampleHost {
+  tokens(options: GenerateOptions): Uint32Array
+  stream(
+    tokens: Uint32Array,
+    options: GenerateOptions,
+    also: (moments: Moments | undefined) => Promise<Moments | undefined>,
+  ): TextStream
+}
+
+/**
+ * Runs a prompt once and generates `n` texts, the one with index i from seed + i. When one fails, all end.
+ *
+ * @throws UnsupportedOptionError where all would be the same.
+ */
+export async function samples(
+  operation: string,
+  { n, ...options }: SamplesOptions,
+  host: SampleHost,
+): Promise<GenerateResult[]> {
+  const count = integerOption(operation, 'n', n, { min: 1, max: MOST_SAMPLES })!
+  const { seed, isGreedy } = new Sampler(operation, options)
+  if (count > 1 && isGreedy) {
+    throw new UnsupportedOptionError(
+      `[${operation}] n changes nothing without a temperature above 0: all ${count} texts would be the same`,
+    )
+  }
+  const tokens = host.tokens(options)
+  using shared = new SharedPrompt(tokens.length)
+  const streams = Array.from({ length: count }, (_, i) =>
+    host.stream(tokens, { ...options, seed: seed + i }, async (moments) =>
+      i === 0 ? shared.first(moments) : shared.next(moments),
+    ),
+  )
+  const results = streams.map((stream) => stream.resultAlone())
+  results[0]!.catch((error: unknown) => shared.fail(error))
+  try {
+    return await Promise.all(results)
+  } catch (error) {
+    // Whoever is left has nobody to hear of it.
+    await Promise.allSettled(streams.map((stream) => stream.return()))
+    throw error
+  }
+}
