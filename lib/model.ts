@@ -238,10 +238,9 @@ export class Model {
     prompt: Prompt,
     options: GenerateOptions | SamplesOptions = {},
   ): Promise<GenerateResult | GenerateResult[]> {
-    if (!('n' in options) || options.n === undefined) {
-      return this.#stream('generate', prompt, options).resultAlone()
-    }
-    return samples('generate', options, {
+    const { n } = (options ?? {}) as Partial<SamplesOptions>
+    if (n === undefined) return this.#stream('generate', prompt, options).resultAlone()
+    return samples('generate', { ...options, n }, {
       tokens: (rest) => this.#cachedTokens('generate', prompt, rest),
       stream: (tokens, rest, shared) => {
         const text = typeof prompt === 'string' ? prompt : undefined

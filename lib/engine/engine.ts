@@ -10,7 +10,7 @@ import { Admission } from './admission.js'
 import { runBeginning } from './beginning.js'
 import { EngineLists } from './lists.js'
 import { recordDrawing } from './recordings.js'
-import { Scheduler, slotOf } from './scheduler.js'
+import { type OnRunFailed, Scheduler, slotOf } from './scheduler.js'
 import { Seats } from './seats.js'
 import { SequenceState } from './sequence-state.js'
 import type { Snapshot } from './snapshot.js'
@@ -125,7 +125,7 @@ export class Engine {
     const run = list.run()
     const logits = this.#scheduler.readLogits(stream)
     const { outputs } = await run.catch((error: unknown) => {
-      this.#failed(error, [stream])
+      this.#failed(error, [stream], pools)
       throw error
     })
     const token = drawnToken(outputs.report!)
@@ -224,11 +224,12 @@ export class Engine {
       touches: this.#scheduler.someoneDecodes,
     })
     this.#scheduler.hasTakenTurn()
+    const { pools } = this.#seats
     try {
-      const run = runBeginning(this.model.device, this.#seats.pools, stream, { slot, fill })
+      const run = runBeginning(this.model.device, pools, stream, { slot, fill })
       void run.then(
         () => from?.letGo(),
-        (error: unknown) => this.#failed(error, [stream]),
+        (error: unknown) => this.#failed(error, [stream], pools),
       )
     } catch (error) {
       this.#seats.lose(state, error)
@@ -237,9 +238,9 @@ export class Engine {
   }
 
   // A run of these streams was rejected.
-  #failed(error: unknown, streams: readonly EngineStream[]): void {
+  #failed(...[error, streams, pools]: Parameters<OnRunFailed>): void {
     for (const stream of streams) this.#scheduler.fail(stream, error)
-    if (leavesAMixture(error)) this.#seats.losePool(error)
+    if (leavesAMixture(error)) this.#seats.losePool(error, pools)
   }
 
   #poolLost(error: unknown): void {

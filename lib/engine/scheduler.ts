@@ -8,7 +8,7 @@ import { drawnToken } from '../sampler.js'
 import type { EngineLists } from './lists.js'
 import type { MomentPlace } from './moments.js'
 import { type Piece, type Prompt, Prompts } from './prompts.js'
-import type { Seats } from './seats.js'
+import type { Pools, Seats } from './seats.js'
 import {
   type Drawn,
   endedError,
@@ -26,12 +26,14 @@ interface Running {
   cut: AbortController
 }
 
+/** A run of these streams was rejected, in these pools: there may be new ones since. */
+export type OnRunFailed = (error: unknown, streams: readonly EngineStream[], pools: Pools) => void
+
 /** Runs the streams that were added, until they are removed. */
 export class Scheduler {
   readonly #lists: EngineLists
   readonly #seats: Seats
-  /** A run of these streams was rejected. */
-  readonly #onFailed: (error: unknown, streams: readonly EngineStream[]) => void
+  readonly #onFailed: OnRunFailed
   readonly #streams = new Set<EngineStream>()
   readonly #prompts = new Prompts()
   readonly #running = new Set<Running>()
@@ -44,7 +46,7 @@ export class Scheduler {
   constructor(
     lists: EngineLists,
     seats: Seats,
-    onFailed: (error: unknown, streams: readonly EngineStream[]) => void,
+    onFailed: OnRunFailed,
   ) {
     this.#lists = lists
     this.#seats = seats
@@ -185,7 +187,8 @@ export class Scheduler {
   }
 
   #startStep(ready: readonly EngineStream[]): void {
-    const { list, width } = this.#lists.step(this.#seats.pools, ready.length)
+    const { pools } = this.#seats
+    const { list, width } = this.#lists.step(pools, ready.length)
     const streams = ready.slice(0, width)
     const slots = new Uint32Array(width).fill(NO_SLOT)
     for (const [i, stream] of streams.entries()) slots[i] = slotOf(stream)
@@ -209,14 +212,15 @@ export class Scheduler {
           stream.started -= 1
           request.reject(stream.failure ?? error)
         }
-        this.#onFailed(error, streams)
+        this.#onFailed(error, streams, pools)
       },
     )
   }
 
   #startPiece({ prompt, first, length, isLast }: Piece): void {
     const { stream, options } = prompt
-    const list = this.#lists.piece(this.#seats.pools, { length, isLast })
+    const { pools } = this.#seats
+    const list = this.#lists.piece(pools, { length, isLast })
     const tokens = prompt.tokens.subarray(first, first + length)
     const run = this.#start(list, [stream], { slots: Uint32Array.of(slotOf(stream)), tokens })
     const logits = isLast ? this.readLogits(stream) : undefined
@@ -242,7 +246,7 @@ export class Scheduler {
       (error: unknown) => {
         stream.pieces -= 1
         this.#endPrompt(prompt, stream.failure ?? error)
-        this.#onFailed(error, [stream])
+        this.#onFailed(error, [stream], pools)
       },
     )
   }

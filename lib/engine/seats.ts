@@ -179,9 +179,12 @@ export class Seats {
     state.hasLogits = snapshot.hasLogits
   }
 
-  /** Nothing in the pool is of use any more: states there are lost, and the next one gets a new pool. */
-  losePool(error: unknown): void {
-    if (!this.#pools) return
+  /**
+   * Nothing in the pool is of use any more: states there are lost, and the next one gets a new pool. Does nothing where
+   * that has happened already, or the pool has grown since: the copy to the new one fails by itself.
+   */
+  losePool(error: unknown, pools: Pools): void {
+    if (!this.#pools || this.#pools !== pools) return
     for (const occupant of this.#occupants) {
       const state = occupant?.deref()
       if (!state) continue
@@ -240,6 +243,7 @@ export class Seats {
 
   // Another sequence gets the slot: its runs are queued behind this copy.
   #park(state: SequenceState, slot: number): void {
+    const { pools } = this
     const { snapshot, run } = this.#copyOf(state, state.hasLogits)
     this.#leave(state, slot)
     this.adopt(state, snapshot)
@@ -248,7 +252,7 @@ export class Seats {
       (error: unknown) => {
         if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
           this.lose(state, error)
-        } else this.losePool(error) // it has a slot again
+        } else this.losePool(error, pools) // it has a slot again
       },
     )
   }
@@ -294,7 +298,7 @@ export class Seats {
       if (pools.states !== old.states) copyStates(cl, old.states, pools.states)
       for (const slot of used) copySampling(cl, old.sampling, pools.sampling, slot)
     })
-    run.catch((error: unknown) => this.losePool(error))
+    run.catch((error: unknown) => this.losePool(error, pools))
     for (let slot = slots; slot < size.slots; slot++) this.#untouched.add(slot)
     if (pools.states !== old.states) old.states.dispose()
     old.sampling.dispose()

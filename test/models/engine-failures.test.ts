@@ -29,7 +29,7 @@ const OPTIONS = { ignoreEos: true, maxTokens: 30, temperature: 3, seed: 3 }
 const PROMPT = tokensOf(100, seededIntegers(1))
 
 async function load(options: { maxStreams?: number; maxQueue?: number } = {}): Promise<Model> {
-  const model = await loadModel(fixture('rene'), { device: 'cpu', ...options })
+  const model = await loadModel(fixture('rene'), { device: 'cpu', promptCache: false, ...options })
   onTestFinished(() => model.dispose())
   return model
 }

@@ -12,7 +12,7 @@ import { seededIntegers } from '../unit/random.js'
 const OPTIONS = { ignoreEos: true, temperature: 3 }
 
 async function load(maxStreams = 32): Promise<Model> {
-  const model = await loadModel(fixture('rene'), { device: 'cpu', maxStreams })
+  const model = await loadModel(fixture('rene'), { device: 'cpu', maxStreams, promptCache: false })
   onTestFinished(() => model.dispose())
   return model
 }

@@ -13,7 +13,7 @@ import { seededIntegers } from '../unit/random.js'
 const OPTIONS = { ignoreEos: true, maxTokens: 20, temperature: 3, seed: 4 }
 
 async function load(options: { maxStreams?: number; maxQueue?: number } = {}): Promise<Model> {
-  const model = await loadModel(fixture('rene'), { device: 'cpu', ...options })
+  const model = await loadModel(fixture('rene'), { device: 'cpu', promptCache: false, ...options })
   onTestFinished(() => model.dispose())
   return model
 }

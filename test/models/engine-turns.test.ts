@@ -14,7 +14,7 @@ const OPTIONS = { ignoreEos: true, temperature: 3, seed: 4 }
 const LONG = tokensOf(20_000, seededIntegers(1))
 
 async function load(options: { maxStreams?: number } = {}): Promise<Model> {
-  const model = await loadModel(fixture('rene'), { device: 'cpu', ...options })
+  const model = await loadModel(fixture('rene'), { device: 'cpu', promptCache: false, ...options })
   onTestFinished(() => model.dispose())
   return model
 }

@@ -22,7 +22,7 @@ import { seededIntegers } from '../unit/random.js'
 const MODELS = ['rene', 'mamba2-hf', 'edge-mlx-4bit', 'mamba2-mlx-lm-groups-8bit']
 
 async function load(name: string, maxStreams = 32): Promise<Model> {
-  const model = await loadModel(fixture(name), { device: 'cpu', maxStreams })
+  const model = await loadModel(fixture(name), { device: 'cpu', maxStreams, promptCache: false })
   onTestFinished(() => model.dispose())
   return model
 }
@@ -194,7 +194,7 @@ describe('what others need', () => {
 it('stop texts end a stream where they end it alone, sessions too', async () => {
   const path = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
   const open = async () => {
-    const model = await loadModel(path, { device: 'cpu' })
+    const model = await loadModel(path, { device: 'cpu', promptCache: false })
     onTestFinished(() => model.dispose())
     return model
   }

@@ -22,26 +22,29 @@ let slowModelFolder: string
 /** rene with a tokenizer of its vocabulary. */
 let rene: Model
 
+// What earlier calls left to the prompt cache would begin later ones.
+const PLAIN = { device: 'cpu', promptCache: false } as const
+
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'ssm-metal-'))
   // Large enough that a prompt of a few thousand tokens takes seconds.
   slowModelFolder = join(folder, 'slow')
   const shape = randomModelShape({ dModel: 512, layers: 'S'.repeat(6), vocabSize: 512 })
   await writeRandomModel(slowModelFolder, shape, { dtype: 'bfloat16' })
-  rene = await loadModel(fixture('rene'), { device: 'cpu', tokenizer: TOKENIZER })
+  rene = await loadModel(fixture('rene'), { ...PLAIN, tokenizer: TOKENIZER })
 })
 afterAll(async () => {
   rene.dispose()
   await rm(folder, { recursive: true })
 })
 
-const slowModel = () => loadModel(slowModelFolder, { device: 'cpu', threads: 1 })
+const slowModel = () => loadModel(slowModelFolder, { ...PLAIN, threads: 1 })
 const LONG_PROMPT = Array.from({ length: 4000 }, (_, i) => i % 500)
 
 async function scriptedModel(text: string): Promise<Model> {
   const place = await temporaryFolder()
   await writeScriptedModel(place, rene.tokenizer!.encode(text))
-  return loadModel(place, { device: 'cpu' })
+  return loadModel(place, PLAIN)
 }
 
 async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
@@ -507,7 +510,8 @@ describe('an AbortSignal', () => {
       ignoreEos: true,
       signal: controller.signal,
     })
-    setTimeout(() => controller.abort(reason), 100)
+    await stream.next()
+    setTimeout(() => controller.abort(reason), 20)
     await expect(collect(stream)).rejects.toBe(reason)
     await expect(stream.result).rejects.toBe(reason)
     expect(stream.partial.finishReason).toBe('abort')

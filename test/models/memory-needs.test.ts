@@ -75,7 +75,7 @@ describe('on the CPU', () => {
     const { most } = await allocated(async () => {
       // With one place: memory that nobody touches takes none, but is counted here.
       const options = { device: 'cpu', threads: 2, maxStreams: 1 } as const
-      await using model = await loadModel(path, { ...options, ...wishes })
+      await using model = await loadModel(path, { ...options, ...wishes, promptCache: false })
       const prompt = Array.from({ length: 512 }, (_, i) => i % 50)
       await model.generate(prompt, { maxTokens: 3, ignoreEos: true })
     })
