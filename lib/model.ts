@@ -240,13 +240,17 @@ export class Model {
   ): Promise<GenerateResult | GenerateResult[]> {
     const { n } = (options ?? {}) as Partial<SamplesOptions>
     if (n === undefined) return this.#stream('generate', prompt, options).resultAlone()
-    return samples('generate', { ...options, n }, {
-      tokens: (rest) => this.#cachedTokens('generate', prompt, rest),
-      stream: (tokens, rest, shared) => {
-        const text = typeof prompt === 'string' ? prompt : undefined
-        return this.#streamOf('generate', { tokens: () => tokens, text }, rest, shared)
+    return samples(
+      'generate',
+      { ...options, n },
+      {
+        tokens: (rest) => this.#cachedTokens('generate', prompt, rest),
+        stream: (tokens, rest, shared) => {
+          const text = typeof prompt === 'string' ? prompt : undefined
+          return this.#streamOf('generate', { tokens: () => tokens, text }, rest, shared)
+        },
       },
-    })
+    )
   }
 
   /**

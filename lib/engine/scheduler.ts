@@ -43,11 +43,7 @@ export class Scheduler {
   /** When the last run ended. */
   #lastEnd = 0
 
-  constructor(
-    lists: EngineLists,
-    seats: Seats,
-    onFailed: OnRunFailed,
-  ) {
+  constructor(lists: EngineLists, seats: Seats, onFailed: OnRunFailed) {
     this.#lists = lists
     this.#seats = seats
     this.#onFailed = onFailed
