@@ -1,0 +1,105 @@
+// The states that a chat holds: after its last prompt, and after the last answer.
+
+import type { Moment, Moments } from '../engine/moments.js'
+import type { Snapshot } from '../engine/snapshot.js'
+import { concatenated } from '../token-ids.js'
+
+/** A state and the tokens that led to it. */
+export interface ChatState {
+  readonly tokens: Uint32Array
+  readonly snapshot: Snapshot
+}
+
+/**
+ * Two moments of a conversation: the next turn goes on from the answer, another answer to the same question from the
+ * prompt. Whatever the prompt cache keeps, these stay.
+ */
+export class ChatStates {
+  #prompt: ChatState | undefined
+  #answer: ChatState | undefined
+  #isDisposed = false
+
+  get snapshots(): Snapshot[] {
+    return [this.#prompt, this.#answer].flatMap((state) => (state ? [state.snapshot] : []))
+  }
+
+  /** For the stream of a prompt. With `begins` false it only takes copies. */
+  momentsOf(
+    prompt: Uint32Array,
+    { begins }: { begins: boolean },
+  ): Pick<Moments, 'beginning' | 'receiver'> {
+    return {
+      beginning: () => (begins ? this.#find(prompt) : undefined),
+      receiver: ({ prompt: length, drawn }) => {
+        if (length < prompt.length) return undefined
+        return (snapshot) => {
+          if (snapshot) this.#take(concatenated(prompt, drawn), snapshot, drawn.length > 0)
+        }
+      },
+    }
+  }
+
+  /** The state that has consumed most of the tokens, which begin with its own. */
+  longestOf(
+    tokens: Uint32Array,
+    accept: (state: ChatState) => boolean = () => true,
+  ): ChatState | undefined {
+    const fitting = [this.#prompt, this.#answer].filter(
+      (state) => state !== undefined && beginsWith(tokens, state.tokens) && accept(state),
+    )
+    return fitting.sort((a, b) => b!.tokens.length - a!.tokens.length)[0]
+  }
+
+  /** From a file: the state after these tokens. */
+  restore(tokens: Uint32Array, snapshot: Snapshot): void {
+    this.clear()
+    this.#answer = { tokens, snapshot }
+  }
+
+  /** The same states, for a chat that goes its own way. */
+  fork(): ChatStates {
+    const copy = new ChatStates()
+    const shared = (state: ChatState | undefined) =>
+      state && { tokens: state.tokens, snapshot: state.snapshot.share() }
+    copy.#prompt = shared(this.#prompt)
+    copy.#answer = shared(this.#answer)
+    return copy
+  }
+
+  clear(): void {
+    for (const snapshot of this.snapshots) snapshot.dispose()
+    this.#prompt = undefined
+    this.#answer = undefined
+  }
+
+  dispose(): void {
+    this.#isDisposed = true
+    this.clear()
+  }
+
+  #find(prompt: Uint32Array): Moment | undefined {
+    const state = this.longestOf(
+      prompt,
+      ({ tokens, snapshot }) => tokens.length < prompt.length || snapshot.hasLogits,
+    )
+    return state && { snapshot: state.snapshot, position: state.tokens.length }
+  }
+
+  // The answer before stays until there is another one: this turn may come to nothing.
+  #take(tokens: Uint32Array, snapshot: Snapshot, isAnswer: boolean): void {
+    if (this.#isDisposed) {
+      snapshot.dispose()
+      return
+    }
+    const replaced = isAnswer ? this.#answer : this.#prompt
+    replaced?.snapshot.dispose()
+    if (isAnswer) this.#answer = { tokens, snapshot }
+    else this.#prompt = { tokens, snapshot }
+  }
+}
+
+function beginsWith(tokens: Uint32Array, beginning: Uint32Array): boolean {
+  if (beginning.length > tokens.length) return false
+  for (let i = 0; i < beginning.length; i++) if (tokens[i] !== beginning[i]) return false
+  return true
+}
