@@ -24,7 +24,7 @@ import {
   type SessionHost,
   type StreamSettings,
 } from './session-checkpoint.js'
-import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
+import { MOST_ALTERNATIVES, Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
@@ -285,7 +285,7 @@ export class Model {
       return tokens
     }
     return this.#start(operation, read, options, async (settings) => {
-      const begin = { position: 0, history: tokens }
+      const begin = { position: 0, history: tokens, generated: 0 }
       return { stream: await this.engine.open(operation, { ...settings, ...begin }) }
     })
   }
@@ -300,7 +300,10 @@ export class Model {
     checkOptions(operation, options, GENERATE_OPTIONS)
     checkSignal(operation, options.signal)
     const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
-    const logprobs = integerOption(operation, 'logprobs', options.logprobs, { min: 0, max: 100 })
+    const logprobs = integerOption(operation, 'logprobs', options.logprobs, {
+      min: 0,
+      max: MOST_ALTERNATIVES,
+    })
     const prefillChunkSize = chunkSizeOption(operation, options)
     const { stopStrings, stopTokens } = stopping(operation, options, {
       needTokenizer: () => this.#needTokenizer(operation),
@@ -308,16 +311,15 @@ export class Model {
       endOfText: this.endOfText,
     })
     const prompt = tokens()
-    const sampler = new Sampler(operation, options)
-    const readsLogits = logprobs !== undefined
+    const sampler = new Sampler(operation, options, this.config.paddedVocabSize)
     return new TextStream({
-      begin: (signal) => begin({ sampler, maxTokens, stopTokens, readsLogits, signal }),
+      begin: (signal) => begin({ sampler, maxTokens, stopTokens, alternatives: logprobs, signal }),
       prompt,
       maxTokens,
       stopTokens,
       stopStrings,
       detokenizer: this.tokenizer?.createStream({ keepLeadingSpace: true }),
-      logprobs,
+      logprobs: logprobs !== undefined,
       signal: options.signal,
       prefillChunkSize,
       loadMs: this.#loadMs,
