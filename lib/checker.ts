@@ -7,6 +7,7 @@ import type {
   AttentionOptions,
   AttentionTensors,
   ConvTensors,
+  KeepLogitsTensors,
   LinearNorm,
   LinearOptions,
   Mamba2Options,
@@ -15,6 +16,7 @@ import type {
   SampleTensors,
   SsdOptions,
   SsdTensors,
+  TokenLogprobsTensors,
 } from './recorder.js'
 import { type DType, formatShape, type Tensor } from './tensor.js'
 
@@ -372,25 +374,76 @@ export class Checker {
     return { batch, slots: remaining.elements, count, has_tokens: tokens ? 1 : 0 }
   }
 
-  sample(tensors: SampleTensors) {
-    const { logits, rows, settings, selection, stops, history, position, remaining } = tensors
-    const { kept, out, report } = tensors
-    this.float32({ logits, settings, kept })
+  keepLogits({ logits, rows, kept }: KeepLogitsTensors) {
+    this.float32({ logits, kept })
     const [batch, vocabulary] = this.matrix('logits', logits)
     this.#rows({ rows }, batch)
+    const [slots] = this.matrix('kept', kept)
+    this.output('kept', kept, [slots, vocabulary])
+    return { batch, slots, vocabulary }
+  }
+
+  sample(tensors: SampleTensors) {
+    const { logits, settings, stops, biases, history, mask, report } = tensors
+    const { position, remaining, out, counts } = tensors
+    this.float32({ settings })
     this.dimensions('settings', settings, 2)
     const slots = settings.shape[0]!
-    this.output('settings', settings, [slots, 4])
-    this.#integers('selection', selection, [slots, 5])
-    for (const [name, tensor] of Object.entries({ stops, history })) {
+    this.output('settings', settings, [slots, 6])
+    const common = this.#logitsOf(tensors, slots)
+    const { batch, vocabulary } = common
+    for (const [name, tensor] of Object.entries({ stops, biases, history })) {
       this.dimensions(name, tensor, 2)
       this.#integers(name, tensor, [slots, tensor.cols])
     }
+    if (biases.cols % 2 !== 0) {
+      this.#fail(
+        `biases must have an even number of columns but has shape ${formatShape(biases.shape)}`,
+      )
+    }
+    this.#integers('mask', mask, [slots, Math.ceil(vocabulary / 32)])
+    this.#integers('counts', counts, [slots, vocabulary])
     for (const [name, tensor] of Object.entries({ position, remaining, out })) {
       this.#integers(name, tensor, [slots])
     }
-    this.output('kept', kept, [slots, vocabulary])
     this.#integers('report', report, [batch, 2])
-    return { batch, slots, vocabulary, stops: stops.cols, history_length: history.cols }
+    return {
+      ...common,
+      stops: stops.cols,
+      biases: biases.cols / 2,
+      history_length: history.cols,
+      has_logits: logits ? 1 : 0,
+    }
+  }
+
+  tokenLogprobs(tensors: TokenLogprobsTensors) {
+    const { logits, token, reported, logprobs } = tensors
+    this.dimensions('reported', reported, 2)
+    const [slots, places] = reported.shape as [number, number]
+    const common = this.#logitsOf(tensors, slots)
+    this.#integers('token', token, [slots])
+    this.#integers('reported', reported, [slots, places])
+    this.float32({ logprobs })
+    this.output('logprobs', logprobs, [slots, places])
+    return { ...common, places, has_logits: logits ? 1 : 0 }
+  }
+
+  // Of operations on rows of logits, given or kept, and on what their slots ask for.
+  #logitsOf(
+    {
+      logits,
+      rows,
+      selection,
+      kept,
+    }: Pick<SampleTensors, 'logits' | 'rows' | 'selection' | 'kept'>,
+    slots: number,
+  ) {
+    this.float32({ logits, kept })
+    const vocabulary = this.matrix(logits ? 'logits' : 'kept', logits ?? kept)[1]
+    const batch = logits ? logits.shape[0]! : rows.elements
+    this.#rows({ rows }, batch)
+    this.#integers('selection', selection, [slots, 8])
+    this.output('kept', kept, [slots, vocabulary])
+    return { batch, slots, vocabulary }
   }
 }

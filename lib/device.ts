@@ -317,9 +317,10 @@ export class Device {
    */
   async read(tensor: Tensor, options: { signal?: Signal | undefined } = {}): Promise<TensorData> {
     checkOptions('read', options, ['signal'])
-    const readback = new Readback(this, tensor)
+    const readback = new Readback(this, [tensor])
     try {
-      return await readback.read(options)
+      const [data] = await readback.read(options)
+      return data!
     } finally {
       readback.dispose()
     }

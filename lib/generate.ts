@@ -1,7 +1,7 @@
 // The generation loop: prompt in, text out, token by token.
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
-import { logSumExp, type TokenLogprob, topLogprobs } from './logprobs.js'
+import type { TokenLogprob, TokenReport } from './logprobs.js'
 import { RUNS_IN_FLIGHT } from './engine/scheduler.js'
 import type { Drawn, EngineStream } from './engine/stream.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
@@ -51,7 +51,7 @@ export interface GenerateResult {
   tokens: number[]
   finishReason: FinishReason
   /** Of each token, when `logprobs` was asked for. */
-  logprobs?: { logprob: number; topLogprobs: TokenLogprob[] }[]
+  logprobs?: TokenReport[]
   usage: Usage
   timings: Timings
   /** Repeats the result when given as an option. */
@@ -87,8 +87,8 @@ export interface Generation {
   stopTokens: ReadonlySet<number>
   stopStrings: StopStrings
   detokenizer: DetokenizerStream | undefined
-  /** How many alternatives to report for each token; undefined for no logprobs at all. */
-  logprobs: number | undefined
+  /** Whether the log-probability of each token is reported. */
+  logprobs: boolean
   signal: Signal | undefined
   prefillChunkSize: number | undefined
   loadMs: number
@@ -128,7 +128,7 @@ export class GenerationRun {
       tokens: [],
       // Until an end of its own is reached.
       finishReason: 'abort',
-      ...(generation.logprobs === undefined ? {} : { logprobs: [] }),
+      ...(generation.logprobs ? { logprobs: [] } : {}),
       usage: { promptTokens, cachedTokens: 0, completionTokens: 0, totalTokens: promptTokens },
       timings: {
         loadMs: generation.loadMs,
@@ -168,7 +168,7 @@ export class GenerationRun {
       timings.queueMs = stream.queueMs
       if (kept) this.#goOnFrom(kept)
       else this.#beginAt(stream.position)
-      let { token, logits } = await this.#first(ahead.looking, signal)
+      let { token, logprobs } = await this.#first(ahead.looking, signal)
       firstToken = performance.now()
       timings.timeToFirstTokenMs = firstToken - start
       timings.promptMs = timings.timeToFirstTokenMs - timings.queueMs
@@ -176,7 +176,7 @@ export class GenerationRun {
       for (;;) {
         if (kept) throwIfAborted(signal)
         else this.#runAhead(ahead.looking)
-        const { chunk, done, fate } = this.#take(token, await logits)
+        const { chunk, done, fate } = this.#take(token, await logprobs)
         if (kept) this.#keep(token, fate)
         this.#measure(firstToken)
         if (chunk) yield chunk
@@ -184,7 +184,7 @@ export class GenerationRun {
         throwIfAborted(signal)
         stream.checkModel()
         if (!kept) this.#runAhead(ahead.waiting)
-        ;({ token, logits } = await this.#steps.shift()!)
+        ;({ token, logprobs } = await this.#steps.shift()!)
       }
     } catch (error) {
       if (!signal.aborted || error !== signal.reason) failure = { error }
@@ -278,7 +278,7 @@ export class GenerationRun {
 
   #take(
     token: number,
-    logits: Float32Array | undefined,
+    report: TokenReport | undefined,
   ): { chunk: TextChunk | undefined; done: boolean; fate: Fate } {
     const { stopTokens, maxTokens, detokenizer, stopStrings } = this.#generation
     const { result } = this
@@ -302,23 +302,10 @@ export class GenerationRun {
       text += stopStrings.flush()
     }
     result.text += text
-    const chunk = { text, token, ...this.#logprobsOf(token, logits) }
+    if (report) result.logprobs!.push(report)
+    const chunk = { text, token, ...report }
     const fate = isLast && !released.stopped ? 'pending' : 'consumed'
     return { chunk, done: released.stopped || isLast, fate }
-  }
-
-  #logprobsOf(
-    token: number,
-    logits: Float32Array | undefined,
-  ): { logprob?: number; topLogprobs?: TokenLogprob[] } {
-    const { logprobs: count } = this.#generation
-    if (count === undefined || !logits) return {}
-    const entry = {
-      logprob: logits[token]! - logSumExp(logits),
-      topLogprobs: topLogprobs(logits, count),
-    }
-    this.result.logprobs!.push(entry)
-    return entry
   }
 
   #measure(firstToken: number): void {

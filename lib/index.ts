@@ -68,6 +68,7 @@ export {
   type AttentionOptions,
   type AttentionTensors,
   type ConvTensors,
+  type KeepLogitsTensors,
   type LinearNorm,
   type LinearOptions,
   type LinearRole,
@@ -80,6 +81,7 @@ export {
   type SampleTensors,
   type SsdOptions,
   type SsdTensors,
+  type TokenLogprobsTensors,
 } from './recorder.js'
 export type { SamplingOptions } from './sampler.js'
 export { type PrefillSessionOptions, type SaveSessionOptions, Session } from './session.js'

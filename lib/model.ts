@@ -27,7 +27,7 @@ import {
   type SessionHost,
   type StreamSettings,
 } from './session-checkpoint.js'
-import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
+import { MOST_ALTERNATIVES, Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
 import { concatenated } from './token-ids.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
@@ -353,7 +353,7 @@ export class Model {
         decode: (drawn) => this.tokenizer!.decode(drawn, { keepLeadingSpace: true }),
         chunkSize: options.prefillChunkSize,
       })
-      const begin = { position: 0, history, moments: await also(cached) }
+      const begin = { position: 0, history, generated: 0, moments: await also(cached) }
       return { stream: await this.engine.open(operation, { ...settings, ...begin }) }
     })
   }
@@ -379,7 +379,10 @@ export class Model {
     checkOptions(operation, options, GENERATE_OPTIONS)
     checkSignal(operation, options.signal)
     const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
-    const logprobs = integerOption(operation, 'logprobs', options.logprobs, { min: 0, max: 100 })
+    const logprobs = integerOption(operation, 'logprobs', options.logprobs, {
+      min: 0,
+      max: MOST_ALTERNATIVES,
+    })
     const prefillChunkSize = chunkSizeOption(operation, options)
     const { stopStrings, stopTokens } = stopping(operation, options, {
       needTokenizer: () => this.#needTokenizer(operation),
@@ -387,16 +390,15 @@ export class Model {
       endOfText: this.endOfText,
     })
     const prompt = tokens()
-    const sampler = new Sampler(operation, options)
-    const readsLogits = logprobs !== undefined
+    const sampler = new Sampler(operation, options, this.config.paddedVocabSize)
     return new TextStream({
-      begin: (signal) => begin({ sampler, maxTokens, stopTokens, readsLogits, signal }),
+      begin: (signal) => begin({ sampler, maxTokens, stopTokens, alternatives: logprobs, signal }),
       prompt,
       maxTokens,
       stopTokens,
       stopStrings,
       detokenizer: this.tokenizer?.createStream({ keepLeadingSpace: true }),
-      logprobs,
+      logprobs: logprobs !== undefined,
       signal: options.signal,
       prefillChunkSize,
       loadMs: this.#loadMs,

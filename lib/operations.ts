@@ -199,14 +199,29 @@ export const OPERATIONS = {
   },
   add: { params: { count: U }, buffers: ['a', 'b', 'out'] },
   argmax: { params: { rows: U, cols: U }, buffers: ['x', 'out'] },
+  keep_logits: {
+    params: { batch: U, slots: U, vocabulary: U },
+    buffers: ['logits', 'rows', 'kept'],
+  },
   sample: {
-    params: { batch: U, slots: U, vocabulary: U, stops: U, history_length: U },
+    params: {
+      batch: U,
+      slots: U,
+      vocabulary: U,
+      stops: U,
+      biases: U,
+      history_length: U,
+      has_logits: U,
+    },
     buffers: [
       'logits',
       'rows',
       'settings',
       'selection',
       'stops',
+      'biases',
+      'mask',
+      'counts',
       'history',
       'position',
       'remaining',
@@ -214,6 +229,10 @@ export const OPERATIONS = {
       'out',
       'report',
     ],
+  },
+  token_logprobs: {
+    params: { batch: U, slots: U, vocabulary: U, places: U, has_logits: U },
+    buffers: ['logits', 'rows', 'selection', 'token', 'kept', 'reported', 'logprobs'],
   },
   cross_entropy: { params: { rows: U, vocabulary: U }, buffers: ['logits', 'targets', 'out'] },
   affine_quantize: {

@@ -1,4 +1,4 @@
-// Reading a tensor in the order of the runs of its device.
+// Reading tensors in the order of the runs of its device.
 
 import type { Signal } from './abort.js'
 import type { CommandList } from './command-list.js'
@@ -7,37 +7,37 @@ import type { Tensor, TensorData } from './tensor.js'
 
 interface Slot {
   list: CommandList
-  copy: Tensor
+  copies: Tensor[]
 }
 
 /**
- * Reads a tensor that runs in flight may write: a copy is queued behind them, and before any later run. Any
+ * Reads tensors that runs in flight may write: a copy is queued behind them, and before any later run. Any
  * number of reads may be under way; each has a place of its own, which later ones use again.
  *
  * @example
- * const readback = new Readback(device, logits)
+ * const readback = new Readback(device, [logits])
  * void decode.run()
  * const after = readback.read() // what that run leaves
  * void decode.run()
  * await after
  */
 export class Readback {
-  readonly source: Tensor
+  readonly sources: readonly Tensor[]
   readonly #device: Device
   readonly #idle: Slot[] = []
   #isDisposed = false
 
-  constructor(device: Device, source: Tensor) {
+  constructor(device: Device, sources: readonly Tensor[]) {
     this.#device = device
-    this.source = source
+    this.sources = sources
   }
 
-  /** Rejects as a run does. */
-  async read(options: { signal?: Signal | undefined } = {}): Promise<TensorData> {
+  /** The elements of each. Rejects as a run does. */
+  async read(options: { signal?: Signal | undefined } = {}): Promise<TensorData[]> {
     const slot = this.#idle.pop() ?? this.#makeSlot()
     try {
       await slot.list.run(options)
-      return slot.copy.read()
+      return slot.copies.map((copy) => copy.read())
     } finally {
       if (this.#isDisposed) disposeSlot(slot)
       else this.#idle.push(slot)
@@ -51,13 +51,15 @@ export class Readback {
   }
 
   #makeSlot(): Slot {
-    const { dtype, shape } = this.source
-    const copy = this.#device.tensor(dtype, shape)
-    return { copy, list: this.#device.record((cl) => cl.copy(this.source, copy)) }
+    const copies = this.sources.map(({ dtype, shape }) => this.#device.tensor(dtype, shape))
+    const list = this.#device.record((cl) => {
+      for (const [i, source] of this.sources.entries()) cl.copy(source, copies[i]!)
+    })
+    return { copies, list }
   }
 }
 
-function disposeSlot({ list, copy }: Slot): void {
+function disposeSlot({ list, copies }: Slot): void {
   list.dispose()
-  copy.dispose()
+  for (const copy of copies) copy.dispose()
 }

@@ -188,17 +188,35 @@ export interface ResolveRowsTensors {
   tokens?: Tensor | undefined
 }
 
-export interface SampleTensors {
+export interface KeepLogitsTensors {
   /** (batch, vocabulary). */
   logits: Tensor
   /** Slot of each row: uint32 (batch). See `Recorder`. */
   rows: Tensor
-  /** float32 (slots, 4): temperature, topP, minP, repetitionPenalty. */
+  /** float32 (slots, vocabulary). */
+  kept: Tensor
+}
+
+export interface SampleTensors {
+  /** (batch, vocabulary). Left out, each row draws from what its slot has in `kept`. */
+  logits?: Tensor | undefined
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** float32 (slots, 6): temperature, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty. */
   settings: Tensor
-  /** uint32 (slots, 5): topK, low and high half of the seed, how many places of the history are in use, 1 to keep the logits. */
+  /**
+   * uint32 (slots, 8): topK, low and high half of the seed, how many places of the history are in use, 1 to keep the
+   * logits, how many biases are in use, 1 where the mask is in use, and what `tokenLogprobs` reports.
+   */
   selection: Tensor
   /** uint32 (slots, k): tokens that end the sequence, 0xffffffff where empty. */
   stops: Tensor
+  /** uint32 (slots, 2 * n): a token and the bits of the float32 that is added to its score, and so on. No token twice. */
+  biases: Tensor
+  /** uint32 (slots, ceil(vocabulary / 32)): bit v % 32 of word v / 32 is 1 where token v may be drawn. */
+  mask: Tensor
+  /** How often each token was generated: uint32 (slots, vocabulary). Where a presence or frequency penalty is in use the new one is counted. */
+  counts: Tensor
   /** uint32 (slots, n): recent tokens, 0xffffffff where empty, in a ring of the places in use; the new one is added. */
   history: Tensor
   /** Tokens seen so far: uint32 (slots). With the seed it decides the random numbers, and the place in the ring. */
@@ -213,12 +231,29 @@ export interface SampleTensors {
   report: Tensor
 }
 
+export interface TokenLogprobsTensors {
+  /** (batch, vocabulary). Left out, those that each row's slot has in `kept`. */
+  logits?: Tensor | undefined
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As that of `sample`. Its last word is k + 1 where the token and k alternatives are reported, 0 where nothing is. */
+  selection: Tensor
+  /** Token drawn last: uint32 (slots). */
+  token: Tensor
+  /** float32 (slots, vocabulary). */
+  kept: Tensor
+  /** uint32 (slots, 1 + n): the token drawn last, then the most probable ones, the best first, of equal ones the one with the lower id. */
+  reported: Tensor
+  /** float32 (slots, 1 + n): their log-probabilities. */
+  logprobs: Tensor
+}
+
 /**
  * What `sample` reports of a row besides its token. With `nan` the token is the index of the first logit that is
- * NaN; `infinite` is a largest logit that is infinite, at a temperature above 0; `skipped` is a row without a slot,
- * whose token is 0xffffffff.
+ * NaN and that the mask allows; `infinite` is a largest score that is infinite, at a temperature above 0; `skipped` is
+ * a row without a slot and `noneAllowed` one whose mask leaves no token above -Infinity: their token is 0xffffffff.
  */
-export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2, skipped: 3 } as const
+export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2, skipped: 3, noneAllowed: 4 } as const
 
 /** In place of a slot: a row that has none. */
 export const NO_SLOT = 0xffffffff
@@ -553,15 +588,36 @@ export class Recorder {
     this.#add('argmax', [x, out], { rows: x.rows, cols: x.cols })
   }
 
+  /** kept[rows[b]] = logits[b]: for a later `sample` or `tokenLogprobs` without logits. */
+  keepLogits(tensors: KeepLogitsTensors): void {
+    const params = this.#check('keepLogits').keepLogits(tensors)
+    const { logits, rows, kept } = tensors
+    this.#add('keep_logits', [logits, rows, kept], params)
+  }
+
   /**
-   * Draws one token a row: repetition penalty, temperature, top-k, top-p, min-p, in that order. A row with bad logits
-   * draws none, says so in `report`, and its sequence is done; the others do not suffer.
+   * Draws one token a row: repetition penalty, presence and frequency penalty, biases, mask, temperature, top-k, top-p,
+   * min-p, in that order. A row with bad logits draws none, says so in `report`, and its sequence is done; the others
+   * do not suffer. Logits that the mask rules out may be anything.
    */
   sample(tensors: SampleTensors): void {
     const params = this.#check('sample').sample(tensors)
     this.#add(
       'sample',
       OPERATIONS.sample.buffers.map((name) => tensors[name]),
+      params,
+    )
+  }
+
+  /**
+   * Log-probabilities of the token that each slot drew last and of the most probable ones, by the logits as they are:
+   * no penalty, bias, mask or temperature changes them. Places beyond what a slot asks for keep what they had.
+   */
+  tokenLogprobs(tensors: TokenLogprobsTensors): void {
+    const params = this.#check('tokenLogprobs').tokenLogprobs(tensors)
+    this.#add(
+      'token_logprobs',
+      OPERATIONS.token_logprobs.buffers.map((name) => tensors[name]),
       params,
     )
   }

@@ -2,6 +2,7 @@
 
 import { randomInt } from 'node:crypto'
 import { UnsupportedOptionError } from './errors.js'
+import { type LogitBias, logitBiasOption } from './logit-bias.js'
 import { integerOption, numberOption } from './options.js'
 import { SAMPLE_STATUS } from './recorder.js'
 import type { TensorData } from './tensor.js'
@@ -19,6 +20,12 @@ export interface SamplingOptions {
   repetitionPenalty?: number | undefined
   /** How many recent tokens, the prompt's included, `repetitionPenalty` looks at. Needs a `repetitionPenalty`. Defaults to 64. */
   repetitionContextSize?: number | undefined
+  /** Above 0, makes tokens that were generated before less likely, below 0 more likely; −2 to 2. Defaults to 0. */
+  presencePenalty?: number | undefined
+  /** The same for each time that a token was generated. Defaults to 0. */
+  frequencyPenalty?: number | undefined
+  /** Added to the scores of tokens, by their ids: −100 to 100, for at most 1024 tokens. */
+  logitBias?: LogitBias | undefined
   /** With the same seed, sampling repeats exactly; at temperature 0 it does with any. Defaults to a random one. */
   seed?: number | undefined
 }
@@ -31,8 +38,24 @@ export const SAMPLING_OPTIONS = [
   'minP',
   'repetitionPenalty',
   'repetitionContextSize',
+  'presencePenalty',
+  'frequencyPenalty',
+  'logitBias',
   'seed',
-] as const
+] as const satisfies readonly (keyof SamplingOptions)[]
+
+/** What a slot does besides drawing: see `selection`. */
+export interface SlotDuties {
+  /** Whether its logits are kept for each token. */
+  keepsLogits: boolean
+  /** Whether its mask says which tokens may be drawn. */
+  isMasked: boolean
+  /** How many alternatives `recorder.tokenLogprobs` reports; undefined for no report. */
+  alternatives: number | undefined
+}
+
+/** Alternatives that a token's report has room for. */
+export const MOST_ALTERNATIVES = 100
 
 /** An empty row of the ring of recent tokens; no vocabulary is so large. */
 export const NO_TOKEN = 0xffffffff
@@ -44,28 +67,38 @@ export const NO_TOKEN = 0xffffffff
  */
 export function drawnToken(report: TensorData, row = 0): number {
   const [token, status] = report.subarray(2 * row) as unknown as [number, number]
-  if (status === SAMPLE_STATUS.drawn) return token
-  throw new Error(
-    status === SAMPLE_STATUS.nan
-      ? `[sample] logit ${token} is NaN: the weights or the state hold NaN or overflow`
-      : '[sample] the largest logit is infinite: no token can be drawn',
-  )
+  switch (status) {
+    case SAMPLE_STATUS.drawn:
+      return token
+    case SAMPLE_STATUS.nan:
+      throw new Error(
+        `[sample] logit ${token} is NaN: the weights or the state hold NaN or overflow`,
+      )
+    case SAMPLE_STATUS.noneAllowed:
+      throw new Error('[sample] the mask allows no token that the model can give: none is drawn')
+    default:
+      throw new Error('[sample] the largest logit is infinite: no token can be drawn')
+  }
 }
 
 /** Checked sampling options, as the rows of a slot that the `sample` operation reads. */
 export class Sampler {
   readonly seed: number
-  /** Four floats: see `recorder.sample`. */
+  /** Six floats: see `recorder.sample`. */
   readonly settings: Float32Array
+  /** Pairs of a token and the bits of what is added to its score. */
+  readonly biases: Uint32Array
+  /** Whether it matters how often tokens were generated. */
+  readonly usesCounts: boolean
   /** Tokens that the repetition penalty looks at; 0 without one. */
   readonly recent: number
   readonly #topK: number
 
   /**
    * Throws a `TypeError` or `RangeError` for a value that makes no sense, an `UnsupportedOptionError` for one
-   * that would change nothing. `operation` leads the message.
+   * that would change nothing. `operation` leads the message; `vocabulary` has the tokens of `logitBias`.
    */
-  constructor(operation: string, options: SamplingOptions) {
+  constructor(operation: string, options: SamplingOptions, vocabulary = NO_TOKEN) {
     const number = (name: keyof SamplingOptions, byDefault: number, min: number, max: number) =>
       numberOption(operation, name, options[name], { min, max }) ?? byDefault
     const integer = (name: keyof SamplingOptions, byDefault: number, min: number, max: number) =>
@@ -75,6 +108,8 @@ export class Sampler {
     const topP = number('topP', 1, 0, 1)
     const minP = number('minP', 0, 0, 1)
     const repetitionPenalty = number('repetitionPenalty', 1, 0.01, 100)
+    const presencePenalty = number('presencePenalty', 0, -2, 2)
+    const frequencyPenalty = number('frequencyPenalty', 0, -2, 2)
     const topK = integer('topK', 0, 0, 2 ** 31)
     const contextSize = integer('repetitionContextSize', 64, 1, 2 ** 16)
     const needs = (name: keyof SamplingOptions, other: string) => {
@@ -93,7 +128,16 @@ export class Sampler {
     }
     this.seed = integer('seed', randomInt(2 ** 47), 0, Number.MAX_SAFE_INTEGER)
 
-    this.settings = Float32Array.of(temperature, topP, minP, repetitionPenalty)
+    this.settings = Float32Array.of(
+      temperature,
+      topP,
+      minP,
+      repetitionPenalty,
+      presencePenalty,
+      frequencyPenalty,
+    )
+    this.biases = logitBiasOption(operation, options.logitBias, vocabulary)
+    this.usesCounts = presencePenalty !== 0 || frequencyPenalty !== 0
     this.recent = repetitionPenalty === 1 ? 0 : contextSize
     this.#topK = topK
   }
@@ -103,10 +147,25 @@ export class Sampler {
     return this.settings[0] === 0
   }
 
-  /** Five words: see `recorder.sample`. `keepsLogits`: whether they are kept for each token. */
-  selection(keepsLogits: boolean): Uint32Array {
-    const high = Math.floor(this.seed / 2 ** 32)
-    return Uint32Array.of(this.#topK, this.seed % 2 ** 32, high, this.recent, keepsLogits ? 1 : 0)
+  /** Eight words: see `recorder.sample`. */
+  selection({ keepsLogits, isMasked, alternatives }: SlotDuties): Uint32Array {
+    return Uint32Array.of(
+      this.#topK,
+      this.seed % 2 ** 32,
+      Math.floor(this.seed / 2 ** 32),
+      this.recent,
+      keepsLogits ? 1 : 0,
+      this.biases.length / 2,
+      isMasked ? 1 : 0,
+      alternatives === undefined ? 0 : alternatives + 1,
+    )
+  }
+
+  /** How often each token of the vocabulary was generated, where that matters; else empty. */
+  counts(generated: Uint32Array, vocabulary: number): Uint32Array {
+    const counts = new Uint32Array(this.usesCounts ? vocabulary : 0)
+    for (const token of generated) if (token < counts.length) counts[token]! += 1
+    return counts
   }
 
   /** The ring of recent tokens after `tokens`: the one at position i stands at i mod its size. */

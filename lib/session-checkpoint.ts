@@ -14,7 +14,7 @@ import type { TokenHistory } from './token-history.js'
 /** What the options of a call say about its stream. */
 export type StreamSettings = Pick<
   StreamOptions,
-  'sampler' | 'maxTokens' | 'stopTokens' | 'readsLogits' | 'signal'
+  'sampler' | 'maxTokens' | 'stopTokens' | 'alternatives' | 'signal'
 >
 
 /** What runs a generation, and the state that it leaves to somebody. */

@@ -109,6 +109,7 @@ export class SessionSequence {
     const options = {
       ...settings,
       history: concatenated(kept.history, tokens),
+      generated: tokens.length > 0 ? 0 : this.history.generated,
       // The last one may have to be consumed too: where a stop text ends with it.
       maxTokens: settings.maxTokens + 1,
     }
@@ -154,9 +155,10 @@ export class SessionSequence {
       state: this.state,
       position: this.history.length,
       history: NO_TOKENS,
+      generated: 0,
       maxTokens: 2,
       stopTokens: NO_STOPS,
-      readsLogits: false,
+      alternatives: undefined,
       ...settings,
     }
     const stream = before?.giveWayTo(options) ?? (await this.#engine.open(operation, options))
@@ -171,7 +173,7 @@ export class SessionSequence {
       prompt,
       history: this.history.all(),
       consumedOfPrompt: (count) => {
-        this.history.push(...prompt.subarray(ofPrompt, ofPrompt + count))
+        this.history.pushPrompt(prompt.subarray(ofPrompt, ofPrompt + count))
         ofPrompt += count
       },
       consumes: (token) => {

@@ -7,17 +7,22 @@ import { NO_TOKEN } from './sampler.js'
  *
  * @example
  * const history = new TokenHistory()
- * history.push(1, 2, 3)
+ * history.pushPrompt(Uint32Array.of(1, 2, 3))
+ * history.push(4)
  */
 export class TokenHistory {
   readonly #unknown: number
   #tokens: Uint32Array
   #count: number
+  /** Known tokens up to the end of the last prompt. */
+  #promptEnd: number
 
-  constructor(tokens: Uint32Array = new Uint32Array(0), unknown = 0) {
+  /** `generated`: how many of the last ones were generated. */
+  constructor(tokens: Uint32Array = new Uint32Array(0), unknown = 0, generated = 0) {
     this.#unknown = unknown
     this.#tokens = tokens
     this.#count = tokens.length
+    this.#promptEnd = tokens.length - generated
   }
 
   get length(): number {
@@ -29,7 +34,23 @@ export class TokenHistory {
     return this.#unknown
   }
 
-  push(...tokens: readonly number[]): void {
+  /** How many were generated since the last prompt. */
+  get generated(): number {
+    return this.#count - this.#promptEnd
+  }
+
+  /** Adds tokens of a prompt: what is generated from now on follows it. */
+  pushPrompt(tokens: Uint32Array): void {
+    this.#push(tokens)
+    this.#promptEnd = this.#count
+  }
+
+  /** Adds a token that was generated. */
+  push(token: number): void {
+    this.#push([token])
+  }
+
+  #push(tokens: ArrayLike<number>): void {
     const count = this.#count + tokens.length
     if (count > this.#tokens.length) {
       const larger = new Uint32Array(Math.max(64, 2 * count))
@@ -53,6 +74,6 @@ export class TokenHistory {
   }
 
   copy(): TokenHistory {
-    return new TokenHistory(this.known(), this.#unknown)
+    return new TokenHistory(this.known(), this.#unknown, this.generated)
   }
 }

@@ -9,18 +9,22 @@ struct SampleParams {
   uint32_t slots;
   uint32_t vocabulary;
   uint32_t stops;           // tokens that a slot can stop at
+  uint32_t biases;          // places of a slot for biases
   uint32_t history_length;  // places of a slot for recent tokens
+  uint32_t has_logits;      // whether logits are given; else each row draws from `kept`
 };
-static_assert(sizeof(SampleParams) == 20, "one layout for host and kernel");
+static_assert(sizeof(SampleParams) == 28, "one layout for host and kernel");
 
 // One row of the float32 buffer `settings`.
 struct SampleSettings {
-  float temperature;         // 0: take the largest logit
+  float temperature;         // 0: take the largest score
   float top_p;               // 1: off
   float min_p;               // 0: off
   float repetition_penalty;  // 1: off
+  float presence_penalty;    // 0: off
+  float frequency_penalty;   // 0: off
 };
-static_assert(sizeof(SampleSettings) == 16, "one layout for host and kernel");
+static_assert(sizeof(SampleSettings) == 24, "one layout for host and kernel");
 
 // One row of the uint32 buffer `selection`.
 struct SampleSelection {
@@ -29,8 +33,18 @@ struct SampleSelection {
   uint32_t seed_high;
   uint32_t recent;        // places of the history in use, which are the ring; 0: off
   uint32_t keeps_logits;  // 1: the logits are copied to `kept`
+  uint32_t biases;        // biases in use; 0: off
+  uint32_t masked;        // 1: the mask says which tokens may be drawn
+  uint32_t alternatives;  // what token_logprobs reports: k + 1 for k alternatives; 0: nothing
 };
-static_assert(sizeof(SampleSelection) == 20, "one layout for host and kernel");
+static_assert(sizeof(SampleSelection) == 32, "one layout for host and kernel");
+
+// One place of a row of the uint32 buffer `biases`.
+struct SampleBias {
+  uint32_t token;  // or kNoToken
+  float bias;      // added to the token's score
+};
+static_assert(sizeof(SampleBias) == 8, "one layout for host and kernel");
 
 // What became of a row.
 enum SampleStatus {
@@ -38,10 +52,11 @@ enum SampleStatus {
   kLogitIsNan = 1,
   kLogitIsInfinite = 2,  // the largest one, at a temperature above 0
   kSkipped = 3,          // the row has no slot
+  kNoneAllowed = 4,      // a masked row whose scores are all -infinity
 };
 
-// An empty place among the recent tokens and the stops, and the token of a row that was skipped: no
-// vocabulary is so large.
+// An empty place among the recent tokens, the stops and the biases, and the token of a row that has
+// none to name: no vocabulary is so large.
 enum SampleToken : uint32_t {
   kNoToken = 0xffffffff,
 };

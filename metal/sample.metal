@@ -1,16 +1,21 @@
-// Draws the next token from a row of logits. In this order:
+// Draws the next token from a row of logits: those given, or those that its slot has kept. In this
+// order:
 //   1. repetition penalty: the logit of each token in the ring of recent ones is divided by the
 //      penalty when positive, multiplied when negative (Keskar et al., CTRL, 2019)
-//   2. temperature 0: the largest logit, done. Otherwise logits are divided by the temperature
-//   3. top-k: keep logits >= the k-th largest
-//   4. top-p: keep the most probable tokens up to and including the one with which their summed
+//   2. minus frequency_penalty * counts[token], and minus presence_penalty where that is not 0
+//   3. plus the token's bias
+//   4. -infinity where the row is masked and the token's bit of the mask is 0
+//   5. temperature 0: the largest score, done. Otherwise scores are divided by the temperature
+//   6. top-k: keep scores >= the k-th largest
+//   7. top-p: keep the most probable tokens up to and including the one with which their summed
 //      probability reaches top_p, and all others equally probable
-//   5. min-p: keep tokens at least min_p times as probable as the most probable one
-//   6. the largest of logit + Gumbel noise, which draws from the softmax of what is left
+//   8. min-p: keep tokens at least min_p times as probable as the most probable one
+//   9. the largest of score + Gumbel noise, which draws from the softmax of what is left
 // The noise of a token is a function of (seed, position, token id): random.h. The drawn token
-// enters the ring of recent tokens at place position mod `recent`, and one token less remains to be
-// drawn: none if it is among the stops. All but logits and report are of the slot of the row; a
-// slot that keeps its logits gets them as they came.
+// enters the ring of recent tokens at place position mod `recent`, its count goes up by one where
+// step 2 looks at counts, and one token less remains to be drawn: none if it is among the stops.
+// All but logits and report are of the slot of the row; a slot that keeps its logits gets them as
+// they came.
 //
 // Grid: one threadgroup a row, of up to 1024 threads; thread t owns every token that is t
 // modulo their number. No sort: floats are compared as ordered integers (common.h), and a threshold
@@ -21,15 +26,20 @@
 // Limits: no slot twice; a vocabulary of less than 2^24. Probabilities are float32 and summed as
 // whole numbers of 2^-40 of the largest one, so that no order of threads changes a sum; the CPU
 // device sums in float64: a token whose summed probability is within rounding of top_p may be kept
-// on one device alone. With NaN among the logits, and at a temperature above 0 with a largest logit
-// that is infinite, a row draws no token: its report says so, none remains, its token and its ring
-// stay as they are, and the other rows are none the worse. A row that has no slot does nothing but
-// report that.
+// on one device alone. With NaN among the logits that the mask leaves, at a temperature above 0
+// with a largest score that is infinite, and where a mask leaves nothing above -infinity, a row
+// draws no token: its report says so, none remains, its token, its ring and its counts stay as they
+// are, and the other rows are none the worse. A row that has no slot does nothing but report that.
 #include <metal_stdlib>
 
 #include "common.h"
 #include "random.h"
 #include "sample.h"
+
+SSM_CONSTANT(bool, has_logits);
+
+// By its bits: a compiler may take an infinity for a number that does not occur.
+constant constexpr uint kBitsOfMinusInfinity = 0xff800000u;
 
 // What tokens weigh, by a digit of their keys. A sum takes two words: the lower ones of all digits
 // come first, then the upper ones.
@@ -153,19 +163,22 @@ inline uint threshold(device const float* scores, uint vocabulary, uint count, f
 }
 
 template <class T>
-[[kernel]] void sample(device const T* logits [[buffer(0)]],                 // (batch, vocabulary)
+[[kernel]] void sample(SSM_OPTIONAL(has_logits, 0, device const T* logits)   // (batch, vocabulary)
                        device const uint* rows [[buffer(1)]],                // (batch): slots
                        device const SampleSettings* settings [[buffer(2)]],  // (slots)
                        device const SampleSelection* selection [[buffer(3)]],  // (slots)
                        device const uint* stops [[buffer(4)]],                 // (slots, stops)
-                       device uint* history [[buffer(5)]],          // (slots, history_length)
-                       device const uint* position [[buffer(6)]],   // (slots)
-                       device uint* remaining [[buffer(7)]],        // (slots)
-                       device T* kept [[buffer(8)]],                // (slots, vocabulary)
-                       device uint* out [[buffer(9)]],              // (slots)
-                       device SampleReport* report [[buffer(10)]],  // (batch)
-                       constant SampleParams& p [[buffer(11)]],
-                       device float* scores [[buffer(12)]],  // (batch, vocabulary): scratch memory
+                       device const SampleBias* biases [[buffer(5)]],          // (slots, biases)
+                       device const uint* mask [[buffer(6)]],      // (slots, vocabulary / 32): bits
+                       device uint* counts [[buffer(7)]],          // (slots, vocabulary)
+                       device uint* history [[buffer(8)]],         // (slots, history_length)
+                       device const uint* position [[buffer(9)]],  // (slots)
+                       device uint* remaining [[buffer(10)]],      // (slots)
+                       device T* kept [[buffer(11)]],              // (slots, vocabulary)
+                       device uint* out [[buffer(12)]],            // (slots)
+                       device SampleReport* report [[buffer(13)]],  // (batch)
+                       constant SampleParams& p [[buffer(14)]],
+                       device float* scores [[buffer(15)]],  // (batch, vocabulary): scratch memory
                        threadgroup uint* scratch [[threadgroup(0)]],      // (simdgroups, 2)
                        threadgroup atomic_uint* bins [[threadgroup(1)]],  // of Histogram
                        threadgroup uint* sums [[threadgroup(2)]],         // of Histogram
@@ -175,6 +188,7 @@ template <class T>
                        uint lane [[thread_index_in_simdgroup]],
                        uint simdgroup [[simdgroup_index_in_threadgroup]],
                        uint simdgroups [[simdgroups_per_threadgroup]]) {
+  SSM_ABSENT(has_logits, device const T* logits);
   const uint slot = rows[b];
   if (slot >= p.slots) {  // the whole threadgroup
     if (thread_index == 0) {
@@ -183,14 +197,14 @@ template <class T>
     }
     return;
   }
-  device const T* row = logits + ulong(b) * p.vocabulary;
+  device T* copy = kept + ulong(slot) * p.vocabulary;
+  device const T* row = has_logits ? logits + ulong(b) * p.vocabulary : copy;
   device float* score = scores + ulong(b) * p.vocabulary;
   device uint* recent = history + ulong(slot) * p.history_length;
   const uint places = min(selection[slot].recent, p.history_length);
   const Histogram histogram = {bins, sums};
 
-  device T* copy = kept + ulong(slot) * p.vocabulary;
-  const bool keeps_logits = selection[slot].keeps_logits != 0;
+  const bool keeps_logits = has_logits && selection[slot].keeps_logits != 0;
   for (uint v = thread_index; v < p.vocabulary; v += threads) {
     const T logit = row[v];
     score[v] = float(logit);
@@ -210,6 +224,37 @@ template <class T>
   }
   threadgroup_barrier(mem_flags::mem_device);
 
+  // What only some slots use: the others pay for no pass and no barrier. From here to the next
+  // barrier each thread has its own tokens, but for the biases.
+  device uint* count = counts + ulong(slot) * p.vocabulary;
+  const float presence = settings[slot].presence_penalty;
+  const float frequency = settings[slot].frequency_penalty;
+  const bool uses_counts = presence != 0.0f || frequency != 0.0f;
+  if (uses_counts) {
+    for (uint v = thread_index; v < p.vocabulary; v += threads) {
+      const uint times = count[v];
+      if (times > 0) score[v] -= frequency * float(times) + presence;
+    }
+  }
+  const uint bias_count = min(selection[slot].biases, p.biases);
+  if (bias_count > 0) {
+    threadgroup_barrier(mem_flags::mem_device);
+    device const SampleBias* bias = biases + ulong(slot) * p.biases;
+    for (uint i = thread_index; i < bias_count; i += threads) {
+      const uint token = bias[i].token;
+      if (token < p.vocabulary) score[token] += bias[i].bias;
+    }
+    threadgroup_barrier(mem_flags::mem_device);
+  }
+  const bool masked = selection[slot].masked != 0;
+  if (masked) {
+    device const uint* words = mask + ulong(slot) * ((p.vocabulary + 31) / 32);
+    for (uint v = thread_index; v < p.vocabulary; v += threads) {
+      const bool may_be_drawn = (words[v / 32] >> v % 32 & 1) != 0;
+      if (!may_be_drawn) score[v] = as_type<float>(kBitsOfMinusInfinity);
+    }
+  }
+
   Largest best = {0, 0xffffffffu};
   for (uint v = thread_index; v < p.vocabulary; v += threads) {
     const Largest here = {key_of(score[v]), v};
@@ -217,6 +262,7 @@ template <class T>
   }
   best = threadgroup_largest(best, scratch, lane, simdgroup, simdgroups);
   uint status = best.key == kKeyOfNan ? kLogitIsNan : kDrawn;
+  if (masked && best.key == kKeyOfMinusInfinity) status = kNoneAllowed;
 
   const float temperature = settings[slot].temperature;
   if (status == kDrawn && temperature > 0.0f) {
@@ -260,12 +306,13 @@ template <class T>
     }
   }
   if (thread_index == 0) {
-    report[b].token = best.index;
+    report[b].token = status == kNoneAllowed ? uint(kNoToken) : best.index;
     report[b].status = status;
     uint left = 0;
     if (status == kDrawn) {
       out[slot] = best.index;
       if (places > 0) recent[position[slot] % places] = best.index;
+      if (uses_counts) count[best.index] += 1;
       left = max(remaining[slot], 1u) - 1;
       device const uint* ends = stops + ulong(slot) * p.stops;
       for (uint i = 0; i < p.stops; ++i) {

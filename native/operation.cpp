@@ -30,8 +30,13 @@ unsigned updated_buffers(OperationKind kind) {
       return 0b11000;  // keys, values
     case OperationKind::kv_cache_write:
       return 0b1100;  // keys, values
+    case OperationKind::keep_logits:
+      return 0b100;  // kept
     case OperationKind::sample:
-      return 0b1110100000;  // history, remaining, kept, out: rows that do nothing leave them alone
+      // counts, history, remaining, kept, out: rows that do nothing leave them alone
+      return 0b1110110000000;
+    case OperationKind::token_logprobs:
+      return 0b1100000;  // reported, logprobs: of slots that report
     case OperationKind::resolve_rows:
       return 0b1000;  // position
     default:

@@ -34,7 +34,9 @@ namespace ssm {
   X(kv_cache_write, KvCacheWriteParams, 6, 0b001100)          \
   X(add, AddParams, 3, 0b100)                                 \
   X(argmax, ArgmaxParams, 2, 0b10)                            \
-  X(sample, SampleParams, 11, 0b11110100000)                  \
+  X(keep_logits, KeepLogitsParams, 3, 0b100)                  \
+  X(sample, SampleParams, 14, 0b11110110000000)               \
+  X(token_logprobs, TokenLogprobsParams, 7, 0b1100000)        \
   X(cross_entropy, CrossEntropyParams, 3, 0b100)              \
   X(affine_quantize, AffineQuantizeParams, 4, 0b1110)         \
   X(affine_dequantize, AffineDequantizeParams, 4, 0b1000)     \
@@ -48,7 +50,7 @@ enum class OperationKind {
 #undef SSM_KIND
 };
 
-inline constexpr size_t kMaxBuffers = 12;
+inline constexpr size_t kMaxBuffers = 14;
 inline constexpr size_t kMaxParamBytes = 64;
 
 // Part of a Memory, bound to one argument of an operation. An absent optional argument has no

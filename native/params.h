@@ -16,6 +16,7 @@
 #include "cross_entropy.h"
 #include "embedding.h"
 #include "gated_rms_norm.h"
+#include "keep_logits.h"
 #include "kv_cache_write.h"
 #include "mamba2_update.h"
 #include "matmul.h"
@@ -25,3 +26,4 @@
 #include "sample.h"
 #include "ssd_chunk_scan.h"
 #include "ssd_update.h"
+#include "token_logprobs.h"

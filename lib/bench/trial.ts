@@ -114,7 +114,8 @@ class Walk {
         history: new Uint32Array(0),
         maxTokens: NO_END,
         stopTokens: new Set(),
-        readsLogits: false,
+        generated: 0,
+        alternatives: undefined,
       }),
     )
     return new Walk(await Promise.all(streams), tokens)

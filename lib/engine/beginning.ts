@@ -20,18 +20,25 @@ export function runBeginning(
   { slot, fill }: { slot: number; fill: (cl: Recorder) => void },
 ): Promise<ListRunResult> {
   const { sampler = GREEDY, stopTokens, maxTokens, history, token = 0 } = options
-  const keepsLogits = isKept || options.readsLogits || options.moments !== undefined
+  const { alternatives, moments } = options
+  const keepsLogits = isKept || moments !== undefined
+  const generated = history.subarray(history.length - options.generated)
   const rows = {
     position: [states.position, Uint32Array.of(position)],
     token: [states.token, Uint32Array.of(token)],
     remaining: [states.remaining, Uint32Array.of(Math.min(maxTokens, MOST_TOKENS))],
     settings: [sampling.settings, sampler.settings],
-    selection: [sampling.selection, sampler.selection(keepsLogits)],
+    selection: [
+      sampling.selection,
+      sampler.selection({ keepsLogits, isMasked: false, alternatives }),
+    ],
   } as const
   // Longer than the inputs of a run may be.
   const lists = [
     [sampling.stops, filled(stopTokens, sampling.stops.cols)],
     [sampling.history, sampler.ring(history)],
+    [sampling.biases, sampler.biases],
+    [sampling.counts, sampler.counts(generated, sampling.counts.cols)],
   ] as const
   using list = device.record((cl) => {
     fill(cl)

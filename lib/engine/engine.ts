@@ -9,7 +9,7 @@ import { drawnToken } from '../sampler.js'
 import { Admission } from './admission.js'
 import { runBeginning } from './beginning.js'
 import { EngineLists } from './lists.js'
-import { recordDrawing } from './recordings.js'
+import { recordDraw } from './recordings.js'
 import { type OnRunFailed, Scheduler, slotOf } from './scheduler.js'
 import { Seats } from './seats.js'
 import { SequenceState } from './sequence-state.js'
@@ -121,16 +121,17 @@ export class Engine {
   /** @internal Of `EngineStream`. */
   async drawAgain(stream: EngineStream): Promise<Drawn> {
     const { pools } = this.#seats
-    using list = recordDrawing(this.model, pools, slotOf(stream))
-    const run = list.run()
-    const logits = this.#scheduler.readLogits(stream)
+    const reports = stream.options.alternatives !== undefined
+    using list = recordDraw(this.model, pools, { width: 1, reports })
+    const run = list.run({ inputs: { slots: Uint32Array.of(slotOf(stream)) } })
+    const logprobs = this.#scheduler.readLogprobs(stream)
     const { outputs } = await run.catch((error: unknown) => {
       this.#failed(error, [stream], pools)
       throw error
     })
     const token = drawnToken(outputs.report!)
     if (stream.countDrawn(token)) this.#scheduler.finish(stream)
-    return { token, logits }
+    return { token, logprobs }
   }
 
   /** @internal Of `EngineStream`. */
@@ -218,7 +219,12 @@ export class Engine {
   // Brings the state to a slot, with what sampling needs. One run, in front of the stream's first.
   #begin(stream: EngineStream, from: Snapshot | undefined): void {
     const { state, options } = stream
-    const needs = { stops: options.stopTokens.size, recent: options.sampler?.recent ?? 0 }
+    const { sampler, stopTokens } = options
+    const needs = {
+      stops: stopTokens.size,
+      recent: sampler?.recent ?? 0,
+      biases: (sampler?.biases.length ?? 0) / 2,
+    }
     const { slot, fill } = this.#seats.seat(state, needs, {
       from,
       touches: this.#scheduler.someoneDecodes,

@@ -6,7 +6,7 @@ import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
 import { bytesPerElement } from '../tensor.js'
 import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
-import { recordPiece, recordStep } from './recordings.js'
+import { type Ending, recordPiece, recordStep } from './recordings.js'
 import type { Pools } from './seats.js'
 
 /** Rows of a step at most. */
@@ -18,15 +18,32 @@ const WIDTHS = [1, 2, 4, 8, 16, MOST_ROWS] as const
 // Lists for pieces of prompts that are kept at once. A prompt has three lengths at most.
 const MOST_PIECES = 6
 
+/** A prompt of so many tokens, of which at most `chunkSize` run at once. */
+export interface PromptPieces {
+  tokens: number
+  /** Of the last one. */
+  ending: Ending
+  chunkSize?: number | undefined
+}
+
+// The lists of steps that end alike.
+class Steps {
+  readonly lists = new Map<number, CommandList>()
+  /** Widths whose kernels are compiled. */
+  readonly ready = new Set<number>()
+  readonly compiling = new Set<number>()
+}
+
 /** Recorded when they are first asked for, and again for a new pool. */
 export class EngineLists {
   readonly #model: LanguageModel
   #workspace: Workspace
-  readonly #steps = new Map<number, CommandList>()
-  /** Widths whose kernels are compiled. */
-  readonly #ready = new Set<number>()
-  readonly #compiling = new Set<number>()
-  /** By length and whether it is the last; the one that was used last at the end. */
+  readonly #steps: Readonly<Record<Ending, Steps>> = {
+    keep: new Steps(),
+    draw: new Steps(),
+    report: new Steps(),
+  }
+  /** By length and ending; the one that was used last at the end. */
   readonly #pieces = new Map<string, CommandList>()
 
   constructor(model: LanguageModel) {
@@ -37,7 +54,7 @@ export class EngineLists {
   /** Scratch memory: of passes, and of the kernels of all lists. */
   get bytes(): number {
     const { device } = this.#model
-    return [...this.#steps.values(), ...this.#pieces.values()].reduce(
+    return [...this.#stepLists, ...this.#pieces.values()].reduce(
       (sum, { handle }) => sum + addon().listScratch(device.handle, handle),
       this.#workspace.bytes,
     )
@@ -47,14 +64,14 @@ export class EngineLists {
    * The list for a step of so many rows, and how many it takes: fewer while a GPU compiles the kernels of a wider
    * one, so that nobody waits for them.
    */
-  step(pools: Pools, rows: number): { list: CommandList; width: number } {
-    const width = this.#widthFor(pools, rows)
-    return { list: this.#step(pools, width), width }
+  step(pools: Pools, rows: number, ending: Ending): { list: CommandList; width: number } {
+    const width = this.#widthFor(pools, rows, ending)
+    return { list: this.#step(pools, width, ending), width }
   }
 
   /** The list for a piece of a prompt. */
-  piece(pools: Pools, piece: { length: number; isLast: boolean }): CommandList {
-    const key = `${piece.length} ${piece.isLast}`
+  piece(pools: Pools, piece: { length: number; ending: Ending | 'none' }): CommandList {
+    const key = `${piece.length} ${piece.ending}`
     const list =
       this.#pieces.get(key) ??
       this.#recorded(() => recordPiece(this.#model, this.#workspace, pools, piece))
@@ -74,8 +91,7 @@ export class EngineLists {
    */
   preparePieces(
     pools: Pools,
-    tokens: number,
-    chunkSize = PREFILL_CHUNK_SIZE,
+    { tokens, ending, chunkSize = PREFILL_CHUNK_SIZE }: PromptPieces,
   ): Promise<void> | undefined {
     if (this.#model.device.name === 'cpu') return undefined
     const lengths = chunkLengths(tokens, chunkSize)
@@ -83,7 +99,8 @@ export class EngineLists {
       (length, i) => i === lengths.length - 1 || length !== lengths[i - 1],
     )
     const [first] = distinct.map((length, i) => {
-      const list = this.piece(pools, { length, isLast: i === distinct.length - 1 })
+      const isLast = i === distinct.length - 1
+      const list = this.piece(pools, { length, ending: isLast ? ending : 'none' })
       return list.prepare().catch(() => {}) // its own run says what is wrong with it
     })
     return first
@@ -98,8 +115,8 @@ export class EngineLists {
   /** The pool that they use is no more. */
   forget(): void {
     this.forgetPieces()
-    for (const list of this.#steps.values()) list.dispose()
-    this.#steps.clear()
+    for (const list of this.#stepLists) list.dispose()
+    for (const { lists } of Object.values(this.#steps)) lists.clear()
   }
 
   /** A run has failed and left scratch memory half written: nothing may use it. */
@@ -110,9 +127,10 @@ export class EngineLists {
 
   /** What one stream with a prompt of more than a chunk runs, recorded anew. The caller disposes of the lists. */
   plan(pools: Pools, chunkSize = PREFILL_CHUNK_SIZE): CommandList[] {
-    const piece = (isLast: boolean) =>
-      recordPiece(this.#model, this.#workspace, pools, { length: chunkSize, isLast })
-    return [piece(false), piece(true), recordStep(this.#model, this.#workspace, pools, 1)]
+    const piece = (ending: 'none' | 'draw') =>
+      recordPiece(this.#model, this.#workspace, pools, { length: chunkSize, ending })
+    const step = recordStep(this.#model, this.#workspace, pools, { width: 1, ending: 'draw' })
+    return [piece('none'), piece('draw'), step]
   }
 
   /** Compiles what `plan` records, and what copies states. */
@@ -120,7 +138,7 @@ export class EngineLists {
     const lists = [...this.plan(pools), this.#copies(pools)]
     try {
       await Promise.all(lists.map((list) => list.prepare()))
-      this.#ready.add(1)
+      this.#steps.draw.ready.add(1)
     } finally {
       for (const list of lists) list.dispose()
     }
@@ -139,19 +157,27 @@ export class EngineLists {
     })
   }
 
-  #widthFor(pools: Pools, rows: number): number {
-    if (this.#model.device.name === 'cpu') return Math.min(rows, MOST_ROWS)
-    const wanted = WIDTHS.find((width) => width >= rows) ?? MOST_ROWS
-    if (this.#ready.has(wanted)) return wanted
-    this.#compileStep(pools, wanted)
-    return WIDTHS.findLast((width) => this.#ready.has(width)) ?? wanted
+  get #stepLists(): CommandList[] {
+    return Object.values(this.#steps).flatMap(({ lists }) => [...lists.values()])
   }
 
-  #step(pools: Pools, width: number): CommandList {
-    const known = this.#steps.get(width)
+  #widthFor(pools: Pools, rows: number, ending: Ending): number {
+    if (this.#model.device.name === 'cpu') return Math.min(rows, MOST_ROWS)
+    const { ready } = this.#steps[ending]
+    const wanted = WIDTHS.find((width) => width >= rows) ?? MOST_ROWS
+    if (ready.has(wanted)) return wanted
+    this.#compileStep(pools, wanted, ending)
+    return WIDTHS.findLast((width) => ready.has(width)) ?? wanted
+  }
+
+  #step(pools: Pools, width: number, ending: Ending): CommandList {
+    const { lists } = this.#steps[ending]
+    const known = lists.get(width)
     if (known) return known
-    const list = this.#recorded(() => recordStep(this.#model, this.#workspace, pools, width))
-    this.#steps.set(width, list)
+    const list = this.#recorded(() =>
+      recordStep(this.#model, this.#workspace, pools, { width, ending }),
+    )
+    lists.set(width, list)
     return list
   }
 
@@ -163,12 +189,13 @@ export class EngineLists {
     return list
   }
 
-  #compileStep(pools: Pools, width: number): void {
-    if (this.#compiling.has(width)) return
-    this.#compiling.add(width)
-    const isOver = () => this.#compiling.delete(width)
+  #compileStep(pools: Pools, width: number, ending: Ending): void {
+    const { ready, compiling } = this.#steps[ending]
+    if (compiling.has(width)) return
+    compiling.add(width)
+    const isOver = () => compiling.delete(width)
     // Also after a failure: the list's own run then says what is wrong.
-    const isReady = () => this.#ready.add(width)
-    this.#step(pools, width).prepare().then(isReady, isReady).finally(isOver)
+    const isReady = () => ready.add(width)
+    this.#step(pools, width, ending).prepare().then(isReady, isReady).finally(isOver)
   }
 }

@@ -25,10 +25,76 @@ export function resolveRows(
   return { rows, positions }
 }
 
-/** Draws a token of each row that is not done: the output `report`, uint32 (batch, 2). */
-export function sampleRows(cl: Recorder, logits: Tensor, rows: Tensor, pools: Pools): void {
-  const { settings, selection, stops, history, kept } = pools.sampling
-  const { position, remaining, token: out } = pools.states
+/**
+ * What a list does with the logits of its rows, where it has any. `keep`: leaves them in the slots, which draw in a
+ * list of their own (`recordDraw`). `draw`: draws a token each. `report`: and reports the log-probabilities of those
+ * that ask for them.
+ */
+export type Ending = 'keep' | 'draw' | 'report'
+
+/** One token of each of `width` sequences. Input `slots`: uint32 (width). */
+export function recordStep(
+  model: LanguageModel,
+  workspace: Workspace,
+  pools: Pools,
+  { width, ending }: { width: number; ending: Ending },
+): CommandList {
+  return model.device.record((cl) => {
+    const tokens = workspace.take('tokens', [], width, 'uint32')
+    const wanted = { batch: width, count: 1, tokens }
+    const { rows, positions } = resolveRows(cl, workspace, pools.states, wanted)
+    const logits = model.decode({ cl, workspace, rows, positions }, tokens, pools.states.layers)
+    end(cl, pools, { logits, rows, ending })
+  })
+}
+
+/** A piece of one sequence's prompt. Inputs: `slots` uint32 (1), `tokens` uint32 (1, length). `none`: another one follows. */
+export function recordPiece(
+  model: LanguageModel,
+  workspace: Workspace,
+  pools: Pools,
+  { length, ending }: { length: number; ending: Ending | 'none' },
+): CommandList {
+  return model.device.record((cl) => {
+    const wanted = { batch: 1, count: length }
+    const { rows, positions } = resolveRows(cl, workspace, pools.states, wanted)
+    const tokens = cl.input('tokens', 'uint32', [1, length])
+    const pass = { cl, workspace, rows, positions }
+    const outputs = ending === 'none' ? 'none' : 'last'
+    const logits = model.prefill(pass, tokens, pools.states.layers, outputs)
+    if (logits && ending !== 'none') end(cl, pools, { logits, rows, ending })
+  })
+}
+
+/** Draws a token of each of `width` slots from the logits that they keep. Input `slots`: uint32 (width). */
+export function recordDraw(
+  model: LanguageModel,
+  pools: Pools,
+  { width, reports }: { width: number; reports: boolean },
+): CommandList {
+  return model.device.record((cl) => {
+    const rows = cl.input('slots', 'uint32', [width])
+    draw(cl, pools, { logits: undefined, rows, reports })
+  })
+}
+
+function end(
+  cl: Recorder,
+  pools: Pools,
+  { logits, rows, ending }: { logits: Tensor; rows: Tensor; ending: Ending },
+): void {
+  if (ending === 'keep') cl.keepLogits({ logits, rows, kept: pools.sampling.kept })
+  else draw(cl, pools, { logits, rows, reports: ending === 'report' })
+}
+
+// The output `report`, uint32 (batch, 2): what was drawn.
+function draw(
+  cl: Recorder,
+  { states, sampling }: Pools,
+  { logits, rows, reports }: { logits: Tensor | undefined; rows: Tensor; reports: boolean },
+): void {
+  const { settings, selection, stops, biases, mask, counts, history, kept } = sampling
+  const { position, remaining, token } = states
   const report = cl.output('report', 'uint32', [rows.elements, 2])
   cl.sample({
     logits,
@@ -36,59 +102,16 @@ export function sampleRows(cl: Recorder, logits: Tensor, rows: Tensor, pools: Po
     settings,
     selection,
     stops,
+    biases,
+    mask,
+    counts,
     history,
     position,
     remaining,
     kept,
-    out,
+    out: token,
     report,
   })
-}
-
-/** One token of each of `width` sequences. Input `slots`: uint32 (width). */
-export function recordStep(
-  model: LanguageModel,
-  workspace: Workspace,
-  pools: Pools,
-  width: number,
-): CommandList {
-  return model.device.record((cl) => {
-    const tokens = workspace.take('tokens', [], width, 'uint32')
-    const wanted = { batch: width, count: 1, tokens }
-    const { rows, positions } = resolveRows(cl, workspace, pools.states, wanted)
-    const logits = model.decode({ cl, workspace, rows, positions }, tokens, pools.states.layers)
-    sampleRows(cl, logits, rows, pools)
-  })
-}
-
-/**
- * A piece of one sequence's prompt. Inputs: `slots` uint32 (1), `tokens` uint32 (1, length). `isLast`: a token is
- * drawn after it.
- */
-export function recordPiece(
-  model: LanguageModel,
-  workspace: Workspace,
-  pools: Pools,
-  { length, isLast }: { length: number; isLast: boolean },
-): CommandList {
-  return model.device.record((cl) => {
-    const { rows, positions } = resolveRows(cl, workspace, pools.states, {
-      batch: 1,
-      count: length,
-    })
-    const tokens = cl.input('tokens', 'uint32', [1, length])
-    const pass = { cl, workspace, rows, positions }
-    const logits = model.prefill(pass, tokens, pools.states.layers, isLast ? 'last' : 'none')
-    if (logits) sampleRows(cl, logits, rows, pools)
-  })
-}
-
-/** Draws the token of one slot again, from the logits that it keeps. */
-export function recordDrawing(model: LanguageModel, pools: Pools, slot: number): CommandList {
-  const rows = model.device.tensor('uint32', [1], Uint32Array.of(slot))
-  try {
-    return model.device.record((cl) => sampleRows(cl, pools.sampling.kept.at(slot), rows, pools))
-  } finally {
-    rows.dispose()
-  }
+  const { reported, logprobs } = sampling
+  if (reports) cl.tokenLogprobs({ logits, rows, selection, token, kept, reported, logprobs })
 }

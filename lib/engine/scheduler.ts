@@ -5,9 +5,10 @@ import type { CommandList, ListRunResult } from '../command-list.js'
 import { Readback } from '../readback.js'
 import { NO_SLOT, SAMPLE_STATUS } from '../recorder.js'
 import { drawnToken } from '../sampler.js'
-import type { EngineLists } from './lists.js'
+import { type EngineLists, MOST_ROWS } from './lists.js'
 import type { MomentPlace } from './moments.js'
 import { type Piece, type Prompt, Prompts } from './prompts.js'
+import type { Ending } from './recordings.js'
 import type { Pools, Seats } from './seats.js'
 import {
   type Drawn,
@@ -90,7 +91,11 @@ export class Scheduler {
     return new Promise((resolve, reject) => {
       if (stream.isDone) return reject(stream.failure ?? endedError())
       const { pools } = this.#seats
-      const ready = this.#lists.preparePieces(pools, tokens.length, options.chunkSize)
+      const ready = this.#lists.preparePieces(pools, {
+        tokens: tokens.length,
+        ending: endingOf([stream]),
+        chunkSize: options.chunkSize,
+      })
       stream.hasPrompt = true
       const add = () => {
         if (stream.isDone) return reject(stream.failure ?? endedError())
@@ -116,17 +121,35 @@ export class Scheduler {
     })
   }
 
-  /** Those of the run that was started last, where the stream reads them. */
-  readLogits(stream: EngineStream): Drawn['logits'] {
-    if (!stream.options.readsLogits) return undefined
-    const source = this.#seats.pools.sampling.kept.at(slotOf(stream))
-    if (stream.readback?.source.memory !== source.memory) {
-      stream.readback?.dispose()
-      stream.readback = new Readback(this.#seats.device, source)
-    }
-    const logits = stream.readback.read() as Promise<Float32Array>
-    logits.catch(() => {})
-    return logits
+  /** Those of the token that the run which was started last draws, where the stream asks for them. */
+  readLogprobs(stream: EngineStream): Drawn['logprobs'] {
+    const { alternatives } = stream.options
+    if (alternatives === undefined) return undefined
+    const { sampling } = this.#seats.pools
+    const count = Math.min(alternatives, sampling.kept.cols)
+    const logprobs = this.#readbackOf(stream)
+      .read()
+      .then(([tokens, values]) => ({
+        logprob: values![0]!,
+        topLogprobs: Array.from({ length: count }, (_, i) => ({
+          token: tokens![i + 1]!,
+          logprob: values![i + 1]!,
+        })),
+      }))
+    logprobs.catch(() => {})
+    return logprobs
+  }
+
+  // Of what is reported of its tokens, in the pool that there is.
+  #readbackOf(stream: EngineStream): Readback {
+    const { sampling } = this.#seats.pools
+    const slot = slotOf(stream)
+    const sources = [sampling.reported.at(slot), sampling.logprobs.at(slot)]
+    const known = stream.readback
+    if (known && known.sources[0]!.memory === sources[0]!.memory) return known
+    known?.dispose()
+    stream.readback = new Readback(this.#seats.device, sources)
+    return stream.readback
   }
 
   // Not at once: whoever has just got a token may ask for the next one, and all of them run together.
@@ -184,7 +207,8 @@ export class Scheduler {
 
   #startStep(ready: readonly EngineStream[]): void {
     const { pools } = this.#seats
-    const { list, width } = this.#lists.step(pools, ready.length)
+    const first = ready.slice(0, MOST_ROWS)
+    const { list, width } = this.#lists.step(pools, first.length, endingOf(first))
     const streams = ready.slice(0, width)
     const slots = new Uint32Array(width).fill(NO_SLOT)
     for (const [i, stream] of streams.entries()) slots[i] = slotOf(stream)
@@ -194,13 +218,13 @@ export class Scheduler {
       stream.lastStep = this.#steps
       stream.state.hasLogits = false
       stream.started += 1
-      return { stream, request: stream.wanted.shift()!, logits: this.readLogits(stream) }
+      return { stream, request: stream.wanted.shift()!, logprobs: this.readLogprobs(stream) }
     })
     void run.then(
       ({ outputs }) => {
-        for (const [row, { stream, request, logits }] of requests.entries()) {
+        for (const [row, { stream, request, logprobs }] of requests.entries()) {
           stream.started -= 1
-          this.#give(stream, request, outputs, { row, logits })
+          this.#give(stream, request, outputs, { row, logprobs })
         }
       },
       (error: unknown) => {
@@ -216,10 +240,11 @@ export class Scheduler {
   #startPiece({ prompt, first, length, isLast }: Piece): void {
     const { stream, options } = prompt
     const { pools } = this.#seats
-    const list = this.#lists.piece(pools, { length, isLast })
+    const ending = isLast ? endingOf([stream]) : 'none'
+    const list = this.#lists.piece(pools, { length, ending })
     const tokens = prompt.tokens.subarray(first, first + length)
     const run = this.#start(list, [stream], { slots: Uint32Array.of(slotOf(stream)), tokens })
-    const logits = isLast ? this.readLogits(stream) : undefined
+    const logprobs = isLast ? this.readLogprobs(stream) : undefined
     if (isLast) stream.hasPrompt = false
     stream.state.hasLogits = false
     stream.pieces += 1
@@ -237,7 +262,7 @@ export class Scheduler {
         options.onConsumed?.(length)
         if (!isLast) return
         this.#removePrompt(prompt)
-        this.#give(stream, prompt, outputs, { row: 0, logits })
+        this.#give(stream, prompt, outputs, { row: 0, logprobs })
       },
       (error: unknown) => {
         stream.pieces -= 1
@@ -279,7 +304,7 @@ export class Scheduler {
     stream: EngineStream,
     { resolve, reject }: Pick<Request, 'resolve' | 'reject'>,
     { report }: ListRunResult['outputs'],
-    { row, logits }: { row: number; logits: Drawn['logits'] },
+    { row, logprobs }: { row: number; logprobs: Drawn['logprobs'] },
   ): void {
     if (stream.isDiscarded || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
       reject(stream.failure ?? endedError())
@@ -288,7 +313,7 @@ export class Scheduler {
     try {
       const token = drawnToken(report!, row)
       if (stream.countDrawn(token)) this.finish(stream)
-      resolve({ token, logits })
+      resolve({ token, logprobs })
     } catch (error) {
       reject(error)
       stream.end(error)
@@ -335,6 +360,11 @@ export class Scheduler {
     this.#prompts.remove(prompt)
     if (this.#prompts.isEmpty) this.#lists.forgetPieces()
   }
+}
+
+// Lists that report are for those that ask for it: others do not wait for what they don't need.
+function endingOf(streams: readonly EngineStream[]): Ending {
+  return streams.some(({ options }) => options.alternatives !== undefined) ? 'report' : 'draw'
 }
 
 /** Where a stream runs. */

@@ -23,8 +23,8 @@ export interface SeatEvents {
   poolLost(error: unknown): void
 }
 
-// What a pool begins with: most calls have few stop tokens, and 64 is the default context of a penalty.
-const FIRST_SIZE: PoolSize = { slots: 1, stops: 8, recent: 64 }
+// What a pool begins with: most calls have few stop tokens and biases, and 64 is the default context of a penalty.
+const FIRST_SIZE: PoolSize = { slots: 1, stops: 8, recent: 64, biases: 8 }
 
 export class Seats {
   readonly #model: LanguageModel
@@ -277,14 +277,18 @@ export class Seats {
     return { snapshot, run }
   }
 
-  // Room for as many stop tokens and recent tokens, in powers of two.
-  #provide({ stops, recent }: Omit<PoolSize, 'slots'>): void {
+  // Room for as many stop tokens, recent tokens and biases, in powers of two.
+  #provide({ stops, recent, biases }: Omit<PoolSize, 'slots'>): void {
+    const old = this.#size
     const size = {
-      slots: this.#size.slots,
-      stops: atLeast(this.#size.stops, stops),
-      recent: atLeast(this.#size.recent, recent),
+      slots: old.slots,
+      stops: atLeast(old.stops, stops),
+      recent: atLeast(old.recent, recent),
+      biases: atLeast(old.biases, biases),
     }
-    if (size.stops === this.#size.stops && size.recent === this.#size.recent) return
+    const isEnough =
+      size.stops === old.stops && size.recent === old.recent && size.biases === old.biases
+    if (isEnough) return
     if (this.#pools) this.#grow(size)
     else this.#size = size
   }

@@ -2,7 +2,7 @@
 
 import type { LanguageModel, ModelState } from '../models/language-model.js'
 import type { StateField } from '../models/state-fields.js'
-import { NO_TOKEN } from '../sampler.js'
+import { MOST_ALTERNATIVES, NO_TOKEN } from '../sampler.js'
 import type { Tensor } from '../tensor.js'
 
 /** How much a pool holds. */
@@ -12,6 +12,8 @@ export interface PoolSize {
   stops: number
   /** Recent tokens that a penalty may look at, of each slot. */
   recent: number
+  /** Tokens that may have a bias, of each slot. */
+  biases: number
 }
 
 /** A field of the state, with the name that files know it by: `layers.3.ssm`. */
@@ -80,29 +82,57 @@ export class StatePool {
 
 /** What `sample` reads and keeps for each slot. */
 export class SamplingSlots {
-  /** float32 (slots, 4). */
+  /** float32 (slots, 6). */
   readonly settings: Tensor
-  /** uint32 (slots, 5). */
+  /** uint32 (slots, 8). */
   readonly selection: Tensor
   /** uint32 (slots, stops). */
   readonly stops: Tensor
+  /** uint32 (slots, 2 * biases). */
+  readonly biases: Tensor
+  /** Bits of tokens that may be drawn: uint32 (slots, padded vocabulary / 32). */
+  readonly mask: Tensor
+  /** How often tokens were generated, of slots that look at it: uint32 (slots, padded vocabulary). */
+  readonly counts: Tensor
   /** uint32 (slots, recent). */
   readonly history: Tensor
   /** Logits of the last token consumed, where they are kept: float32 (slots, padded vocabulary). */
   readonly kept: Tensor
+  /** What is reported of the token drawn last and its alternatives: uint32 (slots, 101). */
+  readonly reported: Tensor
+  /** float32 (slots, 101). */
+  readonly logprobs: Tensor
 
-  constructor({ device, config }: LanguageModel, { slots, stops, recent }: PoolSize) {
-    this.settings = device.tensor('float32', [slots, 4])
-    this.selection = device.tensor('uint32', [slots, 5])
+  constructor({ device, config }: LanguageModel, { slots, stops, recent, biases }: PoolSize) {
+    const vocabulary = config.paddedVocabSize
+    this.settings = device.tensor('float32', [slots, 6])
+    this.selection = device.tensor('uint32', [slots, 8])
     // Whoever came before the row was so long has no more of them.
     const none = new Uint32Array(slots * stops).fill(NO_TOKEN)
     this.stops = device.tensor('uint32', [slots, stops], none)
+    this.biases = device.tensor('uint32', [slots, 2 * biases])
+    this.mask = device.tensor('uint32', [slots, Math.ceil(vocabulary / 32)])
+    this.counts = device.tensor('uint32', [slots, vocabulary])
     this.history = device.tensor('uint32', [slots, recent])
-    this.kept = device.tensor('float32', [slots, config.paddedVocabSize])
+    this.kept = device.tensor('float32', [slots, vocabulary])
+    this.reported = device.tensor('uint32', [slots, 1 + MOST_ALTERNATIVES])
+    this.logprobs = device.tensor('float32', [slots, 1 + MOST_ALTERNATIVES])
   }
 
   get tensors(): Tensor[] {
-    return [this.settings, this.selection, this.stops, this.history, this.kept]
+    const { settings, selection, stops, biases, mask, counts, history, kept } = this
+    return [
+      settings,
+      selection,
+      stops,
+      biases,
+      mask,
+      counts,
+      history,
+      kept,
+      this.reported,
+      this.logprobs,
+    ]
   }
 
   dispose(): void {

@@ -1,6 +1,7 @@
 // One sequence that the engine advances, from its first token to its end.
 
 import { reasonOf, type Signal } from '../abort.js'
+import type { TokenReport } from '../logprobs.js'
 import type { Readback } from '../readback.js'
 import type { Sampler } from '../sampler.js'
 import type { Engine } from './engine.js'
@@ -21,12 +22,14 @@ export interface StreamOptions {
   sampler?: Sampler | undefined
   /** Tokens before the first one that is drawn, those of the prompt included: what penalties look at. */
   history: Uint32Array
+  /** How many of the last ones were generated: what presence and frequency penalties count. */
+  generated: number
   /** Tokens to draw at most. */
   maxTokens: number
   /** Tokens that end the sequence: none is drawn after one of them. */
   stopTokens: ReadonlySet<number>
-  /** Whether the logits of each token are read. */
-  readsLogits: boolean
+  /** How many alternatives are reported with the log-probability of each token; undefined for neither. */
+  alternatives: number | undefined
   /** Ends everything, unless the state is kept: then it only ends the wait for a slot. */
   signal?: Signal | undefined
 }
@@ -34,8 +37,8 @@ export interface StreamOptions {
 /** What a run has drawn. */
 export interface Drawn {
   token: number
-  /** What it was drawn from, before penalties and temperature: (padded vocabulary). */
-  logits: Promise<Float32Array> | undefined
+  /** Where the stream asks for them. */
+  logprobs: Promise<TokenReport> | undefined
 }
 
 export interface PromptOptions {

@@ -1,19 +1,25 @@
-// Draws the next token from a row of logits. In this order:
+// Draws the next token from a row of logits: those given, or those that its slot has kept. In this
+// order:
 //   1. repetition penalty: the logit of each token in the ring of recent ones is divided by the
 //      penalty when positive, multiplied when negative (Keskar et al., CTRL, 2019)
-//   2. temperature 0: the largest logit, done. Otherwise logits are divided by the temperature
-//   3. top-k: keep logits >= the k-th largest
-//   4. top-p: keep the most probable tokens up to and including the one with which their summed
+//   2. minus frequency_penalty * counts[token], and minus presence_penalty where that is not 0
+//   3. plus the token's bias
+//   4. -infinity where the row is masked and the token's bit of the mask is 0
+//   5. temperature 0: the largest score, done. Otherwise scores are divided by the temperature
+//   6. top-k: keep scores >= the k-th largest
+//   7. top-p: keep the most probable tokens up to and including the one with which their summed
 //      probability reaches top_p, and all others equally probable
-//   5. min-p: keep tokens at least min_p times as probable as the most probable one
-//   6. the largest of logit + Gumbel noise, which draws from the softmax of what is left
-// Thresholds are values, so the result does not depend on the order of equal logits. The noise of
+//   8. min-p: keep tokens at least min_p times as probable as the most probable one
+//   9. the largest of score + Gumbel noise, which draws from the softmax of what is left
+// Thresholds are values, so the result does not depend on the order of equal scores. The noise of
 // a token is a function of (seed, position, token id): random.h.
-// The drawn token enters the ring of recent tokens at place position mod `recent`, and one token
-// less remains to be drawn: none if it is among the stops.
-// With NaN among the logits, and at a temperature above 0 with a largest logit that is infinite, a
-// row draws no token: its report says so, none remains, and its token and its ring stay as they
-// are. A row that has no slot changes nothing but its report.
+// The drawn token enters the ring of recent tokens at place position mod `recent`, its count goes
+// up by one where step 2 looks at counts, and one token less remains to be drawn: none if it is
+// among the stops.
+// With NaN among the logits that the mask leaves, at a temperature above 0 with a largest score
+// that is infinite, and where a mask leaves nothing above -infinity, a row draws no token: its
+// report says so, none remains, and its token, its ring and its counts stay as they are. A row that
+// has no slot changes nothing but its report.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -40,6 +46,29 @@ void penalise_repetition(std::vector<float>& logits, const uint32_t* history, si
     if (token >= logits.size()) continue;  // an empty row of the ring
     float& logit = logits[token];
     logit = logit > 0 ? logit / penalty : logit * penalty;
+  }
+}
+
+// `counts`: how often each token was generated.
+void penalise_generated(std::vector<float>& scores, const uint32_t* counts,
+                        const SampleSettings& settings) {
+  for (size_t v = 0; v < scores.size(); ++v) {
+    if (counts[v] == 0) continue;
+    scores[v] -=
+        settings.frequency_penalty * static_cast<float>(counts[v]) + settings.presence_penalty;
+  }
+}
+
+void add_biases(std::vector<float>& scores, const SampleBias* biases, size_t length) {
+  for (size_t i = 0; i < length; ++i) {
+    if (biases[i].token < scores.size()) scores[biases[i].token] += biases[i].bias;
+  }
+}
+
+// Bit v % 32 of word v / 32 of `mask` is 1 for tokens that may be drawn.
+void rule_out(std::vector<float>& scores, const uint32_t* mask) {
+  for (size_t v = 0; v < scores.size(); ++v) {
+    if ((mask[v / 32] >> v % 32 & 1) == 0) scores[v] = -INFINITY;
   }
 }
 
@@ -82,7 +111,7 @@ void keep_min_p(std::vector<float>& logits, float min_p) {
   drop_below(logits, *std::max_element(logits.begin(), logits.end()) + std::log(min_p));
 }
 
-// Draws from a row of logits, which it changes.
+// Draws from a row of scores, which it changes.
 SampleReport draw(std::vector<float>& row, const SampleSettings& settings,
                   const SampleSelection& selection, uint32_t position) {
   const auto report = [](size_t token, SampleStatus status) {
@@ -90,6 +119,7 @@ SampleReport draw(std::vector<float>& row, const SampleSettings& settings,
   };
   const Largest top = largest(row.data(), row.size());
   if (top.is_nan) return report(top.index, kLogitIsNan);
+  if (selection.masked != 0 && row[top.index] == -INFINITY) return report(kNoToken, kNoneAllowed);
   if (!(settings.temperature > 0.0f)) return report(top.index, kDrawn);
   const float top_logit = row[top.index];
   if (!std::isfinite(top_logit)) return report(top.index, kLogitIsInfinite);
@@ -116,8 +146,11 @@ SampleReport draw(std::vector<float>& row, const SampleSettings& settings,
 struct SampleSlot {
   const SampleSettings& settings;
   const SampleSelection& selection;
-  const uint32_t* stops;  // (stops)
-  uint32_t* history;      // (history_length)
+  const uint32_t* stops;     // (stops)
+  const SampleBias* biases;  // (biases)
+  const uint32_t* mask;      // (vocabulary / 32): bits
+  uint32_t* counts;          // (vocabulary)
+  uint32_t* history;         // (history_length)
   uint32_t position;
   uint32_t& remaining;
   float* kept;  // (vocabulary)
@@ -126,17 +159,26 @@ struct SampleSlot {
 
 // Draws for one row of logits and leaves the token in its slot.
 SampleReport sample_row(const SampleParams& p, const float* logits, const SampleSlot& slot) {
-  if (slot.selection.keeps_logits != 0) std::copy_n(logits, p.vocabulary, slot.kept);
+  const SampleSettings& settings = slot.settings;
+  const SampleSelection& selection = slot.selection;
+  if (p.has_logits != 0 && selection.keeps_logits != 0) {
+    std::copy_n(logits, p.vocabulary, slot.kept);
+  }
   std::vector<float> row(logits, logits + p.vocabulary);
-  const uint32_t recent = std::min(slot.selection.recent, p.history_length);
-  penalise_repetition(row, slot.history, recent, slot.settings.repetition_penalty);
-  const SampleReport report = draw(row, slot.settings, slot.selection, slot.position);
+  const uint32_t recent = std::min(selection.recent, p.history_length);
+  penalise_repetition(row, slot.history, recent, settings.repetition_penalty);
+  const bool uses_counts = settings.presence_penalty != 0 || settings.frequency_penalty != 0;
+  if (uses_counts) penalise_generated(row, slot.counts, settings);
+  add_biases(row, slot.biases, std::min(selection.biases, p.biases));
+  if (selection.masked != 0) rule_out(row, slot.mask);
+  const SampleReport report = draw(row, settings, selection, slot.position);
   if (report.status != kDrawn) {
     slot.remaining = 0;
     return report;
   }
   slot.out = report.token;
   if (recent > 0) slot.history[slot.position % recent] = report.token;
+  if (uses_counts) slot.counts[report.token] += 1;
   const bool stops = std::count(slot.stops, slot.stops + p.stops, report.token) > 0;
   slot.remaining = stops || slot.remaining == 0 ? 0 : slot.remaining - 1;
   return report;
@@ -146,17 +188,21 @@ SampleReport sample_row(const SampleParams& p, const float* logits, const Sample
 
 void sample(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<SampleParams>();
-  const auto* logits = operation.data<const float>(0);               // (batch, vocabulary)
-  const auto* rows = operation.data<const uint32_t>(1);              // (batch), each slot once
-  const auto* settings = operation.data<const SampleSettings>(2);    // (slots, 4) float32
-  const auto* selection = operation.data<const SampleSelection>(3);  // (slots, 5) uint32
+  const auto* logits = operation.data<const float>(0);   // (batch, vocabulary), if has_logits
+  const auto* rows = operation.data<const uint32_t>(1);  // (batch), each slot once
+  const auto* settings = operation.data<const SampleSettings>(2);    // (slots, 6) float32
+  const auto* selection = operation.data<const SampleSelection>(3);  // (slots, 8) uint32
   const auto* stops = operation.data<const uint32_t>(4);             // (slots, stops)
-  auto* history = operation.data<uint32_t>(5);                       // (slots, history_length)
-  const auto* position = operation.data<const uint32_t>(6);          // (slots)
-  auto* remaining = operation.data<uint32_t>(7);                     // (slots)
-  auto* kept = operation.data<float>(8);                             // (slots, vocabulary)
-  auto* out = operation.data<uint32_t>(9);                           // (slots)
-  auto* report = operation.data<SampleReport>(10);                   // (batch, 2) uint32
+  const auto* biases = operation.data<const SampleBias>(5);          // (slots, biases, 2) uint32
+  const auto* mask = operation.data<const uint32_t>(6);              // (slots, vocabulary / 32)
+  auto* counts = operation.data<uint32_t>(7);                        // (slots, vocabulary)
+  auto* history = operation.data<uint32_t>(8);                       // (slots, history_length)
+  const auto* position = operation.data<const uint32_t>(9);          // (slots)
+  auto* remaining = operation.data<uint32_t>(10);                    // (slots)
+  auto* kept = operation.data<float>(11);                            // (slots, vocabulary)
+  auto* out = operation.data<uint32_t>(12);                          // (slots)
+  auto* report = operation.data<SampleReport>(13);                   // (batch, 2) uint32
+  const size_t mask_words = (size_t{p.vocabulary} + 31) / 32;
   const size_t cost = size_t{p.vocabulary} * 16;
   threads.parallel_for(p.batch, cost, [&](size_t begin, size_t end) {
     for (size_t b = begin; b < end; ++b) {
@@ -165,14 +211,18 @@ void sample(const Operation& operation, ThreadPool& threads) {
         report[b] = {kNoToken, kSkipped};
         continue;
       }
-      report[b] = sample_row(p, logits + b * p.vocabulary,
+      float* const kept_row = kept + s * p.vocabulary;
+      report[b] = sample_row(p, p.has_logits != 0 ? logits + b * p.vocabulary : kept_row,
                              {.settings = settings[s],
                               .selection = selection[s],
                               .stops = stops + s * p.stops,
+                              .biases = biases + s * p.biases,
+                              .mask = mask + s * mask_words,
+                              .counts = counts + s * p.vocabulary,
                               .history = history + s * p.history_length,
                               .position = position[s],
                               .remaining = remaining[s],
-                              .kept = kept + s * p.vocabulary,
+                              .kept = kept_row,
                               .out = out[s]});
     }
   });

@@ -8,7 +8,8 @@ void sample(const Operation& operation, Program& program) {
     throw std::invalid_argument("[sample] the vocabulary must be smaller than 2^24 but is " +
                                 std::to_string(p.vocabulary));
   }
-  auto dispatch = make_dispatch<SampleParams>("sample_float32", operation, 0b11110100000);
+  auto dispatch = make_dispatch<SampleParams>("sample_float32", operation, 0b11110110000000);
+  dispatch.constants = {{"has_logits", p.has_logits}};
   const Binding scores = program.scratch(size_t{p.batch} * p.vocabulary * sizeof(float));
   dispatch.buffers.push_back({dispatch.params_index + 1, scores, true});
   one_threadgroup_each(dispatch, p.batch, 1, ceil_divide(p.vocabulary, 4), 1024,

@@ -95,8 +95,12 @@ double used_slots_of(const Operation& operation) {
       return part(operation.params<AttentionPrefillParams>());
     case OperationKind::kv_cache_write:
       return part(operation.params<KvCacheWriteParams>());
+    case OperationKind::keep_logits:
+      return part(operation.params<KeepLogitsParams>());
     case OperationKind::sample:
       return part(operation.params<SampleParams>());
+    case OperationKind::token_logprobs:
+      return part(operation.params<TokenLogprobsParams>());
     default:
       return 1;
   }

@@ -52,7 +52,8 @@ class Alone {
       history: new Uint32Array(0),
       maxTokens: 2 ** 31,
       stopTokens: new Set(),
-      readsLogits: false,
+      generated: 0,
+      alternatives: undefined,
     })
     await this.#stream.prefill(tokens(count))
   }

@@ -322,7 +322,14 @@ describe('large numbers', () => {
     const stopTokens = new Set([...Array.from({ length: 5000 }, (_, i) => 1000 + i), stop])
     const prompt = Uint32Array.from(PROMPT)
     const sampler = new Sampler('test', { temperature: OPTIONS.temperature, seed: OPTIONS.seed })
-    const options = { sampler, position: 0, history: prompt, maxTokens: 30, readsLogits: false }
+    const options = {
+      sampler,
+      position: 0,
+      history: prompt,
+      maxTokens: 30,
+      generated: 0,
+      alternatives: undefined,
+    }
     const stream = await model.engine.open('test', { ...options, stopTokens })
     const tokens = [(await stream.prefill(prompt)).token]
     while (tokens.at(-1) !== stop) tokens.push((await stream.decode()).token)

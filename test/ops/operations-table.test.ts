@@ -93,7 +93,9 @@ describe('the table of operations', () => {
     expect(written('attention_prefill')).toBe('00000001')
     expect(written('attention_decode')).toBe('00011001')
     expect(written('kv_cache_write')).toBe('001100')
-    expect(written('sample')).toBe('00000101111')
+    expect(written('keep_logits')).toBe('001')
+    expect(written('sample')).toBe('00000001101111')
+    expect(written('token_logprobs')).toBe('0000011')
     expect(written('copy')).toBe('01')
     expect(written('affine_quantize')).toBe('0111')
     expect(written('resolve_rows')).toBe('0001111')
@@ -154,6 +156,8 @@ describe('the table of operations', () => {
       'top_p',
       'min_p',
       'repetition_penalty',
+      'presence_penalty',
+      'frequency_penalty',
     ])
     expect(fieldsOf(header, 'SampleSelection').map(([name]) => name)).toEqual([
       'top_k',
@@ -161,13 +165,17 @@ describe('the table of operations', () => {
       'seed_high',
       'recent',
       'keeps_logits',
+      'biases',
+      'masked',
+      'alternatives',
     ])
+    expect(fieldsOf(header, 'SampleBias').map(([name]) => name)).toEqual(['token', 'bias'])
     expect(fieldsOf(header, 'SampleReport').map(([name]) => name)).toEqual(['token', 'status'])
     expect(header).toMatch(
-      /kDrawn = 0,\s+kLogitIsNan = 1,\s+kLogitIsInfinite = 2,.*\s+kSkipped = 3,/,
+      /kDrawn = 0,\s+kLogitIsNan = 1,\s+kLogitIsInfinite = 2,.*\s+kSkipped = 3,.*\s+kNoneAllowed = 4,/,
     )
     expect(header).toContain(`kNoToken = 0x${NO_TOKEN.toString(16)},`)
-    expect(SAMPLE_STATUS).toEqual({ drawn: 0, nan: 1, infinite: 2, skipped: 3 })
+    expect(SAMPLE_STATUS).toEqual({ drawn: 0, nan: 1, infinite: 2, skipped: 3, noneAllowed: 4 })
   })
 
   test('encodes parameters little-endian, in order', () => {

@@ -1,7 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { Device } from '../../lib/device.js'
-import { NO_SLOT, SAMPLE_STATUS, type SampleTensors } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../../lib/recorder.js'
 import { softmax } from '../reference/attention.js'
 import {
   drawToken,
@@ -10,97 +8,10 @@ import {
   philox,
   type SamplingSettings,
 } from '../reference/sampling.js'
-import { download, rowsOf, runOnce, seededNormals, upload } from '../support/arrays.js'
-import { expectRowsWithoutSlotDoNothing, inSlots, slotsOf } from '../support/slots.js'
+import { download, rowsOf, runOnce, seededNormals } from '../support/arrays.js'
+import { BEFORE, EMPTY, ofRows, sampleTensors, type Sequence, UNUSED } from '../support/sampling.js'
+import { expectRowsWithoutSlotDoNothing } from '../support/slots.js'
 import { describeEachDevice } from '../support/with-device.js'
-
-const EMPTY = 0xffffffff
-
-interface Sequence {
-  logits: number[]
-  settings: SamplingSettings
-  recent: number[]
-  position: number
-  stops?: number[]
-  remaining?: number
-  keepsLogits?: boolean
-}
-
-/** Places of the history beyond those in use, and what stands there: a token that nothing must penalise. */
-const UNUSED = [1, 1]
-/** In `kept` and `out` before. */
-const BEFORE = 6
-
-const longest = (rows: number[][]) => Math.max(...rows.map((row) => row.length))
-const padded = (rows: number[][], value: number) =>
-  rows.flatMap((row) => [...row, ...new Array<number>(longest(rows) - row.length).fill(value)])
-
-function sampleTensors(device: Device, sequences: Sequence[]): SampleTensors {
-  const batch = sequences.length
-  const vocabulary = sequences[0]!.logits.length
-  const places = slotsOf(batch)
-  const perSlot = (dtype: 'float32' | 'uint32', values: number[], cols?: number) =>
-    upload(
-      device,
-      dtype,
-      cols === undefined ? [places.slots] : [places.slots, cols],
-      inSlots(places, values),
-    )
-  const settings = sequences.flatMap(({ settings: s }) => [
-    s.temperature,
-    s.topP,
-    s.minP,
-    s.repetitionPenalty,
-  ])
-  const selection = sequences.flatMap(({ settings: s, recent, keepsLogits }) => [
-    s.topK,
-    ...s.seed,
-    recent.length,
-    keepsLogits ? 1 : 0,
-  ])
-  const histories = padded(
-    sequences.map(({ recent }) => [...recent, ...UNUSED]),
-    UNUSED[0]!,
-  )
-  const stops = padded(
-    sequences.map((s) => [EMPTY, ...(s.stops ?? [])]),
-    EMPTY,
-  )
-  return {
-    logits: upload(
-      device,
-      'float32',
-      [batch, vocabulary],
-      sequences.flatMap((s) => s.logits),
-    ),
-    rows: upload(device, 'uint32', [batch], places.rows),
-    settings: perSlot('float32', settings, 4),
-    selection: perSlot('uint32', selection, 5),
-    stops: perSlot('uint32', stops, stops.length / batch),
-    history: perSlot('uint32', histories, histories.length / batch),
-    position: perSlot(
-      'uint32',
-      sequences.map((s) => s.position),
-    ),
-    remaining: perSlot(
-      'uint32',
-      sequences.map((s) => s.remaining ?? 9),
-    ),
-    kept: perSlot('float32', new Array(batch * vocabulary).fill(BEFORE), vocabulary),
-    out: perSlot('uint32', new Array(batch).fill(BEFORE)),
-    report: device.tensor('uint32', [batch, 2]),
-  }
-}
-
-/** What the slots of the rows hold, one after another, flat; the other slots must hold what they did. */
-function ofRows(tensor: Tensor): number[] {
-  const values = download(tensor)
-  const { rows, slots } = slotsOf(tensor.shape[0]! - 2)
-  const each = rowsOf(values, values.length / slots)
-  const flat = rows.flatMap((slot) => each[slot]!)
-  expect(values).toEqual(inSlots({ rows, slots }, flat))
-  return flat
-}
 
 describe('the reference random numbers', () => {
   // Known answers of Random123, the authors' own distribution (kat_vectors, philox4x32 10).
@@ -157,9 +68,7 @@ describeEachDevice('sample', (device) => {
       })
       const tensors = sampleTensors(device(), sequences)
       await runOnce(device(), (cl) => cl.sample(tensors))
-      const expected = sequences.map(({ logits, recent, position, settings: s }) =>
-        drawToken(logits, recent, position, s),
-      )
+      const expected = sequences.map((s) => drawToken(s.logits, s, s.position, s.settings))
       expect(ofRows(tensors.out)).toEqual(expected)
       expect(download(tensors.report)).toEqual(expected.flatMap((token) => [token, 0]))
       const histories = sequences.flatMap(({ recent, position }, b) => [
@@ -192,9 +101,7 @@ describeEachDevice('sample', (device) => {
     )
     const tensors = sampleTensors(device(), sequences)
     await runOnce(device(), (cl) => cl.sample(tensors))
-    const expected = sequences.map(({ logits, recent, position, settings: s }) =>
-      drawToken(logits, recent, position, s),
-    )
+    const expected = sequences.map((s) => drawToken(s.logits, s, s.position, s.settings))
     expect(ofRows(tensors.out)).toEqual(expected)
   })
 
@@ -272,7 +179,7 @@ describeEachDevice('sample', (device) => {
     await runOnce(device(), (cl) => cl.sample(tensors))
     const counts = new Array<number>(vocabulary).fill(0)
     for (const token of ofRows(tensors.out)) counts[token]! += 1
-    const probabilities = softmax(keptScores(logits, [], settings))
+    const probabilities = softmax(keptScores(logits, { recent: [] }, settings))
     let chiSquared = 0
     for (const [token, probability] of probabilities.entries()) {
       if (probability === 0) expect(counts[token]).toBe(0)
@@ -398,7 +305,7 @@ describeEachDevice('sample', (device) => {
     const tensors = sampleTensors(device(), [
       { logits: [0, 5, 4], settings: GREEDY, recent: [EMPTY], position: 5 },
     ])
-    tensors.selection.write(Uint32Array.from(new Array(15).fill(0), (_, i) => (i === 8 ? 1e9 : 0)))
+    tensors.selection.write(Uint32Array.from(new Array(24).fill(0), (_, i) => (i === 11 ? 1e9 : 0)))
     await runOnce(device(), (cl) => cl.sample(tensors))
     expect(ofRows(tensors.history)).toEqual([EMPTY, 1, 1])
   })
@@ -423,7 +330,10 @@ describeEachDevice('sample', (device) => {
   })
 
   test('rows without a slot do nothing but say so', async () => {
-    const settings = { ...GREEDY, temperature: 1, topK: 40, topP: 0.9, repetitionPenalty: 1.2 }
+    const settings: SamplingSettings = {
+      ...{ ...GREEDY, temperature: 1, topK: 40, topP: 0.9 },
+      ...{ repetitionPenalty: 1.2, frequencyPenalty: 0.1 },
+    }
     const sequences = [0, 1, 2, 3, 4].map(
       (position): Sequence => ({
         logits: seededNormals(position)(301),
@@ -437,7 +347,7 @@ describeEachDevice('sample', (device) => {
       device(),
       () => sampleTensors(device(), sequences),
       (cl, tensors) => cl.sample(tensors),
-      { state: ['history', 'position', 'remaining', 'kept', 'out'], results: [] },
+      { state: ['counts', 'history', 'position', 'remaining', 'kept', 'out'], results: [] },
     )
     const tensors = sampleTensors(device(), sequences)
     tensors.rows.write(Uint32Array.of(NO_SLOT, 2, tensors.out.elements, NO_SLOT - 1, 1))
@@ -448,5 +358,171 @@ describeEachDevice('sample', (device) => {
     expect([0, 2, 3].map((row) => report[row]![0])).toEqual([EMPTY, EMPTY, EMPTY])
     const out = download(tensors.out)
     expect([1, 4].map((row) => report[row]![0])).toEqual([out[2], out[1]])
+  })
+
+  type Given = Omit<Sequence, 'logits' | 'settings' | 'position' | 'recent'>
+
+  /** With every kind of penalty, bias and mask, each with every one of the settings. */
+  function restricted(vocabulary: number, settings: Partial<SamplingSettings>[]): Sequence[] {
+    const some = (step: number, from = 0) =>
+      Array.from({ length: Math.ceil((vocabulary - from) / step) }, (_, i) => from + i * step)
+    const last = vocabulary - 1
+    const given: Given[] = [
+      { generated: [0, 0, 0, last] },
+      { biases: new Map([0, last].map((token, i) => [token, i === 0 ? 3.5 : -7])) },
+      { allowed: new Set(some(3)) },
+      { allowed: new Set([last]), biases: new Map([[0, 100]]) },
+      {
+        generated: some(2),
+        biases: new Map(
+          some(5)
+            .slice(0, 40)
+            .map((token) => [token, token % 7]),
+        ),
+        allowed: new Set(some(1, Math.floor(vocabulary / 2))),
+      },
+    ]
+    return given.flatMap((context, c) =>
+      settings.map((setting, i) => ({
+        ...context,
+        logits: seededNormals(vocabulary + 10 * c + i)(vocabulary, 3),
+        settings: { ...GREEDY, ...setting, seed: [c, i] },
+        recent: [0, last, EMPTY],
+        position: 9 * c + i,
+      })),
+    )
+  }
+
+  // Each has a penalty that counts.
+  const COUNTING: Partial<SamplingSettings>[] = [
+    { temperature: 1, topK: 3, topP: 0.9, presencePenalty: 0.25 },
+    { presencePenalty: 2, frequencyPenalty: 1.5 },
+    { presencePenalty: -2, frequencyPenalty: -0.5, repetitionPenalty: 1.7 },
+    { temperature: 1.3, frequencyPenalty: 0.7 },
+  ]
+
+  // A word of a mask has 32 tokens; 50289 is one more than the vocabulary of published models.
+  test.each([
+    { vocabulary: 1, settings: COUNTING },
+    { vocabulary: 31, settings: COUNTING },
+    { vocabulary: 32, settings: COUNTING },
+    { vocabulary: 33, settings: COUNTING },
+    { vocabulary: 257, settings: COUNTING },
+    { vocabulary: 50_289, settings: COUNTING.slice(0, 1) },
+  ])(
+    'penalties, biases and masks of a vocabulary of $vocabulary',
+    async ({ vocabulary, settings }) => {
+      const sequences = restricted(vocabulary, settings)
+      const tensors = sampleTensors(device(), sequences)
+      const counts = ofRows(tensors.counts)
+      await runOnce(device(), (cl) => cl.sample(tensors))
+      const expected = sequences.map((s) => drawToken(s.logits, s, s.position, s.settings))
+      expect(ofRows(tensors.out)).toEqual(expected)
+      for (const [row, token] of expected.entries()) counts[row * vocabulary + token]! += 1
+      expect(ofRows(tensors.counts)).toEqual(counts)
+    },
+  )
+
+  test('counts are neither read nor written without a presence or frequency penalty', async () => {
+    const common = { logits: [0, 5, 4], recent: [1], position: 0, generated: [1, 1, 1] }
+    const tensors = sampleTensors(device(), [
+      { ...common, settings: { ...GREEDY, repetitionPenalty: 1.01 } },
+      { ...common, settings: { ...GREEDY, presencePenalty: 2 } },
+      { ...common, settings: { ...GREEDY, frequencyPenalty: 0.5 } },
+      { ...common, settings: { ...GREEDY, frequencyPenalty: -0.5 } },
+    ])
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    expect(ofRows(tensors.out)).toEqual([1, 2, 2, 1])
+    const counts = [
+      [0, 3, 0],
+      [0, 3, 1],
+      [0, 3, 1],
+      [0, 4, 0],
+    ]
+    expect(rowsOf(ofRows(tensors.counts), 3)).toEqual(counts)
+  })
+
+  test('a mask comes before everything that selects', async () => {
+    const vocabulary = 70
+    const logits = Array.from({ length: vocabulary }, (_, token) => -token)
+    const settings: SamplingSettings = { ...GREEDY, temperature: 1, topK: 2, topP: 0.99 }
+    const sequences = Array.from(
+      { length: 60 },
+      (_, position): Sequence => ({
+        ...{ logits, settings, recent: [EMPTY], position },
+        allowed: new Set([66, 67, 68, 69]),
+      }),
+    )
+    const tensors = sampleTensors(device(), sequences)
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    // Of all tokens neither would be among the two most probable.
+    expect(new Set(ofRows(tensors.out))).toEqual(new Set([66, 67]))
+  })
+
+  test('a mask hides bad logits, and leaves the others bad', async () => {
+    const common = { logits: [NaN, 1, Infinity, 2], recent: [EMPTY], position: 0 }
+    const hot = { ...GREEDY, temperature: 1 }
+    const tensors = sampleTensors(device(), [
+      { ...common, settings: GREEDY, allowed: new Set([1, 3]) },
+      { ...common, settings: hot, allowed: new Set([1]) },
+      { ...common, settings: hot, allowed: new Set([1, 2]) },
+      { ...common, settings: hot, allowed: new Set([0, 1]) },
+    ])
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    const { drawn, infinite, nan } = SAMPLE_STATUS
+    expect(rowsOf(download(tensors.report), 2)).toEqual([
+      [3, drawn],
+      [1, drawn],
+      [2, infinite],
+      [0, nan],
+    ])
+  })
+
+  test.each([0, 1])(
+    'a mask that leaves nothing draws nothing, temperature %i',
+    async (temperature) => {
+      const settings = { ...GREEDY, temperature, frequencyPenalty: 1 }
+      const common = { settings, recent: [EMPTY], position: 3, generated: [2] }
+      const tensors = sampleTensors(device(), [
+        { ...common, logits: [0, 1, 2], allowed: new Set() },
+        { ...common, logits: [0, 1, 2], allowed: new Set([1]) },
+        { ...common, logits: [0, -Infinity, 2], allowed: new Set([1]) },
+      ])
+      await runOnce(device(), (cl) => cl.sample(tensors))
+      const { drawn, noneAllowed } = SAMPLE_STATUS
+      expect(rowsOf(download(tensors.report), 2)).toEqual([
+        [EMPTY, noneAllowed],
+        [1, drawn],
+        [EMPTY, noneAllowed],
+      ])
+      expect(ofRows(tensors.out)).toEqual([BEFORE, 1, BEFORE])
+      expect(ofRows(tensors.remaining)).toEqual([0, 8, 0])
+      expect(rowsOf(ofRows(tensors.history), 3).map(([first]) => first)).toEqual([EMPTY, 1, EMPTY])
+      expect(rowsOf(ofRows(tensors.counts), 3)).toEqual([
+        [0, 0, 1],
+        [0, 1, 1],
+        [0, 0, 1],
+      ])
+    },
+  )
+
+  test('without logits each row draws from what its slot has kept', async () => {
+    const sequences = [3, 40, 41].map(
+      (position): Sequence => ({
+        logits: seededNormals(position)(1003, 3),
+        settings: { ...GREEDY, temperature: 1.5, topK: 90, repetitionPenalty: 1.3 },
+        recent: [4, 1002, EMPTY],
+        position,
+        keepsLogits: true,
+        biases: new Map([[7, 2]]),
+      }),
+    )
+    const { logits, ...tensors } = sampleTensors(device(), sequences)
+    const { rows, kept } = tensors
+    await runOnce(device(), (cl) => cl.keepLogits({ logits, rows, kept }))
+    await runOnce(device(), (cl) => cl.sample(tensors))
+    const expected = sequences.map((s) => drawToken(s.logits, s, s.position, s.settings))
+    expect(ofRows(tensors.out)).toEqual(expected)
+    expect(rowsOf(ofRows(kept), 1003)).toEqual(sequences.map((s) => s.logits))
   })
 })

@@ -74,15 +74,29 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
   const sampled = {
     logits: floats(7, 20_000),
     rows: integers(6, 5, 4, 3, 2, 1, 0),
-    settings: upload(device, 'float32', [7, 4], Array(7).fill([0.8, 0.9, 0.01, 1.1]).flat()),
-    selection: upload(device, 'uint32', [7, 5], Array(7).fill([50, 1, 2, 3, 1]).flat()),
+    settings: upload(
+      device,
+      'float32',
+      [7, 6],
+      Array(7).fill([0.8, 0.9, 0.01, 1.1, 0.5, 0.5]).flat(),
+    ),
+    selection: upload(device, 'uint32', [7, 8], Array(7).fill([50, 1, 2, 3, 1, 1, 1, 4]).flat()),
     stops: upload(device, 'uint32', [7, 1], [0, 1, 2, 3, 4, 5, 6]),
+    biases: upload(device, 'uint32', [7, 2], Array(7).fill([9, 0x40000000]).flat()),
+    mask: upload(device, 'uint32', [7, 625], Array(7 * 625).fill(0x77777777)),
+    counts: device.tensor('uint32', [7, 20_000]),
     history: upload(device, 'uint32', [7, 3], Array(21).fill(5)),
     position: integers(0, 1, 2, 3, 4, 5, 6),
     remaining: integers(8, 8, 8, 8, 8, 8, 8),
     kept: empty(7, 20_000),
     out: device.tensor('uint32', [7]),
     report: device.tensor('uint32', [7, 2]),
+  }
+  const logprobs = {
+    ...sampled,
+    token: integers(0, 1, 2, 3, 4, 5, 6),
+    reported: device.tensor('uint32', [7, 5]),
+    logprobs: empty(7, 5),
   }
   const mamba2 = mamba2Tensors(
     device,
@@ -114,6 +128,7 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     mlp_activation: out(),
     add: out(),
     argmax: device.tensor('uint32', [300]),
+    keep_logits: empty(7, 20_000),
     cross_entropy: empty(300),
     affine_dequantize: device.tensor('float16', [150, 128]),
     cast: device.tensor('bfloat16', [300, 512]),
@@ -168,9 +183,19 @@ function everyOperation(device: Device): Record<keyof typeof OPERATIONS, Recorde
     },
     add: one(results.add, (cl) => cl.add(x, x, results.add)),
     argmax: one(results.argmax, (cl) => cl.argmax(x, results.argmax)),
+    keep_logits: one(results.keep_logits, (cl) =>
+      cl.keepLogits({ ...sampled, kept: results.keep_logits }),
+    ),
     sample: {
       record: (cl) => cl.sample(sampled),
-      outputs: [sampled.out, sampled.history, sampled.remaining, sampled.kept, sampled.report],
+      outputs: [
+        ...[sampled.out, sampled.counts, sampled.history],
+        ...[sampled.remaining, sampled.kept, sampled.report],
+      ],
+    },
+    token_logprobs: {
+      record: (cl) => cl.tokenLogprobs(logprobs),
+      outputs: [logprobs.reported, logprobs.logprobs],
     },
     cross_entropy: one(results.cross_entropy, (cl) =>
       cl.crossEntropy(

@@ -37,6 +37,10 @@ export interface SamplingSettings {
   minP: number
   /** 1: off. */
   repetitionPenalty: number
+  /** 0: off. */
+  presencePenalty: number
+  /** 0: off. */
+  frequencyPenalty: number
   seed: readonly [low: number, high: number]
 }
 
@@ -46,20 +50,52 @@ export const GREEDY: SamplingSettings = {
   topP: 1,
   minP: 0,
   repetitionPenalty: 1,
+  presencePenalty: 0,
+  frequencyPenalty: 0,
   seed: [0, 0],
 }
 
-/** Scores after penalty and temperature; −Infinity for tokens that the settings rule out. */
+/** What a token is drawn after. */
+export interface Context {
+  /** Tokens that the repetition penalty looks at. */
+  recent: number[]
+  /** Tokens that the presence and the frequency penalty look at. */
+  generated?: number[]
+  /** Added to the scores of tokens. */
+  biases?: ReadonlyMap<number, number>
+  /** All that may be drawn; any token without it. */
+  allowed?: ReadonlySet<number>
+}
+
+/** Scores after penalties, biases and mask. */
+export function scoresOf(
+  logits: number[],
+  { recent, generated = [], biases, allowed }: Context,
+  { repetitionPenalty, presencePenalty, frequencyPenalty }: SamplingSettings,
+): number[] {
+  const counts = new Map<number, number>()
+  for (const token of generated) counts.set(token, (counts.get(token) ?? 0) + 1)
+  return logits.map((logit, token) => {
+    if (allowed && !allowed.has(token)) return -Infinity
+    let score = logit
+    if (recent.includes(token)) {
+      score = logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty
+    }
+    const count = counts.get(token) ?? 0
+    score -= frequencyPenalty * count
+    if (count > 0) score -= presencePenalty
+    return score + (biases?.get(token) ?? 0)
+  })
+}
+
+/** Scores after everything but the noise; −Infinity for tokens that are ruled out. */
 export function keptScores(
   logits: number[],
-  recent: number[],
+  context: Context,
   settings: SamplingSettings,
 ): number[] {
-  const { temperature, topK, topP, minP, repetitionPenalty } = settings
-  let scores = logits.map((logit, token) => {
-    if (!recent.includes(token)) return logit
-    return logit > 0 ? logit / repetitionPenalty : logit * repetitionPenalty
-  })
+  const { temperature, topK, topP, minP } = settings
+  let scores = scoresOf(logits, context, settings)
   if (temperature === 0) return scores
   scores = scores.map((score) => score / temperature)
   const keepFrom = (threshold: number) => {
@@ -84,11 +120,11 @@ export function keptScores(
 /** The token drawn at `position`: the largest of score + Gumbel noise (Gumbel, 1954; the "Gumbel-max trick"). */
 export function drawToken(
   logits: number[],
-  recent: number[],
+  context: Context,
   position: number,
   settings: SamplingSettings,
 ): number {
-  const scores = keptScores(logits, recent, settings)
+  const scores = keptScores(logits, context, settings)
   if (settings.temperature === 0) return indexOfLargest(scores)
   return indexOfLargest(
     scores.map((score, token) => {
@@ -102,4 +138,18 @@ export function drawToken(
 /** Of equally large ones the first. */
 export function indexOfLargest(values: number[]): number {
   return values.indexOf(Math.max(...values))
+}
+
+export interface TokenLogprobs {
+  tokens: number[]
+  logprobs: number[]
+}
+
+/** A token and the `count` most probable ones, the best first, of equal ones the one with the lower id. */
+export function logprobsOf(logits: number[], token: number, count: number): TokenLogprobs {
+  const best = [...logits.keys()].sort((a, b) => logits[b]! - logits[a]! || a - b).slice(0, count)
+  const tokens = [token, ...best]
+  const largest = Math.max(...logits)
+  const total = Math.log(logits.reduce((sum, x) => sum + Math.exp(x - largest), 0))
+  return { tokens, logprobs: tokens.map((v) => logits[v]! - largest - total) }
 }

@@ -47,17 +47,29 @@ export class ForcedTokens {
       state: this.#state,
       position: this.#position,
       history: new Uint32Array(0),
+      generated: 0,
       maxTokens: 2,
       stopTokens: new Set(),
-      readsLogits: true,
+      alternatives: undefined,
       ...options,
     })
     try {
-      const { logits } = await run(stream)
+      await run(stream)
       this.#position += count
-      return (await logits)!
+      return await keptLogits(this.#engine, this.#state)
     } finally {
       stream.close()
     }
+  }
+}
+
+/** What the next token would be drawn from. */
+async function keptLogits(engine: Engine, state: SequenceState): Promise<Float32Array> {
+  state.hasLogits = true
+  const snapshot = await engine.snapshot(state)
+  try {
+    return snapshot.logits.read() as Float32Array
+  } finally {
+    snapshot.dispose()
   }
 }

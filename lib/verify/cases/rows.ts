@@ -3,6 +3,7 @@
 import type { ActivationType } from '../../device.js'
 import { NO_SLOT } from '../../recorder.js'
 import { NO_TOKEN } from '../../sampler.js'
+import type { Tensor } from '../../tensor.js'
 import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/weight-format.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'
@@ -16,51 +17,129 @@ const ROWS = [
 ] as const
 const VOCABULARIES = [1, 33, 50288]
 
-function sample(inputs: Inputs, vocabulary: number, settings: readonly number[]): Recordable {
+interface Sampling {
+  /** temperature, top-p, min-p, repetition, presence and frequency penalty. */
+  settings: readonly number[]
+  /** Whether slots have biases and masks. */
+  restricts: boolean
+  /** Whether logits are given; else slots have kept them. */
+  hasLogits: boolean
+}
+
+function perSlot(inputs: Inputs, slots: number, values: (slot: number) => number[]): Tensor {
+  const all = Array.from({ length: slots }, (_, slot) => values(slot))
+  return inputs.integers(all.flat(), [slots, all[0]!.length])
+}
+
+// The bits of a float32.
+const bitsOf = (value: number) => new Uint32Array(Float32Array.of(value).buffer)[0]!
+
+function sample(
+  inputs: Inputs,
+  vocabulary: number,
+  { settings, restricts, hasLogits }: Sampling,
+): Recordable {
   const batch = 3
   const { slots, rows } = inputs.places(batch)
   const topK = Math.ceil(vocabulary / 2)
-  const perSlot = (values: (slot: number) => number[]) => {
-    const all = Array.from({ length: slots }, (_, slot) => values(slot))
-    return inputs.integers(all.flat(), [slots, all[0]!.length])
-  }
+  const maskWords = Math.ceil(vocabulary / 32)
+  const uses = restricts ? 1 : 0
+  const last = vocabulary - 1
   const tensors = {
-    logits: inputs.floats([batch, vocabulary], 8),
+    logits: hasLogits ? inputs.floats([batch, vocabulary], 8) : undefined,
     rows,
     settings: inputs.device.tensor(
       'float32',
-      [slots, 4],
-      Float32Array.from({ length: 4 * slots }, (_, i) => settings[i % 4]!),
+      [slots, 6],
+      Float32Array.from({ length: 6 * slots }, (_, i) => settings[i % 6]!),
     ),
     // Of four places for recent tokens one to four are in use, and every other slot keeps its logits.
-    selection: perSlot((slot) => [topK, slot + 7, 1, slot + 1, slot % 2]),
-    stops: perSlot((slot) => [NO_TOKEN, slot]),
-    history: perSlot(() => [0, 0, 0, 0]),
+    selection: perSlot(inputs, slots, (slot) => [
+      ...[topK, slot + 7, 1, slot + 1, slot % 2],
+      ...[2 * uses, uses, 0],
+    ]),
+    stops: perSlot(inputs, slots, (slot) => [NO_TOKEN, slot]),
+    biases: perSlot(inputs, slots, (slot) => [last, bitsOf(slot - 1.5), NO_TOKEN, 0]),
+    // The first word allows half of its tokens, token 0 among them.
+    mask: perSlot(inputs, slots, (slot) =>
+      Array.from({ length: maskWords }, (_, word) => (word === 0 ? 0x55555555 : slot * 0x1234567)),
+    ),
+    counts: inputs.randomIntegers([slots, vocabulary], 3),
+    history: perSlot(inputs, slots, () => [0, 0, 0, 0]),
     position: inputs.integers([0, 5, 1000, 77]),
     remaining: inputs.integers([9, 1, 9, 100]),
-    kept: inputs.floats([slots, vocabulary]),
+    kept: inputs.floats([slots, vocabulary], 8),
     out: inputs.result([slots], 'uint32'),
     report: inputs.result([batch, 2], 'uint32'),
   }
-  const { out, history, remaining, kept, report } = tensors
-  return { record: (cl) => cl.sample(tensors), outputs: [out, history, remaining, kept, report] }
+  const { out, counts, history, remaining, kept, report } = tensors
+  return {
+    record: (cl) => cl.sample(tensors),
+    outputs: [out, counts, history, remaining, kept, report],
+  }
 }
 
-// temperature, top-p, min-p, repetition penalty
-const SETTINGS = [
-  [0, 1, 0, 1],
-  [0.8, 0.9, 0.05, 1.1],
-] as const
+const SAMPLINGS: readonly Sampling[] = [
+  { settings: [0, 1, 0, 1, 0, 0], restricts: false, hasLogits: true },
+  { settings: [0.8, 0.9, 0.05, 1.1, 0, 0], restricts: false, hasLogits: true },
+  { settings: [0.8, 0.9, 0.05, 1.1, 0.7, -0.3], restricts: true, hasLogits: false },
+]
 
 /** Greedy, and with everything that a caller can ask for. */
 export function sampleCases(vocabulary: number): Case[] {
-  return SETTINGS.map((settings) => ({
+  return SAMPLINGS.map((sampling) => ({
     operation: 'sample',
     dtype: 'float32',
     activationType: 'float32',
-    shape: `3 x ${vocabulary}, temperature ${settings[0]}`,
-    build: (inputs) => sample(inputs, vocabulary, settings),
+    shape:
+      `3 x ${vocabulary}, temperature ${sampling.settings[0]}` +
+      (sampling.restricts ? ', biases and masks, kept logits' : ''),
+    build: (inputs) => sample(inputs, vocabulary, sampling),
   }))
+}
+
+function tokenLogprobs(inputs: Inputs, vocabulary: number, hasLogits: boolean): Recordable {
+  const batch = 3
+  const places = 6
+  const { slots, rows } = inputs.places(batch)
+  const tensors = {
+    logits: hasLogits ? inputs.floats([batch, vocabulary], 8) : undefined,
+    rows,
+    // One slot asks for no report, the others for none to more alternatives than there is room for.
+    selection: perSlot(inputs, slots, (slot) => [0, 0, 0, 0, 0, 0, 0, 3 * slot]),
+    token: inputs.randomIntegers([slots], vocabulary),
+    kept: inputs.floats([slots, vocabulary], 8),
+    reported: inputs.result([slots, places], 'uint32'),
+    logprobs: inputs.result([slots, places]),
+  }
+  const { reported, logprobs } = tensors
+  return { record: (cl) => cl.tokenLogprobs(tensors), outputs: [reported, logprobs] }
+}
+
+/** The rows of logits as they are: kept, and reported on. */
+export function logitCases(vocabulary: number): Case[] {
+  const given = { dtype: 'float32', activationType: 'float32' } as const
+  return [
+    {
+      ...given,
+      operation: 'keep_logits',
+      shape: `3 x ${vocabulary}`,
+      build(inputs) {
+        const { slots, rows } = inputs.places(3)
+        const logits = inputs.floats([3, vocabulary], 8)
+        const kept = inputs.floats([slots, vocabulary])
+        return writing(kept, (cl) => cl.keepLogits({ logits, rows, kept }))
+      },
+    },
+    ...[true, false].map(
+      (hasLogits): Case => ({
+        ...given,
+        operation: 'token_logprobs',
+        shape: `3 x ${vocabulary}${hasLogits ? '' : ', kept logits'}`,
+        build: (inputs) => tokenLogprobs(inputs, vocabulary, hasLogits),
+      }),
+    ),
+  ]
 }
 
 /** Operations on activations. */
@@ -203,6 +282,7 @@ export function* tokenCases(): Generator<Case> {
       },
     }
     yield* sampleCases(vocabulary)
+    yield* logitCases(vocabulary)
   }
   for (const dtype of ['float16', 'uint32'] as const) {
     yield {

@@ -12,7 +12,8 @@ export function openStream(model, options = {}) {
     history: new Uint32Array(0),
     maxTokens: NO_END,
     stopTokens: new Set(),
-    readsLogits: false,
+    generated: 0,
+    alternatives: undefined,
     ...options,
   })
 }
@@ -38,8 +39,13 @@ export async function openEngine({ model: path, threads }) {
     async logitsAfter(prompt, tokens) {
       const state = new SequenceState()
       const consume = async (position, options, run) => {
-        const one = await openStream(model, { state, position, readsLogits: true, ...options })
-        const logits = await (await run(one)).logits
+        const one = await openStream(model, { state, position, ...options })
+        await run(one)
+        // A state that somebody keeps has the logits of its last token.
+        state.hasLogits = true
+        const snapshot = await model.engine.snapshot(state)
+        const logits = snapshot.logits.read()
+        snapshot.dispose()
         one.close()
         return logits
       }
