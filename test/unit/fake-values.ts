@@ -42,14 +42,14 @@ export function nodesOf(cache: PromptCache<Fake>): PrefixNode<{ count: number }>
 
 /** Whether the tree is one, as small as can be, and holds no memory but its own. */
 export function checkTree(cache: PromptCache<Fake>): void {
-  const [root, ...others] = nodesOf(cache) as [PrefixNode<{ count: number }>]
-  expect([root.parent, root.value, root.depth]).toEqual([undefined, undefined, 0])
+  const [root, ...others] = nodesOf(cache)
+  expect([root!.parent, root!.value, root!.depth]).toEqual([undefined, undefined, 0])
   // Compared by hand: nodes refer to each other, and what compares deeply would walk the tree for each.
   const wrong = others.filter(({ parent, edge, depth, children, value }, index) => {
     const isNeeded = value === undefined ? children.size > 1 : value.count === depth
     const isOwn = edge.length > 0 && edge.buffer.byteLength === 4 * edge.length
     const isLinked = parent?.children.get(edge[0]!) === others[index]
-    return !isNeeded || !isOwn || !isLinked || depth !== parent.depth + edge.length
+    return !isNeeded || !isOwn || !isLinked || depth !== parent!.depth + edge.length
   })
   expect(wrong.map(({ depth }) => depth)).toEqual([])
   expect(others.filter(({ value }) => value).length).toBe(cache.entries)
