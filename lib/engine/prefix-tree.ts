@@ -58,7 +58,7 @@ export class PrefixTree<V> {
   insert(tokens: Uint32Array): PrefixNode<V> {
     const { node, length } = this.walk(tokens)
     const child = nextOf(node, tokens)
-    const above = child && length > node.depth ? split(child, length - node.depth) : node
+    const above = child ? split(child, length - node.depth) : node
     if (above.depth === tokens.length) return above
     return attach(above, new PrefixNode(above, tokens.slice(above.depth)))
   }
