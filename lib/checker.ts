@@ -370,7 +370,8 @@ export class Checker {
     for (const [name, tensor] of Object.entries({ rows, positions, tokens })) {
       if (tensor) this.#integers(name, tensor, [batch])
     }
-    this.positive('count', count)
+    // 0: the rows stay where they are.
+    if (count !== 0) this.positive('count', count)
     return { batch, slots: remaining.elements, count, has_tokens: tokens ? 1 : 0 }
   }
 

@@ -20,7 +20,7 @@ export function runBeginning(
   { slot, fill }: { slot: number; fill: (cl: Recorder) => void },
 ): Promise<ListRunResult> {
   const { sampler = GREEDY, stopTokens, maxTokens, history, token = 0 } = options
-  const { alternatives, moments } = options
+  const { alternatives, moments, masker } = options
   const keepsLogits = isKept || moments !== undefined
   const generated = history.subarray(history.length - options.generated)
   const rows = {
@@ -30,7 +30,7 @@ export function runBeginning(
     settings: [sampling.settings, sampler.settings],
     selection: [
       sampling.selection,
-      sampler.selection({ keepsLogits, isMasked: false, alternatives }),
+      sampler.selection({ keepsLogits, isMasked: masker !== undefined, alternatives }),
     ],
   } as const
   // Longer than the inputs of a run may be.

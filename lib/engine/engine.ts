@@ -5,12 +5,10 @@ import { onAbort, throwIfAborted } from '../abort.js'
 import { type CommandList, leavesAMixture } from '../command-list.js'
 import { DisposedError } from '../errors.js'
 import type { LanguageModel } from '../models/language-model.js'
-import { drawnToken } from '../sampler.js'
 import { Admission } from './admission.js'
 import { runBeginning } from './beginning.js'
 import { EngineLists } from './lists.js'
-import { recordDraw } from './recordings.js'
-import { type OnRunFailed, Scheduler, slotOf } from './scheduler.js'
+import { type OnRunFailed, Scheduler } from './scheduler.js'
 import { Seats } from './seats.js'
 import { SequenceState } from './sequence-state.js'
 import type { Snapshot } from './snapshot.js'
@@ -119,19 +117,8 @@ export class Engine {
   }
 
   /** @internal Of `EngineStream`. */
-  async drawAgain(stream: EngineStream): Promise<Drawn> {
-    const { pools } = this.#seats
-    const reports = stream.options.alternatives !== undefined
-    using list = recordDraw(this.model, pools, { width: 1, reports })
-    const run = list.run({ inputs: { slots: Uint32Array.of(slotOf(stream)) } })
-    const logprobs = this.#scheduler.readLogprobs(stream)
-    const { outputs } = await run.catch((error: unknown) => {
-      this.#failed(error, [stream], pools)
-      throw error
-    })
-    const token = drawnToken(outputs.report!)
-    if (stream.countDrawn(token)) this.#scheduler.finish(stream)
-    return { token, logprobs }
+  drawAgain(stream: EngineStream): Promise<Drawn> {
+    return this.#scheduler.wantDraw(stream)
   }
 
   /** @internal Of `EngineStream`. */
@@ -198,6 +185,7 @@ export class Engine {
   #end(stream: EngineStream, reason: unknown): boolean {
     stream.end(reason)
     stream.readback?.dispose()
+    stream.upload?.dispose()
     this.#forgets.get(stream)?.()
     this.#forgets.delete(stream)
     const wasThere = this.#scheduler.remove(stream, reason)

@@ -6,7 +6,7 @@ import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
 import { bytesPerElement } from '../tensor.js'
 import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
-import { type Ending, recordPiece, recordStep } from './recordings.js'
+import { type Ending, recordDraw, recordPiece, recordStep } from './recordings.js'
 import type { Pools } from './seats.js'
 
 /** Rows of a step at most. */
@@ -43,6 +43,8 @@ export class EngineLists {
     draw: new Steps(),
     report: new Steps(),
   }
+  /** By width and whether they report. */
+  readonly #draws = new Map<string, CommandList>()
   /** By length and ending; the one that was used last at the end. */
   readonly #pieces = new Map<string, CommandList>()
 
@@ -54,7 +56,7 @@ export class EngineLists {
   /** Scratch memory: of passes, and of the kernels of all lists. */
   get bytes(): number {
     const { device } = this.#model
-    return [...this.#stepLists, ...this.#pieces.values()].reduce(
+    return [...this.#kept, ...this.#pieces.values()].reduce(
       (sum, { handle }) => sum + addon().listScratch(device.handle, handle),
       this.#workspace.bytes,
     )
@@ -67,6 +69,22 @@ export class EngineLists {
   step(pools: Pools, rows: number, ending: Ending): { list: CommandList; width: number } {
     const width = this.#widthFor(pools, rows, ending)
     return { list: this.#step(pools, width, ending), width }
+  }
+
+  /** The list that draws for so many rows, and how many it takes. */
+  draw(
+    pools: Pools,
+    rows: number,
+    { reports }: { reports: boolean },
+  ): { list: CommandList; width: number } {
+    const isCpu = this.#model.device.name === 'cpu'
+    const width = isCpu ? rows : WIDTHS.find((width) => width >= rows)!
+    const key = `${width} ${reports}`
+    const list =
+      this.#draws.get(key) ??
+      this.#recorded(() => recordDraw(this.#model, this.#workspace, pools, { width, reports }))
+    this.#draws.set(key, list)
+    return { list, width }
   }
 
   /** The list for a piece of a prompt. */
@@ -115,8 +133,9 @@ export class EngineLists {
   /** The pool that they use is no more. */
   forget(): void {
     this.forgetPieces()
-    for (const list of this.#stepLists) list.dispose()
+    for (const list of this.#kept) list.dispose()
     for (const { lists } of Object.values(this.#steps)) lists.clear()
+    this.#draws.clear()
   }
 
   /** A run has failed and left scratch memory half written: nothing may use it. */
@@ -157,8 +176,10 @@ export class EngineLists {
     })
   }
 
-  get #stepLists(): CommandList[] {
-    return Object.values(this.#steps).flatMap(({ lists }) => [...lists.values()])
+  // All but those of pieces.
+  get #kept(): CommandList[] {
+    const steps = Object.values(this.#steps).flatMap(({ lists }) => [...lists.values()])
+    return [...steps, ...this.#draws.values()]
   }
 
   #widthFor(pools: Pools, rows: number, ending: Ending): number {

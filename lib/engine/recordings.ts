@@ -66,14 +66,18 @@ export function recordPiece(
   })
 }
 
-/** Draws a token of each of `width` slots from the logits that they keep. Input `slots`: uint32 (width). */
+/**
+ * Draws a token of each of `width` slots that are not done, from the logits that they keep. Input `slots`: uint32
+ * (width).
+ */
 export function recordDraw(
   model: LanguageModel,
+  workspace: Workspace,
   pools: Pools,
   { width, reports }: { width: number; reports: boolean },
 ): CommandList {
   return model.device.record((cl) => {
-    const rows = cl.input('slots', 'uint32', [width])
+    const { rows } = resolveRows(cl, workspace, pools.states, { batch: width, count: 0 })
     draw(cl, pools, { logits: undefined, rows, reports })
   })
 }

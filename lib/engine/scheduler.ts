@@ -2,13 +2,14 @@
 
 import { reasonOf } from '../abort.js'
 import type { CommandList, ListRunResult } from '../command-list.js'
-import { Readback } from '../readback.js'
 import { NO_SLOT, SAMPLE_STATUS } from '../recorder.js'
-import { drawnToken } from '../sampler.js'
+import { drawnToken, NO_TOKEN } from '../sampler.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'
+import { type Allowed, MaskUpload } from './masks.js'
 import type { MomentPlace } from './moments.js'
 import { type Piece, type Prompt, Prompts } from './prompts.js'
 import type { Ending } from './recordings.js'
+import { readLogprobs } from './reports.js'
 import type { Pools, Seats } from './seats.js'
 import {
   type Drawn,
@@ -16,6 +17,7 @@ import {
   type EngineStream,
   type PromptOptions,
   type Request,
+  slotOf,
 } from './stream.js'
 
 /** Runs that are under way at once: a GPU never waits for JavaScript. */
@@ -25,6 +27,8 @@ export const RUNS_IN_FLIGHT = 2
 interface Running {
   streams: readonly EngineStream[]
   cut: AbortController
+  /** It runs no layer: nothing waits for it. */
+  isDraw: boolean
 }
 
 /** A run of these streams was rejected, in these pools: there may be new ones since. */
@@ -97,6 +101,8 @@ export class Scheduler {
         chunkSize: options.chunkSize,
       })
       stream.hasPrompt = true
+      const { masker } = stream.options
+      if (masker) this.#awaitMask(stream, masker.first())
       const add = () => {
         if (stream.isDone) return reject(stream.failure ?? endedError())
         const {
@@ -113,43 +119,23 @@ export class Scheduler {
     })
   }
 
+  /** A token from the logits that the stream's slot keeps. */
+  wantDraw(stream: EngineStream): Promise<Drawn> {
+    return new Promise((resolve, reject) => {
+      if (stream.isDone) return reject(stream.failure ?? endedError())
+      stream.undrawn = { resolve, reject }
+      const { masker } = stream.options
+      if (masker) this.#awaitMask(stream, masker.first())
+      this.#schedule()
+    })
+  }
+
   wantStep(stream: EngineStream): Promise<Drawn> {
     return new Promise((resolve, reject) => {
       if (stream.isDone) return reject(stream.failure ?? endedError())
       stream.wanted.push({ resolve, reject })
       this.#schedule()
     })
-  }
-
-  /** Those of the token that the run which was started last draws, where the stream asks for them. */
-  readLogprobs(stream: EngineStream): Drawn['logprobs'] {
-    const { alternatives } = stream.options
-    if (alternatives === undefined) return undefined
-    const { sampling } = this.#seats.pools
-    const count = Math.min(alternatives, sampling.kept.cols)
-    const logprobs = this.#readbackOf(stream)
-      .read()
-      .then(([tokens, values]) => ({
-        logprob: values![0]!,
-        topLogprobs: Array.from({ length: count }, (_, i) => ({
-          token: tokens![i + 1]!,
-          logprob: values![i + 1]!,
-        })),
-      }))
-    logprobs.catch(() => {})
-    return logprobs
-  }
-
-  // Of what is reported of its tokens, in the pool that there is.
-  #readbackOf(stream: EngineStream): Readback {
-    const { sampling } = this.#seats.pools
-    const slot = slotOf(stream)
-    const sources = [sampling.reported.at(slot), sampling.logprobs.at(slot)]
-    const known = stream.readback
-    if (known && known.sources[0]!.memory === sources[0]!.memory) return known
-    known?.dispose()
-    stream.readback = new Readback(this.#seats.device, sources)
-    return stream.readback
   }
 
   // Not at once: whoever has just got a token may ask for the next one, and all of them run together.
@@ -166,7 +152,8 @@ export class Scheduler {
     for (const prompt of this.#prompts.aborted()) {
       this.#endPrompt(prompt, reasonOf(prompt.options.betweenPieces!))
     }
-    while (this.#running.size < RUNS_IN_FLIGHT) {
+    this.#startDraws()
+    while (this.#passes < RUNS_IN_FLIGHT) {
       const rows = this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
       const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
@@ -179,13 +166,19 @@ export class Scheduler {
         for (const stream of piece ? [piece.prompt.stream] : rows) this.fail(stream, error)
       }
       this.#lastWasPiece = piece !== undefined
+      this.#startDraws()
     }
+  }
+
+  // Runs under way but those that only draw.
+  get #passes(): number {
+    return [...this.#running].filter(({ isDraw }) => !isDraw).length
   }
 
   /** Whether somebody waits for a token. */
   get someoneDecodes(): boolean {
-    for (const { wanted, started, hasPrompt } of this.#streams) {
-      if (!hasPrompt && (wanted.length > 0 || started > 0)) return true
+    for (const { wanted, started, undrawn, hasPrompt } of this.#streams) {
+      if (!hasPrompt && (wanted.length > 0 || started > 0 || undrawn)) return true
     }
     return false
   }
@@ -195,10 +188,11 @@ export class Scheduler {
   #rowsReady(): EngineStream[] {
     const keptRuns = [...this.#streams].some(({ isKept, started }) => isKept && started > 0)
     const ready = [...this.#streams].filter(
-      ({ wanted, started, hasPrompt, isDone, isKept }) =>
+      ({ wanted, started, undrawn, hasPrompt, isDone, isKept }) =>
         wanted.length > 0 &&
         !hasPrompt &&
         !isDone &&
+        !undrawn &&
         started < RUNS_IN_FLIGHT &&
         !(isKept && keptRuns),
     )
@@ -208,7 +202,8 @@ export class Scheduler {
   #startStep(ready: readonly EngineStream[]): void {
     const { pools } = this.#seats
     const first = ready.slice(0, MOST_ROWS)
-    const { list, width } = this.#lists.step(pools, first.length, endingOf(first))
+    const ending = endingOf(first)
+    const { list, width } = this.#lists.step(pools, first.length, ending)
     const streams = ready.slice(0, width)
     const slots = new Uint32Array(width).fill(NO_SLOT)
     for (const [i, stream] of streams.entries()) slots[i] = slotOf(stream)
@@ -218,13 +213,16 @@ export class Scheduler {
       stream.lastStep = this.#steps
       stream.state.hasLogits = false
       stream.started += 1
-      return { stream, request: stream.wanted.shift()!, logprobs: this.readLogprobs(stream) }
+      const request = stream.wanted.shift()!
+      if (ending === 'keep') stream.undrawn = request
+      const logprobs = ending === 'keep' ? undefined : readLogprobs(this.#seats, stream)
+      return { stream, request, logprobs }
     })
     void run.then(
       ({ outputs }) => {
         for (const [row, { stream, request, logprobs }] of requests.entries()) {
           stream.started -= 1
-          this.#give(stream, request, outputs, { row, logprobs })
+          if (ending !== 'keep') this.#give(stream, request, outputs, { row, logprobs })
         }
       },
       (error: unknown) => {
@@ -244,7 +242,9 @@ export class Scheduler {
     const list = this.#lists.piece(pools, { length, ending })
     const tokens = prompt.tokens.subarray(first, first + length)
     const run = this.#start(list, [stream], { slots: Uint32Array.of(slotOf(stream)), tokens })
-    const logprobs = isLast ? this.readLogprobs(stream) : undefined
+    const draws = isLast && ending !== 'keep'
+    const logprobs = draws ? readLogprobs(this.#seats, stream) : undefined
+    if (isLast && !draws) stream.undrawn = prompt
     if (isLast) stream.hasPrompt = false
     stream.state.hasLogits = false
     stream.pieces += 1
@@ -262,7 +262,7 @@ export class Scheduler {
         options.onConsumed?.(length)
         if (!isLast) return
         this.#removePrompt(prompt)
-        this.#give(stream, prompt, outputs, { row: 0, logprobs })
+        if (draws) this.#give(stream, prompt, outputs, { row: 0, logprobs })
       },
       (error: unknown) => {
         stream.pieces -= 1
@@ -272,13 +272,96 @@ export class Scheduler {
     )
   }
 
+  // Draws for rows that were run forward, as soon as it is known what they may draw. These lists are queued behind the
+  // runs that leave the logits.
+  #startDraws(): void {
+    const waiting = [...this.#streams].filter(({ undrawn, isDone }) => undrawn && !isDone)
+    for (const stream of waiting) if (isAtEnd(stream)) this.#endText(stream)
+    const ready = waiting.filter(
+      ({ undrawn, allowed, options }) => undrawn && (!options.masker || allowed),
+    )
+    while (ready.length > 0) {
+      const rows = ready.splice(0, MOST_ROWS)
+      try {
+        ready.unshift(...this.#startDraw(rows))
+      } catch (error) {
+        for (const stream of rows) this.fail(stream, error)
+      }
+    }
+  }
+
+  // Returns those that have to wait for another list.
+  #startDraw(rows: readonly EngineStream[]): EngineStream[] {
+    const { pools } = this.#seats
+    const reports = rows.some(({ options }) => options.alternatives !== undefined)
+    const { list, width } = this.#lists.draw(pools, rows.length, { reports })
+    const streams = rows.slice(0, width)
+    const slots = new Uint32Array(width).fill(NO_SLOT)
+    for (const [i, stream] of streams.entries()) {
+      slots[i] = slotOf(stream)
+      if (stream.allowed) this.#uploadMask(stream, stream.allowed)
+    }
+    const run = this.#start(list, streams, { slots }, { isDraw: true })
+    const requests = streams.map((stream) => {
+      const request = stream.undrawn!
+      stream.undrawn = undefined
+      stream.allowed = undefined
+      return { stream, request, logprobs: readLogprobs(this.#seats, stream) }
+    })
+    void run.then(
+      ({ outputs }) => {
+        for (const [row, { stream, request, logprobs }] of requests.entries()) {
+          this.#give(stream, request, outputs, { row, logprobs })
+        }
+      },
+      (error: unknown) => {
+        for (const { stream, request } of requests) request.reject(stream.failure ?? error)
+        this.#onFailed(error, streams, pools)
+      },
+    )
+    return rows.slice(width)
+  }
+
+  #uploadMask(stream: EngineStream, { mask }: Allowed): void {
+    const { pools, device } = this.#seats
+    const target = pools.sampling.mask.at(slotOf(stream))
+    if (stream.upload?.target.memory !== target.memory) {
+      stream.upload?.dispose()
+      stream.upload = new MaskUpload(device, target)
+    }
+    stream.upload!.start(mask).catch((error: unknown) => this.#onFailed(error, [stream], pools))
+  }
+
+  #awaitMask(stream: EngineStream, allowed: Promise<Allowed>): void {
+    allowed.then(
+      (allowed) => {
+        stream.allowed = allowed
+        this.#schedule()
+      },
+      (error: unknown) => this.fail(stream, error),
+    )
+  }
+
+  // What was to be drawn next is the end, for which there is no token.
+  #endText(stream: EngineStream): void {
+    const request = stream.undrawn
+    stream.undrawn = undefined
+    stream.end()
+    const prompt = stream.options.history.length
+    const { drawn } = stream
+    if (drawn.length > 0) this.#hold(stream, { place: { prompt, drawn }, logits: true })
+    if (!stream.isKept) stream.close()
+    request!.resolve({ token: NO_TOKEN, logprobs: undefined })
+  }
+
   // A run may be cut short once nobody wants what any of its rows computes.
   async #start(
     list: CommandList,
     streams: readonly EngineStream[],
     inputs: Record<string, Uint32Array>,
+    { isDraw } = { isDraw: false },
   ): Promise<ListRunResult & { milliseconds: number }> {
-    const running = { streams, cut: new AbortController() }
+    const running = { streams, cut: new AbortController(), isDraw }
     this.#running.add(running)
     const start = performance.now()
     try {
@@ -312,7 +395,9 @@ export class Scheduler {
     }
     try {
       const token = drawnToken(report!, row)
+      const { masker } = stream.options
       if (stream.countDrawn(token)) this.finish(stream)
+      else if (masker) this.#awaitMask(stream, masker.after(token))
       resolve({ token, logprobs })
     } catch (error) {
       reject(error)
@@ -363,12 +448,12 @@ export class Scheduler {
 }
 
 // Lists that report are for those that ask for it: others do not wait for what they don't need.
+// Where one of the rows has to wait for a mask, all draw in a list of their own: those without at once.
 function endingOf(streams: readonly EngineStream[]): Ending {
+  if (streams.some(({ options }) => options.masker)) return 'keep'
   return streams.some(({ options }) => options.alternatives !== undefined) ? 'report' : 'draw'
 }
 
-/** Where a stream runs. */
-export function slotOf({ state }: EngineStream): number {
-  if (state.place.kind === 'slot') return state.place.slot
-  throw state.place.kind === 'lost' ? state.place.error : new Error('[engine] a stream has no slot')
+function isAtEnd({ allowed, options }: EngineStream): boolean {
+  return allowed?.isOver === true && options.stopTokens.size === 0
 }

@@ -6,6 +6,7 @@ import type { Readback } from '../readback.js'
 import type { Sampler } from '../sampler.js'
 import type { Engine } from './engine.js'
 import type { SequenceState } from './sequence-state.js'
+import type { Allowed, Masker, MaskUpload } from './masks.js'
 import type { Moments } from './moments.js'
 
 /** How a stream runs. */
@@ -30,12 +31,15 @@ export interface StreamOptions {
   stopTokens: ReadonlySet<number>
   /** How many alternatives are reported with the log-probability of each token; undefined for neither. */
   alternatives: number | undefined
+  /** What may be drawn; without it any token. */
+  masker?: Masker | undefined
   /** Ends everything, unless the state is kept: then it only ends the wait for a slot. */
   signal?: Signal | undefined
 }
 
 /** What a run has drawn. */
 export interface Drawn {
+  /** `NO_TOKEN` where a mask allows no more and there is no token that ends the text. */
   token: number
   /** Where the stream asks for them. */
   logprobs: Promise<TokenReport> | undefined
@@ -89,6 +93,11 @@ export class EngineStream {
   /** Why nothing more comes, where that is no end of its own. */
   failure: unknown
   readback: Readback | undefined
+  /** Its logits are kept, or a run that leaves them is under way: a token has to be drawn from them. */
+  undrawn: Request | undefined
+  /** What that token may be, once it is known. */
+  allowed: Allowed | undefined
+  upload: MaskUpload | undefined
   #drawn = 0
   #isClosed = false
 
@@ -139,7 +148,9 @@ export class EngineStream {
   end(failure?: unknown): void {
     this.isDone = true
     this.failure ??= failure
-    for (const { reject } of this.wanted.splice(0)) reject(failure ?? endedError())
+    const waiting = [this.undrawn, ...this.wanted.splice(0)]
+    this.undrawn = undefined
+    for (const request of waiting) request?.reject(failure ?? endedError())
   }
 
   /** Throws `DisposedError` when the model was disposed of. */
@@ -160,6 +171,12 @@ export class EngineStream {
     const { signal } = this.options
     this.#engine.close(this, signal?.aborted ? reasonOf(signal) : endedError())
   }
+}
+
+/** Where a stream runs. */
+export function slotOf({ state }: EngineStream): number {
+  if (state.place.kind === 'slot') return state.place.slot
+  throw state.place.kind === 'lost' ? state.place.error : new Error('[engine] a stream has no slot')
 }
 
 /** What a step is told that was asked for beyond the end. */
