@@ -1,6 +1,6 @@
 // Runs the tree of a template. Python's Jinja, as transformers configures it, is the model in everything.
 
-import { FILTERS, type Names } from './filters.js'
+import { FILTERS, MARKUP_FILTERS, type Names } from './filters.js'
 import { setMember } from './globals.js'
 import { member } from './members.js'
 import { bindParameters, mentions } from './macros.js'
@@ -19,7 +19,9 @@ import {
   isTrue,
   keyOf,
   Loop,
+  Markup,
   needItems,
+  orUndefined,
   TemplateError,
   Tuple,
   typeName,
@@ -226,7 +228,7 @@ function named(name: string, scope: Scope): Value {
     case 'None':
       return null
     default:
-      return scope.get(name) ?? new Undefined(`'${name}' is undefined`)
+      return orUndefined(scope.get(name), `'${name}' is undefined`)
   }
 }
 
@@ -304,6 +306,9 @@ const NAMES: Names = {
   filter(name, value, args, byName) {
     const filter = Object.hasOwn(FILTERS, name) ? FILTERS[name] : undefined
     if (!filter) throw new TemplateError(`the filter "${name}" is not implemented here`)
+    if (value instanceof Markup && !MARKUP_FILTERS.includes(name)) {
+      throw new TemplateError(`the filter "${name}" of a Markup is not implemented here`)
+    }
     return filter(value, args, byName, NAMES)
   },
 }

@@ -3,7 +3,7 @@
 import { bound, integer, soft, text as textArgument } from './arguments.js'
 import { formatted } from './format.js'
 import { capitalized, linesOf, repeated, replaced, stringMethod, stripped } from './strings.js'
-import { joinedTexts, jsonText, textOf } from './text.js'
+import { escapedText, joinedTexts, jsonText, textOf } from './text.js'
 import { member } from './members.js'
 import {
   checkItems,
@@ -15,9 +15,11 @@ import {
   Generator,
   isTrue,
   lengthOf,
+  Markup,
   type Named,
   needItems,
   numberOf,
+  orUndefined,
   TemplateError,
   Tuple,
   typeName,
@@ -68,7 +70,8 @@ const json: Filter = (value, args, named) => {
 const fallback: Filter = (value, args, named) => {
   const given = bound('default', ['default_value', 'boolean'], args, named)
   const isMissing = value instanceof Undefined || (isTrue(given.boolean ?? false) && !isTrue(value))
-  return isMissing ? (given.default_value ?? '') : value
+  const { default_value: other = '' } = given
+  return isMissing ? other : value
 }
 
 const join: Filter = (value, args, named) => {
@@ -153,7 +156,7 @@ const groupby: Filter = (value, args, named) => {
   const isCaseSensitive = isTrue(given.case_sensitive ?? false)
   const grouper = (item: Value): Value => {
     const found = at(item, path)
-    return found instanceof Undefined ? (given.default ?? found) : found
+    return found instanceof Undefined && given.default !== undefined ? given.default : found
   }
   const key = (item: Value) => sortKey(grouper(item), isCaseSensitive)
   const groups: { key: Value; grouper: Value; items: Value[] }[] = []
@@ -165,8 +168,11 @@ const groupby: Filter = (value, args, named) => {
   return groups.map((group) => new Tuple([group.grouper, group.items]))
 }
 
+/** As in Jinja, what is false has no items for the filters that go through a list. */
+const itemsIfTrue = (value: Value) => (isTrue(value) ? needItems(value) : [])
+
 const map: Filter = (value, args, named, names) => {
-  const items = needItems(value)
+  const items = itemsIfTrue(value)
   const attribute = named.get('attribute')
   if (args.length === 0 && attribute !== undefined) {
     const { default: missing } = bound('map', ['attribute', 'default'], [], named)
@@ -193,7 +199,7 @@ function selection(isKept: boolean, isByAttribute: boolean): Filter {
       const tested = attribute === undefined ? item : at(item, attribute)
       return test === undefined ? isTrue(tested) : names.passes(test, tested, rest)
     }
-    return new Generator(needItems(value).filter((item) => isPicked(item) === isKept))
+    return new Generator(itemsIfTrue(value).filter((item) => isPicked(item) === isKept))
   }
 }
 
@@ -282,12 +288,12 @@ const first: Filter = (value) => {
     const { done, value: item } = value[Symbol.iterator]().next()
     return done ? new Undefined('No first item, sequence was empty.') : item
   }
-  return needItems(value)[0] ?? new Undefined('No first item, sequence was empty.')
+  return orUndefined(needItems(value)[0], 'No first item, sequence was empty.')
 }
 
 const last: Filter = (value) => {
   if (value instanceof Generator) throw new TemplateError("'generator' object is not reversible")
-  return needItems(value).at(-1) ?? new Undefined('No last item, sequence was empty.')
+  return orUndefined(needItems(value).at(-1), 'No last item, sequence was empty.')
 }
 
 const batch: Filter = (value, args, named) => {
@@ -338,17 +344,7 @@ const list: Filter = (value) => {
   return items
 }
 
-const ESCAPES: Record<string, string> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  "'": '&#39;',
-  '"': '&#34;',
-}
-const escaped: Filter = (value) => {
-  const text = textOf(value).replace(/[&<>'"]/g, (one) => ESCAPES[one]!)
-  return joinedTexts([text], '')
-}
+const escaped: Filter = (value) => new Markup(joinedTexts([escapedText(value)], ''))
 
 const trim: Filter = (value, args, named) =>
   stripped(textOf(value), bound('trim', ['chars'], args, named).chars)
@@ -375,6 +371,10 @@ const truncate: Filter = (value, args, named) => {
   return (space < 0 ? kept : kept.slice(0, space)) + end
 }
 
+/** Filters that give of a Markup what Python's do. */
+export const MARKUP_FILTERS: readonly string[] = ['count', 'e', 'escape', 'length', 'safe', 'string']
+
+/** All filters by their names. */
 export const FILTERS: Readonly<Record<string, Filter>> = {
   abs,
   attr,
@@ -407,11 +407,11 @@ export const FILTERS: Readonly<Record<string, Filter>> = {
   replace,
   reverse,
   round,
-  safe: (value) => textOf(value),
+  safe: (value) => new Markup(textOf(value)),
   select: selection(true, false),
   selectattr: selection(true, true),
   sort,
-  string: (value) => textOf(value),
+  string: (value) => (value instanceof Markup ? value : textOf(value)),
   sum,
   title,
   tojson: json,

@@ -2,7 +2,7 @@
 
 import type { Node, Parameter } from './parse.js'
 import type { Scope } from './scope.js'
-import { type Named, TemplateError, Tuple, Undefined, type Value } from './values.js'
+import { type Named, orUndefined, TemplateError, Tuple, type Value } from './values.js'
 
 interface Signature {
   name: string
@@ -22,7 +22,7 @@ export function bindParameters(
   const rest = new Map(named)
   const caller = rest.get('caller')
   rest.delete('caller')
-  scope.set('caller', caller ?? new Undefined('No caller defined'))
+  scope.set('caller', orUndefined(caller, 'No caller defined'))
   parameters.forEach((parameter, index) => {
     const key = parameter.type === 'Identifier' ? parameter.value : parameter.key.value
     let value = args[index]
@@ -34,7 +34,7 @@ export function bindParameters(
     if (value === undefined && parameter.type !== 'Identifier') {
       value = evaluate(parameter.value, scope)
     }
-    scope.set(key, value ?? new Undefined(`parameter '${key}' was not provided`))
+    scope.set(key, orUndefined(value, `parameter '${key}' was not provided`))
   })
   if (takes.varargs) scope.set('varargs', new Tuple(args.slice(parameters.length)))
   else if (args.length > parameters.length) {

@@ -9,6 +9,7 @@ import {
   keyOf,
   Loop,
   Namespace,
+  orUndefined,
   TemplateError,
   Tuple,
   typeName,
@@ -29,8 +30,10 @@ const MAP_CHANGES = ['clear', 'pop', 'popitem', 'setdefault', 'update']
 export function member(value: Value, key: Value, isItem = true): Value {
   if (value instanceof Undefined) throw new TemplateError(value.message)
   const byName = () => (typeof key === 'string' ? attribute(value, key) : undefined)
-  const found = isItem ? (item(value, key) ?? byName()) : (byName() ?? item(value, key))
-  return found ?? new Undefined(`'${typeName(value)} object' has no attribute '${nameOf(key)}'`)
+  const first = isItem ? item(value, key) : byName()
+  // Null is a value that was found.
+  const found = first !== undefined ? first : isItem ? byName() : item(value, key)
+  return orUndefined(found, `'${typeName(value)} object' has no attribute '${nameOf(key)}'`)
 }
 
 const nameOf = (key: Value) =>

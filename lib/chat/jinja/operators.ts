@@ -2,7 +2,7 @@
 
 import { formatted } from './format.js'
 import { repeated } from './strings.js'
-import { joinedTexts, textOf } from './text.js'
+import { escapedText, joinedTexts, textOf } from './text.js'
 import {
   checkItems,
   compare,
@@ -10,6 +10,7 @@ import {
   equal,
   Float,
   isTrue,
+  Markup,
   numberOf,
   TemplateError,
   Tuple,
@@ -31,7 +32,7 @@ export function binary(operator: string, left: Value, right: Value): Value {
     case 'not in':
       return !contains(right, left)
     case '~':
-      return joinedTexts([textOf(left), textOf(right)], '')
+      return markedUp(left, right) ?? joinedTexts([textOf(left), textOf(right)], '')
     case '<':
       return compare(left, right, operator) < 0
     case '>':
@@ -76,7 +77,19 @@ function arithmetic(operator: string, left: Value, right: Value): Value {
   )
 }
 
+/** A Markup with what is added to it; undefined where neither is one. */
+function markedUp(left: Value, right: Value): Markup | undefined {
+  if (!(left instanceof Markup) && !(right instanceof Markup)) return undefined
+  return new Markup(joinedTexts([escapedText(left), escapedText(right)], ''))
+}
+
+const isText = (value: Value) => typeof value === 'string' || value instanceof Markup
+
 function concatenated(left: Value, right: Value): Value | undefined {
+  if (isText(left) && isText(right)) {
+    const marked = markedUp(left, right)
+    if (marked) return marked
+  }
   if (typeof left === 'string' && typeof right === 'string') return joinedTexts([left, right], '')
   if (Array.isArray(left) && Array.isArray(right)) {
     checkItems(left.length + right.length)

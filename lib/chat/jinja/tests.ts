@@ -11,6 +11,7 @@ import {
   Float,
   Generator,
   itemsOf,
+  Markup,
   numberOf,
   Range,
   TemplateError,
@@ -46,7 +47,7 @@ const TESTS: Record<string, Test> = {
   integer: isInteger,
   float: (value) => value instanceof Float,
   number: (value) => numberOf(value) !== undefined,
-  string: (value) => typeof value === 'string',
+  string: (value) => typeof value === 'string' || value instanceof Markup,
   mapping: (value) => value instanceof Map,
   // An undefined value of Jinja has the methods that these look for.
   sequence: (value) =>
@@ -64,7 +65,7 @@ const TESTS: Record<string, Test> = {
   divisibleby: (value, by) => modulo(whole(value), whole(needed(by))) === 0,
   lower: (value) => stringMethod('islower')!(textOf(value), [], new Map()) === true,
   upper: (value) => stringMethod('isupper')!(textOf(value), [], new Map()) === true,
-  escaped: () => false,
+  escaped: (value) => value instanceof Markup,
   filter: (value) => typeof value === 'string' && Object.hasOwn(FILTERS, value),
   test: (value) => typeof value === 'string' && Object.hasOwn(TESTS, value),
   sameas: (value, other) => value === needed(other),

@@ -6,6 +6,7 @@ import {
   Float,
   isSimple,
   Loop,
+  Markup,
   Namespace,
   Range,
   TemplateError,
@@ -18,6 +19,7 @@ import {
 
 /** Python's `str`. */
 export function textOf(value: Value): string {
+  if (value instanceof Markup) return value.text
   return typeof value === 'string' ? value : representation(value)
 }
 
@@ -55,6 +57,14 @@ export function joinedTexts(texts: readonly string[], separator: string): string
   const between = separator.length * Math.max(0, texts.length - 1)
   checkLength(texts.reduce((sum, text) => sum + text.length, between))
   return texts.join(separator)
+}
+
+const HTML: Record<string, string> = { '&': '&amp;', '<': '&lt;', '>': '&gt;', "'": '&#39;', '"': '&#34;' }
+
+/** A text for HTML. */
+export function escapedText(value: Value): string {
+  if (value instanceof Markup) return value.text
+  return textOf(value).replace(/[&<>'"]/g, (one) => HTML[one]!)
 }
 
 /** Python's shortest text for a float. It has JavaScript's digits, but an exponent from 1e16 and below 1e-4. */

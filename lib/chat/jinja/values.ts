@@ -11,6 +11,11 @@ export class TemplateRefusal extends Error {
   override readonly name = 'TemplateRefusal'
 }
 
+/** A value, or where there is none an undefined one; null is a value (None). */
+export function orUndefined(value: Value | undefined, message: string): Value {
+  return value === undefined ? new Undefined(message) : value
+}
+
 /** Python's float, apart from whole numbers: 1.0 is printed otherwise than 1. */
 export class Float {
   readonly value: number
@@ -34,6 +39,15 @@ export class Undefined {
 
   constructor(message: string) {
     this.message = message
+  }
+}
+
+/** What the filters `safe` and `escape` make: a text that escapes what is added to it. */
+export class Markup {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
   }
 }
 
@@ -124,9 +138,9 @@ export class Loop {
       case 'depth0':
         return 0
       case 'previtem':
-        return items[index - 1] ?? new Undefined('there is no previous item')
+        return orUndefined(items[index - 1], 'there is no previous item')
       case 'nextitem':
-        return items[index + 1] ?? new Undefined('there is no next item')
+        return orUndefined(items[index + 1], 'there is no next item')
       case 'cycle':
         return new Callable('cycle', (values) => {
           if (values.length === 0) throw new TemplateError('no items for cycling given')
@@ -152,6 +166,7 @@ export type Value =
   | Float
   | Tuple
   | Undefined
+  | Markup
   | Callable
   | Namespace
   | Generator
@@ -207,6 +222,7 @@ export function typeName(value: Value): string {
 export function isTrue(value: Value): boolean {
   if (value === null || value instanceof Undefined) return false
   if (value instanceof Float) return value.value !== 0
+  if (value instanceof Markup) return value.text !== ''
   if (typeof value === 'object') {
     if (value instanceof Generator) return true
     const length = lengthOf(value)
@@ -239,6 +255,7 @@ export const isSimple = (text: string): boolean => !/[\ud800-\udfff]/.test(text)
 /** Python's `len`; undefined for what has none. */
 export function lengthOf(value: Value): number | undefined {
   if (typeof value === 'string') return isSimple(value) ? value.length : codePoints(value).length
+  if (value instanceof Markup) return lengthOf(value.text)
   if (Array.isArray(value)) return value.length
   if (value instanceof Map) return value.size
   if (value instanceof Undefined) return 0
@@ -272,6 +289,8 @@ export function equal(left: Value, right: Value): boolean {
   const [a, b] = [numberOf(left), numberOf(right)]
   if (a !== undefined || b !== undefined) return a === b
   if (left instanceof Undefined) return right instanceof Undefined
+  if (left instanceof Markup) return equal(left.text, right)
+  if (right instanceof Markup) return left === right.text
   if (left instanceof Map) {
     if (!(right instanceof Map) || left.size !== right.size) return false
     return [...left].every(([key, value]) => right.has(key) && equal(value, right.get(key)!))
