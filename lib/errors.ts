@@ -23,6 +23,22 @@ export class TokenizerNotFoundError extends CodedError {
   }
 }
 
+/** The checkpoint has no chat template, as base models have none. The message says how to give one. */
+export class NoChatTemplateError extends CodedError {
+  readonly code = 'ERR_NO_CHAT_TEMPLATE'
+  override get name(): string {
+    return 'NoChatTemplateError'
+  }
+}
+
+/** A chat template refuses a conversation, fails on it, or takes too long. The message says which. */
+export class ChatTemplateError extends CodedError {
+  readonly code = 'ERR_CHAT_TEMPLATE'
+  override get name(): string {
+    return 'ChatTemplateError'
+  }
+}
+
 /** A file that is not what it claims to be: the message leads with the file and the part concerned. */
 export class CorruptFileError extends CodedError {
   readonly code = 'ERR_CORRUPT_FILE'

@@ -16,6 +16,13 @@ export {
 } from './bench/bench.js'
 export type { BenchModel } from './bench/model.js'
 export type { BenchTest } from './bench/plan.js'
+export {
+  ChatTemplate,
+  type ChatTemplateOptions,
+  type SpecialTokens,
+} from './chat/chat-template.js'
+export type { ChatMessage, ContentPart, ToolCall } from './chat/messages.js'
+export { PLAIN_CHAT_TEMPLATE } from './chat/plain-template.js'
 export { CommandList } from './command-list.js'
 export {
   createDevice,

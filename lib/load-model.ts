@@ -2,6 +2,7 @@
 
 import { throwIfAborted, type Signal } from './abort.js'
 import { defaultModel } from './default-model.js'
+import { findChatTemplate } from './chat/find.js'
 import type { DeviceName } from './device.js'
 import { Engine, type EngineOptions } from './engine/engine.js'
 import { UnsupportedOptionError } from './errors.js'
@@ -55,6 +56,11 @@ export interface LoadOptions {
   dtype?: 'auto' | 'float32' | 'float16' | 'bfloat16' | undefined
   /** Path of a tokenizer.json or its folder, or a Hub name. Defaults to what lies beside the weights. */
   tokenizer?: string | undefined
+  /**
+   * Text of a chat template, instead of the checkpoint's: one of your own, or `PLAIN_CHAT_TEMPLATE` for a base
+   * model. Defaults to what lies beside the tokenizer or the weights.
+   */
+  chatTemplate?: string | undefined
   /** Quantise float matrices on load. `groupSize` defaults to 64. */
   quantize?: { bits: 4 | 8; groupSize?: 32 | 64 | 128 | undefined } | undefined
   /**
@@ -104,6 +110,7 @@ const LOAD_OPTIONS = [
   'batchInvariant',
   'dtype',
   'tokenizer',
+  'chatTemplate',
   'quantize',
   'memory',
   'maxStreams',
@@ -129,7 +136,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   checkOptions('loadModel', options, LOAD_OPTIONS)
   const { signal, cacheDir, revision, onProgress, onNotice } = options
   checkSignal('loadModel', signal)
-  for (const name of ['tokenizer', 'revision', 'cacheDir'] as const) {
+  for (const name of ['tokenizer', 'chatTemplate', 'revision', 'cacheDir'] as const) {
     stringOption('loadModel', name, options[name])
   }
   checkOnNotice('loadModel', onNotice)
@@ -164,6 +171,8 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   for (const notice of checkpoint.notices) onNotice?.(notice)
   const { folder, config } = checkpoint
   const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
+  const places = { folder, tokenizerFolder: found.tokenizerFolder }
+  const chat = await findChatTemplate(places, options)
   const ends = endOfText(checkpoint, found.endsOfText, onNotice)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
@@ -209,6 +218,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
     const facts = {
       ...found,
       endOfText: ends,
+      chat,
       identity: () => modelIdentity(checkpoint, wishes),
       promptCache: promptCache && { maxBytes: defaultPromptCacheBytes(), ...promptCache },
     }

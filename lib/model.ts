@@ -1,6 +1,9 @@
 // A loaded model: what most users hold.
 
 import type { Signal } from './abort.js'
+import type { ChatTemplate, ChatTemplateOptions } from './chat/chat-template.js'
+import { applyChatTemplate, type FoundChatTemplate } from './chat/find.js'
+import type { ChatMessage } from './chat/messages.js'
 import type { Device } from './device.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
 import type { Engine } from './engine/engine.js'
@@ -107,6 +110,7 @@ interface ModelFacts {
   endOfText: readonly EndOfTextToken[]
   /** Without it nothing is kept of prompts. */
   promptCache?: CachedPromptsOptions | undefined
+  chat: FoundChatTemplate
 }
 
 /**
@@ -119,6 +123,8 @@ export class Model {
   readonly tokenizer: Tokenizer | undefined
   /** The tokens that end a text, and what says so. */
   readonly endOfText: readonly EndOfTextToken[]
+  /** What makes prompts of conversations. Undefined when the checkpoint has none, as base models. */
+  readonly chatTemplate: ChatTemplate | undefined
   readonly device: Device
   /** Bytes of the weights in memory. */
   readonly weightBytes: number
@@ -128,6 +134,7 @@ export class Model {
   readonly languageModel: LanguageModel
   /** @internal */
   readonly engine: Engine
+  readonly #chat: FoundChatTemplate
   readonly #tokenizerProblem: Error | undefined
   readonly #loadMs: number
   readonly #cachedPrompts: CachedPrompts | undefined
@@ -138,7 +145,7 @@ export class Model {
   /** @internal Use `loadModel`. */
   constructor(
     engine: Engine,
-    { identity, tokenizer, problem, endOfText, promptCache }: ModelFacts,
+    { identity, tokenizer, problem, endOfText, chat, promptCache }: ModelFacts,
     loadMs: number,
   ) {
     const { model } = engine
@@ -147,6 +154,8 @@ export class Model {
     this.languageModel = model
     this.tokenizer = tokenizer
     this.endOfText = endOfText
+    this.chatTemplate = chat.template
+    this.#chat = chat
     this.#tokenizerProblem = problem
     this.#loadMs = loadMs
     this.#cachedPrompts = promptCache && new CachedPrompts(model, promptCache)
@@ -217,6 +226,24 @@ export class Model {
   encode(prompt: Prompt, options: PromptOptions = {}): Uint32Array {
     checkOptions('encode', options, PROMPT_OPTIONS)
     return this.#tokens('encode', prompt, options)
+  }
+
+  /**
+   * The prompt that the checkpoint's chat template makes of a conversation. It is a text with the template's own
+   * special tokens: encode it with `model.tokenizer.encode(prompt, { addSpecialTokens: false })`. What the
+   * template asks for else, such as `enable_thinking`, goes among the options.
+   *
+   * @throws NoChatTemplateError when there is none; ChatTemplateError when it refuses the conversation, fails
+   *   or takes longer than 0.8 seconds; UnsupportedOptionError for an argument that it does not mention.
+   * @example
+   * const prompt = await model.applyChatTemplate([{ role: 'user', content: 'Hello' }], { addGenerationPrompt: true })
+   */
+  async applyChatTemplate(
+    messages: readonly ChatMessage[],
+    options: ChatTemplateOptions = {},
+  ): Promise<string> {
+    this.#check('applyChatTemplate')
+    return applyChatTemplate(this.#chat, messages, options)
   }
 
   /**

@@ -1,5 +1,7 @@
 // ssm-metal show MODEL: what a checkpoint is, from its configuration and headers alone.
 
+import { basename } from 'node:path'
+import { findChatTemplate } from '../chat/find.js'
 import { createDevice } from '../device.js'
 import { AddonNotFoundError } from '../errors.js'
 import { resolveModelPath } from '../hub/cache.js'
@@ -59,8 +61,11 @@ async function describeText(checkpoint: Checkpoint) {
     ...end,
     text: tokenizer?.decode([end.id], { skipSpecialTokens: false }) ?? null,
   }))
+  const places = { folder, tokenizerFolder: found.tokenizerFolder }
+  const chat = await findChatTemplate(places, { onNotice: showNotice })
   return {
     endOfText,
+    chatTemplate: chat.template?.source ?? null,
     tokenizer: { usable: tokenizer !== undefined, problem: problem?.message ?? null },
   }
 }
@@ -127,6 +132,10 @@ function table(facts: Facts, { config }: Checkpoint): string {
       `${id}${text === null ? '' : ` ${JSON.stringify(text)}`} (${sources.join(', ')})`,
   )
   for (const end of ends.length > 0 ? ends : ['none named']) rows.push(['end of text', end])
+  rows.push([
+    'chat template',
+    facts.chatTemplate === null ? 'none: a base model' : basename(facts.chatTemplate),
+  ])
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('')
 }

@@ -15,6 +15,8 @@ export interface FoundTokenizer {
   readonly problem: Error | undefined
   /** The tokens that end a text by its files, used or not; undefined where no tokenizer is at hand. */
   readonly endsOfText: readonly EndOfText[] | undefined
+  /** Folder of the tokenizer.json that was found, used or not. */
+  readonly tokenizerFolder: string | undefined
 }
 
 /** Where to look. */
@@ -44,30 +46,33 @@ export async function findTokenizer(
   const { cacheDir, onNotice } = options
   if (options.tokenizer !== undefined) {
     const file = await resolveTokenizerPath(options.tokenizer, { cacheDir })
-    return found(await Tokenizer.fromFile(file, { onNotice }))
+    return found(await Tokenizer.fromFile(file, { onNotice }), file)
   }
   for (const place of [folder, name]) {
     if (place === undefined) continue
     const file = await resolveTokenizerPath(place, { cacheDir }).catch(() => undefined)
     if (file === undefined) continue
     try {
-      return found(await Tokenizer.fromFile(file, { onNotice }))
+      return found(await Tokenizer.fromFile(file, { onNotice }), file)
     } catch (error) {
       const problem = isError(error) ? error : new Error(String(error))
       onNotice?.({
         code: 'FILE_NOT_USED',
         message: `the model works on token ids only, because its tokenizer cannot be used: ${problem.message}`,
       })
-      return { tokenizer: undefined, problem, endsOfText: await endsOfUnusable(file) }
+      const endsOfText = await endsOfUnusable(file)
+      return { tokenizer: undefined, problem, endsOfText, tokenizerFolder: dirname(file) }
     }
   }
   // Some checkpoints ship only the settings of a tokenizer, beside a file in another format.
   const ends = await endsOfUnusable(join(folder, 'tokenizer.json'))
-  return { tokenizer: undefined, problem: undefined, endsOfText: ends }
+  const tokenizerFolder = undefined
+  return { tokenizer: undefined, problem: undefined, endsOfText: ends, tokenizerFolder }
 }
 
-function found(tokenizer: Tokenizer): FoundTokenizer {
-  return { tokenizer, problem: undefined, endsOfText: tokenizer.endsOfText }
+function found(tokenizer: Tokenizer, file: string): FoundTokenizer {
+  const { endsOfText } = tokenizer
+  return { tokenizer, problem: undefined, endsOfText, tokenizerFolder: dirname(file) }
 }
 
 /** What still can be told of a tokenizer that cannot be used; undefined for nothing. */

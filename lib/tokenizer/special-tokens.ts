@@ -180,8 +180,27 @@ function flaggedToken(
   return [id]
 }
 
+// The special tokens that chat templates know by name.
+const TEMPLATE_TOKENS = ['bos', 'eos', 'unk', 'sep', 'pad', 'cls', 'mask'].map(
+  (name) => `${name}_token`,
+)
+
+/**
+ * Texts of the special tokens that the two files name: `{ eos_token: '</s>' }`.
+ *
+ * @example specialTokenTexts(await readTokenizerSettings('models/granite'))
+ */
+export function specialTokenTexts(settings: TokenizerSettings): Record<string, string> {
+  return Object.fromEntries(
+    TEMPLATE_TOKENS.flatMap((name) => {
+      const content = contentOf(namedToken(name, settings))
+      return content === undefined ? [] : [[name, content]]
+    }),
+  )
+}
+
 /** As transformers: special_tokens_map.json counts only beside a config without added_tokens_decoder. */
-function namedToken(name: NamedToken, { config, specialTokensMap }: TokenizerSettings): unknown {
+function namedToken(name: string, { config, specialTokensMap }: TokenizerSettings): unknown {
   const own = config.values[name]
   return Object.hasOwn(config.values, 'added_tokens_decoder')
     ? own

@@ -130,8 +130,9 @@ describe('perplexity', () => {
     const checkpoint = await openCheckpoint(shipped)
     const languageModel = await LanguageModel.load(device, checkpoint, {})
     const { tokenizer, endOfText } = model
+    const chat = { template: undefined, specialTokens: {} }
     const identity = () => modelIdentity(checkpoint, {})
-    const facts = { tokenizer, endOfText, identity }
+    const facts = { tokenizer, endOfText, chat, identity }
     const engine = new Engine(languageModel, { maxStreams: 1, maxQueue: 0 })
     await using reference = new Model(engine, facts, 0)
     const readme = await readFile(join(root, 'README.md'), 'utf8')

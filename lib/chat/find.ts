@@ -1,0 +1,56 @@
+// The chat template of a model: the one asked for, or its checkpoint's.
+
+import { NoChatTemplateError } from '../errors.js'
+import type { OnNotice } from '../notices.js'
+import {
+  ChatTemplate,
+  type ChatTemplateOptions,
+  readSpecialTokens,
+  type SpecialTokens,
+} from './chat-template.js'
+import type { ChatMessage } from './messages.js'
+
+/** What {@link findChatTemplate} found. */
+export interface FoundChatTemplate {
+  /** Undefined where there is none, as of base models. */
+  readonly template: ChatTemplate | undefined
+  /** For templates of the caller's. */
+  readonly specialTokens: SpecialTokens
+}
+
+/**
+ * Finds the chat template beside the tokenizer in use, or else beside the weights.
+ *
+ * @example const { template } = await findChatTemplate({ folder, tokenizerFolder: undefined }, {})
+ */
+export async function findChatTemplate(
+  { folder, tokenizerFolder }: { folder: string; tokenizerFolder: string | undefined },
+  options: { chatTemplate?: string | undefined; onNotice?: OnNotice | undefined },
+): Promise<FoundChatTemplate> {
+  const folders = [tokenizerFolder ?? folder, folder]
+  const specialTokens = await readSpecialTokens(folders)
+  const { chatTemplate, onNotice } = options
+  const template =
+    chatTemplate === undefined
+      ? await ChatTemplate.find(folders, { onNotice, specialTokens })
+      : new ChatTemplate(chatTemplate, { specialTokens })
+  return { template, specialTokens }
+}
+
+/** The prompt that a model's template, or the one in `options`, makes of a conversation. */
+export async function applyChatTemplate(
+  { template, specialTokens }: FoundChatTemplate,
+  messages: readonly ChatMessage[],
+  options: ChatTemplateOptions,
+): Promise<string> {
+  const given = options?.template
+  const used =
+    template ?? (typeof given === 'string' ? new ChatTemplate(given, { specialTokens }) : undefined)
+  if (!used) {
+    throw new NoChatTemplateError(
+      '[applyChatTemplate] this checkpoint has no chat template, as base models have none. ' +
+        'Pass one: loadModel(path, { chatTemplate }) or the option template here, with a text of your own or PLAIN_CHAT_TEMPLATE',
+    )
+  }
+  return used.renderFor('applyChatTemplate', messages, options)
+}
