@@ -2,8 +2,10 @@
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import type { TokenLogprob, TokenReport } from './logprobs.js'
+import { ReasoningSplitter, type ReasoningTags } from './chat/reasoning.js'
 import { RUNS_IN_FLIGHT } from './engine/scheduler.js'
 import type { Drawn, EngineStream } from './engine/stream.js'
+import { NO_TOKEN } from './sampler.js'
 import type { DetokenizerStream } from './tokenizer/detokenizer.js'
 import type { StopStrings } from './tokenizer/stop-strings.js'
 
@@ -16,6 +18,8 @@ export interface TextChunk {
   text: string
   /** Undefined for text that was held back and is released at the end. */
   token: number | undefined
+  /** What it adds to the thoughts of a model that thinks before it answers, in a chat. */
+  reasoning?: string
   logprob?: number
   topLogprobs?: TokenLogprob[]
 }
@@ -25,6 +29,8 @@ export interface Usage {
   /** Tokens of the prompt that were not computed: the prompt cache, a chat or a session had their state. */
   cachedTokens: number
   completionTokens: number
+  /** Those of `completionTokens` that are thoughts; of a chat with a model that thinks. */
+  reasoningTokens?: number
   totalTokens: number
 }
 
@@ -46,7 +52,9 @@ export interface Timings {
 }
 
 export interface GenerateResult {
+  /** Without the thoughts of a model that thinks, in a chat. */
   text: string
+  reasoning?: string
   /** Generated tokens; a stop token is not among them. */
   tokens: number[]
   finishReason: FinishReason
@@ -77,10 +85,30 @@ export interface KeptState {
   ended(failure: { error: unknown } | undefined): void
 }
 
+/** What runs a generation. */
+export interface Begun {
+  stream: EngineStream
+  /** The state that it leaves to somebody. */
+  kept?: KeptState | undefined
+  /** The prompt, where it is made only when the generation begins. */
+  prompt?: Uint32Array | undefined
+  /** Parts thoughts from the answer. */
+  thoughts?: Thoughts | undefined
+}
+
+/** The thoughts of a model, and the tags around them. */
+export interface Thoughts {
+  tags: ReasoningTags
+  /** Whether the prompt begins with them. */
+  isOpened: boolean
+}
+
 /** One generation, checked and ready to run. */
 export interface Generation {
   /** What runs the model. Called once, when the generation begins. `signal` ends it. */
-  begin(signal: Signal): Promise<{ stream: EngineStream; kept?: KeptState }>
+  begin(signal: Signal): Promise<Begun>
+  /** All runs have ended. `failed`: it was aborted, or rejects. */
+  onEnd?: ((result: GenerateResult, failed: boolean) => void) | undefined
   /** May be empty for a state that is kept: the text goes on from there. */
   prompt: Uint32Array
   maxTokens: number
@@ -118,6 +146,8 @@ export class GenerationRun {
   #stream!: EngineStream
   #kept: KeptState | undefined
   #prompt: Uint32Array
+  #splitter: ReasoningSplitter | undefined
+  #tags: ReasoningTags | undefined
 
   constructor(generation: Generation) {
     this.#generation = generation
@@ -154,6 +184,7 @@ export class GenerationRun {
     const start = performance.now()
     let firstToken = Number.NaN
     let failure: { error: unknown } | undefined
+    let rejects = false
     const ended = this.#ended
     const { signal } = ended
     const forget = onAbort(wanted, () => ended.abort(reasonOf(wanted!)))
@@ -163,9 +194,11 @@ export class GenerationRun {
       : { looking: RUNS_IN_FLIGHT - 1, waiting: RUNS_IN_FLIGHT }
     try {
       throwIfAborted(wanted)
-      const { stream, kept } = await this.#generation.begin(signal)
+      const { stream, kept, prompt, thoughts } = await this.#generation.begin(signal)
       this.#stream = stream
       timings.queueMs = stream.queueMs
+      if (prompt) this.#prompt = prompt
+      if (thoughts) this.#split(thoughts)
       if (kept) this.#goOnFrom(kept)
       else this.#beginAt(stream.position)
       let { token, logprobs } = await this.#first(ahead.looking, signal)
@@ -187,6 +220,7 @@ export class GenerationRun {
         ;({ token, logprobs } = await this.#steps.shift()!)
       }
     } catch (error) {
+      rejects = true
       if (!signal.aborted || error !== signal.reason) failure = { error }
       throw error
     } finally {
@@ -194,7 +228,15 @@ export class GenerationRun {
       ended.abort()
       this.#measure(firstToken)
       await this.#end(failure)
+      this.#generation.onEnd?.(this.result, rejects)
     }
+  }
+
+  #split({ tags, isOpened }: Thoughts): void {
+    this.#tags = tags
+    this.#splitter = new ReasoningSplitter(tags, { isOpened })
+    this.result.reasoning = ''
+    this.result.usage.reasoningTokens = 0
   }
 
   // Of a session, what came before is part of the context, and nothing of it was computed again.
@@ -208,8 +250,10 @@ export class GenerationRun {
 
   // Of a prompt that begins as an earlier one did, the rest is run.
   #beginAt(position: number): void {
+    const { usage } = this.result
+    usage.promptTokens = this.#prompt.length
+    usage.cachedTokens = position
     this.#prompt = this.#prompt.subarray(position)
-    this.result.usage.cachedTokens = position
   }
 
   // The token after the prompt.
@@ -282,17 +326,18 @@ export class GenerationRun {
   ): { chunk: TextChunk | undefined; done: boolean; fate: Fate } {
     const { stopTokens, maxTokens, detokenizer, stopStrings } = this.#generation
     const { result } = this
-    if (stopTokens.has(token)) {
+    if (stopTokens.has(token) || token === NO_TOKEN) {
       result.finishReason = 'stop'
       const released = stopStrings.push(detokenizer?.flush() ?? '')
-      const text = released.text + (released.stopped ? '' : stopStrings.flush())
-      result.text += text
-      const chunk = text === '' ? undefined : { text, token: undefined }
+      const rest = released.text + (released.stopped ? '' : stopStrings.flush())
+      const parts = this.#add(rest, { isLast: true })
+      const isEmpty = parts.text === '' && !parts.reasoning
+      const chunk = isEmpty ? undefined : { ...parts, token: undefined }
       return { chunk, done: true, fate: 'dropped' }
     }
     result.tokens.push(token)
     const isLast = result.tokens.length === maxTokens
-    let piece = detokenizer?.push(token) ?? ''
+    let piece = (detokenizer?.push(token) ?? '') + tagOf(token, this.#tags)
     if (isLast) piece += detokenizer?.flush() ?? ''
     const released = stopStrings.push(piece)
     let text = released.text
@@ -301,11 +346,31 @@ export class GenerationRun {
       result.finishReason = 'length'
       text += stopStrings.flush()
     }
-    result.text += text
     if (report) result.logprobs!.push(report)
-    const chunk = { text, token, ...report }
+    const done = released.stopped || isLast
+    const wasReasoning = this.#splitter?.isReasoning
+    const parts = this.#add(text, { isLast: done })
+    if (wasReasoning || this.#splitter?.isReasoning) result.usage.reasoningTokens! += 1
+    const chunk = { ...parts, token, ...report }
     const fate = isLast && !released.stopped ? 'pending' : 'consumed'
-    return { chunk, done: released.stopped || isLast, fate }
+    return { chunk, done, fate }
+  }
+
+  // Adds text to the result: its parts, where thoughts are parted from the answer.
+  #add(text: string, { isLast }: { isLast: boolean }): { text: string; reasoning?: string } {
+    const { result } = this
+    const splitter = this.#splitter
+    if (!splitter) {
+      result.text += text
+      return { text }
+    }
+    const parts = splitter.push(text)
+    const rest = isLast ? splitter.flush() : { text: '', reasoning: '' }
+    parts.text += rest.text
+    parts.reasoning += rest.reasoning
+    result.text += parts.text
+    result.reasoning += parts.reasoning
+    return parts
   }
 
   #measure(firstToken: number): void {
@@ -321,4 +386,10 @@ export class GenerationRun {
       timings.generationTokensPerSecond = (1000 * decoded) / timings.generationMs
     }
   }
+}
+
+// Tags that are special tokens have no text of their own.
+function tagOf(token: number, tags: ReasoningTags | undefined): string {
+  if (token === tags?.openId) return tags.open
+  return token === tags?.closeId ? tags.close : ''
 }

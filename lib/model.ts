@@ -12,7 +12,7 @@ import { LARGEST_CHUNK_SIZE } from './engine/chunks.js'
 import type { Moments } from './engine/moments.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
-import type { GenerateResult, TextChunk } from './generate.js'
+import type { Begun, GenerateResult, TextChunk } from './generate.js'
 import { TextStream } from './text-stream.js'
 import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
@@ -24,12 +24,7 @@ import type { ModelIdentity } from './model-identity.js'
 import { samples } from './samples.js'
 import { restoredState } from './session-saving.js'
 import { Session } from './session.js'
-import {
-  type Begun,
-  SessionCheckpoint,
-  type SessionHost,
-  type StreamSettings,
-} from './session-checkpoint.js'
+import { SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
 import { MOST_ALTERNATIVES, Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
 import { concatenated } from './token-ids.js'

@@ -2,8 +2,8 @@
 
 import type { Engine } from './engine/engine.js'
 import type { Snapshot } from './engine/snapshot.js'
-import type { EngineStream, StreamOptions } from './engine/stream.js'
-import type { KeptState } from './generate.js'
+import type { StreamOptions } from './engine/stream.js'
+import type { Begun } from './generate.js'
 import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
 import type { ModelIdentity } from './model-identity.js'
 import type { LanguageModel } from './models/language-model.js'
@@ -16,12 +16,6 @@ export type StreamSettings = Pick<
   StreamOptions,
   'sampler' | 'maxTokens' | 'stopTokens' | 'alternatives' | 'signal'
 >
-
-/** What runs a generation, and the state that it leaves to somebody. */
-export interface Begun {
-  stream: EngineStream
-  kept?: KeptState
-}
 
 /** What a session needs of its model. */
 export interface SessionHost {
