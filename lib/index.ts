@@ -76,6 +76,13 @@ export {
   type SsdTensors,
 } from './recorder.js'
 export type { SamplingOptions } from './sampler.js'
+export type {
+  Classification,
+  ClassifyOptions,
+  LabelProbability,
+  Score,
+  ScoreOptions,
+} from './scoring.js'
 export { type PrefillSessionOptions, type SaveSessionOptions, Session } from './session.js'
 export { SessionCheckpoint } from './session-checkpoint.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'

@@ -25,6 +25,13 @@ import {
   type StreamSettings,
 } from './session-checkpoint.js'
 import { Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
+import {
+  type Classification,
+  type ClassifyOptions,
+  PrefixScorer,
+  type Score,
+  type ScoreOptions,
+} from './scoring.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
@@ -117,6 +124,7 @@ export class Model {
   readonly #loadMs: number
   readonly #held = new LiveSet<Session | SessionCheckpoint>()
   readonly #sessions: SessionHost
+  readonly #scorer: PrefixScorer
   #disposed = false
 
   /** @internal Use `loadModel`. */
@@ -136,6 +144,10 @@ export class Model {
     this.config = model.config
     this.weightBytes = model.weightBytes
     this.stateBytes = stateBytes(model.config, model.activationType)
+    this.#scorer = new PrefixScorer(engine, {
+      tokenizer: (operation) => this.#needTokenizer(operation),
+      vocabulary: this.config.paddedVocabSize,
+    })
     let known: Promise<ModelIdentity> | undefined
     this.#sessions = {
       languageModel: model,
@@ -188,6 +200,42 @@ export class Model {
     const store = (rows: Float32Array, first: number) => data.set(rows, first * vocabulary)
     await scorer.logits(ids, store, { signal: options.signal, prefillChunkSize })
     return { data, shape: [ids.length, vocabulary] }
+  }
+
+  /**
+   * How likely each continuation is after `prefix`: log-probabilities of its tokens, as `logits` has them. The prefix
+   * is read once. Text is tokenised together with the prefix; a continuation has the tokens that are not the prefix's
+   * own. docs/scoring.md says what it costs.
+   *
+   * @throws RangeError for an empty prefix or continuation.
+   * @example
+   * const [yes, no] = await model.score('Is water wet? Answer:', [' yes', ' no'])
+   * yes.logprob > no.logprob
+   */
+  async score(
+    prefix: Prompt,
+    continuations: readonly Prompt[],
+    options: ScoreOptions = {},
+  ): Promise<Score[]> {
+    this.#check('score')
+    return this.#scorer.score(prefix, continuations, options)
+  }
+
+  /**
+   * Which label comes next: p(label | prefix), over those of all labels. They are compared as text that follows the
+   * prefix, so one that begins a word has a space in front.
+   *
+   * @throws RangeError for an empty prefix or label.
+   * @example
+   * const { label, probabilities } = await model.classify(`${review}\nSentiment:`, [' good', ' bad'])
+   */
+  async classify<Label extends Prompt>(
+    prefix: Prompt,
+    labels: readonly Label[],
+    options: ClassifyOptions = {},
+  ): Promise<Classification<Label>> {
+    this.#check('classify')
+    return this.#scorer.classify(prefix, labels, options)
   }
 
   /**
