@@ -33,6 +33,7 @@ export type {
   Timings,
   Usage,
 } from './generate.js'
+export type { GenerationDefaults } from './generation-config.js'
 export { type LoadOptions, type LoadProgress, loadModel } from './load-model.js'
 export type { TokenLogprob } from './logprobs.js'
 export type { Machine } from './machine.js'

@@ -5,6 +5,7 @@ import { defaultModel } from './default-model.js'
 import type { DeviceName } from './device.js'
 import { Engine, type EngineOptions } from './engine/engine.js'
 import { UnsupportedOptionError } from './errors.js'
+import { NO_DEFAULTS, readGenerationConfig } from './generation-config.js'
 import { resolveModelPath } from './hub/cache.js'
 import { checkMemory } from './memory/check.js'
 import { Model } from './model.js'
@@ -14,7 +15,14 @@ import type { Quantization } from './models/config.js'
 import { endOfText } from './models/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
 import { checkOnNotice, type OnNotice } from './notices.js'
-import { checkOptions, checkSignal, describe, integerOption, stringOption } from './options.js'
+import {
+  booleanOption,
+  checkOptions,
+  checkSignal,
+  describe,
+  integerOption,
+  stringOption,
+} from './options.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
 import { findTokenizer } from './tokenizer/find.js'
@@ -49,6 +57,11 @@ export interface LoadOptions {
   tokenizer?: string | undefined
   /** Quantise float matrices on load. `groupSize` defaults to 64. */
   quantize?: { bits: 4 | 8; groupSize?: 32 | 64 | 128 | undefined } | undefined
+  /**
+   * Whether calls have the sampling options of the model's generation_config.json where they give none:
+   * `model.generationDefaults`. The ends of a text that it names count either way. Defaults to true.
+   */
+  generationConfig?: boolean | undefined
   /**
    * `checked` refuses a model that the device has no memory for, before anything is allocated;
    * `unchecked` loads it all the same. Defaults to `checked`.
@@ -85,6 +98,7 @@ const LOAD_OPTIONS = [
   'dtype',
   'tokenizer',
   'quantize',
+  'generationConfig',
   'memory',
   'maxStreams',
   'maxQueue',
@@ -133,6 +147,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
       `[loadModel] memory must be 'checked' or 'unchecked' but is ${describe(memory)}`,
     )
   }
+  const hasDefaults = booleanOption('loadModel', 'generationConfig', options.generationConfig)
   const limits = engineOptions(options)
   throwIfAborted(signal)
 
@@ -142,7 +157,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   for (const notice of checkpoint.notices) onNotice?.(notice)
   const { folder, config } = checkpoint
   const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
-  const ends = endOfText(checkpoint, found.endsOfText, onNotice)
+  const generation = readGenerationConfig(folder, onNotice)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
     options.device,
@@ -186,7 +201,12 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
     }
     return new Model(
       engine!,
-      { ...found, endOfText: ends, identity: () => modelIdentity(checkpoint, wishes) },
+      {
+        ...found,
+        endOfText: endOfText(checkpoint, generation, found.endsOfText),
+        generationDefaults: hasDefaults === false ? NO_DEFAULTS : generation.defaults,
+        identity: () => modelIdentity(checkpoint, wishes),
+      },
       performance.now() - start,
     )
   } catch (error) {

@@ -8,6 +8,7 @@ import { LARGEST_CHUNK_SIZE } from './engine/chunks.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { GenerateResult, TextChunk } from './generate.js'
+import { type GenerationDefaults, withDefaults } from './generation-config.js'
 import { TextStream } from './text-stream.js'
 import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
@@ -59,6 +60,7 @@ export interface LogitsOptions extends PromptOptions {
   prefillChunkSize?: number | undefined
 }
 
+/** Sampling options that are left out have the model's `generationDefaults`, where it has them. */
 export interface GenerateOptions extends SamplingOptions, StopOptions, LogitsOptions {
   /** Defaults to 256. */
   maxTokens?: number | undefined
@@ -99,6 +101,7 @@ interface ModelFacts {
   /** Why the tokenizer that is there cannot be used. */
   problem?: Error | undefined
   endOfText: readonly EndOfTextToken[]
+  generationDefaults: GenerationDefaults
 }
 
 /**
@@ -111,6 +114,11 @@ export class Model {
   readonly tokenizer: Tokenizer | undefined
   /** The tokens that end a text, and what says so. */
   readonly endOfText: readonly EndOfTextToken[]
+  /**
+   * Sampling options that calls have where they give none, from the model's generation_config.json. Empty where it has
+   * none or `loadModel` was told not to use them.
+   */
+  readonly generationDefaults: GenerationDefaults
   readonly device: Device
   /** Bytes of the weights in memory. */
   readonly weightBytes: number
@@ -130,7 +138,7 @@ export class Model {
   /** @internal Use `loadModel`. */
   constructor(
     engine: Engine,
-    { identity, tokenizer, problem, endOfText }: ModelFacts,
+    { identity, tokenizer, problem, endOfText, generationDefaults }: ModelFacts,
     loadMs: number,
   ) {
     const { model } = engine
@@ -139,6 +147,7 @@ export class Model {
     this.languageModel = model
     this.tokenizer = tokenizer
     this.endOfText = endOfText
+    this.generationDefaults = generationDefaults
     this.#tokenizerProblem = problem
     this.#loadMs = loadMs
     this.config = model.config
@@ -251,7 +260,7 @@ export class Model {
   }
 
   /**
-   * Generates text. Greedy unless `temperature` is given; with a `seed`, sampling repeats exactly.
+   * Generates text. Greedy unless `temperature` or the model's `generationDefaults` say otherwise; with a `seed`, sampling repeats exactly.
    * Rejects with `signal.reason` when aborted.
    *
    * @example
@@ -356,7 +365,7 @@ export class Model {
       endOfText: this.endOfText,
     })
     const prompt = tokens()
-    const sampler = new Sampler(operation, options)
+    const sampler = new Sampler(operation, withDefaults(options, this.generationDefaults))
     const readsLogits = logprobs !== undefined
     return new TextStream({
       begin: (signal) => begin({ sampler, maxTokens, stopTokens, readsLogits, signal }),
