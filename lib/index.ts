@@ -40,6 +40,7 @@ export type {
   Timings,
   Usage,
 } from './generate.js'
+export type { GenerationDefaults } from './generation-config.js'
 export {
   type LoadOptions,
   type LoadProgress,
@@ -91,6 +92,13 @@ export {
   type TokenLogprobsTensors,
 } from './recorder.js'
 export type { SamplingOptions } from './sampler.js'
+export type {
+  Classification,
+  ClassifyOptions,
+  LabelProbability,
+  Score,
+  ScoreOptions,
+} from './scoring.js'
 export { type PrefillSessionOptions, type SaveSessionOptions, Session } from './session.js'
 export { SessionCheckpoint } from './session-checkpoint.js'
 export { type DType, Tensor, type TensorData } from './tensor.js'

@@ -6,6 +6,7 @@ import { findChatTemplate } from './chat/find.js'
 import type { DeviceName } from './device.js'
 import { Engine, type EngineOptions } from './engine/engine.js'
 import { UnsupportedOptionError } from './errors.js'
+import { NO_DEFAULTS, readGenerationConfig } from './generation-config.js'
 import { resolveModelPath } from './hub/cache.js'
 import { availableMemory } from './memory/available.js'
 import { checkMemory } from './memory/check.js'
@@ -64,6 +65,11 @@ export interface LoadOptions {
   /** Quantise float matrices on load. `groupSize` defaults to 64. */
   quantize?: { bits: 4 | 8; groupSize?: 32 | 64 | 128 | undefined } | undefined
   /**
+   * Whether calls have the sampling options of the model's generation_config.json where they give none:
+   * `model.generationDefaults`. The ends of a text that it names count either way. Defaults to true.
+   */
+  generationConfig?: boolean | undefined
+  /**
    * `checked` refuses a model that the device has no memory for, before anything is allocated;
    * `unchecked` loads it all the same. Defaults to `checked`.
    */
@@ -112,6 +118,7 @@ const LOAD_OPTIONS = [
   'tokenizer',
   'chatTemplate',
   'quantize',
+  'generationConfig',
   'memory',
   'maxStreams',
   'maxQueue',
@@ -161,6 +168,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
       `[loadModel] memory must be 'checked' or 'unchecked' but is ${describe(memory)}`,
     )
   }
+  const hasDefaults = booleanOption('loadModel', 'generationConfig', options.generationConfig)
   const limits = engineOptions(options)
   const promptCache = promptCacheOptions(options.promptCache)
   throwIfAborted(signal)
@@ -173,7 +181,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
   const places = { folder, tokenizerFolder: found.tokenizerFolder }
   const chat = await findChatTemplate(places, options)
-  const ends = endOfText(checkpoint, found.endsOfText, onNotice)
+  const generation = readGenerationConfig(folder, onNotice)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(
     options.device,
@@ -217,8 +225,9 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
     }
     const facts = {
       ...found,
-      endOfText: ends,
+      endOfText: endOfText(checkpoint, generation, found.endsOfText),
       chat,
+      generationDefaults: hasDefaults === false ? NO_DEFAULTS : generation.defaults,
       identity: () => modelIdentity(checkpoint, wishes),
       promptCache: promptCache && { maxBytes: defaultPromptCacheBytes(), ...promptCache },
     }

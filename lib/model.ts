@@ -13,6 +13,7 @@ import type { Moments } from './engine/moments.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { Begun, GenerateResult, TextChunk } from './generate.js'
+import { type GenerationDefaults, withDefaults } from './generation-config.js'
 import { TextStream } from './text-stream.js'
 import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
@@ -26,6 +27,13 @@ import { restoredState } from './session-saving.js'
 import { Session } from './session.js'
 import { SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
 import { MOST_ALTERNATIVES, Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
+import {
+  type Classification,
+  type ClassifyOptions,
+  PrefixScorer,
+  type Score,
+  type ScoreOptions,
+} from './scoring.js'
 import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
 import { concatenated } from './token-ids.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
@@ -54,6 +62,7 @@ export interface LogitsOptions extends PromptOptions {
   prefillChunkSize?: number | undefined
 }
 
+/** Sampling options that are left out have the model's `generationDefaults`, where it has them. */
 export interface GenerateOptions extends SamplingOptions, StopOptions, LogitsOptions {
   /** Defaults to 256. */
   maxTokens?: number | undefined
@@ -106,6 +115,7 @@ interface ModelFacts {
   /** Without it nothing is kept of prompts. */
   promptCache?: CachedPromptsOptions | undefined
   chat: FoundChatTemplate
+  generationDefaults: GenerationDefaults
 }
 
 /**
@@ -120,6 +130,11 @@ export class Model {
   readonly endOfText: readonly EndOfTextToken[]
   /** What makes prompts of conversations. Undefined when the checkpoint has none, as base models. */
   readonly chatTemplate: ChatTemplate | undefined
+  /**
+   * Sampling options that calls have where they give none, from the model's generation_config.json. Empty where it has
+   * none or `loadModel` was told not to use them.
+   */
+  readonly generationDefaults: GenerationDefaults
   readonly device: Device
   /** Bytes of the weights in memory. */
   readonly weightBytes: number
@@ -135,12 +150,13 @@ export class Model {
   readonly #cachedPrompts: CachedPrompts | undefined
   readonly #held = new LiveSet<Session | SessionCheckpoint>()
   readonly #sessions: SessionHost
+  readonly #scorer: PrefixScorer
   #disposed = false
 
   /** @internal Use `loadModel`. */
   constructor(
     engine: Engine,
-    { identity, tokenizer, problem, endOfText, chat, promptCache }: ModelFacts,
+    { identity, tokenizer, problem, endOfText, chat, generationDefaults, promptCache }: ModelFacts,
     loadMs: number,
   ) {
     const { model } = engine
@@ -151,12 +167,20 @@ export class Model {
     this.endOfText = endOfText
     this.chatTemplate = chat.template
     this.#chat = chat
+    this.generationDefaults = generationDefaults
     this.#tokenizerProblem = problem
     this.#loadMs = loadMs
     this.#cachedPrompts = promptCache && new CachedPrompts(model, promptCache)
     this.config = model.config
     this.weightBytes = model.weightBytes
     this.stateBytes = stateBytes(model.config, model.activationType)
+    const source = {
+      tokenizer: (operation: string) => this.#needTokenizer(operation),
+      vocabulary: this.config.paddedVocabSize,
+    }
+    this.#scorer = new PrefixScorer(engine, source, (prompt) =>
+      this.#cachedPrompts?.momentsOf(prompt),
+    )
     let known: Promise<ModelIdentity> | undefined
     this.#sessions = {
       languageModel: model,
@@ -212,6 +236,42 @@ export class Model {
   }
 
   /**
+   * How likely each continuation is after `prefix`: log-probabilities of its tokens, as `logits` has them. The prefix
+   * is read once. Text is tokenised together with the prefix; a continuation has the tokens that are not the prefix's
+   * own. docs/scoring.md says what it costs.
+   *
+   * @throws RangeError for an empty prefix or continuation.
+   * @example
+   * const [yes, no] = await model.score('Is water wet? Answer:', [' yes', ' no'])
+   * yes.logprob > no.logprob
+   */
+  async score(
+    prefix: Prompt,
+    continuations: readonly Prompt[],
+    options: ScoreOptions = {},
+  ): Promise<Score[]> {
+    this.#check('score')
+    return this.#scorer.score(prefix, continuations, options)
+  }
+
+  /**
+   * Which label comes next: p(label | prefix), over those of all labels. They are compared as text that follows the
+   * prefix, so one that begins a word has a space in front.
+   *
+   * @throws RangeError for an empty prefix or label.
+   * @example
+   * const { label, probabilities } = await model.classify(`${review}\nSentiment:`, [' good', ' bad'])
+   */
+  async classify<Label extends Prompt>(
+    prefix: Prompt,
+    labels: readonly Label[],
+    options: ClassifyOptions = {},
+  ): Promise<Classification<Label>> {
+    this.#check('classify')
+    return this.#scorer.classify(prefix, labels, options)
+  }
+
+  /**
    * The token ids of a prompt, checked against the vocabulary. Throws for an empty one, and
    * `TokenizerNotFoundError` for a text when the model has no tokenizer that can be used.
    *
@@ -249,7 +309,8 @@ export class Model {
    */
   generate(prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]>
   /**
-   * Generates text. Greedy unless `temperature` is given; with a `seed`, sampling repeats exactly.
+   * Generates text. Greedy unless `temperature` or the model's `generationDefaults` say otherwise; with a `seed`, sampling
+   * repeats exactly.
    * Rejects with `signal.reason` when aborted.
    *
    * @example
@@ -412,7 +473,8 @@ export class Model {
       endOfText: this.endOfText,
     })
     const prompt = tokens()
-    const sampler = new Sampler(operation, options, this.config.paddedVocabSize)
+    const sampling = withDefaults(options, this.generationDefaults)
+    const sampler = new Sampler(operation, sampling, this.config.paddedVocabSize)
     return new TextStream({
       begin: (signal) => begin({ sampler, maxTokens, stopTokens, alternatives: logprobs, signal }),
       prompt,

@@ -14,7 +14,7 @@ export interface Notice {
  * `SELF_CHECK_FAILED`: a device is not used because its self-check failed, and which one is used instead.
  * `DEFAULT_MODEL`: no model was named, and the built-in one is used.
  * `TUNING_IGNORED`: what `tune` saved for this machine cannot be used, and why.
- * `FILE_NOT_USED`: an optional file of the model is not used, and why.
+ * `FILE_NOT_USED`: an optional file of the model, or a value in it, is not used, and why.
  * `HEAD_NOT_TIED`: the configuration ties head and embedding, but the file has two different ones.
  * `TENSORS_SKIPPED`: the file has modules that the model does not use.
  * `INDEX_IGNORED`: an index of shards does not fit those that are there, which are complete.

@@ -31,7 +31,9 @@ export const generateCommand = defineCommand({
     return interruptible(async (signal) => {
       const prompt =
         options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
-      await using model = await loadFromOptions(options, signal)
+      await using model = await loadFromOptions(options, signal, {
+        generationConfig: !options.noGenerationConfig,
+      })
       const file = options.session
       await using session = file === undefined ? undefined : await sessionOf(model, file)
       const stream = (session ?? model).stream(prompt, {

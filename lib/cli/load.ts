@@ -1,6 +1,6 @@
 // Loading a model as the command line asks for it, with a progress line on a terminal.
 
-import { loadModel } from '../load-model.js'
+import { type LoadOptions, loadModel } from '../load-model.js'
 import type { Model } from '../model.js'
 import type { OptionValues } from './command.js'
 import { UsageError } from './command.js'
@@ -12,6 +12,7 @@ import { ProgressLine } from './progress.js'
 export async function loadFromOptions(
   options: OptionValues<typeof modelOptions>,
   signal: AbortSignal,
+  more: Pick<LoadOptions, 'generationConfig'> = {},
 ): Promise<Model> {
   if (options.qGroupSize !== undefined && options.qBits === undefined) {
     throw new UsageError('--q-group-size needs --q-bits')
@@ -32,6 +33,7 @@ export async function loadFromOptions(
               groupSize: options.qGroupSize as 32 | 64 | 128 | undefined,
             },
           }),
+      ...more,
       signal,
       onProgress: (progress) => line.update(progress),
       onNotice(notice) {

@@ -95,6 +95,10 @@ export const samplingOptions = {
     maximum: 100,
     description: 'make recent tokens less likely; 1 is off',
   },
+  'no-generation-config': {
+    type: 'boolean',
+    description: "without the sampling options of the model's generation_config.json",
+  },
   seed: { type: 'integer', minimum: 0, description: 'the same seed gives the same text' },
   stop: {
     type: 'string',

@@ -10,6 +10,7 @@ import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import type { LayerConfig } from '../models/config.js'
 import { stateBytes } from '../models/state-fields.js'
 import { endOfText as endOfTextOf } from '../models/end-of-text.js'
+import { type GenerationDefaults, readGenerationConfig } from '../generation-config.js'
 import { findTokenizer } from '../tokenizer/find.js'
 import { parameterCount } from '../weights/parameters.js'
 import { defineCommand } from './command.js'
@@ -51,13 +52,14 @@ async function memoryOf(checkpoint: Checkpoint) {
   }
 }
 
-/** Which tokenizer `loadModel` would take, and where a text ends by which file. */
+/** Which tokenizer `loadModel` would take, where a text ends by which file, and how tokens are drawn. */
 async function describeText(checkpoint: Checkpoint) {
   const { folder, config } = checkpoint
   const names = { folder, name: config.tokenizerName }
   const found = await findTokenizer(names, { onNotice: showNotice })
   const { tokenizer, problem } = found
-  const endOfText = endOfTextOf(checkpoint, found.endsOfText, showNotice).map((end) => ({
+  const generation = readGenerationConfig(folder, showNotice)
+  const endOfText = endOfTextOf(checkpoint, generation, found.endsOfText).map((end) => ({
     ...end,
     text: tokenizer?.decode([end.id], { skipSpecialTokens: false }) ?? null,
   }))
@@ -66,6 +68,7 @@ async function describeText(checkpoint: Checkpoint) {
   return {
     endOfText,
     chatTemplate: chat.template?.source ?? null,
+    generationDefaults: generation.defaults,
     tokenizer: { usable: tokenizer !== undefined, problem: problem?.message ?? null },
   }
 }
@@ -136,8 +139,26 @@ function table(facts: Facts, { config }: Checkpoint): string {
     'chat template',
     facts.chatTemplate === null ? 'none: a base model' : basename(facts.chatTemplate),
   ])
+  rows.push(['sampling', sampling(facts.generationDefaults)])
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('')
+}
+
+// As the options of `generate` that it stands for.
+function sampling(defaults: GenerationDefaults): string {
+  const names = {
+    temperature: '--temp',
+    topK: '--top-k',
+    topP: '--top-p',
+    minP: '--min-p',
+    repetitionPenalty: '--repeat-penalty',
+  }
+  const given = Object.entries(defaults).map(
+    ([name, value]) => `${names[name as keyof typeof names]} ${value}`,
+  )
+  if (given.length === 0) return 'greedy'
+  const greedy = defaults.temperature === undefined ? 'greedy, ' : ''
+  return `${greedy}${given.join(' ')} (generation_config.json)`
 }
 
 function memoryNeeded(memory: NonNullable<Facts['memory']>): string {

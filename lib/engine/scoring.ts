@@ -21,6 +21,15 @@ export interface ScoringOptions {
   prefillChunkSize?: number | undefined
 }
 
+/** Tokens that run at once: the logits of all positions are large, so fewer when the vocabulary is. */
+export function scoringChunkSize(
+  { config }: LanguageModel,
+  { prefillChunkSize = PREFILL_CHUNK_SIZE }: ScoringOptions,
+): number {
+  const rowBytes = 4 * config.paddedVocabSize
+  return Math.max(1, Math.min(prefillChunkSize, Math.floor(LARGEST_LOGITS_BYTES / rowBytes)))
+}
+
 interface Recorded {
   list: CommandList
   logits: Tensor
@@ -73,7 +82,7 @@ export class Scorer {
     const vocabulary = this.#model.config.paddedVocabSize
     let rows = new Float32Array(0)
     await this.#run(tokens, options.signal, {
-      chunkSize: this.#chunkSize(options),
+      chunkSize: scoringChunkSize(this.#model, options),
       inFlight: 1, // the next run overwrites the logits
       after: ({ logits }, { first, length }) => {
         if (rows.length === 0) rows = new Float32Array(length * vocabulary)
@@ -95,7 +104,7 @@ export class Scorer {
   ): Promise<void> {
     await this.#run(tokens, options.signal, {
       // Tokens and targets are the inputs of a run.
-      chunkSize: Math.min(this.#chunkSize(options), LARGEST_CHUNK_SIZE / 2),
+      chunkSize: Math.min(scoringChunkSize(this.#model, options), LARGEST_CHUNK_SIZE / 2),
       inFlight: 2,
       withLogits: (cl, logits, length) =>
         cl.crossEntropy(
@@ -115,12 +124,6 @@ export class Scorer {
 
   [Symbol.dispose](): void {
     this.dispose()
-  }
-
-  // Logits of all positions are large: fewer tokens at once when the vocabulary is.
-  #chunkSize({ prefillChunkSize = PREFILL_CHUNK_SIZE }: ScoringOptions): number {
-    const rowBytes = 4 * this.#model.config.paddedVocabSize
-    return Math.max(1, Math.min(prefillChunkSize, Math.floor(LARGEST_LOGITS_BYTES / rowBytes)))
   }
 
   // One list serves all chunks of a length.

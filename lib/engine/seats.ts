@@ -352,7 +352,8 @@ export class Seats {
   }
 }
 
-function copyFields(
+/** Copies the fields of a snapshot to those of a slot, or from them. */
+export function copyFields(
   cl: Recorder,
   snapshot: Snapshot,
   fields: readonly Tensor[],

@@ -53,6 +53,11 @@ export class SharedPrompt {
     })
   }
 
+  /** The state that the first stream leaves, for the caller to dispose of; undefined where it could not be copied. */
+  async state(): Promise<Snapshot | undefined> {
+    return (await this.#state)?.share()
+  }
+
   /** The first stream has failed: no other begins. */
   fail(error: unknown): void {
     this.#fail(error)

@@ -1,14 +1,10 @@
 // The tokens that end a model's text: all that its files name.
 
-import { basename, join } from 'node:path'
-import type { OnNotice } from '../notices.js'
-import { readSmallFile } from '../small-file.js'
+import { basename } from 'node:path'
+import type { GenerationConfig } from '../generation-config.js'
 import type { EndOfText } from '../tokenizer/special-tokens.js'
-import { parseConfigJson } from '../weights/json.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { CheckpointFormat } from './config.js'
-import { ConfigReader } from './config-reader.js'
-import { messageOf } from '../realms.js'
 
 /** A token that ends a model's text. */
 export interface EndOfTextToken {
@@ -24,20 +20,18 @@ const BUILT_IN: Partial<Record<CheckpointFormat, number>> = {
   'hf-mamba2': 2, // Mamba2Config
 }
 
-const LARGEST_FILE = 2 ** 20
-
 /**
  * The tokens that end the text of a checkpoint: the union of what its configuration,
  * generation_config.json and its tokenizer's files say. The id built into a format counts only when no
- * tokenizer is at hand. A generation_config.json that cannot be used is left out with a notice.
+ * tokenizer is at hand.
  *
  * @param ofTokenizer What the tokenizer's files say; undefined where no tokenizer is at hand.
- * @example endOfText(checkpoint, tokenizer.endsOfText) // [{ id: 2, sources: ['config.json', ...] }]
+ * @example endOfText(checkpoint, generationConfig, tokenizer.endsOfText) // [{ id: 2, sources: ['config.json', ...] }]
  */
 export function endOfText(
-  { config, configFile, folder }: Checkpoint,
+  { config, configFile }: Checkpoint,
+  generationConfig: Pick<GenerationConfig, 'name' | 'eosTokenIds'>,
   ofTokenizer: readonly EndOfText[] | undefined,
-  onNotice?: OnNotice,
 ): readonly EndOfTextToken[] {
   const sources = new Map<number, string[]>()
   const add = (id: number, source: string) => {
@@ -46,22 +40,9 @@ export function endOfText(
     else if (!known.includes(source)) known.push(source)
   }
   for (const id of config.eosTokenIds) add(id, basename(configFile))
-  const generationFile = join(folder, 'generation_config.json')
-  for (const id of generationEnds(generationFile, onNotice)) add(id, basename(generationFile))
+  for (const id of generationConfig.eosTokenIds) add(id, generationConfig.name)
   const builtIn = BUILT_IN[config.format]
   if (ofTokenizer !== undefined) for (const { id, source } of ofTokenizer) add(id, source)
   else if (builtIn !== undefined && sources.size === 0) add(builtIn, 'the format')
   return Object.freeze([...sources].map(([id, names]) => Object.freeze({ id, sources: names })))
-}
-
-function generationEnds(file: string, onNotice: OnNotice | undefined): number[] {
-  try {
-    const text = readSmallFile(file, LARGEST_FILE)
-    if (text === undefined) return []
-    return new ConfigReader(file, parseConfigJson(text, file)).tokenIds('eos_token_id')
-  } catch (error) {
-    const reason = messageOf(error)
-    onNotice?.({ code: 'FILE_NOT_USED', message: `not used: ${reason}` })
-    return []
-  }
 }

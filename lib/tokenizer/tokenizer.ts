@@ -86,6 +86,11 @@ export class Tokenizer {
     return this.endsOfText[0]?.id
   }
 
+  /** The tokens that the tokenizer's files put in front of a text, such as `<s>`. */
+  get startTokens(): readonly number[] {
+    return this.#around.before
+  }
+
   /**
    * Loads a tokenizer.json, with the tokenizer_config.json and special_tokens_map.json beside it if there are.
    *

@@ -7,7 +7,7 @@ import { cp, mkdir, readdir, truncate, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
-import type { Model } from '../../lib/model.js'
+import type { GenerateOptions, Model } from '../../lib/model.js'
 import { VERSION } from '../../lib/version.js'
 import { type ChildOptions, runChild, startChild, untilOutput } from '../support/child-process.js'
 import { copyOfFixture, FIXTURES, fixture, temporaryFolder } from '../support/checkpoints.js'
@@ -43,6 +43,33 @@ describe('generate', () => {
     const words = ['-p', 'Once upon', '-n', '12', '--temp', '4', '--seed', '5', '--device', 'cpu']
     const result = await run(['generate', ...RENE, ...words])
     expect(result).toEqual({ code: 0, signal: null, stdout: `${expected.text}\n`, stderr: '' })
+  })
+
+  it("has the defaults of the model's generation_config.json, unless told otherwise", async () => {
+    const folder = await copyOfFixture('rene')
+    const file = { do_sample: true, temperature: 4, top_k: 30 }
+    await writeFile(join(folder, 'generation_config.json'), JSON.stringify(file))
+    const words = [
+      'generate',
+      '-m',
+      folder,
+      ...RENE.slice(2),
+      '-p',
+      'Once',
+      '-n',
+      '12',
+      '--seed',
+      '5',
+    ]
+    const said = async (...more: string[]) => (await run([...words, ...more])).stdout
+    const expected = async (options: GenerateOptions) =>
+      `${(await model.generate('Once', { maxTokens: 12, seed: 5, ...options })).text}\n`
+    const defaults = { temperature: 4, topK: 30 }
+    expect(await said()).toBe(await expected(defaults))
+    expect(await said('--top-k', '2')).toBe(await expected({ ...defaults, topK: 2 }))
+    expect(await said('--no-generation-config')).toBe(await expected({}))
+    expect(await said('--temp', '0')).toBe(await expected({}))
+    expect(await expected(defaults)).not.toBe(await expected({}))
   })
 
   it('--json prints one object', async () => {
@@ -354,6 +381,24 @@ describe('show', () => {
       text: expect.any(String),
       sources: ['generation_config.json'],
     })
+  })
+
+  it('tells how tokens are drawn by default, and what says so', async () => {
+    const folder = await copyOfFixture('rene')
+    const shown = async (config: object) => {
+      await writeFile(join(folder, 'generation_config.json'), JSON.stringify(config))
+      const { stdout } = await run(['show', folder])
+      return /^sampling +(.*)$/m.exec(stdout)![1]
+    }
+    expect(await shown({ temperature: 0.5 })).toBe('greedy')
+    expect(await shown({ repetition_penalty: 1.2 })).toBe(
+      'greedy, --repeat-penalty 1.2 (generation_config.json)',
+    )
+    expect(await shown({ do_sample: true, temperature: 0.5, top_p: 0.9, min_p: 0.1 })).toBe(
+      '--temp 0.5 --top-k 50 --top-p 0.9 --min-p 0.1 (generation_config.json)',
+    )
+    const { generationDefaults } = JSON.parse((await run(['show', folder, '--json'])).stdout)
+    expect(generationDefaults).toEqual({ temperature: 0.5, topK: 50, topP: 0.9, minP: 0.1 })
   })
 
   it('says why a tokenizer cannot be used', async () => {

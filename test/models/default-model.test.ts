@@ -129,10 +129,10 @@ describe('perplexity', () => {
     using device = referenceDevice()
     const checkpoint = await openCheckpoint(shipped)
     const languageModel = await LanguageModel.load(device, checkpoint, {})
-    const { tokenizer, endOfText } = model
+    const { tokenizer, endOfText, generationDefaults } = model
     const chat = { template: undefined, specialTokens: {} }
     const identity = () => modelIdentity(checkpoint, {})
-    const facts = { tokenizer, endOfText, chat, identity }
+    const facts = { tokenizer, endOfText, generationDefaults, chat, identity }
     const engine = new Engine(languageModel, { maxStreams: 1, maxQueue: 0 })
     await using reference = new Model(engine, facts, 0)
     const readme = await readFile(join(root, 'README.md'), 'utf8')

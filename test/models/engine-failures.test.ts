@@ -68,6 +68,25 @@ describe('a device that fails', () => {
     await expectWhole(model)
   })
 
+  it('in a run of continuations: only their call rejects', async () => {
+    const model = await load()
+    const continuations = [[1], [2, 3, 4], tokensOf(60, seededIntegers(2))]
+    const expected = await model.score(PROMPT, continuations)
+    const memory = model.memory()
+    for (let failing = 0; failing < 5; failing++) {
+      let runs = 0
+      const call = whileRunsFail(
+        // The first two begin the prefix and read it, the third copies its state.
+        () => ++runs === 3 + failing,
+        () => model.score(PROMPT, continuations),
+      )
+      await expect(call).rejects.toThrow(FAILURE)
+      expect(model.memory()).toEqual(memory)
+    }
+    expect(await model.score(PROMPT, continuations)).toEqual(expected)
+    await expectWhole(model)
+  })
+
   it('in a piece of a prompt: a session that begins anew hears nothing of the piece behind it', async () => {
     const model = await load()
     using session = model.createSession()

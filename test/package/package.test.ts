@@ -108,6 +108,7 @@ describe('the tarball', () => {
     expect(files.filter((file) => file.startsWith('docs/'))).toEqual([
       'docs/bundling.md',
       'docs/published-files.md',
+      'docs/scoring.md',
       'docs/sessions.md',
       'docs/streams.md',
       'docs/text.md',
