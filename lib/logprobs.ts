@@ -12,3 +12,9 @@ export interface TokenReport {
   /** The most probable tokens, the best first. */
   topLogprobs: TokenLogprob[]
 }
+
+/** log of the sum of exp(x): what turns logits into log-probabilities. */
+export function logSumExp(logits: Float32Array): number {
+  const largest = logits.reduce((a, b) => Math.max(a, b))
+  return largest + Math.log(logits.reduce((sum, x) => sum + Math.exp(x - largest), 0))
+}

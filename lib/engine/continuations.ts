@@ -1,5 +1,6 @@
 // Log-probabilities of many continuations of one moment: a copy of its state for each, in a pool of their own.
 
+import { logSumExp } from '../logprobs.js'
 import type { CommandList, ListRunResult } from '../command-list.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
@@ -77,12 +78,6 @@ function scoreFirstTokens({ logits }: Snapshot, candidates: readonly Candidate[]
     scores.logprobs[0] = row[tokens[0]!]! - total
     scores.best[0] = best
   }
-}
-
-// What turns logits into log-probabilities.
-function logSumExp(logits: Float32Array): number {
-  const largest = logits.reduce((a, b) => Math.max(a, b))
-  return largest + Math.log(logits.reduce((sum, x) => sum + Math.exp(x - largest), 0))
 }
 
 /** A pass over `rows` tokens: one of each candidate, or some of one. */

@@ -3,7 +3,13 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, it } from 'vitest'
-import { type GenerateOptions, loadModel, type LoadOptions, type Model } from '../../lib/index.js'
+import {
+  type GenerateOptions,
+  loadModel,
+  type LoadOptions,
+  type Model,
+  type Session,
+} from '../../lib/index.js'
 import type { Notice } from '../../lib/notices.js'
 import { copyOfFixture, fixture } from '../support/checkpoints.js'
 
@@ -21,7 +27,7 @@ async function load(content: object, options: LoadOptions = {}): Promise<Model> 
   return loadModel(folder, { device: 'cpu', ...options })
 }
 
-const said = async (from: Pick<Model, 'generate'>, options: GenerateOptions = {}) =>
+const said = async (from: Model | Session, options: GenerateOptions = {}) =>
   (await from.generate(PROMPT, { ...CALL, ...options })).tokens
 
 let greedy: number[]

@@ -73,7 +73,7 @@ async function expectScores(
 describe.each(REFERENCE_CHECKPOINTS)('%s scores as its logits say', (name) => {
   let model: Model
   beforeAll(async () => {
-    model = await loadModel(fixture(name), { device: 'cpu' })
+    model = await loadModel(fixture(name), { device: 'cpu', promptCache: false })
   })
   afterAll(() => model.dispose())
 
@@ -99,6 +99,7 @@ describe('rene', () => {
   beforeAll(async () => {
     model = await loadModel(fixture('rene'), {
       device: 'cpu',
+      promptCache: false,
       tokenizer: join(FIXTURES, 'tokenizer-250'),
     })
   })
@@ -391,7 +392,7 @@ describe('rene', () => {
 
 describe('in company', () => {
   const load = async () => {
-    const model = await loadModel(fixture('rene'), { device: 'cpu' })
+    const model = await loadModel(fixture('rene'), { device: 'cpu', promptCache: false })
     onTestFinished(() => model.dispose())
     return model
   }
@@ -560,7 +561,7 @@ it('begins with the token that the tokenizer puts in front of a text, and ends w
   await cp(join(FIXTURES, 'tokenizer-250'), folder, { recursive: true })
   const settings = { add_bos_token: true, add_eos_token: true, bos_token: 'T', eos_token: 'q' }
   await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(settings))
-  using model = await loadModel(folder, { device: 'cpu' })
+  using model = await loadModel(folder, { device: 'cpu', promptCache: false })
   const tokenizer = model.tokenizer!
   const [T, q] = [tokenizer.tokenToId('T')!, tokenizer.tokenToId('q')!]
   expect(Array.from(tokenizer.encode('x'))).toEqual([T, tokenizer.tokenToId('x'), q])
@@ -581,7 +582,7 @@ it('rejects where a token makes a state NaN, and says of which continuation', as
     values.fill(Number.NaN, 9 * shape[1]!, 10 * shape[1]!)
     return tensors.set(name, rawTensor(dtype, shape, values))
   })
-  using model = await loadModel(folder, { device: 'cpu' })
+  using model = await loadModel(folder, { device: 'cpu', promptCache: false })
   expect(await model.score([1], [[2], [2, 9]])).toHaveLength(2)
   await expect(model.score([1], [[2], [2, 9, 4]])).rejects.toThrow(
     '[score] a log-probability of continuation 1 is NaN: the weights or the state hold NaN',
