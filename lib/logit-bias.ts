@@ -32,11 +32,13 @@ export function logitBiasOption(
         `[${operation}] logitBias has the token ${describe(token)}, which is outside the vocabulary of ${vocabulary}`,
       )
     }
+    const name = `logitBias of token ${token}`
+    const value = numberOption(operation, name, bias, { min: -LARGEST_BIAS, max: LARGEST_BIAS })
+    if (value === undefined) {
+      throw new TypeError(`[${operation}] ${name} must be a number but is undefined`)
+    }
     pairs[2 * i] = token
-    biases[2 * i + 1] = numberOption(operation, `logitBias of token ${token}`, bias ?? null, {
-      min: -LARGEST_BIAS,
-      max: LARGEST_BIAS,
-    })!
+    biases[2 * i + 1] = value
   }
   return pairs
 }

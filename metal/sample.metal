@@ -162,6 +162,35 @@ inline uint threshold(device const float* scores, uint vocabulary, uint count, f
   return found;
 }
 
+// Subtracts what generated tokens cost. Ends with a barrier, as the two below.
+inline void penalise_generated(device float* scores, device const uint* counts, uint vocabulary,
+                               float presence, float frequency, uint thread_index, uint threads) {
+  for (uint v = thread_index; v < vocabulary; v += threads) {
+    const uint count = counts[v];
+    if (count > 0) scores[v] -= frequency * float(count) + presence;
+  }
+  threadgroup_barrier(mem_flags::mem_device);
+}
+
+inline void add_biases(device float* scores, device const SampleBias* biases, uint count,
+                       uint vocabulary, uint thread_index, uint threads) {
+  for (uint i = thread_index; i < count; i += threads) {
+    const uint token = biases[i].token;
+    if (token < vocabulary) scores[token] += biases[i].bias;
+  }
+  threadgroup_barrier(mem_flags::mem_device);
+}
+
+// Bit v % 32 of word v / 32 of `mask` is 1 for tokens that may be drawn.
+inline void rule_out(device float* scores, device const uint* mask, uint vocabulary,
+                     uint thread_index, uint threads) {
+  for (uint v = thread_index; v < vocabulary; v += threads) {
+    const bool may_be_drawn = (mask[v / 32] >> v % 32 & 1) != 0;
+    if (!may_be_drawn) scores[v] = as_type<float>(kBitsOfMinusInfinity);
+  }
+  threadgroup_barrier(mem_flags::mem_device);
+}
+
 template <class T>
 [[kernel]] void sample(SSM_OPTIONAL(has_logits, 0, device const T* logits)   // (batch, vocabulary)
                        device const uint* rows [[buffer(1)]],                // (batch): slots
@@ -224,35 +253,23 @@ template <class T>
   }
   threadgroup_barrier(mem_flags::mem_device);
 
-  // What only some slots use: the others pay for no pass and no barrier. From here to the next
-  // barrier each thread has its own tokens, but for the biases.
+  // What only some slots use: the others pay for no pass and no barrier.
   device uint* count = counts + ulong(slot) * p.vocabulary;
   const float presence = settings[slot].presence_penalty;
   const float frequency = settings[slot].frequency_penalty;
   const bool uses_counts = presence != 0.0f || frequency != 0.0f;
   if (uses_counts) {
-    for (uint v = thread_index; v < p.vocabulary; v += threads) {
-      const uint times = count[v];
-      if (times > 0) score[v] -= frequency * float(times) + presence;
-    }
+    penalise_generated(score, count, p.vocabulary, presence, frequency, thread_index, threads);
   }
   const uint bias_count = min(selection[slot].biases, p.biases);
   if (bias_count > 0) {
-    threadgroup_barrier(mem_flags::mem_device);
-    device const SampleBias* bias = biases + ulong(slot) * p.biases;
-    for (uint i = thread_index; i < bias_count; i += threads) {
-      const uint token = bias[i].token;
-      if (token < p.vocabulary) score[token] += bias[i].bias;
-    }
-    threadgroup_barrier(mem_flags::mem_device);
+    add_biases(score, biases + ulong(slot) * p.biases, bias_count, p.vocabulary, thread_index,
+               threads);
   }
   const bool masked = selection[slot].masked != 0;
   if (masked) {
-    device const uint* words = mask + ulong(slot) * ((p.vocabulary + 31) / 32);
-    for (uint v = thread_index; v < p.vocabulary; v += threads) {
-      const bool may_be_drawn = (words[v / 32] >> v % 32 & 1) != 0;
-      if (!may_be_drawn) score[v] = as_type<float>(kBitsOfMinusInfinity);
-    }
+    const ulong words = (p.vocabulary + 31) / 32;
+    rule_out(score, mask + slot * words, p.vocabulary, thread_index, threads);
   }
 
   Largest best = {0, 0xffffffffu};

@@ -43,6 +43,8 @@ export const generateCommand = defineCommand({
         topK: options.topK,
         minP: options.minP,
         repetitionPenalty: repetitionPenalty(options),
+        presencePenalty: options.presencePenalty,
+        frequencyPenalty: options.frequencyPenalty,
         seed: options.seed,
         stop: options.stop,
         ignoreEos: options.ignoreEos,

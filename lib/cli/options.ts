@@ -95,6 +95,18 @@ export const samplingOptions = {
     maximum: 100,
     description: 'make recent tokens less likely; 1 is off',
   },
+  'presence-penalty': {
+    type: 'number',
+    minimum: -2,
+    maximum: 2,
+    description: 'make tokens that were generated less likely; 0 is off',
+  },
+  'frequency-penalty': {
+    type: 'number',
+    minimum: -2,
+    maximum: 2,
+    description: 'the same for each time that they were generated; 0 is off',
+  },
   'no-generation-config': {
     type: 'boolean',
     description: "without the sampling options of the model's generation_config.json",

@@ -148,8 +148,9 @@ export class EngineLists {
   plan(pools: Pools, chunkSize = PREFILL_CHUNK_SIZE): CommandList[] {
     const piece = (ending: 'none' | 'draw') =>
       recordPiece(this.#model, this.#workspace, pools, { length: chunkSize, ending })
-    const step = recordStep(this.#model, this.#workspace, pools, { width: 1, ending: 'draw' })
-    return [piece('none'), piece('draw'), step]
+    const step = () => recordStep(this.#model, this.#workspace, pools, { width: 1, ending: 'draw' })
+    // The largest first, as a stream comes to them: scratch tensors do not have to grow.
+    return [piece('none'), piece('draw'), step()]
   }
 
   /** Compiles what `plan` records, and what copies states. */

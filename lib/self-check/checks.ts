@@ -6,7 +6,7 @@ import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
 import { productOf } from '../verify/cases/linear.js'
 import { scanCase, updateCase } from '../verify/cases/mamba2.js'
-import { sampleCases } from '../verify/cases/rows.js'
+import { logitCases, sampleCases } from '../verify/cases/rows.js'
 import { compareCase, type Outcome } from '../verify/verify.js'
 import { formatName } from '../weights/weight-format.js'
 import type { AttentionNeeds, Mamba2Needs, Needs } from './needs.js'
@@ -70,6 +70,7 @@ export function checksOf(needs: Needs, sizeName: CheckSizeName): Check[] {
     ...needs.mamba2.flatMap((layer) => mamba2Checks(layer, needs, size)),
     ...needs.attention.flatMap((layer) => attentionChecks(layer, needs, size)),
     ...sampleCases(size.vocabulary),
+    ...logitCases(size.vocabulary),
   ]
   const products = needs.formats.map((format): Check => {
     const { rows, inputs, outputs } = size.product

@@ -3,6 +3,7 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Snapshot } from '../../lib/engine/snapshot.js'
+import { EngineStream } from '../../lib/engine/stream.js'
 import { QueueFullError, SessionLostError } from '../../lib/errors.js'
 import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
 import { Sampler } from '../../lib/sampler.js'
@@ -155,8 +156,13 @@ describe('a device that fails', () => {
     using other = model.createSession()
     await session.prefill(PROMPT)
     await other.prefill(PROMPT)
-    // What it begins with, and then its drawing, which is a run without inputs.
-    failNextRun({ withInputs: false })
+    const { drawAgain } = EngineStream.prototype
+    const spy = vi.spyOn(EngineStream.prototype, 'drawAgain')
+    onTestFinished(() => spy.mockRestore())
+    spy.mockImplementation(function (this: EngineStream) {
+      failNextRun({ withInputs: true })
+      return drawAgain.call(this)
+    })
     const failing = session.generate('', OPTIONS)
     await expect(failing).rejects.toThrow(FAILURE)
     await expect(other.generate('', OPTIONS)).rejects.toThrow(SessionLostError)

@@ -70,6 +70,10 @@ describe('the checks', () => {
       'attention_decode float16 1 x 8/1 x 128, window 512',
       'sample float32 3 x 50288, temperature 0',
       'sample float32 3 x 50288, temperature 0.8',
+      'sample float32 3 x 50288, temperature 0.8, biases and masks, kept logits',
+      'keep_logits float32 3 x 50288',
+      'token_logprobs float32 3 x 50288',
+      'token_logprobs float32 3 x 50288, kept logits',
     ])
   })
 

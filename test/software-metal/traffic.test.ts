@@ -37,21 +37,29 @@ async function dispatchesOf(on: Device, record: (cl: Recorder) => void): Promise
 
 describe('sample', () => {
   const VOCABULARY = 3000
+  const MASK_WORDS = Math.ceil(VOCABULARY / 32)
   // The buffer behind those of the operation and its parameters.
   const SCORES = OPERATIONS.sample.buffers.length + 1
 
-  /** How often the scores are read from memory. */
-  async function passes(topK: number, topP: number): Promise<number> {
+  /** How it draws a token, and which of its buffers it uses besides. */
+  interface Given {
+    topK?: number
+    topP?: number
+    /** Of the buffers that only some slots use: presence penalty, biases and mask in use. */
+    uses?: 0 | 1
+  }
+
+  async function dispatchOf({ topK = 0, topP = 1, uses = 0 }: Given): Promise<TracedDispatch> {
     const logits = upload(device, 'float32', [1, VOCABULARY], seededNormals(1)(VOCABULARY, 3))
     const dispatches = await dispatchesOf(device, (cl) =>
       cl.sample({
         logits,
         rows: upload(device, 'uint32', [1], [0]),
-        settings: upload(device, 'float32', [1, 6], [1, topP, 0, 1, 0, 0]),
-        selection: upload(device, 'uint32', [1, 8], [topK, 1, 2, 1, 0, 0, 0, 0]),
+        settings: upload(device, 'float32', [1, 6], [1, topP, 0, 1, uses, 0]),
+        selection: upload(device, 'uint32', [1, 8], [topK, 1, 2, 1, 0, uses, uses, 0]),
         stops: upload(device, 'uint32', [1, 1], [0xffffffff]),
         biases: device.tensor('uint32', [1, 2]),
-        mask: device.tensor('uint32', [1, Math.ceil(VOCABULARY / 32)]),
+        mask: upload(device, 'uint32', [1, MASK_WORDS], new Array(MASK_WORDS).fill(0xffffffff)),
         counts: device.tensor('uint32', [1, VOCABULARY]),
         history: upload(device, 'uint32', [1, 1], [0xffffffff]),
         position: upload(device, 'uint32', [1], [0]),
@@ -61,9 +69,11 @@ describe('sample', () => {
         report: device.tensor('uint32', [1, 2]),
       }),
     )
-    const scores = dispatches[0]!.buffers.find(({ index }) => index === SCORES)!
-    return Math.round(scores.read / (4 * VOCABULARY))
+    return dispatches[0]!
   }
+
+  const bytesRead = ({ buffers }: TracedDispatch, buffer: number) =>
+    buffers.find(({ index }) => index === buffer)?.distinctRead ?? 0
 
   // The largest, the draw, and four passes for each threshold. (The checked build does not see the read
   // before a write: the division by the temperature.)
@@ -73,7 +83,20 @@ describe('sample', () => {
     { topK: 0, topP: 0.9, expected: 6 },
     { topK: 50, topP: 0.9, expected: 10 },
   ])('reads the logits $expected times with top-k $topK and top-p $topP', async (given) => {
-    expect(await passes(given.topK, given.topP)).toBe(given.expected)
+    const { buffers } = await dispatchOf(given)
+    const scores = buffers.find(({ index }) => index === SCORES)!
+    expect(Math.round(scores.read / (4 * VOCABULARY))).toBe(given.expected)
+  })
+
+  test('reads counts, biases and masks only where they are in use', async () => {
+    const bytesOf = async (uses: 0 | 1) => {
+      const dispatch = await dispatchOf({ uses })
+      return (['counts', 'biases', 'mask'] as const).map((name) =>
+        bytesRead(dispatch, OPERATIONS.sample.buffers.indexOf(name)),
+      )
+    }
+    expect(await bytesOf(0)).toEqual([0, 0, 0])
+    expect(await bytesOf(1)).toEqual([4 * VOCABULARY, 8, 4 * MASK_WORDS])
   })
 })
 

@@ -37,6 +37,23 @@ const LENGTHS = [1, 7, 63, 64, 65, 72, 130, 200, 203, 256, 257, 325, 500, 777, 1
 export const tokensOf = (length: number, draw: Draw): number[] =>
   Array.from({ length }, () => draw(VOCABULARY))
 
+// Few enough to fit a slot, or so many that the pool has to make room.
+const BIASES = [1, 3, 40]
+
+/** Penalties of what was generated, and biases: each, some or none. */
+export function drawPreferences(draw: Draw): GenerateOptions {
+  return {
+    ...(draw(3) === 0 ? { presencePenalty: (draw(40) - 20) / 10 } : {}),
+    ...(draw(3) === 0 ? { frequencyPenalty: (draw(40) - 20) / 10 } : {}),
+    ...(draw(4) === 0 ? { logitBias: drawBiases(draw) } : {}),
+  }
+}
+
+function drawBiases(draw: Draw): ReadonlyMap<number, number> {
+  const tokens = tokensOf(BIASES[draw(BIASES.length)]!, draw)
+  return new Map(tokens.map((token) => [token, draw(20) - 10]))
+}
+
 /** A call with any of the options that change what is drawn. */
 export function drawCall(draw: Draw): Call {
   const samples = draw(3) > 0
@@ -49,6 +66,7 @@ export function drawCall(draw: Draw): Call {
       ...(samples ? { temperature: 0.5 + draw(20) / 10, seed: draw(1e6) } : {}),
       ...(samples && draw(2) === 0 ? { topK: 1 + draw(80), topP: 0.9, minP: 0.01 } : {}),
       ...(penalty ? { repetitionPenalty: 1.3, repetitionContextSize: 1 + draw(300) } : {}),
+      ...drawPreferences(draw),
       ...(draw(4) === 0 ? { prefillChunkSize: [1, 50, 64, 200, 960][draw(5)]! } : {}),
       ...(draw(2) === 0 ? { logprobs: draw(4) } : {}),
       ...(draw(3) === 0 ? { stopTokens: tokensOf(1 + draw(24), draw) } : {}),
@@ -108,6 +126,7 @@ export async function live(model: Model, draw: Draw, pause = 0): Promise<string[
       maxTokens: 1 + draw(20),
       ...(draw(2) === 0 ? { temperature: 0.8, seed: draw(1000) } : {}),
       ...(draw(3) === 0 ? { repetitionPenalty: 1.2, repetitionContextSize: 1 + draw(200) } : {}),
+      ...drawPreferences(draw),
       ...(draw(3) === 0 ? { stopTokens: tokensOf(1 + draw(12), draw) } : {}),
       ...(draw(3) === 0 ? { logprobs: 1 } : {}),
     }

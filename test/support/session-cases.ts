@@ -31,6 +31,8 @@ const settings = (draw: Draw): GenerateOptions => ({
   ignoreEos: true,
   ...(draw(2) === 0 ? {} : { temperature: 0.5 + draw(10) / 10, seed: draw(1000) }),
   ...(draw(3) === 0 ? { repetitionPenalty: 1.3, repetitionContextSize: 1 + draw(70) } : {}),
+  ...(draw(3) === 0 ? { presencePenalty: 1.5 } : {}),
+  ...(draw(3) === 0 ? { frequencyPenalty: 0.7 } : {}),
 })
 
 /** A prompt in parts of multiples of 64 leaves what the whole leaves. */

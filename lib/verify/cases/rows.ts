@@ -109,8 +109,9 @@ function tokenLogprobs(inputs: Inputs, vocabulary: number, hasLogits: boolean): 
     selection: perSlot(inputs, slots, (slot) => [0, 0, 0, 0, 0, 0, 0, 3 * slot]),
     token: inputs.randomIntegers([slots], vocabulary),
     kept: inputs.floats([slots, vocabulary], 8),
-    reported: inputs.result([slots, places], 'uint32'),
-    logprobs: inputs.result([slots, places]),
+    // What no slot asks for stays as it is.
+    reported: inputs.randomIntegers([slots, places], vocabulary),
+    logprobs: inputs.floats([slots, places]),
   }
   const { reported, logprobs } = tensors
   return { record: (cl) => cl.tokenLogprobs(tensors), outputs: [reported, logprobs] }
