@@ -63,35 +63,29 @@ const LAST_OF_LENGTH = [0x7f, 0x7ff, 0xffff, MAX_CODE_POINT]
 /** The UTF-8 sequences of a set: any byte of each range, one after another. */
 export function utf8Sequences(set: CodePoints): ByteRanges[] {
   return set.flatMap(([from, to]) => {
-    const sequences: ByteRanges[] = []
-    let first = from
-    for (const last of LAST_OF_LENGTH) {
-      if (first > Math.min(last, to)) continue
-      split(first, Math.min(last, to), sequences)
-      first = last + 1
-    }
-    return sequences
+    const starts = [0, ...LAST_OF_LENGTH.map((last) => last + 1)]
+    return LAST_OF_LENGTH.flatMap((last, index) => {
+      const [first, end] = [Math.max(from, starts[index]!), Math.min(to, last)]
+      return first <= end ? sequencesBetween(first, end) : []
+    })
   })
 }
 
 /** For a range whose code points have sequences of one length. */
-function split(from: number, to: number, sequences: ByteRanges[]): void {
+function sequencesBetween(from: number, to: number): ByteRanges[] {
   // The bytes behind the first that differs must run through all of their values.
   for (let bits = 6; bits <= 18; bits += 6) {
     const rest = 2 ** bits - 1
-    if (from >> bits === to >> bits) continue
+    if (from >> bits === to >> bits) break
     if ((from & rest) !== 0) {
-      split(from, from | rest, sequences)
-      return split((from | rest) + 1, to, sequences)
+      return [...sequencesBetween(from, from | rest), ...sequencesBetween((from | rest) + 1, to)]
     }
     if ((to & rest) !== rest) {
-      split(from, (to & ~rest) - 1, sequences)
-      return split(to & ~rest, to, sequences)
+      return [...sequencesBetween(from, (to & ~rest) - 1), ...sequencesBetween(to & ~rest, to)]
     }
   }
-  const low = utf8(from)
-  const high = utf8(to)
-  sequences.push(low.map((byte, index) => [byte, high[index]!] as const))
+  const last = utf8(to)
+  return [utf8(from).map((byte, index) => [byte, last[index]!] as const)]
 }
 
 function utf8(codePoint: number): number[] {

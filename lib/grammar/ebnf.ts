@@ -147,13 +147,13 @@ class EbnfParser {
     if (this.#reader.isAtEnd) this.#reader.fail('a closing sign is missing')
     const character = this.#reader.next()
     if (character !== '\\') return character.codePointAt(0)!
-    const escape = this.#reader.next()
+    const sign = this.#reader.next()
     const controls: Record<string, number> = { n: 10, r: 13, t: 9 }
-    if (Object.hasOwn(controls, escape)) return controls[escape]!
+    if (Object.hasOwn(controls, sign)) return controls[sign]!
     const digits: Record<string, number> = { x: 2, u: 4, U: 8 }
-    if (Object.hasOwn(digits, escape)) return this.#codePoint(digits[escape]!)
-    if (!/^["\\[\]^-]$/.test(escape)) this.#reader.fail(`"\\${escape}" is no escape`)
-    return escape.codePointAt(0)!
+    if (Object.hasOwn(digits, sign)) return this.#codePoint(digits[sign]!)
+    if (!/^["\\[\]^-]$/.test(sign)) this.#reader.fail(`"\\${sign}" is no escape`)
+    return sign.codePointAt(0)!
   }
 
   #codePoint(digits: number): number {

@@ -106,7 +106,8 @@ async function stepOf({ matcher, words, stopTokens }: Held): Promise<Step> {
   const allowed = new Uint32Array((await matcher.getNextTokenBitmask()).buffer)
   const endBit = 1 << (endToken & 31)
   const mayEnd = (allowed[endToken >> 5]! & endBit) !== 0
-  allowed[endToken >> 5]! &= ~endBit
+  // Bits behind the last token may have any value.
+  allowed[endToken >> 5]! &= endBit - 1
   const mask = new Uint32Array(words)
   mask.set(allowed.subarray(0, words))
   for (const token of stopTokens) mask[token >> 5]! &= ~(1 << (token & 31))

@@ -13,7 +13,8 @@ import {
 } from './grammar-node.js'
 import { MAX_DIGITS } from './json-nodes.js'
 
-const LARGEST = 10 ** MAX_DIGITS - 1
+/** Integers that grammars write have no more digits. */
+export const LARGEST_INTEGER = 10 ** MAX_DIGITS - 1
 
 const digit = range('0', '9')
 const digits = (min: number, max: number) => repeat(digit, min, max)
@@ -26,8 +27,8 @@ const digitBetween = (from: number, to: number) =>
  * @example integersBetween(0, 255)
  */
 export function integersBetween(min: number, max: number): GrammarNode {
-  const low = Math.max(Math.ceil(min), -LARGEST)
-  const high = Math.min(Math.floor(max), LARGEST)
+  const low = Math.max(Math.ceil(min), -LARGEST_INTEGER)
+  const high = Math.min(Math.floor(max), LARGEST_INTEGER)
   if (low > high) return NOTHING
   const options: GrammarNode[] = []
   if (low < 0) options.push(sequence(literal('-'), naturals(Math.max(1, -high), -low)))
@@ -113,7 +114,7 @@ function magnitudes(lowBound: Bound, highBound: Bound | undefined): GrammarNode 
   const high = highBound ? edgeOf(highBound) : undefined
   // Of 15 digits no two are the same double, so none is rounded to a bound that it keeps clear of.
   const places = MAX_DIGITS - String(Math.max(low.whole, high?.whole ?? 0)).length
-  const end = high?.whole ?? LARGEST + 1
+  const end = high?.whole ?? LARGEST_INTEGER + 1
   if (low.whole > end) return NOTHING
   if (low.whole === end) {
     return sequence(literal(String(end)), fractions(low, high, places))
@@ -126,42 +127,37 @@ function magnitudes(lowBound: Bound, highBound: Bound | undefined): GrammarNode 
   )
 }
 
-/** A point and digits, or nothing, so that the number is not below `low` nor above `high`. */
-function fractions(low: Edge | undefined, high: Edge | undefined, places: number): GrammarNode {
-  const options: GrammarNode[] = []
-  const isWholeAllowed =
-    (!low || (low.fraction === '' && !low.isExclusive)) &&
-    (!high || high.fraction !== '' || !high.isExclusive)
-  if (isWholeAllowed) options.push(EMPTY)
-  const side = (edge: Edge | undefined) =>
-    edge && { rest: edge.fraction, isExclusive: edge.isExclusive }
-  options.push(sequence(literal('.'), fractionDigits(side(low), side(high), places, true)))
-  return choice(...options)
-}
-
 /** What a bound still asks of the digits that follow; undefined: nothing. */
 type Side = { rest: string; isExclusive: boolean } | undefined
 
+/** A point and digits, or nothing, so that the number is not below `low` nor above `high`. */
+function fractions(low: Edge | undefined, high: Edge | undefined, places: number): GrammarNode {
+  const side = (edge: Edge | undefined): Side =>
+    edge && { rest: edge.fraction, isExclusive: edge.isExclusive }
+  const digitsBetween = fractionDigits(side(low), side(high), places, true)
+  const withPoint = sequence(literal('.'), digitsBetween)
+  return mayEnd(side(low), side(high)) ? choice(withPoint, EMPTY) : withPoint
+}
+
+/** Whether zeros may follow, which nobody writes. */
+function mayEnd(low: Side, high: Side): boolean {
+  const isHighEnough = !low || (low.rest === '' && !low.isExclusive)
+  const isLowEnough = high?.rest !== '' || !high.isExclusive
+  return isHighEnough && isLowEnough
+}
+
 function fractionDigits(low: Side, high: Side, places: number, isFirst: boolean): GrammarNode {
   if (!low && !high) return digits(isFirst ? 1 : 0, places)
-  const options: GrammarNode[] = []
-  const mayEnd =
-    !isFirst &&
-    (!low || (low.rest === '' && !low.isExclusive)) &&
-    (!high || high.rest !== '' || !high.isExclusive)
-  if (mayEnd) options.push(EMPTY)
+  const options = !isFirst && mayEnd(low, high) ? [EMPTY] : []
   if (places === 0) return choice(...options)
   const from = low ? Number(low.rest[0] ?? 0) : 0
   const to = high ? Number(high.rest[0] ?? 0) : 9
+  const behind = (side: Side, edge: number, value: number): Side =>
+    side && value === edge ? { ...side, rest: side.rest.slice(1) } : undefined
   for (let value = from; value <= to; value++) {
-    const rest = (side: Side, edge: number): Side =>
-      side && value === edge ? { ...side, rest: side.rest.slice(1) } : undefined
-    options.push(
-      sequence(
-        literal(String(value)),
-        fractionDigits(rest(low, from), rest(high, to), places - 1, false),
-      ),
-    )
+    const [lowRest, highRest] = [behind(low, from, value), behind(high, to, value)]
+    const more = fractionDigits(lowRest, highRest, places - 1, false)
+    options.push(sequence(literal(String(value)), more))
   }
   return choice(...options)
 }

@@ -125,8 +125,8 @@ class RegexParser {
     if (character === '[') return this.#class()
     if (character === '.') return oneOf(complement(LINE_ENDS))
     if (character !== '\\') return literal(character)
-    const escape = this.#escape(false)
-    return typeof escape === 'number' ? literal(String.fromCodePoint(escape)) : oneOf(escape)
+    const escaped = this.#escape(false)
+    return typeof escaped === 'number' ? literal(String.fromCodePoint(escaped)) : oneOf(escaped)
   }
 
   #group(): GrammarNode {

@@ -39,6 +39,7 @@ import {
   type Bound,
   integersBetween,
   LARGEST_BOUND,
+  LARGEST_INTEGER,
   numbersBetween,
   SMALLEST_BOUND,
 } from './number-range.js'
@@ -455,6 +456,9 @@ function integerNode(schema: JsonObject, path: string): GrammarNode {
   const below = numberOf(schema, 'exclusiveMaximum', path) ?? Infinity
   const min = Math.max(numberOf(schema, 'minimum', path) ?? -Infinity, Math.floor(above) + 1)
   const max = Math.min(numberOf(schema, 'maximum', path) ?? Infinity, Math.ceil(below) - 1)
+  if (min > LARGEST_INTEGER || max < -LARGEST_INTEGER) {
+    return unsupported('bounds that leave integers of more than 15 digits only', path)
+  }
   return integersBetween(min, max)
 }
 
