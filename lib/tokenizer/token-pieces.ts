@@ -104,15 +104,21 @@ export function decodingRules(decoder: unknown, file: string): DecodingRules {
 }
 
 // GPT-2's alphabet: printable Latin-1 bytes spell themselves, the other 68 are shifted past U+0100.
-const byteOfCharacter: ReadonlyMap<string, number> = (() => {
-  const map = new Map<string, number>()
+const characterOfByte: readonly string[] = (() => {
   let shifted = 0
-  for (let byte = 0; byte < 256; byte++) {
+  return Array.from({ length: 256 }, (_, byte) => {
     const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad)
-    map.set(String.fromCharCode(printable ? byte : 256 + shifted++), byte)
-  }
-  return map
+    return String.fromCharCode(printable ? byte : 256 + shifted++)
+  })
 })()
+const byteOfCharacter: ReadonlyMap<string, number> = new Map(
+  characterOfByte.map((character, byte) => [character, byte]),
+)
+
+/** Bytes as a byte-level vocabulary spells them. */
+export function byteLevelText(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => characterOfByte[byte]).join('')
+}
 
 const encoder = new TextEncoder()
 
@@ -176,5 +182,15 @@ export class TokenPieces {
     }
     this.#pieces[token] = piece
     return piece
+  }
+
+  /**
+   * What `token` adds to a text, in UTF-8, where the text keeps its leading space: perhaps a part of a character.
+   * Undefined for special tokens, ids without a token, and text that has no UTF-8 (half a surrogate pair).
+   */
+  bytesOf(token: number): Uint8Array | undefined {
+    const piece = this.isSpecial(token) ? undefined : this.pieceOf(token)
+    if (typeof piece !== 'string') return piece
+    return /\p{Surrogate}/u.test(piece) ? undefined : encoder.encode(piece)
   }
 }

@@ -169,6 +169,16 @@ export class Tokenizer {
   }
 
   /**
+   * What a token adds to a text, in UTF-8: perhaps a part of a character. Undefined where that is nothing: special
+   * tokens and ids without a token.
+   *
+   * @example tokenizer.bytesOf(12092) // Uint8Array [72, 101, 108, 108, 111]: 'Hello'
+   */
+  bytesOf(token: number): Uint8Array | undefined {
+    return this.#pieces.bytesOf(token)
+  }
+
+  /**
    * The id of a special token; `undefined` if the text is none.
    *
    * @example tokenizer.specialTokenId('<|endoftext|>') // 0
