@@ -4,20 +4,15 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Signal, throwIfAborted } from './abort.js'
 import { UnsupportedOptionError } from './errors.js'
-import type { Prompt } from './model.js'
+import type { Prompt } from './generate-options.js'
 import { booleanOption, describe } from './options.js'
-import type { Tokenizer } from './tokenizer/tokenizer.js'
+import type { PromptReader } from './prompt-reader.js'
 
 // Milliseconds of encoding between two turns of the event loop.
 const SLICE_MS = 10
 
 /** What texts are encoded with. */
-export interface TokenSource {
-  /** Throws `TokenizerNotFoundError`, led by the operation, where there is none. */
-  tokenizer(operation: string): Tokenizer
-  /** Ids are below it. */
-  vocabulary: number
-}
+export type TokenSource = Pick<PromptReader, 'needTokenizer' | 'vocabulary'>
 
 /** A prefix and its continuations: the options of a call. */
 export interface Texts {
@@ -134,14 +129,14 @@ class Reader {
 
   /** A text at the beginning of a sequence. */
   beginning(name: string, text: string): Uint32Array {
-    const { startTokens } = this.#source.tokenizer(this.#operation)
+    const { startTokens } = this.#source.needTokenizer(this.#operation)
     return Uint32Array.from([...this.#ids(name, startTokens), ...this.text(name, text)])
   }
 
   /** A text after others. */
   text(name: string, text: string): Uint32Array {
     const parseSpecial = this.#parseSpecial
-    const tokenizer = this.#source.tokenizer(this.#operation)
+    const tokenizer = this.#source.needTokenizer(this.#operation)
     return this.#ids(name, tokenizer.encode(text, { parseSpecial, addSpecialTokens: false }))
   }
 

@@ -22,6 +22,7 @@ export {
   type SpecialTokens,
 } from './chat/chat-template.js'
 export type { ChatMessage, ContentPart, ToolCall } from './chat/messages.js'
+export { Chat, type ChatOptions } from './chat/chat.js'
 export { PLAIN_CHAT_TEMPLATE } from './chat/plain-template.js'
 export { CommandList } from './command-list.js'
 export {
@@ -40,6 +41,14 @@ export type {
   Timings,
   Usage,
 } from './generate.js'
+export type {
+  GenerateOptions,
+  LogitsOptions,
+  Prompt,
+  PromptOptions,
+  SamplesOptions,
+} from './generate-options.js'
+export type { ResponseFormat } from './grammar/response-format.js'
 export type { GenerationDefaults } from './generation-config.js'
 export {
   type LoadOptions,
@@ -49,15 +58,7 @@ export {
 } from './load-model.js'
 export type { TokenLogprob } from './logprobs.js'
 export type { Machine } from './machine.js'
-export {
-  type GenerateOptions,
-  type SamplesOptions,
-  type LogitsOptions,
-  Model,
-  type ModelMemory,
-  type Prompt,
-  type PromptOptions,
-} from './model.js'
+export { Model, type ModelMemory } from './model.js'
 export type {
   Architecture,
   AttentionConfig,

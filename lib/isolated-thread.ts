@@ -55,6 +55,17 @@ export class IsolatedThread<Request, Answer> {
     this.#options = options
   }
 
+  /** Starts it before the first request. What fails here fails there again. */
+  start(): void {
+    if (this.#isDisposed || this.#worker) return
+    try {
+      this.#worker = this.#start()
+      if (!this.#current) this.#worker.unref()
+    } catch {
+      this.#worker = undefined
+    }
+  }
+
   /** Grows when a thread was lost: what the one before held is gone. */
   get generation(): number {
     return this.#threads

@@ -1,32 +1,41 @@
 // A loaded model: what most users hold.
 
-import type { Signal } from './abort.js'
+import { Chat, CHAT_OPTIONS, type ChatHost, type ChatOptions } from './chat/chat.js'
 import type { ChatTemplate, ChatTemplateOptions } from './chat/chat-template.js'
-import { applyChatTemplate, type FoundChatTemplate } from './chat/find.js'
-import type { ChatMessage } from './chat/messages.js'
+import { applyChatTemplate, chatTemplateOf, type FoundChatTemplate } from './chat/find.js'
+import { type ChatMessage, copiedMessages } from './chat/messages.js'
+import { Transcript } from './chat/transcript.js'
 import type { Device } from './device.js'
-import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from './errors.js'
+import { DisposedError } from './errors.js'
 import type { Engine } from './engine/engine.js'
 import { CachedPrompts, type CachedPromptsOptions } from './engine/cached-prompts.js'
-import { LARGEST_CHUNK_SIZE } from './engine/chunks.js'
-import type { Moments } from './engine/moments.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
-import type { Begun, GenerateResult, TextChunk } from './generate.js'
-import { type GenerationDefaults, withDefaults } from './generation-config.js'
-import { TextStream } from './text-stream.js'
+import type { GenerateResult } from './generate.js'
+import {
+  chunkSizeOption,
+  type GenerateOptions,
+  LOGITS_OPTIONS,
+  type LogitsOptions,
+  type Prompt,
+  PROMPT_OPTIONS,
+  type PromptOptions,
+  type SamplesOptions,
+} from './generate-options.js'
+import type { GenerationDefaults } from './generation-config.js'
+import { Generator } from './generator.js'
+import type { TextStream } from './text-stream.js'
 import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
 import type { LanguageModel } from './models/language-model.js'
 import { stateBytes } from './models/state-fields.js'
-import { booleanOption, checkOptions, checkSignal, describe, integerOption } from './options.js'
+import { checkOptions, checkSignal, describe, stringOption } from './options.js'
 import { LiveSet } from './live-set.js'
 import type { ModelIdentity } from './model-identity.js'
-import { samples } from './samples.js'
+import { PromptReader } from './prompt-reader.js'
 import { restoredState } from './session-saving.js'
 import { Session } from './session.js'
-import { SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
-import { MOST_ALTERNATIVES, Sampler, SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
+import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
 import {
   type Classification,
   type ClassifyOptions,
@@ -34,60 +43,10 @@ import {
   type Score,
   type ScoreOptions,
 } from './scoring.js'
-import { STOP_OPTIONS, type StopOptions, stopping } from './stopping.js'
-import { concatenated } from './token-ids.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 // 16 GiB: what a typed array holds in every supported version of Node.
 const MOST_LOGITS = 2 ** 32
-
-/** A text, or token ids. */
-export type Prompt = string | ArrayLike<number>
-
-/** How a prompt is read. */
-export interface PromptOptions {
-  /**
-   * Whether special tokens written out in a prompt's text, such as `<|endoftext|>`, become those tokens.
-   * `false` is for text that others wrote. Not for prompts of token ids. Defaults to true.
-   */
-  parseSpecial?: boolean | undefined
-}
-
-export interface LogitsOptions extends PromptOptions {
-  signal?: Signal | undefined
-  /**
-   * Tokens that run through the model at once, at most 960; fewer where these would need too much memory or hold up
-   * other streams. Results do not depend on it. Defaults to 256.
-   */
-  prefillChunkSize?: number | undefined
-}
-
-/** Sampling options that are left out have the model's `generationDefaults`, where it has them. */
-export interface GenerateOptions extends SamplingOptions, StopOptions, LogitsOptions {
-  /** Defaults to 256. */
-  maxTokens?: number | undefined
-  /** Report each token's log-probability and this many alternatives. */
-  logprobs?: number | undefined
-}
-
-export interface SamplesOptions extends GenerateOptions {
-  /** How many texts, up to 128. Needs a temperature above 0. */
-  n: number
-}
-
-const PROMPT_OPTIONS = ['parseSpecial'] as const satisfies readonly (keyof PromptOptions)[]
-const LOGITS_OPTIONS = [
-  ...PROMPT_OPTIONS,
-  'signal',
-  'prefillChunkSize',
-] as const satisfies readonly (keyof LogitsOptions)[]
-const GENERATE_OPTIONS = [
-  ...SAMPLING_OPTIONS,
-  ...STOP_OPTIONS,
-  ...LOGITS_OPTIONS,
-  'maxTokens',
-  'logprobs',
-] as const satisfies readonly (keyof GenerateOptions)[]
 
 /** Native memory of a model, in bytes. */
 export interface ModelMemory {
@@ -145,21 +104,18 @@ export class Model {
   /** @internal */
   readonly engine: Engine
   readonly #chat: FoundChatTemplate
-  readonly #tokenizerProblem: Error | undefined
-  readonly #loadMs: number
   readonly #cachedPrompts: CachedPrompts | undefined
-  readonly #held = new LiveSet<Session | SessionCheckpoint>()
+  readonly #reader: PromptReader
+  readonly #generator: Generator
+  readonly #held = new LiveSet<Session | SessionCheckpoint | Chat>()
   readonly #sessions: SessionHost
   readonly #scorer: PrefixScorer
   #disposed = false
 
   /** @internal Use `loadModel`. */
-  constructor(
-    engine: Engine,
-    { identity, tokenizer, problem, endOfText, chat, generationDefaults, promptCache }: ModelFacts,
-    loadMs: number,
-  ) {
+  constructor(engine: Engine, facts: ModelFacts, loadMs: number) {
     const { model } = engine
+    const { identity, tokenizer, endOfText, chat, generationDefaults, promptCache } = facts
     this.engine = engine
     this.device = model.device
     this.languageModel = model
@@ -168,19 +124,22 @@ export class Model {
     this.chatTemplate = chat.template
     this.#chat = chat
     this.generationDefaults = generationDefaults
-    this.#tokenizerProblem = problem
-    this.#loadMs = loadMs
-    this.#cachedPrompts = promptCache && new CachedPrompts(model, promptCache)
+    const cachedPrompts = promptCache && new CachedPrompts(model, promptCache)
+    this.#cachedPrompts = cachedPrompts
     this.config = model.config
+    const reader = new PromptReader(model.config, facts)
+    this.#reader = reader
+    this.#generator = new Generator({
+      engine,
+      reader,
+      cachedPrompts,
+      endOfText,
+      generationDefaults,
+      loadMs,
+    })
     this.weightBytes = model.weightBytes
     this.stateBytes = stateBytes(model.config, model.activationType)
-    const source = {
-      tokenizer: (operation: string) => this.#needTokenizer(operation),
-      vocabulary: this.config.paddedVocabSize,
-    }
-    this.#scorer = new PrefixScorer(engine, source, (prompt) =>
-      this.#cachedPrompts?.momentsOf(prompt),
-    )
+    this.#scorer = new PrefixScorer(engine, reader, (prompt) => cachedPrompts?.momentsOf(prompt))
     let known: Promise<ModelIdentity> | undefined
     this.#sessions = {
       languageModel: model,
@@ -195,8 +154,8 @@ export class Model {
         return known
       },
       check: (operation) => this.#check(operation),
-      tokens: (...prompt) => this.#tokens(...prompt),
-      stream: (...generation) => this.#start(...generation),
+      tokens: (...prompt) => reader.tokens(...prompt),
+      stream: (operation, wanted) => this.#generator.start(operation, wanted),
       holds: (owner) => this.#held.add(owner),
       letsGo: (owner) => this.#held.delete(owner),
     }
@@ -220,7 +179,7 @@ export class Model {
     this.#check('logits')
     checkOptions('logits', options, LOGITS_OPTIONS)
     checkSignal('logits', options.signal)
-    const ids = this.#tokens('logits', tokens, options)
+    const ids = this.#reader.tokens('logits', tokens, options)
     const vocabulary = this.config.paddedVocabSize
     if (ids.length * vocabulary > MOST_LOGITS) {
       throw new RangeError(
@@ -280,7 +239,7 @@ export class Model {
    */
   encode(prompt: Prompt, options: PromptOptions = {}): Uint32Array {
     checkOptions('encode', options, PROMPT_OPTIONS)
-    return this.#tokens('encode', prompt, options)
+    return this.#reader.tokens('encode', prompt, options)
   }
 
   /**
@@ -321,19 +280,10 @@ export class Model {
     prompt: Prompt,
     options: GenerateOptions | SamplesOptions = {},
   ): Promise<GenerateResult | GenerateResult[]> {
+    this.#check('generate')
     const { n } = (options ?? {}) as Partial<SamplesOptions>
-    if (n === undefined) return this.#stream('generate', prompt, options).resultAlone()
-    return samples(
-      'generate',
-      { ...options, n },
-      {
-        tokens: (rest) => this.#cachedTokens('generate', prompt, rest),
-        stream: (tokens, rest, shared) => {
-          const text = typeof prompt === 'string' ? prompt : undefined
-          return this.#streamOf('generate', { tokens: () => tokens, text }, rest, shared)
-        },
-      },
-    )
+    if (n !== undefined) return this.#generator.samples('generate', prompt, { ...options, n })
+    return this.#generator.stream('generate', prompt, options).resultAlone()
   }
 
   /**
@@ -343,7 +293,8 @@ export class Model {
    * for await (const { text } of model.stream('Once upon a time')) process.stdout.write(text)
    */
   stream(prompt: Prompt, options: GenerateOptions = {}): TextStream {
-    return this.#stream('stream', prompt, options)
+    this.#check('stream')
+    return this.#generator.stream('stream', prompt, options)
   }
 
   /**
@@ -373,6 +324,43 @@ export class Model {
     return new Session(this.#sessions, new SequenceState(snapshot), history)
   }
 
+  /**
+   * A conversation: each turn runs its new text only.
+   *
+   * @throws NoChatTemplateError for a model without a chat template, as base models are: give one, such as
+   *   `PLAIN_CHAT_TEMPLATE`. TokenizerNotFoundError without a tokenizer.
+   * @example
+   * using chat = model.createChat({ system: 'Be brief.' })
+   * const { text } = await chat.send('What is a state space?')
+   */
+  createChat(options: ChatOptions = {}): Chat {
+    this.#check('createChat')
+    checkOptions('createChat', options, CHAT_OPTIONS)
+    const { messages = [], tools, templateArguments } = options
+    const system = stringOption('createChat', 'system', options.system)
+    const first = system === undefined ? [] : [{ role: 'system', content: system }]
+    const host: ChatHost = {
+      engine: this.engine,
+      generator: this.#generator,
+      cachedPrompts: this.#cachedPrompts,
+      tokenizer: this.#reader.needTokenizer('createChat'),
+      template: chatTemplateOf('createChat', this.#chat, options.template),
+      generationDefaults: this.generationDefaults,
+      identity: () => this.#sessions.identity(),
+      check: (operation) => this.#check(operation),
+      holds: (owner) => this.#held.add(owner),
+      letsGo: (owner) => this.#held.delete(owner),
+    }
+    return new Chat(
+      host,
+      { ...templateArguments, tools },
+      {
+        messages: copiedMessages('createChat', [...first, ...messages]),
+        transcript: Transcript.empty,
+      },
+    )
+  }
+
   /** Bytes of native memory by what they are for. */
   memory(): ModelMemory {
     this.#check('memory')
@@ -380,6 +368,7 @@ export class Model {
     let snapshotBytes = 0
     for (const { stateBytes } of this.#held.of(SessionCheckpoint)) snapshotBytes += stateBytes
     for (const session of this.#held.of(Session)) snapshotBytes += session.snapshotBytes
+    for (const chat of this.#held.of(Chat)) snapshotBytes += chat.snapshotBytes
     const { bytes: promptCacheBytes = 0, maxBytes: promptCacheMaxBytes = 0 } =
       this.#cachedPrompts ?? {}
     return {
@@ -398,6 +387,7 @@ export class Model {
     this.#disposed = true
     this.engine.dispose()
     this.#cachedPrompts?.dispose()
+    this.#generator.dispose()
     this.languageModel.dispose()
     this.device.dispose()
   }
@@ -410,142 +400,7 @@ export class Model {
     this.dispose()
   }
 
-  #stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
-    this.#check(operation)
-    const text = typeof prompt === 'string' ? prompt : undefined
-    const tokens = () => this.#cachedTokens(operation, prompt, options)
-    return this.#streamOf(operation, { tokens, text }, options)
-  }
-
-  // `text`: what the tokens stand for. `also`: who takes part in its moments.
-  #streamOf(
-    operation: string,
-    { tokens, text }: { tokens: () => Uint32Array; text: string | undefined },
-    options: GenerateOptions,
-    also = async (moments: Moments | undefined) => moments,
-  ): TextStream {
-    let history: Uint32Array
-    const read = () => {
-      history = tokens()
-      return history
-    }
-    return this.#start(operation, read, options, async (settings) => {
-      const cached = this.#cachedPrompts?.momentsOf({
-        tokens: history,
-        text,
-        decode: (drawn) => this.tokenizer!.decode(drawn, { keepLeadingSpace: true }),
-        chunkSize: options.prefillChunkSize,
-      })
-      const begin = { position: 0, history, generated: 0, moments: await also(cached) }
-      return { stream: await this.engine.open(operation, { ...settings, ...begin }) }
-    })
-  }
-
-  // Those of the prompt; where its beginning was generated, those that were drawn.
-  #cachedTokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
-    const tokens = this.#tokens(operation, prompt, options)
-    if (typeof prompt !== 'string' || options.parseSpecial === false) return tokens
-    const isBorder = (text: string, index: number) => this.tokenizer!.isSpecialAt(text, index)
-    const cached = this.#cachedPrompts?.findText(prompt, tokens, isBorder)
-    if (!cached || cached.textLength === prompt.length) return cached?.tokens ?? tokens
-    const rest = this.#tokens(operation, prompt.slice(cached.textLength), options, false)
-    return concatenated(cached.tokens, rest)
-  }
-
-  // `tokens` gives the prompt once the options are checked; `begin` makes what runs the model when the first token is asked for.
-  #start(
-    operation: string,
-    tokens: () => Uint32Array,
-    options: GenerateOptions,
-    begin: (settings: StreamSettings) => Promise<Begun>,
-  ): TextStream {
-    checkOptions(operation, options, GENERATE_OPTIONS)
-    checkSignal(operation, options.signal)
-    const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
-    const logprobs = integerOption(operation, 'logprobs', options.logprobs, {
-      min: 0,
-      max: MOST_ALTERNATIVES,
-    })
-    const prefillChunkSize = chunkSizeOption(operation, options)
-    const { stopStrings, stopTokens } = stopping(operation, options, {
-      needTokenizer: () => this.#needTokenizer(operation),
-      vocabulary: this.config.paddedVocabSize,
-      endOfText: this.endOfText,
-    })
-    const prompt = tokens()
-    const sampling = withDefaults(options, this.generationDefaults)
-    const sampler = new Sampler(operation, sampling, this.config.paddedVocabSize)
-    return new TextStream({
-      begin: (signal) => begin({ sampler, maxTokens, stopTokens, alternatives: logprobs, signal }),
-      prompt,
-      maxTokens,
-      stopTokens,
-      stopStrings,
-      detokenizer: this.tokenizer?.createStream({ keepLeadingSpace: true }),
-      logprobs: logprobs !== undefined,
-      signal: options.signal,
-      prefillChunkSize,
-      loadMs: this.#loadMs,
-      seed: sampler.seed,
-    })
-  }
-
   #check(operation: string): void {
     if (this.#disposed) throw new DisposedError(`[${operation}] this model was disposed`)
   }
-
-  #tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst = true): Uint32Array {
-    const isText = typeof prompt === 'string'
-    const parseSpecial = booleanOption(operation, 'parseSpecial', options.parseSpecial)
-    if (!isText && (typeof prompt !== 'object' || typeof prompt?.length !== 'number')) {
-      throw new TypeError(
-        `[${operation}] the prompt must be a text or token ids but is ${describe(prompt)}`,
-      )
-    }
-    if (!isText && parseSpecial !== undefined) {
-      throw new UnsupportedOptionError(
-        `[${operation}] parseSpecial is for a prompt of text: leave it out with token ids`,
-      )
-    }
-    const ids = isText
-      ? this.#needTokenizer(operation).encode(prompt, { parseSpecial, addSpecialTokens: isFirst })
-      : prompt
-    if (ids.length === 0) throw new RangeError(`[${operation}] the prompt is empty`)
-    const vocabulary = this.config.paddedVocabSize
-    return Uint32Array.from(ids, (id, index) => {
-      if (Number.isInteger(id) && id >= 0 && id < vocabulary) return id
-      throw new RangeError(
-        `[${operation}] token ${index} of the prompt is ${describe(id)}, which is outside the vocabulary of ${vocabulary}`,
-      )
-    })
-  }
-
-  #needTokenizer(operation: string): Tokenizer {
-    if (this.tokenizer) return this.tokenizer
-    const problem = this.#tokenizerProblem
-    if (problem) {
-      throw new TokenizerNotFoundError(
-        `[${operation}] the model's tokenizer cannot be used: ${problem.message}. ` +
-          'Token ids work without one; give loadModel (or --tokenizer) the path of another tokenizer.json if it fits',
-        { cause: problem },
-      )
-    }
-    const name = this.config.tokenizerName
-    throw new TokenizerNotFoundError(
-      `[${operation}] this checkpoint ships no tokenizer.json. ` +
-        (name
-          ? `Its authors use ${name}: give loadModel (or --tokenizer) the path of that tokenizer.json, or fetch it with: hf download ${name} tokenizer.json`
-          : 'Give loadModel (or --tokenizer) the path of a tokenizer.json') +
-        '. Token ids work without one.',
-    )
-  }
 }
-
-function chunkSizeOption(operation: string, options: LogitsOptions): number | undefined {
-  return integerOption(operation, 'prefillChunkSize', options.prefillChunkSize, {
-    min: 1,
-    max: LARGEST_CHUNK_SIZE,
-  })
-}
-
-export type { GenerateResult, TextChunk }

@@ -14,7 +14,7 @@ import {
 } from './continuation-tokens.js'
 import { UnsupportedOptionError } from './errors.js'
 import type { Usage } from './generate.js'
-import type { LogitsOptions, Prompt } from './model.js'
+import type { LogitsOptions, Prompt } from './generate-options.js'
 import { checkOptions, checkSignal, describe, integerOption } from './options.js'
 
 export type ScoreOptions = LogitsOptions

@@ -3,8 +3,8 @@
 import type { Engine } from './engine/engine.js'
 import type { Snapshot } from './engine/snapshot.js'
 import type { StreamOptions } from './engine/stream.js'
-import type { Begun } from './generate.js'
-import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
+import type { Wanted } from './generator.js'
+import type { Prompt, PromptOptions } from './generate-options.js'
 import type { ModelIdentity } from './model-identity.js'
 import type { LanguageModel } from './models/language-model.js'
 import type { Session } from './session.js'
@@ -14,7 +14,7 @@ import type { TokenHistory } from './token-history.js'
 /** What the options of a call say about its stream. */
 export type StreamSettings = Pick<
   StreamOptions,
-  'sampler' | 'maxTokens' | 'stopTokens' | 'alternatives' | 'signal'
+  'sampler' | 'maxTokens' | 'stopTokens' | 'masker' | 'alternatives' | 'signal'
 >
 
 /** What a session needs of its model. */
@@ -29,12 +29,7 @@ export interface SessionHost {
   check(operation: string): void
   /** Tokens of a prompt; what the tokenizer puts around a text only at the beginning of a sequence. */
   tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst: boolean): Uint32Array
-  stream(
-    operation: string,
-    tokens: () => Uint32Array,
-    options: GenerateOptions,
-    begin: (settings: StreamSettings) => Promise<Begun>,
-  ): TextStream
+  stream(operation: string, wanted: Wanted): TextStream
   /** Counts the memory of what is alive. */
   holds(owner: Session | SessionCheckpoint): void
   letsGo(owner: Session | SessionCheckpoint): void

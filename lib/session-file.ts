@@ -31,6 +31,8 @@ export interface SessionContents {
   /** All of them; undefined when saved without token ids. */
   consumed: Uint32Array | undefined
   fields: readonly SessionField[]
+  /** What a chat adds (lib/chat/chat-file.ts); undefined for a plain session. */
+  chat?: string | undefined
 }
 
 const FORMAT = 'ssm-metal session'
@@ -45,6 +47,7 @@ const KEYS: readonly string[] = [
   'model',
   'model_description',
   'position',
+  'chat',
   'data_checksum',
   'checksum',
 ]
@@ -79,7 +82,7 @@ export async function writeSessionFile(
     )
   }
   checkContents(contents)
-  const { model, position, consumed, fields } = contents
+  const { model, position, consumed, fields, chat } = contents
   const tensors = new Map<string, TensorData>()
   if (consumed) tensors.set(CONSUMED, { dtype: 'uint32', shape: [position], data: consumed })
   for (const field of fields) {
@@ -98,6 +101,7 @@ export async function writeSessionFile(
     model: model.hash,
     model_description: model.description,
     position: String(position),
+    ...(chat === undefined ? {} : { chat }),
     data_checksum: hex(dataChecksum),
   }
   const checksum = headerChecksum({ metadata, tensors })
@@ -207,6 +211,7 @@ async function readSession(file: FileReader, expected: ExpectedSession): Promise
     model: { hash: metadata.model!, description: metadata.model_description! },
     position,
     consumed,
+    chat: metadata.chat,
     fields: expected.fields.map(({ name, shape }) => ({
       name,
       // checkTensors has seen that it is one of the two.

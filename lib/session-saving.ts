@@ -35,7 +35,7 @@ export async function restoredState(
   path: string,
   languageModel: LanguageModel,
   model: ModelIdentity,
-): Promise<{ snapshot: Snapshot; history: TokenHistory }> {
+): Promise<{ snapshot: Snapshot; history: TokenHistory; chat: string | undefined }> {
   const snapshot = new Snapshot(languageModel)
   try {
     const { fields } = snapshot
@@ -43,8 +43,12 @@ export async function restoredState(
     const shapes = fields.map(({ name, tensor }) => ({ name, shape: tensor.shape.slice(1) }))
     const contents = await readSessionFile(path, { model, fields: shapes, vocabulary })
     for (const [i, { tensor }] of fields.entries()) restore(tensor, contents.fields[i]!)
-    const { consumed, position } = contents
-    return { snapshot, history: new TokenHistory(consumed, consumed ? 0 : position) }
+    const { consumed, position, chat } = contents
+    return {
+      chat,
+      snapshot,
+      history: new TokenHistory(consumed, consumed ? 0 : position),
+    }
   } catch (error) {
     snapshot.dispose()
     throw error

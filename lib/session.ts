@@ -8,15 +8,15 @@ import {
   SessionLostError,
   UnsupportedOptionError,
 } from './errors.js'
-import type { GenerateResult } from './generate.js'
+import type { Begun, GenerateResult } from './generate.js'
 import type { TextStream } from './text-stream.js'
-import type { GenerateOptions, Prompt, PromptOptions } from './model.js'
+import type { GenerateOptions, Prompt, PromptOptions } from './generate-options.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { Snapshot } from './engine/snapshot.js'
 import type { EngineStream } from './engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
-import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
+import { SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
 import { disposedError, SessionSequence } from './session-sequence.js'
 import { TokenHistory } from './token-history.js'
 
@@ -257,7 +257,7 @@ export class Session {
       if (prompt?.length !== 0) tokens = this.#host.tokens(operation, prompt, options, wasFirst)
       return tokens
     }
-    return this.#host.stream(operation, read, options, async (settings) => {
+    const begin = async (settings: StreamSettings): Promise<Begun> => {
       this.#check(operation)
       if (this.#running) throw this.#busy(operation)
       this.#running = operation
@@ -280,7 +280,8 @@ export class Session {
         this.#end()
         throw error
       }
-    })
+    }
+    return this.#host.stream(operation, { options, tokens: read, begin })
   }
 
   async #copy(operation: string): Promise<{ snapshot: Snapshot; history: TokenHistory }> {

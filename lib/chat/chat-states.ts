@@ -1,6 +1,6 @@
 // The states that a chat holds: after its last prompt, and after the last answer.
 
-import type { Moment, Moments } from '../engine/moments.js'
+import { type Moment, type Moments, PendingCopies } from '../engine/moments.js'
 import type { Snapshot } from '../engine/snapshot.js'
 import { concatenated } from '../token-ids.js'
 
@@ -17,6 +17,7 @@ export interface ChatState {
 export class ChatStates {
   #prompt: ChatState | undefined
   #answer: ChatState | undefined
+  readonly #copies = new PendingCopies()
   #isDisposed = false
 
   get snapshots(): Snapshot[] {
@@ -27,14 +28,15 @@ export class ChatStates {
   momentsOf(
     prompt: Uint32Array,
     { begins }: { begins: boolean },
-  ): Pick<Moments, 'beginning' | 'receiver'> {
+  ): Pick<Moments, 'ready' | 'beginning' | 'receiver'> {
     return {
+      ready: () => this.#copies.settled(),
       beginning: () => (begins ? this.#find(prompt) : undefined),
       receiver: ({ prompt: length, drawn }) => {
         if (length < prompt.length) return undefined
-        return (snapshot) => {
+        return this.#copies.receiver((snapshot) => {
           if (snapshot) this.#take(concatenated(prompt, drawn), snapshot, drawn.length > 0)
-        }
+        })
       },
     }
   }
@@ -50,10 +52,15 @@ export class ChatStates {
     return fitting.sort((a, b) => b!.tokens.length - a!.tokens.length)[0]
   }
 
-  /** From a file: the state after these tokens. */
-  restore(tokens: Uint32Array, snapshot: Snapshot): void {
+  /** Resolves when what the last turn left is there. */
+  async settled(): Promise<void> {
+    await this.#copies.settled()
+  }
+
+  /** In the place of all others. */
+  restore(state: ChatState): void {
     this.clear()
-    this.#answer = { tokens, snapshot }
+    this.#answer = state
   }
 
   /** The same states, for a chat that goes its own way. */

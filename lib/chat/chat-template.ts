@@ -101,6 +101,11 @@ export class ChatTemplate {
     return this.#selected('text', {})
   }
 
+  /** Starts the thread that renders, which takes some ten milliseconds. */
+  prepare(): void {
+    thread.start()
+  }
+
   /**
    * The prompt that the template makes of a conversation. Encode it with `addSpecialTokens: false`: templates write
    * special tokens themselves.

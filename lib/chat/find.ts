@@ -8,6 +8,7 @@ import {
   readSpecialTokens,
   type SpecialTokens,
 } from './chat-template.js'
+import { stringOption } from '../options.js'
 import type { ChatMessage } from './messages.js'
 
 /** What {@link findChatTemplate} found. */
@@ -37,20 +38,32 @@ export async function findChatTemplate(
   return { template, specialTokens }
 }
 
+/**
+ * The template of a chat: `given` is the name of one of the checkpoint's, or a text. Throws `NoChatTemplateError` where
+ * there is none.
+ */
+export function chatTemplateOf(
+  operation: string,
+  { template, specialTokens }: FoundChatTemplate,
+  given: string | undefined,
+): ChatTemplate {
+  const found = given === undefined ? template : undefined
+  if (found) return found
+  stringOption(operation, 'template', given)
+  const text = given && (template?.templates.get(given) ?? given)
+  if (text) return new ChatTemplate(text, { specialTokens })
+  throw new NoChatTemplateError(
+    `[${operation}] this checkpoint has no chat template, as base models have none. ` +
+      'Pass one: loadModel(path, { chatTemplate }) or the option template here, with a text of your own or PLAIN_CHAT_TEMPLATE',
+  )
+}
+
 /** The prompt that a model's template, or the one in `options`, makes of a conversation. */
 export async function applyChatTemplate(
-  { template, specialTokens }: FoundChatTemplate,
+  found: FoundChatTemplate,
   messages: readonly ChatMessage[],
   options: ChatTemplateOptions,
 ): Promise<string> {
-  const given = options?.template
-  const used =
-    template ?? (typeof given === 'string' ? new ChatTemplate(given, { specialTokens }) : undefined)
-  if (!used) {
-    throw new NoChatTemplateError(
-      '[applyChatTemplate] this checkpoint has no chat template, as base models have none. ' +
-        'Pass one: loadModel(path, { chatTemplate }) or the option template here, with a text of your own or PLAIN_CHAT_TEMPLATE',
-    )
-  }
+  const used = found.template ?? chatTemplateOf('applyChatTemplate', found, options?.template)
   return used.renderFor('applyChatTemplate', messages, options)
 }

@@ -51,13 +51,19 @@ export function plainMessages(
   operation: string,
   messages: readonly ChatMessage[],
 ): { [key: string]: Plain }[] {
+  const copies = copiedMessages(operation, messages) as { [key: string]: Plain }[]
+  if (copies.length === 0) {
+    throw new RangeError(`[${operation}] messages must have at least one message but is empty`)
+  }
+  return copies.map((message) => withReasoning(withoutNulls(message)))
+}
+
+/** Messages of a caller, checked, as copies that the caller cannot change. */
+export function copiedMessages(operation: string, messages: readonly ChatMessage[]): ChatMessage[] {
   if (!Array.isArray(messages)) {
     throw new TypeError(
       `[${operation}] messages must be a list of { role, content } but is ${describe(messages)}`,
     )
-  }
-  if (messages.length === 0) {
-    throw new RangeError(`[${operation}] messages must have at least one message but is empty`)
   }
   return messages.map((message: ChatMessage, index) => {
     const what = `message ${index}`
@@ -75,8 +81,7 @@ export function plainMessages(
     if (typeof content !== 'string' && content !== undefined && content !== null) {
       checkParts(operation, what, content)
     }
-    const plain = plainValue(operation, what, message) as { [key: string]: Plain }
-    return withReasoning(withoutNulls(plain))
+    return plainValue(operation, what, message) as ChatMessage & { [key: string]: Plain }
   })
 }
 

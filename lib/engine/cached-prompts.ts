@@ -3,7 +3,13 @@
 import type { LanguageModel } from '../models/language-model.js'
 import { concatenated } from '../token-ids.js'
 import { PREFILL_CHUNK_SIZE, SCAN_TOKENS } from './chunks.js'
-import type { Moment, MomentPlace, MomentReceiver, Moments } from './moments.js'
+import {
+  type Moment,
+  type MomentPlace,
+  type MomentReceiver,
+  type Moments,
+  PendingCopies,
+} from './moments.js'
 import { PromptCache } from './prompt-cache.js'
 import { type Snapshot, snapshotBytes } from './snapshot.js'
 
@@ -40,8 +46,7 @@ export class CachedPrompts {
   readonly isExact: boolean
   readonly #cache: PromptCache<Snapshot>
   readonly #snapshotBytes: number
-  /** Of copies that are being made. */
-  #pendingBytes = 0
+  readonly #copies = new PendingCopies()
 
   constructor(model: LanguageModel, { maxBytes, exact }: CachedPromptsOptions) {
     this.isExact = exact
@@ -55,7 +60,7 @@ export class CachedPrompts {
 
   /** Bytes of what is kept, and of copies that are being made. */
   get bytes(): number {
-    return this.#cache.bytes + this.#pendingBytes
+    return this.#cache.bytes + this.#copies.count * this.#snapshotBytes
   }
 
   /** For the stream of a prompt. */
@@ -64,6 +69,7 @@ export class CachedPrompts {
     // Cut elsewhere, it would leave other bits than it does alone.
     const mayCut = chunkSize % SCAN_TOKENS === 0
     return {
+      ready: () => this.#copies.settled(),
       beginning: () => (mayCut || !this.isExact ? this.find(tokens) : undefined),
       cuts: (from) => (mayCut ? this.#cuts(tokens, from) : []),
       receiver: (place) => (mayCut || !this.isExact ? this.#receiver(prompt, place) : undefined),
@@ -113,11 +119,8 @@ export class CachedPrompts {
   ): MomentReceiver | undefined {
     const isExact = this.isExact && drawn.length === 0 && length % SCAN_TOKENS === 0
     if (this.isExact && !isExact) return undefined
-    const bytes = this.#snapshotBytes
-    if (!this.#cache.makeRoom(this.#pendingBytes + bytes)) return undefined
-    this.#pendingBytes += bytes
-    return (snapshot) => {
-      this.#pendingBytes -= bytes
+    if (!this.#cache.makeRoom((this.#copies.count + 1) * this.#snapshotBytes)) return undefined
+    return this.#copies.receiver((snapshot) => {
       if (!snapshot) return
       const { tokens, text, decode } = prompt
       const isWhole = length === tokens.length && text !== undefined
@@ -125,6 +128,6 @@ export class CachedPrompts {
         isExact,
         text: isWhole ? text + (drawn.length > 0 ? decode!(drawn) : '') : undefined,
       })
-    }
+    })
   }
 }

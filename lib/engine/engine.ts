@@ -97,7 +97,11 @@ export class Engine {
     this.check(operation)
     const start = performance.now()
     await this.#admission.enter(operation, options.signal)
-    return this.#openInside(options, { operation, queueMs: performance.now() - start })
+    const queueMs = performance.now() - start
+    // They are ahead of this stream on the device too.
+    const copies = options.moments?.ready()
+    if (copies) await copies
+    return this.#openInside(options, { operation, queueMs })
   }
 
   /** @internal Of `EngineStream`. */

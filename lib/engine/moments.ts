@@ -22,6 +22,8 @@ export type MomentReceiver = (snapshot: Snapshot | undefined) => void
 
 /** Of one stream with a prompt, whose state nobody keeps. */
 export interface Moments {
+  /** Resolves when the copies that are being made are there; undefined where there are none. Asked before `beginning`. */
+  ready(): Promise<void> | undefined
   /**
    * Asked once, when the stream has its place. The snapshot stays as it is; the stream copies it at once. One of the
    * whole prompt has logits.
@@ -39,9 +41,10 @@ export interface Moments {
  */
 export function alsoFor(
   moments: Moments | undefined,
-  own: Pick<Moments, 'beginning' | 'receiver'>,
+  own: Pick<Moments, 'beginning' | 'receiver'> & Partial<Pick<Moments, 'ready'>>,
 ): Moments {
   return {
+    ready: () => bothOf(moments?.ready(), own.ready?.()),
     beginning: () => {
       const theirs = moments?.beginning()
       const ours = own.beginning()
@@ -58,5 +61,41 @@ export function alsoFor(
         snapshot?.dispose()
       }
     },
+  }
+}
+
+function bothOf(
+  a: Promise<void> | undefined,
+  b: Promise<void> | undefined,
+): Promise<void> | undefined {
+  return a && b ? Promise.all([a, b]).then(() => {}) : (a ?? b)
+}
+
+/** Copies that are being made: whoever looks for one waits for them. */
+export class PendingCopies {
+  readonly #pending = new Set<Promise<void>>()
+
+  /** How many there are. */
+  get count(): number {
+    return this.#pending.size
+  }
+
+  /** The receiver of one more. */
+  receiver(receive: MomentReceiver): MomentReceiver {
+    let end!: () => void
+    const copy = new Promise<void>((resolve) => {
+      end = resolve
+    })
+    this.#pending.add(copy)
+    return (snapshot) => {
+      this.#pending.delete(copy)
+      receive(snapshot)
+      end()
+    }
+  }
+
+  /** Resolves when those that there are now have arrived; undefined where there are none. */
+  settled(): Promise<void> | undefined {
+    return this.#pending.size === 0 ? undefined : Promise.all(this.#pending).then(() => {})
   }
 }

@@ -29,6 +29,7 @@ export class SharedPrompt {
   first(moments: Moments | undefined): Moments {
     const length = this.#length
     const watched: Moments = {
+      ready: () => moments?.ready(),
       beginning: () => {
         const beginning = moments?.beginning()
         if (beginning?.position === length) this.#take(beginning.snapshot.share())

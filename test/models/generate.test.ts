@@ -9,7 +9,7 @@ import { randomModelShape, writeRandomModel } from '../../scripts/random-model.j
 import { CommandList } from '../../lib/command-list.js'
 import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from '../../lib/errors.js'
 import { loadModel, type LoadOptions } from '../../lib/load-model.js'
-import type { GenerateOptions, Model } from '../../lib/model.js'
+import type { GenerateOptions, Model } from '../../lib/index.js'
 import { EngineStream } from '../../lib/engine/stream.js'
 import { indexOfLargest } from '../reference/sampling.js'
 import { FIXTURES, fixture, readGolden, temporaryFolder } from '../support/checkpoints.js'

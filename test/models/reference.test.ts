@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { createDevice } from '../../lib/device.js'
 import { loadModel, type LoadOptions } from '../../lib/load-model.js'
-import type { LogitsOptions } from '../../lib/model.js'
+import type { LogitsOptions } from '../../lib/index.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import {
   converted,

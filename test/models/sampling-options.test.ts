@@ -2,7 +2,7 @@
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
-import type { GenerateOptions, Model } from '../../lib/model.js'
+import type { GenerateOptions, Model } from '../../lib/index.js'
 import { drawToken, GREEDY, logprobsOf, type SamplingSettings } from '../reference/sampling.js'
 import { fixture } from '../support/checkpoints.js'
 import { rowsOf } from '../support/arrays.js'

@@ -2,7 +2,7 @@
 
 import { createHash } from 'node:crypto'
 import { expect } from 'vitest'
-import type { GenerateOptions, Model } from '../../lib/model.js'
+import type { GenerateOptions, Model } from '../../lib/index.js'
 import type { Session } from '../../lib/session.js'
 
 /** A number from 0 to n - 1: `seededIntegers`. */

@@ -1,0 +1,196 @@
+// Starts the generations of a model: options are checked, prompts read, and the stream begun when somebody asks.
+
+import type { CachedPrompts } from './engine/cached-prompts.js'
+import type { Engine } from './engine/engine.js'
+import type { Masker } from './engine/masks.js'
+import type { Moments } from './engine/moments.js'
+import type { Begun, GenerateResult } from './generate.js'
+import {
+  chunkSizeOption,
+  GENERATE_OPTIONS,
+  type GenerateOptions,
+  type Prompt,
+  type PromptOptions,
+  type SamplesOptions,
+} from './generate-options.js'
+import { type GenerationDefaults, withDefaults } from './generation-config.js'
+import { GrammarEngine, type Matcher } from './grammar/grammar.js'
+import { checkResponseFormat, type ResponseFormat } from './grammar/response-format.js'
+import type { EndOfTextToken } from './models/end-of-text.js'
+import { checkOptions, checkSignal, integerOption } from './options.js'
+import type { PromptReader } from './prompt-reader.js'
+import { samples } from './samples.js'
+import { MOST_ALTERNATIVES, Sampler } from './sampler.js'
+import type { StreamSettings } from './session-checkpoint.js'
+import { stopping } from './stopping.js'
+import { TextStream } from './text-stream.js'
+import { concatenated } from './token-ids.js'
+
+/** What a model's generations need of it. */
+export interface GeneratorFacts {
+  engine: Engine
+  reader: PromptReader
+  /** Without it nothing is kept of prompts. */
+  cachedPrompts: CachedPrompts | undefined
+  endOfText: readonly EndOfTextToken[]
+  generationDefaults: GenerationDefaults
+  loadMs: number
+}
+
+/** A generation whose options are still to be checked. */
+export interface Wanted {
+  options: GenerateOptions
+  /** Gives the prompt once the options are checked. */
+  tokens(): Uint32Array
+  /** Makes what runs the model when the first token is asked for. */
+  begin(settings: StreamSettings): Promise<Begun>
+  onEnd?: ((result: GenerateResult, failed: boolean) => void) | undefined
+}
+
+/**
+ * One a model.
+ *
+ * @example generator.stream('generate', 'Once upon a time', { maxTokens: 50 })
+ */
+export class Generator {
+  readonly #facts: GeneratorFacts
+  #grammars: GrammarEngine | undefined
+
+  constructor(facts: GeneratorFacts) {
+    this.#facts = facts
+  }
+
+  /** Text after a prompt. */
+  stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
+    const text = typeof prompt === 'string' ? prompt : undefined
+    const tokens = () => this.#cachedTokens(operation, prompt, options)
+    return this.#streamOf(operation, { tokens, text }, options)
+  }
+
+  /** `options.n` texts after a prompt. */
+  samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
+    return samples(operation, options, {
+      tokens: (rest) => this.#cachedTokens(operation, prompt, rest),
+      stream: (tokens, rest, also) => {
+        const text = typeof prompt === 'string' ? prompt : undefined
+        return this.#streamOf(operation, { tokens: () => tokens, text }, rest, also)
+      },
+    })
+  }
+
+  /** Moments of a prompt in the prompt cache. `text`: what its tokens stand for. */
+  momentsOf(
+    tokens: Uint32Array,
+    {
+      text,
+      prefillChunkSize,
+    }: { text?: string | undefined } & Pick<GenerateOptions, 'prefillChunkSize'>,
+  ): Moments | undefined {
+    const { cachedPrompts, reader } = this.#facts
+    return cachedPrompts?.momentsOf({
+      tokens,
+      text,
+      decode: (drawn) => reader.tokenizer!.decode(drawn, { keepLeadingSpace: true }),
+      chunkSize: prefillChunkSize,
+    })
+  }
+
+  start(operation: string, { options, tokens, begin, onEnd }: Wanted): TextStream {
+    const { reader, endOfText, generationDefaults, loadMs } = this.#facts
+    checkOptions(operation, options, GENERATE_OPTIONS)
+    const { signal, responseFormat } = options
+    checkSignal(operation, signal)
+    const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
+    const range = { min: 0, max: MOST_ALTERNATIVES }
+    const alternatives = integerOption(operation, 'logprobs', options.logprobs, range)
+    const prefillChunkSize = chunkSizeOption(operation, options)
+    const { stopStrings, stopTokens } = stopping(operation, options, {
+      needTokenizer: () => reader.needTokenizer(operation),
+      vocabulary: reader.vocabulary,
+      endOfText,
+    })
+    const format = responseFormat && checkResponseFormat(operation, responseFormat)
+    if (format) reader.needTokenizer(operation)
+    const prompt = tokens()
+    const sampling = withDefaults(options, generationDefaults)
+    const sampler = new Sampler(operation, sampling, reader.vocabulary)
+    let matcher: Matcher | undefined
+    return new TextStream({
+      begin: async (signal) => {
+        matcher = await this.#matcher(operation, format, { stopTokens, signal })
+        const masker = matcher && maskerOf(matcher)
+        return begin({ sampler, maxTokens, stopTokens, alternatives, masker, signal })
+      },
+      onEnd: (...end) => {
+        matcher?.dispose()
+        onEnd?.(...end)
+      },
+      prompt,
+      maxTokens,
+      stopTokens,
+      stopStrings,
+      detokenizer: reader.tokenizer?.createStream({ keepLeadingSpace: true }),
+      logprobs: alternatives !== undefined,
+      signal,
+      prefillChunkSize,
+      loadMs,
+      seed: sampler.seed,
+    })
+  }
+
+  dispose(): void {
+    this.#grammars?.dispose()
+  }
+
+  // `also`: who takes part in the moments of the prompt.
+  #streamOf(
+    operation: string,
+    { tokens, text }: { tokens: () => Uint32Array; text: string | undefined },
+    options: GenerateOptions,
+    also = async (moments: Moments | undefined) => moments,
+  ): TextStream {
+    let history: Uint32Array
+    return this.start(operation, {
+      options,
+      tokens: () => {
+        history = tokens()
+        return history
+      },
+      begin: async (settings) => {
+        const moments = await also(this.momentsOf(history, { ...options, text }))
+        const begin = { ...settings, position: 0, history, generated: 0, moments }
+        return { stream: await this.#facts.engine.open(operation, begin) }
+      },
+    })
+  }
+
+  // Those of the prompt; where its beginning was generated, those that were drawn.
+  #cachedTokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
+    const { reader, cachedPrompts } = this.#facts
+    const tokens = reader.tokens(operation, prompt, options)
+    if (typeof prompt !== 'string' || options.parseSpecial === false) return tokens
+    const isBorder = (text: string, index: number) => reader.tokenizer!.isSpecialAt(text, index)
+    const cached = cachedPrompts?.findText(prompt, tokens, isBorder)
+    if (!cached || cached.textLength === prompt.length) return cached?.tokens ?? tokens
+    const rest = reader.tokens(operation, prompt.slice(cached.textLength), options, false)
+    return concatenated(cached.tokens, rest)
+  }
+
+  async #matcher(
+    operation: string,
+    format: ResponseFormat | undefined,
+    options: Parameters<GrammarEngine['compile']>[2],
+  ): Promise<Matcher | undefined> {
+    if (!format || format.type === 'text') return undefined
+    const { reader } = this.#facts
+    this.#grammars ??= new GrammarEngine({
+      tokenizer: reader.needTokenizer(operation),
+      vocabulary: reader.vocabulary,
+    })
+    return this.#grammars.compile(operation, format, options)
+  }
+}
+
+function maskerOf(matcher: Matcher): Masker {
+  return { first: async () => matcher.step, after: (token) => matcher.accept(token) }
+}
