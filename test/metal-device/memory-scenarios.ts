@@ -191,7 +191,8 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       setStandIn('leastGpuTime', 0)
       // Zeros, as many as the largest field has: for whoever finds a slot that was used, and there is nobody.
       const zeros = Math.max(...namedFields(model.languageModel).map(fieldBytes))
-      const unused = Math.ceil(zeros / PAGE) * PAGE
+      // And two tensors for the log-probabilities of streams that ask for them.
+      const unused = Math.ceil(zeros / PAGE) * PAGE + 2 * PAGE
       results.push({ said: totalBytes, most: standIn().mostBufferBytes, unused, madeByPlanning })
       model.dispose()
       await noBuffers()

@@ -1,10 +1,11 @@
 // What the options of sampling do to a generation, held against loops over the model's logits.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { randomModelShape, writeRandomModel } from '../../scripts/random-model.js'
 import { loadModel } from '../../lib/load-model.js'
 import type { GenerateOptions, Model } from '../../lib/index.js'
 import { drawToken, GREEDY, logprobsOf, type SamplingSettings } from '../reference/sampling.js'
-import { fixture } from '../support/checkpoints.js'
+import { fixture, temporaryFolder } from '../support/checkpoints.js'
 import { rowsOf } from '../support/arrays.js'
 import { expectClose } from '../tolerance.js'
 
@@ -152,13 +153,26 @@ describe('a slot', () => {
   })
 
   it('reports no more alternatives than there are tokens', async () => {
-    const { logprobs } = await rene.generate(prompt, { ...options, maxTokens: 2, logprobs: 100 })
-    expect(logprobs!.map(({ topLogprobs }) => topLogprobs.length)).toEqual([100, 100])
+    const folder = await temporaryFolder()
+    const shape = randomModelShape({ dModel: 64, layers: 'S', vocabSize: 32 })
+    await writeRandomModel(folder, shape, { dtype: 'float32' })
+    using small = await loadModel(folder, { device: 'cpu' })
+    const vocabulary = small.config.paddedVocabSize
+    expect(vocabulary).toBeLessThan(100)
+    const { logprobs } = await small.generate([1], { ...options, maxTokens: 2, logprobs: 100 })
+    for (const { topLogprobs } of logprobs!) {
+      const tokens = topLogprobs.map(({ token }) => token).sort((a, b) => a - b)
+      expect(tokens).toEqual(Array.from({ length: vocabulary }, (_, token) => token))
+    }
   })
 })
 
 describe('what a session has generated', () => {
-  const given = { ignoreEos: true, presencePenalty: 1.5, frequencyPenalty: 0.5 }
+  // Hot, because the fixture is sure of most tokens: every count tells.
+  const given = {
+    ...{ ignoreEos: true, temperature: 5, seed: 2 },
+    ...{ presencePenalty: 2, frequencyPenalty: 2 },
+  }
 
   it('counts since its last prompt', async () => {
     using session = rene.createSession()
@@ -166,26 +180,28 @@ describe('what a session has generated', () => {
       [5, 6, 7],
       [8, 9],
     ] as const
-    const before = await session.generate(prompts[0], { ...given, maxTokens: 9 })
-    const { tokens } = await session.generate(prompts[1], { ...given, maxTokens: 12 })
+    const before = await session.generate(prompts[0], { ...given, maxTokens: 40 })
+    const first = await session.generate(prompts[1], { ...given, maxTokens: 25 })
+    const rest = await session.generate('', { ...given, maxTokens: 35 })
+    const tokens = [...first.tokens, ...rest.tokens]
     const prompt = [...prompts[0], ...before.tokens, ...prompts[1]]
     expect(tokens).toEqual(await drawn(rene, { prompt }, { options: given, tokens }))
-    expect(tokens).toEqual((await rene.generate(prompt, { ...given, maxTokens: 12 })).tokens)
+    expect(tokens).toEqual((await rene.generate(prompt, { ...given, maxTokens: 60 })).tokens)
   })
 
   it('counts on where an empty prompt goes on, also in a fork and after a checkpoint', async () => {
     const prompt = [5, 6, 7]
-    const whole = await rene.generate(prompt, { ...given, maxTokens: 20 })
+    const whole = await rene.generate(prompt, { ...given, maxTokens: 80 })
     using session = rene.createSession()
-    const { tokens: generated } = await session.generate(prompt, { ...given, maxTokens: 8 })
+    const { tokens: generated } = await session.generate(prompt, { ...given, maxTokens: 40 })
     using moment = await session.checkpoint()
     using fork = await session.fork()
     for (const one of [session, fork]) {
-      const { tokens } = await one.generate('', { ...given, maxTokens: 12 })
+      const { tokens } = await one.generate('', { ...given, maxTokens: 40 })
       expect([...generated, ...tokens]).toEqual(whole.tokens)
     }
     await session.rewind(moment)
-    const { tokens } = await session.generate('', { ...given, maxTokens: 12 })
+    const { tokens } = await session.generate('', { ...given, maxTokens: 40 })
     expect(tokens).toEqual(await drawn(rene, { prompt, generated }, { options: given, tokens }))
     expect([...generated, ...tokens]).toEqual(whole.tokens)
   })

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import { loadModel } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 import { alone, type Call, drawCall, hear, IDLE, tokensOf, watchRuns } from '../support/company.js'
@@ -30,7 +30,7 @@ test.each([
   ['rene', 12, 'float32'],
   ['mamba2-hf', 5, 'float16'],
   ['edge-mlx-4bit', 9, 'float32'],
-  ['mamba2-mlx-lm-groups-8bit', 4, 'float32'],
+  ['mamba2-mlx-lm-groups-8bit', 6, 'float32'],
 ] as const)('%s: %i streams, %s', { timeout: 900_000 }, async (name, count, dtype) => {
   const calls = drawCalls(count, count)
   const watch = watchRuns()
@@ -43,7 +43,8 @@ test.each([
     }),
   )
   watch.restore()
-  expect(model.engine.load).toMatchObject(IDLE)
+  // A stream that was left may have a run under way.
+  await vi.waitFor(() => expect(model.engine.load).toMatchObject(IDLE), 10_000)
   // They did run together, in lists of several widths.
   const widths = new Set(
     watch.runs.filter(({ tokens }) => !tokens).map(({ slots }) => slots.length),
