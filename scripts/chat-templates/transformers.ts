@@ -2,6 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cacheFolder } from '../../lib/cache-folder.js'
@@ -55,7 +56,7 @@ export function rendersOf(
 }
 
 function python(): string {
-  const folder = join(cacheFolder(), 'transformers-5.24.0')
+  const folder = join(cacheFolder() ?? tmpdir(), 'transformers-5.24.0')
   const program = join(folder, 'bin/python')
   if (existsSync(join(folder, 'complete'))) return program
   rmSync(folder, { recursive: true, force: true })
