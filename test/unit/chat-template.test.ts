@@ -357,7 +357,7 @@ describe('hostile templates', () => {
     ['a list that is multiplied', '{{ [0] * 10**9 }}', /a list of more than/],
     [
       'lists in lists',
-      grow('[1]', '[ns.x, ns.x]') + '{{ ns.x }}',
+      `${grow('[1]', '[ns.x, ns.x]')}{{ ns.x }}`,
       /nests, or calls itself, too deeply|a text of more than|took longer/,
     ],
     [
