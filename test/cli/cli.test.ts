@@ -333,6 +333,7 @@ describe('show', () => {
       /^memory needed +1\.\d\d MiB on cpu: weights \d+ KiB, state .*, workspace .*; 7\d\d KiB of weights stay in their file$/m,
       /^tokenizer +allenai\/OLMo-1B-hf$/m,
       /^end of text +0 \(config\.json\)$/m,
+      /^chat template +none: a base model$/m,
     ]) {
       expect(stdout).toMatch(line)
     }
@@ -354,6 +355,14 @@ describe('show', () => {
       text: expect.any(String),
       sources: ['generation_config.json'],
     })
+  })
+
+  it('tells which file has the chat template', async () => {
+    const folder = await copyOfFixture('rene')
+    await writeFile(join(folder, 'chat_template.jinja'), '{{ messages }}')
+    expect((await run(['show', folder])).stdout).toMatch(/^chat template +chat_template\.jinja$/m)
+    const { chatTemplate } = JSON.parse((await run(['show', folder, '--json'])).stdout)
+    expect(chatTemplate).toBe(join(folder, 'chat_template.jinja'))
   })
 
   it('says why a tokenizer cannot be used', async () => {

@@ -110,6 +110,7 @@ describe('the tarball', () => {
       'docs/published-files.md',
       'docs/sessions.md',
       'docs/streams.md',
+      'docs/chat.md',
       'docs/text.md',
     ])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([

@@ -152,7 +152,8 @@ describe('finding a template', () => {
     const weights = await folderOf({ 'chat_template.jinja': 'weights' })
     const tokenizer = await folderOf({ 'chat_template.jinja': 'tokenizer' })
     const textOf = async (tokenizerFolder: string | undefined) =>
-      (await findChatTemplate({ folder: weights, tokenizerFolder }, {})).template?.text
+      (await findChatTemplate({ folder: weights, tokenizerFolder, problem: undefined }, {}))
+        .template?.text
     expect(await textOf(tokenizer)).toBe('tokenizer')
     expect(await textOf(await folderOf({}))).toBe('weights')
     expect(await textOf(undefined)).toBe('weights')
