@@ -109,14 +109,28 @@ export class IsolatedThread<Request, Answer> {
     else this.#lateAfter(START_MS)
   }
 
-  #post({ request, timeoutMs }: Question<Request, Answer>): void {
+  #post({ request, timeoutMs, reject }: Question<Request, Answer>): void {
     this.#lateAfter(timeoutMs)
-    this.#worker!.postMessage(request)
+    try {
+      this.#worker!.postMessage(request)
+    } catch (error) {
+      // A value that no thread can be sent. The thread has nothing to do with it.
+      this.#current = undefined
+      clearTimeout(this.#timer)
+      reject(error)
+      this.#next()
+    }
   }
 
   #lateAfter(milliseconds: number): void {
     clearTimeout(this.#timer)
-    const late = () => this.#lose(`it took longer than ${milliseconds} ms`)
+    const question = this.#current
+    // Where this thread was busy for so long itself, the answer may be there: timers come before messages.
+    const late = () =>
+      setImmediate(() => {
+        const isWaiting = question !== undefined && this.#current === question
+        if (isWaiting) this.#lose(`it took longer than ${milliseconds} ms`)
+      })
     this.#timer = setTimeout(late, milliseconds)
   }
 

@@ -179,8 +179,7 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   for (const notice of checkpoint.notices) onNotice?.(notice)
   const { folder, config } = checkpoint
   const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
-  const places = { folder, tokenizerFolder: found.tokenizerFolder }
-  const chat = await findChatTemplate(places, options)
+  const chat = await findChatTemplate({ folder, ...found }, options)
   const generation = readGenerationConfig(folder, onNotice)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   const device = await createCheckedDevice(

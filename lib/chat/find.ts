@@ -19,18 +19,32 @@ export interface FoundChatTemplate {
   readonly specialTokens: SpecialTokens
 }
 
+/** Where to look. */
+export interface ChatTemplatePlaces {
+  /** Folder of the checkpoint. */
+  readonly folder: string
+  /** Folder of the tokenizer in use. */
+  readonly tokenizerFolder: string | undefined
+  /** Why the tokenizer cannot be used, which has had its notice. */
+  readonly problem: Error | undefined
+}
+
 /**
  * Finds the chat template beside the tokenizer in use, or else beside the weights.
  *
- * @example const { template } = await findChatTemplate({ folder, tokenizerFolder: undefined }, {})
+ * @example const { template } = await findChatTemplate({ folder, tokenizerFolder: undefined, problem: undefined }, {})
  */
 export async function findChatTemplate(
-  { folder, tokenizerFolder }: { folder: string; tokenizerFolder: string | undefined },
+  { folder, tokenizerFolder, problem }: ChatTemplatePlaces,
   options: { chatTemplate?: string | undefined; onNotice?: OnNotice | undefined },
 ): Promise<FoundChatTemplate> {
   const folders = [tokenizerFolder ?? folder, folder]
   const specialTokens = await readSpecialTokens(folders)
-  const { chatTemplate, onNotice } = options
+  const { chatTemplate } = options
+  // The same file may be wrong for both.
+  const onNotice: OnNotice = (notice) => {
+    if (!problem || !notice.message.endsWith(problem.message)) options.onNotice?.(notice)
+  }
   const template =
     chatTemplate === undefined
       ? await ChatTemplate.find(folders, { onNotice, specialTokens })

@@ -63,8 +63,7 @@ async function describeText(checkpoint: Checkpoint) {
     ...end,
     text: tokenizer?.decode([end.id], { skipSpecialTokens: false }) ?? null,
   }))
-  const places = { folder, tokenizerFolder: found.tokenizerFolder }
-  const chat = await findChatTemplate(places, { onNotice: showNotice })
+  const chat = await findChatTemplate({ folder, ...found }, { onNotice: showNotice })
   return {
     endOfText,
     chatTemplate: chat.template?.source ?? null,

@@ -1,30 +1,8 @@
 // npm run compare-templates -- FOLDER: published chat templates here and in transformers (docs/chat.md).
 
 import { ChatTemplate } from '../../lib/chat/chat-template.js'
-import { ChatTemplateError } from '../../lib/errors.js'
-import { type Case, rendersOf } from './transformers.js'
-
-/** What a template makes of a case here: its text, or why not. */
-export async function renderCase(
-  template: ChatTemplate,
-  { messages, add_generation_prompt: addGenerationPrompt, tools, documents, arguments: args }: Case,
-): Promise<Pick<Case, 'text' | 'refusal' | 'error'>> {
-  const options = { ...args, addGenerationPrompt, tools: tools ?? undefined }
-  try {
-    return { text: await template.render(messages, { ...options, documents: documents ?? undefined }) }
-  } catch (error) {
-    if (!(error instanceof ChatTemplateError)) throw error
-    const refusal = /refuses this conversation: (.*)$/s.exec(error.message)?.[1]
-    return refusal === undefined ? { error: error.message } : { refusal }
-  }
-}
-
-/** Whether both made the same text, or neither made one; a refusal's words count, those of other errors do not. */
-export function isSame(here: Partial<Case>, there: Partial<Case>): boolean {
-  if (there.text !== undefined) return here.text === there.text
-  if (there.refusal !== undefined) return here.refusal === there.refusal.slice(0, 1000)
-  return here.error !== undefined
-}
+import { isSame, renderCase } from './same.js'
+import { rendersOf } from './transformers.js'
 
 async function main(place: string | undefined, count = '200', seed = '1'): Promise<void> {
   if (place === undefined) {
@@ -60,4 +38,4 @@ async function main(place: string | undefined, count = '200', seed = '1'): Promi
   process.exitCode = total.different > 0 ? 1 : 0
 }
 
-if (import.meta.filename === process.argv[1]) await main(...(process.argv.slice(2) as [string?]))
+await main(...(process.argv.slice(2) as [string?]))

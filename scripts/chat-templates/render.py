@@ -1,7 +1,8 @@
 """Renders chat templates with transformers, for random conversations: what lib/chat must make of them too.
 
 Usage: python3 render.py PLACE COUNT SEED > cases.json. PLACE is a folder of *.jinja files, or of packages (wheels, source
-archives) whose templates are taken: *.jinja files, and texts of Python files that look like templates.
+archives) whose templates are taken: *.jinja files, and texts of Python files that look like templates. Each line of an
+expressions.txt is a template too, for one conversation.
 """
 
 import ast
@@ -243,7 +244,7 @@ def files_of(place):
                 for member in archive:
                     if member.isfile() and member.name.endswith(".jinja"):
                         yield member.name, archive.extractfile(member).read()
-        elif path.suffix == ".jinja":
+        elif path.suffix == ".jinja" or path.name == "expressions.txt":
             yield str(path.relative_to(place)), path.read_bytes()
 
 
@@ -251,6 +252,10 @@ def templates_in(place):
     seen = set()
     for name, data in files_of(place):
         text = data.decode("utf-8", "replace")
+        if name.endswith(".txt"):
+            for number, line in enumerate(text.splitlines(), 1):
+                yield f"{name} line {number}", line
+            continue
         found = [("", text)] if name.endswith(".jinja") else templates_in_python(text)
         for part, template in found:
             if template not in seen:
@@ -265,7 +270,8 @@ def main(place, count, seed):
     result["templates"] = []
     for name, template in templates_in(Path(place)):
         conversations = Conversations(f"{seed} {name}")
-        cases = [conversations.case(template) for _ in range(int(count))]
+        several = 1 if name.startswith("expressions.txt") else int(count)
+        cases = [conversations.case(template) for _ in range(several)]
         cases = [{**case, **rendered(template, case)} for case in cases]
         result["templates"].append({"name": name, "template": template, "cases": cases})
     with io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8") as output:

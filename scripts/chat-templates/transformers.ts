@@ -2,13 +2,14 @@
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { cacheFolder } from '../../lib/cache-folder.js'
 import type { ChatMessage } from '../../lib/chat/messages.js'
 
 // Expected texts are theirs: another version may mean other texts.
-const PACKAGES = ['transformers==5.24.0', 'jinja2==3.1.6', 'numpy==2.4.1']
+const PACKAGES = ['transformers==5.24.0', 'jinja2==3.1.6', 'numpy==2.4.6']
 
 export interface Case {
   messages: ChatMessage[]
@@ -22,16 +23,29 @@ export interface Case {
   error?: string
 }
 
-export interface Renders {
+export interface Renders extends Head {
+  templates: Rendered[]
+}
+
+/** What all of them have in common. */
+export interface Head {
   by: string
   /** For `new Date(...now)`. */
   now: [number, number, number, number, number, number]
   specialTokens: Record<string, string>
-  templates: { name: string; template: string; cases: Case[] }[]
+}
+
+export interface Rendered {
+  name: string
+  template: string
+  cases: Case[]
 }
 
 /** Random conversations with each template in a folder, and what transformers makes of them. */
-export function rendersOf(place: string, { count, seed }: { count: number; seed: number }): Renders {
+export function rendersOf(
+  place: string,
+  { count, seed }: { count: number; seed: number },
+): Renders {
   const script = fileURLToPath(new URL('render.py', import.meta.url))
   const output = execFileSync(python(), [script, place, String(count), String(seed)], {
     encoding: 'utf8',
@@ -42,7 +56,7 @@ export function rendersOf(place: string, { count, seed }: { count: number; seed:
 }
 
 function python(): string {
-  const folder = join(cacheFolder(), 'transformers-5.24.0')
+  const folder = join(cacheFolder() ?? tmpdir(), 'transformers-5.24.0')
   const program = join(folder, 'bin/python')
   if (existsSync(join(folder, 'complete'))) return program
   rmSync(folder, { recursive: true, force: true })

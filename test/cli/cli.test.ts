@@ -360,6 +360,7 @@ describe('show', () => {
       /^memory needed +1\.\d\d MiB on cpu: weights \d+ KiB, state .*, workspace .*; 7\d\d KiB of weights stay in their file$/m,
       /^tokenizer +allenai\/OLMo-1B-hf$/m,
       /^end of text +0 \(config\.json\)$/m,
+      /^chat template +none: a base model$/m,
     ]) {
       expect(stdout).toMatch(line)
     }
@@ -399,6 +400,14 @@ describe('show', () => {
     )
     const { generationDefaults } = JSON.parse((await run(['show', folder, '--json'])).stdout)
     expect(generationDefaults).toEqual({ temperature: 0.5, topK: 50, topP: 0.9, minP: 0.1 })
+  })
+
+  it('tells which file has the chat template', async () => {
+    const folder = await copyOfFixture('rene')
+    await writeFile(join(folder, 'chat_template.jinja'), '{{ messages }}')
+    expect((await run(['show', folder])).stdout).toMatch(/^chat template +chat_template\.jinja$/m)
+    const { chatTemplate } = JSON.parse((await run(['show', folder, '--json'])).stdout)
+    expect(chatTemplate).toBe(join(folder, 'chat_template.jinja'))
   })
 
   it('says why a tokenizer cannot be used', async () => {

@@ -111,6 +111,7 @@ describe('the tarball', () => {
       'docs/scoring.md',
       'docs/sessions.md',
       'docs/streams.md',
+      'docs/chat.md',
       'docs/text.md',
     ])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([

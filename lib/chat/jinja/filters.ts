@@ -3,7 +3,7 @@
 import { bound, integer, soft, text as textArgument } from './arguments.js'
 import { formatted } from './format.js'
 import { capitalized, linesOf, repeated, replaced, stringMethod, stripped } from './strings.js'
-import { escapedText, joinedTexts, jsonText, textOf } from './text.js'
+import { escapedText, fixedText, joinedTexts, jsonText, textOf } from './text.js'
 import { member } from './members.js'
 import {
   checkItems,
@@ -144,6 +144,9 @@ function distinct(items: readonly Value[], args: Value[], named: Named): Value[]
       isCaseSensitive,
     )
     if (typeof key === 'string') return texts.size < texts.add(key).size
+    if (Array.isArray(key) || key instanceof Map) {
+      throw new TemplateError(`unhashable type: '${typeName(key)}'`)
+    }
     if (contains(seen, key)) return false
     seen.push(key)
     return true
@@ -260,14 +263,7 @@ const round: Filter = (value, args, named) => {
   if (how === 'floor') return new Float(Math.floor(number * scale) / scale)
   if (!(value instanceof Float)) return number
   if (precision < 0 || precision > 15) throw new TemplateError('round() needs 0 to 15 digits here')
-  return new Float(Number(halfToEven(number, precision)))
-}
-
-/** A tie goes to the even digit, as Python rounds. toFixed has the digits right but for ties. */
-function halfToEven(number: number, digits: number): string {
-  const exact = number * 10 ** digits
-  const isTie = Math.abs(exact % 1) === 0.5 && exact / 10 ** digits === number && digits === 0
-  return isTie ? String(2 * Math.round(exact / 2)) : number.toFixed(digits)
+  return new Float(Number(fixedText(number, precision)))
 }
 
 const indent: Filter = (value, args, named) => {

@@ -1,6 +1,6 @@
 // Python's two ways to put values into a text: `'%s' % value` and `'{}'.format(value)`.
 
-import { representation, textOf } from './text.js'
+import { fixedText, representation, textOf } from './text.js'
 import {
   checkLength,
   type Named,
@@ -51,8 +51,8 @@ function converted(conversion: string, value: Value, precision: string | undefin
 }
 
 function fixed(value: number, digits: number): string {
-  if (digits > 100) throw new TemplateError('a number is asked for with more than 100 digits')
-  return value.toFixed(digits)
+  if (digits >= 100) throw new TemplateError('a number is asked for with 100 digits or more')
+  return fixedText(value, digits)
 }
 
 function pad(text: string, flags: string, width: number): string {

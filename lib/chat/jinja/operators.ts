@@ -32,7 +32,7 @@ export function binary(operator: string, left: Value, right: Value): Value {
     case 'not in':
       return !contains(right, left)
     case '~':
-      return markedUp(left, right) ?? joinedTexts([textOf(left), textOf(right)], '')
+      return joinedTexts([textOf(left), textOf(right)], '')
     case '<':
       return compare(left, right, operator) < 0
     case '>':

@@ -1,5 +1,6 @@
 // The tree of a template, read by @huggingface/jinja. Its grammar lacks tests with arguments (`x is divisibleby(2)`),
 // which are given to it as filters, and comparisons in a chain (`1 < x < 3`), which it would read as `(1 < x) < 3`.
+// It reads `a + b ~ c` from left to right, but `~` binds more tightly.
 
 import { parse, tokenize } from '@huggingface/jinja'
 import { TemplateError } from './values.js'
@@ -56,7 +57,7 @@ export function parseTemplate(text: string): Node[] {
       trim_blocks: true,
     })
     const program = parse(testsAsFilters(tokens)) as unknown as { body: Node[] }
-    checkChains(program, tokens)
+    correctOperators(program, tokens)
     return program.body
   } catch (error) {
     if (error instanceof TemplateError) throw error
@@ -126,8 +127,8 @@ function endOfPrimary(tokens: Token[], start: number): number {
 
 const COMPARISONS = ['<', '>', '<=', '>=', '==', '!=', 'in', 'not in']
 
-/** Throws for comparisons in a chain. */
-function checkChains(tree: unknown, tokens: Token[]): void {
+/** Throws for comparisons in a chain, and has `~` go before `+` and `-`. */
+function correctOperators(tree: unknown, tokens: Token[]): void {
   const places = new Map(tokens.map((token, index) => [token, index]))
   const isInParentheses = (left: Token, right: Token): boolean => {
     const [from, to] = [places.get(left), places.get(right)]
@@ -147,8 +148,15 @@ function checkChains(tree: unknown, tokens: Token[]): void {
       return
     }
     const node = value as Node
+    // What is inside first: a sum may have come to stand there.
+    Object.values(node).forEach(visit)
     if (node.type === 'BinaryExpression' && node.left.type === 'BinaryExpression') {
       const [left, right] = [node.left.operator, node.operator]
+      const isSum = (left.value === '+' || left.value === '-') && right.value === '~'
+      if (isSum && !isInParentheses(left, right)) {
+        const joined: Node = { ...node, left: node.left.right }
+        Object.assign(node, { operator: left, left: node.left.left, right: joined })
+      }
       const isChain = COMPARISONS.includes(left.value) && COMPARISONS.includes(right.value)
       if (isChain && !isInParentheses(left, right)) {
         throw new TemplateError(
@@ -156,7 +164,6 @@ function checkChains(tree: unknown, tokens: Token[]): void {
         )
       }
     }
-    Object.values(node).forEach(visit)
   }
   visit(tree)
 }

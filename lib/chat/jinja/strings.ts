@@ -104,9 +104,7 @@ function wordsOf(text: string, limit: number, fromRight: boolean): string[] {
   }
   const kept = words.slice(words.length - limit)
   const last = words[words.length - limit - 1]!
-  return [text.slice(0, last.index + last[0].length), ...kept.map(([word]) => word)].map(
-    (part, index) => (index === 0 ? stripped(part, undefined, 'left') : part),
-  )
+  return [text.slice(0, last.index + last[0].length), ...kept.map(([word]) => word)]
 }
 
 function partition(fromRight: boolean): Method {

@@ -20,10 +20,11 @@ import {
 /** Python's `str`. */
 export function textOf(value: Value): string {
   if (value instanceof Markup) return value.text
+  if (value instanceof Undefined) return ''
   return typeof value === 'string' ? value : representation(value)
 }
 
-/** Python's `repr`, but an undefined value gives nothing. */
+/** Python's `repr`. */
 export function representation(value: Value): string {
   if (value === null) return 'None'
   if (typeof value === 'string') return quoted(value)
@@ -42,7 +43,7 @@ export function representation(value: Value): string {
       ', ',
     )}}`
   }
-  if (value instanceof Undefined) return ''
+  if (value instanceof Undefined) return 'Undefined'
   // Python prints where they lie in memory, which no prompt can mean.
   const kind = value instanceof Callable ? 'function' : typeName(value)
   const what =
@@ -73,6 +74,17 @@ export function escapedText(value: Value): string {
   return textOf(value).replace(/[&<>'"]/g, (one) => HTML[one]!)
 }
 
+/** A number with so many digits behind the point, at most 99; a tie goes to the even digit, as in Python. */
+export function fixedText(value: number, digits: number): string {
+  const exact = value.toFixed(100)
+  const end = exact.length - 100 + digits
+  const isTie = /^50*$/.test(exact.slice(end))
+  if (!isTie) return value.toFixed(digits)
+  const [kept, step] = [Number(exact.slice(0, end)), 10 ** -digits]
+  const isEven = Number(exact.slice(0, end).at(exact[end - 1] === '.' ? -2 : -1)) % 2 === 0
+  return (isEven ? kept : kept + Math.sign(value) * step).toFixed(digits)
+}
+
 /** Python's shortest text for a float. It has JavaScript's digits, but an exponent from 1e16 and below 1e-4. */
 export function floatText(value: number): string {
   if (Number.isNaN(value)) return 'nan'
@@ -80,7 +92,7 @@ export function floatText(value: number): string {
   if (Object.is(value, -0)) return '-0.0'
   const size = Math.abs(value)
   if (size === 0 || (size >= 1e-4 && size < 1e16)) {
-    const text = size < 1e-6 || size >= 1e21 ? value.toFixed(20) : String(value)
+    const text = String(value)
     return text.includes('.') ? text : `${text}.0`
   }
   const [digits, exponent] = value.toExponential().split('e')

@@ -348,6 +348,7 @@ export function contains(container: Value, item: Value): boolean {
 /** A value as a key of a dict. */
 export function keyOf(value: Value): Value {
   if (value instanceof Float && Number.isSafeInteger(value.value)) return value.value
-  if (value === null || typeof value !== 'object') return value
+  // In Python true and 1 are one key.
+  if (value === null || (typeof value !== 'object' && typeof value !== 'boolean')) return value
   throw new TemplateError(`a '${typeName(value)}' cannot be the key of a dict here`)
 }
