@@ -74,7 +74,10 @@ describe('grammarOf', () => {
       [{ minLength: 129 }, 'a "minLength" above 128'],
       [{ type: 'number', minimum: 1e10 }, 'a "minimum" of 10000000000 for numbers'],
       [{ type: 'number', exclusiveMaximum: -1e-7 }, 'a "exclusiveMaximum" of -1e-7 for numbers'],
-      [{ type: 'integer', minimum: 1e15 }, 'integers of more than 15 digits only'],
+      [
+        { type: 'integer', minimum: 1e15 },
+        'bounds that leave integers of more than 15 digits only',
+      ],
       [
         { $ref: 'https://example.com/schema' },
         'the "$ref" "https://example.com/schema", which does not begin',

@@ -1,5 +1,8 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import formatsOf from 'ajv-formats'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { GrammarEngine } from '../../lib/grammar/grammar.js'
 import type { ConstrainedFormat } from '../../lib/grammar/response-format.js'
@@ -7,6 +10,7 @@ import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { allowedTokens, randomWalk, type Walk } from './grammar-walk.js'
 import { seededIntegers } from './random.js'
 import { randomSchema } from './random-schema.js'
+import { llamaDecoder, sentencePieceDefinition } from './sentence-piece.js'
 
 const tokenizer = await Tokenizer.fromFolder('test/fixtures/tokenizer')
 // As a model pads it.
@@ -266,7 +270,7 @@ describe('masks', () => {
     const stops = new Set([STOP, letter, VOCABULARY - 1])
     const matcher = await engine.compile(
       'test',
-      { type: 'regex', pattern: 'b[a-c]?' },
+      { type: 'regex', pattern: 'a?b[a-c]?' },
       { stopTokens: stops },
     )
     const letters = (text: string) => [...text].map((one) => tokenizer.encode(one)[0]!)
@@ -286,9 +290,36 @@ describe('masks', () => {
     )
     const allowed = allowedTokens(matcher.step.mask)
     expect(allowed.length).toBeGreaterThan(300)
-    for (const token of allowed)
-      expect(tokenizer.bytesOf(token)?.length, String(token)).toBeGreaterThan(0)
+    for (const token of allowed) {
+      expect(tokenizer.decode([token], { keepLeadingSpace: true }), String(token)).not.toBe('')
+    }
     matcher.dispose()
+  })
+
+  it('are of the text that the detokenizer gives, whatever the tokenizer', async () => {
+    const folder = await mkdtemp(join(tmpdir(), 'grammar-'))
+    try {
+      for (const decoder of [llamaDecoder, { type: 'Metaspace', replacement: '\u2581' }]) {
+        const file = join(folder, 'tokenizer.json')
+        await writeFile(file, JSON.stringify(sentencePieceDefinition(decoder)))
+        const other = await Tokenizer.fromFile(file)
+        const own = new GrammarEngine({ tokenizer: other, vocabulary: other.vocabSize })
+        for (let seed = 0; seed < 20; seed++) {
+          const { text } = await randomWalk({
+            engine: own,
+            tokenizer: other,
+            format: { type: 'regex', pattern: '( {1,3}[a-z]*|é?日?本?|<|>|0x|A)*' },
+            integer: seededIntegers(seed),
+            maxTokens: 30,
+            endOneIn: 10,
+          })
+          expect(text).toMatch(/^(?: {1,3}[a-z]*|é?日?本?|<|>|0x|A)*$/u)
+        }
+        own.dispose()
+      }
+    } finally {
+      await rm(folder, { recursive: true })
+    }
   })
 
   it('are as large as a vocabulary that is smaller than the tokenizer', async () => {
