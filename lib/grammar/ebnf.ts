@@ -19,7 +19,7 @@ import { TextReader } from './text-reader.js'
 
 const MAX_GRAMMAR = 65_536
 const MAX_DEPTH = 64
-const MAX_REPEATS = 1_000
+const MAX_REPEATS = 256
 
 /**
  * Reads a grammar.

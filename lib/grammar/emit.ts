@@ -9,7 +9,7 @@ import { type ByteRanges, utf8Sequences } from './code-points.js'
 import { type Grammar, GrammarError, type GrammarNode } from './grammar-node.js'
 
 // Each rule takes xgrammar some milliseconds at a vocabulary of 50,000.
-const MAX_RULES = 2_000
+const MAX_RULES = 1_000
 const MAX_CHARACTERS = 2 ** 20
 // Repetitions of nothing make no rules, but take time.
 const MAX_VISITS = 100_000

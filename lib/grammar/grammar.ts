@@ -10,7 +10,6 @@ export type { Step } from './grammar-thread.js'
 
 // JavaScript's heap holds the vocabulary's tokens for a while; xgrammar's own memory is bounded in the thread.
 const MAX_HEAP_MIB = 256
-// The first one has xgrammar take in the vocabulary too.
 const COMPILE_MS = 20_000
 const STEP_MS = 5_000
 /** How often a text is gone through again because others lost the thread. */
@@ -28,6 +27,8 @@ export interface CompileOptions {
   /** Allowed exactly where the text may end. */
   stopTokens: ReadonlySet<number>
   signal?: Signal | undefined
+  /** How long it may take, with that of the vocabulary the first time. Defaults to 20 seconds. */
+  timeoutMs?: number | undefined
 }
 
 /**
@@ -64,14 +65,14 @@ export class GrammarEngine {
   async compile(
     operation: string,
     format: ConstrainedFormat,
-    { stopTokens, signal }: CompileOptions,
+    { stopTokens, signal, timeoutMs = COMPILE_MS }: CompileOptions,
   ): Promise<Matcher> {
     throwIfAborted(signal)
     const grammar = grammarOf(operation, format)
     const stops = Int32Array.from(stopTokens)
     const source: MatcherSource = {
       operation,
-      begin: (accepted) => this.#begin(grammar, stops, accepted),
+      begin: (accepted) => this.#begin(grammar, stops, accepted, timeoutMs),
       accept: (matcher, token) => this.#thread.ask({ kind: 'accept', matcher, token }, STEP_MS),
       dispose: (matcher) => this.#dispose(matcher),
     }
@@ -84,7 +85,12 @@ export class GrammarEngine {
     this.#thread.dispose()
   }
 
-  async #begin(grammar: string, stopTokens: Int32Array, accepted: Int32Array): Promise<Begun> {
+  async #begin(
+    grammar: string,
+    stopTokens: Int32Array,
+    accepted: Int32Array,
+    timeoutMs: number,
+  ): Promise<Begun> {
     this.#vocabulary ??= sharedVocabulary(this.#tokenizer, this.#size)
     const matcher = ++this.#matchers
     const step = await this.#thread.ask(
@@ -97,7 +103,7 @@ export class GrammarEngine {
         stopTokens,
         accepted,
       },
-      COMPILE_MS,
+      timeoutMs,
     )
     return { matcher, step: step! }
   }

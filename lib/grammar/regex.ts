@@ -14,7 +14,7 @@ import { TextReader } from './text-reader.js'
 
 const MAX_PATTERN = 4_096
 const MAX_DEPTH = 64
-const MAX_REPEATS = 1_000
+const MAX_REPEATS = 256
 
 const point = (character: string): [number, number] => [
   character.codePointAt(0)!,

@@ -6,7 +6,6 @@ import {
   choice,
   EMPTY,
   type Grammar,
-  GrammarError,
   type GrammarNode,
   literal,
   NOTHING,
@@ -23,29 +22,30 @@ import {
   INTEGER,
   inBraces,
   inBrackets,
-  insideString,
   list,
   member,
   NULL,
   NUMBER,
   OBJECT,
-  quotedString,
   STRING,
-  stringOfLength,
   VALUE,
-  valueText,
 } from './json-nodes.js'
-import {
-  type Bound,
-  integersBetween,
-  LARGEST_BOUND,
-  LARGEST_INTEGER,
-  numbersBetween,
-  SMALLEST_BOUND,
-} from './number-range.js'
 import { otherNames } from './other-names.js'
-import { parseRegex, parseSearch } from './regex.js'
 import { areDisjoint } from './schema-disjoint.js'
+import {
+  ALONE,
+  at,
+  checkKeywords,
+  countOf,
+  fail,
+  isAnnotation,
+  KEYWORDS,
+  type TypeName,
+  typesOf,
+  unsupported,
+  wrong,
+} from './schema-keywords.js'
+import { integerNode, numberNode, oneOfValues, stringNode } from './schema-scalars.js'
 import {
   isObject,
   type JsonObject,
@@ -54,30 +54,6 @@ import {
   plainSchema,
   resolvePointer,
 } from './schema-text.js'
-import { STRING_FORMATS } from './string-formats.js'
-
-/** Without effect on what is valid. */
-const ANNOTATIONS = [
-  ...['title', 'description', 'default', 'examples', 'deprecated', 'readOnly', 'writeOnly'],
-  ...['$comment', '$defs', 'definitions'],
-]
-/** By the type that they are about. */
-const KEYWORDS = {
-  string: ['minLength', 'maxLength', 'pattern', 'format'],
-  number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
-  array: ['items', 'prefixItems', 'minItems', 'maxItems', 'uniqueItems'],
-  object: ['properties', 'required', 'additionalProperties', 'minProperties', 'maxProperties'],
-} as const
-/** These stand alone: what stands beside one would have to hold as well. */
-const ALONE = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'] as const
-const KNOWN: ReadonlySet<string> = new Set([
-  ...ANNOTATIONS,
-  ...['$schema', '$id', 'type'],
-  ...Object.values(KEYWORDS).flat(),
-  ...ALONE,
-])
-const TYPES = ['string', 'number', 'integer', 'boolean', 'null', 'array', 'object'] as const
-type TypeName = (typeof TYPES)[number]
 
 const MAX_NAME = 256
 const MAX_BRANCHES = 64
@@ -90,23 +66,6 @@ const MAX_BRANCHES = 64
  */
 export function schemaGrammar(schema: unknown, isStrict: boolean): Grammar {
   return new SchemaConverter(plainSchema(schema), isStrict).grammar()
-}
-
-function fail(message: string): never {
-  throw new GrammarError(message)
-}
-
-function unsupported(what: string, path: string): never {
-  const where = path === '' ? 'at its root' : `at ${path}`
-  return fail(
-    `uses ${what} ${where}, which is not supported: leave it out, or check the result yourself`,
-  )
-}
-
-function wrong(keyword: string, path: string, expected: string): never {
-  return fail(
-    `has a wrong ${JSON.stringify(keyword)} ${path === '' ? 'at its root' : `at ${path}`}: it must be ${expected}`,
-  )
 }
 
 class SchemaConverter {
@@ -131,7 +90,7 @@ class SchemaConverter {
   #value(schema: JsonValue, path: string, open: readonly string[]): GrammarNode {
     if (schema === true) return VALUE
     if (schema === false) return NOTHING
-    if (!isObject(schema)) return fail(`must have an object or a boolean at ${path || 'its root'}`)
+    if (!isObject(schema)) return fail(`must have an object or a boolean ${at(path)}`)
     checkKeywords(schema, path)
     const alone = ALONE.filter((keyword) => Object.hasOwn(schema, keyword))
     if (alone.length > 0) return this.#alone(schema, alone[0]!, path, open)
@@ -215,12 +174,12 @@ class SchemaConverter {
       )
     }
     if (open.includes(reference)) {
-      return fail(`has a "$ref" at ${path} that leads back to itself`)
+      return fail(`has a "$ref" ${at(path)} that leads back to itself`)
     }
     const target = resolvePointer(this.#root, reference)
     if (target === undefined) {
       return fail(
-        `has a "$ref" at ${path} to ${JSON.stringify(reference.slice(0, 80))}, where nothing is`,
+        `has a "$ref" ${at(path)} to ${JSON.stringify(reference.slice(0, 80))}, where nothing is`,
       )
     }
     const name = `$ref ${reference}`
@@ -355,132 +314,6 @@ interface Property {
   name: string
   value: GrammarNode
   isRequired: boolean
-}
-
-const isAnnotation = (keyword: string) =>
-  ANNOTATIONS.includes(keyword) ||
-  keyword === '$schema' ||
-  keyword === '$id' ||
-  keyword.startsWith('x-')
-
-function checkKeywords(schema: JsonObject, path: string): void {
-  for (const keyword of Object.keys(schema)) {
-    if (keyword.startsWith('x-')) continue
-    // An `$id` further down would change what references mean.
-    if (!KNOWN.has(keyword) || (keyword === '$id' && path !== '')) {
-      unsupported(JSON.stringify(keyword.slice(0, 80)), path)
-    }
-  }
-}
-
-/** The types that a value may have; undefined: any. Without `type`, those that something is said about. */
-function typesOf(schema: JsonObject, path: string): TypeName[] | undefined {
-  const { type } = schema
-  if (type === undefined) {
-    const groups = (['string', 'number', 'array', 'object'] as const).filter((name) =>
-      KEYWORDS[name].some((keyword) => Object.hasOwn(schema, keyword)),
-    )
-    return groups.length > 0 ? groups : undefined
-  }
-  const names = Array.isArray(type) ? type : [type]
-  const isKnown = (name: JsonValue): name is TypeName => TYPES.some((known) => known === name)
-  if (!names.every(isKnown) || names.length === 0) {
-    return wrong('type', path, `one of ${TYPES.join(', ')}, or a list of these`)
-  }
-  // An integer is a number too.
-  return names.filter((name) => name !== 'integer' || !names.includes('number'))
-}
-
-function oneOfValues(values: readonly JsonValue[], schema: JsonObject, path: string): GrammarNode {
-  const types = schema.type === undefined ? undefined : typesOf(schema, path)
-  const isOfType = (value: JsonValue) => !types || types.some((type) => hasType(value, type))
-  return choice(...values.filter(isOfType).map((value) => literal(valueText(value))))
-}
-
-function hasType(value: JsonValue, type: TypeName): boolean {
-  if (type === 'integer') return Number.isInteger(value)
-  if (value === null) return type === 'null'
-  return Array.isArray(value) ? type === 'array' : typeof value === type
-}
-
-/** A keyword that counts something. */
-function countOf(schema: JsonObject, keyword: string, path: string): number | undefined {
-  const value = schema[keyword]
-  if (value === undefined) return undefined
-  const isCount = typeof value === 'number' && Number.isSafeInteger(value) && value >= 0
-  return isCount ? value : wrong(keyword, path, 'a whole number, at least 0')
-}
-
-function stringNode(schema: JsonObject, path: string): GrammarNode {
-  const min = countOf(schema, 'minLength', path)
-  const max = countOf(schema, 'maxLength', path)
-  const given = (['pattern', 'format'] as const).filter((keyword) => Object.hasOwn(schema, keyword))
-  const length = min !== undefined ? 'minLength' : max !== undefined ? 'maxLength' : undefined
-  const others = [...given, ...(length ? [length] : [])]
-  if (others.length > 1) return unsupported(`"${others[1]}" beside "${others[0]}"`, path)
-  if (schema.pattern !== undefined) return patternNode(schema.pattern, path)
-  if (schema.format !== undefined) return formatNode(schema.format, path)
-  return stringOfLength(min ?? 0, max ?? Infinity)
-}
-
-function patternNode(pattern: JsonValue, path: string): GrammarNode {
-  if (typeof pattern !== 'string') return wrong('pattern', path, 'a string')
-  try {
-    return quotedString(insideString(parseSearch(pattern)))
-  } catch (error) {
-    if (!(error instanceof GrammarError)) throw error
-    return fail(`has a "pattern" at ${path || 'its root'} that ${error.message}`)
-  }
-}
-
-function formatNode(format: JsonValue, path: string): GrammarNode {
-  if (typeof format !== 'string') return wrong('format', path, 'a string')
-  if (!Object.hasOwn(STRING_FORMATS, format)) {
-    const known = Object.keys(STRING_FORMATS).join(', ')
-    return unsupported(
-      `the format ${JSON.stringify(format.slice(0, 80))} (those known are ${known})`,
-      path,
-    )
-  }
-  return quotedString(insideString(parseRegex(STRING_FORMATS[format]!)))
-}
-
-function numberOf(schema: JsonObject, keyword: string, path: string): number | undefined {
-  const value = schema[keyword]
-  if (value === undefined || typeof value === 'number') return value
-  return wrong(keyword, path, 'a number')
-}
-
-function integerNode(schema: JsonObject, path: string): GrammarNode {
-  const above = numberOf(schema, 'exclusiveMinimum', path) ?? -Infinity
-  const below = numberOf(schema, 'exclusiveMaximum', path) ?? Infinity
-  const min = Math.max(numberOf(schema, 'minimum', path) ?? -Infinity, Math.floor(above) + 1)
-  const max = Math.min(numberOf(schema, 'maximum', path) ?? Infinity, Math.ceil(below) - 1)
-  if (min > LARGEST_INTEGER || max < -LARGEST_INTEGER) {
-    return unsupported('bounds that leave integers of more than 15 digits only', path)
-  }
-  return integersBetween(min, max)
-}
-
-function numberNode(schema: JsonObject, path: string): GrammarNode {
-  const bound = (keyword: string, isExclusive: boolean): Bound | undefined => {
-    const value = numberOf(schema, keyword, path)
-    if (value === undefined) return undefined
-    const size = Math.abs(value)
-    if (size > LARGEST_BOUND || (size > 0 && size < SMALLEST_BOUND)) {
-      return unsupported(
-        `a "${keyword}" of ${value} for numbers (${SMALLEST_BOUND} to ${LARGEST_BOUND} are)`,
-        path,
-      )
-    }
-    return { value, isExclusive }
-  }
-  // The narrower one of two; of equal ones, that which excludes its value.
-  const narrower = (a: Bound | undefined, b: Bound | undefined, sign: number) =>
-    a && b ? (a.value * sign > b.value * sign ? a : b) : (a ?? b)
-  const low = narrower(bound('minimum', false), bound('exclusiveMinimum', true), 1)
-  const high = narrower(bound('maximum', false), bound('exclusiveMaximum', true), -1)
-  return low && high && low.value > high.value ? NOTHING : numbersBetween(low, high)
 }
 
 function boundsOf(

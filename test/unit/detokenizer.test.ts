@@ -5,6 +5,7 @@ import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { seededIntegers } from './random.js'
+import { llamaDecoder, sentencePieceDefinition } from './sentence-piece.js'
 
 const fixtures = join(import.meta.dirname, '..', 'fixtures')
 
@@ -21,41 +22,6 @@ async function loadOracle(path: string): Promise<Oracle> {
     { normalizer: null, pre_tokenizer: null, post_processor: null, ...json },
     {},
   ) as Oracle
-}
-
-/** All bytes, some words, an added token and two special ones, in SentencePiece's spelling. */
-function sentencePieceDefinition(decoder: object): object {
-  const words = ['\u2581', '\u2581the', 'state', '\u2581\u2581a', '日本', 'é', '\u2581<0x41>']
-  const bytes = Array.from(
-    { length: 256 },
-    (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`,
-  )
-  const tokens = ['<unk>', '<s>', '</s>', ...bytes, ...words]
-  return {
-    added_tokens: [
-      { id: 1, content: '<s>', special: true },
-      { id: 2, content: '</s>', special: true },
-      { id: tokens.length + 2, content: '\u2581\u2581\u2581', special: false },
-    ],
-    decoder,
-    model: {
-      type: 'BPE',
-      unk_token: '<unk>',
-      byte_fallback: true,
-      vocab: Object.fromEntries(tokens.map((token, id) => [token, id])),
-      merges: [],
-    },
-  }
-}
-
-const llamaDecoder = {
-  type: 'Sequence',
-  decoders: [
-    { type: 'Replace', pattern: { String: '\u2581' }, content: ' ' },
-    { type: 'ByteFallback' },
-    { type: 'Fuse' },
-    { type: 'Strip', content: ' ', start: 1, stop: 0 },
-  ],
 }
 
 let folder = ''
