@@ -319,6 +319,23 @@ describe('what callers give', () => {
   })
 })
 
+describe('a template', () => {
+  it('has the line ends of Python', async () => {
+    expect(await render('a\r\nb\rc{% if true %}\r\nd{% endif %}')).toBe('a\nb\ncd')
+  })
+
+  it('has the hours of a clock with twelve', async () => {
+    const now = (hour: number) => () => new Date(2025, 0, 1, hour)
+    const at = (hour: number) =>
+      new ChatTemplate("{{ strftime_now('%I%p %l%P') }}", { now: now(hour) }).render(HELLO)
+    expect([await at(0), await at(12), await at(13)]).toEqual([
+      '12AM 12am',
+      '12PM 12pm',
+      '01PM  1pm',
+    ])
+  })
+})
+
 describe('hostile templates', () => {
   const grow = (start: string, step: string) =>
     `{% set ns = namespace(x=${start}) %}{% for i in range(100000) %}{% set ns.x = ${step} %}{% endfor %}{{ ns.x | length }}`

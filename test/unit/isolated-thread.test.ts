@@ -65,6 +65,8 @@ describe('an isolated thread', () => {
   it('takes an answer that came while this thread was busy', async () => {
     const thread = start()
     await thread.ask({ echo: 'warm' }, AMPLE)
+    // Where this thread goes on with its timers before it looks for messages.
+    await new Promise((resolve) => setTimeout(resolve, 1))
     const answer = thread.ask({ echo: 'there' }, 100)
     const end = performance.now() + 500
     while (performance.now() < end);
