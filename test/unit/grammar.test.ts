@@ -31,7 +31,7 @@ function validatorOf(schema: object | boolean) {
 function walk(
   format: ConstrainedFormat,
   integer = seededIntegers(1),
-  maxTokens = 60,
+  maxTokens = 45,
   endOneIn = 3,
 ) {
   return randomWalk({ engine, tokenizer, format, integer, maxTokens, endOneIn })
