@@ -97,7 +97,7 @@ async function compile(request: CompileRequest): Promise<Step> {
   const matcher = await xgrammar.GrammarMatcher.createGrammarMatcher(grammar)
   const held = { matcher, words, stopTokens }
   matchers.set(request.matcher, held)
-  for (const token of accepted) matcher.acceptToken(token)
+  for (const token of accepted) take(matcher, token)
   return stepOf(held)
 }
 
@@ -117,10 +117,14 @@ async function stepOf({ matcher, words, stopTokens }: Held): Promise<Step> {
   return { mask, isOver }
 }
 
+function take(matcher: GrammarMatcher, token: number): void {
+  if (!matcher.acceptToken(token)) throw new Refusal(`token ${token} may not come here`)
+}
+
 async function accept(matcher: number, token: number): Promise<GrammarAnswer> {
   const held = matchers.get(matcher)
   if (!held) return null
-  if (!held.matcher.acceptToken(token)) throw new Refusal(`token ${token} may not come here`)
+  take(held.matcher, token)
   return stepOf(held)
 }
 

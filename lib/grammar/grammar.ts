@@ -167,8 +167,8 @@ export class Matcher {
   async accept(token: number): Promise<Step> {
     const { operation } = this.#source
     const step = await explained(operation, this.#source.accept(this.#held.matcher, token))
+    this.#step = step ?? (await this.#rebuild(token))
     this.#accepted.push(token)
-    this.#step = step ?? (await this.#rebuild())
     return this.#step
   }
 
@@ -178,7 +178,7 @@ export class Matcher {
   }
 
   /** Somebody else's grammar ended the thread, and this matcher with it. */
-  async #rebuild(): Promise<Step> {
+  async #rebuild(token: number): Promise<Step> {
     const { operation, begin } = this.#source
     if (++this.#rebuilds > MAX_REBUILDS) {
       throw new Error(
@@ -186,7 +186,7 @@ export class Matcher {
           'long: check those, or generate with a responseFormat in a process of its own',
       )
     }
-    const begun = await explained(operation, begin(Int32Array.from(this.#accepted)))
+    const begun = await explained(operation, begin(Int32Array.from([...this.#accepted, token])))
     this.#held.matcher = begun.matcher
     return begun.step
   }

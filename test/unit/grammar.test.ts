@@ -31,7 +31,7 @@ function validatorOf(schema: object | boolean) {
 function walk(
   format: ConstrainedFormat,
   integer = seededIntegers(1),
-  maxTokens = 60,
+  maxTokens = 45,
   endOneIn = 3,
 ) {
   return randomWalk({ engine, tokenizer, format, integer, maxTokens, endOneIn })
@@ -203,7 +203,7 @@ describe('regular expressions', () => {
       '\\x41\\u00e9\\u{1F600}\\cJ',
     ],
     ...[
-      '[\\w-]+@\\d{2,}',
+      '[\\w-]{1,3}@\\d{2,}',
       '(a*)*b',
       '(|a)+',
       '^(?<n>x)$',
