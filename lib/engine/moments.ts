@@ -17,8 +17,8 @@ export interface MomentPlace {
   drawn: readonly number[]
 }
 
-/** Gets the copy, to dispose of, or undefined where it failed. */
-export type MomentReceiver = (snapshot: Snapshot | undefined) => void
+/** Gets the copy, to dispose of, or undefined and why there is none. */
+export type MomentReceiver = (snapshot: Snapshot | undefined, failure?: unknown) => void
 
 /** Of one stream with a prompt, whose state nobody keeps. */
 export interface Moments {
@@ -56,8 +56,8 @@ export function alsoFor(
         (receive) => receive !== undefined,
       )
       if (receivers.length === 0) return undefined
-      return (snapshot) => {
-        for (const receive of receivers) receive(snapshot?.share())
+      return (snapshot, failure) => {
+        for (const receive of receivers) receive(snapshot?.share(), failure)
         snapshot?.dispose()
       }
     },
@@ -87,9 +87,9 @@ export class PendingCopies {
       end = resolve
     })
     this.#pending.add(copy)
-    return (snapshot) => {
+    return (...copied) => {
       this.#pending.delete(copy)
-      receive(snapshot)
+      receive(...copied)
       end()
     }
   }

@@ -53,9 +53,7 @@ export async function prefixMoment(
     const { position } = stream
     if (position < tokens.length) await stream.prefill(tokens.subarray(position), { chunkSize })
     throwIfAborted(signal) // in the last piece
-    const snapshot = await prompt.state()
-    if (!snapshot) throw new Error(`[${operation}] the state after the prefix could not be copied`)
-    return { snapshot, cachedTokens: position }
+    return { snapshot: await prompt.state(), cachedTokens: position }
   } finally {
     stream.close()
   }

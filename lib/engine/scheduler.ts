@@ -427,13 +427,13 @@ export class Scheduler {
     const receive = stream.options.moments?.receiver(place)
     if (!receive) return
     const copy = this.#seats.copy(stream.state, { logits })
-    void Promise.allSettled([copy, run]).then(([copied, ran]) => {
-      if (copied.status === 'fulfilled' && ran.status === 'fulfilled') receive(copied.value)
-      else {
-        if (copied.status === 'fulfilled') copied.value.dispose()
-        receive(undefined)
-      }
-    })
+    void Promise.all([copy, run]).then(
+      ([snapshot]) => receive(snapshot),
+      (error: unknown) => {
+        receive(undefined, error)
+        copy.then((snapshot) => snapshot.dispose()).catch(() => {})
+      },
+    )
   }
 
   #endPrompt(prompt: Prompt, error: unknown): void {

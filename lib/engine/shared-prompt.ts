@@ -1,6 +1,6 @@
 // One prompt of several streams: the first runs it, the others begin with the state that it leaves.
 
-import { alsoFor, type Moments } from './moments.js'
+import { alsoFor, type MomentReceiver, type Moments } from './moments.js'
 import type { Snapshot } from './snapshot.js'
 
 /**
@@ -14,6 +14,7 @@ export class SharedPrompt {
   readonly #state: Promise<Snapshot | undefined>
   #settle!: (state: Snapshot | undefined) => void
   #fail!: (error: unknown) => void
+  #failure: unknown
   #isDisposed = false
 
   constructor(length: number) {
@@ -41,7 +42,7 @@ export class SharedPrompt {
     return alsoFor(watched, {
       beginning: () => undefined,
       receiver: ({ prompt, drawn }) =>
-        prompt === length && drawn.length === 0 ? (state) => this.#take(state) : undefined,
+        prompt === length && drawn.length === 0 ? this.#take : undefined,
     })
   }
 
@@ -54,9 +55,11 @@ export class SharedPrompt {
     })
   }
 
-  /** The state that the first stream leaves, for the caller to dispose of; undefined where it could not be copied. */
-  async state(): Promise<Snapshot | undefined> {
-    return (await this.#state)?.share()
+  /** The state that the first stream leaves, for the caller to dispose of. Rejects where it could not be copied. */
+  async state(): Promise<Snapshot> {
+    const state = await this.#state
+    if (!state) throw this.#failure
+    return state.share()
   }
 
   /** The first stream has failed: no other begins. */
@@ -74,7 +77,8 @@ export class SharedPrompt {
     )
   }
 
-  #take(state: Snapshot | undefined): void {
+  readonly #take: MomentReceiver = (state, failure) => {
+    this.#failure = failure
     if (this.#isDisposed) state?.dispose()
     else this.#settle(state)
   }
