@@ -1,16 +1,17 @@
 // Which runs come next: steps of the rows that are ready, and pieces of prompts between them.
 
 import { reasonOf } from '../abort.js'
-import type { CommandList, ListRunResult } from '../command-list.js'
+import type { ListRunResult } from '../command-list.js'
 import { NO_SLOT, SAMPLE_STATUS } from '../recorder.js'
 import { drawnToken, NO_TOKEN } from '../sampler.js'
+import { Draws } from './draws.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'
-import { type Allowed, MaskUpload } from './masks.js'
 import type { MomentPlace } from './moments.js'
 import { type Piece, type Prompt, Prompts } from './prompts.js'
 import type { Ending } from './recordings.js'
 import { readLogprobs } from './reports.js'
-import type { Pools, Seats } from './seats.js'
+import { type OnRunFailed, Runs } from './runs.js'
+import type { Seats } from './seats.js'
 import {
   type Drawn,
   endedError,
@@ -23,17 +24,6 @@ import {
 /** Runs that are under way at once: a GPU never waits for JavaScript. */
 export const RUNS_IN_FLIGHT = 2
 
-/** A run under way. */
-interface Running {
-  streams: readonly EngineStream[]
-  cut: AbortController
-  /** It runs no layer: nothing waits for it. */
-  isDraw: boolean
-}
-
-/** A run of these streams was rejected, in these pools: there may be new ones since. */
-export type OnRunFailed = (error: unknown, streams: readonly EngineStream[], pools: Pools) => void
-
 /** Runs the streams that were added, until they are removed. */
 export class Scheduler {
   readonly #lists: EngineLists
@@ -41,17 +31,26 @@ export class Scheduler {
   readonly #onFailed: OnRunFailed
   readonly #streams = new Set<EngineStream>()
   readonly #prompts = new Prompts()
-  readonly #running = new Set<Running>()
+  readonly #runs = new Runs(() => this.#schedule())
+  readonly #draws: Draws
   #isScheduled = false
   #lastWasPiece = false
   #steps = 0
-  /** When the last run ended. */
-  #lastEnd = 0
 
   constructor(lists: EngineLists, seats: Seats, onFailed: OnRunFailed) {
     this.#lists = lists
     this.#seats = seats
     this.#onFailed = onFailed
+    this.#draws = new Draws({
+      lists,
+      seats,
+      runs: this.#runs,
+      onFailed,
+      schedule: () => this.#schedule(),
+      give: (...drawn) => this.#give(...drawn),
+      fail: (stream, error) => this.fail(stream, error),
+      endText: (stream) => this.#endText(stream),
+    })
   }
 
   get streams(): ReadonlySet<EngineStream> {
@@ -60,7 +59,7 @@ export class Scheduler {
 
   /** Runs under way. */
   get runs(): number {
-    return this.#running.size
+    return this.#runs.count
   }
 
   add(stream: EngineStream): void {
@@ -73,7 +72,7 @@ export class Scheduler {
       stream.isDiscarded = true
       const prompt = this.#prompts.of(stream)
       if (prompt) this.#endPrompt(prompt, reason)
-      this.#cutDiscarded()
+      this.#runs.cutDiscarded()
     }
     this.#schedule()
     return this.#streams.delete(stream)
@@ -102,7 +101,7 @@ export class Scheduler {
       })
       stream.hasPrompt = true
       const { masker } = stream.options
-      if (masker) this.#awaitMask(stream, masker.first())
+      if (masker) this.#draws.awaitMask(stream, masker.first())
       const add = () => {
         if (stream.isDone) return reject(stream.failure ?? endedError())
         const {
@@ -125,7 +124,7 @@ export class Scheduler {
       if (stream.isDone) return reject(stream.failure ?? endedError())
       stream.undrawn = { resolve, reject }
       const { masker } = stream.options
-      if (masker) this.#awaitMask(stream, masker.first())
+      if (masker) this.#draws.awaitMask(stream, masker.first())
       this.#schedule()
     })
   }
@@ -152,8 +151,8 @@ export class Scheduler {
     for (const prompt of this.#prompts.aborted()) {
       this.#endPrompt(prompt, reasonOf(prompt.options.betweenPieces!))
     }
-    this.#startDraws()
-    while (this.#passes < RUNS_IN_FLIGHT) {
+    this.#draws.start(this.#streams)
+    while (this.#runs.passes < RUNS_IN_FLIGHT) {
       const rows = this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
       const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
@@ -166,13 +165,8 @@ export class Scheduler {
         for (const stream of piece ? [piece.prompt.stream] : rows) this.fail(stream, error)
       }
       this.#lastWasPiece = piece !== undefined
-      this.#startDraws()
+      this.#draws.start(this.#streams)
     }
-  }
-
-  // Runs under way but those that only draw.
-  get #passes(): number {
-    return [...this.#running].filter(({ isDraw }) => !isDraw).length
   }
 
   /** Whether somebody waits for a token. */
@@ -207,7 +201,7 @@ export class Scheduler {
     const streams = ready.slice(0, width)
     const slots = new Uint32Array(width).fill(NO_SLOT)
     for (const [i, stream] of streams.entries()) slots[i] = slotOf(stream)
-    const run = this.#start(list, streams, { slots })
+    const run = this.#runs.start({ list, streams, inputs: { slots } })
     this.#steps += 1
     const requests = streams.map((stream) => {
       stream.lastStep = this.#steps
@@ -241,7 +235,8 @@ export class Scheduler {
     const ending = isLast ? endingOf([stream]) : 'none'
     const list = this.#lists.piece(pools, { length, ending })
     const tokens = prompt.tokens.subarray(first, first + length)
-    const run = this.#start(list, [stream], { slots: Uint32Array.of(slotOf(stream)), tokens })
+    const inputs = { slots: Uint32Array.of(slotOf(stream)), tokens }
+    const run = this.#runs.start({ list, streams: [stream], inputs })
     const draws = isLast && ending !== 'keep'
     const logprobs = draws ? readLogprobs(this.#seats, stream) : undefined
     if (isLast && !draws) stream.undrawn = prompt
@@ -272,76 +267,6 @@ export class Scheduler {
     )
   }
 
-  // Draws for rows that were run forward, as soon as it is known what they may draw. These lists are queued behind the
-  // runs that leave the logits.
-  #startDraws(): void {
-    const waiting = [...this.#streams].filter(({ undrawn, isDone }) => undrawn && !isDone)
-    for (const stream of waiting) if (isAtEnd(stream)) this.#endText(stream)
-    const ready = waiting.filter(
-      ({ undrawn, allowed, options }) => undrawn && (!options.masker || allowed),
-    )
-    while (ready.length > 0) {
-      const rows = ready.splice(0, MOST_ROWS)
-      try {
-        ready.unshift(...this.#startDraw(rows))
-      } catch (error) {
-        for (const stream of rows) this.fail(stream, error)
-      }
-    }
-  }
-
-  // Returns those that have to wait for another list.
-  #startDraw(rows: readonly EngineStream[]): EngineStream[] {
-    const { pools } = this.#seats
-    const reports = rows.some(({ options }) => options.alternatives !== undefined)
-    const { list, width } = this.#lists.draw(pools, rows.length, { reports })
-    const streams = rows.slice(0, width)
-    const slots = new Uint32Array(width).fill(NO_SLOT)
-    for (const [i, stream] of streams.entries()) {
-      slots[i] = slotOf(stream)
-      if (stream.allowed) this.#uploadMask(stream, stream.allowed)
-    }
-    const run = this.#start(list, streams, { slots }, { isDraw: true })
-    const requests = streams.map((stream) => {
-      const request = stream.undrawn!
-      stream.undrawn = undefined
-      stream.allowed = undefined
-      return { stream, request, logprobs: readLogprobs(this.#seats, stream) }
-    })
-    void run.then(
-      ({ outputs }) => {
-        for (const [row, { stream, request, logprobs }] of requests.entries()) {
-          this.#give(stream, request, outputs, { row, logprobs })
-        }
-      },
-      (error: unknown) => {
-        for (const { stream, request } of requests) request.reject(stream.failure ?? error)
-        this.#onFailed(error, streams, pools)
-      },
-    )
-    return rows.slice(width)
-  }
-
-  #uploadMask(stream: EngineStream, { mask }: Allowed): void {
-    const { pools, device } = this.#seats
-    const target = pools.sampling.mask.at(slotOf(stream))
-    if (stream.upload?.target.memory !== target.memory) {
-      stream.upload?.dispose()
-      stream.upload = new MaskUpload(device, target)
-    }
-    stream.upload!.start(mask).catch((error: unknown) => this.#onFailed(error, [stream], pools))
-  }
-
-  #awaitMask(stream: EngineStream, allowed: Promise<Allowed>): void {
-    allowed.then(
-      (allowed) => {
-        stream.allowed = allowed
-        this.#schedule()
-      },
-      (error: unknown) => this.fail(stream, error),
-    )
-  }
-
   // What was to be drawn next is the end, for which there is no token.
   #endText(stream: EngineStream): void {
     const request = stream.undrawn
@@ -352,34 +277,6 @@ export class Scheduler {
     if (drawn.length > 0) this.#hold(stream, { place: { prompt, drawn }, logits: true })
     if (!stream.isKept) stream.close()
     request!.resolve({ token: NO_TOKEN, logprobs: undefined })
-  }
-
-  // A run may be cut short once nobody wants what any of its rows computes.
-  async #start(
-    list: CommandList,
-    streams: readonly EngineStream[],
-    inputs: Record<string, Uint32Array>,
-    { isDraw } = { isDraw: false },
-  ): Promise<ListRunResult & { milliseconds: number }> {
-    const running = { streams, cut: new AbortController(), isDraw }
-    this.#running.add(running)
-    const start = performance.now()
-    try {
-      const { outputs } = await list.run({ inputs, signal: running.cut.signal })
-      // It waited for the one before it.
-      const begin = Math.max(start, this.#lastEnd)
-      this.#lastEnd = performance.now()
-      return { outputs, milliseconds: this.#lastEnd - begin }
-    } finally {
-      this.#running.delete(running)
-      this.#schedule()
-    }
-  }
-
-  #cutDiscarded(): void {
-    for (const { streams, cut } of this.#running) {
-      if (streams.every(({ isDiscarded }) => isDiscarded)) cut.abort()
-    }
   }
 
   // Row `row` of a report to whoever waits for it.
@@ -397,7 +294,7 @@ export class Scheduler {
       const token = drawnToken(report!, row)
       const { masker } = stream.options
       if (stream.countDrawn(token)) this.finish(stream)
-      else if (masker) this.#awaitMask(stream, masker.after(token))
+      else if (masker) this.#draws.awaitMask(stream, masker.after(token))
       resolve({ token, logprobs })
     } catch (error) {
       reject(error)
@@ -452,8 +349,4 @@ export class Scheduler {
 function endingOf(streams: readonly EngineStream[]): Ending {
   if (streams.some(({ options }) => options.masker)) return 'keep'
   return streams.some(({ options }) => options.alternatives !== undefined) ? 'report' : 'draw'
-}
-
-function isAtEnd({ allowed, options }: EngineStream): boolean {
-  return allowed?.isOver === true && options.stopTokens.size === 0
 }
