@@ -26,10 +26,27 @@ export function nextChunk(left: number, chunkSize: number): number {
   return left > SCAN_TOKENS && few > 0 && few <= STEP_TOKENS ? left - few : left
 }
 
+/**
+ * The next chunk of a prompt of so many tokens, of which `first` were started. One ends at each of `cuts`, which are
+ * numbers of its tokens, ascending.
+ */
+export function chunkFrom(
+  first: number,
+  { tokens, chunkSize, cuts }: { tokens: number; chunkSize: number; cuts: readonly number[] },
+): number {
+  const cut = cuts.find((end) => end > first) ?? tokens
+  return Math.min(nextChunk(tokens - first, chunkSize), cut - first)
+}
+
 /** All chunks of a prompt. */
-export function chunkLengths(tokens: number, chunkSize: number): number[] {
+export function chunkLengths(
+  tokens: number,
+  chunkSize: number,
+  cuts: readonly number[] = [],
+): number[] {
   const lengths: number[] = []
-  for (let left = tokens; left > 0; left -= lengths.at(-1)!)
-    lengths.push(nextChunk(left, chunkSize))
+  for (let first = 0; first < tokens; first += lengths.at(-1)!) {
+    lengths.push(chunkFrom(first, { tokens, chunkSize, cuts }))
+  }
   return lengths
 }

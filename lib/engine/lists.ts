@@ -15,8 +15,8 @@ export const MOST_ROWS = 32
 // The lists for steps of a GPU, which compiles kernels for each: rows that are missing do nothing.
 const WIDTHS = [1, 2, 4, 8, 16, MOST_ROWS] as const
 
-// Lists for pieces of prompts that are kept at once. A prompt has three lengths at most.
-const MOST_PIECES = 6
+// Lists for pieces of prompts that are kept at once. A prompt has three lengths, and two more where it is cut.
+const MOST_PIECES = 8
 
 /** A prompt of so many tokens, of which at most `chunkSize` run at once. */
 export interface PromptPieces {
@@ -24,6 +24,8 @@ export interface PromptPieces {
   /** Of the last one. */
   ending: Ending
   chunkSize?: number | undefined
+  /** Where pieces have to end. */
+  cuts: readonly number[]
 }
 
 // The lists of steps that end alike.
@@ -109,10 +111,10 @@ export class EngineLists {
    */
   preparePieces(
     pools: Pools,
-    { tokens, ending, chunkSize = PREFILL_CHUNK_SIZE }: PromptPieces,
+    { tokens, ending, cuts, chunkSize = PREFILL_CHUNK_SIZE }: PromptPieces,
   ): Promise<void> | undefined {
     if (this.#model.device.name === 'cpu') return undefined
-    const lengths = chunkLengths(tokens, chunkSize)
+    const lengths = chunkLengths(tokens, chunkSize, cuts)
     const distinct = lengths.filter(
       (length, i) => i === lengths.length - 1 || length !== lengths[i - 1],
     )

@@ -1,6 +1,6 @@
 // Prompts on their way, each cut into pieces. They take turns, so that a short one does not wait for a long one.
 
-import { nextChunk, PREFILL_CHUNK_SIZE, SCAN_TOKENS } from './chunks.js'
+import { chunkFrom, PREFILL_CHUNK_SIZE, SCAN_TOKENS } from './chunks.js'
 import type { Drawn, EngineStream, PromptOptions } from './stream.js'
 
 // Milliseconds that a piece takes others' turn for.
@@ -66,9 +66,8 @@ export class Prompts {
     const [prompt] = this.#prompts.splice(index, 1) as [Prompt]
     this.#prompts.push(prompt)
     const { tokens, options, cuts, started: first } = prompt
-    const size = this.#size(othersDecode, options.chunkSize)
-    const cut = cuts.find((end) => end > first) ?? tokens.length
-    const length = Math.min(nextChunk(tokens.length - first, size), cut - first)
+    const chunkSize = this.#size(othersDecode, options.chunkSize)
+    const length = chunkFrom(first, { tokens: tokens.length, chunkSize, cuts })
     prompt.started += length
     return { prompt, first, length, isLast: prompt.started === tokens.length }
   }

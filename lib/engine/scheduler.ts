@@ -93,22 +93,20 @@ export class Scheduler {
   startPrompt(stream: EngineStream, tokens: Uint32Array, options: PromptOptions): Promise<Drawn> {
     return new Promise((resolve, reject) => {
       if (stream.isDone) return reject(stream.failure ?? endedError())
+      const { position } = stream
+      const { moments, masker } = stream.options
+      const cuts = moments?.cuts(position).map((end) => end - position) ?? []
       const { pools } = this.#seats
       const ready = this.#lists.preparePieces(pools, {
         tokens: tokens.length,
         ending: endingOf([stream]),
         chunkSize: options.chunkSize,
+        cuts,
       })
       stream.hasPrompt = true
-      const { masker } = stream.options
       if (masker) this.#draws.awaitMask(stream, masker.first())
       const add = () => {
         if (stream.isDone) return reject(stream.failure ?? endedError())
-        const {
-          position,
-          options: { moments },
-        } = stream
-        const cuts = moments?.cuts(position).map((end) => end - position) ?? []
         this.#prompts.add({ stream, tokens, options, cuts, started: 0, resolve, reject })
         this.#schedule()
       }
