@@ -15,7 +15,6 @@ export interface ReasoningTags {
 const KNOWN_TAGS: readonly { open: string; close: string }[] = [
   { open: '<think>', close: '</think>' }, // DeepSeek, Qwen, Nemotron, Granite, LFM2, Falcon-H1R
   { open: '<seed:think>', close: '</seed:think>' },
-  { open: '<|thinking|>', close: '<|/thinking|>' },
   { open: '<|inner_prefix|>', close: '<|inner_suffix|>' }, // Apertus
   { open: '[THINK]', close: '[/THINK]' }, // Magistral
 ]

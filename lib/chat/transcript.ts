@@ -19,8 +19,6 @@ export interface Border {
  * transcript = transcript.extendedTo(nextPrompt, encode) // keeps the tokens of all that nextPrompt has in common with it
  */
 export class Transcript {
-  static readonly empty = new Transcript('', new Uint32Array(0), [])
-
   readonly text: string
   readonly tokens: Uint32Array
   /** Ascending. The beginning is one that is not among them. */
@@ -30,6 +28,11 @@ export class Transcript {
     this.text = text
     this.tokens = tokens
     this.borders = borders
+  }
+
+  /** Of nothing. */
+  static get empty(): Transcript {
+    return new Transcript('', new Uint32Array(0), [])
   }
 
   /**
