@@ -1,9 +1,9 @@
 // Loads xgrammar, a grammar engine in WebAssembly, as @mlc-ai/web-xgrammar publishes it. On the grammar thread.
 
 import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { compileFunction } from 'node:vm'
 import type * as Xgrammar from '@mlc-ai/web-xgrammar'
+import { requireFrom } from '../location.js'
 
 export type { CompiledGrammar, GrammarCompiler, GrammarMatcher } from '@mlc-ai/web-xgrammar'
 
@@ -56,7 +56,7 @@ export function loadXgrammar(file: string, maxMemoryMiB: number): typeof Xgramma
   const given: Record<string, unknown> = {
     exports,
     module: { exports },
-    require: createRequire(file),
+    require: requireFrom(file),
     __filename: file,
     WebAssembly: boundedWebAssembly(maxMemoryMiB),
     console: { log() {}, warn() {}, error() {} },
