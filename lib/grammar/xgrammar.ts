@@ -57,7 +57,6 @@ export function loadXgrammar(file: string, maxMemoryMiB: number): typeof Xgramma
     exports,
     module: { exports },
     require: requireFrom(file),
-    __filename: file,
     WebAssembly: boundedWebAssembly(maxMemoryMiB),
     console: { log() {}, warn() {}, error() {} },
     process: undefined,
