@@ -20,7 +20,7 @@ import type { EndOfTextToken } from './models/end-of-text.js'
 import { checkOptions, checkSignal, integerOption } from './options.js'
 import type { PromptReader } from './prompt-reader.js'
 import { samples } from './samples.js'
-import { MOST_ALTERNATIVES, Sampler } from './sampler.js'
+import { MOST_ALTERNATIVES, Sampler, type SamplingOptions } from './sampler.js'
 import type { StreamSettings } from './session-checkpoint.js'
 import { stopping } from './stopping.js'
 import { TextStream } from './text-stream.js'
@@ -62,7 +62,7 @@ export class Generator {
 
   /** Text after a prompt. */
   stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
-    const text = typeof prompt === 'string' ? prompt : undefined
+    const text = textOf(prompt, options)
     const tokens = () => this.#cachedTokens(operation, prompt, options)
     return this.#streamOf(operation, { tokens, text }, options)
   }
@@ -71,8 +71,9 @@ export class Generator {
   samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
     return samples(operation, options, {
       tokens: (rest) => this.#cachedTokens(operation, prompt, rest),
+      sampler: (rest) => new Sampler(operation, this.#withDefaults(rest)),
       stream: (tokens, rest, also) => {
-        const text = typeof prompt === 'string' ? prompt : undefined
+        const text = textOf(prompt, rest)
         return this.#streamOf(operation, { tokens: () => tokens, text }, rest, also)
       },
     })
@@ -90,13 +91,15 @@ export class Generator {
     return cachedPrompts?.momentsOf({
       tokens,
       text,
-      decode: (drawn) => reader.tokenizer!.decode(drawn, { keepLeadingSpace: true }),
+      // Special tokens written out: a text without them is another one.
+      decode: (drawn) =>
+        reader.tokenizer!.decode(drawn, { keepLeadingSpace: true, skipSpecialTokens: false }),
       chunkSize: prefillChunkSize,
     })
   }
 
   start(operation: string, { options, tokens, begin, onEnd }: Wanted): TextStream {
-    const { reader, endOfText, generationDefaults, loadMs } = this.#facts
+    const { reader, endOfText, loadMs } = this.#facts
     checkOptions(operation, options, GENERATE_OPTIONS)
     const { signal, responseFormat } = options
     checkSignal(operation, signal)
@@ -112,8 +115,7 @@ export class Generator {
     const format = responseFormat && checkResponseFormat(operation, responseFormat)
     if (format) reader.needTokenizer(operation)
     const prompt = tokens()
-    const sampling = withDefaults(options, generationDefaults)
-    const sampler = new Sampler(operation, sampling, reader.vocabulary)
+    const sampler = new Sampler(operation, this.#withDefaults(options), reader.vocabulary)
     let matcher: Matcher | undefined
     return new TextStream({
       begin: async (signal) => {
@@ -142,6 +144,10 @@ export class Generator {
     this.#grammars?.dispose()
   }
 
+  #withDefaults(options: SamplingOptions): SamplingOptions {
+    return withDefaults(options, this.#facts.generationDefaults)
+  }
+
   // `also`: who takes part in the moments of the prompt.
   #streamOf(
     operation: string,
@@ -168,11 +174,12 @@ export class Generator {
   #cachedTokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
     const { reader, cachedPrompts } = this.#facts
     const tokens = reader.tokens(operation, prompt, options)
-    if (typeof prompt !== 'string' || options.parseSpecial === false) return tokens
+    const text = textOf(prompt, options)
+    if (text === undefined) return tokens
     const isBorder = (text: string, index: number) => reader.tokenizer!.isSpecialAt(text, index)
-    const cached = cachedPrompts?.findText(prompt, tokens, isBorder)
-    if (!cached || cached.textLength === prompt.length) return cached?.tokens ?? tokens
-    const rest = reader.tokens(operation, prompt.slice(cached.textLength), options, false)
+    const cached = cachedPrompts?.findText(text, tokens, isBorder)
+    if (!cached || cached.textLength === text.length) return cached?.tokens ?? tokens
+    const rest = reader.tokens(operation, text.slice(cached.textLength), options, false)
     return concatenated(cached.tokens, rest)
   }
 
@@ -189,6 +196,11 @@ export class Generator {
     })
     return this.#grammars.compile(operation, format, options)
   }
+}
+
+/** What the tokens of a prompt stand for, where that text would always have them. */
+function textOf(prompt: Prompt, { parseSpecial }: PromptOptions): string | undefined {
+  return typeof prompt === 'string' && parseSpecial !== false ? prompt : undefined
 }
 
 function maskerOf(matcher: Matcher): Masker {

@@ -228,6 +228,7 @@ export class Scheduler {
       (error: unknown) => {
         for (const { stream, request } of requests) {
           stream.started -= 1
+          stream.isBroken = true
           request.reject(stream.failure ?? error)
         }
         this.#onFailed(error, streams, pools)
@@ -266,6 +267,7 @@ export class Scheduler {
       },
       (error: unknown) => {
         stream.pieces -= 1
+        stream.isBroken = true
         this.#endPrompt(prompt, stream.failure ?? error)
         this.#onFailed(error, [stream], pools)
       },
@@ -315,7 +317,10 @@ export class Scheduler {
         }
       },
       (error: unknown) => {
-        for (const { stream, request } of requests) request.reject(stream.failure ?? error)
+        for (const { stream, request } of requests) {
+          stream.isBroken = true
+          request.reject(stream.failure ?? error)
+        }
         this.#onFailed(error, streams, pools)
       },
     )
@@ -401,6 +406,7 @@ export class Scheduler {
       resolve({ token, logprobs })
     } catch (error) {
       reject(error)
+      stream.isBroken = true
       stream.end(error)
     }
   }
@@ -418,8 +424,8 @@ export class Scheduler {
     stream.close()
   }
 
-  // Makes a copy of its state, behind what has been started of it, where somebody wants one. `run` leads there: it may
-  // be cut short, and the copy is then of something else.
+  // Makes a copy of its state, behind what has been started of it, where somebody wants one. `run` leads there: where
+  // it or one before it was rejected, the copy is of something else.
   #hold(
     stream: EngineStream,
     { place, logits, run }: { place: MomentPlace; logits: boolean; run?: Promise<unknown> },
@@ -428,7 +434,8 @@ export class Scheduler {
     if (!receive) return
     const copy = this.#seats.copy(stream.state, { logits })
     void Promise.allSettled([copy, run]).then(([copied, ran]) => {
-      if (copied.status === 'fulfilled' && ran.status === 'fulfilled') receive(copied.value)
+      const isWhole = ran.status === 'fulfilled' && !stream.isBroken
+      if (copied.status === 'fulfilled' && isWhole) receive(copied.value)
       else {
         if (copied.status === 'fulfilled') copied.value.dispose()
         receive(undefined)
