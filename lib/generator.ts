@@ -47,6 +47,18 @@ export interface Wanted {
   onEnd?: ((result: GenerateResult, failed: boolean) => void) | undefined
 }
 
+/** Where a stream has its prompt from. */
+interface PromptSource {
+  /** What its tokens stand for. */
+  text: string | undefined
+  /** Those that it is checked with. */
+  tokens(): Uint32Array
+  /** Those that it has, once it begins. */
+  known(tokens: Uint32Array): Promise<Uint32Array>
+  /** Who takes part in the moments of the prompt. */
+  also?: (moments: Moments | undefined) => Promise<Moments | undefined>
+}
+
 /**
  * One a model.
  *
@@ -63,19 +75,28 @@ export class Generator {
   /** Text after a prompt. */
   stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
     const text = textOf(prompt, options)
-    const tokens = () => this.#cachedTokens(operation, prompt, options)
-    return this.#streamOf(operation, { tokens, text }, options)
+    return this.#streamOf(operation, options, {
+      text,
+      tokens: () => this.#facts.reader.tokens(operation, prompt, options),
+      known: (tokens) => this.#cachedTokens(operation, { text, tokens }),
+    })
   }
 
   /** `options.n` texts after a prompt. */
   samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
+    const { reader } = this.#facts
+    const text = textOf(prompt, options)
     return samples(operation, options, {
-      tokens: (rest) => this.#cachedTokens(operation, prompt, rest),
+      tokens: (rest) =>
+        this.#cachedTokens(operation, { text, tokens: reader.tokens(operation, prompt, rest) }),
       sampler: (rest) => new Sampler(operation, this.#withDefaults(rest)),
-      stream: (tokens, rest, also) => {
-        const text = textOf(prompt, rest)
-        return this.#streamOf(operation, { tokens: () => tokens, text }, rest, also)
-      },
+      stream: (tokens, rest, also) =>
+        this.#streamOf(operation, rest, {
+          text,
+          tokens: () => tokens,
+          known: async () => tokens,
+          also,
+        }),
     })
   }
 
@@ -148,38 +169,39 @@ export class Generator {
     return withDefaults(options, this.#facts.generationDefaults)
   }
 
-  // `also`: who takes part in the moments of the prompt.
   #streamOf(
     operation: string,
-    { tokens, text }: { tokens: () => Uint32Array; text: string | undefined },
     options: GenerateOptions,
-    also = async (moments: Moments | undefined) => moments,
+    { text, tokens, known, also = async (moments) => moments }: PromptSource,
   ): TextStream {
-    let history: Uint32Array
+    let encoded: Uint32Array
     return this.start(operation, {
       options,
       tokens: () => {
-        history = tokens()
-        return history
+        encoded = tokens()
+        return encoded
       },
       begin: async (settings) => {
+        const history = await known(encoded)
         const moments = await also(this.momentsOf(history, { ...options, text }))
         const begin = { ...settings, position: 0, history, generated: 0, moments }
-        return { stream: await this.#facts.engine.open(operation, begin) }
+        return { stream: await this.#facts.engine.open(operation, begin), prompt: history }
       },
     })
   }
 
   // Those of the prompt; where its beginning was generated, those that were drawn.
-  #cachedTokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
+  async #cachedTokens(
+    operation: string,
+    { text, tokens }: { text: string | undefined; tokens: Uint32Array },
+  ): Promise<Uint32Array> {
     const { reader, cachedPrompts } = this.#facts
-    const tokens = reader.tokens(operation, prompt, options)
-    const text = textOf(prompt, options)
-    if (text === undefined) return tokens
+    if (text === undefined || !cachedPrompts) return tokens
+    await cachedPrompts.ready()
     const isBorder = (text: string, index: number) => reader.tokenizer!.isSpecialAt(text, index)
-    const cached = cachedPrompts?.findText(text, tokens, isBorder)
+    const cached = cachedPrompts.findText(text, tokens, isBorder)
     if (!cached || cached.textLength === text.length) return cached?.tokens ?? tokens
-    const rest = reader.tokens(operation, text.slice(cached.textLength), options, false)
+    const rest = reader.tokens(operation, text.slice(cached.textLength), {}, false)
     return concatenated(cached.tokens, rest)
   }
 

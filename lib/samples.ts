@@ -13,7 +13,7 @@ const MOST_SAMPLES = 128
 
 /** What a model does for them. */
 interface SampleHost {
-  tokens(options: GenerateOptions): Uint32Array
+  tokens(options: GenerateOptions): Promise<Uint32Array>
   /** With the defaults of the model. */
   sampler(options: GenerateOptions): Sampler
   stream(
@@ -40,7 +40,7 @@ export async function samples(
       `[${operation}] n changes nothing without a temperature above 0: all ${count} texts would be the same`,
     )
   }
-  const tokens = host.tokens(options)
+  const tokens = await host.tokens(options)
   using shared = new SharedPrompt(tokens.length)
   const streams = Array.from({ length: count }, (_, i) =>
     host.stream(tokens, { ...options, seed: seed + i }, async (moments) =>

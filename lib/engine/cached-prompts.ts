@@ -65,13 +65,18 @@ export class CachedPrompts {
     return this.#cache.bytes + this.#reserved
   }
 
+  /** Resolves when the copies that are being made are there; undefined where there are none. */
+  ready(): Promise<void> | undefined {
+    return this.#copies.settled()
+  }
+
   /** For the stream of a prompt. */
   momentsOf(prompt: CachedPrompt): Moments {
     const { tokens, chunkSize = PREFILL_CHUNK_SIZE } = prompt
     // Cut elsewhere, it would leave other bits than it does alone.
     const mayCut = chunkSize % SCAN_TOKENS === 0
     return {
-      ready: () => this.#copies.settled(),
+      ready: () => this.ready(),
       beginning: () => (mayCut || !this.isExact ? this.find(tokens) : undefined),
       cuts: (from) => (mayCut ? this.#cuts(tokens, from) : []),
       receiver: (place) => (mayCut || !this.isExact ? this.#receiver(prompt, place) : undefined),

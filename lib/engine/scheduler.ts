@@ -228,7 +228,7 @@ export class Scheduler {
       (error: unknown) => {
         for (const { stream, request } of requests) {
           stream.started -= 1
-          stream.isBroken = true
+          stream.isBroken ||= !stream.isDiscarded
           request.reject(stream.failure ?? error)
         }
         this.#onFailed(error, streams, pools)
@@ -267,7 +267,7 @@ export class Scheduler {
       },
       (error: unknown) => {
         stream.pieces -= 1
-        stream.isBroken = true
+        stream.isBroken ||= !stream.isDiscarded
         this.#endPrompt(prompt, stream.failure ?? error)
         this.#onFailed(error, [stream], pools)
       },
@@ -318,7 +318,7 @@ export class Scheduler {
       },
       (error: unknown) => {
         for (const { stream, request } of requests) {
-          stream.isBroken = true
+          stream.isBroken ||= !stream.isDiscarded
           request.reject(stream.failure ?? error)
         }
         this.#onFailed(error, streams, pools)

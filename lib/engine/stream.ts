@@ -90,7 +90,7 @@ export class EngineStream {
   isDone = false
   /** Nobody wants what it computes. */
   isDiscarded = false
-  /** A run of it was rejected, or drew no token: what its state holds is not what its tokens give. */
+  /** A run that it needed was rejected, or drew no token: what its state holds is not what its tokens give. */
   isBroken = false
   /** Why nothing more comes, where that is no end of its own. */
   failure: unknown

@@ -1,22 +1,16 @@
 // Prompts that begin with a state that was kept give what they give without: to the bit with `exact`, up to rounding
 // otherwise. And the budget is kept to.
 
-import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { snapshotBytes } from '../../lib/engine/snapshot.js'
 import { type GenerateResult, loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { Memory } from '../../lib/tensor.js'
 import { fixture } from '../support/checkpoints.js'
 import { type Call, drawCall, hear, IDLE, tokensOf } from '../support/company.js'
-import { FAILURE, whileRunsFail } from '../support/failing-runs.js'
 import { consumedTokens, PromptClient } from '../support/prompt-clients.js'
 import type { Draw } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
-
-vi.mock('../../lib/addon.js', async (original) => {
-  const { withFailures } = await import('../support/failing-runs.js')
-  return withFailures(await original())
-})
 
 const MODELS = ['rene', 'mamba2-hf', 'edge-mlx-4bit']
 const LARGE = 2 ** 30
