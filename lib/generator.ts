@@ -20,7 +20,7 @@ import type { EndOfTextToken } from './models/end-of-text.js'
 import { checkOptions, checkSignal, integerOption } from './options.js'
 import type { PromptReader } from './prompt-reader.js'
 import { samples } from './samples.js'
-import { MOST_ALTERNATIVES, Sampler } from './sampler.js'
+import { MOST_ALTERNATIVES, Sampler, type SamplingOptions } from './sampler.js'
 import type { StreamSettings } from './session-checkpoint.js'
 import { stopping } from './stopping.js'
 import { TextStream } from './text-stream.js'
@@ -47,6 +47,18 @@ export interface Wanted {
   onEnd?: ((result: GenerateResult, failed: boolean) => void) | undefined
 }
 
+/** Where a stream has its prompt from. */
+interface PromptSource {
+  /** What its tokens stand for. */
+  text: string | undefined
+  /** Those that it is checked with. */
+  tokens(): Uint32Array
+  /** Those that it has, once it begins. */
+  known(tokens: Uint32Array): Promise<Uint32Array>
+  /** Who takes part in the moments of the prompt. */
+  also?: (moments: Moments | undefined) => Promise<Moments | undefined>
+}
+
 /**
  * One a model.
  *
@@ -62,19 +74,29 @@ export class Generator {
 
   /** Text after a prompt. */
   stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
-    const text = typeof prompt === 'string' ? prompt : undefined
-    const tokens = () => this.#cachedTokens(operation, prompt, options)
-    return this.#streamOf(operation, { tokens, text }, options)
+    const text = textOf(prompt, options)
+    return this.#streamOf(operation, options, {
+      text,
+      tokens: () => this.#facts.reader.tokens(operation, prompt, options),
+      known: (tokens) => this.#cachedTokens(operation, { text, tokens }),
+    })
   }
 
   /** `options.n` texts after a prompt. */
   samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
+    const { reader } = this.#facts
+    const text = textOf(prompt, options)
     return samples(operation, options, {
-      tokens: (rest) => this.#cachedTokens(operation, prompt, rest),
-      stream: (tokens, rest, also) => {
-        const text = typeof prompt === 'string' ? prompt : undefined
-        return this.#streamOf(operation, { tokens: () => tokens, text }, rest, also)
-      },
+      tokens: (rest) =>
+        this.#cachedTokens(operation, { text, tokens: reader.tokens(operation, prompt, rest) }),
+      sampler: (rest) => new Sampler(operation, this.#withDefaults(rest)),
+      stream: (tokens, rest, also) =>
+        this.#streamOf(operation, rest, {
+          text,
+          tokens: () => tokens,
+          known: async () => tokens,
+          also,
+        }),
     })
   }
 
@@ -90,13 +112,15 @@ export class Generator {
     return cachedPrompts?.momentsOf({
       tokens,
       text,
-      decode: (drawn) => reader.tokenizer!.decode(drawn, { keepLeadingSpace: true }),
+      // Special tokens written out: a text without them is another one.
+      decode: (drawn) =>
+        reader.tokenizer!.decode(drawn, { keepLeadingSpace: true, skipSpecialTokens: false }),
       chunkSize: prefillChunkSize,
     })
   }
 
   start(operation: string, { options, tokens, begin, onEnd }: Wanted): TextStream {
-    const { reader, endOfText, generationDefaults, loadMs } = this.#facts
+    const { reader, endOfText, loadMs } = this.#facts
     checkOptions(operation, options, GENERATE_OPTIONS)
     const { signal, responseFormat } = options
     checkSignal(operation, signal)
@@ -112,8 +136,7 @@ export class Generator {
     const format = responseFormat && checkResponseFormat(operation, responseFormat)
     if (format) reader.needTokenizer(operation)
     const prompt = tokens()
-    const sampling = withDefaults(options, generationDefaults)
-    const sampler = new Sampler(operation, sampling, reader.vocabulary)
+    const sampler = new Sampler(operation, this.#withDefaults(options), reader.vocabulary)
     let matcher: Matcher | undefined
     return new TextStream({
       begin: async (signal) => {
@@ -142,37 +165,43 @@ export class Generator {
     this.#grammars?.dispose()
   }
 
-  // `also`: who takes part in the moments of the prompt.
+  #withDefaults(options: SamplingOptions): SamplingOptions {
+    return withDefaults(options, this.#facts.generationDefaults)
+  }
+
   #streamOf(
     operation: string,
-    { tokens, text }: { tokens: () => Uint32Array; text: string | undefined },
     options: GenerateOptions,
-    also = async (moments: Moments | undefined) => moments,
+    { text, tokens, known, also = async (moments) => moments }: PromptSource,
   ): TextStream {
-    let history: Uint32Array
+    let encoded: Uint32Array
     return this.start(operation, {
       options,
       tokens: () => {
-        history = tokens()
-        return history
+        encoded = tokens()
+        return encoded
       },
       begin: async (settings) => {
+        const history = await known(encoded)
         const moments = await also(this.momentsOf(history, { ...options, text }))
         const begin = { ...settings, position: 0, history, generated: 0, moments }
-        return { stream: await this.#facts.engine.open(operation, begin) }
+        return { stream: await this.#facts.engine.open(operation, begin), prompt: history }
       },
     })
   }
 
   // Those of the prompt; where its beginning was generated, those that were drawn.
-  #cachedTokens(operation: string, prompt: Prompt, options: PromptOptions): Uint32Array {
+  async #cachedTokens(
+    operation: string,
+    { text, tokens }: { text: string | undefined; tokens: Uint32Array },
+  ): Promise<Uint32Array> {
     const { reader, cachedPrompts } = this.#facts
-    const tokens = reader.tokens(operation, prompt, options)
-    if (typeof prompt !== 'string' || options.parseSpecial === false) return tokens
+    if (text === undefined || !cachedPrompts) return tokens
+    await cachedPrompts.ready()
     const isBorder = (text: string, index: number) => reader.tokenizer!.isSpecialAt(text, index)
-    const cached = cachedPrompts?.findText(prompt, tokens, isBorder)
-    if (!cached || cached.textLength === prompt.length) return cached?.tokens ?? tokens
-    const rest = reader.tokens(operation, prompt.slice(cached.textLength), options, false)
+    const cached = cachedPrompts.findText(text, tokens, isBorder)
+    if (!cached || cached.textLength === text.length) return cached?.tokens ?? tokens
+    const rest = reader.tokens(operation, text.slice(cached.textLength), {}, false)
     return concatenated(cached.tokens, rest)
   }
 
@@ -189,6 +218,11 @@ export class Generator {
     })
     return this.#grammars.compile(operation, format, options)
   }
+}
+
+/** What the tokens of a prompt stand for, where that text would always have them. */
+function textOf(prompt: Prompt, { parseSpecial }: PromptOptions): string | undefined {
+  return typeof prompt === 'string' && parseSpecial !== false ? prompt : undefined
 }
 
 function maskerOf(matcher: Matcher): Masker {

@@ -6,14 +6,16 @@ import { UnsupportedOptionError } from './errors.js'
 import type { GenerateResult } from './generate.js'
 import type { GenerateOptions, SamplesOptions } from './generate-options.js'
 import { integerOption } from './options.js'
-import { Sampler } from './sampler.js'
+import type { Sampler } from './sampler.js'
 import type { TextStream } from './text-stream.js'
 
 const MOST_SAMPLES = 128
 
 /** What a model does for them. */
 interface SampleHost {
-  tokens(options: GenerateOptions): Uint32Array
+  tokens(options: GenerateOptions): Promise<Uint32Array>
+  /** With the defaults of the model. */
+  sampler(options: GenerateOptions): Sampler
   stream(
     tokens: Uint32Array,
     options: GenerateOptions,
@@ -32,13 +34,13 @@ export async function samples(
   host: SampleHost,
 ): Promise<GenerateResult[]> {
   const count = integerOption(operation, 'n', n, { min: 1, max: MOST_SAMPLES })!
-  const { seed, isGreedy } = new Sampler(operation, options)
+  const { seed, isGreedy } = host.sampler(options)
   if (count > 1 && isGreedy) {
     throw new UnsupportedOptionError(
       `[${operation}] n changes nothing without a temperature above 0: all ${count} texts would be the same`,
     )
   }
-  const tokens = host.tokens(options)
+  const tokens = await host.tokens(options)
   using shared = new SharedPrompt(tokens.length)
   const streams = Array.from({ length: count }, (_, i) =>
     host.stream(tokens, { ...options, seed: seed + i }, async (moments) =>

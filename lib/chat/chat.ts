@@ -288,7 +288,12 @@ export class Chat {
     settings: StreamSettings,
   ): Promise<Begun> {
     const { engine, generator, cachedPrompts } = this.#host
-    const cached = generator.momentsOf(tokens, { text, prefillChunkSize })
+    // Where the tokenizer puts something around a text, the same text given to `generate` has other tokens.
+    const isPlain = this.#host.tokenizer.encode('').length === 0
+    const cached = generator.momentsOf(tokens, {
+      text: isPlain ? text : undefined,
+      prefillChunkSize,
+    })
     const begins = !cachedPrompts?.isExact
     const stream = await engine.open(operation, {
       ...settings,

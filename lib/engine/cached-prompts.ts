@@ -10,7 +10,7 @@ import {
   type Moments,
   PendingCopies,
 } from './moments.js'
-import { PromptCache } from './prompt-cache.js'
+import { entryBytes, PromptCache } from './prompt-cache.js'
 import { type Snapshot, snapshotBytes } from './snapshot.js'
 
 // Tokens of a long prompt between two snapshots: a prompt that parts from it runs so many again at most.
@@ -47,6 +47,8 @@ export class CachedPrompts {
   readonly #cache: PromptCache<Snapshot>
   readonly #snapshotBytes: number
   readonly #copies = new PendingCopies()
+  /** Bytes of the entries that copies on their way will be. */
+  #reserved = 0
 
   constructor(model: LanguageModel, { maxBytes, exact }: CachedPromptsOptions) {
     this.isExact = exact
@@ -60,7 +62,12 @@ export class CachedPrompts {
 
   /** Bytes of what is kept, and of copies that are being made. */
   get bytes(): number {
-    return this.#cache.bytes + this.#copies.count * this.#snapshotBytes
+    return this.#cache.bytes + this.#reserved
+  }
+
+  /** Resolves when the copies that are being made are there; undefined where there are none. */
+  ready(): Promise<void> | undefined {
+    return this.#copies.settled()
   }
 
   /** For the stream of a prompt. */
@@ -69,7 +76,7 @@ export class CachedPrompts {
     // Cut elsewhere, it would leave other bits than it does alone.
     const mayCut = chunkSize % SCAN_TOKENS === 0
     return {
-      ready: () => this.#copies.settled(),
+      ready: () => this.ready(),
       beginning: () => (mayCut || !this.isExact ? this.find(tokens) : undefined),
       cuts: (from) => (mayCut ? this.#cuts(tokens, from) : []),
       receiver: (place) => (mayCut || !this.isExact ? this.#receiver(prompt, place) : undefined),
@@ -119,15 +126,22 @@ export class CachedPrompts {
   ): MomentReceiver | undefined {
     const isExact = this.isExact && drawn.length === 0 && length % SCAN_TOKENS === 0
     if (this.isExact && !isExact) return undefined
-    if (!this.#cache.makeRoom((this.#copies.count + 1) * this.#snapshotBytes)) return undefined
+    const tokens = concatenated(prompt.tokens.subarray(0, length), drawn)
+    const text = length === prompt.tokens.length ? textAfter(prompt, drawn) : undefined
+    const bytes = entryBytes(this.#snapshotBytes, tokens.length, text)
+    if (!this.#cache.makeRoom(this.#reserved + bytes)) return undefined
+    this.#reserved += bytes
     return this.#copies.receiver((snapshot) => {
-      if (!snapshot) return
-      const { tokens, text, decode } = prompt
-      const isWhole = length === tokens.length && text !== undefined
-      this.#cache.add(concatenated(tokens.subarray(0, length), drawn), snapshot, {
-        isExact,
-        text: isWhole ? text + (drawn.length > 0 ? decode!(drawn) : '') : undefined,
-      })
+      this.#reserved -= bytes
+      if (snapshot) {
+        this.#cache.add(tokens, snapshot, { isExact, text, reserved: this.#reserved })
+      }
     })
   }
+}
+
+/** What a prompt and the tokens after it stand for. */
+function textAfter({ text, decode }: CachedPrompt, drawn: readonly number[]): string | undefined {
+  if (text === undefined || drawn.length === 0) return text
+  return text + decode!(drawn)
 }

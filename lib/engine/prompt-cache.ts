@@ -26,6 +26,8 @@ export interface Facts {
   isExact: boolean
   /** The text that the tokens stand for, for `findText`. Not kept where it is longer than `MAX_TEXT_LENGTH`. */
   text?: string | undefined
+  /** Bytes of the budget that are to stay free beside it. Defaults to 0. */
+  reserved?: number | undefined
 }
 
 /** A value in the cache: the state after `count` tokens. */
@@ -34,6 +36,12 @@ export interface Entry<T extends Cached> {
   readonly value: T
   readonly isExact: boolean
   readonly text: string | undefined
+}
+
+/** What an entry counts as. */
+export function entryBytes(valueBytes: number, tokens: number, text: string | undefined): number {
+  const characters = text !== undefined && text.length <= MAX_TEXT_LENGTH ? text.length : 0
+  return valueBytes + 4 * tokens + 2 * characters + ENTRY_BYTES
 }
 
 /** Narrows a search to the entries that it returns true for. */
@@ -191,17 +199,17 @@ export class PromptCache<T extends Cached> {
    * where there is no new one. The value is the cache's from now on. Returns false where it is disposed of at
    * once: it does not fit, it stands for no tokens, or the cache is disposed of.
    */
-  add(tokens: Uint32Array, value: T, { isExact, text }: Facts): boolean {
+  add(tokens: Uint32Array, value: T, { isExact, text, reserved = 0 }: Facts): boolean {
     const { node } = this.tree.walk(tokens)
     const replaced = node.depth === tokens.length ? node.value : undefined
     const kept = text !== undefined && text.length <= MAX_TEXT_LENGTH ? text : replaced?.text
-    const bytes = value.bytes + 4 * tokens.length + 2 * (kept?.length ?? 0) + ENTRY_BYTES
-    if (this.#isDisposed || tokens.length === 0 || !this.#couldFit(bytes)) {
+    const bytes = entryBytes(value.bytes, tokens.length, kept)
+    if (this.#isDisposed || tokens.length === 0 || !this.#couldFit(bytes + reserved)) {
       value.dispose()
       return false
     }
     if (replaced) this.#remove(replaced)
-    this.makeRoom(bytes)
+    this.makeRoom(bytes + reserved)
     const entry: StoredEntry<T> = {
       count: tokens.length,
       value,

@@ -220,6 +220,7 @@ export class Scheduler {
       (error: unknown) => {
         for (const { stream, request } of requests) {
           stream.started -= 1
+          stream.isBroken ||= !stream.isDiscarded
           request.reject(stream.failure ?? error)
         }
         this.#onFailed(error, streams, pools)
@@ -259,6 +260,7 @@ export class Scheduler {
       },
       (error: unknown) => {
         stream.pieces -= 1
+        stream.isBroken ||= !stream.isDiscarded
         this.#endPrompt(prompt, stream.failure ?? error)
         this.#onFailed(error, [stream], pools)
       },
@@ -296,6 +298,7 @@ export class Scheduler {
       resolve({ token, logprobs })
     } catch (error) {
       reject(error)
+      stream.isBroken = true
       stream.end(error)
     }
   }
@@ -313,8 +316,8 @@ export class Scheduler {
     stream.close()
   }
 
-  // Makes a copy of its state, behind what has been started of it, where somebody wants one. `run` leads there: it may
-  // be cut short, and the copy is then of something else.
+  // Makes a copy of its state, behind what has been started of it, where somebody wants one. `run` leads there: where
+  // it or one before it was rejected, the copy is of something else.
   #hold(
     stream: EngineStream,
     { place, logits, run }: { place: MomentPlace; logits: boolean; run?: Promise<unknown> },
@@ -323,7 +326,11 @@ export class Scheduler {
     if (!receive) return
     const copy = this.#seats.copy(stream.state, { logits })
     void Promise.all([copy, run]).then(
-      ([snapshot]) => receive(snapshot),
+      ([snapshot]) => {
+        if (!stream.isBroken) return receive(snapshot)
+        snapshot.dispose()
+        receive(undefined, stream.failure)
+      },
       (error: unknown) => {
         receive(undefined, error)
         copy.then((snapshot) => snapshot.dispose()).catch(() => {})

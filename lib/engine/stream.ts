@@ -90,6 +90,8 @@ export class EngineStream {
   isDone = false
   /** Nobody wants what it computes. */
   isDiscarded = false
+  /** A run that it needed was rejected, or drew no token: what its state holds is not what its tokens give. */
+  isBroken = false
   /** Why nothing more comes, where that is no end of its own. */
   failure: unknown
   readback: Readback | undefined

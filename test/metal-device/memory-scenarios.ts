@@ -220,6 +220,45 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
     return { load, generated, beats, tokens: tokens.length }
   },
 
+  // Buffers after prompts whose states are kept, and after checkpoints of sessions.
+  async snapshots() {
+    const model = await loadModel(reference('rene'), { device: 'metal' })
+    const options = { maxTokens: 4, ignoreEos: true }
+    const settled = async () => {
+      let bytes: number
+      do {
+        bytes = standIn().bufferBytes!
+        await new Promise((resolve) => setTimeout(resolve, 50))
+      } while (standIn().bufferBytes! !== bytes)
+      return bytes
+    }
+    const prompts = async (first: number) => {
+      for (let i = first; i < first + 8; i++) {
+        await model.generate([i, ...prompt], options)
+        await model.generate([i, ...prompt, 1, 2], options)
+      }
+      return settled()
+    }
+    const prompt = Array.from({ length: 70 }, (_, i) => i)
+    const afterPrompts = [await prompts(0), await prompts(100)]
+    const { promptCacheBytes } = model.memory()
+    const sessions = []
+    const afterCheckpoints = []
+    for (let i = 0; i < 8; i++) {
+      const session = model.createSession()
+      await session.prefill([i, ...prompt])
+      const checkpoint = await session.checkpoint()
+      await session.generate('', options)
+      await session.rewind(checkpoint)
+      sessions.push(checkpoint)
+      session.dispose()
+      afterCheckpoints.push(await settled())
+    }
+    const { snapshotBytes } = model.memory()
+    model.dispose()
+    return { afterPrompts, afterCheckpoints, promptCacheBytes, snapshotBytes }
+  },
+
   // A model on GPUs with more and less memory.
   async check() {
     const path = join(root, 'models/rene-tiny-f16')

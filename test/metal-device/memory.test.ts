@@ -102,6 +102,16 @@ describe('residency', () => {
     expect(generated.requests).toBeLessThanOrEqual(generated.commits + beats)
   })
 
+  test('is not kept of states that nobody runs', { timeout: 240_000 }, () => {
+    const { afterPrompts, afterCheckpoints, promptCacheBytes, snapshotBytes } = play('snapshots')
+    const [first, twice] = afterPrompts
+    // As many snapshots again: a block of a run may come, but none of them.
+    expect(promptCacheBytes).toBeGreaterThan(2 ** 20)
+    expect(twice - first).toBeLessThanOrEqual(2 * 16384)
+    expect(snapshotBytes / afterCheckpoints.length).toBeGreaterThan(2 * 16384)
+    expect(afterCheckpoints.at(-1) - afterCheckpoints[0]).toBeLessThanOrEqual(2 * 16384)
+  })
+
   test('is asked for while runs come, and no longer; the end does not wait', () => {
     const { status, stdout, stderr } = run(builtIn('metal-device/heartbeat'), [])
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })

@@ -13,6 +13,7 @@ type AddonModule = typeof import('../../lib/addon.js')
 
 let failing: Failure | undefined
 let isFailing: () => boolean = () => false
+let failingBy: Failure['by']
 
 /** Which run fails: of those with inputs or without; by its device, which fails, or by an operation of its own. */
 interface Failure {
@@ -20,9 +21,14 @@ interface Failure {
   by?: 'device' | 'operation'
 }
 
-/** While `work` goes on, those runs fail for which `draw` says so. */
-export async function whileRunsFail<T>(draw: () => boolean, work: () => Promise<T>): Promise<T> {
+/** While `work` goes on, those runs fail for which `draw` says so, by their device unless told otherwise. */
+export async function whileRunsFail<T>(
+  draw: () => boolean,
+  work: () => Promise<T>,
+  by: Failure['by'] = 'device',
+): Promise<T> {
   isFailing = draw
+  failingBy = by
   try {
     return await work()
   } finally {
@@ -50,8 +56,8 @@ export function withFailures(original: AddonModule): AddonModule {
   const { RUN_STATUS } = original
   const run: ReturnType<AddonModule['addon']>['run'] = (device, list, inputs, outputs, ended) => {
     const isNext = failing?.withInputs === inputs.byteLength > 0
-    const status =
-      isNext && failing?.by === 'operation' ? RUN_STATUS.failed : RUN_STATUS.deviceFailed
+    const by = isNext ? failing?.by : failingBy
+    const status = by === 'operation' ? RUN_STATUS.failed : RUN_STATUS.deviceFailed
     if (isNext) failing = undefined
     const fails = isNext || isFailing()
     const { run, cancel } = original.addon()
