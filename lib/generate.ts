@@ -142,6 +142,8 @@ export class GenerationRun {
   #started = 1
   /** Stops the runs ahead when their tokens are not wanted any more. */
   readonly #ended = new AbortController()
+  /** The reader has stopped it, before anything else did. */
+  #isLeft = false
 
   #stream!: EngineStream
   #kept: KeptState | undefined
@@ -220,7 +222,9 @@ export class GenerationRun {
         ;({ token, logprobs } = await this.#steps.shift()!)
       }
     } catch (error) {
-      rejects = true
+      // Who left while a token was on its way keeps those before.
+      const isLeft = this.#isLeft && error === signal.reason
+      rejects = !isLeft || this.result.tokens.length === 0
       if (!signal.aborted || error !== signal.reason) failure = { error }
       throw error
     } finally {
@@ -302,6 +306,7 @@ export class GenerationRun {
 
   /** Ends the generation within the operation at hand: what `chunks` waits for rejects. */
   stop(): void {
+    this.#isLeft ||= !this.#ended.signal.aborted
     this.#ended.abort()
   }
 
