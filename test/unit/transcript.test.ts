@@ -2,7 +2,7 @@
 
 import { describe, expect, it } from 'vitest'
 import { type Border, Transcript } from '../../lib/chat/transcript.js'
-import { type Draw } from '../support/session-cases.js'
+import type { Draw } from '../support/session-cases.js'
 import { seededIntegers } from './random.js'
 
 // One token a UTF-16 unit, marked by the call: what was encoded when can be told.
