@@ -5,7 +5,7 @@ import type { Engine } from '../engine/engine.js'
 import { alsoFor } from '../engine/moments.js'
 import { DisposedError, SessionBusyError, UnsupportedOptionError } from '../errors.js'
 import type { Begun, GenerateResult } from '../generate.js'
-import type { GenerateOptions } from '../generate-options.js'
+import { GENERATE_OPTIONS, type GenerateOptions } from '../generate-options.js'
 import { withDefaults } from '../generation-config.js'
 import type { Generator } from '../generator.js'
 import type { ModelIdentity } from '../model-identity.js'
@@ -138,6 +138,7 @@ export class Chat {
    */
   async regenerate(options: GenerateOptions = {}): Promise<GenerateResult> {
     this.#check('regenerate')
+    checkOptions('regenerate', options, GENERATE_OPTIONS)
     const question = () => {
       const { messages } = this.#conversation
       if (messages.at(-1)?.role === 'assistant') return messages.slice(0, -1)
