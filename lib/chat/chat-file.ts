@@ -104,7 +104,7 @@ function contentsOf(
     return { messages, transcript: new Transcript(chat.text, tokens, borders) }
   } catch (error) {
     if (error instanceof CorruptFileError) throw error
-    return damaged(messageOf(error))
+    return damaged(messageOf(error).replace(/^\[load\] /, ''))
   }
 }
 
