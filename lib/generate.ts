@@ -29,7 +29,7 @@ export interface Usage {
   /** Tokens of the prompt that were not computed: the prompt cache, a chat or a session had their state. */
   cachedTokens: number
   completionTokens: number
-  /** Those of `completionTokens` that are thoughts; of a chat with a model that thinks. */
+  /** Those of `completionTokens` that are thoughts, tags included; of a chat with a model that thinks. */
   reasoningTokens?: number
   totalTokens: number
 }
@@ -355,7 +355,10 @@ export class GenerationRun {
     const done = released.stopped || isLast
     const wasReasoning = this.#splitter?.isReasoning
     const parts = this.#add(text, { isLast: done })
-    if (wasReasoning || this.#splitter?.isReasoning) result.usage.reasoningTokens! += 1
+    // Thoughts come first, so that all tokens so far are theirs: their tags may take several.
+    if (wasReasoning || this.#splitter?.isReasoning) {
+      result.usage.reasoningTokens = result.tokens.length
+    }
     const chunk = { ...parts, token, ...report }
     const fate = isLast && !released.stopped ? 'pending' : 'consumed'
     return { chunk, done, fate }

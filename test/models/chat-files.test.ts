@@ -264,7 +264,7 @@ describe('load refuses, and leaves the chat as it was,', () => {
     const draw = seededIntegers(3)
     const odd = ['"', '[', '}', '\\', 'null', '-1', '1e99', '\u0000', ',', '{"length":9}', '']
     let refusals = 0
-    for (let i = 0; i < 200; i++) {
+    for (let i = 0; i < 80; i++) {
       const text = contents.chat!
       const at = draw(text.length)
       const chat = text.slice(0, at) + odd[draw(odd.length)]! + text.slice(at + draw(6))
@@ -280,7 +280,7 @@ describe('load refuses, and leaves the chat as it was,', () => {
         })
       }
     }
-    expect(refusals).toBeGreaterThan(50)
+    expect(refusals).toBeGreaterThan(20)
     expect(model.memory().snapshotBytes).toBe(0)
   })
 
