@@ -29,7 +29,7 @@ export interface Usage {
   /** Tokens of the prompt that were not computed: the prompt cache, a chat or a session had their state. */
   cachedTokens: number
   completionTokens: number
-  /** Those of `completionTokens` that are thoughts; of a chat with a model that thinks. */
+  /** Those of `completionTokens` that are thoughts, tags included; of a chat with a model that thinks. */
   reasoningTokens?: number
   totalTokens: number
 }
@@ -142,6 +142,8 @@ export class GenerationRun {
   #started = 1
   /** Stops the runs ahead when their tokens are not wanted any more. */
   readonly #ended = new AbortController()
+  /** The reader has stopped it, before anything else did. */
+  #isLeft = false
 
   #stream!: EngineStream
   #kept: KeptState | undefined
@@ -220,7 +222,9 @@ export class GenerationRun {
         ;({ token, logprobs } = await this.#steps.shift()!)
       }
     } catch (error) {
-      rejects = true
+      // Who left while a token was on its way keeps those before.
+      const isLeft = this.#isLeft && error === signal.reason
+      rejects = !isLeft || this.result.tokens.length === 0
       if (!signal.aborted || error !== signal.reason) failure = { error }
       throw error
     } finally {
@@ -302,6 +306,7 @@ export class GenerationRun {
 
   /** Ends the generation within the operation at hand: what `chunks` waits for rejects. */
   stop(): void {
+    this.#isLeft ||= !this.#ended.signal.aborted
     this.#ended.abort()
   }
 
@@ -350,7 +355,10 @@ export class GenerationRun {
     const done = released.stopped || isLast
     const wasReasoning = this.#splitter?.isReasoning
     const parts = this.#add(text, { isLast: done })
-    if (wasReasoning || this.#splitter?.isReasoning) result.usage.reasoningTokens! += 1
+    // Thoughts come first, so that all tokens so far are theirs: their tags may take several.
+    if (wasReasoning || this.#splitter?.isReasoning) {
+      result.usage.reasoningTokens = result.tokens.length
+    }
     const chunk = { ...parts, token, ...report }
     const fate = isLast && !released.stopped ? 'pending' : 'consumed'
     return { chunk, done, fate }

@@ -1,9 +1,9 @@
 // A loaded model: what most users hold.
 
-import { Chat, CHAT_OPTIONS, type ChatHost, type ChatOptions } from './chat/chat.js'
+import { Chat, chatBeginning, type ChatHost, type ChatOptions } from './chat/chat.js'
 import type { ChatTemplate, ChatTemplateOptions } from './chat/chat-template.js'
 import { applyChatTemplate, chatTemplateOf, type FoundChatTemplate } from './chat/find.js'
-import { type ChatMessage, copiedMessages } from './chat/messages.js'
+import type { ChatMessage } from './chat/messages.js'
 import { Transcript } from './chat/transcript.js'
 import type { Device } from './device.js'
 import { DisposedError } from './errors.js'
@@ -29,7 +29,7 @@ import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
 import type { LanguageModel } from './models/language-model.js'
 import { stateBytes } from './models/state-fields.js'
-import { checkOptions, checkSignal, describe, stringOption } from './options.js'
+import { checkOptions, checkSignal, describe } from './options.js'
 import { LiveSet } from './live-set.js'
 import type { ModelIdentity } from './model-identity.js'
 import { PromptReader } from './prompt-reader.js'
@@ -335,10 +335,7 @@ export class Model {
    */
   createChat(options: ChatOptions = {}): Chat {
     this.#check('createChat')
-    checkOptions('createChat', options, CHAT_OPTIONS)
-    const { messages = [], tools, templateArguments } = options
-    const system = stringOption('createChat', 'system', options.system)
-    const first = system === undefined ? [] : [{ role: 'system', content: system }]
+    const { messages, templateOptions } = chatBeginning('createChat', options)
     const host: ChatHost = {
       engine: this.engine,
       generator: this.#generator,
@@ -351,14 +348,7 @@ export class Model {
       holds: (owner) => this.#held.add(owner),
       letsGo: (owner) => this.#held.delete(owner),
     }
-    return new Chat(
-      host,
-      { ...templateArguments, tools },
-      {
-        messages: copiedMessages('createChat', [...first, ...messages]),
-        transcript: Transcript.empty,
-      },
-    )
+    return new Chat(host, templateOptions, { messages, transcript: Transcript.empty })
   }
 
   /** Bytes of native memory by what they are for. */

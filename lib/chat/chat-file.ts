@@ -68,6 +68,11 @@ export async function readChat(
         `${path}: a session that is no chat: load it with model.loadSession`,
       )
     }
+    if (history.unknown > 0) {
+      throw new CorruptFileError(
+        `${path}: the chat in this session file is damaged: it has no tokens`,
+      )
+    }
     const consumed = history.known()
     const { paddedVocabSize } = engine.model.config
     const contents = contentsOf(path, chat, { consumed, vocabulary: paddedVocabSize })
@@ -99,7 +104,7 @@ function contentsOf(
     return { messages, transcript: new Transcript(chat.text, tokens, borders) }
   } catch (error) {
     if (error instanceof CorruptFileError) throw error
-    return damaged(messageOf(error))
+    return damaged(messageOf(error).replace(/^\[load\] /, ''))
   }
 }
 

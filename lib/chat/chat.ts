@@ -5,18 +5,18 @@ import type { Engine } from '../engine/engine.js'
 import { alsoFor } from '../engine/moments.js'
 import { DisposedError, SessionBusyError, UnsupportedOptionError } from '../errors.js'
 import type { Begun, GenerateResult } from '../generate.js'
-import type { GenerateOptions } from '../generate-options.js'
+import { GENERATE_OPTIONS, type GenerateOptions } from '../generate-options.js'
 import { withDefaults } from '../generation-config.js'
 import type { Generator } from '../generator.js'
 import type { ModelIdentity } from '../model-identity.js'
-import { describe } from '../options.js'
+import { checkOptions, describe, stringOption } from '../options.js'
 import type { StreamSettings } from '../session-checkpoint.js'
 import type { TextStream } from '../text-stream.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { readChat, writeChat } from './chat-file.js'
 import { ChatStates } from './chat-states.js'
 import type { ChatTemplate, ChatTemplateOptions } from './chat-template.js'
-import { type ChatMessage, copiedMessages } from './messages.js'
+import { type ChatMessage, copiedMessages, plainObjects, plainValue } from './messages.js'
 import { opensReasoning, type ReasoningTags, reasoningTags } from './reasoning.js'
 import type { Transcript } from './transcript.js'
 
@@ -33,8 +33,7 @@ export interface ChatOptions {
   templateArguments?: Readonly<Record<string, unknown>> | undefined
 }
 
-/** Names of `ChatOptions`, for checks. */
-export const CHAT_OPTIONS = [
+const CHAT_OPTIONS = [
   'system',
   'messages',
   'template',
@@ -139,17 +138,20 @@ export class Chat {
    */
   async regenerate(options: GenerateOptions = {}): Promise<GenerateResult> {
     this.#check('regenerate')
-    const { messages } = this.#conversation
-    if (messages.at(-1)?.role !== 'assistant') {
+    checkOptions('regenerate', options, GENERATE_OPTIONS)
+    const question = () => {
+      const { messages } = this.#conversation
+      if (messages.at(-1)?.role === 'assistant') return messages.slice(0, -1)
       throw new RangeError('[regenerate] there is no answer to replace: send a message first')
     }
+    question()
     const { temperature } = withDefaults(options, this.#host.generationDefaults)
     if (!temperature && options.seed === undefined) {
       throw new UnsupportedOptionError(
         '[regenerate] at temperature 0 the answer would be the same: give a temperature above 0',
       )
     }
-    return this.#turn('regenerate', messages.slice(0, -1), options).resultAlone()
+    return this.#turn('regenerate', question, options).resultAlone()
   }
 
   /**
@@ -178,9 +180,10 @@ export class Chat {
     this.#check('save')
     await this.#alone('save', async () => {
       await this.#states.settled()
-      const { messages, transcript } = this.#conversation
-      const state = this.#states.longestOf(transcript.tokens)
       const model = await this.#host.identity()
+      const { messages, transcript } = this.#conversation
+      // From here on the file's writer holds it, whoever disposes of this chat.
+      const state = this.#states.longestOf(transcript.tokens)
       await writeChat(path, { messages, transcript, state }, { model, engine: this.#host.engine })
     })
   }
@@ -227,10 +230,11 @@ export class Chat {
     return this.#states.snapshots.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
+  // The conversation as it is when the turn begins, and what is said now.
   #with(
     operation: string,
     message: string | ChatMessage | readonly ChatMessage[],
-  ): readonly ChatMessage[] {
+  ): () => readonly ChatMessage[] {
     this.#check(operation)
     const added: readonly ChatMessage[] =
       typeof message === 'string'
@@ -238,12 +242,17 @@ export class Chat {
         : Array.isArray(message)
           ? message
           : [message as ChatMessage]
-    return [...this.#conversation.messages, ...copiedMessages(operation, added)]
+    const copies = copiedMessages(operation, added)
+    return () => [...this.#conversation.messages, ...copies]
   }
 
-  // The answer to these messages.
-  #turn(operation: string, messages: readonly ChatMessage[], options: GenerateOptions): TextStream {
-    let transcript: Transcript | undefined
+  // The answer to messages, which are asked for when nothing else can change the conversation.
+  #turn(
+    operation: string,
+    question: () => readonly ChatMessage[],
+    options: GenerateOptions,
+  ): TextStream {
+    let asked: Conversation | undefined
     return this.#host.generator.start(operation, {
       options,
       tokens: () => NO_TOKENS,
@@ -252,17 +261,20 @@ export class Chat {
         if (this.#running) throw this.#busy(operation)
         this.#running = operation
         try {
-          transcript = await this.#prompt(operation, messages)
-          return await this.#begin(operation, transcript, options, settings)
+          const messages = question()
+          const transcript = await this.#prompt(operation, messages)
+          const begun = await this.#begin(operation, transcript, options, settings)
+          asked = { messages, transcript }
+          return begun
         } catch (error) {
           this.#running = undefined
           throw error
         }
       },
       onEnd: (result, failed) => {
-        if (!transcript) return
+        if (!asked) return
         this.#running = undefined
-        if (!failed) this.#answered(messages, transcript, result)
+        if (!failed) this.#answered(asked, result)
       },
     })
   }
@@ -308,8 +320,7 @@ export class Chat {
   }
 
   #answered(
-    messages: readonly ChatMessage[],
-    transcript: Transcript,
+    { messages, transcript }: Conversation,
     { text, reasoning, tokens }: GenerateResult,
   ): void {
     const thoughts = reasoning ? { reasoning_content: reasoning } : {}
@@ -344,6 +355,36 @@ export class Chat {
     this.#host.check(operation)
     if (this.#isDisposed) throw disposedError(operation)
   }
+}
+
+/** What a chat begins with: the options of `model.createChat`, checked, as copies that the caller cannot change. */
+export function chatBeginning(
+  operation: string,
+  options: ChatOptions,
+): { messages: readonly ChatMessage[]; templateOptions: ChatTemplateOptions } {
+  checkOptions(operation, options, CHAT_OPTIONS)
+  const { messages = [], tools, templateArguments = {} } = options
+  const system = stringOption(operation, 'system', options.system)
+  const first = system === undefined ? [] : [{ role: 'system', content: system }]
+  const list = tools && (plainObjects(operation, 'tools', tools) as object[])
+  return {
+    messages: [...first, ...copiedMessages(operation, messages)],
+    templateOptions: { ...argumentsOf(operation, templateArguments), tools: list },
+  }
+}
+
+function argumentsOf(operation: string, given: object): object {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new TypeError(
+      `[${operation}] templateArguments must be an object but is ${describe(given)}`,
+    )
+  }
+  const own = ['addGenerationPrompt', 'template', 'tools'].find((name) => name in given)
+  if (own === undefined) return plainValue(operation, 'templateArguments', given) as object
+  throw new UnsupportedOptionError(
+    `[${operation}] ${own} is no argument of the template` +
+      (own === 'addGenerationPrompt' ? ': a chat always gives it' : `, but an option beside them`),
+  )
 }
 
 const NO_TOKENS = new Uint32Array(0)

@@ -70,5 +70,9 @@ function commonLength(a: string, b: string): number {
     length = Math.min(length + part, most)
   }
   while (length < most && a.charCodeAt(length) === b.charCodeAt(length)) length += 1
-  return length
+  return isWithinPair(a, length) || isWithinPair(b, length) ? length - 1 : length
+}
+
+function isWithinPair(text: string, index: number): boolean {
+  return index > 0 && text.codePointAt(index - 1)! > 0xffff
 }
