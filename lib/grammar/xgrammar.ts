@@ -53,16 +53,15 @@ function boundedWebAssembly(maxMemoryMiB: number): object {
  */
 export function loadXgrammar(file: string, maxMemoryMiB: number): typeof Xgrammar {
   const exports = {}
-  const given: Record<string, unknown> = {
-    exports,
-    module: { exports },
-    require: requireFrom(file),
-    WebAssembly: boundedWebAssembly(maxMemoryMiB),
-    console: { log() {}, warn() {}, error() {} },
-    process: undefined,
-  }
-  compileFunction(readFileSync(file, 'utf8'), Object.keys(given), { filename: file })(
-    ...Object.values(given),
-  )
+  const given = new Map<string, unknown>([
+    ['exports', exports],
+    ['module', { exports }],
+    ['require', requireFrom(file)],
+    ['WebAssembly', boundedWebAssembly(maxMemoryMiB)],
+    ['console', { log() {}, warn() {}, error() {} }],
+    ['process', undefined],
+  ])
+  const text = readFileSync(file, 'utf8')
+  compileFunction(text, [...given.keys()], { filename: file })(...given.values())
   return exports as typeof Xgrammar
 }
