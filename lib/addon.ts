@@ -52,8 +52,8 @@ export interface Addon {
   /** Of a GPU, in bytes: what a process should use at most, what this one uses, the largest buffer. Empty for the CPU device. */
   deviceMemory(device: number): number[]
   disposeDevice(device: number): void
-  /** Zeroed memory. */
-  allocate(bytes: number): number
+  /** Zeroed memory. `whole`: all of it will be written at once. */
+  allocate(bytes: number, whole: boolean): number
   /**
    * `bytes` of a file from `begin` on, a multiple of 64 KiB; 0 bytes: all of it. No operation reads
    * more than `largestPart` of them in one piece.

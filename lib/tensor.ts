@@ -76,8 +76,9 @@ export class Memory {
     forgotten.register(this, handle, this)
   }
 
-  static allocate(byteLength: number): Memory {
-    return new Memory(addon().allocate(byteLength), false)
+  /** `whole`: all of it will be written at once, which then takes less time. */
+  static allocate(byteLength: number, { whole = false } = {}): Memory {
+    return new Memory(addon().allocate(byteLength, whole), false)
   }
 
   /**

@@ -229,9 +229,9 @@ class Addon : public Napi::Addon<Addon> {
   // Cancels what the device was asked to run, waits for its threads.
   void DisposeDevice(const CallbackInfo& info) { devices_.remove(integer(info, 0)); }
 
-  // (bytes) -> memory, zeroed
+  // (bytes, whether all of it will be written at once) -> memory, zeroed
   Value Allocate(const CallbackInfo& info) {
-    auto memory = Memory::allocate(size(info, 0));
+    auto memory = Memory::allocate(size(info, 0), info[1].As<Napi::Boolean>().Value());
     Napi::MemoryManagement::AdjustExternalMemory(env_, static_cast<int64_t>(memory->size()));
     return handle(memories_.add(std::move(memory)));
   }

@@ -24,7 +24,7 @@ export class Snapshot {
   constructor(model: LanguageModel) {
     const { places, logits, bytes } = layoutOf(model)
     const vocabulary = model.config.paddedVocabSize
-    this.#memory = Memory.allocate(bytes)
+    this.#memory = Memory.allocate(bytes, { whole: true })
     this.fields = places.map(({ name, dtype, shape, begin }) => ({
       name,
       tensor: new Tensor(this.#memory, dtype, [1, ...shape], begin),

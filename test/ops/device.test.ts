@@ -210,9 +210,9 @@ describe('tensors', () => {
 describe('native handles', () => {
   test('that are stale, made up or of another kind are errors', () => {
     const native = addon()
-    const memory = native.allocate(64)
+    const memory = native.allocate(64, false)
     native.disposeMemory(memory)
-    const next = native.allocate(64) // takes the same slot, in another generation
+    const next = native.allocate(64, false) // takes the same slot, in another generation
     expect(next).not.toBe(memory)
     for (const handle of [memory, 0, -1, 1, 12345, 2 ** 52, next + 1, NaN, Infinity]) {
       expect(() => native.memorySize(handle), `${handle}`).toThrow(
@@ -228,7 +228,7 @@ describe('native handles', () => {
 
   test('reads, writes and bindings outside a block of memory are errors', () => {
     const native = addon()
-    const memory = native.allocate(16)
+    const memory = native.allocate(16, false)
     const list = native.createList()
     const bytes = new Uint8Array(8)
     for (const offset of [9, 16, 2 ** 52]) {
@@ -532,7 +532,7 @@ describe('recording', () => {
     const native = addon()
     const device = native.createDevice('cpu', 1, [], 30)
     const list = native.createList()
-    const memory = native.allocate(16)
+    const memory = native.allocate(16, false)
     const binding = [memory, 0, 16, 0]
     const record = () =>
       native.record(
