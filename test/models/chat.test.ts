@@ -524,7 +524,7 @@ describe('messages', () => {
     first.content[0]!.text = 'changed'
     given.pop()
     chat.messages.push({ role: 'user', content: 'changed' })
-    ;(chat.messages[0]!.content as { text: string }[])[0]!.text = 'changed'
+    ;(chat.messages[0]!.content as unknown as { text: string }[])[0]!.text = 'changed'
     const message: ChatMessage = { role: 'user', content: 'Who is there?' }
     const stream = chat.stream(message, options)
     message.content = 'changed'
