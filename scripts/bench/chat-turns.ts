@@ -49,11 +49,10 @@ interface Times {
 
 await using model = await loadModel(positionals[0], { promptCache: false })
 
-// The same text each time, so that the new text is equal but for what ends the answer before.
 const QUESTION = 'What happened on the following day, and who was there to see it?'
 
-async function say(chat: Chat): Promise<Turn> {
-  const { usage, timings } = await chat.send(QUESTION, { maxTokens: tokens, ignoreEos: true })
+async function say(chat: Chat, question = QUESTION): Promise<Turn> {
+  const { usage, timings } = await chat.send(question, { maxTokens: tokens, ignoreEos: true })
   const { promptTokens, cachedTokens } = usage
   return {
     ms: timings.timeToFirstTokenMs,
@@ -62,19 +61,27 @@ async function say(chat: Chat): Promise<Turn> {
   }
 }
 
+// The first touch of the weights belongs to nobody. A later turn also computes what ends the answer before, a few tokens:
+// first questions are as much longer, so that both compute the same number.
+async function firstQuestion(): Promise<string> {
+  using chat = model.createChat({ template })
+  const first = await say(chat)
+  for (let turn = 2; turn < 4; turn++) await say(chat)
+  const { computed } = await say(chat)
+  return QUESTION + ' so'.repeat(computed - first.computed)
+}
+
 /** The next turn of a chat and the first one of a new one. */
 async function both({ first, last }: Times, chat: Chat, round: number): Promise<void> {
   using fresh = model.createChat({ template })
   if (round % 2 === 1) last.push(await say(chat))
-  first.push(await say(fresh))
+  first.push(await say(fresh, question))
   if (round % 2 === 0) last.push(await say(chat))
 }
 
 /** In a new process: the turn after a loaded chat's, and the first turn of a new chat, in turns. */
 async function afterLoading(file: string): Promise<Times> {
   const times: Times = { first: [], last: [] }
-  using warm = model.createChat({ template })
-  for (let i = 0; i < 3; i++) await say(warm) // the first touch of the weights belongs to nobody
   for (let i = 0; i < chats; i++) {
     using chat = model.createChat({ template })
     await chat.load(file)
@@ -85,8 +92,6 @@ async function afterLoading(file: string): Promise<Times> {
 
 async function measure(file: string): Promise<Times> {
   const times: Times = { first: [], last: [] }
-  using warm = model.createChat({ template })
-  for (let i = 0; i < 3; i++) await say(warm)
   for (let i = 0; i < chats; i++) {
     using chat = model.createChat({ template })
     for (let turn = 1; turn < turns; turn++) await say(chat)
@@ -100,10 +105,11 @@ function row(what: string, all: readonly Turn[], first: readonly Turn[]): string
   const ms = median(all.map((turn) => turn.ms))
   const difference = median(all.map((turn, i) => turn.ms - first[i]!.ms))
   const { computed, cached } = all.at(-1)!
-  const share = ms / median(first.map((turn) => turn.ms))
+  const share = median(all.map((turn, i) => turn.ms / first[i]!.ms))
   return `${what} | ${computed} | ${cached} | ${ms.toFixed(2)} | ${share.toFixed(3)} | ${difference.toFixed(2)}`
 }
 
+const question = await firstQuestion()
 if (values.load) {
   console.log(JSON.stringify(await afterLoading(values.load)))
 } else {
@@ -118,7 +124,7 @@ if (values.load) {
     })
     if (child.status !== 0) throw new Error('[chat-turns] the new process failed')
     const there = JSON.parse(child.stdout) as Times
-    console.log(`${chats} chats, medians`)
+    console.log(`${chats} chats, medians; compared in turns`)
     console.log('turn | computed | cached | first token, ms | against the first | difference, ms')
     console.log('---- | --: | --: | --: | --: | --:')
     console.log(row('1', here.first, here.first))

@@ -139,7 +139,7 @@ describe('a saved chat', () => {
     expect(prompts.at(-1)!.slice(before.promptTokens, before.totalTokens)).toEqual(tokens)
   })
 
-  it('gives another last answer after loading too, from the turn before', async () => {
+  it('gives another last answer after loading too', async () => {
     const { file, messages } = await savedChat()
     using chat = model.createChat(PLAIN)
     await chat.load(file)
