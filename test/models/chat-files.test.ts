@@ -139,7 +139,7 @@ describe('a saved chat', () => {
     expect(prompts.at(-1)!.slice(before.promptTokens, before.totalTokens)).toEqual(tokens)
   })
 
-  it('gives another last answer after loading too, from the turn before', async () => {
+  it('gives another last answer after loading too', async () => {
     const { file, messages } = await savedChat()
     using chat = model.createChat(PLAIN)
     await chat.load(file)
@@ -308,9 +308,9 @@ describe('dispose', () => {
     await using model = await loadModel(undefined, { promptCache: false })
     const chat = model.createChat(PLAIN)
     await chat.send('Tell me a tale', options)
+    ;(await chat.fork()).dispose() // its states are there
     const saving = chat.save(file)
-    await Promise.resolve()
-    await Promise.resolve()
+    await new Promise(setImmediate) // the weights are being read for the model's identity
     chat.dispose()
     await saving
     expect(model.memory().snapshotBytes).toBe(0)

@@ -19,12 +19,12 @@ const TAGS = {
 } as const
 type TagKind = keyof typeof TAGS
 
-/** A model that says the parts of `script` one after the other, then ends. No token may come twice; ` s` is one. */
+/** A model that says the parts of `script` one after the other, then ends. No token may come twice; ` s` is one, `~` parts it. */
 async function modelSaying(script: string, kind: TagKind = 'special tokens'): Promise<Model> {
   const folder = await temporaryFolder()
   const { pieces, special } = TAGS[kind]
   const ids = new Map<string, number>(pieces.map((content, i) => [content, 250 + i]))
-  const parts = script.split(new RegExp(`(${pieces.join('|')})`)).filter((part) => part !== '')
+  const parts = script.split(new RegExp(`(${pieces.join('|')})|~`)).filter((part) => part)
   const tokens = parts.flatMap((part) => ids.get(part) ?? [...plain.encode(part)])
   await writeScriptedModel(folder, tokens)
   const file = join(folder, 'tokenizer.json')
@@ -191,8 +191,9 @@ it('a template that drops earlier thoughts goes back to the prompt of their turn
   expect(next).toMatchObject({ text: 'Yes.', reasoning: 'Hm, so!' })
 })
 
-it('a template that keeps thoughts goes on from them', async () => {
-  const model = await modelSaying(']<think>Hm, so!</think>Yes.')
+it('a template that keeps thoughts goes on from them, with the tokens that were drawn', async () => {
+  const model = await modelSaying(']<think>Hm,~ ~so!</think>Yip.')
+  // The tokenizer would give fewer.
   const template =
     '{% for message in messages %}[{{ message.role }}]{% if message.reasoning_content %}<think>{{ message.reasoning_content }}</think>{% endif %}{{ message.content }};{% endfor %}[assistant]'
   using chat = chatOf(model, { template })

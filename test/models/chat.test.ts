@@ -1,6 +1,8 @@
 // Chats: that a turn computes its new text only and answers as if all had been computed, and what becomes of the
 // conversation when a turn ends otherwise.
 
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
@@ -119,6 +121,21 @@ it('after a stop token the next turn has its whole answer', async () => {
     expect(usage.promptTokens).toBe(cached + added)
     cached = usage.totalTokens
   }
+})
+
+it("adds no special tokens to the template's own", async () => {
+  const folder = await temporaryFolder()
+  await writeScriptedModel(folder, [1, 2, 3])
+  const config = { add_bos_token: true, bos_token: '<|endoftext|>' }
+  await writeFile(join(folder, 'tokenizer_config.json'), JSON.stringify(config))
+  await using model = await loadModel(folder)
+  expect(model.tokenizer!.startTokens).toEqual([0])
+  const prompts = recorded(model)
+  using chat = model.createChat({ template: `{{ bos_token }}${lineTemplate()}` })
+  await chat.send('One')
+  await chat.send('Two')
+  const [first, second] = prompts.map((prompt) => prompt.filter((token) => token === 0).length)
+  expect([first, second]).toEqual([1, 1])
 })
 
 it('an answer without a token is one, and costs the prompt only', async () => {
