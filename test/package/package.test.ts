@@ -107,6 +107,7 @@ describe('the tarball', () => {
     }
     expect(files.filter((file) => file.startsWith('docs/'))).toEqual([
       'docs/bundling.md',
+      'docs/prompt-cache.md',
       'docs/published-files.md',
       'docs/scoring.md',
       'docs/sessions.md',
