@@ -158,3 +158,39 @@ const begins = (prompt: readonly number[], tokens: readonly number[]) =>
 function callOf(client: PromptClient, draw: Draw): Call {
   return { ...drawCall(draw), prompt: client.next() }
 }
+
+describe('where a prompt begins', () => {
+  const cachedTokens = async (model: Model, prompt: number[]) =>
+    (await model.generate(prompt, { maxTokens: 1, ignoreEos: true })).usage.cachedTokens
+
+  it.each([
+    [true, [128, 64, 128, 192]],
+    [false, [136, 0, 128, 200]],
+  ])('exact: %s', async (exact, expected) => {
+    const draw = seededIntegers(31)
+    const model = await load('rene', { maxBytes: LARGE, exact })
+    const prompt = tokensOf(128, draw)
+    const { tokens } = await model.generate(prompt, { maxTokens: 9, ignoreEos: true })
+    const long = tokensOf(200, draw)
+    await model.generate(long, { maxTokens: 9, ignoreEos: true })
+    const begun = [
+      await cachedTokens(model, [...prompt, ...tokens, 5]),
+      await cachedTokens(model, prompt.slice(0, 100)),
+      await cachedTokens(model, prompt),
+      await cachedTokens(model, long),
+    ]
+    expect(begun).toEqual(expected)
+  })
+
+  it.each([true, false])('after 2048 tokens, and where others part; exact: %s', async (exact) => {
+    const draw = seededIntegers(32)
+    const model = await load('rene', { maxBytes: LARGE, exact })
+    const long = tokensOf(4500, draw)
+    const begun = []
+    for (const shared of [4500, 4200, 4300, 2100, 2000, 2010]) {
+      begun.push(await cachedTokens(model, [...long.slice(0, shared), 1, 2, 3]))
+    }
+    // The second that parts somewhere leaves a copy there, for the third.
+    expect(begun).toEqual([0, 4096, 4160, 2048, 0, 1984])
+  })
+})
