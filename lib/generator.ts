@@ -49,8 +49,8 @@ export interface Wanted {
 
 /** Where a stream has its prompt from. */
 interface PromptSource {
-  /** What its tokens stand for. */
-  text: string | undefined
+  /** What its tokens stand for. Asked once the options are checked. */
+  text(): string | undefined
   /** Those that it is checked with. */
   tokens(): Uint32Array
   /** Those that it has, once it begins. */
@@ -74,21 +74,24 @@ export class Generator {
 
   /** Text after a prompt. */
   stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
-    const text = textOf(prompt, options)
+    const text = () => textOf(prompt, options)
     return this.#streamOf(operation, options, {
       text,
       tokens: () => this.#facts.reader.tokens(operation, prompt, options),
-      known: (tokens) => this.#cachedTokens(operation, { text, tokens }),
+      known: (tokens) => this.#cachedTokens(operation, { text: text(), tokens }),
     })
   }
 
   /** `options.n` texts after a prompt. */
   samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
     const { reader } = this.#facts
-    const text = textOf(prompt, options)
+    const text = () => textOf(prompt, options)
     return samples(operation, options, {
       tokens: (rest) =>
-        this.#cachedTokens(operation, { text, tokens: reader.tokens(operation, prompt, rest) }),
+        this.#cachedTokens(operation, {
+          text: text(),
+          tokens: reader.tokens(operation, prompt, rest),
+        }),
       sampler: (rest) => new Sampler(operation, this.#withDefaults(rest)),
       stream: (tokens, rest, also) =>
         this.#streamOf(operation, rest, {
@@ -183,7 +186,7 @@ export class Generator {
       },
       begin: async (settings) => {
         const history = await known(encoded)
-        const moments = await also(this.momentsOf(history, { ...options, text }))
+        const moments = await also(this.momentsOf(history, { ...options, text: text() }))
         const begin = { ...settings, position: 0, history, generated: 0, moments }
         return { stream: await this.#facts.engine.open(operation, begin), prompt: history }
       },

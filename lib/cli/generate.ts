@@ -33,6 +33,7 @@ export const generateCommand = defineCommand({
         options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
       await using model = await loadFromOptions(options, signal, {
         generationConfig: !options.noGenerationConfig,
+        promptCache: false, // there is no second prompt
       })
       const file = options.session
       await using session = file === undefined ? undefined : await sessionOf(model, file)

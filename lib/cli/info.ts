@@ -4,6 +4,7 @@ import { addonFile } from '../addon.js'
 import { thisHost } from '../addon/host.js'
 import { createDevice, type DeviceMemory, type DeviceName } from '../device.js'
 import { AddonNotFoundError } from '../errors.js'
+import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeMachine, type Machine } from '../machine.js'
 import { type SelfCheckSummary, selfCheckSummaries } from '../self-check/known.js'
 import { whatWasVerified } from '../verified.js'
@@ -34,10 +35,12 @@ export const infoCommand = defineCommand({
   async run({ options }) {
     const device = describeDevice(options.device as DeviceName)
     const { version, ...machine } = describeMachine()
+    // What is free on a Mac only the addon knows.
+    const promptCacheBytes = device.addonFailure ? null : defaultPromptCacheBytes()
     const verified = whatWasVerified(thisHost())
     const text = options.json
-      ? `${JSON.stringify({ version, ...device, ...machine, verified })}\n`
-      : table(version, device, machine, verified)
+      ? `${JSON.stringify({ version, ...device, ...machine, promptCacheBytes, verified })}\n`
+      : table(version, device, { ...machine, promptCacheBytes }, verified)
     process.stdout.write(text)
     return exitCodes.success
   },
@@ -71,7 +74,7 @@ type DeviceFacts = ReturnType<typeof describeDevice>
 function table(
   version: string,
   device: DeviceFacts,
-  machine: Omit<Machine, 'version'>,
+  machine: Omit<Machine, 'version'> & { promptCacheBytes: number | null },
   verified: string,
 ): string {
   const system = `${machine.platform} ${machine.architecture} ${machine.system}`
@@ -82,6 +85,7 @@ function table(
     ...deviceRows(device),
     ['processor', `${machine.processor}, ${machine.cores} cores`],
     ['memory', `${formatBytes(machine.memoryBytes)}, ${formatBytes(machine.freeMemoryBytes)} free`],
+    ...promptCacheRows(machine.promptCacheBytes),
     ['system', machine.systemName ? `${machine.systemName}, ${system}` : system],
     ['node', machine.translated ? `${machine.node}, ${rosetta}` : machine.node],
     ['verified', verified],
@@ -91,6 +95,12 @@ function table(
   )
   const failure = device.addonFailure ? `\n${device.addonFailure.message}\n` : ''
   return lines.join('') + failure
+}
+
+function promptCacheRows(bytes: number | null): [string, string][] {
+  if (bytes === null) return []
+  const text = `a model's prompt cache takes up to ${formatBytes(bytes)} now, unless it is told otherwise`
+  return [['', text]]
 }
 
 function gpuMemory({ budget, inUse, largestBuffer }: DeviceMemory): string {

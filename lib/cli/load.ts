@@ -12,7 +12,7 @@ import { ProgressLine } from './progress.js'
 export async function loadFromOptions(
   options: OptionValues<typeof modelOptions>,
   signal: AbortSignal,
-  more: Pick<LoadOptions, 'generationConfig'> = {},
+  more: Pick<LoadOptions, 'generationConfig' | 'promptCache'> = {},
 ): Promise<Model> {
   if (options.qGroupSize !== undefined && options.qBits === undefined) {
     throw new UsageError('--q-group-size needs --q-bits')

@@ -5,6 +5,7 @@ import { findChatTemplate } from '../chat/find.js'
 import { createDevice } from '../device.js'
 import { AddonNotFoundError } from '../errors.js'
 import { resolveModelPath } from '../hub/cache.js'
+import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeNeeds, memoryNeeds } from '../memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import type { LayerConfig } from '../models/config.js'
@@ -45,7 +46,7 @@ async function memoryOf(checkpoint: Checkpoint) {
   try {
     using device = createDevice('auto', { onNotice: showNotice })
     const needs = await memoryNeeds(device, checkpoint)
-    return { device: device.name, ...needs }
+    return { device: device.name, ...needs, promptCacheBytes: defaultPromptCacheBytes() }
   } catch (error) {
     if (error instanceof AddonNotFoundError) return null
     throw error
@@ -124,7 +125,10 @@ function table(facts: Facts, { config }: Checkpoint): string {
     ['weights', formatBytes(facts.weightBytes)],
     ['state', `${formatBytes(facts.stateBytes)} a sequence, whatever its length`],
   )
-  if (facts.memory) rows.push(['memory needed', memoryNeeded(facts.memory)])
+  if (facts.memory) {
+    rows.push(['memory needed', memoryNeeded(facts.memory)])
+    rows.push(['prompt cache', promptCache(facts, facts.memory)])
+  }
   if (facts.tokenizer.problem !== null) {
     rows.push(['tokenizer', `cannot be used: ${facts.tokenizer.problem}`])
   } else if (config.tokenizerName) rows.push(['tokenizer', config.tokenizerName])
@@ -168,6 +172,15 @@ function memoryNeeded(memory: NonNullable<Facts['memory']>): string {
       ? `; ${formatBytes(mappedWeightBytes)} of weights stay in their file`
       : ''
   return `${formatBytes(totalBytes)} on ${device}: ${parts}${mapped}`
+}
+
+// A snapshot is a state and the logits of the next token.
+function promptCache(
+  { stateBytes, paddedVocabSize }: Facts,
+  { promptCacheBytes }: NonNullable<Facts['memory']>,
+): string {
+  const snapshot = formatBytes(stateBytes + 4 * paddedVocabSize)
+  return `up to ${formatBytes(promptCacheBytes)} by default, ${snapshot} a prompt or turn`
 }
 
 function layerSummary(layers: readonly LayerConfig[]): string {

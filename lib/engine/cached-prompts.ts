@@ -10,7 +10,7 @@ import {
   type Moments,
   PendingCopies,
 } from './moments.js'
-import { entryBytes, PromptCache } from './prompt-cache.js'
+import { type Cached, entryBytes, type Facts, PromptCache } from './prompt-cache.js'
 import { type Snapshot, snapshotBytes } from './snapshot.js'
 
 // Tokens of a long prompt between two snapshots: a prompt that parts from it runs so many again at most.
@@ -44,11 +44,15 @@ export interface CachedPrompt {
  */
 export class CachedPrompts {
   readonly isExact: boolean
-  readonly #cache: PromptCache<Snapshot>
+  readonly #cache: PromptCache<CachedSnapshot>
   readonly #snapshotBytes: number
   readonly #copies = new PendingCopies()
   /** Bytes of the entries that copies on their way will be. */
   #reserved = 0
+  /** While room is made for a copy, the memory that it gives it. */
+  #room: { spare: Snapshot | undefined } | undefined
+
+  readonly #isUsable = ({ isExact }: Facts) => isExact || !this.isExact
 
   constructor(model: LanguageModel, { maxBytes, exact }: CachedPromptsOptions) {
     this.isExact = exact
@@ -80,15 +84,16 @@ export class CachedPrompts {
       beginning: () => (mayCut || !this.isExact ? this.find(tokens) : undefined),
       cuts: (from) => (mayCut ? this.#cuts(tokens, from) : []),
       receiver: (place) => (mayCut || !this.isExact ? this.#receiver(prompt, place) : undefined),
+      spare: () => this.#takeSpare(),
     }
   }
 
   /** The longest moment that the tokens begin with: to be copied before anything else happens. */
   find(tokens: Uint32Array): Moment | undefined {
-    const found = this.#cache.find(tokens, ({ isExact }) => isExact || !this.isExact)
+    const found = this.#cache.find(tokens, this.#isUsable)
     if (!found) return undefined
     found.lease.release()
-    return { snapshot: found.value, position: found.count }
+    return { snapshot: found.value.snapshot, position: found.count }
   }
 
   /**
@@ -114,7 +119,7 @@ export class CachedPrompts {
   #cuts(tokens: Uint32Array, from: number): number[] {
     const cuts = new Set<number>()
     for (let end = SNAPSHOT_TOKENS; end < tokens.length; end += SNAPSHOT_TOKENS) cuts.add(end)
-    cuts.add(this.#cache.branchPoint(tokens, ({ isExact }) => isExact || !this.isExact))
+    cuts.add(this.#cache.branchPoint(tokens, this.#isUsable))
     // The same prompt needs a token more than a state without logits.
     if (this.isExact) cuts.add(tokens.length - 1 - ((tokens.length - 1) % SCAN_TOKENS))
     return [...cuts].filter((end) => end > from && end < tokens.length).sort((a, b) => a - b)
@@ -128,15 +133,67 @@ export class CachedPrompts {
     if (this.isExact && !isExact) return undefined
     const tokens = concatenated(prompt.tokens.subarray(0, length), drawn)
     const text = length === prompt.tokens.length ? textAfter(prompt, drawn) : undefined
+    const isEnd = length === prompt.tokens.length
+    const isKnown = this.#cache.has(
+      tokens,
+      (entry) =>
+        this.#isUsable(entry) &&
+        (entry.value.hasLogits || !isEnd) &&
+        (entry.text !== undefined || text === undefined),
+    )
+    if (isKnown) return undefined
     const bytes = entryBytes(this.#snapshotBytes, tokens.length, text)
-    if (!this.#cache.makeRoom(this.#reserved + bytes)) return undefined
+    if (!this.#makeRoom(bytes)) return undefined
     this.#reserved += bytes
     return this.#copies.receiver((snapshot) => {
       this.#reserved -= bytes
       if (snapshot) {
-        this.#cache.add(tokens, snapshot, { isExact, text, reserved: this.#reserved })
+        const value = new CachedSnapshot(snapshot, (unused) => this.#letGo(unused))
+        this.#cache.add(tokens, value, { isExact, text, reserved: this.#reserved })
       }
     })
+  }
+
+  // The first write of new memory takes many times as long as one of memory that was used.
+  #makeRoom(bytes: number): boolean {
+    this.#room = { spare: undefined }
+    if (this.#cache.makeRoom(this.#reserved + bytes)) return true
+    this.#room = undefined
+    return false
+  }
+
+  #letGo(unused: Snapshot): void {
+    if (this.#room && !this.#room.spare && unused.isAlone) this.#room.spare = unused
+    else unused.dispose()
+  }
+
+  #takeSpare(): Snapshot | undefined {
+    const spare = this.#room?.spare
+    this.#room = undefined
+    return spare
+  }
+}
+
+/** A snapshot in the cache. */
+class CachedSnapshot implements Cached {
+  readonly snapshot: Snapshot
+  readonly #onUnused: (snapshot: Snapshot) => void
+
+  constructor(snapshot: Snapshot, onUnused: (snapshot: Snapshot) => void) {
+    this.snapshot = snapshot
+    this.#onUnused = onUnused
+  }
+
+  get bytes(): number {
+    return this.snapshot.bytes
+  }
+
+  get hasLogits(): boolean {
+    return this.snapshot.hasLogits
+  }
+
+  dispose(): void {
+    this.#onUnused(this.snapshot)
   }
 }
 

@@ -33,6 +33,8 @@ export interface Moments {
   cuts(from: number): readonly number[]
   /** Whether a copy is wanted, and who gets it. */
   receiver(place: MomentPlace): MomentReceiver | undefined
+  /** One that made room for that copy, which takes its memory: nobody else holds it. Asked right after `receiver`. */
+  spare?(): Snapshot | undefined
 }
 
 /**
@@ -51,6 +53,7 @@ export function alsoFor(
       return (ours?.position ?? 0) >= (theirs?.position ?? 0) ? ours : theirs
     },
     cuts: (from) => moments?.cuts(from) ?? [],
+    spare: () => moments?.spare?.(),
     receiver: (place) => {
       const receivers = [moments?.receiver(place), own.receiver(place)].filter(
         (receive) => receive !== undefined,

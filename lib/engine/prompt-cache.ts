@@ -161,6 +161,16 @@ export class PromptCache<T extends Cached> {
     return undefined
   }
 
+  /** Whether there is an entry of these tokens, and marks it used. */
+  has(tokens: Uint32Array, accept: Accept<T> = acceptAny): boolean {
+    const { node } = this.tree.walk(tokens)
+    const entry = node.depth === tokens.length ? node.value : undefined
+    if (!entry || !accept(entry)) return false
+    this.#stored.delete(entry)
+    this.#stored.add(entry)
+    return true
+  }
+
   /** How many tokens these share with those of any entry, whether or not one ends there. */
   commonLength(tokens: Uint32Array): number {
     return this.tree.walk(tokens).length

@@ -324,7 +324,8 @@ export class Scheduler {
   ): void {
     const receive = stream.options.moments?.receiver(place)
     if (!receive) return
-    const copy = this.#seats.copy(stream.state, { logits })
+    const into = stream.options.moments?.spare?.()
+    const copy = this.#seats.copy(stream.state, { logits, into })
     void Promise.all([copy, run]).then(
       ([snapshot]) => {
         if (!stream.isBroken) return receive(snapshot)

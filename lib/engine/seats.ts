@@ -140,9 +140,15 @@ export class Seats {
     return this.copy(state, { logits: state.hasLogits })
   }
 
-  /** The same of a state that a stream runs: behind what has been started. `logits`: whether the state has them then. */
-  async copy(state: SequenceState, { logits }: { logits: boolean }): Promise<Snapshot> {
-    const { run, snapshot } = this.#copyOf(state, logits)
+  /**
+   * The same of a state that a stream runs: behind what has been started. `logits`: whether the state has them then.
+   * `into`: memory to take, in the place of new one.
+   */
+  async copy(
+    state: SequenceState,
+    { logits, into }: { logits: boolean; into?: Snapshot | undefined },
+  ): Promise<Snapshot> {
+    const { run, snapshot } = this.#copyOf(state, logits, into)
     try {
       await run
       snapshot.letGo()
@@ -257,10 +263,17 @@ export class Seats {
     )
   }
 
-  #copyOf(state: SequenceState, hasLogits: boolean): { snapshot: Snapshot; run: Promise<void> } {
+  #copyOf(
+    state: SequenceState,
+    hasLogits: boolean,
+    into?: Snapshot,
+  ): { snapshot: Snapshot; run: Promise<void> } {
     const { place } = state
-    if (place.kind === 'lost') throw place.error
-    const snapshot = new Snapshot(this.#model)
+    if (place.kind === 'lost') {
+      into?.dispose()
+      throw place.error
+    }
+    const snapshot = into ?? new Snapshot(this.#model)
     snapshot.hasLogits = hasLogits
     if (place.kind === 'new') return { snapshot, run: Promise.resolve() }
     const run = this.#run((cl) => {

@@ -38,6 +38,7 @@ export class SharedPrompt {
       },
       cuts: (from) => moments?.cuts(from) ?? [],
       receiver: (place) => moments?.receiver(place),
+      spare: () => moments?.spare?.(),
     }
     return alsoFor(watched, {
       beginning: () => undefined,

@@ -36,6 +36,11 @@ export class Snapshot {
     return this.#memory.byteLength
   }
 
+  /** Whether there is one holder. */
+  get isAlone(): boolean {
+    return this.#holders === 1
+  }
+
   /** For one holder more. */
   share(): this {
     this.#holders += 1

@@ -375,6 +375,7 @@ describe('show', () => {
     expect(stdout).toMatch(
       /^end of text +0 "<\|endoftext\|>" \(config\.json, generation_config\.json, .*special_tokens_map\.json\)$/m,
     )
+    expect(stdout).toMatch(/^prompt cache +up to \d.* by default, \d.* KiB a prompt or turn$/m)
     expect(stdout).toMatch(/^end of text +7 ".+" \(generation_config\.json\)$/m)
     const { endOfText } = JSON.parse((await run(['show', folder, '--json'])).stdout)
     expect(endOfText).toContainEqual({
@@ -481,6 +482,9 @@ describe('info', () => {
     expect(facts.version).toBe(VERSION)
     expect(facts.device).toBe('cpu')
     expect(facts.threads).toBeGreaterThan(0)
+    expect(facts.promptCacheBytes).toBeGreaterThan(0)
+    expect(facts.promptCacheBytes).toBeLessThan(facts.memoryBytes / 8)
+    expect(table.stdout).toMatch(/^ +a model's prompt cache takes up to \d.* now/m)
     expect(table.stdout).toContain(`threads, ${facts.cpuLevel}\n`)
     expect(facts.node).toBe(process.versions.node)
   })

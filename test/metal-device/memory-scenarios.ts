@@ -210,7 +210,8 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       } = standIn()
       return { commits: commits!, requests: requests!, buffers: buffers! }
     }
-    const model = await loadModel(reference('rene'), { device: 'metal' })
+    // A copy for the prompt cache is a list, with a buffer, more.
+    const model = await loadModel(reference('rene'), { device: 'metal', promptCache: false })
     const load = counts()
     const start = performance.now()
     const { tokens } = await model.generate([1, 2, 3], { maxTokens: 101, ignoreEos: true })
@@ -240,7 +241,7 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       return settled()
     }
     const prompt = Array.from({ length: 70 }, (_, i) => i)
-    const afterPrompts = [await prompts(0), await prompts(100)]
+    const afterPrompts = [await prompts(0), await prompts(100), await prompts(200)]
     const { promptCacheBytes } = model.memory()
     const sessions = []
     const afterCheckpoints = []

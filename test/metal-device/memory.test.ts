@@ -5,6 +5,8 @@ import { describe, expect, test } from 'vitest'
 import { REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
 import { builtIn, root, run } from './clang.js'
 
+const PAGE = 16384
+
 function play(name: string, argument = '') {
   const file = join(root, 'test/metal-device/memory-scenarios.ts')
   const { status, signal, stdout, stderr } = run(
@@ -104,12 +106,12 @@ describe('residency', () => {
 
   test('is not kept of states that nobody runs', { timeout: 240_000 }, () => {
     const { afterPrompts, afterCheckpoints, promptCacheBytes, snapshotBytes } = play('snapshots')
-    const [first, twice] = afterPrompts
-    // As many snapshots again: a block of a run may come, but none of them.
-    expect(promptCacheBytes).toBeGreaterThan(2 ** 20)
-    expect(twice - first).toBeLessThanOrEqual(2 * 16384)
-    expect(snapshotBytes / afterCheckpoints.length).toBeGreaterThan(2 * 16384)
-    expect(afterCheckpoints.at(-1) - afterCheckpoints[0]).toBeLessThanOrEqual(2 * 16384)
+    // As many snapshots again and again: blocks of runs may come, and the last snapshot may not have gone yet.
+    const snapshot = Math.ceil(snapshotBytes / afterCheckpoints.length / PAGE) * PAGE
+    const spread = (bytes: number[]) => Math.max(...bytes) - Math.min(...bytes)
+    expect(promptCacheBytes).toBeGreaterThan(40 * snapshot)
+    expect(spread(afterPrompts)).toBeLessThanOrEqual(snapshot + 2 * PAGE)
+    expect(spread(afterCheckpoints)).toBeLessThanOrEqual(snapshot + 2 * PAGE)
   })
 
   test('is asked for while runs come, and no longer; the end does not wait', () => {

@@ -36,8 +36,8 @@ function watchBudget(model: Model): { most: number; atMost(bytes: number): void 
   const { allocate } = Memory
   const { dispose } = Memory.prototype
   const spies = [
-    vi.spyOn(Memory, 'allocate').mockImplementation((bytes) => {
-      const memory = allocate.call(Memory, bytes)
+    vi.spyOn(Memory, 'allocate').mockImplementation((bytes, options) => {
+      const memory = allocate.call(Memory, bytes, options)
       if (bytes === size) live.add(memory)
       watched.most = Math.max(watched.most, live.size * size, model.memory().promptCacheBytes)
       return memory
@@ -158,3 +158,74 @@ const begins = (prompt: readonly number[], tokens: readonly number[]) =>
 function callOf(client: PromptClient, draw: Draw): Call {
   return { ...drawCall(draw), prompt: client.next() }
 }
+
+describe('where a prompt begins', () => {
+  const cachedTokens = async (model: Model, prompt: number[]) =>
+    (await model.generate(prompt, { maxTokens: 1, ignoreEos: true })).usage.cachedTokens
+
+  it.each([
+    [true, [128, 64, 128, 192]],
+    [false, [136, 0, 128, 200]],
+  ])('exact: %s', async (exact, expected) => {
+    const draw = seededIntegers(31)
+    const model = await load('rene', { maxBytes: LARGE, exact })
+    const prompt = tokensOf(128, draw)
+    const { tokens } = await model.generate(prompt, { maxTokens: 9, ignoreEos: true })
+    const long = tokensOf(200, draw)
+    await model.generate(long, { maxTokens: 9, ignoreEos: true })
+    const begun = [
+      await cachedTokens(model, [...prompt, ...tokens, 5]),
+      await cachedTokens(model, prompt.slice(0, 100)),
+      await cachedTokens(model, prompt),
+      await cachedTokens(model, long),
+    ]
+    expect(begun).toEqual(expected)
+  })
+
+  it.each([true, false])('after 2048 tokens, and where others part; exact: %s', async (exact) => {
+    const draw = seededIntegers(32)
+    const model = await load('rene', { maxBytes: LARGE, exact })
+    const long = tokensOf(4500, draw)
+    const begun = []
+    for (const shared of [4500, 4200, 4300, 2100, 2000, 2010]) {
+      begun.push(await cachedTokens(model, [...long.slice(0, shared), 1, 2, 3]))
+    }
+    // The second that parts somewhere leaves a copy there, for the third.
+    expect(begun).toEqual([0, 4096, 4160, 2048, 0, 1984])
+  })
+})
+
+describe('memory', () => {
+  it('of one that makes room is that of the next', async () => {
+    const draw = seededIntegers(33)
+    const { languageModel } = await load('rene', false)
+    const size = snapshotBytes(languageModel)
+    const model = await load('rene', { maxBytes: 4 * size, exact: false })
+    const ask = () => model.generate(tokensOf(30, draw), { maxTokens: 5, ignoreEos: true })
+    for (let i = 0; i < 3; i++) await ask() // it is full
+    const allocate = vi.spyOn(Memory, 'allocate')
+    onTestFinished(() => allocate.mockRestore())
+    for (let i = 0; i < 6; i++) await ask()
+    expect(allocate.mock.calls.filter(([bytes]) => bytes === size)).toEqual([])
+    // What was given away is nobody's any more.
+    const prompt = tokensOf(30, draw)
+    const cold = await model.generate(prompt, { maxTokens: 5, ignoreEos: true })
+    const warm = await model.generate(prompt, { maxTokens: 5, ignoreEos: true })
+    expect(warm.usage.cachedTokens).toBe(30)
+    expect(warm.tokens).toEqual(cold.tokens)
+  })
+
+  it('is not copied again for a turn that is there', async () => {
+    const model = await load('rene', { maxBytes: LARGE, exact: false })
+    const prompt = tokensOf(30, seededIntegers(34))
+    const ask = () => model.generate(prompt, { maxTokens: 5, ignoreEos: true })
+    await ask()
+    await sleep(20)
+    const { promptCacheBytes } = model.memory()
+    const allocate = vi.spyOn(Memory, 'allocate')
+    onTestFinished(() => allocate.mockRestore())
+    await ask()
+    expect(allocate).not.toHaveBeenCalledWith(snapshotBytes(model.languageModel), expect.anything())
+    expect(model.memory().promptCacheBytes).toBe(promptCacheBytes)
+  })
+})

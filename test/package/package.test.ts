@@ -107,11 +107,13 @@ describe('the tarball', () => {
     }
     expect(files.filter((file) => file.startsWith('docs/'))).toEqual([
       'docs/bundling.md',
+      'docs/chat.md',
+      'docs/prompt-cache.md',
       'docs/published-files.md',
       'docs/scoring.md',
       'docs/sessions.md',
       'docs/streams.md',
-      'docs/chat.md',
+      'docs/structured-output.md',
       'docs/text.md',
     ])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
