@@ -140,6 +140,7 @@ export class Matcher {
   readonly #accepted: number[] = []
   #step: Step
   #rebuilds = 0
+  #isDisposed = false
 
   private constructor(source: MatcherSource, { matcher, step }: Begun) {
     this.#source = source
@@ -174,7 +175,10 @@ export class Matcher {
 
   /** Frees what the thread holds for it. */
   dispose(): void {
-    if (forgotten.unregister(this)) this.#source.dispose(this.#held.matcher)
+    if (this.#isDisposed) return
+    this.#isDisposed = true
+    forgotten.unregister(this)
+    this.#source.dispose(this.#held.matcher)
   }
 
   /** Somebody else's grammar ended the thread, and this matcher with it. */
@@ -188,6 +192,8 @@ export class Matcher {
     }
     const begun = await explained(operation, begin(Int32Array.from([...this.#accepted, token])))
     this.#held.matcher = begun.matcher
+    // Nobody frees it any more.
+    if (this.#isDisposed) this.#source.dispose(begun.matcher)
     return begun.step
   }
 }
