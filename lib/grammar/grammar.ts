@@ -27,7 +27,10 @@ export interface CompileOptions {
   /** Allowed exactly where the text may end. */
   stopTokens: ReadonlySet<number>
   signal?: Signal | undefined
-  /** How long it may take, with that of the vocabulary the first time. Defaults to 20 seconds. */
+  /**
+   * How long it may take, with that of the vocabulary the first time; a token later takes 5 seconds or as long as this,
+   * whichever is less. Defaults to 20 seconds.
+   */
   timeoutMs?: number | undefined
 }
 
@@ -73,7 +76,8 @@ export class GrammarEngine {
     const source: MatcherSource = {
       operation,
       begin: (accepted) => this.#begin(grammar, stops, accepted, timeoutMs),
-      accept: (matcher, token) => this.#thread.ask({ kind: 'accept', matcher, token }, STEP_MS),
+      accept: (matcher, token) =>
+        this.#thread.ask({ kind: 'accept', matcher, token }, Math.min(STEP_MS, timeoutMs)),
       dispose: (matcher) => this.#dispose(matcher),
     }
     const started = Matcher.start(source)

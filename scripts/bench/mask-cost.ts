@@ -52,7 +52,7 @@ const { values } = parseArgs({
   },
 })
 const rounds = Number(values.rounds)
-const tokens = Number(values.tokens)
+const tokens = Math.ceil(Number(values.tokens) / BLOCK) * BLOCK
 
 const folder = mkdtempSync(join(tmpdir(), 'ssm-metal-mask-cost-'))
 try {
@@ -72,6 +72,12 @@ try {
 
 /** A mask for each stream, or none; `dispose` once it has ended. */
 type Masks = () => Promise<{ masker: Masker | undefined; dispose(): void }>
+
+/** Milliseconds: on the clock, and of all threads of the process. */
+interface Spent {
+  time: number
+  processor: number
+}
 
 interface Stream {
   stream: EngineStream
@@ -100,8 +106,8 @@ async function compare(model: Model): Promise<void> {
   }
   console.log(`mamba2-130m, 8 bits, ${vocabulary} tokens, ${device.threads} threads`)
   console.log(`${rounds} rounds of ${tokens} tokens a stream, medians (range)\n`)
-  console.log('streams | | ms a token | against any token')
-  console.log('--: | --- | --: | --:')
+  console.log('streams | | ms a token | against any token | ms of processors | against any token')
+  console.log('--: | --- | --: | --: | --: | --:')
   for (const streams of values.streams.split(',').map(Number)) {
     await compareTogether(model, ways, streams)
   }
@@ -114,30 +120,35 @@ async function compareTogether(
   streams: number,
 ): Promise<void> {
   const names = Object.keys(ways)
-  const times = names.map(() => [] as number[])
+  const spent = names.map(() => [] as Spent[])
   // The first round belongs to nobody: weights and grammars are touched for the first time.
   for (let round = 0; round <= rounds; round++) {
     const sets: Stream[][] = []
     for (const masks of Object.values(ways)) sets.push(await open(model, masks, { streams, round }))
-    const sums = names.map(() => 0)
+    const sums = names.map(() => ({ time: 0, processor: 0 }))
     for (let done = 0; done < tokens; done += BLOCK) {
       // Whoever comes first may find the machine asleep.
       for (let turn = 0; turn < sets.length; turn++) {
         const i = (turn + done / BLOCK + round) % sets.length
-        sums[i]! += await decodeBlock(sets[i]!)
+        const { time, processor } = await decodeBlock(sets[i]!)
+        sums[i]!.time += time
+        sums[i]!.processor += processor
       }
     }
     for (const { stream, dispose } of sets.flat()) {
       stream.close()
       dispose()
     }
-    if (round > 0) for (const [i, sum] of sums.entries()) times[i]!.push(sum / tokens)
+    if (round > 0) for (const [i, sum] of sums.entries()) spent[i]!.push(sum)
   }
-  for (const [i, measured] of times.entries()) {
-    const ratios = measured.map((time, round) => time / times[0]![round]!)
-    const range = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`
-    const ratio = `${median(ratios).toFixed(3)} (${range})`
-    console.log(`${streams} | ${names[i]} | ${median(measured).toFixed(2)} | ${ratio}`)
+  for (const [i, rounds] of spent.entries()) {
+    const columns = (['time', 'processor'] as const).flatMap((what) => {
+      const ratios = rounds.map((sum, round) => sum[what] / spent[0]![round]![what])
+      const range = `${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)}`
+      const milliseconds = median(rounds.map((sum) => sum[what])) / tokens
+      return [milliseconds.toFixed(2), `${median(ratios).toFixed(3)} (${range})`]
+    })
+    console.log([streams, names[i], ...columns].join(' | '))
   }
 }
 
@@ -155,7 +166,7 @@ async function open(
       position: 0,
       history: prompt,
       generated: 0,
-      maxTokens: Math.ceil(tokens / BLOCK) * BLOCK + 1,
+      maxTokens: tokens + 1,
       stopTokens: new Set(),
       alternatives: undefined,
       sampler: new Sampler('mask-cost', { temperature: 1, seed }),
@@ -167,12 +178,14 @@ async function open(
   return Promise.all(opened)
 }
 
-/** Milliseconds for the next tokens of all streams, which are asked for at once, as a generation does. */
-async function decodeBlock(set: readonly Stream[]): Promise<number> {
+/** The next tokens of all streams, which are asked for at once, as a generation does. */
+async function decodeBlock(set: readonly Stream[]): Promise<Spent> {
   const start = performance.now()
+  const before = process.cpuUsage()
   const drawn = await Promise.all(
     set.flatMap(({ stream }) => Array.from({ length: BLOCK }, () => stream.decode())),
   )
   if (drawn.some(({ token }) => token === NO_TOKEN)) throw new Error('a text was over too early')
-  return performance.now() - start
+  const { user, system } = process.cpuUsage(before)
+  return { time: performance.now() - start, processor: (user + system) / 1000 }
 }
