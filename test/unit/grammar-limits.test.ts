@@ -75,7 +75,7 @@ it('a format that takes too long to compile is an error, and the thread works af
 })
 
 it('says that there is no more memory, and how much there was', async () => {
-  const most = 17
+  const most = 16
   const file = createRequire(import.meta.url).resolve('@mlc-ai/web-xgrammar')
   const { TokenizerInfo, GrammarCompiler } = loadXgrammar(file, most)
   const fill = async () => {
