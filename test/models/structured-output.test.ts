@@ -160,7 +160,7 @@ describe('200 random schemas', () => {
       await expectIdle()
     }
     expect(ends.stop + ends.length + ends.impossible).toBe(200)
-    expect(ends.stop).toBeGreaterThan(70)
+    expect(ends.stop).toBeGreaterThan(50)
     expect(ends.length).toBeGreaterThan(40)
   }, 240_000)
 })
@@ -392,6 +392,17 @@ describe('what ends early', () => {
     await stream.return()
     await next
     expect(watched.held).toEqual(new Set())
+  })
+
+  it('gives its place back when the text is over, though its reader is far behind', async () => {
+    await using narrow = await loadModel(undefined, { device: 'cpu', maxStreams: 1 })
+    const options: GenerateOptions = { responseFormat: LETTERS, ignoreEos: true }
+    const stream = narrow.stream(PROMPT, options)
+    await stream.next()
+    // That waits for the only place.
+    const { text } = await narrow.generate(PROMPT, options)
+    expect(text).toMatch(/^[ab]{5}$/)
+    expect((await stream.result).text).toBe(text)
   })
 
   it('frees the matchers of 1,000 generations', async () => {
