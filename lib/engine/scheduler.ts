@@ -154,7 +154,7 @@ export class Scheduler {
     }
     this.#startDraws()
     while (this.#passes < RUNS_IN_FLIGHT) {
-      const rows = this.#rowsReady()
+      const rows = this.#holdsBack ? [] : this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
       const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
       if (!piece && rows.length === 0) return
@@ -168,6 +168,12 @@ export class Scheduler {
       this.#lastWasPiece = piece !== undefined
       this.#startDraws()
     }
+  }
+
+  // Masks come one by one while a pass runs. Whoever has one waits for the others until that pass ends, or there would
+  // be a pass for each.
+  get #holdsBack(): boolean {
+    return this.#passes > 0 && [...this.#streams].some(({ undrawn, isDone }) => undrawn && !isDone)
   }
 
   // Runs under way but those that only draw.
