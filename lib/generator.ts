@@ -15,7 +15,7 @@ import {
 } from './generate-options.js'
 import { type GenerationDefaults, withDefaults } from './generation-config.js'
 import { GrammarEngine, type Matcher } from './grammar/grammar.js'
-import { checkResponseFormat, type ResponseFormat } from './grammar/response-format.js'
+import { checkResponseFormat, type ConstrainedFormat } from './grammar/response-format.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
 import { checkOptions, checkSignal, integerOption } from './options.js'
 import type { PromptReader } from './prompt-reader.js'
@@ -136,7 +136,7 @@ export class Generator {
       vocabulary: reader.vocabulary,
       endOfText,
     })
-    const format = responseFormat && checkResponseFormat(operation, responseFormat)
+    const format = constrainedFormat(operation, responseFormat)
     if (format) reader.needTokenizer(operation)
     const prompt = tokens()
     const sampler = new Sampler(operation, this.#withDefaults(options), reader.vocabulary)
@@ -210,22 +210,40 @@ export class Generator {
 
   async #matcher(
     operation: string,
-    format: ResponseFormat | undefined,
+    format: ConstrainedFormat | undefined,
     options: Parameters<GrammarEngine['compile']>[2],
   ): Promise<Matcher | undefined> {
-    if (!format || format.type === 'text') return undefined
-    const { reader } = this.#facts
+    if (!format) return undefined
+    const { engine, reader } = this.#facts
+    // A model that was disposed of starts no thread.
+    engine.check(operation)
     this.#grammars ??= new GrammarEngine({
       tokenizer: reader.needTokenizer(operation),
       vocabulary: reader.vocabulary,
     })
-    return this.#grammars.compile(operation, format, options)
+    try {
+      return await this.#grammars.compile(operation, format, options)
+    } catch (error) {
+      // The thread has ended with the model: that is the reason.
+      engine.check(operation)
+      throw error
+    }
   }
 }
 
 /** What the tokens of a prompt stand for, where that text would always have them. */
 function textOf(prompt: Prompt, { parseSpecial }: PromptOptions): string | undefined {
   return typeof prompt === 'string' && parseSpecial !== false ? prompt : undefined
+}
+
+/** What has to be kept to; any text will do without it. */
+function constrainedFormat(
+  operation: string,
+  responseFormat: GenerateOptions['responseFormat'],
+): ConstrainedFormat | undefined {
+  if (responseFormat === undefined) return undefined
+  const format = checkResponseFormat(operation, responseFormat)
+  return format.type === 'text' ? undefined : format
 }
 
 function maskerOf(matcher: Matcher): Masker {

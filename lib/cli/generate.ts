@@ -6,9 +6,10 @@ import { dirname } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { GenerateResult } from '../generate.js'
+import type { ResponseFormat } from '../grammar/response-format.js'
 import type { Model } from '../model.js'
 import type { Session } from '../session.js'
-import { isMissing } from '../small-file.js'
+import { isMissing, readSmallFile } from '../small-file.js'
 import { defineCommand, type OptionValues, UsageError } from './command.js'
 import { formatBytes } from '../format.js'
 import { interruptible, OutputClosedError } from './interrupt.js'
@@ -28,6 +29,7 @@ export const generateCommand = defineCommand({
   async run({ options }) {
     if (options.prompt === undefined)
       throw new UsageError('no prompt given: add -p PROMPT, or -p -')
+    const responseFormat = responseFormatOf(options)
     return interruptible(async (signal) => {
       const prompt =
         options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
@@ -50,6 +52,7 @@ export const generateCommand = defineCommand({
         stop: options.stop,
         ignoreEos: options.ignoreEos,
         parseSpecial: !options.noParseSpecial,
+        responseFormat,
         signal,
       })
       let interrupted = false
@@ -71,6 +74,24 @@ export const generateCommand = defineCommand({
     })
   },
 })
+
+// A schema may have 65,536 characters, without the white space that a file has.
+const MAX_SCHEMA_BYTES = 2 ** 20
+
+/** Read before the model is, which takes longer. */
+function responseFormatOf({ jsonSchema, regex }: GenerateValues): ResponseFormat | undefined {
+  if (jsonSchema === undefined) {
+    return regex === undefined ? undefined : { type: 'regex', pattern: regex }
+  }
+  if (regex !== undefined) throw new UsageError('give --json-schema or --regex, not both')
+  const text = readSmallFile(jsonSchema, MAX_SCHEMA_BYTES)
+  if (text === undefined) throw new Error(`--json-schema: there is no file ${jsonSchema}`)
+  try {
+    return { type: 'json_schema', schema: JSON.parse(text) }
+  } catch (error) {
+    throw new Error(`--json-schema ${jsonSchema}: is no JSON: ${(error as Error).message}`)
+  }
+}
 
 /** The session in a file; a new one where there is no file yet. */
 async function sessionOf(model: Model, file: string): Promise<Session> {

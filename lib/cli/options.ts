@@ -128,6 +128,20 @@ export const textOptions = {
   },
 } as const satisfies OptionTable
 
+/** What a text must look like. */
+export const formatOptions = {
+  'json-schema': {
+    type: 'string',
+    placeholder: 'FILE',
+    description: 'write JSON that is valid under the JSON Schema in FILE',
+  },
+  regex: {
+    type: 'string',
+    placeholder: 'PATTERN',
+    description: 'write a text that this regular expression matches as a whole',
+  },
+} as const satisfies OptionTable
+
 /** What is written, and where. */
 export const outputOptions = {
   json: { type: 'boolean', description: 'print one JSON object instead of text' },
@@ -149,5 +163,6 @@ export const generateOptions = {
   ...textOptions,
   ...modelOptions,
   ...samplingOptions,
+  ...formatOptions,
   ...outputOptions,
 } as const satisfies OptionTable

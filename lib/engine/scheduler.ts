@@ -151,7 +151,7 @@ export class Scheduler {
     }
     this.#draws.start(this.#streams)
     while (this.#runs.passes < RUNS_IN_FLIGHT) {
-      const rows = this.#rowsReady()
+      const rows = this.#holdsBack ? [] : this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
       const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
       if (!piece && rows.length === 0) return
@@ -165,6 +165,13 @@ export class Scheduler {
       this.#lastWasPiece = piece !== undefined
       this.#draws.start(this.#streams)
     }
+  }
+
+  // Masks come one by one while a pass runs. Whoever has one waits for the others until that pass ends, or there would
+  // be a pass for each.
+  get #holdsBack(): boolean {
+    const waits = ({ undrawn, isDone }: EngineStream) => undrawn !== undefined && !isDone
+    return this.#runs.passes > 0 && [...this.#streams].some(waits)
   }
 
   /** Whether somebody waits for a token. */

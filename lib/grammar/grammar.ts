@@ -27,7 +27,10 @@ export interface CompileOptions {
   /** Allowed exactly where the text may end. */
   stopTokens: ReadonlySet<number>
   signal?: Signal | undefined
-  /** How long it may take, with that of the vocabulary the first time. Defaults to 20 seconds. */
+  /**
+   * How long it may take, with that of the vocabulary the first time; a token later takes 5 seconds or as long as this,
+   * whichever is less. Defaults to 20 seconds.
+   */
   timeoutMs?: number | undefined
 }
 
@@ -73,7 +76,8 @@ export class GrammarEngine {
     const source: MatcherSource = {
       operation,
       begin: (accepted) => this.#begin(grammar, stops, accepted, timeoutMs),
-      accept: (matcher, token) => this.#thread.ask({ kind: 'accept', matcher, token }, STEP_MS),
+      accept: (matcher, token) =>
+        this.#thread.ask({ kind: 'accept', matcher, token }, Math.min(STEP_MS, timeoutMs)),
       dispose: (matcher) => this.#dispose(matcher),
     }
     const started = Matcher.start(source)
@@ -140,6 +144,7 @@ export class Matcher {
   readonly #accepted: number[] = []
   #step: Step
   #rebuilds = 0
+  #isDisposed = false
 
   private constructor(source: MatcherSource, { matcher, step }: Begun) {
     this.#source = source
@@ -174,7 +179,10 @@ export class Matcher {
 
   /** Frees what the thread holds for it. */
   dispose(): void {
-    if (forgotten.unregister(this)) this.#source.dispose(this.#held.matcher)
+    if (this.#isDisposed) return
+    this.#isDisposed = true
+    forgotten.unregister(this)
+    this.#source.dispose(this.#held.matcher)
   }
 
   /** Somebody else's grammar ended the thread, and this matcher with it. */
@@ -188,6 +196,8 @@ export class Matcher {
     }
     const begun = await explained(operation, begin(Int32Array.from([...this.#accepted, token])))
     this.#held.matcher = begun.matcher
+    // Nobody frees it any more.
+    if (this.#isDisposed) this.#source.dispose(begun.matcher)
     return begun.step
   }
 }

@@ -18,7 +18,7 @@ interface WasmMemory {
 const { WebAssembly } = globalThis as unknown as {
   WebAssembly: {
     Memory: new () => WasmMemory
-    RuntimeError: new () => Error
+    RuntimeError: new (message: string) => Error
     instantiate(
       binary: Uint8Array,
       imports: object,
@@ -28,20 +28,29 @@ const { WebAssembly } = globalThis as unknown as {
 
 /** What the package sees of `WebAssembly`: its memory grows no further than to `maxMemoryMiB`. */
 function boundedWebAssembly(maxMemoryMiB: number): object {
+  const TOO_LARGE = `it needed more than ${maxMemoryMiB} MiB`
+  let isFull = false
   const instantiate = async (binary: Uint8Array, imports: object) => {
     const result = await WebAssembly.instantiate(binary, imports)
     for (const memory of Object.values(result.instance.exports)) {
       if (!(memory instanceof WebAssembly.Memory)) continue
       memory.grow = (pages) => {
         if (memory.buffer.byteLength + pages * PAGE_BYTES > maxMemoryMiB * 2 ** 20) {
-          throw new RangeError(`it needed more than ${maxMemoryMiB} MiB`)
+          isFull = true
+          throw new RangeError(TOO_LARGE)
         }
         return WebAssembly.Memory.prototype.grow.call(memory, pages)
       }
     }
     return result
   }
-  return { instantiate, RuntimeError: WebAssembly.RuntimeError }
+  // The package takes a memory that did not grow for a reason to abort, and says no more than that.
+  class RuntimeError extends WebAssembly.RuntimeError {
+    constructor(message: string) {
+      super(isFull ? TOO_LARGE : message)
+    }
+  }
+  return { instantiate, RuntimeError }
 }
 
 /**

@@ -186,6 +186,36 @@ describe('generate', () => {
   })
 })
 
+describe('generate --json-schema and --regex', () => {
+  const words = ['generate', ...RENE, '-p', 'Once', '-n', '40']
+
+  it('write what keeps to them', async () => {
+    const file = join(await temporaryFolder(), 'schema.json')
+    await writeFile(file, JSON.stringify({ enum: ['one', 2] }, null, 2))
+    const value = await run([...words, '--json-schema', file])
+    expect(value).toMatchObject({ code: 0, stderr: '' })
+    expect(['one', 2]).toContain(JSON.parse(value.stdout))
+    const matched = await run([...words, '--regex', '[ab]{3}c'])
+    expect(matched).toMatchObject({ code: 0, stderr: '' })
+    expect(matched.stdout).toMatch(/^[ab]{3}c\n$/)
+  })
+
+  it('are refused where they are wrong, before any text', async () => {
+    const file = join(await temporaryFolder(), 'schema.json')
+    await writeFile(file, '{ "type": ')
+    for (const [format, code, message] of [
+      [['--json-schema', file], 1, 'is no JSON'],
+      [['--json-schema', `${file}.missing`], 1, 'there is no file'],
+      [['--json-schema', file, '--regex', 'a'], 2, 'not both'],
+      [['--regex', 'a(?=b)'], 1, 'responseFormat.pattern'],
+    ] as const) {
+      const result = await run([...words, ...format])
+      expect(result).toMatchObject({ code, stdout: '' })
+      expect(result.stderr).toContain(message)
+    }
+  })
+})
+
 describe('generate --session', () => {
   const words = (file: string, prompt: string) => [
     'generate',

@@ -7,9 +7,9 @@ import { afterAll, describe, expect, it } from 'vitest'
 import { GrammarEngine } from '../../lib/grammar/grammar.js'
 import type { ConstrainedFormat } from '../../lib/grammar/response-format.js'
 import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
+import { randomSchema } from '../support/random-schema.js'
 import { allowedTokens, randomWalk, type Walk } from './grammar-walk.js'
 import { seededIntegers } from './random.js'
-import { randomSchema } from './random-schema.js'
 import { llamaDecoder, sentencePieceDefinition } from './sentence-piece.js'
 
 const tokenizer = await Tokenizer.fromFolder('test/fixtures/tokenizer')
