@@ -211,12 +211,18 @@ export class Generator {
     options: Parameters<GrammarEngine['compile']>[2],
   ): Promise<Matcher | undefined> {
     if (!format || format.type === 'text') return undefined
-    const { reader } = this.#facts
+    const { reader, engine } = this.#facts
+    engine.check(operation) // a thread that begins now would never end
     this.#grammars ??= new GrammarEngine({
       tokenizer: reader.needTokenizer(operation),
       vocabulary: reader.vocabulary,
     })
-    return this.#grammars.compile(operation, format, options)
+    try {
+      return await this.#grammars.compile(operation, format, options)
+    } catch (error) {
+      engine.check(operation) // its end is that of the thread
+      throw error
+    }
   }
 }
 
