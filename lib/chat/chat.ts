@@ -199,6 +199,8 @@ export class Chat {
     checkPath('load', path)
     this.#check('load')
     await this.#alone('load', async () => {
+      // What the last turn left would take the place of what is loaded.
+      await this.#states.settled()
       const model = await this.#host.identity()
       const { messages, transcript, state } = await readChat(path, {
         model,
@@ -255,7 +257,10 @@ export class Chat {
     let asked: Conversation | undefined
     return this.#host.generator.start(operation, {
       options,
-      tokens: () => NO_TOKENS,
+      tokens: () => {
+        checkTurnOptions(operation, options)
+        return NO_TOKENS
+      },
       begin: async (settings) => {
         this.#check(operation)
         if (this.#running) throw this.#busy(operation)
@@ -388,6 +393,13 @@ function argumentsOf(operation: string, given: object): object {
 }
 
 const NO_TOKENS = new Uint32Array(0)
+
+function checkTurnOptions(operation: string, { parseSpecial }: GenerateOptions): void {
+  if (parseSpecial === undefined) return
+  throw new UnsupportedOptionError(
+    `[${operation}] parseSpecial changes nothing in a chat, whose template writes special tokens: leave it out`,
+  )
+}
 
 function disposedError(operation: string): Error {
   return new DisposedError(`[${operation}] this chat was disposed`)
