@@ -17,6 +17,11 @@ export interface PromptOptions {
    * `false` is for text that others wrote. Not for prompts of token ids. Defaults to true.
    */
   parseSpecial?: boolean | undefined
+  /**
+   * Whether what the tokenizer puts around a text, such as a beginning-of-text token, comes with it. `false` is for
+   * prompts that a chat template made, which has such tokens itself. Not for prompts of token ids. Defaults to true.
+   */
+  addSpecialTokens?: boolean | undefined
 }
 
 export interface LogitsOptions extends PromptOptions {
@@ -44,7 +49,10 @@ export interface SamplesOptions extends GenerateOptions {
 }
 
 /** Names of `PromptOptions`, for checks. */
-export const PROMPT_OPTIONS = ['parseSpecial'] as const satisfies readonly (keyof PromptOptions)[]
+export const PROMPT_OPTIONS = [
+  'parseSpecial',
+  'addSpecialTokens',
+] as const satisfies readonly (keyof PromptOptions)[]
 /** Names of `LogitsOptions`. */
 export const LOGITS_OPTIONS = [
   ...PROMPT_OPTIONS,

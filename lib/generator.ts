@@ -74,7 +74,7 @@ export class Generator {
 
   /** Text after a prompt. */
   stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
-    const text = () => textOf(prompt, options)
+    const text = () => this.#textOf(prompt, options)
     return this.#streamOf(operation, options, {
       text,
       tokens: () => this.#facts.reader.tokens(operation, prompt, options),
@@ -85,7 +85,7 @@ export class Generator {
   /** `options.n` texts after a prompt. */
   samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
     const { reader } = this.#facts
-    const text = () => textOf(prompt, options)
+    const text = () => this.#textOf(prompt, options)
     return samples(operation, options, {
       tokens: (rest) =>
         this.#cachedTokens(operation, {
@@ -172,6 +172,11 @@ export class Generator {
     return withDefaults(options, this.#facts.generationDefaults)
   }
 
+  // What the tokens of a prompt stand for, where chats and other prompts give that text the same ones.
+  #textOf(prompt: Prompt, options: PromptOptions): string | undefined {
+    return this.#facts.reader.isPlain(prompt, options ?? {}) ? prompt : undefined
+  }
+
   #streamOf(
     operation: string,
     options: GenerateOptions,
@@ -229,11 +234,6 @@ export class Generator {
       throw error
     }
   }
-}
-
-/** What the tokens of a prompt stand for, where that text would always have them. */
-function textOf(prompt: Prompt, { parseSpecial }: PromptOptions): string | undefined {
-  return typeof prompt === 'string' && parseSpecial !== false ? prompt : undefined
 }
 
 /** What has to be kept to; any text will do without it. */

@@ -244,7 +244,7 @@ export class Model {
 
   /**
    * The prompt that the checkpoint's chat template makes of a conversation. It is a text with the template's own
-   * special tokens: encode it with `model.tokenizer.encode(prompt, { addSpecialTokens: false })`. What the
+   * special tokens: give it to `generate` with `addSpecialTokens: false`. What the
    * template asks for else, such as `enable_thinking`, goes among the options.
    *
    * @throws NoChatTemplateError when there is none; ChatTemplateError when it refuses the conversation, fails

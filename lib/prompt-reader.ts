@@ -36,18 +36,23 @@ export class PromptReader {
   tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst = true): Uint32Array {
     const isText = typeof prompt === 'string'
     const parseSpecial = booleanOption(operation, 'parseSpecial', options.parseSpecial)
+    const added = booleanOption(operation, 'addSpecialTokens', options.addSpecialTokens)
     if (!isText && (typeof prompt !== 'object' || typeof prompt?.length !== 'number')) {
       throw new TypeError(
         `[${operation}] the prompt must be a text or token ids but is ${describe(prompt)}`,
       )
     }
-    if (!isText && parseSpecial !== undefined) {
+    if (!isText && (parseSpecial ?? added) !== undefined) {
+      const name = parseSpecial === undefined ? 'addSpecialTokens' : 'parseSpecial'
       throw new UnsupportedOptionError(
-        `[${operation}] parseSpecial is for a prompt of text: leave it out with token ids`,
+        `[${operation}] ${name} is for a prompt of text: leave it out with token ids`,
       )
     }
     const ids = isText
-      ? this.needTokenizer(operation).encode(prompt, { parseSpecial, addSpecialTokens: isFirst })
+      ? this.needTokenizer(operation).encode(prompt, {
+          parseSpecial,
+          addSpecialTokens: isFirst && added !== false,
+        })
       : prompt
     if (ids.length === 0) throw new RangeError(`[${operation}] the prompt is empty`)
     const vocabulary = this.vocabulary
@@ -57,6 +62,12 @@ export class PromptReader {
         `[${operation}] token ${index} of the prompt is ${describe(id)}, which is outside the vocabulary of ${vocabulary}`,
       )
     })
+  }
+
+  /** Whether the tokens of a prompt are those of its text alone, and its special tokens among them. */
+  isPlain(prompt: Prompt, { parseSpecial, addSpecialTokens }: PromptOptions): prompt is string {
+    if (typeof prompt !== 'string' || parseSpecial === false || !this.tokenizer) return false
+    return addSpecialTokens === false || this.tokenizer.encode('').length === 0
   }
 
   /** Throws `TokenizerNotFoundError` where there is none that can be used. */

@@ -17,7 +17,8 @@ import type { Usage } from './generate.js'
 import type { LogitsOptions, Prompt } from './generate-options.js'
 import { checkOptions, checkSignal, describe, integerOption } from './options.js'
 
-export type ScoreOptions = LogitsOptions
+/** Text is tokenised with what the tokenizer puts around a prefix; prompts that have it are given as token ids. */
+export type ScoreOptions = Omit<LogitsOptions, 'addSpecialTokens'>
 
 export interface ClassifyOptions extends ScoreOptions {
   /**

@@ -27,6 +27,7 @@ export interface PrefillSessionOptions extends PromptOptions {
 
 const PREFILL_OPTIONS = [
   'parseSpecial',
+  'addSpecialTokens',
   'signal',
 ] as const satisfies readonly (keyof PrefillSessionOptions)[]
 

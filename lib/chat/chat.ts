@@ -199,6 +199,8 @@ export class Chat {
     checkPath('load', path)
     this.#check('load')
     await this.#alone('load', async () => {
+      // What the last turn left would take the place of what is loaded.
+      await this.#states.settled()
       const model = await this.#host.identity()
       const { messages, transcript, state } = await readChat(path, {
         model,
@@ -255,7 +257,10 @@ export class Chat {
     let asked: Conversation | undefined
     return this.#host.generator.start(operation, {
       options,
-      tokens: () => NO_TOKENS,
+      tokens: () => {
+        checkTurnOptions(operation, options)
+        return NO_TOKENS
+      },
       begin: async (settings) => {
         this.#check(operation)
         if (this.#running) throw this.#busy(operation)
@@ -300,12 +305,7 @@ export class Chat {
     settings: StreamSettings,
   ): Promise<Begun> {
     const { engine, generator, cachedPrompts } = this.#host
-    // Where the tokenizer puts something around a text, the same text given to `generate` has other tokens.
-    const isPlain = this.#host.tokenizer.encode('').length === 0
-    const cached = generator.momentsOf(tokens, {
-      text: isPlain ? text : undefined,
-      prefillChunkSize,
-    })
+    const cached = generator.momentsOf(tokens, { text, prefillChunkSize })
     const begins = !cachedPrompts?.isExact
     const stream = await engine.open(operation, {
       ...settings,
@@ -388,6 +388,15 @@ function argumentsOf(operation: string, given: object): object {
 }
 
 const NO_TOKENS = new Uint32Array(0)
+
+function checkTurnOptions(operation: string, options: GenerateOptions): void {
+  for (const name of ['parseSpecial', 'addSpecialTokens'] as const) {
+    if (options[name] === undefined) continue
+    throw new UnsupportedOptionError(
+      `[${operation}] ${name} changes nothing in a chat, whose template writes special tokens: leave it out`,
+    )
+  }
+}
 
 function disposedError(operation: string): Error {
   return new DisposedError(`[${operation}] this chat was disposed`)

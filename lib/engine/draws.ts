@@ -53,11 +53,11 @@ export class Draws {
    * behind the copies of masks.
    */
   start(streams: Iterable<EngineStream>): void {
-    const waiting = [...streams].filter(({ undrawn, isDone }) => undrawn && !isDone)
-    for (const stream of waiting) if (isAtEnd(stream)) this.#host.endText(stream)
-    let ready = waiting.filter(
-      ({ undrawn, allowed, options }) => undrawn && (!options.masker || allowed),
-    )
+    let ready: EngineStream[] = []
+    for (const stream of [...streams].filter(mayDraw)) {
+      if (!isAtEnd(stream)) ready.push(stream)
+      else if (!isUnderWay(stream)) this.#host.endText(stream)
+    }
     while (ready.length > 0) {
       const rows = ready.slice(0, MOST_ROWS)
       try {
@@ -115,6 +115,16 @@ export class Draws {
     }
     stream.upload!.start(mask).catch((error: unknown) => onFailed(error, [stream], pools))
   }
+}
+
+/** It waits for a token, and knows what that may be. */
+function mayDraw({ undrawn, isDone, allowed, options }: EngineStream): boolean {
+  return undrawn !== undefined && !isDone && (!options.masker || allowed !== undefined)
+}
+
+// What leads to its last state has not ended: closing the stream would cut it short.
+function isUnderWay({ started, pieces }: EngineStream): boolean {
+  return started > 0 || pieces > 0
 }
 
 function isAtEnd({ allowed, options }: EngineStream): boolean {

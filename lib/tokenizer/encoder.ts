@@ -26,12 +26,35 @@ export function newEncoder(json: Json, file: string): Encoder {
     post_processor: null,
   }
   try {
-    return new LibraryTokenizer(given, {}) as Encoder
+    const encoder = new LibraryTokenizer(given, {}) as Encoder & { model: { cache?: PieceCache } }
+    if (encoder.model.cache) encoder.model.cache = new PieceCache()
+    return encoder
   } catch (error) {
     const reason = messageOf(error)
     throw new CorruptFileError(`${file}: not a tokenizer that can be used: ${reason}`, {
       cause: error,
     })
+  }
+}
+
+// As many as the library's own cache holds.
+const MOST_PIECES = 10_000
+
+/**
+ * What the library's BPE keeps of the pieces it has seen. Its own cache puts a piece at the end of a Map whenever it is
+ * read, and V8 walks through what is deleted from a Map until that has grown: once the cache was full, a text of few
+ * different words took ten times as long.
+ */
+class PieceCache {
+  readonly #tokens = new Map<string, readonly string[]>()
+
+  get(piece: string): readonly string[] | undefined {
+    return this.#tokens.get(piece)
+  }
+
+  put(piece: string, tokens: readonly string[]): void {
+    if (this.#tokens.size === MOST_PIECES) this.#tokens.clear()
+    this.#tokens.set(piece, tokens)
   }
 }
 

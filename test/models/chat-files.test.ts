@@ -2,6 +2,7 @@
 
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import {
@@ -12,6 +13,7 @@ import {
 } from '../../lib/errors.js'
 import { type ChatMessage, loadModel, type Model } from '../../lib/index.js'
 import { readSessionFile, type SessionContents, writeSessionFile } from '../../lib/session-file.js'
+import { Seats } from '../../lib/engine/seats.js'
 import { namedFields } from '../../lib/engine/state-pool.js'
 import { lineTemplate, PLAIN, recordPrompts } from '../support/chats.js'
 import { runChild } from '../support/child-process.js'
@@ -72,6 +74,28 @@ describe('a saved chat', () => {
     const { tokens, text, usage } = await chat.send('What came 10 days later?', options)
     expect(other).toEqual({ tokens, text, usage, after: chat.messages })
     expect(usage.cachedTokens).toBeGreaterThan(9 * 12)
+  })
+
+  it('takes the place of a turn whose states are still being copied', async () => {
+    const { file } = await savedChat()
+    using alone = model.createChat(PLAIN)
+    await alone.load(file)
+    const expected = await alone.send('And then?', options)
+    const { copy } = Seats.prototype
+    const late = vi.spyOn(Seats.prototype, 'copy').mockImplementation(async function (
+      this: Seats,
+      ...args
+    ) {
+      const snapshot = await copy.apply(this, args)
+      await sleep(300)
+      return snapshot
+    })
+    onTestFinished(() => late.mockRestore())
+    using chat = model.createChat(PLAIN)
+    await chat.send('Something else', options)
+    await chat.load(file)
+    const { tokens, usage } = await chat.send('And then?', options)
+    expect({ tokens, usage }).toEqual({ tokens: expected.tokens, usage: expected.usage })
   })
 
   it('of texts of all kinds comes back as it was', async () => {

@@ -604,6 +604,12 @@ describe('messages', () => {
       'did you mean "maxTokens"?',
     )
     await expect(chat.send('x', null as never)).rejects.toThrow('[send] options must be an object')
+    await expect(chat.send('x', { addSpecialTokens: false })).rejects.toThrow(
+      '[send] addSpecialTokens changes nothing in a chat',
+    )
+    await expect(chat.send('x', { parseSpecial: false })).rejects.toThrow(
+      '[send] parseSpecial changes nothing in a chat',
+    )
     await expect(chat.send('\ud83d', options)).resolves.toBeDefined()
     expect(chat.messages).toHaveLength(2)
   })

@@ -1,13 +1,16 @@
 // Streams that may not draw every token: forward passes and draws are lists of their own.
 
-import { setTimeout as sleep } from 'node:timers/promises'
-import { describe, expect, it, onTestFinished } from 'vitest'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { CachedPrompts } from '../../lib/engine/cached-prompts.js'
 import type { Allowed, Masker } from '../../lib/engine/masks.js'
 import type { StreamOptions } from '../../lib/engine/stream.js'
-import { loadModel, type Model } from '../../lib/index.js'
+import { DisposedError, loadModel, type Model } from '../../lib/index.js'
+import { IsolatedThread } from '../../lib/isolated-thread.js'
 import { NO_TOKEN, Sampler } from '../../lib/sampler.js'
 import { fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf } from '../support/company.js'
+import { expectClose } from '../tolerance.js'
 import { seededIntegers } from '../unit/random.js'
 
 async function load(): Promise<Model> {
@@ -42,7 +45,7 @@ class TestMasker implements Masker {
   }
 
   async #after(previous: number): Promise<Allowed> {
-    await sleep(this.#delay * Math.random())
+    if (this.#delay > 0) await sleep(this.#delay * Math.random())
     const mask = new Uint32Array(Math.ceil(this.#vocabulary / 32))
     for (let token = 0; token < this.#vocabulary; token++) {
       if (isAllowed(previous, token)) mask[token >>> 5]! |= 1 << (token & 31)
@@ -165,6 +168,29 @@ describe('a text that is over', () => {
     expect(drawn).toEqual([...(await plainLoop(model, [5], 4)), NO_TOKEN])
     expect(model.engine.load).toMatchObject(IDLE)
   })
+
+  it.each([0, 1, 4])(
+    'after %i tokens, known before they are consumed: what is kept has consumed them',
+    async (length) => {
+      const model = await load()
+      const prompt = tokensOf(700, seededIntegers(length))
+      const tokens = Uint32Array.from(prompt)
+      const cached = new CachedPrompts(model.languageModel, { maxBytes: 2 ** 30, exact: false })
+      onTestFinished(() => cached.dispose())
+      const masker = new TestMasker(model, { length })
+      const options = { moments: cached.momentsOf({ tokens }) }
+      const drawn = await run(model, { prompt, maxTokens: 9, masker, options })
+      expect(drawn.slice(0, -1)).toHaveLength(length)
+      expect(drawn.at(-1)).toBe(NO_TOKEN)
+      await cached.ready()
+      const all = [...prompt, ...drawn.slice(0, -1)]
+      const { snapshot, position } = cached.find(Uint32Array.from(all))!
+      expect(position).toBe(all.length)
+      const { data, shape } = await model.logits(all)
+      const last = data.subarray((shape[0] - 1) * shape[1])
+      expectClose(snapshot.logits.read(), last, 'float32')
+    },
+  )
 })
 
 it('a mask that allows nothing, and one that fails, reject that stream alone', async () => {
@@ -189,6 +215,28 @@ it('a mask that allows nothing, and one that fails, reject that stream alone', a
   await expect(open({ first: never, after: never })).rejects.toThrow('the mask allows no token')
   await expect(open({ first: failing, after: failing })).rejects.toThrow('no mask on purpose')
   expect((await other).tokens).toHaveLength(20)
+})
+
+describe('a model that is disposed of', () => {
+  const wanted = { responseFormat: { type: 'json' } } as const
+
+  it('while a grammar is compiled', async () => {
+    const model = await loadModel(undefined, { device: 'cpu' })
+    const text = model.generate('Once', wanted)
+    await setImmediate()
+    model.dispose()
+    await expect(text).rejects.toThrow(DisposedError)
+  })
+
+  it('before that, starts no thread', async () => {
+    const model = await loadModel(undefined, { device: 'cpu' })
+    const stream = model.stream('Once', wanted)
+    model.dispose()
+    const ask = vi.spyOn(IsolatedThread.prototype, 'ask')
+    onTestFinished(() => ask.mockRestore())
+    await expect(stream.result).rejects.toThrow(DisposedError)
+    expect(ask).not.toHaveBeenCalled()
+  })
 })
 
 function only({ config }: Model, token: number): Allowed {

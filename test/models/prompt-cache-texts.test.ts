@@ -1,7 +1,8 @@
 // Prompts of text whose beginning was generated: found by their text, where its tokens are other ones.
 
+import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, it, onTestFinished } from 'vitest'
+import { describe, expect, it, onTestFinished } from 'vitest'
 import { loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { fixture, FIXTURES, temporaryFolder } from '../support/checkpoints.js'
@@ -98,4 +99,45 @@ it('text in which special tokens were not read has other tokens than the same te
   const special = tokenizer.encode(prompt).length
   expect(special).toBeLessThan(plain)
   expect([await ask(false), await ask(true), await ask(false)]).toEqual([plain, special, plain])
+})
+
+describe('a tokenizer that puts a token before a text', () => {
+  const before = { SpecialToken: { id: END, type_id: 0 } }
+  const single = [before, { Sequence: { id: 'A', type_id: 0 } }]
+
+  async function load(start: readonly number[]): Promise<Model> {
+    const folder = await temporaryFolder()
+    const script = [...start, ...tokenizer.encode(PROMPT), ...tokensOf(SPELLED)]
+    await writeScriptedModel(folder, script)
+    const json = JSON.parse(await readFile(join(TOKENIZER, 'tokenizer.json'), 'utf8'))
+    const special_tokens = { [END]: { id: END, ids: [0], tokens: [END] } }
+    const post_processor = { type: 'TemplateProcessing', single, pair: single, special_tokens }
+    await writeFile(join(folder, 'tokenizer.json'), JSON.stringify({ ...json, post_processor }))
+    const model = await loadModel(folder, { device: 'cpu' })
+    onTestFinished(() => model.dispose())
+    return model
+  }
+
+  it('puts it there unless told otherwise', async () => {
+    const model = await load([0])
+    const plain = [...tokenizer.encode(PROMPT)]
+    expect([...model.encode(PROMPT)]).toEqual([0, ...plain])
+    expect([...model.encode(PROMPT, { addSpecialTokens: false })]).toEqual(plain)
+    expect(() => model.encode([1], { addSpecialTokens: false })).toThrow(
+      '[encode] addSpecialTokens is for a prompt of text: leave it out with token ids',
+    )
+  })
+
+  it.each([
+    [true, [0], 3],
+    [false, [], 6],
+  ])(
+    'is found by text without it alone: addSpecialTokens %s',
+    async (addSpecialTokens, start, cachedTokens) => {
+      const given = { first: { addSpecialTokens }, second: { addSpecialTokens } }
+      const { usage, tokens } = await followUp(await load(start), `${END}ab`, given)
+      expect(tokens).toEqual(tokensOf(SPELLED))
+      expect(usage.cachedTokens).toBe(cachedTokens)
+    },
+  )
 })

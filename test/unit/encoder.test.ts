@@ -4,7 +4,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 
 const fixtures = join(import.meta.dirname, '..', 'fixtures', 'tokenizer')
@@ -53,6 +53,19 @@ describe.each(tokenizers)('$name', ({ preTokenizer, cases }) => {
     }
     expect(differ).toBeGreaterThan(2)
   })
+})
+
+it('many different words and then common ones: their tokens, and nothing is moved to find them', async () => {
+  const tokenizer = await Tokenizer.fromFolder(fixtures)
+  const common = 'the house and the garden '.repeat(20)
+  const many = Array.from({ length: 12_000 }, (_, i) => `w${i.toString(36)}x`).join(' ')
+  tokenizer.encode(many)
+  const fresh = await Tokenizer.fromFolder(fixtures)
+  expect(tokenizer.encode(common)).toEqual(fresh.encode(common))
+  const deleted = vi.spyOn(Map.prototype, 'delete')
+  onTestFinished(() => deleted.mockRestore())
+  tokenizer.encode(common)
+  expect(deleted).not.toHaveBeenCalled()
 })
 
 describe('parseSpecial: false', () => {
