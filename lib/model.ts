@@ -53,7 +53,7 @@ export interface ModelMemory {
   weightBytes: number
   /** What sequences that run, and sessions, keep between tokens. Grows with the most that there were at once. */
   slotBytes: number
-  /** Checkpoints, and sessions that have not run yet or whose slot others needed. */
+  /** Checkpoints, sessions that have not run yet or whose slot others needed, and moments of chats. */
   snapshotBytes: number
   /** Scratch memory of passes and kernels. */
   workspaceBytes: number

@@ -178,6 +178,9 @@ export class PrefixScorer {
       } finally {
         snapshot.dispose()
       }
+    } catch (error) {
+      this.#engine.check(operation) // a run would say that the device was disposed of
+      throw error
     } finally {
       this.#turns.leave()
     }

@@ -549,6 +549,19 @@ describe('in company', () => {
     await expect(model.classify([1], [[2]])).rejects.toThrow(/\[classify\] this model was disposed/)
   })
 
+  it('says so where the model is disposed of between its runs', async () => {
+    const model = await load()
+    const continuations = Array.from({ length: 40 }, () => tokensOf(60, seededIntegers(42)))
+    const { runs, restore } = watchRuns()
+    onTestFinished(restore)
+    const call = model.score([1], continuations)
+    const outcome = expect(call).rejects.toThrow('[score] this model was disposed')
+    // The first one is that of the prefix.
+    while (runs.length < 5) await turn()
+    model.dispose()
+    await outcome
+  })
+
   it('needs a tokenizer for text only', async () => {
     const model = await load()
     await expect(model.score([1], ['a'])).rejects.toThrow(TokenizerNotFoundError)
