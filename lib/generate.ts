@@ -2,7 +2,7 @@
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from './abort.js'
 import type { TokenLogprob, TokenReport } from './logprobs.js'
-import { ReasoningSplitter, type ReasoningTags } from './chat/reasoning.js'
+import { ReasoningSplitter, type ReasoningTags, tagOf } from './chat/reasoning.js'
 import { RUNS_IN_FLIGHT } from './engine/scheduler.js'
 import type { Drawn, EngineStream } from './engine/stream.js'
 import { NO_TOKEN } from './sampler.js'
@@ -394,10 +394,4 @@ export class GenerationRun {
       timings.generationTokensPerSecond = (1000 * decoded) / timings.generationMs
     }
   }
-}
-
-// Tags that are special tokens have no text of their own.
-function tagOf(token: number, tags: ReasoningTags | undefined): string {
-  if (token === tags?.openId) return tags.open
-  return token === tags?.closeId ? tags.close : ''
 }

@@ -87,6 +87,7 @@ export class Generator {
     const { reader } = this.#facts
     const text = () => this.#textOf(prompt, options)
     return samples(operation, options, {
+      maxStreams: this.#facts.engine.maxStreams,
       tokens: (rest) =>
         this.#cachedTokens(operation, {
           text: text(),

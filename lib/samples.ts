@@ -14,6 +14,8 @@ const MOST_SAMPLES = 128
 /** What a model does for them. */
 interface SampleHost {
   tokens(options: GenerateOptions): Promise<Uint32Array>
+  /** How many streams run at once. */
+  readonly maxStreams: number
   /** With the defaults of the model. */
   sampler(options: GenerateOptions): Sampler
   stream(
@@ -47,11 +49,22 @@ export async function samples(
       i === 0 ? shared.first(moments) : shared.next(moments),
     ),
   )
-  const results = streams.map((stream) => stream.resultAlone())
-  results[0]!.catch((error: unknown) => shared.fail(error))
+  const results: GenerateResult[] = []
+  let next = 0
+  let hasFailed = false
+  // As many as there are places: the others do not fill the queue.
+  const runSome = async () => {
+    for (let i = next++; i < count && !hasFailed; i = next++) {
+      const result = streams[i]!.resultAlone()
+      if (i === 0) result.catch((error: unknown) => shared.fail(error))
+      results[i] = await result
+    }
+  }
   try {
-    return await Promise.all(results)
+    await Promise.all(Array.from({ length: Math.min(count, host.maxStreams) }, runSome))
+    return results
   } catch (error) {
+    hasFailed = true
     // Whoever is left has nobody to hear of it.
     await Promise.allSettled(streams.map((stream) => stream.return()))
     throw error

@@ -15,6 +15,7 @@ import type { TextStream } from '../text-stream.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { readChat, writeChat } from './chat-file.js'
 import { ChatStates } from './chat-states.js'
+import { AfterThoughts } from './after-thoughts.js'
 import type { ChatTemplate, ChatTemplateOptions } from './chat-template.js'
 import { type ChatMessage, copiedMessages, plainObjects, plainValue } from './messages.js'
 import { opensReasoning, type ReasoningTags, reasoningTags } from './reasoning.js'
@@ -133,7 +134,8 @@ export class Chat {
   /**
    * Another answer in the place of the last one, with a new seed. Nothing is computed but the answer.
    *
-   * @throws RangeError where the last message is no answer; UnsupportedOptionError at temperature 0.
+   * @throws RangeError where the last message is no answer; UnsupportedOptionError
+   * where the answer would be the same: at temperature 0 without a penalty, bias or format.
    * @example const { text } = await chat.regenerate({ temperature: 0.8 })
    */
   async regenerate(options: GenerateOptions = {}): Promise<GenerateResult> {
@@ -146,7 +148,7 @@ export class Chat {
     }
     question()
     const { temperature } = withDefaults(options, this.#host.generationDefaults)
-    if (!temperature && options.seed === undefined) {
+    if (!temperature && CHANGE_GREEDY.every((name) => options[name] === undefined)) {
       throw new UnsupportedOptionError(
         '[regenerate] at temperature 0 the answer would be the same: give a temperature above 0',
       )
@@ -304,18 +306,27 @@ export class Chat {
     { prefillChunkSize }: GenerateOptions,
     settings: StreamSettings,
   ): Promise<Begun> {
-    const { engine, generator, cachedPrompts } = this.#host
+    const { engine, generator, cachedPrompts, tokenizer } = this.#host
+    const tags = this.#tags
+    const thoughts = tags && { tags, isOpened: opensReasoning(text, tags) }
+    const masker =
+      settings.masker && thoughts?.isOpened
+        ? new AfterThoughts(settings.masker, {
+            tags: thoughts.tags,
+            detokenizer: tokenizer.createStream({ keepLeadingSpace: true }),
+            vocabulary: engine.model.config.paddedVocabSize,
+          })
+        : settings.masker
     const cached = generator.momentsOf(tokens, { text, prefillChunkSize })
     const begins = !cachedPrompts?.isExact
     const stream = await engine.open(operation, {
       ...settings,
+      masker,
       position: 0,
       history: tokens,
       generated: 0,
       moments: alsoFor(cached, this.#states.momentsOf(tokens, { begins })),
     })
-    const tags = this.#tags
-    const thoughts = tags && { tags, isOpened: opensReasoning(text, tags) }
     return { stream, prompt: tokens, thoughts }
   }
 
@@ -386,6 +397,15 @@ function argumentsOf(operation: string, given: object): object {
       (own === 'addGenerationPrompt' ? ': a chat always gives it' : `, but an option beside them`),
   )
 }
+
+/** Options that have other tokens drawn at temperature 0 too. */
+const CHANGE_GREEDY = [
+  'repetitionPenalty',
+  'presencePenalty',
+  'frequencyPenalty',
+  'logitBias',
+  'responseFormat',
+] as const satisfies readonly (keyof GenerateOptions)[]
 
 const NO_TOKENS = new Uint32Array(0)
 

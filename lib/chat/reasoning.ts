@@ -36,6 +36,12 @@ export function reasoningTags(
   return { open, close, openId, closeId }
 }
 
+/** The text of a tag that is a special token, which a detokenizer leaves out; empty for other tokens. */
+export function tagOf(token: number, tags: ReasoningTags | undefined): string {
+  if (token === tags?.openId) return tags.open
+  return token === tags?.closeId ? tags.close : ''
+}
+
 /** What a piece of text adds to the two. */
 export interface SplitText {
   reasoning: string

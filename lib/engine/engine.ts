@@ -43,10 +43,12 @@ export class Engine {
   readonly #scheduler: Scheduler
   /** Stop listening to the signals of streams. */
   readonly #forgets = new Map<EngineStream, () => void>()
+  readonly #maxStreams: number
   #isDisposed = false
 
   constructor(model: LanguageModel, options: EngineOptions) {
     this.model = model
+    this.#maxStreams = options.maxStreams
     this.#lists = new EngineLists(model)
     this.#seats = new Seats(model, options.maxStreams, {
       newPool: () => this.#lists.forget(),
@@ -56,6 +58,11 @@ export class Engine {
       this.#failed(...failed),
     )
     this.#admission = new Admission(options.maxStreams, options.maxQueue)
+  }
+
+  /** Streams that have a slot at once. */
+  get maxStreams(): number {
+    return this.#maxStreams
   }
 
   get memory(): EngineMemory {

@@ -106,10 +106,10 @@ export class EngineLists {
   }
 
   /**
-   * Lets a GPU compile what the pieces of a prompt need. Resolves when the first one has it; undefined on the CPU,
-   * which needs nothing.
+   * Lets a GPU compile what the pieces of a prompt need, and the steps after it. Resolves when the first piece has it
+   * and the steps of one stream; undefined on the CPU, which needs nothing.
    */
-  preparePieces(
+  preparePrompt(
     pools: Pools,
     { tokens, ending, cuts, chunkSize = PREFILL_CHUNK_SIZE }: PromptPieces,
   ): Promise<void> | undefined {
@@ -123,7 +123,8 @@ export class EngineLists {
       const list = this.piece(pools, { length, ending: isLast ? ending : 'none' })
       return list.prepare().catch(() => {}) // its own run says what is wrong with it
     })
-    return first
+    const steps = this.#prepareOne(pools, ending).catch(() => {}) // there was no memory to record them
+    return Promise.all([first, steps]).then(() => {})
   }
 
   /** No prompt is under way: what pieces need is freed. */
@@ -192,6 +193,19 @@ export class EngineLists {
     if (ready.has(wanted)) return wanted
     this.#compileStep(pools, wanted, ending)
     return WIDTHS.findLast((width) => ready.has(width)) ?? wanted
+  }
+
+  // Steps of one stream that end so, and what follows them.
+  async #prepareOne(pools: Pools, ending: Ending): Promise<void> {
+    const { ready } = this.#steps[ending]
+    if (ready.has(1)) return
+    const draws = ending === 'keep' ? [false, true] : []
+    const lists = [
+      this.#step(pools, 1, ending),
+      ...draws.map((reports) => this.draw(pools, 1, { reports }).list),
+    ]
+    await Promise.allSettled(lists.map((list) => list.prepare())) // their own runs say what is wrong
+    ready.add(1)
   }
 
   #step(pools: Pools, width: number, ending: Ending): CommandList {

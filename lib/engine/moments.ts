@@ -92,8 +92,11 @@ export class PendingCopies {
     this.#pending.add(copy)
     return (...copied) => {
       this.#pending.delete(copy)
-      receive(...copied)
-      end()
+      try {
+        receive(...copied)
+      } finally {
+        end()
+      }
     }
   }
 

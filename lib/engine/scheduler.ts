@@ -97,7 +97,7 @@ export class Scheduler {
       const { moments, masker } = stream.options
       const cuts = moments?.cuts(position).map((end) => end - position) ?? []
       const { pools } = this.#seats
-      const ready = this.#lists.preparePieces(pools, {
+      const ready = this.#lists.preparePrompt(pools, {
         tokens: tokens.length,
         ending: endingOf([stream]),
         chunkSize: options.chunkSize,
@@ -151,7 +151,7 @@ export class Scheduler {
     }
     this.#draws.start(this.#streams)
     while (this.#runs.passes < RUNS_IN_FLIGHT) {
-      const rows = this.#holdsBack ? [] : this.#rowsReady()
+      const rows = this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
       const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
       if (!piece && rows.length === 0) return
@@ -167,13 +167,6 @@ export class Scheduler {
     }
   }
 
-  // Masks come one by one while a pass runs. Whoever has one waits for the others until that pass ends, or there would
-  // be a pass for each.
-  get #holdsBack(): boolean {
-    const waits = ({ undrawn, isDone }: EngineStream) => undrawn !== undefined && !isDone
-    return this.#runs.passes > 0 && [...this.#streams].some(waits)
-  }
-
   /** Whether somebody waits for a token. */
   get someoneDecodes(): boolean {
     for (const { wanted, started, undrawn, hasPrompt } of this.#streams) {
@@ -183,17 +176,24 @@ export class Scheduler {
   }
 
   // Those that have waited longest first. Streams that keep one run ahead step together: one that is under way holds
-  // the others back, or each would have a pass of the weights for itself for ever.
+  // the others back, or each would have a pass of the weights for itself for ever. So do those with a mask, which come
+  // one by one while a pass runs: whoever has one waits until the pass of those without has ended.
   #rowsReady(): EngineStream[] {
-    const keptRuns = [...this.#streams].some(({ isKept, started }) => isKept && started > 0)
-    const ready = [...this.#streams].filter(
-      ({ wanted, started, undrawn, hasPrompt, isDone, isKept }) =>
+    const streams = [...this.#streams]
+    const keptRuns = streams.some(({ isKept, started }) => isKept && started > 0)
+    const maskedRuns = streams.some(
+      ({ options, undrawn, started, isDone }) =>
+        options.masker && undrawn && started > 0 && !isDone,
+    )
+    const ready = streams.filter(
+      ({ wanted, started, undrawn, hasPrompt, isDone, isKept, options }) =>
         wanted.length > 0 &&
         !hasPrompt &&
         !isDone &&
         !undrawn &&
         started < RUNS_IN_FLIGHT &&
-        !(isKept && keptRuns),
+        !(isKept && keptRuns) &&
+        !(options.masker && maskedRuns),
     )
     return ready.sort((a, b) => a.lastStep - b.lastStep)
   }

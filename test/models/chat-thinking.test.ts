@@ -201,3 +201,27 @@ it('a template that keeps thoughts goes on from them, with the tokens that were 
   const next = await chat.send('Go')
   expect(next.usage.cachedTokens).toBe(first.usage.totalTokens)
 })
+
+describe('what an answer must look like', () => {
+  const responseFormat = { type: 'regex', pattern: '[0-9]{2}' } as const
+
+  it.each(Object.keys(TAGS) as TagKind[])(
+    'is that of the answer, not of its thoughts: tags that are %s',
+    async (kind) => {
+      const begun = kind === 'several tokens each' ? 'nk>' : '<think>'
+      const model = await modelSaying(`${begun}Hm!</think>Yes.`, kind)
+      using chat = chatOf(model, { template: `${THINKING_TEMPLATE}<think>` })
+      const { text, reasoning, finishReason } = await say(chat, { responseFormat })
+      expect({ reasoning, finishReason }).toEqual({ reasoning: 'Hm!', finishReason: 'stop' })
+      expect(text).toMatch(/^[0-9]{2}$/)
+    },
+  )
+
+  it('is that of all text where the prompt opened no thoughts', async () => {
+    const model = await modelSaying('<think>Hm!</think>Yes.')
+    using chat = chatOf(model)
+    const { text, reasoning } = await say(chat, { responseFormat })
+    expect(reasoning).toBe('')
+    expect(text).toMatch(/^[0-9]{2}$/)
+  })
+})

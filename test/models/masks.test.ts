@@ -9,7 +9,7 @@ import { DisposedError, loadModel, type Model } from '../../lib/index.js'
 import { IsolatedThread } from '../../lib/isolated-thread.js'
 import { NO_TOKEN, Sampler } from '../../lib/sampler.js'
 import { fixture } from '../support/checkpoints.js'
-import { IDLE, tokensOf } from '../support/company.js'
+import { IDLE, tokensOf, watchRuns } from '../support/company.js'
 import { expectClose } from '../tolerance.js'
 import { seededIntegers } from '../unit/random.js'
 
@@ -143,6 +143,41 @@ it('changes nothing for those beside it, nor they for it', async () => {
   for (const [i, each] of wanted.entries())
     expect(together[i], `${i}`).toEqual(await one(fresh, each))
   expect(model.engine.load).toMatchObject(IDLE)
+})
+
+it('a stream that waits for its mask holds nobody else back', async () => {
+  const model = await load()
+  const draw = seededIntegers(9)
+  const { runs, restore } = watchRuns()
+  onTestFinished(restore)
+  let release!: () => void
+  const gate = new Promise<void>((resolve) => {
+    release = resolve
+  })
+  const masker = new TestMasker(model)
+  const waiting = run(model, {
+    prompt: [7],
+    maxTokens: 6,
+    masker: {
+      first: () => masker.first(),
+      after: async (token) => {
+        if (masker.given.length === 2) await gate
+        return masker.after(token)
+      },
+    },
+  })
+  await vi.waitFor(() => expect(masker.given).toHaveLength(2))
+  const plain = model.stream([9], { maxTokens: 400, ignoreEos: true })
+  await plain.next()
+  const begin = runs.length
+  await model.generate(tokensOf(3000, draw), { maxTokens: 1, ignoreEos: true })
+  const kinds = runs.slice(begin).map(({ tokens }) => (tokens === undefined ? 's' : 'p'))
+  await plain.return()
+  release()
+  await waiting
+  // At most one piece between two steps.
+  expect(kinds.filter((kind) => kind === 'p').length).toBeGreaterThan(10)
+  expect(kinds.join('')).not.toContain('pp')
 })
 
 describe('a text that is over', () => {

@@ -181,12 +181,23 @@ describe('what goes wrong', () => {
   })
 
   it('a queue that is full: all end, and the place is free', async () => {
-    const model = await load({ promptCache: false, maxStreams: 1, maxQueue: 1 })
+    const model = await load({ promptCache: false, maxStreams: 1, maxQueue: 0 })
     const live = watchSnapshots(model)
+    const other = model.stream(PROMPT, { ...OPTIONS, maxTokens: 1000 })
+    await other.next()
     await expect(model.generate(PROMPT, { ...OPTIONS, n: 4 })).rejects.toThrow('the queue is full')
+    await other.return()
     await expectNothingLeft(model, live)
-    expect(await model.generate(PROMPT, { ...OPTIONS, n: 2 })).toHaveLength(2)
   })
+
+  it.each([1, 2])(
+    'as many run at once as there are places: %i, without a queue',
+    async (maxStreams) => {
+      const model = await load({ promptCache: false, maxStreams, maxQueue: 0 })
+      const results = await model.generate(PROMPT, { ...OPTIONS, n: 5 })
+      expect(results.map(heard)).toEqual(await singly(5, OPTIONS))
+    },
+  )
 
   it('no memory for the copy: the prompt is run for each', async () => {
     const model = await load({ promptCache: false })
