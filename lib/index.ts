@@ -22,7 +22,8 @@ export {
   type SpecialTokens,
 } from './chat/chat-template.js'
 export type { ChatMessage, ContentPart, ToolCall } from './chat/messages.js'
-export { Chat, type ChatOptions } from './chat/chat.js'
+export { Chat } from './chat/chat.js'
+export type { ChatOptions } from './chat/chat-options.js'
 export { PLAIN_CHAT_TEMPLATE } from './chat/plain-template.js'
 export { CommandList } from './command-list.js'
 export {

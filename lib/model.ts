@@ -1,6 +1,7 @@
 // A loaded model: what most users hold.
 
-import { Chat, chatBeginning, type ChatHost, type ChatOptions } from './chat/chat.js'
+import { Chat, type ChatHost } from './chat/chat.js'
+import { chatBeginning, type ChatOptions } from './chat/chat-options.js'
 import type { ChatTemplate, ChatTemplateOptions } from './chat/chat-template.js'
 import { applyChatTemplate, chatTemplateOf, type FoundChatTemplate } from './chat/find.js'
 import type { ChatMessage } from './chat/messages.js'

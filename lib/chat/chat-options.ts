@@ -1,0 +1,77 @@
+// Options of chats and of their turns, checked.
+
+import { UnsupportedOptionError } from '../errors.js'
+import type { GenerateOptions } from '../generate-options.js'
+import { checkOptions, describe, stringOption } from '../options.js'
+import type { ChatTemplateOptions } from './chat-template.js'
+import { type ChatMessage, copiedMessages, plainObjects, plainValue } from './messages.js'
+
+export interface ChatOptions {
+  /** The system message that the conversation begins with. */
+  system?: string | undefined
+  /** Messages that the conversation has already, after the system's. */
+  messages?: readonly ChatMessage[] | undefined
+  /** A chat template's text, or the name of one of the checkpoint's. Defaults to the checkpoint's own. */
+  template?: string | undefined
+  /** Tools that the model may call, as JSON schemas. */
+  tools?: readonly object[] | undefined
+  /** What else the template asks for, by its own names, such as `{ enable_thinking: false }`. */
+  templateArguments?: Readonly<Record<string, unknown>> | undefined
+}
+
+const CHAT_OPTIONS = [
+  'system',
+  'messages',
+  'template',
+  'tools',
+  'templateArguments',
+] as const satisfies readonly (keyof ChatOptions)[]
+
+/** What a chat begins with: the options of `model.createChat`, checked, as copies that the caller cannot change. */
+export function chatBeginning(
+  operation: string,
+  options: ChatOptions,
+): { messages: readonly ChatMessage[]; templateOptions: ChatTemplateOptions } {
+  checkOptions(operation, options, CHAT_OPTIONS)
+  const { messages = [], tools, templateArguments = {} } = options
+  const system = stringOption(operation, 'system', options.system)
+  const first = system === undefined ? [] : [{ role: 'system', content: system }]
+  const list = tools && (plainObjects(operation, 'tools', tools) as object[])
+  return {
+    messages: [...first, ...copiedMessages(operation, messages)],
+    templateOptions: { ...argumentsOf(operation, templateArguments), tools: list },
+  }
+}
+
+function argumentsOf(operation: string, given: object): object {
+  if (typeof given !== 'object' || given === null || Array.isArray(given)) {
+    throw new TypeError(
+      `[${operation}] templateArguments must be an object but is ${describe(given)}`,
+    )
+  }
+  const own = ['addGenerationPrompt', 'template', 'tools'].find((name) => name in given)
+  if (own === undefined) return plainValue(operation, 'templateArguments', given) as object
+  throw new UnsupportedOptionError(
+    `[${operation}] ${own} is no argument of the template` +
+      (own === 'addGenerationPrompt' ? ': a chat always gives it' : `, but an option beside them`),
+  )
+}
+
+/** Options that have other tokens drawn at temperature 0 too. */
+export const CHANGE_GREEDY = [
+  'repetitionPenalty',
+  'presencePenalty',
+  'frequencyPenalty',
+  'logitBias',
+  'responseFormat',
+] as const satisfies readonly (keyof GenerateOptions)[]
+
+/** Throws for options of `generate` that cannot take effect in a chat. */
+export function checkTurnOptions(operation: string, options: GenerateOptions): void {
+  for (const name of ['parseSpecial', 'addSpecialTokens'] as const) {
+    if (options[name] === undefined) continue
+    throw new UnsupportedOptionError(
+      `[${operation}] ${name} changes nothing in a chat, whose template writes special tokens: leave it out`,
+    )
+  }
+}
