@@ -51,7 +51,7 @@ std::shared_ptr<Memory> allocate_guarded(size_t bytes, Memory::Kind kind, size_t
 
 }  // namespace
 
-std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
+std::shared_ptr<Memory> Memory::allocate(size_t bytes, bool /*whole*/) {
   ++allocation_count;
   if (bytes == 0) return std::make_shared<Memory>(nullptr, 0);
   return allocate_guarded(bytes, Kind::allocated);
