@@ -231,7 +231,9 @@ class Addon : public Napi::Addon<Addon> {
 
   // (bytes, whether all of it will be written at once) -> memory, zeroed
   Value Allocate(const CallbackInfo& info) {
-    auto memory = Memory::allocate(size(info, 0), info[1].As<Napi::Boolean>().Value());
+    const size_t bytes = size(info, 0);
+    const bool is_whole = info[1].As<Napi::Boolean>().Value();
+    auto memory = is_whole ? Memory::allocate_whole(bytes) : Memory::allocate(bytes);
     Napi::MemoryManagement::AdjustExternalMemory(env_, static_cast<int64_t>(memory->size()));
     return handle(memories_.add(std::move(memory)));
   }

@@ -38,15 +38,17 @@ size_t page_size() { return static_cast<size_t>(sysconf(_SC_PAGESIZE)); }
 
 }  // namespace
 
-std::shared_ptr<Memory> Memory::allocate(size_t bytes, bool whole) {
+std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
   if (bytes == 0) return std::make_shared<Memory>(nullptr, 0);
-  auto memory = allocate_pages(bytes, Kind::allocated);
+  return allocate_pages(bytes, Kind::allocated);
+}
+
+std::shared_ptr<Memory> Memory::allocate_whole(size_t bytes) {
+  auto memory = allocate(bytes);
 #ifdef MADV_HUGEPAGE
   // The first write of 20 MB takes a quarter of the time so. Where the system cannot, nothing is
   // lost.
-  if (whole) madvise(memory->data(), bytes, MADV_HUGEPAGE);
-#else
-  (void)whole;
+  if (bytes > 0) madvise(memory->data(), bytes, MADV_HUGEPAGE);
 #endif
   return memory;
 }

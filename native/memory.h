@@ -14,9 +14,11 @@ namespace ssm {
 
 class Memory {
  public:
-  // Zeroed, aligned to a page. Throws std::runtime_error when the system has no more. `whole`: all
-  // of it will be written at once, so that the system may give it in pieces larger than pages.
-  static std::shared_ptr<Memory> allocate(size_t bytes, bool whole = false);
+  // Zeroed, aligned to a page. Throws std::runtime_error when the system has no more.
+  static std::shared_ptr<Memory> allocate(size_t bytes);
+  // The same where all of it will be written at once: the system may give it in pieces larger than
+  // pages.
+  static std::shared_ptr<Memory> allocate_whole(size_t bytes);
   // `bytes` bytes of a file from `begin` on, read-only; 0 bytes: all of it. No operation reads more
   // than `largest_part` of them in one piece. Throws std::invalid_argument when `begin` is not a
   // multiple of the page, std::runtime_error with the path and the system's reason.

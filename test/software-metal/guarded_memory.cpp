@@ -51,11 +51,13 @@ std::shared_ptr<Memory> allocate_guarded(size_t bytes, Memory::Kind kind, size_t
 
 }  // namespace
 
-std::shared_ptr<Memory> Memory::allocate(size_t bytes, bool /*whole*/) {
+std::shared_ptr<Memory> Memory::allocate(size_t bytes) {
   ++allocation_count;
   if (bytes == 0) return std::make_shared<Memory>(nullptr, 0);
   return allocate_guarded(bytes, Kind::allocated);
 }
+
+std::shared_ptr<Memory> Memory::allocate_whole(size_t bytes) { return allocate(bytes); }
 
 std::shared_ptr<Memory> Memory::allocate_run_block() {
   return allocate_guarded(kRunBlockBytes, Kind::run_block);
