@@ -182,7 +182,7 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       device.dispose()
       await noBuffers()
       setStandIn('mostBufferBytes', 0)
-      const model = await loadModel(path, options)
+      const model = await loadModel(path, { ...options, promptCache: false })
       // Two chunks, the last one whole too: as much as a prompt can need.
       const prompt = Array.from({ length: 2 * PREFILL_CHUNK_SIZE }, (_, i) => i % 50)
       // A GPU that ends a run before the next one is there needs less.

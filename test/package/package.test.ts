@@ -167,7 +167,9 @@ describe('the tarball', () => {
       // What package.json asks for besides is JavaScript, or only for compiling.
       const { dependencies } = JSON.parse(await readFile(join(unpacked, 'package.json'), 'utf8'))
       expect(Object.keys(dependencies).sort()).toEqual([
+        '@huggingface/jinja',
         '@huggingface/tokenizers',
+        '@mlc-ai/web-xgrammar',
         'node-addon-api',
       ])
     },

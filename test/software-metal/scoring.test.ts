@@ -18,7 +18,7 @@ test.each([['rene'], ['edge-mlx-4bit']])('%s', { timeout: 300_000 }, async (name
   const draw = seededIntegers(6)
   const prefix = tokensOf(20, draw)
   const candidates = [3, 1, 70, 2, 4, 2, 3].map((length) => tokensOf(length, draw))
-  using model = await loadModel(fixture(name), { device: 'metal' })
+  using model = await loadModel(fixture(name), { device: 'metal', promptCache: false })
   for (const prefillChunkSize of [undefined, 48]) {
     const watch = watchRuns()
     const scores = await model.score(prefix, candidates, { prefillChunkSize })

@@ -97,13 +97,13 @@ describe('a right device', { timeout: 240_000 }, () => {
   it('is used without a word, and is checked once', async () => {
     const first = await load('rene', 'auto')
     expect(first).toMatchObject({ device: 'metal', notices: [] })
-    const progress = Array.from({ length: 8 }, (_, i) => `${i} of 7`)
+    const progress = Array.from({ length: 12 }, (_, i) => `${i} of 11`)
     expect(first.checks).toEqual(progress)
     const { checks, key } = saved()
     expect(key).toMatch(/^metal; .*; vector_outputs=\d+; /)
     expect(checks.map(({ id }) => id.split(' ')[0])).toEqual([
       ...['matmul', 'ssd_chunk_scan', 'mamba2_update', 'attention_prefill', 'attention_decode'],
-      ...['sample', 'sample'],
+      ...['sample', 'sample', 'sample', 'keep_logits', 'token_logprobs', 'token_logprobs'],
     ])
     expect(checks.every(({ passed }) => passed)).toBe(true)
     const { env, exists } = marking()
@@ -119,7 +119,7 @@ describe('a right device', { timeout: 240_000 }, () => {
       device: 'metal',
       notices: [],
     })
-    expect(saved().checks).toHaveLength(5)
+    expect(saved().checks).toHaveLength(9)
   })
 
   it('is checked in this process where starting another one fails', async () => {
@@ -131,14 +131,14 @@ describe('a right device', { timeout: 240_000 }, () => {
       device: 'metal',
       notices: [],
     })
-    expect(saved().checks).toHaveLength(5)
+    expect(saved().checks).toHaveLength(9)
   })
 
   it('is checked in this process where another one ends before it runs', async () => {
     const { env, exists } = marking('process.exit(7)')
     const loaded = await load('mamba2-hf', 'metal', { env })
     expect(loaded).toMatchObject({ device: 'metal', notices: [] })
-    expect(saved().checks).toHaveLength(5)
+    expect(saved().checks).toHaveLength(9)
     expect(exists()).toBe(true)
   })
 
@@ -146,7 +146,7 @@ describe('a right device', { timeout: 240_000 }, () => {
     const wait = inCheckProcess('setInterval(() => {}, 1000); await new Promise(() => {})')
     const env = { NODE_OPTIONS: `--import ${preload('waits.mjs', wait)}` }
     expect(await check([1000, 60_000], env)).toEqual({ failure: null })
-    expect(saved().checks).toHaveLength(3)
+    expect(saved().checks).toHaveLength(7)
   })
 })
 
@@ -245,7 +245,7 @@ it('an error of onProgress ends the checks and is the one of the caller', {
   timeout: 240_000,
 }, async () => {
   const loaded = await load('rene', 'metal', {}, ['2'])
-  expect(loaded).toMatchObject({ message: 'no more', checks: ['0 of 7', '1 of 7', '2 of 7'] })
+  expect(loaded).toMatchObject({ message: 'no more', checks: ['0 of 11', '1 of 11', '2 of 11'] })
   // What was found until then is known.
   expect(saved().checks).toHaveLength(2)
 })
@@ -382,7 +382,7 @@ describe('on the command line', { timeout: 240_000 }, () => {
     const { stdout } = await runChild(CLI, ['info', '--json'], { env })
     expect(JSON.parse(stdout).selfCheck).toMatchObject({
       metal: { result: 'failed', failure: expect.stringContaining(failure) },
-      cpu: { result: 'passed', checks: 7 },
+      cpu: { result: 'passed', checks: 11 },
     })
   })
 })
