@@ -66,6 +66,7 @@ export function loadXgrammar(file: string, maxMemoryMiB: number): typeof Xgramma
     ['exports', exports],
     ['module', { exports }],
     ['require', requireFrom(file)],
+    ['__filename', file],
     ['WebAssembly', boundedWebAssembly(maxMemoryMiB)],
     ['console', { log() {}, warn() {}, error() {} }],
     ['process', undefined],

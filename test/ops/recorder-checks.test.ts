@@ -609,7 +609,6 @@ const METHODS: Record<string, Method> = {
       [{ positions: integers(3) }, 'positions must have shape (2) but has shape (3)'],
       [{ tokens: integers(3) }, 'tokens must have shape (2) but has shape (3)'],
       [{ tokens: floats(2) }, 'tokens must be uint32 but is float32'],
-      [{ count: 0 }, 'count must be a positive whole number but is 0'],
       [{ count: -1 }, 'count must be a positive whole number but is -1'],
       [{ count: 1.5 }, 'count must be a positive whole number but is 1.5'],
       [{ count: 2 ** 32 }, 'count must be a positive whole number but is 4294967296'],
