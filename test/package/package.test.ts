@@ -252,6 +252,21 @@ describe('installed', () => {
     expect(stdout.trim()).not.toBe('')
   })
 
+  it('keeps to a format and takes turns: what runs on threads of its own', async () => {
+    const program = `
+      import { loadModel, PLAIN_CHAT_TEMPLATE } from 'ssm-metal'
+      const model = await loadModel(undefined, { device: 'cpu' })
+      const responseFormat = { type: 'regex', pattern: 'yes|no' }
+      const { text } = await model.generate('Is it?', { responseFormat })
+      const chat = model.createChat({ template: PLAIN_CHAT_TEMPLATE })
+      const { usage } = await chat.send('Hello', { maxTokens: 3 })
+      console.log(JSON.stringify([text, usage.completionTokens]))
+      chat.dispose()
+      model.dispose()`
+    const { stdout } = await runWell('node', evaluate(program), project)
+    expect(stdout.trim()).toMatch(/^\["(yes|no)",3\]$/)
+  })
+
   it("runs the README's first program", async () => {
     const readme = await readFile(join(unpacked, 'README.md'), 'utf8')
     const program = /```js\n(.*?)```/s.exec(readme)![1]!
