@@ -7,6 +7,7 @@ import { UnsupportedOptionError } from './errors.js'
 import type { Prompt } from './generate-options.js'
 import { booleanOption, describe } from './options.js'
 import type { PromptReader } from './prompt-reader.js'
+import { commonLength } from './token-ids.js'
 
 // Milliseconds of encoding between two turns of the event loop.
 const SLICE_MS = 10
@@ -149,10 +150,4 @@ class Reader {
       )
     })
   }
-}
-
-function commonLength(a: Uint32Array, b: Uint32Array): number {
-  let length = 0
-  while (length < a.length && a[length] === b[length]) length += 1
-  return length
 }

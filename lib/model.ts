@@ -30,7 +30,7 @@ import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './models/end-of-text.js'
 import type { LanguageModel } from './models/language-model.js'
 import { stateBytes } from './models/state-fields.js'
-import { checkOptions, checkSignal, describe } from './options.js'
+import { checkOptions, checkPath, checkSignal } from './options.js'
 import { LiveSet } from './live-set.js'
 import type { ModelIdentity } from './model-identity.js'
 import { PromptReader } from './prompt-reader.js'
@@ -317,9 +317,7 @@ export class Model {
    */
   async loadSession(path: string): Promise<Session> {
     this.#check('loadSession')
-    if (typeof path !== 'string' || path === '') {
-      throw new TypeError(`[loadSession] the path must be a text but is ${describe(path)}`)
-    }
+    checkPath('loadSession', path)
     const identity = await this.#sessions.identity()
     const { snapshot, history } = await restoredState(path, this.languageModel, identity)
     return new Session(this.#sessions, new SequenceState(snapshot), history)

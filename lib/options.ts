@@ -67,6 +67,12 @@ export function stringOption(operation: string, name: string, value: unknown): s
   throw new TypeError(`[${operation}] ${name} must be a string but is ${describe(value)}`)
 }
 
+/** Throws unless the value is a path: a text that is not empty. */
+export function checkPath(operation: string, path: unknown): void {
+  if (typeof path === 'string' && path !== '') return
+  throw new TypeError(`[${operation}] the path must be a text but is ${describe(path)}`)
+}
+
 /** The value when it is true or false, undefined when absent; otherwise throws. */
 export function booleanOption(
   operation: string,

@@ -1,7 +1,7 @@
 // A sequence that somebody holds: its state between calls, and copies of it.
 
 import { type Signal, throwIfAborted } from './abort.js'
-import { booleanOption, checkOptions, checkSignal, describe } from './options.js'
+import { booleanOption, checkOptions, checkPath, checkSignal, describe } from './options.js'
 import {
   DisposedError,
   SessionBusyError,
@@ -177,9 +177,7 @@ export class Session {
    * @example await session.save('chat.session')
    */
   async save(path: string, options: SaveSessionOptions = {}): Promise<void> {
-    if (typeof path !== 'string' || path === '') {
-      throw new TypeError(`[save] the path must be a text but is ${describe(path)}`)
-    }
+    checkPath('save', path)
     checkOptions('save', options, ['dtype', 'tokens'])
     const tokens = booleanOption('save', 'tokens', options.tokens) ?? true
     const { dtype } = options

@@ -14,3 +14,15 @@ export function concatenated(...parts: readonly ArrayLike<number>[]): Uint32Arra
   }
   return all
 }
+
+/**
+ * How many tokens both begin with.
+ *
+ * @example commonLength(Uint32Array.of(1, 2), Uint32Array.of(1, 3)) // 1
+ */
+export function commonLength(a: Uint32Array, b: Uint32Array): number {
+  const most = Math.min(a.length, b.length)
+  let length = 0
+  while (length < most && a[length] === b[length]) length += 1
+  return length
+}

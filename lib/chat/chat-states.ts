@@ -2,7 +2,7 @@
 
 import { type Moment, type Moments, PendingCopies } from '../engine/moments.js'
 import type { Snapshot } from '../engine/snapshot.js'
-import { concatenated } from '../token-ids.js'
+import { commonLength, concatenated } from '../token-ids.js'
 
 /** A state and the tokens that led to it. */
 export interface ChatState {
@@ -47,7 +47,10 @@ export class ChatStates {
     accept: (state: ChatState) => boolean = () => true,
   ): ChatState | undefined {
     const fitting = [this.#prompt, this.#answer].filter(
-      (state) => state !== undefined && beginsWith(tokens, state.tokens) && accept(state),
+      (state) =>
+        state !== undefined &&
+        commonLength(tokens, state.tokens) === state.tokens.length &&
+        accept(state),
     )
     return fitting.sort((a, b) => b!.tokens.length - a!.tokens.length)[0]
   }
@@ -103,10 +106,4 @@ export class ChatStates {
     if (isAnswer) this.#answer = { tokens, snapshot }
     else this.#prompt = { tokens, snapshot }
   }
-}
-
-function beginsWith(tokens: Uint32Array, beginning: Uint32Array): boolean {
-  if (beginning.length > tokens.length) return false
-  for (let i = 0; i < beginning.length; i++) if (tokens[i] !== beginning[i]) return false
-  return true
 }

@@ -9,7 +9,7 @@ import { GENERATE_OPTIONS, type GenerateOptions } from '../generate-options.js'
 import { withDefaults } from '../generation-config.js'
 import type { Generator } from '../generator.js'
 import type { ModelIdentity } from '../model-identity.js'
-import { checkOptions, describe } from '../options.js'
+import { checkOptions, checkPath } from '../options.js'
 import type { StreamSettings } from '../session-checkpoint.js'
 import type { TextStream } from '../text-stream.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
@@ -352,9 +352,4 @@ const NO_TOKENS = new Uint32Array(0)
 
 function disposedError(operation: string): Error {
   return new DisposedError(`[${operation}] this chat was disposed`)
-}
-
-function checkPath(operation: string, path: unknown): void {
-  if (typeof path === 'string' && path !== '') return
-  throw new TypeError(`[${operation}] the path must be a text but is ${describe(path)}`)
 }

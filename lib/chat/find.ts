@@ -64,8 +64,9 @@ export function chatTemplateOf(
   const found = given === undefined ? template : undefined
   if (found) return found
   stringOption(operation, 'template', given)
-  const text = given && (template?.templates.get(given) ?? given)
-  if (text) return new ChatTemplate(text, { specialTokens })
+  if (given !== undefined) {
+    return new ChatTemplate(template?.templates.get(given) ?? given, { specialTokens })
+  }
   throw new NoChatTemplateError(
     `[${operation}] this checkpoint has no chat template, as base models have none. ` +
       'Pass one: loadModel(path, { chatTemplate }) or the option template here, with a text of your own or PLAIN_CHAT_TEMPLATE',

@@ -9,6 +9,7 @@ import { fixture } from '../support/checkpoints.js'
 import { drawCall, hear, IDLE, tokensOf } from '../support/company.js'
 import { FAILURE, whileRunsFail } from '../support/failing-runs.js'
 import { PromptClient } from '../support/prompt-clients.js'
+import { watchSnapshots } from '../support/live-memory.js'
 import { seededIntegers } from '../unit/random.js'
 
 vi.mock('../../lib/addon.js', async (original) => {
@@ -148,24 +149,7 @@ it('without memory for a copy nothing is kept, and the text is right', async () 
 })
 
 it('a model that is disposed of frees its snapshots, those on their way too', async () => {
-  const size = snapshotBytes(cold.languageModel)
-  const live = new Set<Memory>()
-  const { allocate } = Memory
-  const { dispose } = Memory.prototype
-  const spies = [
-    vi.spyOn(Memory, 'allocate').mockImplementation((bytes) => {
-      const memory = allocate.call(Memory, bytes)
-      if (bytes === size) live.add(memory)
-      return memory
-    }),
-    vi.spyOn(Memory.prototype, 'dispose').mockImplementation(function (this: Memory) {
-      live.delete(this)
-      dispose.call(this)
-    }),
-  ]
-  onTestFinished(() => {
-    for (const spy of spies) spy.mockRestore()
-  })
+  const live = watchSnapshots(cold)
   const model = await load({ maxBytes: 2 ** 30 })
   await model.generate(PROMPT, OPTIONS)
   expect(live.size).toBeGreaterThan(1)

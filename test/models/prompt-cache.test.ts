@@ -10,6 +10,7 @@ import { fixture } from '../support/checkpoints.js'
 import { type Call, drawCall, hear, IDLE, tokensOf } from '../support/company.js'
 import { consumedTokens, PromptClient } from '../support/prompt-clients.js'
 import type { Draw } from '../support/session-cases.js'
+import { watchSnapshots } from '../support/live-memory.js'
 import { seededIntegers } from '../unit/random.js'
 
 const MODELS = ['rene', 'mamba2-hf', 'edge-mlx-4bit']
@@ -28,27 +29,12 @@ async function load(name: string, promptCache: PromptCache, maxStreams = 32): Pr
 /** Checks whenever memory is allocated that there are no more snapshots than the budget allows. */
 function watchBudget(model: Model): { most: number; atMost(bytes: number): void } {
   const size = snapshotBytes(model.languageModel)
-  const live = new Set<Memory>()
   const watched = {
     most: 0,
     atMost: (bytes: number) => expect(watched.most).toBeLessThanOrEqual(bytes),
   }
-  const { allocate } = Memory
-  const { dispose } = Memory.prototype
-  const spies = [
-    vi.spyOn(Memory, 'allocate').mockImplementation((bytes, options) => {
-      const memory = allocate.call(Memory, bytes, options)
-      if (bytes === size) live.add(memory)
-      watched.most = Math.max(watched.most, live.size * size, model.memory().promptCacheBytes)
-      return memory
-    }),
-    vi.spyOn(Memory.prototype, 'dispose').mockImplementation(function (this: Memory) {
-      live.delete(this)
-      dispose.call(this)
-    }),
-  ]
-  onTestFinished(() => {
-    for (const spy of spies) spy.mockRestore()
+  const live = watchSnapshots(model, () => {
+    watched.most = Math.max(watched.most, live.size * size, model.memory().promptCacheBytes)
   })
   return watched
 }

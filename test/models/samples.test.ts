@@ -17,6 +17,7 @@ import { snapshotBytes } from '../../lib/engine/snapshot.js'
 import { copyOfFixture, fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf, watchRuns } from '../support/company.js'
 import { FAILURE, whileRunsFail } from '../support/failing-runs.js'
+import { watchSnapshots } from '../support/live-memory.js'
 import { seededIntegers } from '../unit/random.js'
 
 vi.mock('../../lib/addon.js', async (original) => {
@@ -54,29 +55,7 @@ async function singly(n: number, options: GenerateOptions & { seed: number }, pr
 const pieces = (runs: ReturnType<typeof watchRuns>['runs']) =>
   runs.flatMap(({ tokens }) => tokens ?? [])
 
-/** Memory of snapshots that there is. */
-function watchSnapshots(model: Model): Set<Memory> {
-  const live = new Set<Memory>()
-  const { allocate } = Memory
-  const { dispose } = Memory.prototype
-  const spies = [
-    vi.spyOn(Memory, 'allocate').mockImplementation((bytes) => {
-      const memory = allocate.call(Memory, bytes)
-      if (bytes === snapshotBytes(model.languageModel)) live.add(memory)
-      return memory
-    }),
-    vi.spyOn(Memory.prototype, 'dispose').mockImplementation(function (this: Memory) {
-      live.delete(this)
-      dispose.call(this)
-    }),
-  ]
-  onTestFinished(() => {
-    for (const spy of spies) spy.mockRestore()
-  })
-  return live
-}
-
-async function expectNothingLeft(model: Model, live: Set<Memory>): Promise<void> {
+async function expectNothingLeft(model: Model, live: ReadonlySet<Memory>): Promise<void> {
   await vi.waitFor(() => {
     expect(model.engine.load).toMatchObject(IDLE)
     expect(live.size).toBe(0)

@@ -27,8 +27,8 @@ import {
   temporaryFolder,
 } from '../support/checkpoints.js'
 import { writeScriptedModel } from '../support/scripted-model.js'
-import { Memory } from '../../lib/tensor.js'
 import { IDLE, tokensOf, watchRuns } from '../support/company.js'
+import { watchMemory } from '../support/live-memory.js'
 import { expectClose } from '../tolerance.js'
 import { seededIntegers } from '../unit/random.js'
 
@@ -460,18 +460,9 @@ describe('in company', () => {
     const draw = seededIntegers(71)
     const continuations = Array.from({ length: 5 }, () => tokensOf(1 + draw(70), draw))
     await model.score([1, 2], continuations)
-    const alive = new Set<Memory>()
-    const { allocate } = Memory
-    const { dispose } = Memory.prototype
     let most = 0
-    vi.spyOn(Memory, 'allocate').mockImplementation((bytes) => {
-      const memory = allocate.call(Memory, bytes)
-      most = Math.max(most, alive.add(memory).size)
-      return memory
-    })
-    vi.spyOn(Memory.prototype, 'dispose').mockImplementation(function (this: Memory) {
-      alive.delete(this)
-      dispose.call(this)
+    const alive = watchMemory(undefined, () => {
+      most = Math.max(most, alive.size)
     })
     const lists = new Set<CommandList>()
     const record = model.device.record.bind(model.device)
