@@ -177,23 +177,20 @@ export class Scheduler {
 
   // Those that have waited longest first. Streams that keep one run ahead step together: one that is under way holds
   // the others back, or each would have a pass of the weights for itself for ever. So do those with a mask, which come
-  // one by one while a pass runs: whoever has one waits until the pass of those without has ended.
+  // one by one while a pass runs: but one alone goes on as soon as its token is on its way.
   #rowsReady(): EngineStream[] {
     const streams = [...this.#streams]
     const keptRuns = streams.some(({ isKept, started }) => isKept && started > 0)
-    const maskedRuns = streams.some(
-      ({ options, undrawn, started, isDone }) =>
-        options.masker && undrawn && started > 0 && !isDone,
-    )
+    const masked = streams.filter(({ options, started }) => options.masker && started > 0)
     const ready = streams.filter(
-      ({ wanted, started, undrawn, hasPrompt, isDone, isKept, options }) =>
-        wanted.length > 0 &&
-        !hasPrompt &&
-        !isDone &&
-        !undrawn &&
-        started < RUNS_IN_FLIGHT &&
-        !(isKept && keptRuns) &&
-        !(options.masker && maskedRuns),
+      (stream) =>
+        stream.wanted.length > 0 &&
+        !stream.hasPrompt &&
+        !stream.isDone &&
+        !stream.undrawn &&
+        stream.started < RUNS_IN_FLIGHT &&
+        !(stream.isKept && keptRuns) &&
+        !(stream.options.masker && masked.some((other) => other !== stream)),
     )
     return ready.sort((a, b) => a.lastStep - b.lastStep)
   }

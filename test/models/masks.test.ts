@@ -2,6 +2,7 @@
 
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
+import { CommandList } from '../../lib/command-list.js'
 import { CachedPrompts } from '../../lib/engine/cached-prompts.js'
 import type { Allowed, Masker } from '../../lib/engine/masks.js'
 import type { StreamOptions } from '../../lib/engine/stream.js'
@@ -143,6 +144,41 @@ it('changes nothing for those beside it, nor they for it', async () => {
   for (const [i, each] of wanted.entries())
     expect(together[i], `${i}`).toEqual(await one(fresh, each))
   expect(model.engine.load).toMatchObject(IDLE)
+})
+
+it('streams whose masks come at different times share their passes', async () => {
+  const model = await load()
+  const length = 16
+  const passes = new Set<CommandList>()
+  let started = 0
+  const decode = vi.spyOn(model.languageModel, 'decode')
+  const record = model.device.record.bind(model.device)
+  const recordings = vi.spyOn(model.device, 'record').mockImplementation((operations) => {
+    const before = decode.mock.calls.length
+    const list = record(operations)
+    if (decode.mock.calls.length > before) passes.add(list)
+    return list
+  })
+  const { run: runList } = CommandList.prototype
+  const runs = vi.spyOn(CommandList.prototype, 'run').mockImplementation(async function (
+    this: CommandList,
+    options,
+  ) {
+    if (!passes.has(this)) return runList.call(this, options) // it draws or copies
+    started += 1
+    const result = await runList.call(this, options)
+    await sleep(15) // a pass takes longer than a mask
+    return result
+  })
+  onTestFinished(() => {
+    for (const spy of [decode, recordings, runs]) spy.mockRestore()
+  })
+  const one = (i: number) =>
+    run(model, { prompt: [i], maxTokens: length, masker: new TestMasker(model, { delay: 4 }) })
+  await Promise.all(Array.from({ length: 8 }, (_, i) => one(i + 1)))
+  // The prompts end one after another; two groups that never meet would take twice as many.
+  expect(started).toBeGreaterThanOrEqual(length - 1)
+  expect(started).toBeLessThanOrEqual(length + 3)
 })
 
 it('a stream that waits for its mask holds nobody else back', async () => {
