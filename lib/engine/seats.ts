@@ -14,6 +14,8 @@ import { namedFields, type PoolSize, SamplingSlots, StatePool } from './state-po
 export interface Pools {
   states: StatePool
   sampling: SamplingSlots
+  /** The same of a pool and of those that it has grown to: what spoils one spoils the others. */
+  lineage: symbol
 }
 
 export interface SeatEvents {
@@ -186,11 +188,11 @@ export class Seats {
   }
 
   /**
-   * Nothing in the pool is of use any more: states there are lost, and the next one gets a new pool. Does nothing where
-   * that has happened already, or the pool has grown since: the copy to the new one fails by itself.
+   * Nothing in the pool is of use any more, whether it has grown since or not: states there are lost, and the next one
+   * gets a new pool. Does nothing where that has happened already.
    */
-  losePool(error: unknown, pools: Pools): void {
-    if (!this.#pools || this.#pools !== pools) return
+  losePool(error: unknown, { lineage }: Pools): void {
+    if (this.#pools?.lineage !== lineage) return
     for (const occupant of this.#occupants) {
       const state = occupant?.deref()
       if (!state) continue
@@ -310,7 +312,7 @@ export class Seats {
     const old = this.pools
     const { slots } = this.#size
     const used = this.#occupants.flatMap((_, slot) => (this.#untouched.has(slot) ? [] : [slot]))
-    const pools = this.#makePools(size, size.slots === slots ? old.states : undefined)
+    const pools = this.#makePools(size, size.slots === slots ? old.states : undefined, old.lineage)
     const run = this.#run((cl) => {
       if (pools.states !== old.states) copyStates(cl, old.states, pools.states)
       for (const slot of used) copySampling(cl, old.sampling, pools.sampling, slot)
@@ -345,9 +347,13 @@ export class Seats {
     }
   }
 
-  #makePools(size: PoolSize, states = new StatePool(this.#model, size.slots)): Pools {
+  #makePools(
+    size: PoolSize,
+    states = new StatePool(this.#model, size.slots),
+    lineage = Symbol('pool'),
+  ): Pools {
     try {
-      return { states, sampling: new SamplingSlots(this.#model, size) }
+      return { states, sampling: new SamplingSlots(this.#model, size), lineage }
     } catch (error) {
       if (states !== this.#pools?.states) states.dispose()
       throw error

@@ -150,6 +150,18 @@ describe('a device that fails', () => {
     expect(await fingerprint(session)).toBe(before)
   })
 
+  it('while the pool grows, and grows again before that is known: the pool is lost', async () => {
+    const model = await load()
+    const stream = await begin(model)
+    failNextRun({ withInputs: false }) // the copy to the larger rows
+    const longer = [12, 40].map((count) => {
+      const stopTokens = Array.from({ length: count }, (_, i) => 200 + i)
+      return model.generate([7, count], { ...OPTIONS, stopTokens })
+    })
+    for (const call of [stream.result, ...longer]) await expect(call).rejects.toThrow(FAILURE)
+    await expectWhole(model)
+  })
+
   it('while a token is drawn again: the pool is not trusted any more', async () => {
     const model = await load()
     using session = model.createSession()
