@@ -1,6 +1,6 @@
 {
   "target_defaults": {
-    "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "native", "native/cpu", "metal"],
+    "include_dirs": ["<!(node -p \"require('node-addon-api').include_dir\")", "."],
     # ..._ALL turns any std::exception into a JavaScript Error; without it one aborts the process.
     # SWALLOW...: calls into an environment that is ending fail, and the error cannot be thrown there;
     # without it that aborts the process, so that worker.terminate() would.
@@ -40,8 +40,7 @@
       # The Metal device: the dispatch code of every operation, Apple's API, and the kernels as text.
       # Not on Intel: those GPUs lack what the kernels need, and so does what Rosetta offers.
       ["OS=='mac' and target_arch=='arm64'", {
-        "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm native/metal/apple/*.mm)"],
-        "include_dirs": ["native/metal"],
+        "sources": ["<!@(ls native/metal/*.cpp native/metal/operations/*.cpp native/metal/*.mm native/metal/apple/*.mm)"],
         "defines": ["SSM_WITH_METAL"],
         "actions": [{
           "action_name": "embed_metal",
@@ -56,7 +55,7 @@
       }]
     ]
   }],
-  # The kernels of the CPU device, a library for each set of instructions (native/cpu/fast/levels.h).
+  # The kernels of the CPU device, a library for each set of instructions (native/cpu/levels.h).
   # The same flags stand in test/software-metal/CMakeLists.txt.
   "conditions": [
     ["target_arch=='x64'", {
@@ -64,7 +63,7 @@
         {
           "target_name": "level_avx2",
           "type": "static_library",
-          "sources": ["native/cpu/fast/level_avx2.cpp"],
+          "sources": ["native/cpu/levels/avx2.cpp"],
           "variables": { "level_flags": ["-ffp-contract=fast", "-mavx2", "-mfma", "-mf16c"] },
           "cflags_cc": ["<@(level_flags)"],
           "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_flags)"] }
@@ -72,7 +71,7 @@
         {
           "target_name": "level_avx512",
           "type": "static_library",
-          "sources": ["native/cpu/fast/level_avx512.cpp"],
+          "sources": ["native/cpu/levels/avx512.cpp"],
           "variables": {
             "level_flags": [
               "-ffp-contract=fast", "-mavx2", "-mfma", "-mf16c",
@@ -88,7 +87,7 @@
       "targets": [{
         "target_name": "level_neon",
         "type": "static_library",
-        "sources": ["native/cpu/fast/level_neon.cpp"],
+        "sources": ["native/cpu/levels/neon.cpp"],
         "cflags_cc": ["-ffp-contract=fast"],
         "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=fast"] }
       }]

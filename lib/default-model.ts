@@ -1,9 +1,9 @@
 // The small trained model that ships in the package, for when no other is named.
 
 import { join } from 'node:path'
-import { ModelNotFoundError } from './errors.js'
-import { bundleFile, KEEP_EXTERNAL, packageFolder } from './location.js'
-import type { OnNotice } from './notices.js'
+import { ModelNotFoundError } from './support/errors.js'
+import { bundleFile, KEEP_EXTERNAL, packageFolder } from './support/location.js'
+import type { OnNotice } from './support/notices.js'
 
 /** Its folder; a notice says that it is the one in use. Throws `ModelNotFoundError` in a bundle. */
 export function defaultModel(onNotice?: OnNotice): string {

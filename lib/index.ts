@@ -3,9 +3,9 @@
 // Symbol.dispose, for those who compile without it: nothing else that the declarations need is newer than ES2022.
 /// <reference lib="esnext.disposable" preserve="true" />
 
-import './disposable.js'
+import './support/disposable.js'
 
-export type { Signal } from './abort.js'
+export type { Signal } from './support/abort.js'
 export { measureReadBandwidth } from './bench/bandwidth.js'
 export {
   type BenchOptions,
@@ -25,7 +25,7 @@ export type { ChatMessage, ContentPart, ToolCall } from './chat/messages.js'
 export { Chat } from './chat/chat.js'
 export type { ChatOptions } from './chat/chat-options.js'
 export { PLAIN_CHAT_TEMPLATE } from './chat/plain-template.js'
-export { CommandList } from './command-list.js'
+export { CommandList } from './operations/command-list.js'
 export {
   createDevice,
   Device,
@@ -33,32 +33,32 @@ export {
   type DeviceMemory,
   type DeviceOptions,
   type TuningSource,
-} from './device.js'
-export * from './errors.js'
+} from './operations/device.js'
+export * from './support/errors.js'
 export type {
   FinishReason,
   GenerateResult,
   TextChunk,
   Timings,
   Usage,
-} from './generate.js'
+} from './generation/generate.js'
 export type {
   GenerateOptions,
   LogitsOptions,
   Prompt,
   PromptOptions,
   SamplesOptions,
-} from './generate-options.js'
+} from './generation/generate-options.js'
 export type { ResponseFormat } from './grammar/response-format.js'
-export type { GenerationDefaults } from './generation-config.js'
+export type { GenerationDefaults } from './generation/generation-config.js'
 export {
   type LoadOptions,
   type LoadProgress,
   loadModel,
   type PromptCacheOptions,
 } from './load-model.js'
-export type { TokenLogprob } from './logprobs.js'
-export type { Machine } from './machine.js'
+export type { TokenLogprob } from './generation/logprobs.js'
+export type { Machine } from './machine/machine.js'
 export { Model, type ModelMemory } from './model.js'
 export type {
   Architecture,
@@ -70,9 +70,9 @@ export type {
   ModelConfig,
   Quantization,
 } from './models/config.js'
-export type { EndOfTextToken } from './models/end-of-text.js'
-export type { Notice, NoticeCode, OnNotice } from './notices.js'
-export { type Perplexity, type PerplexityOptions, perplexity } from './perplexity.js'
+export type { EndOfTextToken } from './generation/end-of-text.js'
+export type { Notice, NoticeCode, OnNotice } from './support/notices.js'
+export { type Perplexity, type PerplexityOptions, perplexity } from './scoring/perplexity.js'
 export {
   type AffineMatrix,
   type AttentionOptions,
@@ -92,19 +92,19 @@ export {
   type SsdOptions,
   type SsdTensors,
   type TokenLogprobsTensors,
-} from './recorder.js'
-export type { SamplingOptions } from './sampler.js'
+} from './operations/recorder.js'
+export type { SamplingOptions } from './generation/sampler.js'
 export type {
   Classification,
   ClassifyOptions,
   LabelProbability,
   Score,
   ScoreOptions,
-} from './scoring.js'
-export { type PrefillSessionOptions, type SaveSessionOptions, Session } from './session.js'
-export { SessionCheckpoint } from './session-checkpoint.js'
-export { type DType, Tensor, type TensorData } from './tensor.js'
-export { TextStream } from './text-stream.js'
+} from './scoring/scoring.js'
+export { type PrefillSessionOptions, type SaveSessionOptions, Session } from './sessions/session.js'
+export { SessionCheckpoint } from './sessions/session-checkpoint.js'
+export { type DType, Tensor, type TensorData } from './operations/tensor.js'
+export { TextStream } from './generation/text-stream.js'
 export type { DetokenizerOptions, DetokenizerStream } from './tokenizer/detokenizer.js'
 export type { EndOfText } from './tokenizer/special-tokens.js'
 export { type EncodeOptions, Tokenizer, type TokenizerOptions } from './tokenizer/tokenizer.js'
@@ -116,4 +116,4 @@ export {
   type TuneReport,
   tune,
 } from './tune/tune.js'
-export { type Tunable, type Tuning, tunables } from './tuning.js'
+export { type Tunable, type Tuning, tunables } from './operations/tuning.js'

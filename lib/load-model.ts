@@ -1,22 +1,22 @@
 // Brings a model from its files to a device.
 
-import { throwIfAborted, type Signal } from './abort.js'
+import { throwIfAborted, type Signal } from './support/abort.js'
 import { defaultModel } from './default-model.js'
 import { findChatTemplate } from './chat/find.js'
-import type { DeviceName } from './device.js'
+import type { DeviceName } from './operations/device.js'
 import { Engine, type EngineOptions } from './engine/engine.js'
-import { UnsupportedOptionError } from './errors.js'
-import { NO_DEFAULTS, readGenerationConfig } from './generation-config.js'
+import { UnsupportedOptionError } from './support/errors.js'
+import { NO_DEFAULTS, readGenerationConfig } from './generation/generation-config.js'
 import { resolveModelPath } from './hub/cache.js'
 import { availableMemory } from './memory/available.js'
 import { checkMemory } from './memory/check.js'
 import { Model } from './model.js'
-import { modelIdentity } from './model-identity.js'
+import { modelIdentity } from './models/model-identity.js'
 import { openCheckpoint } from './models/checkpoint.js'
 import type { Quantization } from './models/config.js'
-import { endOfText } from './models/end-of-text.js'
+import { endOfText } from './generation/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
-import { checkOnNotice, type OnNotice } from './notices.js'
+import { checkOnNotice, type OnNotice } from './support/notices.js'
 import {
   booleanOption,
   checkOptions,
@@ -24,7 +24,7 @@ import {
   describe,
   integerOption,
   stringOption,
-} from './options.js'
+} from './support/option-checks.js'
 import { needsOf } from './self-check/needs.js'
 import { createCheckedDevice } from './self-check/self-check.js'
 import { findTokenizer } from './tokenizer/find.js'

@@ -6,13 +6,13 @@ import type { ChatTemplate, ChatTemplateOptions } from './chat/chat-template.js'
 import { applyChatTemplate, chatTemplateOf, type FoundChatTemplate } from './chat/find.js'
 import type { ChatMessage } from './chat/messages.js'
 import { Transcript } from './chat/transcript.js'
-import type { Device } from './device.js'
-import { DisposedError } from './errors.js'
+import type { Device } from './operations/device.js'
+import { DisposedError } from './support/errors.js'
 import type { Engine } from './engine/engine.js'
 import { CachedPrompts, type CachedPromptsOptions } from './engine/cached-prompts.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
-import type { GenerateResult } from './generate.js'
+import type { GenerateResult } from './generation/generate.js'
 import {
   chunkSizeOption,
   type GenerateOptions,
@@ -22,28 +22,28 @@ import {
   PROMPT_OPTIONS,
   type PromptOptions,
   type SamplesOptions,
-} from './generate-options.js'
-import type { GenerationDefaults } from './generation-config.js'
-import { Generator } from './generator.js'
-import type { TextStream } from './text-stream.js'
+} from './generation/generate-options.js'
+import type { GenerationDefaults } from './generation/generation-config.js'
+import { Generator } from './generation/generator.js'
+import type { TextStream } from './generation/text-stream.js'
 import type { ModelConfig } from './models/config.js'
-import type { EndOfTextToken } from './models/end-of-text.js'
+import type { EndOfTextToken } from './generation/end-of-text.js'
 import type { LanguageModel } from './models/language-model.js'
 import { stateBytes } from './models/state-fields.js'
-import { checkOptions, checkPath, checkSignal } from './options.js'
-import { LiveSet } from './live-set.js'
-import type { ModelIdentity } from './model-identity.js'
-import { PromptReader } from './prompt-reader.js'
-import { restoredState } from './session-saving.js'
-import { Session } from './session.js'
-import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
+import { checkOptions, checkPath, checkSignal } from './support/option-checks.js'
+import { LiveSet } from './support/live-set.js'
+import type { ModelIdentity } from './models/model-identity.js'
+import { PromptReader } from './generation/prompt-reader.js'
+import { restoredState } from './sessions/session-saving.js'
+import { Session } from './sessions/session.js'
+import { SessionCheckpoint, type SessionHost } from './sessions/session-checkpoint.js'
 import {
   type Classification,
   type ClassifyOptions,
   PrefixScorer,
   type Score,
   type ScoreOptions,
-} from './scoring.js'
+} from './scoring/scoring.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 // 16 GiB: what a typed array holds in every supported version of Node.

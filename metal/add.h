@@ -1,6 +1,6 @@
 // Parameters of add, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct AddParams {
   uint32_t count;  // elements of a, b and out

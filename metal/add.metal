@@ -3,8 +3,8 @@
 // Grid: four elements a thread; threadgroups of up to 256 threads.
 #include <metal_stdlib>
 
-#include "add.h"
-#include "common.h"
+#include "metal/add.h"
+#include "metal/common.h"
 
 template <class T>
 [[kernel]] void add(device const T* a [[buffer(0)]],  // (count)

@@ -2,7 +2,7 @@
 // lowest bits first; w = scale * q + bias, one scale and one bias for each group of `group_size`
 // consecutive columns. What kernels share.
 #pragma once
-#include "common.h"
+#include "metal/common.h"
 
 // Values number 4 * quarter to 4 * quarter + 3 of a word; of 8-bit values a word has one quarter.
 inline float4 quarter_of(uint word, uint bits, uint quarter) {

@@ -1,6 +1,6 @@
 // Parameters of affine_dequantize, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct AffineDequantizeParams {
   uint32_t rows;

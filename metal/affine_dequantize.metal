@@ -3,8 +3,8 @@
 // Grid: y a row, x one word (4 or 8 columns) a thread; threadgroups of up to 256 threads.
 #include <metal_stdlib>
 
-#include "affine.h"
-#include "affine_dequantize.h"
+#include "metal/affine.h"
+#include "metal/affine_dequantize.h"
 
 template <class Scale, class Out>
 [[kernel]] void affine_dequantize(

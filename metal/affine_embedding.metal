@@ -6,8 +6,8 @@
 // outside it is read: the host checks the ids before they get here.
 #include <metal_stdlib>
 
-#include "affine.h"
-#include "affine_embedding.h"
+#include "metal/affine.h"
+#include "metal/affine_embedding.h"
 
 template <class Scale>
 [[kernel]] void affine_embedding(

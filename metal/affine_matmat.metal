@@ -9,10 +9,10 @@
 // linear_tile_bytes().
 #include <metal_stdlib>
 
-#include "affine.h"
-#include "affine_matmul.h"
-#include "linear.h"
-#include "linear_tile.h"
+#include "metal/affine.h"
+#include "metal/affine_matmul.h"
+#include "metal/linear.h"
+#include "metal/linear_tile.h"
 
 template <uint bits, class In, class Out, class Scale>
 [[kernel]] void affine_matmat(

@@ -19,8 +19,8 @@
 // vector_rows * staged_columns floats; as many / lane_values; vector_rows * simdgroups.
 #include <metal_stdlib>
 
-#include "affine_matmul.h"
-#include "matvec.h"
+#include "metal/affine_matmul.h"
+#include "metal/matvec.h"
 
 // Where a GPU converts integers slowly. A value masked out of the lower half of a word, put into
 // the bits of 2^23, is 2^23 + value: exact, for a bit operation and a subtraction.

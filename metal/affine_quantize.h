@@ -1,6 +1,6 @@
 // Parameters of affine_quantize, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct AffineQuantizeParams {
   uint32_t rows;

@@ -9,8 +9,8 @@
 // host fails the run. A group whose scale is too small to store gets words of 0.
 #include <metal_stdlib>
 
-#include "affine.h"
-#include "affine_quantize.h"
+#include "metal/affine.h"
+#include "metal/affine_quantize.h"
 
 template <class Weight, class Scale>
 [[kernel]] void affine_quantize(device const Weight* w [[buffer(0)]],  // (rows, cols)

@@ -1,6 +1,6 @@
 // Parameters of argmax, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 // Of a row that holds NaN.
 enum : uint32_t { kNoIndex = 0xffffffff };

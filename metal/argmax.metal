@@ -5,8 +5,8 @@
 // simdgroup. A row that holds NaN gives 0xffffffff, which is no index.
 #include <metal_stdlib>
 
-#include "argmax.h"
-#include "common.h"
+#include "metal/argmax.h"
+#include "metal/common.h"
 
 template <class T>
 [[kernel]] void argmax(device const T* x [[buffer(0)]],  // (rows, cols)

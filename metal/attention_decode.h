@@ -1,6 +1,6 @@
 // Parameters of attention_decode, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct AttentionDecodeParams {
   uint32_t batch;

@@ -24,9 +24,9 @@
 // 3) floats a simdgroup, at most 32 of them.
 #include <metal_stdlib>
 
-#include "attention_decode.h"
-#include "common.h"
-#include "tile_shape.h"
+#include "metal/attention_decode.h"
+#include "metal/common.h"
+#include "metal/tile_shape.h"
 
 SSM_CONSTANT(uint, head_dim);
 SSM_CONSTANT(uint, block_heads);  // of a threadgroup, at most kDecodeHeads

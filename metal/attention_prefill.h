@@ -1,6 +1,6 @@
 // Parameters of attention_prefill, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct AttentionPrefillParams {
   uint32_t batch;

@@ -14,8 +14,8 @@
 // memory.
 #include <metal_stdlib>
 
-#include "attention_prefill.h"
-#include "tile_product.h"
+#include "metal/attention_prefill.h"
+#include "metal/tile_product.h"
 
 SSM_CONSTANT(uint, head_dim);
 

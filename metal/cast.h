@@ -1,6 +1,6 @@
 // Parameters of cast, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct CastParams {
   uint32_t count;  // elements of x and out

@@ -3,8 +3,8 @@
 // Grid: four elements a thread; threadgroups of up to 256 threads.
 #include <metal_stdlib>
 
-#include "cast.h"
-#include "common.h"
+#include "metal/cast.h"
+#include "metal/common.h"
 
 template <class From, class To>
 [[kernel]] void cast(device const From* x [[buffer(0)]],  // (count)

@@ -2,8 +2,8 @@
 #pragma once
 #include <metal_stdlib>
 
-#include "constants.h"
-#include "types.h"
+#include "metal/constants.h"
+#include "metal/types.h"
 
 using namespace metal;
 

@@ -1,7 +1,7 @@
 // One token of the causal depthwise convolution, which conv1d_update and mamba2_update share.
 #pragma once
-#include "common.h"
-#include "conv1d_shape.h"
+#include "metal/common.h"
+#include "metal/conv1d_shape.h"
 
 // Taps of the convolution, if they are few, so that their reads wait for one another no more; else
 // 0.

@@ -1,6 +1,6 @@
 // Parameters of conv1d_prefill, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct Conv1dPrefillParams {
   uint32_t batch;

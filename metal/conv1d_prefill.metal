@@ -11,8 +11,8 @@
 // ring afterwards. Limits: width and length below 2^31.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "conv1d_prefill.h"
+#include "metal/common.h"
+#include "metal/conv1d_prefill.h"
 
 SSM_CONSTANT(bool, has_bias);
 SSM_CONSTANT(bool, four_taps);  // width is 4

@@ -6,8 +6,8 @@
 // any number of threads. Limits: width and length below 2^31; no slot twice.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "conv1d_prefill.h"
+#include "metal/common.h"
+#include "metal/conv1d_prefill.h"
 
 template <class T>
 [[kernel]] void conv1d_prefill_state(device const T* x [[buffer(0)]],  // (batch, length, channels)

@@ -1,6 +1,6 @@
 // Parameters of conv1d_update, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct Conv1dUpdateParams {
   uint32_t batch;

@@ -10,8 +10,8 @@
 // Limits: width below 2^31; no slot twice.
 #include <metal_stdlib>
 
-#include "conv1d.h"
-#include "conv1d_update.h"
+#include "metal/conv1d.h"
+#include "metal/conv1d_update.h"
 
 SSM_CONSTANT(bool, has_bias);
 

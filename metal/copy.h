@@ -1,6 +1,6 @@
 // Parameters of copy, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct CopyParams {
   uint32_t count;  // elements of x and out

@@ -3,8 +3,8 @@
 // Grid: four elements a thread; threadgroups of up to 256 threads.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "copy.h"
+#include "metal/common.h"
+#include "metal/copy.h"
 
 template <class T>
 [[kernel]] void copy(device const T* x [[buffer(0)]],  // (count)

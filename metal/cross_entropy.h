@@ -1,6 +1,6 @@
 // Parameters of cross_entropy, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct CrossEntropyParams {
   uint32_t rows;

@@ -8,8 +8,8 @@
 // is read: the host checks the ids before they get here. NaN gives NaN.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "cross_entropy.h"
+#include "metal/common.h"
+#include "metal/cross_entropy.h"
 
 template <class T>
 [[kernel]] void cross_entropy(device const T* logits [[buffer(0)]],      // (rows, vocabulary)

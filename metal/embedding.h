@@ -1,6 +1,6 @@
 // Parameters of embedding, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct EmbeddingParams {
   uint32_t rows;        // tokens to look up (batch x length)

@@ -6,8 +6,8 @@
 // outside it is read: the host checks the ids before they get here.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "embedding.h"
+#include "metal/common.h"
+#include "metal/embedding.h"
 
 template <class Table>
 [[kernel]] void embedding(device const uint* tokens [[buffer(0)]],  // (rows)

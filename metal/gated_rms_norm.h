@@ -1,6 +1,6 @@
 // Parameters of gated_rms_norm, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct GatedRmsNormParams {
   uint32_t rows;

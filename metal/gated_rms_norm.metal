@@ -7,8 +7,8 @@
 // has read, so that out may be x. Threadgroup memory: one float a simdgroup.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "gated_rms_norm.h"
+#include "metal/common.h"
+#include "metal/gated_rms_norm.h"
 
 template <class T>
 [[kernel]] void gated_rms_norm(

@@ -1,6 +1,6 @@
 // Parameters of keep_logits, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct KeepLogitsParams {
   uint32_t batch;

@@ -4,8 +4,8 @@
 // no slot does nothing. Limits: no slot twice.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "keep_logits.h"
+#include "metal/common.h"
+#include "metal/keep_logits.h"
 
 template <class T>
 [[kernel]] void keep_logits(device const T* logits [[buffer(0)]],   // (batch, vocabulary)

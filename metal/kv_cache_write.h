@@ -1,6 +1,6 @@
 // Parameters of kv_cache_write, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct KvCacheWriteParams {
   uint32_t batch;

@@ -8,8 +8,8 @@
 // Limits: no slot twice.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "kv_cache_write.h"
+#include "metal/common.h"
+#include "metal/kv_cache_write.h"
 
 template <class T>
 [[kernel]] void kv_cache_write(device const T* k

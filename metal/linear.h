@@ -3,7 +3,7 @@
 //   n]
 // Each part is there only when its constant says so.
 #pragma once
-#include "common.h"
+#include "metal/common.h"
 
 SSM_CONSTANT(bool, has_bias);
 SSM_CONSTANT(uint, activation);  // enum Activation

@@ -4,8 +4,8 @@
 // size is kTile or kLargeTile, from blocks of kTile columns of x and of the weight. Its four
 // simdgroups stand two by two, and each computes a square of size / 2.
 #pragma once
-#include "linear.h"
-#include "tile_shape.h"
+#include "metal/linear.h"
+#include "metal/tile_shape.h"
 
 // The type of a tile's elements, by those of x and of the weight: half for x in float16, but float
 // where the weight is float32, which half would round.

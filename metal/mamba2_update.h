@@ -1,6 +1,6 @@
 // Parameters of mamba2_update, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct Mamba2UpdateParams {
   uint32_t batch;

@@ -22,9 +22,9 @@
 // simdgroup; no slot twice.
 #include <metal_stdlib>
 
-#include "conv1d.h"
-#include "mamba2_update.h"
-#include "ssd_update.h"
+#include "metal/conv1d.h"
+#include "metal/mamba2_update.h"
+#include "metal/ssd_update.h"
 
 SSM_CONSTANT(bool, has_bias);
 // d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.

@@ -10,9 +10,9 @@
 // linear_tile_bytes().
 #include <metal_stdlib>
 
-#include "linear.h"
-#include "linear_tile.h"
-#include "matmul.h"
+#include "metal/linear.h"
+#include "metal/linear_tile.h"
+#include "metal/matmul.h"
 
 template <uint size, class In, class Out, class Weight>
 [[kernel]] void matmat(device const In* x [[buffer(0)]],      // (rows, inputs), rows x_stride apart

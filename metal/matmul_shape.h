@@ -1,7 +1,7 @@
 // How the mat-vec kernels of matmul and affine_matmul, for steps, divide their work: what
 // host and kernels must agree on. The tiles of the mat-mat kernels are in tile_shape.h.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 enum MatmulShape : uint32_t {
   kVectorRows = 8,     // rows of x in a block, at most

@@ -1,8 +1,8 @@
 // What the mat-vec kernels of matmul and affine_matmul share. They take in the norm of x; the
 // mat-mat kernels are given x normed (norm_rows.metal).
 #pragma once
-#include "linear.h"
-#include "matmul_shape.h"
+#include "metal/linear.h"
+#include "metal/matmul_shape.h"
 
 SSM_CONSTANT(bool, normed);
 SSM_CONSTANT(bool, by_squares);   // by given sums of squares, not those of x

@@ -12,8 +12,8 @@
 // outputs of a block, threadgroups of any number of whole simdgroups.
 #include <metal_stdlib>
 
-#include "matmul.h"
-#include "matvec.h"
+#include "metal/matmul.h"
+#include "metal/matvec.h"
 
 template <class In, class Out, class Weight>
 [[kernel]] void matvec(

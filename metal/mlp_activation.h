@@ -1,6 +1,6 @@
 // Parameters of mlp_activation, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct MlpActivationParams {
   uint32_t count;       // elements of x, gate and out

@@ -4,8 +4,8 @@
 // there is a gate, are constants: a pipeline holds the code of one.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "mlp_activation.h"
+#include "metal/common.h"
+#include "metal/mlp_activation.h"
 
 SSM_CONSTANT(bool, gated);
 SSM_CONSTANT(uint, activation);  // enum Activation

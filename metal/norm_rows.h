@@ -1,6 +1,6 @@
 // Parameters of norm_rows, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct NormRowsParams {
   uint32_t cols;

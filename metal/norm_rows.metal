@@ -8,8 +8,8 @@
 // simdgroup.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "norm_rows.h"
+#include "metal/common.h"
+#include "metal/norm_rows.h"
 
 SSM_CONSTANT(bool, by_squares);
 

@@ -2,7 +2,7 @@
 // numbers: as easy as 1, 2, 3", SC 2011). The number depends on (seed, position, token id) alone,
 // so it is the same on every device and for every order of threads.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct RandomBlock {
   uint32_t word[4];

@@ -1,6 +1,6 @@
 // Parameters of resolve_rows, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct ResolveRowsParams {
   uint32_t batch;

@@ -6,8 +6,8 @@
 // Grid: one thread a row. Limits: no slot twice.
 #include <metal_stdlib>
 
-#include "constants.h"
-#include "resolve_rows.h"
+#include "metal/constants.h"
+#include "metal/resolve_rows.h"
 
 SSM_CONSTANT(bool, has_tokens);
 

@@ -1,6 +1,6 @@
 // Parameters of rms_norm, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct RmsNormParams {
   uint32_t rows;

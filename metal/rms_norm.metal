@@ -4,8 +4,8 @@
 // is read twice, the second time from cache. Threadgroup memory: one float a simdgroup.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "rms_norm.h"
+#include "metal/common.h"
+#include "metal/rms_norm.h"
 
 template <class In, class Out>
 [[kernel]] void rms_norm(device const In* x [[buffer(0)]],     // (rows, cols), rows x_stride apart

@@ -2,7 +2,7 @@
 // token is not here but in small buffers that have a row for each slot, so that a recorded list can
 // be run again.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct SampleParams {
   uint32_t batch;

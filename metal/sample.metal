@@ -32,9 +32,9 @@
 // are, and the other rows are none the worse. A row that has no slot does nothing but report that.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "random.h"
-#include "sample.h"
+#include "metal/common.h"
+#include "metal/random.h"
+#include "metal/sample.h"
 
 SSM_CONSTANT(bool, has_logits);
 

@@ -6,8 +6,8 @@
 // d_state / threads), batch), any number of threads. Limits: no slot twice.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "ssd_chunk_scan.h"
+#include "metal/common.h"
+#include "metal/ssd_chunk_scan.h"
 
 [[kernel]] void ssd_chunk_pass(device float* state
                                [[buffer(7)]],  // (slots, heads, head_dim, d_state)

@@ -1,6 +1,6 @@
 // Parameters of ssd_chunk_scan, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 struct SsdChunkScanParams {
   uint32_t batch;

@@ -21,8 +21,8 @@
 // Limits: no slot twice; chunks of at most 64 tokens, 128 threads, 11 KB of threadgroup memory.
 #include <metal_stdlib>
 
-#include "ssd_chunk_scan.h"
-#include "tile_product.h"
+#include "metal/ssd_chunk_scan.h"
+#include "metal/tile_product.h"
 
 constant constexpr uint kRun = 8;  // tokens
 

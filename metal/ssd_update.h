@@ -1,6 +1,6 @@
 // Parameters of ssd_update, written by the host, read by the kernel.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 enum SsdUpdateShape : uint32_t {
   kStateRows = 4,  // of a simdgroup at a time, at most

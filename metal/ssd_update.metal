@@ -13,8 +13,8 @@
 // twice.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "ssd_update.h"
+#include "metal/common.h"
+#include "metal/ssd_update.h"
 
 // d_state is a multiple of 4 and the state starts at a multiple of 16 bytes.
 SSM_CONSTANT(bool, vectors);

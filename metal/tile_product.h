@@ -2,8 +2,8 @@
 // kernels whose operands are scaled or gathered on their way into a tile. Threadgroups have 128
 // threads: 4 simdgroups, each of which computes 16 x 16 elements.
 #pragma once
-#include "common.h"
-#include "tile_shape.h"
+#include "metal/common.h"
+#include "metal/tile_shape.h"
 
 // Which part of a tile a thread loads: eight columns of one row.
 inline uint row_in_tile(uint thread_index) { return thread_index / 4; }

@@ -1,6 +1,6 @@
 // Sizes that kernels on tiles (tile_product.h) and the host code that dispatches them share.
 #pragma once
-#include "types.h"
+#include "metal/types.h"
 
 enum TileShape : uint32_t {
   kTile = 32,

@@ -1,7 +1,7 @@
 // Parameters of token_logprobs, written by the host, read by the kernel. What a slot asks for is
 // the last word of its SampleSelection.
 #pragma once
-#include "sample.h"
+#include "metal/sample.h"
 
 struct TokenLogprobsParams {
   uint32_t batch;

@@ -14,8 +14,8 @@
 // Limits: no slot twice. With NaN among the logits, which draw no token, the results are of no use.
 #include <metal_stdlib>
 
-#include "common.h"
-#include "token_logprobs.h"
+#include "metal/common.h"
+#include "metal/token_logprobs.h"
 
 SSM_CONSTANT(bool, has_logits);
 

@@ -1,18 +1,18 @@
-// The Node-API surface: unwrap arguments, call, wrap results. lib/addon.ts states the contract.
-// Everything in this file runs on the JavaScript thread of its environment (the main thread or a
-// worker), except the body of Run::on_complete.
+// The Node-API surface: unwrap arguments, call, wrap results. lib/operations/addon.ts states the
+// contract. Everything in this file runs on the JavaScript thread of its environment (the main
+// thread or a worker), except the body of Run::on_complete.
 #include <napi.h>
 
 #include <map>
 #include <string>
 #include <system_error>
 
-#include "available_memory.h"
-#include "cpu/fast/levels.h"
-#include "device.h"
-#include "handle_table.h"
-#include "read_bandwidth.h"
-#include "run_block.h"
+#include "native/available_memory.h"
+#include "native/cpu/levels.h"
+#include "native/device.h"
+#include "native/handle_table.h"
+#include "native/read_bandwidth.h"
+#include "native/run_block.h"
 
 namespace ssm {
 

@@ -1,4 +1,4 @@
-#include "available_memory.h"
+#include "native/available_memory.h"
 
 #ifdef __APPLE__
 #include <mach/mach.h>

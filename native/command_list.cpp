@@ -1,9 +1,9 @@
-#include "command_list.h"
+#include "native/command_list.h"
 
 #include <algorithm>
 #include <stdexcept>
 
-#include "run_block.h"
+#include "native/run_block.h"
 
 namespace ssm {
 

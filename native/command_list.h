@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "operation.h"
+#include "native/operation.h"
 
 namespace ssm {
 

@@ -1,10 +1,10 @@
 // Which devices this build has. The test rig links its own version of this file.
 #include <stdexcept>
 
-#include "device.h"
+#include "native/device.h"
 #ifdef SSM_WITH_METAL
-#include "metal_device.h"
-#include "program.h"
+#include "native/metal/metal_device.h"
+#include "native/metal/program.h"
 #endif
 
 namespace ssm {

@@ -5,7 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "types.h"
+#include "metal/types.h"
 
 namespace ssm {
 

@@ -1,8 +1,8 @@
-#include "device.h"
+#include "native/device.h"
 
 #include <cstring>
 
-#include "run_block.h"
+#include "native/run_block.h"
 
 namespace ssm {
 

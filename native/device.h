@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "command_list.h"
-#include "metal/kernel_text.h"
-#include "metal/tuning.h"
+#include "native/command_list.h"
+#include "native/metal/kernel_text.h"
+#include "native/metal/tuning.h"
 
 namespace ssm {
 
-// How a run ended. lib/addon.ts has the same numbers.
+// How a run ended. lib/operations/addon.ts has the same numbers.
 enum class RunStatus {
   done = 0,
   failed = 1,     // an operation refused its data, or the run was never begun
@@ -66,7 +66,7 @@ class Device {
   virtual ~Device() = default;  // cancels what is queued, waits for its threads
 
   virtual unsigned threads() const = 0;
-  // The instruction set that the CPU device uses (cpu/fast/levels.h); empty for others.
+  // The instruction set that the CPU device uses (native/cpu/levels.h); empty for others.
   virtual const char* level() const { return ""; }
   // The GPU's name, as its driver gives it; empty for the CPU device.
   virtual std::string gpu() const { return ""; }
@@ -114,7 +114,8 @@ std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
 // std::runtime_error where this build has no Metal kernels.
 std::vector<metal::KernelText> kernel_texts(const CommandList& list);
 
-// `level`: a name of cpu/fast/levels.h; empty: the one that the environment names, or the fastest.
+// `level`: a name of native/cpu/levels.h; empty: the one that the environment names, or the
+// fastest.
 std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level = "");
 
 }  // namespace ssm

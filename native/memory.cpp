@@ -1,4 +1,4 @@
-#include "memory.h"
+#include "native/memory.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -9,7 +9,7 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "run_block.h"
+#include "native/run_block.h"
 
 namespace ssm {
 

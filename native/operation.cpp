@@ -1,6 +1,6 @@
-#include "operation.h"
+#include "native/operation.h"
 
-#include "params.h"
+#include "native/params.h"
 
 namespace ssm {
 

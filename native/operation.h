@@ -7,15 +7,15 @@
 #include <cstring>
 #include <memory>
 
-#include "data_type.h"
-#include "memory.h"
+#include "native/data_type.h"
+#include "native/memory.h"
 
 namespace ssm {
 
 // The one list of operations. name | parameter struct | buffers | bit mask of the buffers written.
 // Buffers stand in the order inputs, weights, outputs; the parameter struct is metal/<name>.h; the
-// CPU implementation is native/cpu/<name>.cpp; JavaScript lists the same names in
-// lib/operations.ts.
+// CPU implementation is native/cpu/operations/<name>.cpp; JavaScript lists the same names in
+// lib/operations/table.ts.
 #define SSM_OPERATIONS(X)                                     \
   X(embedding, EmbeddingParams, 3, 0b100)                     \
   X(affine_embedding, AffineEmbeddingParams, 5, 0b10000)      \

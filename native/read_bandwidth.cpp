@@ -1,4 +1,4 @@
-#include "read_bandwidth.h"
+#include "native/read_bandwidth.h"
 
 #include <algorithm>
 #include <barrier>

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <thread>
 
-#include "device.h"
+#include "native/device.h"
 
 namespace ssm {
 

@@ -16,7 +16,7 @@ if (!output) {
 const files = readdirSync(fileURLToPath(folder)).filter((name) => name.endsWith('.metal'))
 const text = [
   '// Written by scripts/embed-metal.mjs from metal/.',
-  '#include "kernel_source.h"',
+  '#include "native/metal/kernel_source.h"',
   '',
   'namespace ssm::metal {',
   '',
@@ -60,7 +60,7 @@ function inlined(file, seen) {
   if (lines.some((line) => line.includes(')metal"'))) throw new Error(`metal/${file}: has )metal"`)
   const result = [`#line 1 "metal/${file}"`] // so that the compiler's messages name the file
   lines.forEach((line, i) => {
-    const header = /^\s*#\s*include\s*"([^"]*)"/.exec(line)?.[1]
+    const header = /^\s*#\s*include\s*"metal\/([^"]*)"/.exec(line)?.[1]
     if (header === undefined) {
       result.push(/^\s*#\s*pragma\s+once/.test(line) ? '' : line)
     } else {

@@ -7,9 +7,9 @@
 import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { createDevice, type Device } from '../lib/device.js'
+import { createDevice, type Device } from '../lib/operations/device.js'
 import { openCheckpoint } from '../lib/models/checkpoint.js'
-import type { DType } from '../lib/tensor.js'
+import type { DType } from '../lib/operations/tensor.js'
 import type { TensorEntry } from '../lib/weights/checkpoint.js'
 import { type TensorData, writeSafetensors } from '../lib/weights/safetensors.js'
 

@@ -1,8 +1,8 @@
-// Comparisons of results. What is close enough, element by element, is said in lib/tolerance.ts.
+// Comparisons of results. What is close enough, element by element, is said in lib/verify/tolerance.ts.
 
 import { expect } from 'vitest'
-import type { DType } from '../lib/tensor.js'
-import { excess, worstElement } from '../lib/tolerance.js'
+import type { DType } from '../lib/operations/tensor.js'
+import { excess, worstElement } from '../lib/verify/tolerance.js'
 
 /** Of whole results against goldens in float64: ‖actual − expected‖ / ‖expected‖. */
 export const GOLDEN_RELATIVE_L2 = 2e-5

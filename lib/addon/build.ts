@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { copyFileSync, existsSync, realpathSync, rmSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
-import { KEEP_EXTERNAL, packageFolder, requireFrom } from '../location.js'
+import { KEEP_EXTERNAL, packageFolder, requireFrom } from '../support/location.js'
 import { TOOLS } from './explain.js'
 
 /**

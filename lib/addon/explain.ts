@@ -2,12 +2,12 @@
 
 import { readdirSync } from 'node:fs'
 import { join, relative } from 'node:path'
-import type { AddonFailure } from '../errors.js'
+import type { AddonFailure } from '../support/errors.js'
 import { type Binary, DamagedBinaryError, WrongMachineError } from './binary.js'
 import { glibcVersion, type Host, isNodeNewEnough, LEAST_NODE } from './host.js'
 import { buildCommand, isClone, uselessCommand } from './package-manager.js'
-import { KEEP_EXTERNAL, onDisk } from '../location.js'
-import { wrap } from '../wrap.js'
+import { KEEP_EXTERNAL, onDisk } from '../support/location.js'
+import { wrap } from '../support/wrap.js'
 
 /** A file that exists and was not loaded. */
 export interface Attempt {

@@ -2,7 +2,7 @@
 
 import { execFileSync } from 'node:child_process'
 import { cpus, release } from 'node:os'
-import { requireFrom } from '../location.js'
+import { requireFrom } from '../support/location.js'
 import { examineBinary } from './binary.js'
 
 export type Libc = 'glibc' | 'musl'

@@ -2,9 +2,9 @@
 // package brings. There is no install script: npm, pnpm, bun and yarn block them.
 
 import { join, relative, resolve } from 'node:path'
-import type { Addon } from '../addon.js'
-import { AddonNotFoundError } from '../errors.js'
-import { bundleFile, onDisk, packageFolder } from '../location.js'
+import type { Addon } from '../operations/addon.js'
+import { AddonNotFoundError } from '../support/errors.js'
+import { bundleFile, onDisk, packageFolder } from '../support/location.js'
 import { type Binary, examineBinary, WrongMachineError } from './binary.js'
 import { type Attempt, explain } from './explain.js'
 import { type Host, isNodeNewEnough, thisHost } from './host.js'

@@ -57,5 +57,5 @@ export function buildCommand(root: string): string {
 
 /** Whether this folder is a clone of the repository, and not an installed package. */
 export function isClone(root: string): boolean {
-  return existsSync(join(root, 'lib/addon.ts'))
+  return existsSync(join(root, 'lib/operations/addon.ts'))
 }

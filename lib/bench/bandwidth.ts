@@ -1,9 +1,9 @@
 // How fast this machine reads memory: the measure for how well decoding uses it.
 
 import { totalmem } from 'node:os'
-import { addon, RUN_STATUS } from '../addon.js'
-import { integerOption } from '../options.js'
-import { availableThreads, MOST_THREADS } from '../threads.js'
+import { addon, RUN_STATUS } from '../operations/addon.js'
+import { integerOption } from '../support/option-checks.js'
+import { availableThreads, MOST_THREADS } from '../machine/threads.js'
 
 // Several times any cache, and not so much that it pushes the model out of memory.
 const LARGEST_BUFFER = 512 * 2 ** 20

@@ -1,19 +1,19 @@
 // The benchmark: rounds in which every trial is run once, each in a process of its own, so that a
 // machine that slows down for a while slows all rows alike.
 
-import type { Signal } from '../abort.js'
+import type { Signal } from '../support/abort.js'
 import { randomInt } from 'node:crypto'
-import { addon } from '../addon.js'
+import { addon } from '../operations/addon.js'
 import { defaultModel } from '../default-model.js'
-import type { DeviceName } from '../device.js'
+import type { DeviceName } from '../operations/device.js'
 import { MOST_ROWS } from '../engine/lists.js'
-import { UnsupportedOptionError } from '../errors.js'
-import { describeMachine, type Machine } from '../machine.js'
+import { UnsupportedOptionError } from '../support/errors.js'
+import { describeMachine, type Machine } from '../machine/machine.js'
 import { type LoadOptions, MOST_STREAMS } from '../load-model.js'
-import { checkOptions, checkSignal, describe, integerOption } from '../options.js'
-import { checkOnNotice, type OnNotice } from '../notices.js'
-import { MOST_THREADS } from '../threads.js'
-import { usableSavedTuning } from '../tune/saved.js'
+import { checkOptions, checkSignal, describe, integerOption } from '../support/option-checks.js'
+import { checkOnNotice, type OnNotice } from '../support/notices.js'
+import { MOST_THREADS } from '../machine/threads.js'
+import { usableSavedTuning } from '../operations/saved-tuning.js'
 import { runInChild } from './child.js'
 import { type BenchModel, describeModel } from './model.js'
 import {

@@ -1,8 +1,8 @@
 // Starts a process for a trial and brings back its result.
 
-import { onAbort, reasonOf, throwIfAborted, type Signal } from '../abort.js'
+import { onAbort, reasonOf, throwIfAborted, type Signal } from '../support/abort.js'
 import { fork } from 'node:child_process'
-import { KEEP_EXTERNAL, scriptOf } from '../location.js'
+import { KEEP_EXTERNAL, scriptOf } from '../support/location.js'
 import type { BandwidthRequest, BandwidthResult, TrialRequest, TrialResult } from './trial.js'
 import type { Reply, Request } from './trial-process.js'
 

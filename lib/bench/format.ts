@@ -1,7 +1,7 @@
 // A benchmark's rows as text: the columns and keys that users of llama-bench know, and what it does not
 // have.
 
-import { formatBytes, formatCount, formatDuration } from '../format.js'
+import { formatBytes, formatCount, formatDuration } from '../support/format.js'
 import type { BenchReport, BenchRow } from './bench.js'
 
 export const BENCH_FORMATS = ['md', 'json', 'jsonl', 'csv'] as const

@@ -1,6 +1,6 @@
 // A benchmark as one page that needs nothing else: no scripts, no fonts, no network.
 
-import { formatBytes, formatDuration } from '../format.js'
+import { formatBytes, formatDuration } from '../support/format.js'
 import type { BenchReport, BenchRow } from './bench.js'
 import { COLUMNS, notes, plural, record } from './format.js'
 import { barPlot, escapeHtml, linePlot, SERIES_COLOURS, type Series, shortNumber } from './plot.js'

@@ -5,7 +5,7 @@ import { resolveModelPath } from '../hub/cache.js'
 import type { LoadOptions } from '../load-model.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import type { Quantization } from '../models/config.js'
-import { bytesPerElement, type DType } from '../tensor.js'
+import { bytesPerElement, type DType } from '../operations/tensor.js'
 import { parameterCount } from '../weights/parameters.js'
 
 /** A model and how its weights are loaded. */

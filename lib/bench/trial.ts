@@ -1,12 +1,12 @@
 // One trial: loads a model and measures the tests of a plan along one stream, or several that run together. Runs in a
 // process of its own (trial-process.ts).
 
-import { createDevice, type DeviceName } from '../device.js'
+import { createDevice, type DeviceName } from '../operations/device.js'
 import type { Engine } from '../engine/engine.js'
 import type { EngineStream } from '../engine/stream.js'
-import { MOST_AHEAD } from '../generate.js'
+import { MOST_AHEAD } from '../generation/generate.js'
 import { type LoadOptions, loadModel } from '../load-model.js'
-import { availableThreads } from '../threads.js'
+import { availableThreads } from '../machine/threads.js'
 import { measureReadBandwidth } from './bandwidth.js'
 import { peakMemoryBytes } from './memory.js'
 import type { TrialPlan } from './plan.js'

@@ -1,8 +1,8 @@
 // Options of chats and of their turns, checked.
 
-import { UnsupportedOptionError } from '../errors.js'
-import type { GenerateOptions } from '../generate-options.js'
-import { checkOptions, describe, stringOption } from '../options.js'
+import { UnsupportedOptionError } from '../support/errors.js'
+import type { GenerateOptions } from '../generation/generate-options.js'
+import { checkOptions, describe, stringOption } from '../support/option-checks.js'
 import type { ChatTemplateOptions } from './chat-template.js'
 import { type ChatMessage, copiedMessages, plainObjects, plainValue } from './messages.js'
 

@@ -1,10 +1,14 @@
 // A checkpoint's chat template: what makes a prompt of a conversation.
 
-import { ChatTemplateError, NoChatTemplateError, UnsupportedOptionError } from '../errors.js'
-import { IsolatedThread, ThreadLostError } from '../isolated-thread.js'
-import type { OnNotice } from '../notices.js'
-import { booleanOption, describe, stringOption } from '../options.js'
-import { messageOf } from '../realms.js'
+import {
+  ChatTemplateError,
+  NoChatTemplateError,
+  UnsupportedOptionError,
+} from '../support/errors.js'
+import { IsolatedThread, ThreadLostError } from '../support/isolated-thread.js'
+import type { OnNotice } from '../support/notices.js'
+import { booleanOption, describe, stringOption } from '../support/option-checks.js'
+import { messageOf } from '../support/realms.js'
 import { readTokenizerSettings, specialTokenTexts } from '../tokenizer/special-tokens.js'
 import { type ChatMessage, plainMessages, plainObjects, plainValue } from './messages.js'
 import { LARGEST_TEMPLATE, readTemplates, type Templates } from './template-files.js'

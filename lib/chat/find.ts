@@ -1,14 +1,14 @@
 // The chat template of a model: the one asked for, or its checkpoint's.
 
-import { NoChatTemplateError } from '../errors.js'
-import type { OnNotice } from '../notices.js'
+import { NoChatTemplateError } from '../support/errors.js'
+import type { OnNotice } from '../support/notices.js'
 import {
   ChatTemplate,
   type ChatTemplateOptions,
   readSpecialTokens,
   type SpecialTokens,
 } from './chat-template.js'
-import { stringOption } from '../options.js'
+import { stringOption } from '../support/option-checks.js'
 import type { ChatMessage } from './messages.js'
 
 /** What {@link findChatTemplate} found. */

@@ -1,7 +1,7 @@
 // What callers give a chat template: messages, tools, documents and arguments. Copied, never changed, and
 // plain: a template sees what JSON can say.
 
-import { describe } from '../options.js'
+import { describe } from '../support/option-checks.js'
 
 /** A part of a message whose content is not one text: `{ type: 'text', text: '...' }`. */
 export interface ContentPart {

@@ -2,10 +2,10 @@
 
 import { readdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
-import { CorruptFileError } from '../errors.js'
-import type { OnNotice } from '../notices.js'
-import { messageOf } from '../realms.js'
-import { isMissing, readSmallFile } from '../small-file.js'
+import { CorruptFileError } from '../support/errors.js'
+import type { OnNotice } from '../support/notices.js'
+import { messageOf } from '../support/realms.js'
+import { isMissing, readSmallFile } from '../support/small-file.js'
 import { describe, isObject, readJsonObject } from '../tokenizer/json-file.js'
 
 /** The largest published ones have about 20 kB. */

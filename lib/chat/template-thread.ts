@@ -1,7 +1,7 @@
 // Renders chat templates. Runs on a thread of its own (isolated-thread.ts): they come from the network.
 
-import { answerRequests } from '../isolated-answers.js'
-import { messageOf } from '../realms.js'
+import { answerRequests } from '../support/isolated-answers.js'
+import { messageOf } from '../support/realms.js'
 import { render } from './jinja/evaluate.js'
 import { globalsAt } from './jinja/globals.js'
 import { type Node, parseTemplate } from './jinja/parse.js'

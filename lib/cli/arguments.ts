@@ -11,7 +11,7 @@ import {
   type ParsedArguments,
   UsageError,
 } from './command.js'
-import { nearest } from '../nearest.js'
+import { nearest } from '../support/nearest.js'
 
 /** Options that every verb has. */
 export const commonOptions = {

@@ -2,7 +2,7 @@
 
 import { commonOptions, describeNumber } from './arguments.js'
 import type { Command, OptionDefinition } from './command.js'
-import { wrap } from '../wrap.js'
+import { wrap } from '../support/wrap.js'
 
 const columns = 80
 /** Descriptions begin here; what is longer on the left has its description on the next line. */

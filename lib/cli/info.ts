@@ -1,18 +1,18 @@
 // ssm-metal info: what this machine and this build are. Works without the addon, and says why it did not load.
 
-import { addonFile } from '../addon.js'
+import { addonFile } from '../operations/addon.js'
 import { thisHost } from '../addon/host.js'
-import { createDevice, type DeviceMemory, type DeviceName } from '../device.js'
-import { AddonNotFoundError } from '../errors.js'
+import { createDevice, type DeviceMemory, type DeviceName } from '../operations/device.js'
+import { AddonNotFoundError } from '../support/errors.js'
 import { defaultPromptCacheBytes } from '../load-model.js'
-import { describeMachine, type Machine } from '../machine.js'
+import { describeMachine, type Machine } from '../machine/machine.js'
 import { type SelfCheckSummary, selfCheckSummaries } from '../self-check/known.js'
-import { whatWasVerified } from '../verified.js'
+import { whatWasVerified } from '../verify/verified.js'
 import { showNotice } from './notice.js'
 import { defineCommand } from './command.js'
-import { formatBytes } from '../format.js'
+import { formatBytes } from '../support/format.js'
 import { exitCodes } from './program.js'
-import { wrap } from '../wrap.js'
+import { wrap } from '../support/wrap.js'
 
 const TUNED = 'saved by ssm-metal tune'
 const NOT_TUNED = "the table of this GPU's family; ssm-metal tune measures here"

@@ -1,6 +1,6 @@
 // Notices of the library, as the command line shows them.
 
-import type { Notice } from '../notices.js'
+import type { Notice } from '../support/notices.js'
 
 const shown = new Set<string>()
 

@@ -3,7 +3,7 @@
 import { readFile } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
-import { perplexity } from '../perplexity.js'
+import { perplexity } from '../scoring/perplexity.js'
 import { defineCommand, UsageError } from './command.js'
 import { interruptible } from './interrupt.js'
 import { loadFromOptions } from './load.js'

@@ -3,8 +3,8 @@
 import { parseArguments } from './arguments.js'
 import { type Command, UsageError } from './command.js'
 import { commandHelp, programHelp } from './help.js'
-import { nearest } from '../nearest.js'
-import { isError, messageOf } from '../realms.js'
+import { nearest } from '../support/nearest.js'
+import { isError, messageOf } from '../support/realms.js'
 
 /** A command-line program. */
 export interface Program {

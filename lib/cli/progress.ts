@@ -1,6 +1,6 @@
 // One line on standard error that shows how far something is, and goes away when it is done.
 
-import { formatBytes, formatDuration } from '../format.js'
+import { formatBytes, formatDuration } from '../support/format.js'
 
 /** What is under way. */
 export interface Progress {

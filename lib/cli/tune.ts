@@ -1,9 +1,9 @@
 // ssm-metal tune: which of the values that a GPU's kernels can be dispatched with is fastest here.
 
-import type { OperationName } from '../operations.js'
-import { formatDuration } from '../format.js'
+import type { OperationName } from '../operations/table.js'
+import { formatDuration } from '../support/format.js'
 import { measuredOperations } from '../tune/cases.js'
-import { removeSavedTuning, savedTuningPath } from '../tune/saved.js'
+import { removeSavedTuning, savedTuningPath } from '../operations/saved-tuning.js'
 import { type TunedCase, type TunedValue, type TuneReport, tune } from '../tune/tune.js'
 import { defineCommand, UsageError } from './command.js'
 import { interruptible } from './interrupt.js'

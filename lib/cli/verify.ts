@@ -1,16 +1,21 @@
 // ssm-metal verify: what the first person on a new kind of machine runs.
 
-import { addonFile } from '../addon.js'
-import { homeFolder } from '../cache-folder.js'
-import { createDevice, type Device, type DeviceName, referenceDevice } from '../device.js'
-import { describeMachine } from '../machine.js'
-import { machineDetails } from '../machine-details.js'
-import { OPERATIONS, type OperationName } from '../operations.js'
+import { addonFile } from '../operations/addon.js'
+import { homeFolder } from '../machine/cache-folder.js'
+import {
+  createDevice,
+  type Device,
+  type DeviceName,
+  referenceDevice,
+} from '../operations/device.js'
+import { describeMachine } from '../machine/machine.js'
+import { machineDetails } from '../machine/machine-details.js'
+import { OPERATIONS, type OperationName } from '../operations/table.js'
 import { formatReport, type ReportFacts } from '../verify/report.js'
 import { allCases, type Verification, verify } from '../verify/verify.js'
 import { showNotice } from './notice.js'
 import { defineCommand, UsageError } from './command.js'
-import { formatDuration } from '../format.js'
+import { formatDuration } from '../support/format.js'
 import { interruptible } from './interrupt.js'
 import { exitCodes } from './program.js'
 import { ProgressLine } from './progress.js'

@@ -1,7 +1,7 @@
 // Who may run: so many at once, and whoever comes later waits for a place, in order.
 
-import { onAbort, reasonOf, type Signal, throwIfAborted } from '../abort.js'
-import { QueueFullError } from '../errors.js'
+import { onAbort, reasonOf, type Signal, throwIfAborted } from '../support/abort.js'
+import { QueueFullError } from '../support/errors.js'
 
 interface Waiting {
   operation: string

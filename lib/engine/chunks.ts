@@ -1,7 +1,7 @@
 // How a prompt is cut.
 
 import { STEP_TOKENS } from '../models/language-model.js'
-import { MOST_RUN_BYTES } from '../run-block.js'
+import { MOST_RUN_BYTES } from '../operations/run-block.js'
 
 /** Tokens of a prompt that run through the model at once, by default. */
 export const PREFILL_CHUNK_SIZE = 256

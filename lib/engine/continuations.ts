@@ -1,10 +1,10 @@
 // Log-probabilities of many continuations of one moment: a copy of its state for each, in a pool of their own.
 
-import { logSumExp } from '../logprobs.js'
-import type { CommandList, ListRunResult } from '../command-list.js'
+import { logSumExp } from '../generation/logprobs.js'
+import type { CommandList, ListRunResult } from '../operations/command-list.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
-import { NO_SLOT } from '../recorder.js'
+import { NO_SLOT } from '../operations/recorder.js'
 import { planContinuations } from './continuation-plan.js'
 import { LARGEST_CHUNK_SIZE } from './chunks.js'
 import { MOST_ROWS } from './lists.js'

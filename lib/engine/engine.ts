@@ -1,9 +1,9 @@
 // One engine a model: it owns the memory of all sequences and decides which rows run next. Streams join and leave
 // between tokens; one pass over the weights serves up to 32 of them. Prompts run in pieces, one between two steps.
 
-import { onAbort, throwIfAborted } from '../abort.js'
-import { type CommandList, leavesAMixture } from '../command-list.js'
-import { DisposedError } from '../errors.js'
+import { onAbort, throwIfAborted } from '../support/abort.js'
+import { type CommandList, leavesAMixture } from '../operations/command-list.js'
+import { DisposedError } from '../support/errors.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Admission } from './admission.js'
 import { runBeginning } from './beginning.js'

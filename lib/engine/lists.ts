@@ -1,10 +1,10 @@
 // The command lists of an engine: one for each width of a step, and those for pieces of prompts.
 
-import { addon } from '../addon.js'
-import type { CommandList } from '../command-list.js'
+import { addon } from '../operations/addon.js'
+import type { CommandList } from '../operations/command-list.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
-import { bytesPerElement } from '../tensor.js'
+import { bytesPerElement } from '../operations/tensor.js'
 import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
 import { type Ending, recordDraw, recordPiece, recordStep } from './recordings.js'
 import type { Pools } from './seats.js'

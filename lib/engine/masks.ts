@@ -1,8 +1,8 @@
 // Streams that may not draw every token: what they may draw next is computed while the model runs.
 
-import type { CommandList } from '../command-list.js'
-import type { Device } from '../device.js'
-import type { Tensor } from '../tensor.js'
+import type { CommandList } from '../operations/command-list.js'
+import type { Device } from '../operations/device.js'
+import type { Tensor } from '../operations/tensor.js'
 
 /** What may come next. */
 export interface Allowed {

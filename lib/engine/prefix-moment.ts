@@ -1,6 +1,6 @@
 // The moment after a prefix, from which several sequences go on.
 
-import { type Signal, throwIfAborted } from '../abort.js'
+import { type Signal, throwIfAborted } from '../support/abort.js'
 import type { Engine } from './engine.js'
 import type { Moments } from './moments.js'
 import { SharedPrompt } from './shared-prompt.js'

@@ -3,7 +3,7 @@
 // The state of a recurrent model has a fixed size and cannot be cut back, so a prefix is worth something only where
 // somebody took a snapshot: the cache finds the longest one that a prompt begins with.
 
-import '../disposable.js'
+import '../support/disposable.js'
 import { SCAN_TOKENS } from './chunks.js'
 import { type PrefixNode, PrefixTree } from './prefix-tree.js'
 

@@ -1,10 +1,10 @@
 // What a command list of the engine records: a step of up to 32 sequences, or a piece of one prompt.
 
-import type { CommandList } from '../command-list.js'
+import type { CommandList } from '../operations/command-list.js'
 import type { LanguageModel } from '../models/language-model.js'
 import type { Workspace } from '../models/workspace.js'
-import type { Recorder } from '../recorder.js'
-import type { Tensor } from '../tensor.js'
+import type { Recorder } from '../operations/recorder.js'
+import type { Tensor } from '../operations/tensor.js'
 import type { Pools } from './seats.js'
 import type { StatePool } from './state-pool.js'
 

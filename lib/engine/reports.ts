@@ -1,6 +1,6 @@
 // Log-probabilities that streams ask for: the device computes them, a copy of each token's is read.
 
-import { Readback } from '../readback.js'
+import { Readback } from '../operations/readback.js'
 import type { Seats } from './seats.js'
 import type { Drawn, EngineStream } from './stream.js'
 import { slotOf } from './stream.js'

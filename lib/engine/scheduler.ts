@@ -1,9 +1,9 @@
 // Which runs come next: steps of the rows that are ready, and pieces of prompts between them.
 
-import { reasonOf } from '../abort.js'
-import type { ListRunResult } from '../command-list.js'
-import { NO_SLOT, SAMPLE_STATUS } from '../recorder.js'
-import { drawnToken, NO_TOKEN } from '../sampler.js'
+import { reasonOf } from '../support/abort.js'
+import type { ListRunResult } from '../operations/command-list.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../operations/recorder.js'
+import { drawnToken, NO_TOKEN } from '../generation/sampler.js'
 import { Draws } from './draws.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'
 import type { MomentPlace } from './moments.js'

@@ -1,12 +1,12 @@
 // Prompts whose logits or losses are wanted at every position: a sequence of their own beside the engine's.
 
-import type { Signal } from '../abort.js'
-import type { CommandList, ListRunResult } from '../command-list.js'
+import type { Signal } from '../support/abort.js'
+import type { CommandList, ListRunResult } from '../operations/command-list.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
-import type { Recorder } from '../recorder.js'
-import type { RunData } from '../run-block.js'
-import type { Tensor } from '../tensor.js'
+import type { Recorder } from '../operations/recorder.js'
+import type { RunData } from '../operations/run-block.js'
+import type { Tensor } from '../operations/tensor.js'
 import { chunkLengths, LARGEST_CHUNK_SIZE, PREFILL_CHUNK_SIZE } from './chunks.js'
 import { resolveRows } from './recordings.js'
 import { StatePool } from './state-pool.js'

@@ -1,11 +1,11 @@
 // Who has which slot of the pool. A GPU's grows 1, 2, 4 … and never shrinks; a sequence that does not run makes room
 // for one that does. Copies are queued behind the runs of the device, so nothing here waits.
 
-import type { Device } from '../device.js'
+import type { Device } from '../operations/device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
-import type { Recorder } from '../recorder.js'
-import { Tensor } from '../tensor.js'
+import type { Recorder } from '../operations/recorder.js'
+import { Tensor } from '../operations/tensor.js'
 import { SequenceState } from './sequence-state.js'
 import { Snapshot } from './snapshot.js'
 import { namedFields, type PoolSize, SamplingSlots, StatePool } from './state-pool.js'

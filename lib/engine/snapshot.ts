@@ -2,7 +2,7 @@
 
 import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
-import { Memory, Tensor } from '../tensor.js'
+import { Memory, Tensor } from '../operations/tensor.js'
 import { namedFields } from './state-pool.js'
 
 // Each field begins where any kernel may read it in whole cache lines.

@@ -2,8 +2,8 @@
 
 import type { LanguageModel, ModelState } from '../models/language-model.js'
 import type { StateField } from '../models/state-fields.js'
-import { MOST_ALTERNATIVES, NO_TOKEN } from '../sampler.js'
-import type { Tensor } from '../tensor.js'
+import { MOST_ALTERNATIVES, NO_TOKEN } from '../generation/sampler.js'
+import type { Tensor } from '../operations/tensor.js'
 
 /** How much a pool holds. */
 export interface PoolSize {

@@ -1,9 +1,9 @@
 // One sequence that the engine advances, from its first token to its end.
 
-import { reasonOf, type Signal } from '../abort.js'
-import type { TokenReport } from '../logprobs.js'
-import type { Readback } from '../readback.js'
-import type { Sampler } from '../sampler.js'
+import { reasonOf, type Signal } from '../support/abort.js'
+import type { TokenReport } from '../generation/logprobs.js'
+import type { Readback } from '../operations/readback.js'
+import type { Sampler } from '../generation/sampler.js'
 import type { Engine } from './engine.js'
 import type { SequenceState } from './sequence-state.js'
 import type { Allowed, Masker, MaskUpload } from './masks.js'

@@ -1,7 +1,7 @@
 // The script of the grammar thread: holds xgrammar, the vocabulary, compiled grammars and matchers.
 
-import { answerRequests } from '../isolated-answers.js'
-import { requireFrom, scriptOf } from '../location.js'
+import { answerRequests } from '../support/isolated-answers.js'
+import { requireFrom, scriptOf } from '../support/location.js'
 import { byteLevelText } from '../tokenizer/token-pieces.js'
 import { type SharedVocabulary, tokensOf } from './vocabulary.js'
 import {

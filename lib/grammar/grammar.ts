@@ -1,7 +1,7 @@
 // Structured output: which tokens may come next. The work is done on the grammar thread.
 
-import { onAbort, reasonOf, type Signal, throwIfAborted } from '../abort.js'
-import { IsolatedThread, ThreadLostError } from '../isolated-thread.js'
+import { onAbort, reasonOf, type Signal, throwIfAborted } from '../support/abort.js'
+import { IsolatedThread, ThreadLostError } from '../support/isolated-thread.js'
 import type { GrammarAnswer, GrammarRequest, Step } from './grammar-thread.js'
 import { type ConstrainedFormat, grammarOf } from './response-format.js'
 import { type SharedVocabulary, sharedVocabulary, type TokenSource } from './vocabulary.js'

@@ -1,6 +1,6 @@
 // The formats that outputs can be asked for, as grammars.
 
-import { describe } from '../options.js'
+import { describe } from '../support/option-checks.js'
 import { parseEbnf } from './ebnf.js'
 import { emitGrammar } from './emit.js'
 import { type Grammar, GrammarError } from './grammar-node.js'

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { compileFunction } from 'node:vm'
 import type * as Xgrammar from '@mlc-ai/web-xgrammar'
-import { requireFrom } from '../location.js'
+import { requireFrom } from '../support/location.js'
 
 export type { CompiledGrammar, GrammarCompiler, GrammarMatcher } from '@mlc-ai/web-xgrammar'
 

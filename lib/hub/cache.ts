@@ -2,9 +2,13 @@
 
 import { basename, dirname, join, resolve, sep } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { expandHome } from '../cache-folder.js'
-import { ModelNotFoundError, TokenizerNotFoundError, UnsupportedOptionError } from '../errors.js'
-import { onDisk } from '../location.js'
+import { expandHome } from '../machine/cache-folder.js'
+import {
+  ModelNotFoundError,
+  TokenizerNotFoundError,
+  UnsupportedOptionError,
+} from '../support/errors.js'
+import { onDisk } from '../support/location.js'
 import { type HubName, isHubAddress, isRevision, parseHubName } from './names.js'
 import {
   cachedNames,

@@ -7,8 +7,8 @@
 
 import { lstat, open, readdir, readlink, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import { cacheFolder, pathVariable } from '../cache-folder.js'
-import { CorruptFileError } from '../errors.js'
+import { cacheFolder, pathVariable } from '../machine/cache-folder.js'
+import { CorruptFileError } from '../support/errors.js'
 import { isHubName } from './names.js'
 
 const commitPattern = /^[0-9a-f]{40}$/

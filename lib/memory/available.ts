@@ -2,8 +2,8 @@
 
 import { freemem } from 'node:os'
 import { join } from 'node:path'
-import { addon } from '../addon.js'
-import { type Cgroup, cgroupsOf, readText, wholeNumber } from '../cgroup.js'
+import { addon } from '../operations/addon.js'
+import { type Cgroup, cgroupsOf, readText, wholeNumber } from '../machine/cgroup.js'
 
 /**
  * Bytes that the system can give to this process without writing other programs' memory to disk: what is

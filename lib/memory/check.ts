@@ -1,8 +1,8 @@
 // Refuses a model that does not fit, with numbers and a way out, before anything is allocated.
 
-import type { Device } from '../device.js'
-import { InsufficientMemoryError } from '../errors.js'
-import { formatBytes } from '../format.js'
+import type { Device } from '../operations/device.js'
+import { InsufficientMemoryError } from '../support/errors.js'
+import { formatBytes } from '../support/format.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import type { WeightWishes } from '../weights/weight-format.js'
 import { availableMemory } from './available.js'

@@ -2,11 +2,11 @@
 // that loads and records a model runs here on a device that only counts (planned.ts), so that what it
 // counts is what is later allocated.
 
-import { addon } from '../addon.js'
-import type { CommandList } from '../command-list.js'
-import type { Device } from '../device.js'
+import { addon } from '../operations/addon.js'
+import type { CommandList } from '../operations/command-list.js'
+import type { Device } from '../operations/device.js'
 import { Engine } from '../engine/engine.js'
-import { formatBytes } from '../format.js'
+import { formatBytes } from '../support/format.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import { LanguageModel } from '../models/language-model.js'
 import type { WeightWishes } from '../weights/weight-format.js'

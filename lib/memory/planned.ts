@@ -2,10 +2,10 @@
 // it asks for is counted.
 
 import { statSync } from 'node:fs'
-import { addon } from '../addon.js'
-import { Device } from '../device.js'
-import { InsufficientMemoryError } from '../errors.js'
-import type { AffineMatrix } from '../recorder.js'
+import { addon } from '../operations/addon.js'
+import { Device } from '../operations/device.js'
+import { InsufficientMemoryError } from '../support/errors.js'
+import type { AffineMatrix } from '../operations/recorder.js'
 import {
   bytesPerElement,
   checkShape,
@@ -14,7 +14,7 @@ import {
   formatShape,
   Memory,
   Tensor,
-} from '../tensor.js'
+} from '../operations/tensor.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
 import {
   extentAlone,

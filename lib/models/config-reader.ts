@@ -1,9 +1,9 @@
 // Reads the values of a config.json (or of the header that stands for one) and checks them: nothing
 // in such a file is trusted, and no dimension is used before it was bounded here.
 
-import { CorruptFileError, UnsupportedArchitectureError } from '../errors.js'
-import { describe } from '../options.js'
-import { isJsonObject, type JsonObject, type JsonValue } from '../weights/json.js'
+import { CorruptFileError, UnsupportedArchitectureError } from '../support/errors.js'
+import { describe } from '../support/option-checks.js'
+import { isJsonObject, type JsonObject, type JsonValue } from '../support/json.js'
 
 // Larger than any published model by far, small enough that no product of two overflows and no list
 // of layers fills memory before the tensors of the file are looked at.

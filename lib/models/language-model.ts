@@ -1,9 +1,9 @@
 // A language model on a device: token ids to logits, written in device operations.
 //   h = embedding(tokens);  h = block(h) for each block;  logits = head(norm(h))
 
-import type { ActivationType, Device } from '../device.js'
-import { CorruptFileError } from '../errors.js'
-import type { Memory, Tensor } from '../tensor.js'
+import type { ActivationType, Device } from '../operations/device.js'
+import { CorruptFileError } from '../support/errors.js'
+import type { Memory, Tensor } from '../operations/tensor.js'
 import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../weights/loader.js'
 import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { WeightWishes } from '../weights/weight-format.js'

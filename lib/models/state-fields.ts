@@ -1,7 +1,7 @@
 // What a sequence keeps between tokens: named fields of fixed size, from the configuration alone.
 
-import type { ActivationType } from '../device.js'
-import { bytesPerElement, type DType, elementCount } from '../tensor.js'
+import type { ActivationType } from '../operations/device.js'
+import { bytesPerElement, type DType, elementCount } from '../operations/tensor.js'
 import { convDim, type LayerConfig, type ModelConfig } from './config.js'
 
 /** A field of the state of one sequence. */

@@ -1,7 +1,7 @@
 // Whether a model's head is its embedding, where the configuration ties the two: what the file holds decides,
 // as it does in transformers 5. A configuration that denies it is believed.
 
-import type { Notice } from '../notices.js'
+import type { Notice } from '../support/notices.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
 import { haveSameBytes } from '../weights/same-bytes.js'
 import type { ModelDescription } from './families/family.js'

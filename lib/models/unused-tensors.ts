@@ -4,7 +4,7 @@
 //   - modules beside the model's own, such as a vision tower or a value head, are skipped with a notice;
 //   - anything else inside the model's own modules would change what it computes: the loader refuses it.
 
-import type { Notice } from '../notices.js'
+import type { Notice } from '../support/notices.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
 import type { TensorNames } from './families/family.js'
 

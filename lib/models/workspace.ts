@@ -1,8 +1,8 @@
 // Scratch tensors of a forward pass, shared by all layers: operations run in order, so one layer's
 // intermediate results may overwrite another's.
 
-import type { ActivationType, Device } from '../device.js'
-import { type DType, elementCount, type Tensor } from '../tensor.js'
+import type { ActivationType, Device } from '../operations/device.js'
+import { type DType, elementCount, type Tensor } from '../operations/tensor.js'
 
 /** Hands out scratch tensors by name: float32, or of the type that layers compute in. */
 export class Workspace {

@@ -1,8 +1,8 @@
 // Checks a device for a model, unless what is known decides: in another process where one can be
 // started, else in this one.
 
-import type { Signal } from '../abort.js'
-import type { Device } from '../device.js'
+import type { Signal } from '../support/abort.js'
+import type { Device } from '../operations/device.js'
 import type { Outcome } from '../verify/verify.js'
 import { canStartChild, CHILD_LIMITS, type ChildLimits, checkInChild } from './child.js'
 import { type CheckSizeName, checksOf } from './checks.js'

@@ -1,7 +1,7 @@
 // What is checked before a device is used for a model.
 
-import { throwIfAborted, type Signal } from '../abort.js'
-import type { Device } from '../device.js'
+import { throwIfAborted, type Signal } from '../support/abort.js'
+import type { Device } from '../operations/device.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
 import { productOf } from '../verify/cases/linear.js'
@@ -11,7 +11,7 @@ import { compareCase, type Outcome } from '../verify/verify.js'
 import { formatName } from '../weights/weight-format.js'
 import type { AttentionNeeds, Mamba2Needs, Needs } from './needs.js'
 import { checkProduct, type ProductSize } from './product.js'
-import { messageOf } from '../realms.js'
+import { messageOf } from '../support/realms.js'
 
 export interface Check extends Pick<Outcome, 'operation' | 'dtype' | 'shape'> {
   /** Names it, with all that decides over its result on one device. */

@@ -1,10 +1,10 @@
 // Checks a device in a process of its own, where one can be started.
 
-import { onAbort, throwIfAborted, type Signal } from '../abort.js'
+import { onAbort, throwIfAborted, type Signal } from '../support/abort.js'
 import { type ChildProcess, fork } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { basename } from 'node:path'
-import { isTypeScript, requireFrom, scriptOf } from '../location.js'
+import { isTypeScript, requireFrom, scriptOf } from '../support/location.js'
 import type { ProcessMessage, ProcessRequest } from './check-process.js'
 import type { CheckProgress } from './run.js'
 

@@ -1,8 +1,8 @@
 // What is known of devices: what this process found, and what all others on this machine did.
 
-import { addon } from '../addon.js'
-import { cacheFolder } from '../cache-folder.js'
-import { createDevice, type Device } from '../device.js'
+import { addon } from '../operations/addon.js'
+import { cacheFolder } from '../machine/cache-folder.js'
+import { createDevice, type Device } from '../operations/device.js'
 import type { Outcome } from '../verify/verify.js'
 import { describeFailure } from './describe.js'
 import { deviceKey, readDeviceRecord, type SavedOutcome, writeDeviceRecord } from './saved.js'

@@ -1,6 +1,6 @@
 // What of a device a model uses: plain data, so that another process can be asked to check it.
 
-import type { ActivationType, Device } from '../device.js'
+import type { ActivationType, Device } from '../operations/device.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import type { AttentionConfig, LayerConfig, Mamba2Config } from '../models/config.js'
 import { activationTypeOf } from '../models/language-model.js'

@@ -5,12 +5,12 @@
 // random signs, against the product of the row with the same sum of the weight's rows. The errors that
 // the tolerance allows nearly cancel out in it, and one output that is wrong does not.
 
-import type { Signal } from '../abort.js'
-import type { ActivationType, Device } from '../device.js'
+import type { Signal } from '../support/abort.js'
+import type { ActivationType, Device } from '../operations/device.js'
 import { recordLinear } from '../models/blocks/block.js'
-import type { LinearOptions } from '../recorder.js'
-import type { Tensor } from '../tensor.js'
-import { TOLERANCES, excess, type WorstElement, worstElement } from '../tolerance.js'
+import type { LinearOptions } from '../operations/recorder.js'
+import type { Tensor } from '../operations/tensor.js'
+import { TOLERANCES, excess, type WorstElement, worstElement } from '../verify/tolerance.js'
 import { EPS } from '../verify/cases/case.js'
 import { productOf } from '../verify/cases/linear.js'
 import { Inputs, numbersOf, SharedNumbers } from '../verify/inputs.js'

@@ -1,7 +1,7 @@
 // Runs checks, one after the other, on a device of this process.
 
-import { throwIfAborted, type Signal } from '../abort.js'
-import { type Device, referenceDevice } from '../device.js'
+import { throwIfAborted, type Signal } from '../support/abort.js'
+import { type Device, referenceDevice } from '../operations/device.js'
 import type { Outcome } from '../verify/verify.js'
 import { type CheckSizeName, checksOf } from './checks.js'
 import type { Needs } from './needs.js'

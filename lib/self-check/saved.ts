@@ -5,15 +5,15 @@
 import { readFileSync, statSync } from 'node:fs'
 import { cpus, platform, release, version as systemVersion } from 'node:os'
 import { resolve } from 'node:path'
-import { addonFile } from '../addon.js'
-import { cacheFolder, ownCacheFile } from '../cache-folder.js'
-import type { Device } from '../device.js'
-import { CorruptFileError } from '../errors.js'
-import { OPERATIONS, type OperationName } from '../operations.js'
-import { readSmallFile, textOf, writeSmallFile } from '../small-file.js'
+import { addonFile } from '../operations/addon.js'
+import { cacheFolder, ownCacheFile } from '../machine/cache-folder.js'
+import type { Device } from '../operations/device.js'
+import { CorruptFileError } from '../support/errors.js'
+import { OPERATIONS, type OperationName } from '../operations/table.js'
+import { readSmallFile, textOf, writeSmallFile } from '../support/small-file.js'
 import type { Outcome } from '../verify/verify.js'
 import { VERSION } from '../version.js'
-import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../weights/json.js'
+import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../support/json.js'
 
 /** What a check found, and when. */
 export interface SavedOutcome extends Outcome {

@@ -6,16 +6,16 @@
 // compiler, and what a device that fails falls back to. That takes a few milliseconds in this process,
 // where a level that the processor does not have has never been chosen.
 
-import type { Signal } from '../abort.js'
+import type { Signal } from '../support/abort.js'
 import {
   createDevice,
   type Device,
   type DeviceName,
   type DeviceOptions,
   referenceDevice,
-} from '../device.js'
-import { SelfCheckError, UnsupportedOptionError } from '../errors.js'
-import type { OnNotice } from '../notices.js'
+} from '../operations/device.js'
+import { SelfCheckError, UnsupportedOptionError } from '../support/errors.js'
+import type { OnNotice } from '../support/notices.js'
 import type { Outcome } from '../verify/verify.js'
 import { type CheckOptions, checkDevice } from './check-device.js'
 import { describeFailure } from './describe.js'

@@ -1,6 +1,6 @@
 // One piece of work after the other.
 
-import { onAbort, reasonOf, type Signal } from '../abort.js'
+import { onAbort, reasonOf, type Signal } from '../support/abort.js'
 
 /** Starts a piece of work once all that came before have ended, however they did. */
 export type InTurn = <T>(work: () => Promise<T>, signal: Signal | undefined) => Promise<T>

@@ -2,9 +2,9 @@
 // tokenizers in Rust do.
 
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers'
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 import { isObject } from './json-file.js'
-import { messageOf } from '../realms.js'
+import { messageOf } from '../support/realms.js'
 
 /** The part of the library used here; its own declarations do not resolve under `nodenext`. */
 export interface Encoder {

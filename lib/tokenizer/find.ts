@@ -2,11 +2,11 @@
 
 import { dirname, join } from 'node:path'
 import { resolveTokenizerPath } from '../hub/cache.js'
-import type { OnNotice } from '../notices.js'
+import type { OnNotice } from '../support/notices.js'
 import { type EndOfText, endsOfText, readTokenizerSettings } from './special-tokens.js'
 import { Tokenizer } from './tokenizer.js'
 import { idsByContent, readTokenizerFile } from './tokenizer-file.js'
-import { isError } from '../realms.js'
+import { isError } from '../support/realms.js'
 
 /** What {@link findTokenizer} found. */
 export interface FoundTokenizer {

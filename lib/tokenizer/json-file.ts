@@ -1,11 +1,11 @@
 // Reads the JSON files of a tokenizer. They come from the network and are trusted in nothing.
 
 import { open, stat } from 'node:fs/promises'
-import { CorruptFileError } from '../errors.js'
-import { isMissing } from '../small-file.js'
+import { CorruptFileError } from '../support/errors.js'
+import { isMissing } from '../support/small-file.js'
 import { mistakenFor } from '../weights/file-reader.js'
-import { parseConfigJson } from '../weights/json.js'
-import { messageOf } from '../realms.js'
+import { parseConfigJson } from '../support/json.js'
+import { messageOf } from '../support/realms.js'
 
 /** The largest tokenizer file read, in bytes. The largest published ones are about 35 MB. */
 const maximumFileBytes = 256 * 1024 * 1024

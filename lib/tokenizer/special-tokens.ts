@@ -2,8 +2,8 @@
 // put around a text before a model sees it.
 
 import { basename, join } from 'node:path'
-import { CorruptFileError } from '../errors.js'
-import type { OnNotice } from '../notices.js'
+import { CorruptFileError } from '../support/errors.js'
+import type { OnNotice } from '../support/notices.js'
 import { describe, isObject, type JsonFile, readJsonObject } from './json-file.js'
 
 /** What tokenizer_config.json and special_tokens_map.json say; empty objects where they are missing. */

@@ -5,7 +5,7 @@
 // neighbours: that is what makes exact streaming possible in constant time a token. Decoders without
 // this property (WordPiece, CTC, ...) are refused; no language model supported here uses them.
 
-import { UnsupportedArchitectureError } from '../errors.js'
+import { UnsupportedArchitectureError } from '../support/errors.js'
 
 /** What one token adds to a text: bytes of UTF-8, or text that ends any byte sequence before it. */
 export type TokenPiece = Uint8Array | string

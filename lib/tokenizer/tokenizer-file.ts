@@ -1,7 +1,7 @@
 // Reads tokenizer.json. It comes from the network and is trusted in nothing: every part used later is
 // checked here.
 
-import { CorruptFileError, TokenizerNotFoundError } from '../errors.js'
+import { CorruptFileError, TokenizerNotFoundError } from '../support/errors.js'
 import { describe, isObject, readJsonObject } from './json-file.js'
 
 /** Ids above this are refused: the largest published vocabularies have some 260 thousand tokens. */

@@ -2,8 +2,8 @@
 // agree to the byte with the streaming detokenizer and the library cannot stream.
 
 import { dirname, join } from 'node:path'
-import type { OnNotice } from '../notices.js'
-import { booleanOption, checkOptions } from '../options.js'
+import type { OnNotice } from '../support/notices.js'
+import { booleanOption, checkOptions } from '../support/option-checks.js'
 import { withConfiguredTokens } from './configured-tokens.js'
 import { type DetokenizerOptions, DetokenizerStream } from './detokenizer.js'
 import { type Encoder, newEncoder, withoutSpecialTokens } from './encoder.js'

@@ -1,8 +1,8 @@
 // What `tune` measures: the operations of decoding and prefill at the shapes of published models.
 
-import type { OperationName } from '../operations.js'
-import type { LinearOptions, Recorder } from '../recorder.js'
-import type { Tensor } from '../tensor.js'
+import type { OperationName } from '../operations/table.js'
+import type { LinearOptions, Recorder } from '../operations/recorder.js'
+import type { Tensor } from '../operations/tensor.js'
 import { EPS, MODELS } from '../verify/cases/case.js'
 import type { Tensors } from './tensors.js'
 

@@ -1,11 +1,11 @@
 // How long one operation takes under each of several tunings, in turns.
 
-import { throwIfAborted, type Signal } from '../abort.js'
-import type { CommandList } from '../command-list.js'
-import type { Device } from '../device.js'
+import { throwIfAborted, type Signal } from '../support/abort.js'
+import type { CommandList } from '../operations/command-list.js'
+import type { Device } from '../operations/device.js'
 import type { TuneCase } from './cases.js'
 import { Tensors } from './tensors.js'
-import { isError } from '../realms.js'
+import { isError } from '../support/realms.js'
 
 export interface MeasureSettings {
   /** How often everything takes its turn. */

@@ -1,10 +1,10 @@
 // The tensors of what is measured. Their numbers need only be such that a model could have them, so
 // they are a short random block again and again: making a matrix costs a copy.
 
-import { addon } from '../addon.js'
-import type { Device } from '../device.js'
-import type { AffineMatrix } from '../recorder.js'
-import { bytesPerElement, type DType, elementCount, type Tensor } from '../tensor.js'
+import { addon } from '../operations/addon.js'
+import type { Device } from '../operations/device.js'
+import type { AffineMatrix } from '../operations/recorder.js'
+import { bytesPerElement, type DType, elementCount, type Tensor } from '../operations/tensor.js'
 import { floatToHalf } from '../weights/convert.js'
 
 const BLOCK_ELEMENTS = 1 << 16

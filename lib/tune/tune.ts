@@ -1,22 +1,31 @@
 // `ssm-metal tune`: which values of the table of native/metal/tuning.h are fastest on this GPU.
 
-import { throwIfAborted, type Signal } from '../abort.js'
+import { throwIfAborted, type Signal } from '../support/abort.js'
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { addon } from '../addon.js'
+import { addon } from '../operations/addon.js'
 import { median } from '../bench/statistics.js'
-import { createDevice, type Device, type TuningSource } from '../device.js'
-import { CorruptFileError, DeviceNotAvailableError, UnsupportedOptionError } from '../errors.js'
-import { describeMachine, type Machine } from '../machine.js'
-import type { OperationName } from '../operations.js'
-import { checkOptions, checkSignal, describe } from '../options.js'
-import { type Tunable, type Tuning, tunables } from '../tuning.js'
+import { createDevice, type Device, type TuningSource } from '../operations/device.js'
+import {
+  CorruptFileError,
+  DeviceNotAvailableError,
+  UnsupportedOptionError,
+} from '../support/errors.js'
+import { describeMachine, type Machine } from '../machine/machine.js'
+import type { OperationName } from '../operations/table.js'
+import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
+import { type Tunable, type Tuning, tunables } from '../operations/tuning.js'
 import { VERSION } from '../version.js'
 import { measuredOperations, publishedCases, type TuneCase } from './cases.js'
 import { type CaseTimes, type Decision, decide } from './decide.js'
 import { dispatchesOf, type MeasureSettings, measure } from './measure.js'
-import { readSavedTuning, savedTuningPath, systemName, writeSavedTuning } from './saved.js'
-import { isError } from '../realms.js'
+import {
+  readSavedTuning,
+  savedTuningPath,
+  systemName,
+  writeSavedTuning,
+} from '../operations/saved-tuning.js'
+import { isError } from '../support/realms.js'
 
 export interface TuneOptions {
   /** Defaults to `auto`, which must find a GPU. */

@@ -1,15 +1,15 @@
 // What a case is computed from: the same random numbers for the device under test and for the
 // reference, which may hold activations in another element type.
 
-import type { ActivationType, Device } from '../device.js'
-import type { AffineMatrix } from '../recorder.js'
+import type { ActivationType, Device } from '../operations/device.js'
+import type { AffineMatrix } from '../operations/recorder.js'
 import {
   bytesPerElement,
   type DType,
   elementCount,
   type Tensor,
   type TensorData,
-} from '../tensor.js'
+} from '../operations/tensor.js'
 import { bfloat16sToFloats, floatToHalf, halvesToFloats } from '../weights/convert.js'
 import type { Weight } from '../weights/loader.js'
 import type { AffineFormat, FloatType, WeightFormat } from '../weights/weight-format.js'

@@ -1,9 +1,9 @@
 // What `verify --report` prints: one block to paste into an issue. Machine, versions and results, and
 // nothing that names a person: no host name, no serial number, no path outside the package.
 
-import { formatBytes, formatDuration } from '../format.js'
-import type { Machine } from '../machine.js'
-import type { MachineDetails } from '../machine-details.js'
+import { formatBytes, formatDuration } from '../support/format.js'
+import type { Machine } from '../machine/machine.js'
+import type { MachineDetails } from '../machine/machine-details.js'
 import type { Verification } from './verify.js'
 
 export interface ReportFacts {

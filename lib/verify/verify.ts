@@ -1,17 +1,17 @@
 // Holds every operation of a device against the reference, the plain loops of the CPU device.
 
-import { throwIfAborted, type Signal } from '../abort.js'
-import type { ActivationType, Device } from '../device.js'
-import { OPERATIONS, type OperationName } from '../operations.js'
-import type { DType } from '../tensor.js'
-import { excess, type WorstElement, worstElement } from '../tolerance.js'
+import { throwIfAborted, type Signal } from '../support/abort.js'
+import type { ActivationType, Device } from '../operations/device.js'
+import { OPERATIONS, type OperationName } from '../operations/table.js'
+import type { DType } from '../operations/tensor.js'
+import { excess, type WorstElement, worstElement } from './tolerance.js'
 import { attentionCases } from './cases/attention.js'
 import type { Case, Recordable } from './cases/case.js'
 import { linearCases } from './cases/linear.js'
 import { mamba2Cases } from './cases/mamba2.js'
 import { rowCases, tokenCases } from './cases/rows.js'
 import { Inputs, numbersOf, SharedNumbers } from './inputs.js'
-import { messageOf } from '../realms.js'
+import { messageOf } from '../support/realms.js'
 
 /** How close to the reference an operation came. */
 export interface Outcome {
@@ -22,7 +22,7 @@ export interface Outcome {
   passed: boolean
   /** Of the element that is furthest from what is allowed: |result - reference|. */
   error: number
-  /** What lib/tolerance.ts allows there. */
+  /** What lib/verify/tolerance.ts allows there. */
   limit: number
   /** Why it could not run. */
   failure?: string
@@ -144,7 +144,7 @@ async function run(
   return measured.sort((a, b) => a - b)[times >> 1]!
 }
 
-/** The element of all outputs that is furthest from what lib/tolerance.ts allows. */
+/** The element of all outputs that is furthest from what lib/verify/tolerance.ts allows. */
 export function compare(actual: Recordable, expected: Recordable) {
   let worst: WorstElement = { index: 0, error: 0, limit: 0 }
   for (const [i, tensor] of actual.outputs.entries()) {

@@ -1,6 +1,6 @@
 // Tensor bytes to float32 numbers.
 
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 import { bitsPerElement, type FileDtype, type TensorEntry } from './checkpoint.js'
 
 /** The numbers of a float tensor as float32. Throws `CorruptFileError` for other types. */

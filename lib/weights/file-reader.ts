@@ -1,7 +1,7 @@
 import { readSync } from 'node:fs'
 import { type FileHandle, open, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 
 /** An open file of known size, read by position. Nothing is allocated for bytes it does not have. */
 export class FileReader {

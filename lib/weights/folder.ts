@@ -2,9 +2,13 @@
 
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
-import { CorruptFileError, ModelNotFoundError, UnsupportedArchitectureError } from '../errors.js'
+import {
+  CorruptFileError,
+  ModelNotFoundError,
+  UnsupportedArchitectureError,
+} from '../support/errors.js'
 import { completionAdvice, danglingLink } from '../hub/snapshots.js'
-import type { Notice } from '../notices.js'
+import type { Notice } from '../support/notices.js'
 import type { CheckpointFile } from './checkpoint.js'
 import { readPytorchCheckpoint } from './pytorch.js'
 import { readSafetensors } from './safetensors.js'

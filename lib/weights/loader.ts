@@ -2,11 +2,11 @@
 // to a device. Matrices stay where they are, in the mapped file, when the device can read them there;
 // vectors are small and become float32.
 
-import { throwIfAborted, type Signal } from '../abort.js'
-import { CorruptFileError, UnsupportedOptionError } from '../errors.js'
+import { throwIfAborted, type Signal } from '../support/abort.js'
+import { CorruptFileError, UnsupportedOptionError } from '../support/errors.js'
 import type { Checkpoint } from '../models/checkpoint.js'
-import type { AffineMatrix } from '../recorder.js'
-import { formatShape, type Tensor } from '../tensor.js'
+import type { AffineMatrix } from '../operations/recorder.js'
+import { formatShape, type Tensor } from '../operations/tensor.js'
 import type { TensorEntry } from './checkpoint.js'
 import type { WeightStore } from './store.js'
 import {

@@ -3,7 +3,7 @@
 // only a name from a list that the caller allows, and a call is only a record of that name and its
 // arguments. What such records mean is for the caller to interpret; no function exists to be run.
 
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 import { quote } from './checkpoint.js'
 
 export type PickleValue =

@@ -2,7 +2,7 @@
 // an entry of raw elements for each storage, `data/<key>`. The pickle is read, never executed.
 
 import { resolve } from 'node:path'
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 import {
   type CheckpointFile,
   bitsPerElement,

@@ -2,7 +2,7 @@
 
 import { randomUUID } from 'node:crypto'
 import { type FileHandle, open, realpath, rename, rm, stat } from 'node:fs/promises'
-import { isMissing } from '../small-file.js'
+import { isMissing } from '../support/small-file.js'
 
 /**
  * Writes a file beside `path` and gives it that name once it is complete: whoever has the old file open

@@ -3,7 +3,7 @@
 
 import { resolve } from 'node:path'
 import { types } from 'node:util'
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 import {
   type CheckpointFile,
   bitsPerElement,
@@ -15,7 +15,7 @@ import {
   type TensorEntry,
 } from './checkpoint.js'
 import { FileReader } from './file-reader.js'
-import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from './json.js'
+import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../support/json.js'
 import { replaceFile } from './replace-file.js'
 
 /** Bytes. The format's reference implementation writes and reads no longer header. */

@@ -2,10 +2,10 @@
 // such as model-00001-of-00003.safetensors, which say when all are there.
 
 import { basename, dirname, join, win32 } from 'node:path'
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 import { type CheckpointFile, quote } from './checkpoint.js'
 import { FileReader, mistakenFor } from './file-reader.js'
-import { isJsonObject, parseJsonObject } from './json.js'
+import { isJsonObject, parseJsonObject } from '../support/json.js'
 import { decodeUtf8, HEADER_RULES, MAX_HEADER_LENGTH, readSafetensors } from './safetensors.js'
 
 /** Bytes. An index names each tensor and its shard once, so a header's limit suits it too. */

@@ -1,12 +1,18 @@
 // What a loader does with tensors that it has checked: brings them to a device. lib/memory has a
 // store that only counts.
 
-import type { Signal } from '../abort.js'
+import type { Signal } from '../support/abort.js'
 import { type FileHandle, open } from 'node:fs/promises'
-import type { Device } from '../device.js'
-import { CorruptFileError } from '../errors.js'
-import type { AffineMatrix } from '../recorder.js'
-import { bytesPerElement, type DType, MAPPING_ALIGNMENT, Memory, Tensor } from '../tensor.js'
+import type { Device } from '../operations/device.js'
+import { CorruptFileError } from '../support/errors.js'
+import type { AffineMatrix } from '../operations/recorder.js'
+import {
+  bytesPerElement,
+  type DType,
+  MAPPING_ALIGNMENT,
+  Memory,
+  Tensor,
+} from '../operations/tensor.js'
 import type { TensorEntry } from './checkpoint.js'
 import { bytesToFloat32, rowMajor } from './convert.js'
 import { type AffineFormat, FLOAT_TYPES, type FloatType } from './weight-format.js'

@@ -3,7 +3,7 @@
 
 // As a whole: with a name that Node 18 lacks, it would end before it could say that it is too old.
 import zlib from 'node:zlib'
-import { CorruptFileError } from '../errors.js'
+import { CorruptFileError } from '../support/errors.js'
 import { quote } from './checkpoint.js'
 import type { FileReader } from './file-reader.js'
 

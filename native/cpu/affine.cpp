@@ -1,4 +1,4 @@
-#include "affine.h"
+#include "native/cpu/affine.h"
 
 #include <bit>
 

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "operation.h"
+#include "native/operation.h"
 
 namespace ssm::cpu {
 

@@ -7,8 +7,8 @@
 #include <cstddef>
 #include <vector>
 
-#include "dot.h"
-#include "operations.h"
+#include "native/cpu/dot.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu {
 

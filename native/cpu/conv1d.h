@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "activations.h"
-#include "operations.h"
+#include "native/cpu/activations.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu {
 

@@ -3,11 +3,11 @@
 #include <new>
 #include <stdexcept>
 
-#include "cpu/fast/levels.h"
-#include "cpu/fast/operations.h"
-#include "device.h"
-#include "operations.h"
-#include "run_queue.h"
+#include "native/cpu/fast/operations.h"
+#include "native/cpu/levels.h"
+#include "native/cpu/operations.h"
+#include "native/device.h"
+#include "native/run_queue.h"
 
 namespace ssm {
 

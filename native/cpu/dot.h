@@ -3,7 +3,7 @@
 
 #include <cstddef>
 
-#include "data_type.h"
+#include "native/data_type.h"
 
 namespace ssm::cpu {
 

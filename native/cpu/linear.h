@@ -5,10 +5,10 @@
 #include <cmath>
 #include <vector>
 
-#include "activations.h"
-#include "dot.h"
-#include "operation.h"
-#include "types.h"
+#include "metal/types.h"
+#include "native/cpu/activations.h"
+#include "native/cpu/dot.h"
+#include "native/operation.h"
 
 namespace ssm::cpu {
 

@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
-#include "activations.h"
-#include "conv1d.h"
-#include "operations.h"
+#include "native/cpu/activations.h"
+#include "native/cpu/conv1d.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu {
 

@@ -1,11 +1,11 @@
-// One function an operation of the CPU device, in native/cpu/<operation>.cpp: plain loops in
-// float32. What an operation computes is said in its file; shapes were checked by
-// lib/operations.ts.
+// One function an operation of the CPU device, in native/cpu/operations/<operation>.cpp: plain
+// loops in float32. What an operation computes is said in its file; shapes were checked by
+// lib/operations/table.ts.
 #pragma once
 
-#include "operation.h"
-#include "params.h"
-#include "thread_pool.h"
+#include "native/cpu/thread_pool.h"
+#include "native/operation.h"
+#include "native/params.h"
 
 namespace ssm::cpu {
 

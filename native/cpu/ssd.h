@@ -7,9 +7,9 @@
 #include <cmath>
 #include <cstddef>
 
-#include "activations.h"
-#include "dot.h"
-#include "operations.h"
+#include "native/cpu/activations.h"
+#include "native/cpu/dot.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu {
 

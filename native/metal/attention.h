@@ -1,8 +1,8 @@
 // What the two attention operations share.
 #pragma once
 
-#include "dispatch.h"
-#include "tile_shape.h"
+#include "metal/tile_shape.h"
+#include "native/metal/dispatch.h"
 
 namespace ssm::metal {
 

@@ -1,11 +1,11 @@
-#include "bad_data.h"
+#include "native/metal/bad_data.h"
 
 #include <cmath>
 #include <stdexcept>
 #include <type_traits>
 
-#include "data_type.h"
-#include "params.h"
+#include "native/data_type.h"
+#include "native/params.h"
 
 namespace ssm::metal {
 

@@ -1,7 +1,7 @@
 // Bad data in the results of a run.
 #pragma once
 
-#include "command_list.h"
+#include "native/command_list.h"
 
 namespace ssm::metal {
 

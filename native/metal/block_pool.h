@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "memory.h"
+#include "native/memory.h"
 
 namespace ssm::metal {
 

@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "params.h"
-#include "program.h"
+#include "native/metal/program.h"
+#include "native/params.h"
 
 namespace ssm::metal {
 

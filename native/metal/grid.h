@@ -1,7 +1,7 @@
 // Grids that the dispatch code of several operations shares.
 #pragma once
 
-#include "dispatch.h"
+#include "native/metal/dispatch.h"
 
 namespace ssm::metal {
 

@@ -1,4 +1,4 @@
-#include "kernel_source.h"
+#include "native/metal/kernel_source.h"
 
 #include <algorithm>
 #include <set>

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "kernel_text.h"
-#include "program.h"
+#include "native/metal/kernel_text.h"
+#include "native/metal/program.h"
 
 namespace ssm::metal {
 

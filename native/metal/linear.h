@@ -1,10 +1,10 @@
 // What the dispatch code of matmul and affine_matmul shares.
 #pragma once
 
-#include "grid.h"
-#include "matmul_shape.h"
-#include "norm_rows.h"
-#include "tile_shape.h"
+#include "metal/matmul_shape.h"
+#include "metal/norm_rows.h"
+#include "metal/tile_shape.h"
+#include "native/metal/grid.h"
 
 namespace ssm::metal {
 

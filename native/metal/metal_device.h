@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "device.h"
+#include "native/device.h"
 
 namespace ssm {
 

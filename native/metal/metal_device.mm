@@ -6,14 +6,14 @@
 #include <string>
 #include <utility>
 
-#include "apple/encoded_list.h"
-#include "apple/gpu.h"
-#include "block_pool.h"
-#include "kernel_source.h"
-#include "metal_device.h"
-#include "preparations.h"
-#include "run_queue.h"
-#include "runs_in_flight.h"
+#include "native/metal/apple/encoded_list.h"
+#include "native/metal/apple/gpu.h"
+#include "native/metal/block_pool.h"
+#include "native/metal/kernel_source.h"
+#include "native/metal/metal_device.h"
+#include "native/metal/preparations.h"
+#include "native/metal/runs_in_flight.h"
+#include "native/run_queue.h"
 
 namespace ssm {
 

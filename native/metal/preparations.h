@@ -9,7 +9,7 @@
 #include <string>
 #include <utility>
 
-#include "device.h"
+#include "native/device.h"
 
 namespace ssm::metal {
 

@@ -1,10 +1,10 @@
-#include "program.h"
+#include "native/metal/program.h"
 
 #include <algorithm>
 #include <stdexcept>
 
-#include "kernel_source.h"
-#include "work.h"
+#include "native/metal/kernel_source.h"
+#include "native/metal/work.h"
 
 namespace ssm::metal {
 

@@ -1,16 +1,17 @@
 // A command list as the GPU runs it: dispatches of kernels, plain data.
-// native/metal/<operation>.cpp appends the dispatches of one operation; a device encodes a program
-// once and runs it many times. No Apple type appears here, so the very same code runs on Linux.
+// native/metal/operations/<operation>.cpp appends the dispatches of one operation; a device encodes
+// a program once and runs it many times. No Apple type appears here, so the very same code runs on
+// Linux.
 #pragma once
 
 #include <cstring>
 #include <string>
 #include <vector>
 
-#include "command_list.h"
-#include "kernel_text.h"
-#include "operation.h"
-#include "tuning.h"
+#include "native/command_list.h"
+#include "native/metal/kernel_text.h"
+#include "native/metal/tuning.h"
+#include "native/operation.h"
 
 namespace ssm::metal {
 

@@ -1,4 +1,4 @@
-#include "runs_in_flight.h"
+#include "native/metal/runs_in_flight.h"
 
 #include <algorithm>
 #include <chrono>
@@ -6,8 +6,8 @@
 #include <exception>
 #include <utility>
 
-#include "bad_data.h"
-#include "uptime.h"
+#include "native/metal/bad_data.h"
+#include "native/metal/uptime.h"
 
 namespace ssm::metal {
 

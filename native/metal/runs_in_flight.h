@@ -15,7 +15,7 @@
 #include <string>
 #include <thread>
 
-#include "device.h"
+#include "native/device.h"
 
 namespace ssm::metal {
 

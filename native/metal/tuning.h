@@ -13,9 +13,9 @@
 #include <utility>
 #include <vector>
 
-#include "matmul_shape.h"
-#include "ssd_update.h"
-#include "tile_shape.h"
+#include "metal/matmul_shape.h"
+#include "metal/ssd_update.h"
+#include "metal/tile_shape.h"
 
 namespace ssm::metal {
 

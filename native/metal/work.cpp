@@ -1,9 +1,9 @@
-#include "work.h"
+#include "native/metal/work.h"
 
 #include <algorithm>
 
-#include "params.h"
-#include "tuning.h"
+#include "native/metal/tuning.h"
+#include "native/params.h"
 
 namespace ssm::metal {
 

@@ -1,7 +1,7 @@
 // How much work operations are, roughly: what decides where the commands of a run are cut.
 #pragma once
 
-#include "operation.h"
+#include "native/operation.h"
 
 namespace ssm::metal {
 

@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { thisHost } from '../../lib/addon/host.js'
 import { prebuiltPath } from '../../lib/addon/load.js'
-import { formatDuration } from '../../lib/format.js'
+import { formatDuration } from '../../lib/support/format.js'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const { values } = parseArgs({

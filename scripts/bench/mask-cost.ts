@@ -17,7 +17,7 @@ import type { Masker } from '../../lib/engine/masks.js'
 import type { EngineStream } from '../../lib/engine/stream.js'
 import { GrammarEngine } from '../../lib/grammar/grammar.js'
 import { loadModel, type Model } from '../../lib/index.js'
-import { NO_TOKEN, Sampler } from '../../lib/sampler.js'
+import { NO_TOKEN, Sampler } from '../../lib/generation/sampler.js'
 import { RANDOM_MODEL_SHAPES, writeRandomModel } from '../random-model.js'
 import { byteLevelTokenizer } from './byte-level-tokenizer.js'
 

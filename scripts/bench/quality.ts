@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { loadModel } from '../../lib/load-model.js'
 import type { Quantization } from '../../lib/models/config.js'
-import { perplexity } from '../../lib/perplexity.js'
+import { perplexity } from '../../lib/scoring/perplexity.js'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -1,7 +1,7 @@
 // A case of transformers' rendered here.
 
 import type { ChatTemplate } from '../../lib/chat/chat-template.js'
-import { ChatTemplateError } from '../../lib/errors.js'
+import { ChatTemplateError } from '../../lib/support/errors.js'
 import type { Case } from './transformers.js'
 
 /** What a template makes of a case here: its text, or why not. */

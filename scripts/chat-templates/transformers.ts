@@ -5,7 +5,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { cacheFolder } from '../../lib/cache-folder.js'
+import { cacheFolder } from '../../lib/machine/cache-folder.js'
 import type { ChatMessage } from '../../lib/chat/messages.js'
 
 // Expected texts are theirs: another version may mean other texts.

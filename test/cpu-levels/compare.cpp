@@ -8,10 +8,10 @@
 #include <random>
 #include <string>
 
-#include "command_list.h"
-#include "cpu/fast/levels.h"
-#include "cpu/fast/operations.h"
-#include "cpu/operations.h"
+#include "native/command_list.h"
+#include "native/cpu/fast/operations.h"
+#include "native/cpu/levels.h"
+#include "native/cpu/operations.h"
 
 using namespace ssm;
 

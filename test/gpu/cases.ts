@@ -1,6 +1,6 @@
 // Cases beyond those of `ssm-metal verify`: many sequences, long prompts.
 
-import type { ActivationType } from '../../lib/device.js'
+import type { ActivationType } from '../../lib/operations/device.js'
 import type { Case } from '../../lib/verify/cases/case.js'
 import type { Inputs } from '../../lib/verify/inputs.js'
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "cuda_driver.h"
-#include "program.h"
+#include "native/metal/program.h"
 
 namespace ssm::gpu {
 

@@ -11,11 +11,11 @@
 #include <stdexcept>
 #include <unordered_map>
 
-#include "bad_data.h"
-#include "device.h"
 #include "gpu.h"
-#include "program.h"
-#include "run_queue.h"
+#include "native/device.h"
+#include "native/metal/bad_data.h"
+#include "native/metal/program.h"
+#include "native/run_queue.h"
 
 namespace ssm {
 

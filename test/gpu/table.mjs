@@ -77,7 +77,7 @@ ${text('summary.txt')}
 \`\`\`
 
 Cases of \`ssm-metal verify\` against the plain loops of the CPU device, small shapes and those of published
-models; the last column is the largest error as a part of what lib/tolerance.ts allows.
+models; the last column is the largest error as a part of what lib/verify/tolerance.ts allows.
 
 ${table(['operation', 'cases', 'passed', 'error / limit'], body)}
 

@@ -1,10 +1,15 @@
 // Records the same pass in more operations: norms, activations, gates, residuals and the parts of a
 // Mamba-2 update each on its own. What fused operations are measured against.
 
-import type { Device } from '../../lib/device.js'
+import type { Device } from '../../lib/operations/device.js'
 import type { PassContext } from '../../lib/models/language-model.js'
-import type { LinearOptions, Mamba2Options, Mamba2Tensors, Recorder } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import type {
+  LinearOptions,
+  Mamba2Options,
+  Mamba2Tensors,
+  Recorder,
+} from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 
 type Product = (x: Tensor, out: Tensor) => void
 

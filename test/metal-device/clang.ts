@@ -77,8 +77,6 @@ function options(): string[] {
   const words = kept.map((word) => word.replace(/^-I\.\./, `-I${root}`))
   // gyp's -arch has a value of its own; zig has the architecture from its target.
   const warnings = ['-Werror', '-Wnullable-to-nonnull-conversion']
-  // Text that is checked is in another folder than the file that it stands for.
-  const folders = ['native/metal', 'native/metal/apple'].map((folder) => `-I${join(root, folder)}`)
-  known = [...words.filter((word) => word !== '-arch'), ...warnings, ...folders]
+  known = [...words.filter((word) => word !== '-arch'), ...warnings]
   return known
 }

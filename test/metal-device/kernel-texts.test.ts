@@ -6,8 +6,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Addon, addon } from '../../lib/addon.js'
-import { createDevice } from '../../lib/device.js'
+import { type Addon, addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/device.js'
 import { builtIn, root } from './clang.js'
 import {
   ACTIVATIONS,

@@ -3,8 +3,8 @@
 
 import { mkdirSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Addon, addon } from '../../lib/addon.js'
-import { createDevice } from '../../lib/device.js'
+import { type Addon, addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/device.js'
 import { Scorer } from '../../lib/engine/scoring.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'

@@ -48,6 +48,6 @@ test.each(
   }
   expect(text).not.toMatch(/#\s*include\s*"/)
   const embedded = tokens(text ?? '', '-')
-  expect(embedded).toEqual(tokens('', '-I', 'metal', `metal/${name}`))
+  expect(embedded).toEqual(tokens('', '-I', '.', `metal/${name}`))
   expect(embedded.join(' ')).not.toContain('SSM_')
 })

@@ -3,13 +3,13 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { addon, type KernelText } from '../../lib/addon.js'
-import type { CommandList } from '../../lib/command-list.js'
-import { Device } from '../../lib/device.js'
+import { addon, type KernelText } from '../../lib/operations/addon.js'
+import type { CommandList } from '../../lib/operations/command-list.js'
+import { Device } from '../../lib/operations/device.js'
 import { Engine } from '../../lib/engine/engine.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'
-import type { Recorder } from '../../lib/recorder.js'
+import type { Recorder } from '../../lib/operations/recorder.js'
 import {
   RANDOM_MODEL_SHAPES,
   type RandomModelShape,

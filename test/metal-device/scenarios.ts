@@ -3,8 +3,8 @@
 // Each prints one line of JSON.
 
 import { fileURLToPath } from 'node:url'
-import { type Addon, addon } from '../../lib/addon.js'
-import { createDevice, type Device } from '../../lib/device.js'
+import { type Addon, addon } from '../../lib/operations/addon.js'
+import { createDevice, type Device } from '../../lib/operations/device.js'
 import { loadModel } from '../../lib/index.js'
 
 /** What stand-in/module.cpp adds. */

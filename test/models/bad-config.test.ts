@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { describe, it } from 'vitest'
-import { CorruptFileError, UnsupportedArchitectureError } from '../../lib/errors.js'
+import { CorruptFileError, UnsupportedArchitectureError } from '../../lib/support/errors.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import {
   type BadInput,

@@ -3,7 +3,7 @@
 import { mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
-import { ModelNotFoundError } from '../../lib/errors.js'
+import { ModelNotFoundError } from '../../lib/support/errors.js'
 import { loadModel } from '../../lib/load-model.js'
 import {
   type BadInput,

@@ -1,7 +1,7 @@
 // Tensors that are missing, superfluous, or of another shape or type; and numbers that are none.
 
 import { expect, it } from 'vitest'
-import { UnsupportedOptionError } from '../../lib/errors.js'
+import { UnsupportedOptionError } from '../../lib/support/errors.js'
 import { loadModel } from '../../lib/load-model.js'
 import { type BadInput, describeRefused, tensorCase } from '../support/bad-input.js'
 import {

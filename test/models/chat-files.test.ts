@@ -10,9 +10,13 @@ import {
   CorruptFileError,
   DisposedError,
   SessionMismatchError,
-} from '../../lib/errors.js'
+} from '../../lib/support/errors.js'
 import { type ChatMessage, loadModel, type Model } from '../../lib/index.js'
-import { readSessionFile, type SessionContents, writeSessionFile } from '../../lib/session-file.js'
+import {
+  readSessionFile,
+  type SessionContents,
+  writeSessionFile,
+} from '../../lib/sessions/session-file.js'
 import { Seats } from '../../lib/engine/seats.js'
 import { namedFields } from '../../lib/engine/state-pool.js'
 import { lineTemplate, PLAIN, recordPrompts } from '../support/chats.js'

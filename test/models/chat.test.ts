@@ -12,7 +12,7 @@ import {
   SessionBusyError,
   TokenizerNotFoundError,
   UnsupportedOptionError,
-} from '../../lib/errors.js'
+} from '../../lib/support/errors.js'
 import {
   type Chat,
   type ChatMessage,

@@ -4,9 +4,9 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { Snapshot } from '../../lib/engine/snapshot.js'
 import { EngineStream } from '../../lib/engine/stream.js'
-import { QueueFullError, SessionLostError } from '../../lib/errors.js'
+import { QueueFullError, SessionLostError } from '../../lib/support/errors.js'
 import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
-import { Sampler } from '../../lib/sampler.js'
+import { Sampler } from '../../lib/generation/sampler.js'
 import { fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf, watchRuns } from '../support/company.js'
 import {
@@ -21,7 +21,7 @@ import {
 import { fingerprint } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
 
-vi.mock('../../lib/addon.js', async (original) => {
+vi.mock('../../lib/operations/addon.js', async (original) => {
   const { withFailures } = await import('../support/failing-runs.js')
   return withFailures(await original())
 })

@@ -2,7 +2,7 @@
 
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { DisposedError, QueueFullError } from '../../lib/errors.js'
+import { DisposedError, QueueFullError } from '../../lib/support/errors.js'
 import { loadModel, type Model, type Session } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf } from '../support/company.js'

@@ -6,8 +6,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { randomModelShape, writeRandomModel } from '../../scripts/random-model.js'
-import { CommandList } from '../../lib/command-list.js'
-import { DisposedError, TokenizerNotFoundError, UnsupportedOptionError } from '../../lib/errors.js'
+import { CommandList } from '../../lib/operations/command-list.js'
+import {
+  DisposedError,
+  TokenizerNotFoundError,
+  UnsupportedOptionError,
+} from '../../lib/support/errors.js'
 import { loadModel, type LoadOptions } from '../../lib/load-model.js'
 import type { GenerateOptions, Model } from '../../lib/index.js'
 import { EngineStream } from '../../lib/engine/stream.js'

@@ -10,7 +10,7 @@ import {
   type Model,
   type Session,
 } from '../../lib/index.js'
-import type { Notice } from '../../lib/notices.js'
+import type { Notice } from '../../lib/support/notices.js'
 import { copyOfFixture, fixture } from '../support/checkpoints.js'
 
 // Its logits are close to one another, so that every option changes the text.

@@ -3,12 +3,12 @@
 
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
-import { addon } from '../../lib/addon.js'
-import { createDevice } from '../../lib/device.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/device.js'
 import { memoryNeeds } from '../../lib/memory/needs.js'
 import { loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
-import { Memory } from '../../lib/tensor.js'
+import { Memory } from '../../lib/operations/tensor.js'
 import { fixture, REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
 
 const BUILT_IN = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))

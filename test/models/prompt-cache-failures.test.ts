@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { snapshotBytes } from '../../lib/engine/snapshot.js'
 import { loadModel, type LoadOptions, type Model } from '../../lib/index.js'
-import { Memory } from '../../lib/tensor.js'
+import { Memory } from '../../lib/operations/tensor.js'
 import { fixture } from '../support/checkpoints.js'
 import { drawCall, hear, IDLE, tokensOf } from '../support/company.js'
 import { FAILURE, whileRunsFail } from '../support/failing-runs.js'
@@ -12,7 +12,7 @@ import { PromptClient } from '../support/prompt-clients.js'
 import { watchSnapshots } from '../support/live-memory.js'
 import { seededIntegers } from '../unit/random.js'
 
-vi.mock('../../lib/addon.js', async (original) => {
+vi.mock('../../lib/operations/addon.js', async (original) => {
   const { withFailures } = await import('../support/failing-runs.js')
   return withFailures(await original())
 })

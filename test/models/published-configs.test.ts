@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import type { Mamba2Config } from '../../lib/models/config.js'
-import { parseConfigJson } from '../../lib/weights/json.js'
+import { parseConfigJson } from '../../lib/support/json.js'
 import { ConfigReader } from '../../lib/models/config-reader.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import {

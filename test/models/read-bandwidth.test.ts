@@ -2,7 +2,7 @@
 // is, no test asks.
 
 import { describe, expect, it } from 'vitest'
-import { addon } from '../../lib/addon.js'
+import { addon } from '../../lib/operations/addon.js'
 import { measureReadBandwidth } from '../../lib/index.js'
 import { runChild } from '../support/child-process.js'
 

@@ -12,7 +12,7 @@ import {
   type Model,
   UnsupportedOptionError,
 } from '../../lib/index.js'
-import { Memory } from '../../lib/tensor.js'
+import { Memory } from '../../lib/operations/tensor.js'
 import { snapshotBytes } from '../../lib/engine/snapshot.js'
 import { copyOfFixture, fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf, watchRuns } from '../support/company.js'
@@ -20,7 +20,7 @@ import { FAILURE, whileRunsFail } from '../support/failing-runs.js'
 import { watchSnapshots } from '../support/live-memory.js'
 import { seededIntegers } from '../unit/random.js'
 
-vi.mock('../../lib/addon.js', async (original) => {
+vi.mock('../../lib/operations/addon.js', async (original) => {
   const { withFailures } = await import('../support/failing-runs.js')
   return withFailures(await original())
 })

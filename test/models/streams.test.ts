@@ -3,8 +3,8 @@
 import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { onAbort, reasonOf, throwIfAborted } from '../../lib/abort.js'
-import { CommandList } from '../../lib/command-list.js'
+import { onAbort, reasonOf, throwIfAborted } from '../../lib/support/abort.js'
+import { CommandList } from '../../lib/operations/command-list.js'
 import { loadModel, type Model, type TextChunk } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 

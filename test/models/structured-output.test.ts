@@ -5,7 +5,7 @@ import formatsOf from 'ajv-formats'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { PLAIN_CHAT_TEMPLATE } from '../../lib/chat/plain-template.js'
-import { DisposedError, TokenizerNotFoundError } from '../../lib/errors.js'
+import { DisposedError, TokenizerNotFoundError } from '../../lib/support/errors.js'
 import { GrammarEngine } from '../../lib/grammar/grammar.js'
 import type { GrammarRequest } from '../../lib/grammar/grammar-thread.js'
 import type { ConstrainedFormat } from '../../lib/grammar/response-format.js'
@@ -15,7 +15,7 @@ import {
   loadModel,
   type Model,
 } from '../../lib/index.js'
-import { IsolatedThread } from '../../lib/isolated-thread.js'
+import { IsolatedThread } from '../../lib/support/isolated-thread.js'
 import { fixture } from '../support/checkpoints.js'
 import { IDLE, watchRuns } from '../support/company.js'
 import { randomSchema } from '../support/random-schema.js'

@@ -4,7 +4,7 @@ import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
-import type { Notice } from '../../lib/notices.js'
+import type { Notice } from '../../lib/support/notices.js'
 import {
   copyOfFixture,
   mapTensors,

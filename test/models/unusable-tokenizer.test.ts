@@ -3,10 +3,10 @@
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { TokenizerNotFoundError } from '../../lib/errors.js'
+import { TokenizerNotFoundError } from '../../lib/support/errors.js'
 import { loadModel } from '../../lib/load-model.js'
-import type { Notice } from '../../lib/notices.js'
-import { perplexity } from '../../lib/perplexity.js'
+import type { Notice } from '../../lib/support/notices.js'
+import { perplexity } from '../../lib/scoring/perplexity.js'
 import { copyOfFixture, FIXTURES } from '../support/checkpoints.js'
 
 const OWN = join(FIXTURES, 'tokenizer-250')

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
-import type { Notice } from '../../lib/notices.js'
+import type { Notice } from '../../lib/support/notices.js'
 import { parameterCount } from '../../lib/weights/parameters.js'
 import {
   copyOfFixture,

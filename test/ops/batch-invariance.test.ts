@@ -2,9 +2,9 @@
 // are those that it has alone, for any number of rows and at any place among them.
 
 import { expect, test } from 'vitest'
-import type { ActivationType, Device } from '../../lib/device.js'
-import type { LinearOptions } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import type { ActivationType, Device } from '../../lib/operations/device.js'
+import type { LinearOptions } from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import { AFFINE_FORMATS, affineMatrix } from '../support/affine.js'
 import { FLOAT_TYPES, seededNormals, unwritten, upload, uploadApart } from '../support/arrays.js'
 import { type RecordRows, rowsThatDiffer, type TakeRows } from '../support/batch-invariance.js'

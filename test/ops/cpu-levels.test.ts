@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
-import { addon } from '../../lib/addon.js'
-import { createDevice } from '../../lib/device.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/device.js'
 
 const forced = process.env.SSM_METAL_CPU_LEVEL
 

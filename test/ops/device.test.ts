@@ -1,10 +1,14 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
-import { addon } from '../../lib/addon.js'
-import { createDevice, type Device, type DeviceOptions } from '../../lib/device.js'
-import { DeviceNotAvailableError, DisposedError, UnsupportedOptionError } from '../../lib/errors.js'
-import { encodeParams, OPERATION_NUMBERS } from '../../lib/operations.js'
-import type { DType } from '../../lib/tensor.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice, type Device, type DeviceOptions } from '../../lib/operations/device.js'
+import {
+  DeviceNotAvailableError,
+  DisposedError,
+  UnsupportedOptionError,
+} from '../../lib/support/errors.js'
+import { encodeParams, OPERATION_NUMBERS } from '../../lib/operations/table.js'
+import type { DType } from '../../lib/operations/tensor.js'
 import { download, upload } from '../support/arrays.js'
 
 const live: Device[] = []

@@ -1,18 +1,18 @@
-// lib/operations.ts says in TypeScript what metal/*.h and native/operation.h say in C++. Here the
+// lib/operations/table.ts says in TypeScript what metal/*.h and native/operation.h say in C++. Here the
 // two are compared, field by field.
 
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { addon } from '../../lib/addon.js'
+import { addon } from '../../lib/operations/addon.js'
 import {
   encodeParams,
   OPERATION_NUMBERS,
   OPERATIONS,
   type OperationName,
-} from '../../lib/operations.js'
-import { NO_SLOT, SAMPLE_STATUS } from '../../lib/recorder.js'
-import { NO_TOKEN } from '../../lib/sampler.js'
-import { DTYPE_NUMBERS } from '../../lib/tensor.js'
+} from '../../lib/operations/table.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../../lib/operations/recorder.js'
+import { NO_TOKEN } from '../../lib/generation/sampler.js'
+import { DTYPE_NUMBERS } from '../../lib/operations/tensor.js'
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 const names = Object.keys(OPERATIONS) as OperationName[]
@@ -128,7 +128,7 @@ describe('the table of operations', () => {
     const sources = read('native/sources.txt').split(/\s+/)
     const tests = readdirSync(new URL('.', import.meta.url))
     for (const name of names) {
-      expect(sources).toContain(`native/cpu/${name}.cpp`)
+      expect(sources).toContain(`native/cpu/operations/${name}.cpp`)
       expect(tests).toContain(`${name.replaceAll('_', '-')}.test.ts`)
     }
   })
@@ -149,7 +149,7 @@ describe('the table of operations', () => {
     expect(types).toContain(`kNoSlot = 0x${NO_SLOT.toString(16)},`)
   })
 
-  test('the rows of the sampler buffers are as lib/recorder.ts documents them', () => {
+  test('the rows of the sampler buffers are as lib/operations/recorder.ts documents them', () => {
     const header = read('metal/sample.h')
     expect(fieldsOf(header, 'SampleSettings').map(([name]) => name)).toEqual([
       'temperature',

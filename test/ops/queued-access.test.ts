@@ -1,7 +1,7 @@
 // Memory that runs in flight use, read and written in their order.
 
 import { expect, test } from 'vitest'
-import { Readback } from '../../lib/readback.js'
+import { Readback } from '../../lib/operations/readback.js'
 import { upload } from '../support/arrays.js'
 import { describeEachDevice } from '../support/with-device.js'
 

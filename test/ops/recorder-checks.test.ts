@@ -3,10 +3,10 @@
 // memory that a kernel would otherwise read or write wrongly.
 
 import { afterAll, describe, expect, test } from 'vitest'
-import { createDevice } from '../../lib/device.js'
-import { OPERATIONS } from '../../lib/operations.js'
-import type { AffineMatrix, Recorder } from '../../lib/recorder.js'
-import type { DType, Tensor } from '../../lib/tensor.js'
+import { createDevice } from '../../lib/operations/device.js'
+import { OPERATIONS } from '../../lib/operations/table.js'
+import type { AffineMatrix, Recorder } from '../../lib/operations/recorder.js'
+import type { DType, Tensor } from '../../lib/operations/tensor.js'
 
 const device = createDevice('cpu', { threads: 1 })
 afterAll(() => device.dispose())

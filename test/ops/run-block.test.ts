@@ -1,10 +1,10 @@
 // Inputs and outputs of a run: one list, any number of runs in flight, each with its own.
 
 import { describe, expect, test } from 'vitest'
-import { addon } from '../../lib/addon.js'
-import { DisposedError } from '../../lib/errors.js'
-import { OPERATION_NUMBERS } from '../../lib/operations.js'
-import type { TensorData } from '../../lib/tensor.js'
+import { addon } from '../../lib/operations/addon.js'
+import { DisposedError } from '../../lib/support/errors.js'
+import { OPERATION_NUMBERS } from '../../lib/operations/table.js'
+import type { TensorData } from '../../lib/operations/tensor.js'
 import { upload } from '../support/arrays.js'
 import { describeEachDevice } from '../support/with-device.js'
 

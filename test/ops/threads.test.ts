@@ -2,10 +2,10 @@
 // be shared.
 
 import { expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/device.js'
-import { OPERATIONS } from '../../lib/operations.js'
-import type { Recorder } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import { createDevice, type Device } from '../../lib/operations/device.js'
+import { OPERATIONS } from '../../lib/operations/table.js'
+import type { Recorder } from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import { affineMatrix } from '../support/affine.js'
 import { LAYOUTS, seededNormals, upload } from '../support/arrays.js'
 import { mamba2Tensors, randomMamba2 } from '../support/mamba2.js'

@@ -34,7 +34,7 @@ function faults({ compile, link }: MakeCommands, arch: 'arm64' | 'x64'): string[
     if (a !== b) found.push(`${what}: ${a}, not ${b}`)
   }
   const { sources, levels, frameworks } = macs[arch]
-  const levelFiles = Object.keys(levels).map((level) => `native/cpu/fast/level_${level}.cpp`)
+  const levelFiles = Object.keys(levels).map((level) => `native/cpu/levels/${level}.cpp`)
   const expected = new Set([...sources, ...levelFiles])
   require('sources that are missing', [...expected].filter((file) => !compile.has(file)), [])
   require('sources too many', [...compile.keys()].filter((file) => !expected.has(file)), [])
@@ -55,7 +55,7 @@ function faults({ compile, link }: MakeCommands, arch: 'arm64' | 'x64'): string[
     require(`${file}: optimisation`, all(/^-O/), ['-O3'])
     require(`${file}: mathematics`, all(/fast-math|^-Ofast/), [])
     require(`${file}: ARC`, all(/^-fobjc/), file.endsWith('.mm') ? ['-fobjc-arc'] : [])
-    const level = /level_(\w+)\.cpp$/.exec(file)?.[1]
+    const level = /levels\/(\w+)\.cpp$/.exec(file)?.[1]
     require(`${file}: instructions`, all(/^-m(?!macosx)/), level
       ? levels[level as keyof typeof levels]
       : [])
@@ -105,7 +105,7 @@ const mistakes: Record<string, { from: RegExp; to: string; fault: RegExp; only?:
   contraction: {
     from: /"-ffp-contract=fast"/g,
     to: '"-ffp-contract=off"',
-    fault: /level_\w+\.cpp: contraction: \["-ffp-contract=off"\]/,
+    fault: /levels\/\w+\.cpp: contraction: \["-ffp-contract=off"\]/,
   },
   'the name of the BLAS': {
     from: /, "ACCELERATE_NEW_LAPACK"/,
@@ -128,7 +128,7 @@ const mistakes: Record<string, { from: RegExp; to: string; fault: RegExp; only?:
   'an instruction': {
     from: /"-mavx512vl", /,
     to: '',
-    fault: /level_avx512\.cpp: instructions: \[/,
+    fault: /levels\/avx512\.cpp: instructions: \[/,
     only: 'x64',
   },
 }
@@ -157,7 +157,7 @@ describe.each(['arm64', 'x64'] as const)('on a Mac with %s', (arch) => {
     )
     const found = faults(commands, arch).join('\n')
     expect(found).toMatch(/addon\.cpp: exceptions: \["-fno-exceptions"\]/)
-    expect(found).toMatch(/level_\w+\.cpp: exceptions: \["-fno-exceptions"\]/)
+    expect(found).toMatch(/levels\/\w+\.cpp: exceptions: \["-fno-exceptions"\]/)
   })
 })
 

@@ -5,8 +5,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createDevice, Device } from '../../lib/device.js'
-import { Recorder } from '../../lib/recorder.js'
+import { createDevice, Device } from '../../lib/operations/device.js'
+import { Recorder } from '../../lib/operations/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'
 import type { Needs } from '../../lib/self-check/needs.js'
 import {

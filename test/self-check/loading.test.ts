@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
-import type { Notice } from '../../lib/notices.js'
-import { Recorder } from '../../lib/recorder.js'
+import type { Notice } from '../../lib/support/notices.js'
+import { Recorder } from '../../lib/operations/recorder.js'
 import { fixture } from '../support/checkpoints.js'
 
 let folder: string

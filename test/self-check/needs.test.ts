@@ -1,13 +1,13 @@
 // What a model is said to need before it is loaded is what it uses once it runs.
 
 import { describe, expect, it, vi } from 'vitest'
-import { createDevice } from '../../lib/device.js'
+import { createDevice } from '../../lib/operations/device.js'
 import { type LoadOptions, loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
-import { type AffineMatrix, Recorder } from '../../lib/recorder.js'
+import { type AffineMatrix, Recorder } from '../../lib/operations/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'
 import { type Needs, needsOf } from '../../lib/self-check/needs.js'
-import type { Tensor } from '../../lib/tensor.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import { type FloatType, formatName } from '../../lib/weights/weight-format.js'
 import { fixture, REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
 

@@ -2,13 +2,13 @@
 // output escapes.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { createDevice, type Device } from '../../lib/device.js'
-import { Recorder } from '../../lib/recorder.js'
+import { createDevice, type Device } from '../../lib/operations/device.js'
+import { Recorder } from '../../lib/operations/recorder.js'
 import { CHECK_SIZES } from '../../lib/self-check/checks.js'
 import { checkProduct } from '../../lib/self-check/product.js'
 import { weightRows } from '../../lib/self-check/weight-rows.js'
-import { bytesPerElement, Tensor } from '../../lib/tensor.js'
-import { worstElement } from '../../lib/tolerance.js'
+import { bytesPerElement, Tensor } from '../../lib/operations/tensor.js'
+import { worstElement } from '../../lib/verify/tolerance.js'
 import { Inputs, numbersOf, SharedNumbers } from '../../lib/verify/inputs.js'
 import {
   AFFINE_FORMATS,

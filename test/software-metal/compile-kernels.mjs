@@ -118,7 +118,9 @@ function readPipelines(file) {
 
 /** <metal_stdlib> and headers of metal/ only: the shipped addon inlines no others. */
 function checkIncludes(file) {
-  const headers = readdirSync(join(root, 'metal')).filter((name) => name.endsWith('.h'))
+  const headers = readdirSync(join(root, 'metal'))
+    .filter((name) => name.endsWith('.h'))
+    .map((name) => `metal/${name}`)
   const lines = readFileSync(join(root, file), 'utf8').split('\n')
   if (lines[0].startsWith('#define SSM_KERNEL ')) return // their text is part of this one
   let first = true
@@ -130,7 +132,7 @@ function checkIncludes(file) {
     }
     if (first && include[1] !== '<metal_stdlib>') fail('include <metal_stdlib> first')
     if (!first && !headers.includes(/^"(.*)"$/.exec(include[1])?.[1])) {
-      fail(`include only <metal_stdlib>, then headers of metal/ as "x.h", not ${include[1]}`)
+      fail(`include only <metal_stdlib>, then headers as "metal/x.h", not ${include[1]}`)
     }
     first = false
   })
@@ -140,7 +142,7 @@ function checkIncludes(file) {
 function expandMacros(file) {
   // <metal_stdlib> is empty here, so that what comes out is our own text alone.
   const command = ['-E', '-x', 'c++', '-nostdinc', '-D__METAL__', '-D__METAL_VERSION__=310']
-  const includes = ['-I', join(here, 'include-empty'), '-I', 'metal']
+  const includes = ['-I', join(here, 'include-empty'), '-I', '.']
   try {
     return execFileSync(process.env.CXX ?? 'clang++-19', [...command, ...includes, file], {
       cwd: root, // so that places read metal/x.metal:12

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type LoadOptions, loadModel } from '../../lib/load-model.js'
 import type { Model } from '../../lib/model.js'
 import { convDim, type LayerConfig } from '../../lib/models/config.js'
-import { bytesPerElement } from '../../lib/tensor.js'
+import { bytesPerElement } from '../../lib/operations/tensor.js'
 import { fixture, REFERENCE_CHECKPOINTS, temporaryFolder } from '../support/checkpoints.js'
 import {
   attentionLayer,

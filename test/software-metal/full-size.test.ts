@@ -3,9 +3,9 @@
 
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/device.js'
-import type { AffineMatrix, LinearOptions, Recorder } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import { createDevice, type Device } from '../../lib/operations/device.js'
+import type { AffineMatrix, LinearOptions, Recorder } from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import { floatToHalf } from '../../lib/weights/convert.js'
 import { numbersOf, SharedNumbers } from '../../lib/verify/inputs.js'
 import { runOnce, upload } from '../support/arrays.js'

@@ -13,8 +13,8 @@
 #include <cstring>
 #include <stdexcept>
 
-#include "memory.h"
-#include "run_block.h"
+#include "native/memory.h"
+#include "native/run_block.h"
 
 namespace ssm {
 

@@ -3,8 +3,8 @@
 
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/device.js'
-import type { AttentionTensors } from '../../lib/recorder.js'
+import { createDevice, type Device } from '../../lib/operations/device.js'
+import type { AttentionTensors } from '../../lib/operations/recorder.js'
 
 const COLUMNS = 2048
 let device: Device

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "program.h"
+#include "native/metal/program.h"
 
 namespace software_metal {
 

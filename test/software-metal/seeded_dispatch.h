@@ -4,7 +4,7 @@
 #include <memory>
 #include <string>
 
-#include "program.h"
+#include "native/metal/program.h"
 
 namespace software_metal {
 

@@ -1,8 +1,8 @@
 // Random matrices in the affine quantised format, with the values that they stand for.
 
-import type { Device } from '../../lib/device.js'
-import type { AffineMatrix } from '../../lib/recorder.js'
-import type { DType } from '../../lib/tensor.js'
+import type { Device } from '../../lib/operations/device.js'
+import type { AffineMatrix } from '../../lib/operations/recorder.js'
+import type { DType } from '../../lib/operations/tensor.js'
 import { dequantize, pack } from '../reference/affine.js'
 import { seededIntegers } from '../unit/random.js'
 import { rounded, seededNormals, upload } from './arrays.js'

@@ -1,8 +1,8 @@
 // Test data: seeded numbers, and their way onto a device and back.
 
-import type { ActivationType, Device } from '../../lib/device.js'
-import type { Recorder } from '../../lib/recorder.js'
-import { type DType, elementCount, type Tensor } from '../../lib/tensor.js'
+import type { ActivationType, Device } from '../../lib/operations/device.js'
+import type { Recorder } from '../../lib/operations/recorder.js'
+import { type DType, elementCount, type Tensor } from '../../lib/operations/tensor.js'
 import { decodeFloat, encodeFloat, FLOAT_FORMATS } from '../reference/float-formats.js'
 import { seededIntegers } from '../unit/random.js'
 import { ACTIVATION_TYPES } from './devices.js'

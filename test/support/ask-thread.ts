@@ -1,6 +1,6 @@
 // Asks an isolated thread and is then done: node --import tsx test/support/ask-thread.ts [late]
 
-import { IsolatedThread } from '../../lib/isolated-thread.js'
+import { IsolatedThread } from '../../lib/support/isolated-thread.js'
 import type { Work } from './isolated-script.js'
 
 const thread = new IsolatedThread<Work, { echo: unknown }>({

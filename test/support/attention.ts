@@ -1,8 +1,8 @@
 // Random inputs of the attention operations, their reference results, and their tensors.
 
-import type { ActivationType, Device } from '../../lib/device.js'
-import type { AttentionTensors } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import type { ActivationType, Device } from '../../lib/operations/device.js'
+import type { AttentionTensors } from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import { slidingWindowAttention } from '../reference/attention.js'
 import { type Layout, seededActivations, unwritten, upload } from './arrays.js'
 import { type Batch, newTokens, randomBatch, ringsAfter } from './sequences.js'

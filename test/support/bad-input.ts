@@ -3,7 +3,7 @@
 
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { CorruptFileError } from '../../lib/errors.js'
+import { CorruptFileError } from '../../lib/support/errors.js'
 import { loadModel } from '../../lib/load-model.js'
 import { copyOfFixture, type RawTensors, rewriteConfig, rewriteTensors } from './checkpoints.js'
 

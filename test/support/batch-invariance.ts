@@ -1,8 +1,8 @@
 // Whether what an operation computes for a row depends on the rows beside it: to the bit.
 
-import type { Device } from '../../lib/device.js'
-import type { Recorder } from '../../lib/recorder.js'
-import { type DType, elementCount, type Tensor } from '../../lib/tensor.js'
+import type { Device } from '../../lib/operations/device.js'
+import type { Recorder } from '../../lib/operations/recorder.js'
+import { type DType, elementCount, type Tensor } from '../../lib/operations/tensor.js'
 import { rounded, runOnce, seededNormals, upload } from './arrays.js'
 
 /** Around the blocks of eight rows that products are computed in. */

@@ -1,7 +1,7 @@
 // The devices that every operation is tested on.
 
-import { addon } from '../../lib/addon.js'
-import { type ActivationType, createDevice, type Device } from '../../lib/device.js'
+import { addon } from '../../lib/operations/addon.js'
+import { type ActivationType, createDevice, type Device } from '../../lib/operations/device.js'
 
 export interface TestDevice {
   name: string

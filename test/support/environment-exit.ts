@@ -3,7 +3,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads'
-import { createDevice, type Device } from '../../lib/device.js'
+import { createDevice, type Device } from '../../lib/operations/device.js'
 
 /** A run of `operations` times about ten milliseconds. */
 function startRun(device: Device, operations: number): Promise<unknown> {

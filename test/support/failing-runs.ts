@@ -9,7 +9,7 @@ import type { Model } from '../../lib/index.js'
 /** What the error of a run says that was made to fail. */
 export const FAILURE = 'the device failed on purpose'
 
-type AddonModule = typeof import('../../lib/addon.js')
+type AddonModule = typeof import('../../lib/operations/addon.js')
 
 let failing: Failure | undefined
 let isFailing: () => boolean = () => false
@@ -50,7 +50,7 @@ export function failNextRun(which: Failure): void {
  * The addon with runs that fail when a test says so.
  *
  * @example
- * vi.mock('../../lib/addon.js', async (original) => withFailures(await original()))
+ * vi.mock('../../lib/operations/addon.js', async (original) => withFailures(await original()))
  */
 export function withFailures(original: AddonModule): AddonModule {
   const { RUN_STATUS } = original

@@ -1,6 +1,6 @@
 // What test/unit/isolated-thread.test.ts has a thread do.
 
-import { answerRequests } from '../../lib/isolated-answers.js'
+import { answerRequests } from '../../lib/support/isolated-answers.js'
 
 /** How often this thread was asked, and what it is to do. */
 let asked = 0

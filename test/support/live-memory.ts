@@ -3,7 +3,7 @@
 import { onTestFinished, vi } from 'vitest'
 import { snapshotBytes } from '../../lib/engine/snapshot.js'
 import type { Model } from '../../lib/index.js'
-import { Memory } from '../../lib/tensor.js'
+import { Memory } from '../../lib/operations/tensor.js'
 
 /** Memory that is allocated from now on and not disposed of. `onAllocated`: called after each of it. */
 export function watchMemory(

@@ -1,6 +1,6 @@
 // Logits through the decode path.
 
-import type { Device } from '../../lib/device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { Scorer } from '../../lib/engine/scoring.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'

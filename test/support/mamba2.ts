@@ -1,8 +1,8 @@
 // Random inputs of mamba2Update, and what the references of its parts make of them.
 
-import type { Device } from '../../lib/device.js'
-import type { Mamba2Tensors } from '../../lib/recorder.js'
-import type { DType } from '../../lib/tensor.js'
+import type { Device } from '../../lib/operations/device.js'
+import type { Mamba2Tensors } from '../../lib/operations/recorder.js'
+import type { DType } from '../../lib/operations/tensor.js'
 import { silu } from '../reference/activations.js'
 import { causalConvolution } from '../reference/convolution.js'
 import { type StateSpaceParameters, stateSpaceRecurrence } from '../reference/state-space.js'

@@ -11,8 +11,8 @@ import {
   perplexity,
   Tokenizer,
 } from '../../lib/index.js'
-import { ownCacheFile } from '../../lib/cache-folder.js'
-import { savedTuningPath, usableSavedTuning } from '../../lib/tune/saved.js'
+import { ownCacheFile } from '../../lib/machine/cache-folder.js'
+import { savedTuningPath, usableSavedTuning } from '../../lib/operations/saved-tuning.js'
 
 mkdirSync(dirname(savedTuningPath()), { recursive: true })
 writeFileSync(savedTuningPath(), '{')

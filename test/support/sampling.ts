@@ -1,9 +1,9 @@
 // The buffers of operations that draw tokens, from sequences written out.
 
 import { expect } from 'vitest'
-import type { Device } from '../../lib/device.js'
-import type { SampleTensors } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import type { Device } from '../../lib/operations/device.js'
+import type { SampleTensors } from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import type { Context, SamplingSettings } from '../reference/sampling.js'
 import { download, rowsOf, upload } from './arrays.js'
 import { inSlots, slotsOf } from './slots.js'

@@ -3,7 +3,7 @@
 import { createHash } from 'node:crypto'
 import { expect } from 'vitest'
 import type { GenerateOptions, Model } from '../../lib/index.js'
-import type { Session } from '../../lib/session.js'
+import type { Session } from '../../lib/sessions/session.js'
 
 /** A number from 0 to n - 1: `seededIntegers`. */
 export type Draw = (n: number) => number

@@ -1,9 +1,9 @@
 // Where tests put the state of the rows of a batch: into more slots than rows, in another order.
 
 import { expect } from 'vitest'
-import type { Device } from '../../lib/device.js'
-import { NO_SLOT, type Recorder } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import type { Device } from '../../lib/operations/device.js'
+import { NO_SLOT, type Recorder } from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import { rowsOf, runOnce } from './arrays.js'
 
 export interface Slots {

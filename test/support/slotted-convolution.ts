@@ -1,6 +1,6 @@
 // A convolution of sequences at different positions, whose rings lie in slots.
 
-import type { Device } from '../../lib/device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { seededNormals, unwritten, upload } from './arrays.js'
 import { newTokens, randomBatch, ringsAfter } from './sequences.js'
 import { inSlots, slotsOf } from './slots.js'

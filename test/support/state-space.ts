@@ -1,8 +1,8 @@
 // Random inputs of the state-space operations, their reference results, and running them.
 
-import type { ActivationType, Device } from '../../lib/device.js'
-import type { SsdTensors } from '../../lib/recorder.js'
-import type { Tensor } from '../../lib/tensor.js'
+import type { ActivationType, Device } from '../../lib/operations/device.js'
+import type { SsdTensors } from '../../lib/operations/recorder.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 import {
   type StateSpaceParameters,
   type StateSpaceToken,

@@ -1,7 +1,7 @@
 // Writes a session file of many bytes to the path given, and prints the code of the error if there is one:
 //   node --import tsx write-session.ts <path> <MiB>
 
-import { writeSessionFile } from '../../lib/session-file.js'
+import { writeSessionFile } from '../../lib/sessions/session-file.js'
 
 const [path, size] = process.argv.slice(2)
 const length = (Number(size) * 2 ** 20) / 4

@@ -9,7 +9,7 @@ import { DamagedBinaryError, examineBinary } from '../../lib/addon/binary.js'
 import { type Host, LEAST_NODE, thisHost } from '../../lib/addon/host.js'
 import { addonPaths, loadAddon, prebuiltPath } from '../../lib/addon/load.js'
 import { buildCommand, packageManagerOf } from '../../lib/addon/package-manager.js'
-import { AddonNotFoundError } from '../../lib/errors.js'
+import { AddonNotFoundError } from '../../lib/support/errors.js'
 import { temporaryFolder } from '../support/checkpoints.js'
 import { ROOT, runChild } from '../support/child-process.js'
 
@@ -196,7 +196,7 @@ describe('why nothing is loaded', () => {
   })
 
   it('a clone that is not compiled', async () => {
-    const { reason, message } = failure(await installed({ 'lib/addon.ts': '' }))
+    const { reason, message } = failure(await installed({ 'lib/operations/addon.ts': '' }))
     expect(reason).toBe('no-binary')
     expect(message).toContain('run npm run build:native')
   })

@@ -8,8 +8,8 @@ import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { thisHost } from '../../lib/addon/host.js'
 import { loadAddon, prebuiltPath } from '../../lib/addon/load.js'
-import { isInArchive, onDisk, packageFolder, scriptOf } from '../../lib/location.js'
-import { Memory } from '../../lib/tensor.js'
+import { isInArchive, onDisk, packageFolder, scriptOf } from '../../lib/support/location.js'
+import { Memory } from '../../lib/operations/tensor.js'
 import { VERSION } from '../../lib/version.js'
 import { bundle } from '../support/bundle.js'
 import { fixture, temporaryFolder } from '../support/checkpoints.js'
@@ -101,11 +101,11 @@ describe('kept external', () => {
       write: false,
     })
     // What tsc makes of lib/index.ts, in one file of the same name.
-    await mkdir(join(installed, 'dist'))
-    await writeFile(join(installed, 'dist/location.js'), outputFiles[0]!.text)
+    await mkdir(join(installed, 'dist/support'), { recursive: true })
+    await writeFile(join(installed, 'dist/support/location.js'), outputFiles[0]!.text)
     await writeFile(
       join(installed, 'package.json'),
-      '{ "name": "ssm-metal", "type": "module", "exports": "./dist/location.js" }',
+      '{ "name": "ssm-metal", "type": "module", "exports": "./dist/support/location.js" }',
     )
     await symlink(join(ROOT, 'models'), join(installed, 'models'))
     await writeFile(
@@ -144,7 +144,7 @@ describe('the place of the package', () => {
       if (/import\.meta|__(file|dir)name/.test(code)) asking.push(name)
       expect(text, name).not.toMatch(/import \{[^}]*createRequire|new URL\([^)]*import\.meta/)
     }
-    expect(asking).toEqual(['location.ts'])
+    expect(asking).toEqual(['support/location.ts'])
   })
 
   it('is this clone', () => {

@@ -8,9 +8,13 @@ import { ChatTemplate, type ChatTemplateOptions } from '../../lib/chat/chat-temp
 import { findChatTemplate } from '../../lib/chat/find.js'
 import type { ChatMessage } from '../../lib/chat/messages.js'
 import { PLAIN_CHAT_TEMPLATE } from '../../lib/chat/plain-template.js'
-import { ChatTemplateError, NoChatTemplateError, UnsupportedOptionError } from '../../lib/errors.js'
+import {
+  ChatTemplateError,
+  NoChatTemplateError,
+  UnsupportedOptionError,
+} from '../../lib/support/errors.js'
 import { loadModel } from '../../lib/load-model.js'
-import type { Notice } from '../../lib/notices.js'
+import type { Notice } from '../../lib/support/notices.js'
 import { fixture } from '../support/checkpoints.js'
 import { seededIntegers } from './random.js'
 

@@ -1,8 +1,8 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { CorruptFileError } from '../../lib/errors.js'
-import { parseConfigJson } from '../../lib/weights/json.js'
+import { CorruptFileError } from '../../lib/support/errors.js'
+import { parseConfigJson } from '../../lib/support/json.js'
 
 const reference = join(import.meta.dirname, '../fixtures/reference')
 const parse = (text: string) => parseConfigJson(text, 'config.json')

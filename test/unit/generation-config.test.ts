@@ -5,9 +5,9 @@ import {
   type GenerationDefaults,
   readGenerationConfig,
   withDefaults,
-} from '../../lib/generation-config.js'
-import type { Notice } from '../../lib/notices.js'
-import { Sampler, type SamplingOptions } from '../../lib/sampler.js'
+} from '../../lib/generation/generation-config.js'
+import type { Notice } from '../../lib/support/notices.js'
+import { Sampler, type SamplingOptions } from '../../lib/generation/sampler.js'
 import { temporaryFolder } from '../support/checkpoints.js'
 import { seededIntegers } from './random.js'
 

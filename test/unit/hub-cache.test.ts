@@ -8,7 +8,7 @@ import {
   ModelNotFoundError,
   TokenizerNotFoundError,
   UnsupportedOptionError,
-} from '../../lib/errors.js'
+} from '../../lib/support/errors.js'
 import { resolveModelPath, resolveTokenizerPath } from '../../lib/hub/cache.js'
 import { isHubName } from '../../lib/hub/names.js'
 import { hubCacheFolder } from '../../lib/hub/snapshots.js'

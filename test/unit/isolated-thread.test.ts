@@ -1,7 +1,7 @@
 // The thread for what may take for ever: late, too large, thrown, in order, ended.
 
 import { afterEach, describe, expect, it } from 'vitest'
-import { IsolatedThread, ThreadLostError } from '../../lib/isolated-thread.js'
+import { IsolatedThread, ThreadLostError } from '../../lib/support/isolated-thread.js'
 import { bundle } from '../support/bundle.js'
 import { ROOT, runChild } from '../support/child-process.js'
 import type { Work } from '../support/isolated-script.js'

@@ -2,7 +2,7 @@ import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
-import { modelIdentity } from '../../lib/session-file.js'
+import { modelIdentity } from '../../lib/sessions/session-file.js'
 import type { WeightWishes } from '../../lib/weights/weight-format.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import {

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CorruptFileError } from '../../lib/errors.js'
+import { CorruptFileError } from '../../lib/support/errors.js'
 import { readPytorchCheckpoint } from '../../lib/weights/pytorch.js'
 import {
   makePytorchCheckpoint,

@@ -5,10 +5,16 @@ import { cp, readFile, truncate } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createDevice } from '../../lib/device.js'
-import { describe as describeValue } from '../../lib/options.js'
-import { isError, isThenable, isTypedArray, messageOf, typedArrayName } from '../../lib/realms.js'
-import type { TensorData } from '../../lib/tensor.js'
+import { createDevice } from '../../lib/operations/device.js'
+import { describe as describeValue } from '../../lib/support/option-checks.js'
+import {
+  isError,
+  isThenable,
+  isTypedArray,
+  messageOf,
+  typedArrayName,
+} from '../../lib/support/realms.js'
+import type { TensorData } from '../../lib/operations/tensor.js'
 import { bundle } from '../support/bundle.js'
 import { fixture, temporaryFolder } from '../support/checkpoints.js'
 import { ROOT } from '../support/child-process.js'

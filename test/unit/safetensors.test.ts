@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, open, readdir, readFile, rm, symlink, writeFile } from 
 import { tmpdir } from 'node:os'
 import { dirname, join, relative, resolve } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CorruptFileError } from '../../lib/errors.js'
+import { CorruptFileError } from '../../lib/support/errors.js'
 import type { TensorEntry } from '../../lib/weights/checkpoint.js'
 import {
   readSafetensors,

@@ -21,7 +21,7 @@ import {
   type SessionContents,
   type SessionField,
   writeSessionFile,
-} from '../../lib/session-file.js'
+} from '../../lib/sessions/session-file.js'
 import {
   readSafetensors,
   type TensorData,

@@ -6,7 +6,7 @@ import {
   CorruptFileError,
   TokenizerNotFoundError,
   UnsupportedArchitectureError,
-} from '../../lib/errors.js'
+} from '../../lib/support/errors.js'
 import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 
 const fixtures = join(import.meta.dirname, '..', 'fixtures')

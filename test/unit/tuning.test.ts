@@ -7,13 +7,13 @@ import { writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { addon } from '../../lib/addon.js'
-import { createDevice } from '../../lib/device.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/device.js'
 import {
   CorruptFileError,
   DeviceNotAvailableError,
   UnsupportedOptionError,
-} from '../../lib/errors.js'
+} from '../../lib/support/errors.js'
 import { type CaseTimes, decide, LEAST_GAIN } from '../../lib/tune/decide.js'
 import {
   readSavedTuning,
@@ -21,9 +21,9 @@ import {
   savedTuningPath,
   systemName,
   writeSavedTuning,
-} from '../../lib/tune/saved.js'
+} from '../../lib/operations/saved-tuning.js'
 import { tune } from '../../lib/tune/tune.js'
-import { checkTuning, tunables } from '../../lib/tuning.js'
+import { checkTuning, tunables } from '../../lib/operations/tuning.js'
 import { VERSION } from '../../lib/version.js'
 
 const some = tunables()[0]!

@@ -1,8 +1,8 @@
 // What `verify --report` prints, for an issue.
 
 import { describe, expect, it } from 'vitest'
-import { macName } from '../../lib/machine.js'
-import { parseMacDetails } from '../../lib/machine-details.js'
+import { macName } from '../../lib/machine/machine.js'
+import { parseMacDetails } from '../../lib/machine/machine-details.js'
 import { formatReport, type ReportFacts } from '../../lib/verify/report.js'
 import { allCases, type Verification } from '../../lib/verify/verify.js'
 import { ROOT, runChild } from '../support/child-process.js'

@@ -1,9 +1,9 @@
 // `verify` on the devices of this build, and that it notices what is wrong.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Device, referenceDevice } from '../../lib/device.js'
-import { OPERATIONS } from '../../lib/operations.js'
-import { Recorder } from '../../lib/recorder.js'
+import { type Device, referenceDevice } from '../../lib/operations/device.js'
+import { OPERATIONS } from '../../lib/operations/table.js'
+import { Recorder } from '../../lib/operations/recorder.js'
 import { allCases, type Verification, verify } from '../../lib/verify/verify.js'
 import { devices } from '../support/devices.js'
 

@@ -2,7 +2,7 @@
 //   q, k, v = qkv_proj(x)                   columns in the order q | k | v
 //   out     = out_proj(softmax(scale * q · k) v) over the last `window` positions
 
-import type { Tensor } from '../../tensor.js'
+import type { Tensor } from '../../operations/tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import type { AttentionConfig } from '../config.js'
 import type { TensorNames } from '../families/family.js'

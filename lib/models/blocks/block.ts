@@ -1,7 +1,7 @@
 // What all blocks of a model have in common.
 
-import type { LinearOptions, Recorder } from '../../recorder.js'
-import type { Tensor } from '../../tensor.js'
+import type { LinearOptions, Recorder } from '../../operations/recorder.js'
+import type { Tensor } from '../../operations/tensor.js'
 import type { Linear, Weight } from '../../weights/loader.js'
 import type { StateField } from '../state-fields.js'
 import type { Workspace } from '../workspace.js'

@@ -6,7 +6,7 @@
 // Decode takes three operations: in_proj with the norm before the layer; what lies between the
 // projections; out_proj with the gated norm and the residual.
 
-import type { Tensor } from '../../tensor.js'
+import type { Tensor } from '../../operations/tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import { convDim, type Mamba2Config } from '../config.js'
 import type { TensorNames } from '../families/family.js'

@@ -1,6 +1,6 @@
 // out_proj(activation(in_proj(x))); gated: out_proj(norm(activation(in_proj(x)) * gate_proj(x))).
 
-import type { Tensor } from '../../tensor.js'
+import type { Tensor } from '../../operations/tensor.js'
 import type { Linear, WeightLoader } from '../../weights/loader.js'
 import type { MlpConfig } from '../config.js'
 import type { TensorNames } from '../families/family.js'

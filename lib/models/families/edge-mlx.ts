@@ -3,8 +3,8 @@
 // `_class_`; no config.json, no tokenizer. Keys that a file leaves out have the defaults of those
 // classes. (cartesia_mlx/models, cartesia_mlx/layers)
 
-import { CorruptFileError } from '../../errors.js'
-import { type JsonObject, type JsonValue, parseConfigJson } from '../../weights/json.js'
+import { CorruptFileError } from '../../support/errors.js'
+import { type JsonObject, type JsonValue, parseConfigJson } from '../../support/json.js'
 import type {
   AttentionConfig,
   LayerConfig,

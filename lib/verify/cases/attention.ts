@@ -1,6 +1,6 @@
 // Sliding-window attention.
 
-import type { ActivationType } from '../../device.js'
+import type { ActivationType } from '../../operations/device.js'
 import type { Inputs } from '../inputs.js'
 import type { Case, Recordable } from './case.js'
 

@@ -1,9 +1,9 @@
 // One thing to verify: an operation on one shape, in one element type.
 
-import type { ActivationType } from '../../device.js'
-import type { OperationName } from '../../operations.js'
-import type { Recorder } from '../../recorder.js'
-import type { Tensor } from '../../tensor.js'
+import type { ActivationType } from '../../operations/device.js'
+import type { OperationName } from '../../operations/table.js'
+import type { Recorder } from '../../operations/recorder.js'
+import type { Tensor } from '../../operations/tensor.js'
 import type { Inputs } from '../inputs.js'
 
 /** An operation on the tensors of one side. */

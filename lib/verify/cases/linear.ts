@@ -1,9 +1,9 @@
 // Matrix products, in the forms in which models use them.
 
-import type { ActivationType } from '../../device.js'
+import type { ActivationType } from '../../operations/device.js'
 import { recordLinear } from '../../models/blocks/block.js'
-import type { OperationName } from '../../operations.js'
-import type { LinearOptions, LinearRole } from '../../recorder.js'
+import type { OperationName } from '../../operations/table.js'
+import type { LinearOptions, LinearRole } from '../../operations/recorder.js'
 import {
   AFFINE_FORMATS,
   formatName,

@@ -1,7 +1,7 @@
 // What a Mamba-2 layer does between its projections: convolution, recurrence, gated norm.
 
-import type { ActivationType } from '../../device.js'
-import type { Tensor } from '../../tensor.js'
+import type { ActivationType } from '../../operations/device.js'
+import type { Tensor } from '../../operations/tensor.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, MODELS, type Recordable, writing } from './case.js'
 

@@ -1,9 +1,9 @@
 // Operations on rows: embedding, norms, activations, choosing a token, conversions.
 
-import type { ActivationType } from '../../device.js'
-import { NO_SLOT } from '../../recorder.js'
-import { NO_TOKEN } from '../../sampler.js'
-import type { Tensor } from '../../tensor.js'
+import type { ActivationType } from '../../operations/device.js'
+import { NO_SLOT } from '../../operations/recorder.js'
+import { NO_TOKEN } from '../../generation/sampler.js'
+import type { Tensor } from '../../operations/tensor.js'
 import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/weight-format.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'

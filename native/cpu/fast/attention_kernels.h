@@ -1,7 +1,7 @@
 // Softmax attention of one query over a ring of keys and values.
 #pragma once
 
-#include "cpu/fast/vector.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

@@ -3,8 +3,8 @@
 
 #include <algorithm>
 
-#include "cpu/fast/kernels.h"
-#include "cpu/largest.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/largest.h"
 
 namespace ssm::cpu::fast {
 

@@ -1,7 +1,7 @@
 // The largest of many numbers.
 #pragma once
 
-#include "cpu/fast/vector.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

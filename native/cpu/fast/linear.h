@@ -7,9 +7,9 @@
 #include <cstddef>
 #include <memory>
 
-#include "cpu/fast/kernels.h"
-#include "cpu/thread_pool.h"
-#include "operation.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/thread_pool.h"
+#include "native/operation.h"
 
 namespace ssm::cpu::fast {
 

@@ -5,11 +5,11 @@
 #include <algorithm>
 #include <cstddef>
 
-#include "cpu/fast/kernels.h"
-#include "cpu/fast/linear.h"
-#include "cpu/fast/scratch.h"
-#include "cpu/thread_pool.h"
-#include "operation.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/fast/linear.h"
+#include "native/cpu/fast/scratch.h"
+#include "native/cpu/thread_pool.h"
+#include "native/operation.h"
 
 namespace ssm::cpu::fast {
 

@@ -2,7 +2,7 @@
 // which reaches matrix units that vector instructions do not.
 #pragma once
 
-#include "cpu/fast/mat_mat.h"
+#include "native/cpu/fast/mat_mat.h"
 
 #if defined(SSM_BLAS_HEADER)
 #include SSM_BLAS_HEADER

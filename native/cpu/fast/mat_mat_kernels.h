@@ -2,11 +2,11 @@
 // turned into float32 while it is packed, so the format that it is stored in costs only that.
 #pragma once
 
-#include "cpu/fast/kernels.h"
-#include "cpu/fast/mat_vec_kernels.h"
-#include "cpu/fast/tile_kernels.h"
-#include "cpu/fast/vector.h"
-#include "types.h"
+#include "metal/types.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/fast/mat_vec_kernels.h"
+#include "native/cpu/fast/tile_kernels.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

@@ -3,9 +3,9 @@
 // row of x gives is computed in one order, whatever rows stand beside it.
 #pragma once
 
-#include "cpu/fast/kernels.h"
-#include "cpu/fast/vector.h"
-#include "types.h"
+#include "metal/types.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

@@ -1,7 +1,7 @@
 // The two halves of an RMS norm.
 #pragma once
 
-#include "cpu/fast/vector.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

@@ -1,4 +1,4 @@
-#include "cpu/fast/operations.h"
+#include "native/cpu/fast/operations.h"
 
 #include <array>
 

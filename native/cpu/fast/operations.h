@@ -2,10 +2,10 @@
 // name (native/cpu/operations.h) and may hand over to it for shapes that it has nothing for.
 #pragma once
 
-#include "cpu/thread_pool.h"
-#include "kernels.h"
-#include "operation.h"
-#include "params.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/thread_pool.h"
+#include "native/operation.h"
+#include "native/params.h"
 
 namespace ssm::cpu {
 

@@ -1,9 +1,9 @@
 // Operations on rows, element by element.
 #pragma once
 
-#include "cpu/fast/kernels.h"
-#include "cpu/fast/vector.h"
-#include "types.h"
+#include "metal/types.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

@@ -1,14 +1,14 @@
-// A chunk of the SSD form (native/cpu/ssd_chunk_scan.cpp) as products of tiles. With P rows of the
-// head as columns of panels, what that file writes for one t and one row becomes
+// A chunk of the SSD form (native/cpu/operations/ssd_chunk_scan.cpp) as products of tiles. With P
+// rows of the head as columns of panels, what that file writes for one t and one row becomes
 //   y = diag(exp(a)) C Sᵀ + W x          W[t, s] = exp(a[t] - a[s]) dt[s] (C Bᵀ)[t, s], s <= t
 //   Sᵀ = exp(a[last]) Sᵀ + Bᵀ (w x)      w[s] = exp(a[last] - a[s]) dt[s]
 // and D stands on the diagonal of W. C Bᵀ is the same for all heads of a group.
 #pragma once
 
-#include "cpu/fast/kernels.h"
-#include "cpu/fast/mat_mat_kernels.h"
-#include "cpu/fast/tile_kernels.h"
-#include "cpu/fast/vector.h"
+#include "native/cpu/fast/kernels.h"
+#include "native/cpu/fast/mat_mat_kernels.h"
+#include "native/cpu/fast/tile_kernels.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

@@ -1,7 +1,7 @@
 // What lies between the projections of a Mamba-2 layer, for one token.
 #pragma once
 
-#include "cpu/fast/vector.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

@@ -4,7 +4,7 @@
 //   b   a panel (depth, kTileCols): for each k kTileVectors vectors of columns
 #pragma once
 
-#include "cpu/fast/vector.h"
+#include "native/cpu/fast/vector.h"
 
 namespace ssm::cpu::SSM_LEVEL {
 

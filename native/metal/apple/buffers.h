@@ -5,10 +5,10 @@
 #include <memory>
 #include <mutex>
 
-#include "apple.h"
-#include "memory.h"
-#include "residency.h"
-#include "views.h"
+#include "native/memory.h"
+#include "native/metal/apple/apple.h"
+#include "native/metal/apple/residency.h"
+#include "native/metal/views.h"
 
 namespace ssm::apple {
 

@@ -1,4 +1,4 @@
-#include "buffers.h"
+#include "native/metal/apple/buffers.h"
 
 #include <map>
 #include <stdexcept>

@@ -3,10 +3,10 @@
 
 #include <vector>
 
-#include "apple.h"
-#include "command_list.h"
-#include "gpu.h"
-#include "program.h"
+#include "native/command_list.h"
+#include "native/metal/apple/apple.h"
+#include "native/metal/apple/gpu.h"
+#include "native/metal/program.h"
 
 namespace ssm::apple {
 

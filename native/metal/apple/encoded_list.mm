@@ -1,11 +1,11 @@
-#include "encoded_list.h"
+#include "native/metal/apple/encoded_list.h"
 
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "kernel_source.h"
+#include "native/metal/kernel_source.h"
 
 namespace ssm::apple {
 

@@ -4,10 +4,10 @@
 #include <memory>
 #include <string>
 
-#include "buffers.h"
-#include "device.h"
-#include "pipelines.h"
-#include "program.h"
+#include "native/device.h"
+#include "native/metal/apple/buffers.h"
+#include "native/metal/apple/pipelines.h"
+#include "native/metal/program.h"
 
 namespace ssm::apple {
 

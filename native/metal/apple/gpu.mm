@@ -1,4 +1,4 @@
-#include "gpu.h"
+#include "native/metal/apple/gpu.h"
 
 #include <mutex>
 #include <stdexcept>

@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include "apple.h"
-#include "background_threads.h"
-#include "kernel_text.h"
-#include "once.h"
+#include "native/metal/apple/apple.h"
+#include "native/metal/background_threads.h"
+#include "native/metal/kernel_text.h"
+#include "native/metal/once.h"
 
 namespace ssm::apple {
 

@@ -1,4 +1,4 @@
-#include "pipelines.h"
+#include "native/metal/apple/pipelines.h"
 
 #include <algorithm>
 #include <atomic>

@@ -8,7 +8,7 @@
 #include <thread>
 #include <vector>
 
-#include "apple.h"
+#include "native/metal/apple/apple.h"
 
 namespace ssm::apple {
 

@@ -1,4 +1,4 @@
-#include "residency.h"
+#include "native/metal/apple/residency.h"
 
 #include <utility>
 

@@ -1,7 +1,7 @@
 // What the tables of measurements share: which rounds count, and how figures are written.
 
 import { mean, median } from '../../../lib/bench/statistics.js'
-import { describeMachine } from '../../../lib/machine.js'
+import { describeMachine } from '../../../lib/machine/machine.js'
 import { type Precision, PRECISIONS } from './models.js'
 
 /**

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <tuple>
 
-#include "program.h"
+#include "native/metal/program.h"
 #include "runtime.h"
 
 namespace metal_stand_in {

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "kernel_context.h"
-#include "program.h"
+#include "native/metal/program.h"
 #include "runtime.h"
 
 namespace metal_stand_in {

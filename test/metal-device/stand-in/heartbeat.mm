@@ -1,6 +1,6 @@
 // native/metal/apple/residency.mm at a pace that a test can wait for. Prints the commits and
 // requests after each step, as the stand-in counts them.
-#include "residency.h"
+#include "native/metal/apple/residency.h"
 
 #include <sys/mman.h>
 

@@ -11,10 +11,10 @@
 #include <mutex>
 #include <string>
 
-#include "add.h"
-#include "kernel_source.h"
+#include "metal/add.h"
+#include "metal/rms_norm.h"
 #include "metal_stand_in.h"
-#include "rms_norm.h"
+#include "native/metal/kernel_source.h"
 #include "system.h"
 
 namespace {

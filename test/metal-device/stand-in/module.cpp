@@ -9,8 +9,8 @@
 #include <sstream>
 #include <string>
 
-#include "kernel_source.h"
 #include "metal_stand_in.h"
+#include "native/metal/kernel_source.h"
 
 namespace objc_runtime {
 size_t live_objects();

@@ -1,0 +1,252 @@
+// Starts the generations of a model: options are checked, prompts read, and the stream begun when somebody asks.
+
+import type { CachedPrompts } from '../engine/cached-prompts.js'
+import type { Engine } from '../engine/engine.js'
+import type { Masker } from '../engine/masks.js'
+import type { Moments } from '../engine/moments.js'
+import type { Begun, GenerateResult } from './generate.js'
+import {
+  chunkSizeOption,
+  GENERATE_OPTIONS,
+  type GenerateOptions,
+  type Prompt,
+  type PromptOptions,
+  type SamplesOptions,
+} from './generate-options.js'
+import { type GenerationDefaults, withDefaults } from './generation-config.js'
+import { GrammarEngine, type Matcher } from '../grammar/grammar.js'
+import { checkResponseFormat, type ConstrainedFormat } from '../grammar/response-format.js'
+import type { EndOfTextToken } from './end-of-text.js'
+import { checkOptions, checkSignal, integerOption } from '../support/option-checks.js'
+import type { PromptReader } from './prompt-reader.js'
+import { samples } from './samples.js'
+import { MOST_ALTERNATIVES, Sampler, type SamplingOptions } from './sampler.js'
+import type { StreamSettings } from '../sessions/session-checkpoint.js'
+import { stopping } from './stopping.js'
+import { TextStream } from './text-stream.js'
+import { concatenated } from './token-ids.js'
+
+/** What a model's generations need of it. */
+export interface GeneratorFacts {
+  engine: Engine
+  reader: PromptReader
+  /** Without it nothing is kept of prompts. */
+  cachedPrompts: CachedPrompts | undefined
+  endOfText: readonly EndOfTextToken[]
+  generationDefaults: GenerationDefaults
+  loadMs: number
+}
+
+/** A generation whose options are still to be checked. */
+export interface Wanted {
+  options: GenerateOptions
+  /** Gives the prompt once the options are checked. */
+  tokens(): Uint32Array
+  /** Makes what runs the model when the first token is asked for. */
+  begin(settings: StreamSettings): Promise<Begun>
+  onEnd?: ((result: GenerateResult, failed: boolean) => void) | undefined
+}
+
+/** Where a stream has its prompt from. */
+interface PromptSource {
+  /** What its tokens stand for. Asked once the options are checked. */
+  text(): string | undefined
+  /** Those that it is checked with. */
+  tokens(): Uint32Array
+  /** Those that it has, once it begins. */
+  known(tokens: Uint32Array): Promise<Uint32Array>
+  /** Who takes part in the moments of the prompt. */
+  also?: (moments: Moments | undefined) => Promise<Moments | undefined>
+}
+
+/**
+ * One a model.
+ *
+ * @example generator.stream('generate', 'Once upon a time', { maxTokens: 50 })
+ */
+export class Generator {
+  readonly #facts: GeneratorFacts
+  #grammars: GrammarEngine | undefined
+
+  constructor(facts: GeneratorFacts) {
+    this.#facts = facts
+  }
+
+  /** Text after a prompt. */
+  stream(operation: string, prompt: Prompt, options: GenerateOptions): TextStream {
+    const text = () => this.#textOf(prompt, options)
+    return this.#streamOf(operation, options, {
+      text,
+      tokens: () => this.#facts.reader.tokens(operation, prompt, options),
+      known: (tokens) => this.#cachedTokens(operation, { text: text(), tokens }),
+    })
+  }
+
+  /** `options.n` texts after a prompt. */
+  samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
+    const { reader } = this.#facts
+    const text = () => this.#textOf(prompt, options)
+    return samples(operation, options, {
+      maxStreams: this.#facts.engine.maxStreams,
+      tokens: (rest) =>
+        this.#cachedTokens(operation, {
+          text: text(),
+          tokens: reader.tokens(operation, prompt, rest),
+        }),
+      sampler: (rest) => new Sampler(operation, this.#withDefaults(rest)),
+      stream: (tokens, rest, also) =>
+        this.#streamOf(operation, rest, {
+          text,
+          tokens: () => tokens,
+          known: async () => tokens,
+          also,
+        }),
+    })
+  }
+
+  /** Moments of a prompt in the prompt cache. `text`: what its tokens stand for. */
+  momentsOf(
+    tokens: Uint32Array,
+    {
+      text,
+      prefillChunkSize,
+    }: { text?: string | undefined } & Pick<GenerateOptions, 'prefillChunkSize'>,
+  ): Moments | undefined {
+    const { cachedPrompts, reader } = this.#facts
+    return cachedPrompts?.momentsOf({
+      tokens,
+      text,
+      // Special tokens written out: a text without them is another one.
+      decode: (drawn) =>
+        reader.tokenizer!.decode(drawn, { keepLeadingSpace: true, skipSpecialTokens: false }),
+      chunkSize: prefillChunkSize,
+    })
+  }
+
+  start(operation: string, { options, tokens, begin, onEnd }: Wanted): TextStream {
+    const { reader, endOfText, loadMs } = this.#facts
+    checkOptions(operation, options, GENERATE_OPTIONS)
+    const { signal, responseFormat } = options
+    checkSignal(operation, signal)
+    const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
+    const range = { min: 0, max: MOST_ALTERNATIVES }
+    const alternatives = integerOption(operation, 'logprobs', options.logprobs, range)
+    const prefillChunkSize = chunkSizeOption(operation, options)
+    const { stopStrings, stopTokens } = stopping(operation, options, {
+      needTokenizer: () => reader.needTokenizer(operation),
+      vocabulary: reader.vocabulary,
+      endOfText,
+    })
+    const format = constrainedFormat(operation, responseFormat)
+    if (format) reader.needTokenizer(operation)
+    const prompt = tokens()
+    const sampler = new Sampler(operation, this.#withDefaults(options), reader.vocabulary)
+    let matcher: Matcher | undefined
+    return new TextStream({
+      begin: async (signal) => {
+        matcher = await this.#matcher(operation, format, { stopTokens, signal })
+        const masker = matcher && maskerOf(matcher)
+        return begin({ sampler, maxTokens, stopTokens, alternatives, masker, signal })
+      },
+      onEnd: (...end) => {
+        matcher?.dispose()
+        onEnd?.(...end)
+      },
+      prompt,
+      maxTokens,
+      stopTokens,
+      stopStrings,
+      detokenizer: reader.tokenizer?.createStream({ keepLeadingSpace: true }),
+      logprobs: alternatives !== undefined,
+      signal,
+      prefillChunkSize,
+      loadMs,
+      seed: sampler.seed,
+    })
+  }
+
+  dispose(): void {
+    this.#grammars?.dispose()
+  }
+
+  #withDefaults(options: SamplingOptions): SamplingOptions {
+    return withDefaults(options, this.#facts.generationDefaults)
+  }
+
+  // What the tokens of a prompt stand for, where chats and other prompts give that text the same ones.
+  #textOf(prompt: Prompt, options: PromptOptions): string | undefined {
+    return this.#facts.reader.isPlain(prompt, options ?? {}) ? prompt : undefined
+  }
+
+  #streamOf(
+    operation: string,
+    options: GenerateOptions,
+    { text, tokens, known, also = async (moments) => moments }: PromptSource,
+  ): TextStream {
+    let encoded: Uint32Array
+    return this.start(operation, {
+      options,
+      tokens: () => {
+        encoded = tokens()
+        return encoded
+      },
+      begin: async (settings) => {
+        const history = await known(encoded)
+        const moments = await also(this.momentsOf(history, { ...options, text: text() }))
+        const begin = { ...settings, position: 0, history, generated: 0, moments }
+        return { stream: await this.#facts.engine.open(operation, begin), prompt: history }
+      },
+    })
+  }
+
+  // Those of the prompt; where its beginning was generated, those that were drawn.
+  async #cachedTokens(
+    operation: string,
+    { text, tokens }: { text: string | undefined; tokens: Uint32Array },
+  ): Promise<Uint32Array> {
+    const { reader, cachedPrompts } = this.#facts
+    if (text === undefined || !cachedPrompts) return tokens
+    await cachedPrompts.ready()
+    const isBorder = (text: string, index: number) => reader.tokenizer!.isSpecialAt(text, index)
+    const cached = cachedPrompts.findText(text, tokens, isBorder)
+    if (!cached || cached.textLength === text.length) return cached?.tokens ?? tokens
+    const rest = reader.tokens(operation, text.slice(cached.textLength), {}, false)
+    return concatenated(cached.tokens, rest)
+  }
+
+  async #matcher(
+    operation: string,
+    format: ConstrainedFormat | undefined,
+    options: Parameters<GrammarEngine['compile']>[2],
+  ): Promise<Matcher | undefined> {
+    if (!format) return undefined
+    const { engine, reader } = this.#facts
+    // A model that was disposed of starts no thread.
+    engine.check(operation)
+    this.#grammars ??= new GrammarEngine({
+      tokenizer: reader.needTokenizer(operation),
+      vocabulary: reader.vocabulary,
+    })
+    try {
+      return await this.#grammars.compile(operation, format, options)
+    } catch (error) {
+      // The thread has ended with the model: that is the reason.
+      engine.check(operation)
+      throw error
+    }
+  }
+}
+
+/** What has to be kept to; any text will do without it. */
+function constrainedFormat(
+  operation: string,
+  responseFormat: GenerateOptions['responseFormat'],
+): ConstrainedFormat | undefined {
+  if (responseFormat === undefined) return undefined
+  const format = checkResponseFormat(operation, responseFormat)
+  return format.type === 'text' ? undefined : format
+}
+
+function maskerOf(matcher: Matcher): Masker {
+  return { first: async () => matcher.step, after: (token) => matcher.accept(token) }
+}

@@ -1,0 +1,72 @@
+// Several texts from one prompt.
+
+import type { Moments } from '../engine/moments.js'
+import { SharedPrompt } from '../engine/shared-prompt.js'
+import { UnsupportedOptionError } from '../support/errors.js'
+import type { GenerateResult } from './generate.js'
+import type { GenerateOptions, SamplesOptions } from './generate-options.js'
+import { integerOption } from '../support/option-checks.js'
+import type { Sampler } from './sampler.js'
+import type { TextStream } from './text-stream.js'
+
+const MOST_SAMPLES = 128
+
+/** What a model does for them. */
+interface SampleHost {
+  tokens(options: GenerateOptions): Promise<Uint32Array>
+  /** How many streams run at once. */
+  readonly maxStreams: number
+  /** With the defaults of the model. */
+  sampler(options: GenerateOptions): Sampler
+  stream(
+    tokens: Uint32Array,
+    options: GenerateOptions,
+    also: (moments: Moments | undefined) => Promise<Moments | undefined>,
+  ): TextStream
+}
+
+/**
+ * Runs a prompt once and generates `n` texts, the one with index i from seed + i. When one fails, all end.
+ *
+ * @throws UnsupportedOptionError where all would be the same.
+ */
+export async function samples(
+  operation: string,
+  { n, ...options }: SamplesOptions,
+  host: SampleHost,
+): Promise<GenerateResult[]> {
+  const count = integerOption(operation, 'n', n, { min: 1, max: MOST_SAMPLES })!
+  const { seed, isGreedy } = host.sampler(options)
+  if (count > 1 && isGreedy) {
+    throw new UnsupportedOptionError(
+      `[${operation}] n changes nothing without a temperature above 0: all ${count} texts would be the same`,
+    )
+  }
+  const tokens = await host.tokens(options)
+  using shared = new SharedPrompt(tokens.length)
+  const streams = Array.from({ length: count }, (_, i) =>
+    host.stream(tokens, { ...options, seed: seed + i }, async (moments) =>
+      i === 0 ? shared.first(moments) : shared.next(moments),
+    ),
+  )
+  const results: GenerateResult[] = []
+  let next = 0
+  let hasFailed = false
+  // As many as there are places: the others do not fill the queue.
+  const runSome = async () => {
+    for (let i = next++; i < count && !hasFailed; i = next++) {
+      const result = streams[i]!.resultAlone()
+      if (i === 0) result.catch((error: unknown) => shared.fail(error))
+      results[i] = await result
+    }
+  }
+  try {
+    await Promise.all(Array.from({ length: Math.min(count, host.maxStreams) }, runSome))
+    return results
+  } catch (error) {
+    hasFailed = true
+    // Whoever is left has nobody to hear of it.
+    await Promise.allSettled(streams.map((stream) => stream.return()))
+    throw error
+  }
+}

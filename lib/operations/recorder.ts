@@ -1,0 +1,717 @@
+// One documented method an operation: checks shapes and element types, then appends to a command
+// list. Kernels trust what passes here.
+//
+// Activations, what operations hand to one another, are float32, or float16 where the device computes
+// in it. Weights of norms, SSM state and logits are float32 everywhere. Arguments stand in the order
+// inputs, weights, outputs, options; an operation with more than four tensors takes them by name.
+// Rows of an input may lie apart (`tensor.columns`, `tensor.select`); outputs are contiguous.
+
+import { addon } from './addon.js'
+import { Checker } from './checker.js'
+import { DisposedError } from '../support/errors.js'
+import {
+  encodeParams,
+  OPERATION_NUMBERS,
+  OPERATIONS,
+  type OperationName,
+  type OperationParams,
+} from './table.js'
+import { blockOf, RunLayout } from './run-block.js'
+import { type DType, DTYPE_NUMBERS, type Memory, type Tensor } from './tensor.js'
+
+/** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
+export interface AffineMatrix {
+  /** Packed values, uint32 (rows, cols * bits / 32), lowest bits first. */
+  words: Tensor
+  /** (rows, cols / groupSize), any float type. */
+  scales: Tensor
+  /** As scales. */
+  biases: Tensor
+  bits: 4 | 8
+  groupSize: 32 | 64 | 128
+}
+
+/** Takes x / rms(x) * weight instead of x. */
+export interface LinearNorm {
+  /** (inputs). */
+  weight: Tensor
+  eps: number
+  /** Each of so many equal parts of a row is normed by itself. Defaults to 1. */
+  groups?: number
+  /** Sums of squares to norm by instead of those of x, of equal parts of each row: float32 (…, parts), where the groups divide the parts. */
+  squares?: Tensor
+}
+
+/**
+ * What the rows of a matrix product are.
+ *
+ * `step`: tokens of sequences that do not know of one another. The bits of a row's result depend on that row's
+ * inputs alone, not on how many rows there are and where among them it stands; of a GPU with
+ * `batchInvariant: false` that does not hold.
+ * `chunk`: many tokens at once, of a prompt or of a text that is scored. As fast as can be; the bits of a row
+ * may depend on the rows beside it.
+ */
+export type LinearRole = 'step' | 'chunk'
+
+/** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
+export interface LinearOptions {
+  /** (outputs). */
+  bias?: Tensor | undefined
+  norm?: LinearNorm | undefined
+  activation?: 'gelu' | 'silu' | undefined
+  /** As out. */
+  gate?: Tensor | undefined
+  /** As out; may be out. */
+  residual?: Tensor | undefined
+  /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
+  role?: LinearRole | undefined
+}
+
+export interface SsdTensors {
+  /** (batch, heads * headDim), or (batch, length, heads * headDim) for the scan. Rows may lie apart. */
+  x: Tensor
+  /** (batch, heads), or (batch, length, heads): before bias and softplus. */
+  dt: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (batch, groups * dState), or (batch, length, groups * dState). */
+  B: Tensor
+  /** As B. */
+  C: Tensor
+  /** (heads): the skip connection. */
+  D: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (slots, heads, headDim, dState), updated in place. */
+  state: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As x, contiguous. */
+  out: Tensor
+}
+
+export interface SsdOptions {
+  /** Groups of B and C. Defaults to 1. */
+  groups?: number
+  /** Bounds of softplus(dt + dtBias). Defaults to [0, Infinity]. */
+  dtLimit?: readonly [number, number]
+}
+
+export interface Mamba2Tensors {
+  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order z | x | B | C | dt. */
+  zxBCdt: Tensor
+  /** (channels, width), where the channels are x | B | C. */
+  convWeight: Tensor
+  /** (channels). */
+  convBias?: Tensor | undefined
+  /** Rings of the last inputs of the convolution: (slots, width, channels), updated in place. */
+  convState: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (heads): the skip connection. */
+  D: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (slots, heads, headDim, dState), updated in place. */
+  ssmState: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** y * silu(z): (batch, heads * headDim). */
+  out: Tensor
+  /** Sum of squares of each head, for the norm that follows: of y * silu(z), or of y with `normBeforeGate`. float32 (batch, heads). */
+  squares: Tensor
+}
+
+export interface Mamba2Options extends SsdOptions {
+  /** Defaults to false. */
+  normBeforeGate?: boolean
+}
+
+export interface AttentionTensors {
+  /** (batch, heads * headDim), or (batch, length, heads * headDim). Rows may lie apart. */
+  q: Tensor
+  /** (batch, kvHeads * headDim), or (batch, length, kvHeads * headDim). */
+  k: Tensor
+  /** As k. */
+  v: Tensor
+  /** Rings of the last keys: (slots, window, kvHeads * headDim). */
+  keys: Tensor
+  /** Rings of the last values, as keys. */
+  values: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As q, contiguous. */
+  out: Tensor
+}
+
+export interface AttentionOptions {
+  headDim: number
+  /** Of the scores. Defaults to 1 / sqrt(headDim). */
+  scale?: number
+}
+
+export interface ConvTensors {
+  /** (batch, channels), or (batch, length, channels). Rows may lie apart. */
+  x: Tensor
+  /** (channels, width). */
+  weight: Tensor
+  /** (channels). */
+  bias?: Tensor | undefined
+  /** Rings of the last inputs: (slots, width, channels), updated in place. */
+  state: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As x, contiguous. */
+  out: Tensor
+}
+
+export interface ResolveRowsTensors {
+  /** The slots that are asked for, usually an input of the run: uint32 (batch). `NO_SLOT` fills rows that nobody needs. */
+  slots: Tensor
+  /** Tokens that each slot may still draw: uint32 (slots). At 0 its sequence is done. */
+  remaining: Tensor
+  /** Token that each slot has drawn last: uint32 (slots). */
+  token: Tensor
+  /** Tokens that each slot has seen: uint32 (slots), advanced by `count`. */
+  position: Tensor
+  /** Slot of each row, `NO_SLOT` where nothing is to be done: uint32 (batch). */
+  rows: Tensor
+  /** `position` of each row before this list: uint32 (batch). */
+  positions: Tensor
+  /** `token` of each row: uint32 (batch). Left out by lists whose tokens come from elsewhere. */
+  tokens?: Tensor | undefined
+}
+
+export interface KeepLogitsTensors {
+  /** (batch, vocabulary). */
+  logits: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** float32 (slots, vocabulary). */
+  kept: Tensor
+}
+
+export interface SampleTensors {
+  /** (batch, vocabulary). Left out, each row draws from what its slot has in `kept`. */
+  logits?: Tensor | undefined
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** float32 (slots, 6): temperature, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty. */
+  settings: Tensor
+  /**
+   * uint32 (slots, 8): topK, low and high half of the seed, how many places of the history are in use, 1 to keep the
+   * logits, how many biases are in use, 1 where the mask is in use, and what `tokenLogprobs` reports.
+   */
+  selection: Tensor
+  /** uint32 (slots, k): tokens that end the sequence, 0xffffffff where empty. */
+  stops: Tensor
+  /** uint32 (slots, 2 * n): a token and the bits of the float32 that is added to its score, and so on. No token twice. */
+  biases: Tensor
+  /** uint32 (slots, ceil(vocabulary / 32)): bit v % 32 of word v / 32 is 1 where token v may be drawn. */
+  mask: Tensor
+  /** How often each token was generated: uint32 (slots, vocabulary). Where a presence or frequency penalty is in use the new one is counted. */
+  counts: Tensor
+  /** uint32 (slots, n): recent tokens, 0xffffffff where empty, in a ring of the places in use; the new one is added. */
+  history: Tensor
+  /** Tokens seen so far: uint32 (slots). With the seed it decides the random numbers, and the place in the ring. */
+  position: Tensor
+  /** Tokens that may still be drawn: uint32 (slots). One less after each, 0 after a stop and when none can be drawn. */
+  remaining: Tensor
+  /** float32 (slots, vocabulary): the logits, before any penalty, of slots that keep them. */
+  kept: Tensor
+  /** Token drawn last: uint32 (slots). A row that draws no token keeps what its slot has. */
+  out: Tensor
+  /** uint32 (batch, 2): the drawn token and 0, or what was wrong (`SAMPLE_STATUS`). */
+  report: Tensor
+}
+
+export interface TokenLogprobsTensors {
+  /** (batch, vocabulary). Left out, those that each row's slot has in `kept`. */
+  logits?: Tensor | undefined
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As that of `sample`. Its last word is k + 1 where the token and k alternatives are reported, 0 where nothing is. */
+  selection: Tensor
+  /** Token drawn last: uint32 (slots). */
+  token: Tensor
+  /** float32 (slots, vocabulary). */
+  kept: Tensor
+  /** uint32 (slots, 1 + n): the token drawn last, then the most probable ones, the best first, of equal ones the one with the lower id. */
+  reported: Tensor
+  /** float32 (slots, 1 + n): their log-probabilities. */
+  logprobs: Tensor
+}
+
+/**
+ * What `sample` reports of a row besides its token. With `nan` the token is the index of the first logit that is
+ * NaN and that the mask allows; `infinite` is a largest score that is infinite, at a temperature above 0; `skipped` is
+ * a row without a slot and `noneAllowed` one whose mask leaves no token above -Infinity: their token is 0xffffffff.
+ */
+export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2, skipped: 3, noneAllowed: 4 } as const
+
+/** In place of a slot: a row that has none. */
+export const NO_SLOT = 0xffffffff
+
+const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
+
+/**
+ * Appends operations to a command list: what `device.record` hands to its callback.
+ * Every method throws a `TypeError` or `RangeError` led by its name when a tensor does not fit.
+ *
+ * State outlives a list, so it is addressed by slot: a tensor of state is (slots, …), and `rows`, uint32 (batch), says
+ * which slot each row of a batch has. A row whose slot is not below the number of slots, `NO_SLOT` by convention, does
+ * nothing: it touches no state, and its part of `out` keeps what it had. No slot may stand in `rows` twice: rows run at
+ * the same time, and would race for its state.
+ */
+export class Recorder {
+  readonly #list: number
+  readonly #activationTypes: readonly DType[]
+  /** @internal What a run of the list is given. */
+  readonly inputs = new RunLayout('input')
+  /** @internal What a run of the list gives. */
+  readonly outputs = new RunLayout('output')
+  #block: Memory | undefined
+  #length = 0
+  #closed = false
+
+  /** @internal */
+  constructor(list: number, activationTypes: readonly DType[]) {
+    this.#list = list
+    this.#activationTypes = activationTypes
+  }
+
+  #check(operation: string): Checker {
+    return new Checker(operation, this.#activationTypes)
+  }
+
+  /** @internal Ends the recording: every method throws from now on. */
+  close(): void {
+    this.#closed = true
+    this.#block?.dispose()
+  }
+
+  /** Operations so far. */
+  get length(): number {
+    return this.#length
+  }
+
+  /**
+   * A tensor that each run of the list is given anew: `list.run({ inputs: { [name]: data } })`. Operations of
+   * this list read it; it is of no use elsewhere. All inputs together take at most 4 KB.
+   *
+   * @example
+   * const list = device.record((cl) => cl.embedding(cl.input('tokens', 'uint32', [2]), table, out))
+   * await list.run({ inputs: { tokens: Uint32Array.of(3, 5) } })
+   */
+  input(name: string, dtype: DType, shape: readonly number[]): Tensor {
+    this.#checkOpen('input')
+    return this.inputs.add(this.#runBlock(), name, dtype, shape)
+  }
+
+  /**
+   * A tensor of zeros that operations of this list write, and later ones may read; its elements come with
+   * the end of each run. All outputs together take at most 4 KB.
+   *
+   * @example
+   * const list = device.record((cl) => cl.argmax(logits, cl.output('token', 'uint32', [1])))
+   * const { outputs } = await list.run()
+   * outputs.token // Uint32Array of 1
+   */
+  output(name: string, dtype: DType, shape: readonly number[]): Tensor {
+    this.#checkOpen('output')
+    return this.outputs.add(this.#runBlock(), name, dtype, shape)
+  }
+
+  #runBlock(): Memory {
+    this.#block ??= blockOf(this.#list)
+    return this.#block
+  }
+
+  /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
+  embedding(tokens: Tensor, table: Tensor, out: Tensor): void {
+    const check = this.#check('embedding')
+    check.type('table', table, FLOATS)
+    const [vocabulary, cols] = check.matrix('table', table)
+    check.tokens(tokens, out, cols)
+    this.#add('embedding', [tokens, table, out], { rows: tokens.elements, cols, vocabulary })
+  }
+
+  /** `embedding` from a quantised table (vocabulary, cols). */
+  affineEmbedding(tokens: Tensor, table: AffineMatrix, out: Tensor): void {
+    const check = this.#check('affineEmbedding')
+    const { rows: vocabulary, cols, bindings, params } = check.affine(table)
+    check.tokens(tokens, out, cols)
+    const rows = tokens.elements
+    this.#add('affine_embedding', [tokens, ...bindings, out], {
+      rows,
+      cols,
+      vocabulary,
+      ...params,
+    })
+  }
+
+  /** out = x / rms(x) * weight over the last dimension: x and out (…, cols), weight (cols). */
+  rmsNorm(x: Tensor, weight: Tensor, out: Tensor, options: { eps: number }): void {
+    const { eps } = options
+    const check = this.#check('rmsNorm')
+    check.options(options, ['eps'])
+    check.notNegative('eps', eps)
+    check.activations({ x })
+    check.activations({ out })
+    check.float32({ weight })
+    check.shape('weight', weight, [x.cols])
+    check.output('out', out, x.shape)
+    this.#add('rms_norm', [x, weight, out], {
+      rows: x.rows,
+      cols: x.cols,
+      x_stride: x.rowStride,
+      eps,
+    })
+  }
+
+  /**
+   * The norm after a Mamba-2 scan, with x, z and out (…, cols), weight (cols): rms(x * silu(z)) * weight, or with
+   * `normBeforeGate` rms(x) * weight * silu(z). Each of `groups` equal parts of a row is normed by itself. `out` may be x.
+   */
+  gatedRmsNorm(
+    x: Tensor,
+    z: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    options: { eps: number; groups?: number; normBeforeGate?: boolean },
+  ): void {
+    const check = this.#check('gatedRmsNorm')
+    check.options(options, ['eps', 'groups', 'normBeforeGate'])
+    check.notNegative('eps', options.eps)
+    const groups = options.groups ?? 1
+    check.activations({ x, z, out })
+    check.float32({ weight })
+    check.shape('z', z, x.shape)
+    check.shape('weight', weight, [x.cols])
+    check.output('out', out, x.shape)
+    check.divides('groups', groups, 'the columns', x.cols)
+    this.#add('gated_rms_norm', [x, z, weight, out], {
+      rows: x.rows,
+      cols: x.cols,
+      group_cols: x.cols / groups,
+      x_stride: x.rowStride,
+      z_stride: z.rowStride,
+      norm_before_gate: options.normBeforeGate ? 1 : 0,
+      eps: options.eps,
+    })
+  }
+
+  /**
+   * out = activation(norm(x) · weightᵀ + bias) * gate + residual, each of them only when given: x (…, inputs),
+   * weight (outputs, inputs) of any float type, out (…, outputs). An x of two dimensions is a step, (batch, inputs), one
+   * of three a chunk, (batch, length, inputs), unless `role` says otherwise.
+   */
+  matmul(x: Tensor, weight: Tensor, out: Tensor, options: LinearOptions = {}): void {
+    const check = this.#check('matmul')
+    check.type('weight', weight, FLOATS)
+    const [outputs, inputs] = check.matrix('weight', weight)
+    const linear = check.linear(x, inputs, outputs, out, options)
+    this.#add('matmul', [x, weight, ...linear.bindings, out], {
+      rows: x.rows,
+      inputs,
+      outputs,
+      x_stride: x.rowStride,
+      ...linear.params,
+    })
+  }
+
+  /** `matmul` with a quantised weight (outputs, inputs). */
+  affineMatmul(x: Tensor, weight: AffineMatrix, out: Tensor, options: LinearOptions = {}): void {
+    const check = this.#check('affineMatmul')
+    const { rows: outputs, cols: inputs, bindings, params } = check.affine(weight)
+    const linear = check.linear(x, inputs, outputs, out, options)
+    this.#add('affine_matmul', [x, ...bindings, ...linear.bindings, out], {
+      rows: x.rows,
+      inputs,
+      outputs,
+      x_stride: x.rowStride,
+      ...params,
+      ...linear.params,
+    })
+  }
+
+  /** One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. */
+  conv1dUpdate(tensors: ConvTensors): void {
+    const { x, weight, bias, state, position, rows, out } = tensors
+    const [batch, channels, width] = this.#check('conv1dUpdate').convolution(tensors, 2)
+    this.#add('conv1d_update', [x, weight, bias, state, position, rows, out], {
+      batch,
+      slots: state.shape[0]!,
+      channels,
+      width,
+      x_stride: x.rowStride,
+      has_bias: bias ? 1 : 0,
+    })
+  }
+
+  /** A chunk of the causal depthwise convolution, then SiLU, continuing from the ring `state` and leaving its last inputs there. */
+  conv1dPrefill(tensors: ConvTensors): void {
+    const { x, weight, bias, state, position, rows, out } = tensors
+    const [batch, channels, width] = this.#check('conv1dPrefill').convolution(tensors, 3)
+    this.#add('conv1d_prefill', [x, weight, bias, state, position, rows, out], {
+      batch,
+      slots: state.shape[0]!,
+      length: x.shape[1]!,
+      channels,
+      width,
+      x_stride: x.rowStride,
+      has_bias: bias ? 1 : 0,
+    })
+  }
+
+  /** One token of the Mamba-2 recurrence: S = exp(dt·A)·S + (dt·x) ⊗ B, y = S·C + D·x. */
+  ssdUpdate(tensors: SsdTensors, options: SsdOptions = {}): void {
+    const check = this.#check('ssdUpdate')
+    check.options(options, ['groups', 'dtLimit'])
+    const params = check.ssd(tensors, options, 2)
+    this.#add('ssd_update', ssdBindings(tensors), params)
+  }
+
+  /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
+  ssdChunkScan(tensors: SsdTensors, options: SsdOptions & { chunkSize?: number } = {}): void {
+    const check = this.#check('ssdChunkScan')
+    check.options(options, ['groups', 'dtLimit', 'chunkSize'])
+    const params = check.ssd(tensors, options, 3)
+    const chunkSize = options.chunkSize ?? 64
+    check.positive('chunkSize', chunkSize)
+    this.#add('ssd_chunk_scan', ssdBindings(tensors), {
+      ...params,
+      length: tensors.x.shape[1]!,
+      chunk_size: chunkSize,
+    })
+  }
+
+  /**
+   * One token between the projections of a Mamba-2 layer: `conv1dUpdate`, then `ssdUpdate`, then the gate, in one pass over the
+   * state. `gatedRmsNorm` and out_proj follow as one `matmul` of `out` whose norm is given `squares`.
+   */
+  mamba2Update(tensors: Mamba2Tensors, options: Mamba2Options = {}): void {
+    const check = this.#check('mamba2Update')
+    check.options(options, ['groups', 'dtLimit', 'normBeforeGate'])
+    const params = check.mamba2(tensors, options)
+    this.#add(
+      'mamba2_update',
+      OPERATIONS.mamba2_update.buffers.map((name) => tensors[name]),
+      params,
+    )
+  }
+
+  /** out = activation(x), times `gate` when given; all of one shape. `gelu` is exact (erf). `out` may be x. */
+  mlpActivation(
+    x: Tensor,
+    out: Tensor,
+    options: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
+  ): void {
+    const { activation, gate } = options
+    const check = this.#check('mlpActivation')
+    check.options(options, ['activation', 'gate'])
+    check.oneOf('activation', activation, ['gelu', 'silu'])
+    check.activations({ x, gate, out })
+    check.output('x', x, x.shape)
+    if (gate) check.output('gate', gate, x.shape)
+    check.output('out', out, x.shape)
+    this.#add('mlp_activation', [x, gate, out], {
+      count: x.elements,
+      activation: activation === 'gelu' ? 0 : 1,
+      gated: gate ? 1 : 0,
+    })
+  }
+
+  /** One token of causal sliding-window attention: k and v enter the rings, then q attends to the last `window` keys, its own included. */
+  attentionDecode(tensors: AttentionTensors, options: AttentionOptions): void {
+    const check = this.#check('attentionDecode')
+    check.options(options, ['headDim', 'scale'])
+    const params = check.attention(tensors, options, 2)
+    this.#add('attention_decode', attentionBindings(tensors), params)
+  }
+
+  /** A chunk of causal sliding-window attention over the rings and this chunk's own k and v. Follow with `kvCacheWrite`. */
+  attentionPrefill(tensors: AttentionTensors, options: AttentionOptions): void {
+    const check = this.#check('attentionPrefill')
+    check.options(options, ['headDim', 'scale'])
+    const params = check.attention(tensors, options, 3)
+    this.#add('attention_prefill', attentionBindings(tensors), {
+      ...params,
+      length: tensors.q.shape[1]!,
+    })
+  }
+
+  /** Puts a chunk's k and v, (batch, length, kvHeads * headDim), into the rings; of more than `window` tokens the last. */
+  kvCacheWrite(tensors: Omit<AttentionTensors, 'q' | 'out'>, options: { headDim: number }): void {
+    const { headDim } = options
+    const { k, v, keys, values, position, rows } = tensors
+    const check = this.#check('kvCacheWrite')
+    check.options(options, ['headDim'])
+    check.activations({ k, v, keys, values })
+    check.dimensions('k', k, 3)
+    const [batch, length, cols] = k.shape as [number, number, number]
+    check.divides('headDim', headDim, 'the columns of k', cols)
+    const window = check.rings(tensors, batch, cols)
+    this.#add('kv_cache_write', [k, v, keys, values, position, rows], {
+      batch,
+      slots: keys.shape[0]!,
+      length,
+      kv_heads: cols / headDim,
+      head_dim: headDim,
+      window,
+      k_stride: k.rowStride,
+      v_stride: v.rowStride,
+    })
+  }
+
+  /** out = a + b, all of one shape. `out` may be a or b. */
+  add(a: Tensor, b: Tensor, out: Tensor): void {
+    const check = this.#check('add')
+    check.activations({ a, b, out })
+    for (const [name, tensor] of Object.entries({ a, b, out })) check.output(name, tensor, a.shape)
+    this.#add('add', [a, b, out], { count: a.elements })
+  }
+
+  /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). A row that holds NaN gives 0xffffffff. */
+  argmax(x: Tensor, out: Tensor): void {
+    const check = this.#check('argmax')
+    check.float32({ x })
+    check.output('x', x, x.shape)
+    check.type('out', out, ['uint32'])
+    check.output('out', out, x.shape.slice(0, -1))
+    this.#add('argmax', [x, out], { rows: x.rows, cols: x.cols })
+  }
+
+  /** kept[rows[b]] = logits[b]: for a later `sample` or `tokenLogprobs` without logits. */
+  keepLogits(tensors: KeepLogitsTensors): void {
+    const params = this.#check('keepLogits').keepLogits(tensors)
+    const { logits, rows, kept } = tensors
+    this.#add('keep_logits', [logits, rows, kept], params)
+  }
+
+  /**
+   * Draws one token a row: repetition penalty, presence and frequency penalty, biases, mask, temperature, top-k, top-p,
+   * min-p, in that order. A row with bad logits draws none, says so in `report`, and its sequence is done; the others
+   * do not suffer. Logits that the mask rules out may be anything.
+   */
+  sample(tensors: SampleTensors): void {
+    const params = this.#check('sample').sample(tensors)
+    this.#add(
+      'sample',
+      OPERATIONS.sample.buffers.map((name) => tensors[name]),
+      params,
+    )
+  }
+
+  /**
+   * Log-probabilities of the token that each slot drew last and of the most probable ones, by the logits as they are:
+   * no penalty, bias, mask or temperature changes them. Places beyond what a slot asks for keep what they had.
+   */
+  tokenLogprobs(tensors: TokenLogprobsTensors): void {
+    const params = this.#check('tokenLogprobs').tokenLogprobs(tensors)
+    this.#add(
+      'token_logprobs',
+      OPERATIONS.token_logprobs.buffers.map((name) => tensors[name]),
+      params,
+    )
+  }
+
+  /** out = -log softmax(logits)[target] in nats: logits (…, vocabulary), targets uint32 (…), out (…). */
+  crossEntropy(logits: Tensor, targets: Tensor, out: Tensor): void {
+    const check = this.#check('crossEntropy')
+    check.float32({ logits, out })
+    check.type('targets', targets, ['uint32'])
+    check.output('logits', logits, logits.shape)
+    check.output('targets', targets, logits.shape.slice(0, -1))
+    check.output('out', out, targets.shape)
+    this.#add('cross_entropy', [logits, targets, out], {
+      rows: logits.rows,
+      vocabulary: logits.cols,
+    })
+  }
+
+  /** Turns a float matrix (rows, cols) into the affine format, with scales of the type of `out.scales`. The run fails on NaN and infinity. */
+  affineQuantize(weight: Tensor, out: AffineMatrix): void {
+    const check = this.#check('affineQuantize')
+    check.type('weight', weight, FLOATS)
+    const { rows, cols, bindings, params } = check.affine(out)
+    check.output('weight', weight, [rows, cols])
+    this.#add('affine_quantize', [weight, ...bindings], { rows, cols, ...params })
+  }
+
+  /** out = scale * q + bias: out (rows, cols) of any float type. */
+  affineDequantize(matrix: AffineMatrix, out: Tensor): void {
+    const check = this.#check('affineDequantize')
+    check.type('out', out, FLOATS)
+    const { rows, cols, bindings, params } = check.affine(matrix)
+    check.output('out', out, [rows, cols])
+    this.#add('affine_dequantize', [...bindings, out], { rows, cols, ...params })
+  }
+
+  /** out = x in another float type, of the same shape; to nearest, ties to even. */
+  cast(x: Tensor, out: Tensor): void {
+    const check = this.#check('cast')
+    check.type('x', x, FLOATS)
+    check.type('out', out, FLOATS)
+    check.output('x', x, x.shape)
+    check.output('out', out, x.shape)
+    this.#add('cast', [x, out], { count: x.elements })
+  }
+
+  /** out = x, bit by bit, of the same type and shape. */
+  copy(x: Tensor, out: Tensor): void {
+    const check = this.#check('copy')
+    check.output('x', x, x.shape)
+    check.type('out', out, [x.dtype])
+    check.output('out', out, x.shape)
+    this.#add('copy', [x, out], { count: x.elements })
+  }
+
+  /**
+   * The first operation of a list: which slots its rows have, where their sequences stand, and the tokens that they drew
+   * last; then position += count, the tokens that the list consumes of each row. A row that asks for no slot, or for one
+   * whose sequence is done (remaining 0), gets `NO_SLOT`, position 0 and token 0. No slot may be asked for twice.
+   */
+  resolveRows(tensors: ResolveRowsTensors, options: { count: number }): void {
+    const check = this.#check('resolveRows')
+    check.options(options, ['count'])
+    const params = check.resolveRows(tensors, options.count)
+    this.#add(
+      'resolve_rows',
+      OPERATIONS.resolve_rows.buffers.map((name) => tensors[name]),
+      params,
+    )
+  }
+
+  #checkOpen(operation: string): void {
+    if (!this.#closed) return
+    throw new DisposedError(`[${operation}] the recording has ended: record a new command list`)
+  }
+
+  #add<Name extends OperationName>(
+    name: Name,
+    tensors: readonly (Tensor | undefined)[],
+    params: OperationParams<Name>,
+  ): void {
+    this.#checkOpen(name)
+    const bindings = tensors.flatMap((tensor) =>
+      tensor
+        ? [tensor.memory.handle, tensor.byteOffset, tensor.byteSpan, DTYPE_NUMBERS[tensor.dtype]]
+        : [0, 0, 0, 0],
+    )
+    addon().record(this.#list, OPERATION_NUMBERS[name], bindings, encodeParams(name, params))
+    this.#length += 1
+  }
+}
+
+const ssdBindings = (tensors: SsdTensors): Tensor[] =>
+  OPERATIONS.ssd_update.buffers.map((name) => tensors[name])
+
+const attentionBindings = (tensors: AttentionTensors): Tensor[] =>
+  OPERATIONS.attention_decode.buffers.map((name) => tensors[name])

@@ -1,5 +1,0 @@
-// Compiled with the flags of its level: binding.gyp, test/software-metal/CMakeLists.txt.
-#if defined(__x86_64__)
-#define SSM_LEVEL avx2
-#include "cpu/fast/level_kernels.h"
-#endif

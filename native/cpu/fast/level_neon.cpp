@@ -1,5 +1,0 @@
-// Compiled with the flags of its level: binding.gyp, test/software-metal/CMakeLists.txt.
-#if defined(__aarch64__)
-#define SSM_LEVEL neon
-#include "cpu/fast/level_kernels.h"
-#endif

@@ -1,0 +1,11 @@
+// What native/cpu/operations/mamba2_update.cpp computes.
+#include "native/cpu/fast/operations.h"
+#include "native/cpu/mamba2.h"
+
+namespace ssm::cpu::fast {
+
+void mamba2_update(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
+  update_mamba2(operation, threads, kernels);
+}
+
+}  // namespace ssm::cpu::fast

@@ -1,0 +1,21 @@
+// out[r, :] = scale * q[tokens[r], :] + bias
+#include "native/cpu/affine.h"
+#include "native/cpu/operations.h"
+#include "native/cpu/token.h"
+
+namespace ssm::cpu {
+
+void affine_embedding(const Operation& operation, ThreadPool& threads) {
+  const auto p = operation.params<AffineEmbeddingParams>();
+  const auto* tokens = operation.data<const uint32_t>(0);  // (rows)
+  const AffineMatrix table = affine_matrix(operation, 1, p.cols, p.bits, p.group_size);
+  auto* out = operation.data<float>(4);  // (rows, cols)
+  threads.parallel_for(p.rows, p.cols, [&](size_t begin, size_t end) {
+    for (size_t r = begin; r < end; ++r) {
+      table.dequantize_row(checked_token("affineEmbedding", tokens[r], p.vocabulary),
+                           out + r * p.cols);
+    }
+  });
+}
+
+}  // namespace ssm::cpu

@@ -1,0 +1,20 @@
+// out[i] = activation(x[i]) (* gate[i])
+#include "native/cpu/activations.h"
+#include "native/cpu/operations.h"
+
+namespace ssm::cpu {
+
+void mlp_activation(const Operation& operation, ThreadPool& threads) {
+  const auto p = operation.params<MlpActivationParams>();
+  const auto* x = operation.data<const float>(0);     // (count)
+  const auto* gate = operation.data<const float>(1);  // (count), if gated
+  auto* out = operation.data<float>(2);               // (count); may be x
+  threads.parallel_for(p.count, 30, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
+      const float y = p.activation == kGelu ? gelu(x[i]) : silu(x[i]);
+      out[i] = p.gated ? y * gate[i] : y;
+    }
+  });
+}
+
+}  // namespace ssm::cpu

@@ -1,0 +1,12 @@
+#include "native/metal/grid.h"
+
+namespace ssm::metal {
+
+void add(const Operation& operation, Program& program) {
+  const auto p = operation.params<AddParams>();
+  auto dispatch = make_dispatch<AddParams>(kernel_name("add", operation, {0}), operation, 0b100);
+  one_thread_each(dispatch, ceil_divide(p.count, 4), 1, program.limits());
+  program.add(dispatch);
+}
+
+}  // namespace ssm::metal

@@ -1,0 +1,25 @@
+#include "native/metal/dispatch.h"
+
+namespace ssm::metal {
+
+void conv1d_prefill(const Operation& operation, Program& program) {
+  const auto p = operation.params<Conv1dPrefillParams>();
+  const uint32_t threads = std::min(256u, program.limits().max_threads);
+  const uint32_t columns = ceil_divide(p.channels, threads);
+
+  auto outputs = make_dispatch<Conv1dPrefillParams>(kernel_name("conv1d_prefill", operation, {0}),
+                                                    operation, 0b1000000);
+  outputs.constants = {{"has_bias", p.has_bias}, {"four_taps", p.width == 4}};
+  outputs.threads = {threads};
+  outputs.threadgroups = {columns, ceil_divide(p.length, kConvTokens), p.batch};
+  program.add(outputs);
+
+  // It writes what the first reads, so Program::add puts a barrier between them.
+  auto state = make_dispatch<Conv1dPrefillParams>(
+      kernel_name("conv1d_prefill_state", operation, {0}), operation, 0b0001000, 0b1000110);
+  state.threads = {threads};
+  state.threadgroups = {columns, std::min(p.length, p.width), p.batch};
+  program.add(state);
+}
+
+}  // namespace ssm::metal

@@ -1,0 +1,13 @@
+#include "native/metal/grid.h"
+
+namespace ssm::metal {
+
+void resolve_rows(const Operation& operation, Program& program) {
+  const auto p = operation.params<ResolveRowsParams>();
+  auto dispatch = make_dispatch<ResolveRowsParams>("resolve_rows", operation, 0b1111000);
+  dispatch.constants = {{"has_tokens", p.has_tokens}};
+  one_thread_each(dispatch, p.batch, 1, program.limits());
+  program.add(dispatch);
+}
+
+}  // namespace ssm::metal
