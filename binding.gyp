@@ -28,7 +28,16 @@
   },
   "targets": [{
     "target_name": "ssm",
-    "sources": ["<!@(cat native/sources.txt)"],
+    # Every file of these folders: one that is added is compiled.
+    "sources": ["<!@(ls native/*.cpp native/cpu/*.cpp native/cpu/operations/*.cpp native/cpu/fast/operations/*.cpp)"],
+    # The tables of operations, from the headers of metal/ that state them.
+    "actions": [{
+      "action_name": "operation_tables",
+      "inputs": ["scripts/operations.mjs", "<!@(ls metal/*.h native/cpu/operations/*.cpp native/cpu/fast/operations/*.cpp)"],
+      "outputs": ["<(SHARED_INTERMEDIATE_DIR)/operations.cpp", "<(SHARED_INTERMEDIATE_DIR)/cpu_operations.cpp"],
+      "action": ["node", "scripts/operations.mjs", "<@(_outputs)"],
+      "process_outputs_as_sources": 1
+    }],
     "conditions": [
       ["target_arch=='x64'", { "dependencies": ["level_avx2", "level_avx512"] }],
       ["target_arch=='arm64'", { "dependencies": ["level_neon"] }],
@@ -43,6 +52,12 @@
         "sources": ["<!@(ls native/metal/*.cpp native/metal/operations/*.cpp native/metal/*.mm native/metal/apple/*.mm)"],
         "defines": ["SSM_WITH_METAL"],
         "actions": [{
+          "action_name": "metal_operation_table",
+          "inputs": ["scripts/operations.mjs", "<!@(ls metal/*.h native/metal/operations/*.cpp)"],
+          "outputs": ["<(SHARED_INTERMEDIATE_DIR)/metal_operations.cpp"],
+          "action": ["node", "scripts/operations.mjs", "<@(_outputs)"],
+          "process_outputs_as_sources": 1
+        }, {
           "action_name": "embed_metal",
           "inputs": ["scripts/embed-metal.mjs", "scripts/kernel-file.mjs", "<!@(ls metal/*.metal metal/*.h)"],
           "outputs": ["<(SHARED_INTERMEDIATE_DIR)/kernel_sources.cpp"],
@@ -55,8 +70,8 @@
       }]
     ]
   }],
-  # The kernels of the CPU device, a library for each set of instructions (native/cpu/levels.h).
-  # The same flags stand in test/software-metal/CMakeLists.txt.
+  # The kernels of the CPU device, a library for each level (native/cpu/levels.h). The file of a level
+  # has the options that it is compiled with, in its line `options:`.
   "conditions": [
     ["target_arch=='x64'", {
       "targets": [
@@ -64,22 +79,17 @@
           "target_name": "level_avx2",
           "type": "static_library",
           "sources": ["native/cpu/levels/avx2.cpp"],
-          "variables": { "level_flags": ["-ffp-contract=fast", "-mavx2", "-mfma", "-mf16c"] },
-          "cflags_cc": ["<@(level_flags)"],
-          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_flags)"] }
+          "variables": { "level_options": ["<!@(sed -n 's|^// options: ||p' native/cpu/levels/avx2.cpp)"] },
+          "cflags_cc": ["<@(level_options)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_options)"] }
         },
         {
           "target_name": "level_avx512",
           "type": "static_library",
           "sources": ["native/cpu/levels/avx512.cpp"],
-          "variables": {
-            "level_flags": [
-              "-ffp-contract=fast", "-mavx2", "-mfma", "-mf16c",
-              "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"
-            ]
-          },
-          "cflags_cc": ["<@(level_flags)"],
-          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_flags)"] }
+          "variables": { "level_options": ["<!@(sed -n 's|^// options: ||p' native/cpu/levels/avx512.cpp)"] },
+          "cflags_cc": ["<@(level_options)"],
+          "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_options)"] }
         }
       ]
     }],
@@ -88,8 +98,9 @@
         "target_name": "level_neon",
         "type": "static_library",
         "sources": ["native/cpu/levels/neon.cpp"],
-        "cflags_cc": ["-ffp-contract=fast"],
-        "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["-ffp-contract=fast"] }
+        "variables": { "level_options": ["<!@(sed -n 's|^// options: ||p' native/cpu/levels/neon.cpp)"] },
+        "cflags_cc": ["<@(level_options)"],
+        "xcode_settings": { "OTHER_CPLUSPLUSFLAGS": ["<@(level_options)"] }
       }]
     }]
   ]

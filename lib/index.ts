@@ -85,14 +85,14 @@ export {
   type Mamba2Options,
   type Mamba2Tensors,
   NO_SLOT,
-  Recorder,
   type ResolveRowsTensors,
   SAMPLE_STATUS,
   type SampleTensors,
   type SsdOptions,
   type SsdTensors,
   type TokenLogprobsTensors,
-} from './operations/recorder.js'
+} from './operations/arguments.js'
+export { Recorder } from './operations/recorder.js'
 export type { SamplingOptions } from './generation/sampler.js'
 export type {
   Classification,

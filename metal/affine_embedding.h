@@ -1,6 +1,6 @@
 // Parameters of affine_embedding, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct AffineEmbeddingParams {
   uint32_t rows;        // tokens to look up (batch x length)
@@ -9,4 +9,5 @@ struct AffineEmbeddingParams {
   uint32_t bits;        // 4 or 8
   uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
 };
-static_assert(sizeof(AffineEmbeddingParams) == 20, "one layout for host and kernel");
+SSM_OPERATION(AffineEmbeddingParams, reads(tokens), looks_up(words), looks_up(scales),
+              looks_up(biases), writes(out));

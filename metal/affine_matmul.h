@@ -1,6 +1,6 @@
 // Parameters of affine_matmul, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct AffineMatmulParams {
   uint32_t rows;        // rows of x (batch x length)
@@ -19,4 +19,6 @@ struct AffineMatmulParams {
   uint32_t gated;       // 1: times gate
   uint32_t has_residual;
 };
-static_assert(sizeof(AffineMatmulParams) == 56, "one layout for host and kernel");
+SSM_OPERATION(AffineMatmulParams, reads(x), reads(words), reads(scales), reads(biases),
+              reads(bias, optional), reads(normWeight, optional), reads(squares, optional),
+              reads(gate, optional), reads(residual, optional), writes(out));

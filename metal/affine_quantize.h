@@ -1,6 +1,6 @@
 // Parameters of affine_quantize, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct AffineQuantizeParams {
   uint32_t rows;
@@ -8,4 +8,4 @@ struct AffineQuantizeParams {
   uint32_t bits;        // 4 or 8
   uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
 };
-static_assert(sizeof(AffineQuantizeParams) == 16, "one layout for host and kernel");
+SSM_OPERATION(AffineQuantizeParams, reads(weight), writes(words), writes(scales), writes(biases));

@@ -1,6 +1,6 @@
 // Parameters of argmax, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 // Of a row that holds NaN.
 enum : uint32_t { kNoIndex = 0xffffffff };
@@ -9,4 +9,4 @@ struct ArgmaxParams {
   uint32_t rows;
   uint32_t cols;
 };
-static_assert(sizeof(ArgmaxParams) == 8, "one layout for host and kernel");
+SSM_OPERATION(ArgmaxParams, reads(x), writes(out));

@@ -1,6 +1,6 @@
 // Parameters of attention_decode, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct AttentionDecodeParams {
   uint32_t batch;
@@ -14,4 +14,5 @@ struct AttentionDecodeParams {
   uint32_t v_stride;
   float scale;  // of the scores, usually 1 / sqrt(head_dim)
 };
-static_assert(sizeof(AttentionDecodeParams) == 40, "one layout for host and kernel");
+SSM_OPERATION(AttentionDecodeParams, reads(q), reads(k), reads(v), updates_slots(keys),
+              updates_slots(values), reads(position), reads(rows), writes(out));

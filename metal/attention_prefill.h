@@ -1,6 +1,6 @@
 // Parameters of attention_prefill, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct AttentionPrefillParams {
   uint32_t batch;
@@ -15,4 +15,5 @@ struct AttentionPrefillParams {
   uint32_t v_stride;
   float scale;  // of the scores, usually 1 / sqrt(head_dim)
 };
-static_assert(sizeof(AttentionPrefillParams) == 44, "one layout for host and kernel");
+SSM_OPERATION(AttentionPrefillParams, reads(q), reads(k), reads(v), reads_slots(keys),
+              reads_slots(values), reads(position), reads(rows), writes(out));

@@ -1,8 +1,8 @@
 // Parameters of cast, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct CastParams {
   uint32_t count;  // elements of x and out
 };
-static_assert(sizeof(CastParams) == 4, "one layout for host and kernel");
+SSM_OPERATION(CastParams, reads(x), writes(out));

@@ -1,6 +1,6 @@
 // Parameters of conv1d_prefill, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct Conv1dPrefillParams {
   uint32_t batch;
@@ -11,7 +11,8 @@ struct Conv1dPrefillParams {
   uint32_t x_stride;  // elements from one token of x to the next
   uint32_t has_bias;
 };
-static_assert(sizeof(Conv1dPrefillParams) == 28, "one layout for host and kernel");
+SSM_OPERATION(Conv1dPrefillParams, reads(x), reads(weight), reads(bias, optional),
+              updates_slots(state), reads(position), reads(rows), writes(out));
 
 enum Conv1dPrefillShape : uint32_t {
   kConvTokens = 8,  // that a thread of conv1d_prefill computes

@@ -1,6 +1,6 @@
 // Parameters of conv1d_update, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct Conv1dUpdateParams {
   uint32_t batch;
@@ -10,4 +10,5 @@ struct Conv1dUpdateParams {
   uint32_t x_stride;  // elements from one sequence of x to the next
   uint32_t has_bias;
 };
-static_assert(sizeof(Conv1dUpdateParams) == 24, "one layout for host and kernel");
+SSM_OPERATION(Conv1dUpdateParams, reads(x), reads(weight), reads(bias, optional),
+              updates_slots(state), reads(position), reads(rows), writes(out));

@@ -1,9 +1,9 @@
 // Parameters of cross_entropy, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct CrossEntropyParams {
   uint32_t rows;
   uint32_t vocabulary;
 };
-static_assert(sizeof(CrossEntropyParams) == 8, "one layout for host and kernel");
+SSM_OPERATION(CrossEntropyParams, reads(logits), reads(targets), writes(out));

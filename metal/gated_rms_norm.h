@@ -1,6 +1,6 @@
 // Parameters of gated_rms_norm, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct GatedRmsNormParams {
   uint32_t rows;
@@ -11,4 +11,4 @@ struct GatedRmsNormParams {
   uint32_t norm_before_gate;  // 1: rms(x) * w * silu(z); 0: rms(x * silu(z)) * w
   float eps;
 };
-static_assert(sizeof(GatedRmsNormParams) == 28, "one layout for host and kernel");
+SSM_OPERATION(GatedRmsNormParams, reads(x), reads(z), reads(weight), writes(out));

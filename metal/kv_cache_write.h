@@ -1,6 +1,6 @@
 // Parameters of kv_cache_write, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct KvCacheWriteParams {
   uint32_t batch;
@@ -12,4 +12,5 @@ struct KvCacheWriteParams {
   uint32_t k_stride;  // elements from one token of k to the next
   uint32_t v_stride;
 };
-static_assert(sizeof(KvCacheWriteParams) == 32, "one layout for host and kernel");
+SSM_OPERATION(KvCacheWriteParams, reads(k), reads(v), updates_slots(keys), updates_slots(values),
+              reads(position), reads(rows));

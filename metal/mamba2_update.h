@@ -1,6 +1,6 @@
 // Parameters of mamba2_update, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct Mamba2UpdateParams {
   uint32_t batch;
@@ -15,4 +15,6 @@ struct Mamba2UpdateParams {
   float dt_min;               // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };
-static_assert(sizeof(Mamba2UpdateParams) == 44, "one layout for host and kernel");
+SSM_OPERATION(Mamba2UpdateParams, reads(zxBCdt), reads(convWeight), reads(convBias, optional),
+              updates_slots(convState), reads(A), reads(D), reads(dtBias), updates_slots(ssmState),
+              reads(position), reads(rows), writes(out), writes(squares));

@@ -1,6 +1,6 @@
 // Parameters of matmul, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct MatmulParams {
   uint32_t rows;      // rows of x (batch x length)
@@ -17,4 +17,6 @@ struct MatmulParams {
   uint32_t gated;       // 1: times gate
   uint32_t has_residual;
 };
-static_assert(sizeof(MatmulParams) == 48, "one layout for host and kernel");
+SSM_OPERATION(MatmulParams, reads(x), reads(weight), reads(bias, optional),
+              reads(normWeight, optional), reads(squares, optional), reads(gate, optional),
+              reads(residual, optional), writes(out));

@@ -1,6 +1,6 @@
 // Parameters of resolve_rows, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct ResolveRowsParams {
   uint32_t batch;
@@ -8,4 +8,5 @@ struct ResolveRowsParams {
   uint32_t count;       // tokens that the list consumes of each row
   uint32_t has_tokens;  // whether the tokens of the rows are written too
 };
-static_assert(sizeof(ResolveRowsParams) == 16, "one layout for host and kernel");
+SSM_OPERATION(ResolveRowsParams, reads(slots), reads(remaining), reads(token),
+              updates_slots(position), writes(rows), writes(positions), writes(tokens, optional));

@@ -1,6 +1,6 @@
 // Parameters of rms_norm, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct RmsNormParams {
   uint32_t rows;
@@ -8,4 +8,4 @@ struct RmsNormParams {
   uint32_t x_stride;  // elements from one row of x to the next
   float eps;
 };
-static_assert(sizeof(RmsNormParams) == 16, "one layout for host and kernel");
+SSM_OPERATION(RmsNormParams, reads(x), reads(weight), writes(out));

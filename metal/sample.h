@@ -2,7 +2,7 @@
 // token is not here but in small buffers that have a row for each slot, so that a recorded list can
 // be run again.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct SampleParams {
   uint32_t batch;
@@ -13,7 +13,10 @@ struct SampleParams {
   uint32_t history_length;  // places of a slot for recent tokens
   uint32_t has_logits;      // whether logits are given; else each row draws from `kept`
 };
-static_assert(sizeof(SampleParams) == 28, "one layout for host and kernel");
+SSM_OPERATION(SampleParams, reads(logits, optional), reads(rows), reads(settings), reads(selection),
+              reads(stops), reads(biases), reads(mask), updates_slots(counts),
+              updates_slots(history), reads(position), updates_slots(remaining),
+              updates_slots(kept), updates_slots(out), writes(report));
 
 // One row of the float32 buffer `settings`.
 struct SampleSettings {

@@ -1,6 +1,6 @@
 // Parameters of ssd_chunk_scan, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 struct SsdChunkScanParams {
   uint32_t batch;
@@ -18,4 +18,5 @@ struct SsdChunkScanParams {
   float dt_min;  // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };
-static_assert(sizeof(SsdChunkScanParams) == 56, "one layout for host and kernel");
+SSM_OPERATION(SsdChunkScanParams, reads(x), reads(dt), reads(A), reads(B), reads(C), reads(D),
+              reads(dtBias), updates_slots(state), reads(rows), writes(out));

@@ -1,6 +1,6 @@
 // Parameters of ssd_update, written by the host, read by the kernel.
 #pragma once
-#include "metal/types.h"
+#include "metal/operation.h"
 
 enum SsdUpdateShape : uint32_t {
   kStateRows = 4,  // of a simdgroup at a time, at most
@@ -20,4 +20,5 @@ struct SsdUpdateParams {
   float dt_min;  // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };
-static_assert(sizeof(SsdUpdateParams) == 48, "one layout for host and kernel");
+SSM_OPERATION(SsdUpdateParams, reads(x), reads(dt), reads(A), reads(B), reads(C), reads(D),
+              reads(dtBias), updates_slots(state), reads(rows), writes(out));

@@ -110,18 +110,30 @@ class Addon : public Napi::Addon<Addon> {
     double result;  // of a measurement
   };
 
-  // () -> { name, paramBytes, buffers }[], in the order of operation numbers
+  // () -> { name, fields: { name, isFloat }[], buffers: { name, isWritten, isOptional }[] }[], in
+  // the order of operation numbers
   Value Operations(const CallbackInfo& info) {
-    Napi::Array result = Napi::Array::New(info.Env(), operation_count());
-    for (size_t i = 0; i < operation_count(); ++i) {
-      const OperationInfo& operation = info_of(static_cast<OperationKind>(i));
-      Napi::Object object = Napi::Object::New(info.Env());
-      object.Set("name", operation.name);
-      object.Set("paramBytes", static_cast<double>(operation.param_bytes));
-      object.Set("buffers", static_cast<double>(operation.buffers));
-      result.Set(static_cast<uint32_t>(i), object);
-    }
-    return result;
+    const auto list = [&](const auto& all, const auto& describe) {
+      Napi::Array result = Napi::Array::New(info.Env(), all.size());
+      for (uint32_t i = 0; i < all.size(); ++i) {
+        Napi::Object object = Napi::Object::New(info.Env());
+        object.Set("name", all[i].name);
+        describe(all[i], object);
+        result.Set(i, object);
+      }
+      return result;
+    };
+    return list(operations(), [&](const OperationInfo& operation, Napi::Object& object) {
+      object.Set("apiName", operation.api_name);
+      object.Set("fields", list(operation.fields, [](const FieldInfo& field, Napi::Object& row) {
+                   row.Set("isFloat", field.is_float);
+                 }));
+      object.Set("buffers",
+                 list(operation.buffers, [](const BufferInfo& buffer, Napi::Object& row) {
+                   row.Set("isWritten", is_written(buffer.access));
+                   row.Set("isOptional", buffer.is_optional);
+                 }));
+    });
   }
 
   // () -> string[], the fastest first
@@ -314,7 +326,7 @@ class Addon : public Napi::Addon<Addon> {
   void Record(const CallbackInfo& info) {
     const auto& list = lists_.get(integer(info, 0));
     const size_t kind = size(info, 1);
-    if (kind >= operation_count()) throw std::invalid_argument("no such operation");
+    if (kind >= operations().size()) throw std::invalid_argument("no such operation");
     if (!info[2].IsArray()) throw std::invalid_argument("bindings must be an array");
     const Napi::Array flat = info[2].As<Napi::Array>();
     const auto number = [&](uint32_t i) {

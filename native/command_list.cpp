@@ -11,24 +11,25 @@ void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const v
                       size_t param_bytes) {
   const OperationInfo& info = info_of(kind);
   const auto fail = [&](const std::string& what) {
-    throw std::invalid_argument("[" + std::string(info.name) + "] " + what);
+    throw std::invalid_argument("[" + std::string(info.api_name) + "] " + what);
   };
   if (sealed_) fail("was recorded after its command list had run");
-  if (bindings.size() != info.buffers) {
-    fail("takes " + std::to_string(info.buffers) + " buffers but got " +
+  if (bindings.size() != info.buffers.size()) {
+    fail("takes " + std::to_string(info.buffers.size()) + " buffers but got " +
          std::to_string(bindings.size()));
   }
-  if (param_bytes != info.param_bytes) {
-    fail("takes " + std::to_string(info.param_bytes) + " bytes of parameters but got " +
+  if (param_bytes != info.param_bytes()) {
+    fail("takes " + std::to_string(info.param_bytes()) + " bytes of parameters but got " +
          std::to_string(param_bytes));
   }
   Operation operation{kind, {}, {}};
   std::memcpy(operation.param_bytes.data(), params, param_bytes);
   for (size_t i = 0; i < bindings.size(); ++i) {
     const Binding& b = bindings[i];
+    const std::string argument = info.buffers[i].name;
+    if (!b.memory && !info.buffers[i].is_optional) fail(argument + " is missing");
     if (!b.memory) continue;
-    const bool written = (info.written >> i) & 1u;
-    const std::string argument = "buffer " + std::to_string(i);
+    const bool written = is_written(info.buffers[i].access);
     if (b.offset > b.memory->size() || b.bytes > b.memory->size() - b.offset) {
       fail(argument + " reaches past the end of its memory");
     }
@@ -44,7 +45,7 @@ void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const v
     if (written && b.offset < kOutputsOffset) fail(argument + " is written but is an input");
   }
   for (size_t i = 0; i < bindings.size(); ++i) operation.bindings[i] = std::move(bindings[i]);
-  for (size_t i = 0; i < info.buffers; ++i) {
+  for (size_t i = 0; i < info.buffers.size(); ++i) {
     if (operation.bindings[i].memory) note_use(operation, i);
   }
   operations_.push_back(std::move(operation));
@@ -59,13 +60,12 @@ namespace {
 
 // Whether an operation writes all of a memory and nowhere looks at it.
 bool writes_whole(const Operation& operation, const Memory& memory) {
-  const OperationInfo& info = info_of(operation.kind);
-  const unsigned overwritten = info.written & ~updated_buffers(operation.kind);
+  const std::span<const BufferInfo> buffers = operation.info().buffers;
   bool is_whole = false;
-  for (size_t i = 0; i < info.buffers; ++i) {
+  for (size_t i = 0; i < buffers.size(); ++i) {
     const Binding& binding = operation.bindings[i];
     if (binding.memory.get() != &memory) continue;
-    if ((overwritten >> i & 1u) == 0) return false;
+    if (buffers[i].access != Access::writes) return false;
     is_whole |= binding.offset == 0 && binding.bytes == memory.size();
   }
   return is_whole;
@@ -75,7 +75,7 @@ bool writes_whole(const Operation& operation, const Memory& memory) {
 
 void CommandList::note_use(const Operation& operation, size_t buffer) {
   const Binding& binding = operation.bindings[buffer];
-  const bool written = (info_of(operation.kind).written >> buffer & 1u) != 0;
+  const bool written = is_written(operation.info().buffers[buffer].access);
   const std::shared_ptr<Memory>& memory = binding.memory;
   if (memory->is_run_block()) {
     const size_t end = binding.offset + binding.bytes;

@@ -1,51 +1,36 @@
 #include "native/operation.h"
 
-#include "native/params.h"
+#include <algorithm>
+#include <stdexcept>
+#include <string>
 
 namespace ssm {
 
 namespace {
 
-constexpr OperationInfo kOperations[] = {
-#define SSM_INFO(name, Params, buffers, written) {#name, sizeof(Params), buffers, written},
-    SSM_OPERATIONS(SSM_INFO)
-#undef SSM_INFO
-};
+// The place of what has this name among `all`.
+template <class Info>
+size_t place_of(std::span<const Info> all, std::string_view name, const char* what) {
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const Info& each) { return name == each.name; });
+  if (found != all.end()) return static_cast<size_t>(found - all.begin());
+  throw std::logic_error("there is no " + std::string(what) + " " + std::string(name));
+}
 
 }  // namespace
 
-// Not among them is `out` of the operations on state: a row without a slot leaves its part alone,
-// but what that part holds is of use to nobody.
-unsigned updated_buffers(OperationKind kind) {
-  switch (kind) {
-    case OperationKind::conv1d_update:
-    case OperationKind::conv1d_prefill:
-      return 0b1000;  // state
-    case OperationKind::ssd_update:
-    case OperationKind::ssd_chunk_scan:
-      return 0b10000000;  // state
-    case OperationKind::mamba2_update:
-      return 0b10001000;  // convState, ssmState
-    case OperationKind::attention_decode:
-      return 0b11000;  // keys, values
-    case OperationKind::kv_cache_write:
-      return 0b1100;  // keys, values
-    case OperationKind::keep_logits:
-      return 0b100;  // kept
-    case OperationKind::sample:
-      // counts, history, remaining, kept, out: rows that do nothing leave them alone
-      return 0b1110110000000;
-    case OperationKind::token_logprobs:
-      return 0b1100000;  // reported, logprobs: of slots that report
-    case OperationKind::resolve_rows:
-      return 0b1000;  // position
-    default:
-      return 0;
-  }
+size_t OperationInfo::index_of(std::string_view buffer) const {
+  return place_of(buffers, buffer, "buffer");
 }
 
-const OperationInfo& info_of(OperationKind kind) { return kOperations[static_cast<size_t>(kind)]; }
+uint32_t Operation::field(std::string_view name) const {
+  uint32_t value;
+  std::memcpy(&value, param_bytes.data() + 4 * place_of(info().fields, name, "field"), 4);
+  return value;
+}
 
-size_t operation_count() { return std::size(kOperations); }
+OperationKind kind_named(std::string_view name) {
+  return static_cast<OperationKind>(place_of(operations(), name, "operation"));
+}
 
 }  // namespace ssm

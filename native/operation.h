@@ -6,52 +6,64 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <span>
+#include <string_view>
 
 #include "native/data_type.h"
 #include "native/memory.h"
 
 namespace ssm {
 
-// The one list of operations. name | parameter struct | buffers | bit mask of the buffers written.
-// Buffers stand in the order inputs, weights, outputs; the parameter struct is metal/<name>.h; the
-// CPU implementation is native/cpu/operations/<name>.cpp; JavaScript lists the same names in
-// lib/operations/table.ts.
-#define SSM_OPERATIONS(X)                                     \
-  X(embedding, EmbeddingParams, 3, 0b100)                     \
-  X(affine_embedding, AffineEmbeddingParams, 5, 0b10000)      \
-  X(rms_norm, RmsNormParams, 3, 0b100)                        \
-  X(gated_rms_norm, GatedRmsNormParams, 4, 0b1000)            \
-  X(matmul, MatmulParams, 8, 0b10000000)                      \
-  X(affine_matmul, AffineMatmulParams, 10, 0b1000000000)      \
-  X(conv1d_update, Conv1dUpdateParams, 7, 0b1001000)          \
-  X(conv1d_prefill, Conv1dPrefillParams, 7, 0b1001000)        \
-  X(ssd_update, SsdUpdateParams, 10, 0b1010000000)            \
-  X(ssd_chunk_scan, SsdChunkScanParams, 10, 0b1010000000)     \
-  X(mamba2_update, Mamba2UpdateParams, 12, 0b110010001000)    \
-  X(mlp_activation, MlpActivationParams, 3, 0b100)            \
-  X(attention_decode, AttentionDecodeParams, 8, 0b10011000)   \
-  X(attention_prefill, AttentionPrefillParams, 8, 0b10000000) \
-  X(kv_cache_write, KvCacheWriteParams, 6, 0b001100)          \
-  X(add, AddParams, 3, 0b100)                                 \
-  X(argmax, ArgmaxParams, 2, 0b10)                            \
-  X(keep_logits, KeepLogitsParams, 3, 0b100)                  \
-  X(sample, SampleParams, 14, 0b11110110000000)               \
-  X(token_logprobs, TokenLogprobsParams, 7, 0b1100000)        \
-  X(cross_entropy, CrossEntropyParams, 3, 0b100)              \
-  X(affine_quantize, AffineQuantizeParams, 4, 0b1110)         \
-  X(affine_dequantize, AffineDequantizeParams, 4, 0b1000)     \
-  X(cast, CastParams, 2, 0b10)                                \
-  X(resolve_rows, ResolveRowsParams, 7, 0b1111000)            \
-  X(copy, CopyParams, 2, 0b10)
-
-enum class OperationKind {
-#define SSM_KIND(name, Params, buffers, written) name,
-  SSM_OPERATIONS(SSM_KIND)
-#undef SSM_KIND
-};
+// The number of an operation, by which tables have it. No name stands for one here: what needs a
+// certain operation is the operation's own file, so that a new one compiles nothing anew.
+enum class OperationKind : uint16_t {};
 
 inline constexpr size_t kMaxBuffers = 14;
 inline constexpr size_t kMaxParamBytes = 64;
+
+// What an operation does to a buffer, in the words of metal/operation.h.
+enum class Access : uint8_t { reads, looks_up, reads_slots, writes, updates_slots };
+
+constexpr bool is_written(Access access) {
+  return access == Access::writes || access == Access::updates_slots;
+}
+// Whether it has a part for each slot, of which the operation uses those of its rows.
+constexpr bool is_slotted(Access access) {
+  return access == Access::reads_slots || access == Access::updates_slots;
+}
+
+struct FieldInfo {
+  const char* name;
+  bool is_float;  // else a uint32_t
+};
+
+struct BufferInfo {
+  const char* name;
+  Access access;
+  bool is_optional;
+};
+
+// What the header of an operation states.
+struct OperationInfo {
+  const char* name;      // as files have it: rms_norm
+  const char* api_name;  // as lib/ and messages have it: rmsNorm
+  std::span<const FieldInfo> fields;
+  std::span<const BufferInfo> buffers;
+
+  size_t param_bytes() const { return 4 * fields.size(); }
+  // Index of a buffer. Throws std::logic_error when the operation has none of this name.
+  size_t index_of(std::string_view buffer) const;
+};
+
+// All of them, by number. scripts/operations.mjs writes this function when the addon is built.
+std::span<const OperationInfo> operations();
+
+inline const OperationInfo& info_of(OperationKind kind) {
+  return operations()[static_cast<size_t>(kind)];
+}
+
+// Throws std::logic_error when there is none.
+OperationKind kind_named(std::string_view name);
 
 // Part of a Memory, bound to one argument of an operation. An absent optional argument has no
 // memory.
@@ -67,6 +79,8 @@ struct Operation {
   std::array<Binding, kMaxBuffers> bindings;
   alignas(8) std::array<std::byte, kMaxParamBytes> param_bytes;
 
+  const OperationInfo& info() const { return info_of(kind); }
+
   template <class Params>
   Params params() const {
     static_assert(sizeof(Params) <= kMaxParamBytes);
@@ -74,6 +88,12 @@ struct Operation {
     std::memcpy(&p, param_bytes.data(), sizeof(Params));
     return p;
   }
+
+  // The uint32_t field of this name. Throws std::logic_error when there is none.
+  uint32_t field(std::string_view name) const;
+
+  // The argument of this name.
+  const Binding& binding(std::string_view name) const { return bindings[info().index_of(name)]; }
 
   // Argument i as a pointer; null for an absent optional one. Alignment was checked when the
   // operation was recorded.
@@ -83,19 +103,5 @@ struct Operation {
     return binding.memory ? reinterpret_cast<T*>(binding.memory->data() + binding.offset) : nullptr;
   }
 };
-
-struct OperationInfo {
-  const char* name;
-  size_t param_bytes;
-  size_t buffers;
-  unsigned written;  // bit i: buffer i is written
-};
-
-// Bit i: the operation writes buffer i and needs what it held before, all of it or in part.
-unsigned updated_buffers(OperationKind kind);
-
-// Indexed by OperationKind.
-const OperationInfo& info_of(OperationKind kind);
-size_t operation_count();
 
 }  // namespace ssm

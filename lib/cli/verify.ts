@@ -10,9 +10,8 @@ import {
 } from '../operations/device.js'
 import { describeMachine } from '../machine/machine.js'
 import { machineDetails } from '../machine/machine-details.js'
-import { OPERATIONS, type OperationName } from '../operations/table.js'
 import { formatReport, type ReportFacts } from '../verify/report.js'
-import { allCases, type Verification, verify } from '../verify/verify.js'
+import { allCases, verifiedOperations, type Verification, verify } from '../verify/verify.js'
 import { showNotice } from './notice.js'
 import { defineCommand, UsageError } from './command.js'
 import { formatDuration } from '../support/format.js'
@@ -41,7 +40,7 @@ export const verifyCommand = defineCommand({
     operation: {
       type: 'string',
       multiple: true,
-      choices: Object.keys(OPERATIONS),
+      choices: verifiedOperations(),
       placeholder: 'NAME',
       description: 'verify only this operation',
     },
@@ -78,8 +77,7 @@ interface Options {
 /** Verifies a device as the options say, with a progress line; hands out each verification. */
 async function* verifications(device: Device, options: Options, signal: AbortSignal) {
   using reference = referenceDevice()
-  const operations =
-    options.operation.length > 0 ? (options.operation as OperationName[]) : undefined
+  const operations = options.operation.length > 0 ? options.operation : undefined
   const line = new ProgressLine()
   const total = [...allCases(device.activationTypes)].length
   let done = 0

@@ -2,7 +2,7 @@
 
 import { reasonOf } from '../support/abort.js'
 import type { ListRunResult } from '../operations/command-list.js'
-import { NO_SLOT, SAMPLE_STATUS } from '../operations/recorder.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../operations/arguments.js'
 import { drawnToken, NO_TOKEN } from '../generation/sampler.js'
 import { Draws } from './draws.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'

@@ -4,7 +4,7 @@ import { randomInt } from 'node:crypto'
 import { UnsupportedOptionError } from '../support/errors.js'
 import { type LogitBias, logitBiasOption } from './logit-bias.js'
 import { integerOption, numberOption } from '../support/option-checks.js'
-import { SAMPLE_STATUS } from '../operations/recorder.js'
+import { SAMPLE_STATUS } from '../operations/arguments.js'
 import type { TensorData } from '../operations/tensor.js'
 
 export interface SamplingOptions {

@@ -5,7 +5,7 @@ import { statSync } from 'node:fs'
 import { addon } from '../operations/addon.js'
 import { Device } from '../operations/device.js'
 import { InsufficientMemoryError } from '../support/errors.js'
-import type { AffineMatrix } from '../operations/recorder.js'
+import type { AffineMatrix } from '../operations/arguments.js'
 import {
   bytesPerElement,
   checkShape,

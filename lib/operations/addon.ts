@@ -22,7 +22,13 @@ export interface KernelText {
 
 /** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
-  operations(): { name: string; paramBytes: number; buffers: number }[]
+  /** What the headers of metal/ state, in the order of the operations' numbers. */
+  operations(): {
+    name: string
+    apiName: string
+    fields: { name: string; isFloat: boolean }[]
+    buffers: { name: string; isWritten: boolean; isOptional: boolean }[]
+  }[]
   /** What this build has, the fastest first. */
   deviceNames(): ('cpu' | 'metal')[]
   /** Instruction sets of the CPU device that this machine can run, the slowest first. */

@@ -6,257 +6,36 @@
 // inputs, weights, outputs, options; an operation with more than four tensors takes them by name.
 // Rows of an input may lie apart (`tensor.columns`, `tensor.select`); outputs are contiguous.
 
-import { addon } from './addon.js'
-import { Checker } from './checker.js'
 import { DisposedError } from '../support/errors.js'
+import { addon } from './addon.js'
+import type {
+  AffineMatrix,
+  AttentionOptions,
+  AttentionTensors,
+  ConvTensors,
+  KeepLogitsTensors,
+  LinearOptions,
+  Mamba2Options,
+  Mamba2Tensors,
+  ResolveRowsTensors,
+  SampleTensors,
+  SsdOptions,
+  SsdTensors,
+  TokenLogprobsTensors,
+} from './arguments.js'
+import { Checker } from './checker.js'
+import { checkAttention, checkRings } from './checks/attention.js'
+import { checkAffine, checkLinear } from './checks/linear.js'
 import {
-  encodeParams,
-  OPERATION_NUMBERS,
-  OPERATIONS,
-  type OperationName,
-  type OperationParams,
-} from './table.js'
+  checkKeepLogits,
+  checkResolveRows,
+  checkSample,
+  checkTokenLogprobs,
+} from './checks/sampling.js'
+import { checkConvolution, checkMamba2, checkSsd } from './checks/state-space.js'
 import { blockOf, RunLayout } from './run-block.js'
+import { encodeParams, operationNamed } from './table.js'
 import { type DType, DTYPE_NUMBERS, type Memory, type Tensor } from './tensor.js'
-
-/** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
-export interface AffineMatrix {
-  /** Packed values, uint32 (rows, cols * bits / 32), lowest bits first. */
-  words: Tensor
-  /** (rows, cols / groupSize), any float type. */
-  scales: Tensor
-  /** As scales. */
-  biases: Tensor
-  bits: 4 | 8
-  groupSize: 32 | 64 | 128
-}
-
-/** Takes x / rms(x) * weight instead of x. */
-export interface LinearNorm {
-  /** (inputs). */
-  weight: Tensor
-  eps: number
-  /** Each of so many equal parts of a row is normed by itself. Defaults to 1. */
-  groups?: number
-  /** Sums of squares to norm by instead of those of x, of equal parts of each row: float32 (…, parts), where the groups divide the parts. */
-  squares?: Tensor
-}
-
-/**
- * What the rows of a matrix product are.
- *
- * `step`: tokens of sequences that do not know of one another. The bits of a row's result depend on that row's
- * inputs alone, not on how many rows there are and where among them it stands; of a GPU with
- * `batchInvariant: false` that does not hold.
- * `chunk`: many tokens at once, of a prompt or of a text that is scored. As fast as can be; the bits of a row
- * may depend on the rows beside it.
- */
-export type LinearRole = 'step' | 'chunk'
-
-/** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
-export interface LinearOptions {
-  /** (outputs). */
-  bias?: Tensor | undefined
-  norm?: LinearNorm | undefined
-  activation?: 'gelu' | 'silu' | undefined
-  /** As out. */
-  gate?: Tensor | undefined
-  /** As out; may be out. */
-  residual?: Tensor | undefined
-  /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
-  role?: LinearRole | undefined
-}
-
-export interface SsdTensors {
-  /** (batch, heads * headDim), or (batch, length, heads * headDim) for the scan. Rows may lie apart. */
-  x: Tensor
-  /** (batch, heads), or (batch, length, heads): before bias and softplus. */
-  dt: Tensor
-  /** (heads), negative. */
-  A: Tensor
-  /** (batch, groups * dState), or (batch, length, groups * dState). */
-  B: Tensor
-  /** As B. */
-  C: Tensor
-  /** (heads): the skip connection. */
-  D: Tensor
-  /** (heads). */
-  dtBias: Tensor
-  /** (slots, heads, headDim, dState), updated in place. */
-  state: Tensor
-  /** Slot of each row: uint32 (batch). See `Recorder`. */
-  rows: Tensor
-  /** As x, contiguous. */
-  out: Tensor
-}
-
-export interface SsdOptions {
-  /** Groups of B and C. Defaults to 1. */
-  groups?: number
-  /** Bounds of softplus(dt + dtBias). Defaults to [0, Infinity]. */
-  dtLimit?: readonly [number, number]
-}
-
-export interface Mamba2Tensors {
-  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order z | x | B | C | dt. */
-  zxBCdt: Tensor
-  /** (channels, width), where the channels are x | B | C. */
-  convWeight: Tensor
-  /** (channels). */
-  convBias?: Tensor | undefined
-  /** Rings of the last inputs of the convolution: (slots, width, channels), updated in place. */
-  convState: Tensor
-  /** (heads), negative. */
-  A: Tensor
-  /** (heads): the skip connection. */
-  D: Tensor
-  /** (heads). */
-  dtBias: Tensor
-  /** (slots, heads, headDim, dState), updated in place. */
-  ssmState: Tensor
-  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
-  position: Tensor
-  /** Slot of each row: uint32 (batch). See `Recorder`. */
-  rows: Tensor
-  /** y * silu(z): (batch, heads * headDim). */
-  out: Tensor
-  /** Sum of squares of each head, for the norm that follows: of y * silu(z), or of y with `normBeforeGate`. float32 (batch, heads). */
-  squares: Tensor
-}
-
-export interface Mamba2Options extends SsdOptions {
-  /** Defaults to false. */
-  normBeforeGate?: boolean
-}
-
-export interface AttentionTensors {
-  /** (batch, heads * headDim), or (batch, length, heads * headDim). Rows may lie apart. */
-  q: Tensor
-  /** (batch, kvHeads * headDim), or (batch, length, kvHeads * headDim). */
-  k: Tensor
-  /** As k. */
-  v: Tensor
-  /** Rings of the last keys: (slots, window, kvHeads * headDim). */
-  keys: Tensor
-  /** Rings of the last values, as keys. */
-  values: Tensor
-  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
-  position: Tensor
-  /** Slot of each row: uint32 (batch). See `Recorder`. */
-  rows: Tensor
-  /** As q, contiguous. */
-  out: Tensor
-}
-
-export interface AttentionOptions {
-  headDim: number
-  /** Of the scores. Defaults to 1 / sqrt(headDim). */
-  scale?: number
-}
-
-export interface ConvTensors {
-  /** (batch, channels), or (batch, length, channels). Rows may lie apart. */
-  x: Tensor
-  /** (channels, width). */
-  weight: Tensor
-  /** (channels). */
-  bias?: Tensor | undefined
-  /** Rings of the last inputs: (slots, width, channels), updated in place. */
-  state: Tensor
-  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
-  position: Tensor
-  /** Slot of each row: uint32 (batch). See `Recorder`. */
-  rows: Tensor
-  /** As x, contiguous. */
-  out: Tensor
-}
-
-export interface ResolveRowsTensors {
-  /** The slots that are asked for, usually an input of the run: uint32 (batch). `NO_SLOT` fills rows that nobody needs. */
-  slots: Tensor
-  /** Tokens that each slot may still draw: uint32 (slots). At 0 its sequence is done. */
-  remaining: Tensor
-  /** Token that each slot has drawn last: uint32 (slots). */
-  token: Tensor
-  /** Tokens that each slot has seen: uint32 (slots), advanced by `count`. */
-  position: Tensor
-  /** Slot of each row, `NO_SLOT` where nothing is to be done: uint32 (batch). */
-  rows: Tensor
-  /** `position` of each row before this list: uint32 (batch). */
-  positions: Tensor
-  /** `token` of each row: uint32 (batch). Left out by lists whose tokens come from elsewhere. */
-  tokens?: Tensor | undefined
-}
-
-export interface KeepLogitsTensors {
-  /** (batch, vocabulary). */
-  logits: Tensor
-  /** Slot of each row: uint32 (batch). See `Recorder`. */
-  rows: Tensor
-  /** float32 (slots, vocabulary). */
-  kept: Tensor
-}
-
-export interface SampleTensors {
-  /** (batch, vocabulary). Left out, each row draws from what its slot has in `kept`. */
-  logits?: Tensor | undefined
-  /** Slot of each row: uint32 (batch). See `Recorder`. */
-  rows: Tensor
-  /** float32 (slots, 6): temperature, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty. */
-  settings: Tensor
-  /**
-   * uint32 (slots, 8): topK, low and high half of the seed, how many places of the history are in use, 1 to keep the
-   * logits, how many biases are in use, 1 where the mask is in use, and what `tokenLogprobs` reports.
-   */
-  selection: Tensor
-  /** uint32 (slots, k): tokens that end the sequence, 0xffffffff where empty. */
-  stops: Tensor
-  /** uint32 (slots, 2 * n): a token and the bits of the float32 that is added to its score, and so on. No token twice. */
-  biases: Tensor
-  /** uint32 (slots, ceil(vocabulary / 32)): bit v % 32 of word v / 32 is 1 where token v may be drawn. */
-  mask: Tensor
-  /** How often each token was generated: uint32 (slots, vocabulary). Where a presence or frequency penalty is in use the new one is counted. */
-  counts: Tensor
-  /** uint32 (slots, n): recent tokens, 0xffffffff where empty, in a ring of the places in use; the new one is added. */
-  history: Tensor
-  /** Tokens seen so far: uint32 (slots). With the seed it decides the random numbers, and the place in the ring. */
-  position: Tensor
-  /** Tokens that may still be drawn: uint32 (slots). One less after each, 0 after a stop and when none can be drawn. */
-  remaining: Tensor
-  /** float32 (slots, vocabulary): the logits, before any penalty, of slots that keep them. */
-  kept: Tensor
-  /** Token drawn last: uint32 (slots). A row that draws no token keeps what its slot has. */
-  out: Tensor
-  /** uint32 (batch, 2): the drawn token and 0, or what was wrong (`SAMPLE_STATUS`). */
-  report: Tensor
-}
-
-export interface TokenLogprobsTensors {
-  /** (batch, vocabulary). Left out, those that each row's slot has in `kept`. */
-  logits?: Tensor | undefined
-  /** Slot of each row: uint32 (batch). See `Recorder`. */
-  rows: Tensor
-  /** As that of `sample`. Its last word is k + 1 where the token and k alternatives are reported, 0 where nothing is. */
-  selection: Tensor
-  /** Token drawn last: uint32 (slots). */
-  token: Tensor
-  /** float32 (slots, vocabulary). */
-  kept: Tensor
-  /** uint32 (slots, 1 + n): the token drawn last, then the most probable ones, the best first, of equal ones the one with the lower id. */
-  reported: Tensor
-  /** float32 (slots, 1 + n): their log-probabilities. */
-  logprobs: Tensor
-}
-
-/**
- * What `sample` reports of a row besides its token. With `nan` the token is the index of the first logit that is
- * NaN and that the mask allows; `infinite` is a largest score that is infinite, at a temperature above 0; `skipped` is
- * a row without a slot and `noneAllowed` one whose mask leaves no token above -Infinity: their token is 0xffffffff.
- */
-export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2, skipped: 3, noneAllowed: 4 } as const
-
-/** In place of a slot: a row that has none. */
-export const NO_SLOT = 0xffffffff
 
 const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
 
@@ -339,21 +118,25 @@ export class Recorder {
     check.type('table', table, FLOATS)
     const [vocabulary, cols] = check.matrix('table', table)
     check.tokens(tokens, out, cols)
-    this.#add('embedding', [tokens, table, out], { rows: tokens.elements, cols, vocabulary })
+    this.#add('embedding', { tokens, table, out }, { rows: tokens.elements, cols, vocabulary })
   }
 
   /** `embedding` from a quantised table (vocabulary, cols). */
   affineEmbedding(tokens: Tensor, table: AffineMatrix, out: Tensor): void {
     const check = this.#check('affineEmbedding')
-    const { rows: vocabulary, cols, bindings, params } = check.affine(table)
+    const { rows: vocabulary, cols, tensors, params } = checkAffine(check, table)
     check.tokens(tokens, out, cols)
     const rows = tokens.elements
-    this.#add('affine_embedding', [tokens, ...bindings, out], {
-      rows,
-      cols,
-      vocabulary,
-      ...params,
-    })
+    this.#add(
+      'affine_embedding',
+      { tokens, ...tensors, out },
+      {
+        rows,
+        cols,
+        vocabulary,
+        ...params,
+      },
+    )
   }
 
   /** out = x / rms(x) * weight over the last dimension: x and out (…, cols), weight (cols). */
@@ -367,12 +150,16 @@ export class Recorder {
     check.float32({ weight })
     check.shape('weight', weight, [x.cols])
     check.output('out', out, x.shape)
-    this.#add('rms_norm', [x, weight, out], {
-      rows: x.rows,
-      cols: x.cols,
-      x_stride: x.rowStride,
-      eps,
-    })
+    this.#add(
+      'rms_norm',
+      { x, weight, out },
+      {
+        rows: x.rows,
+        cols: x.cols,
+        x_stride: x.rowStride,
+        eps,
+      },
+    )
   }
 
   /**
@@ -396,15 +183,19 @@ export class Recorder {
     check.shape('weight', weight, [x.cols])
     check.output('out', out, x.shape)
     check.divides('groups', groups, 'the columns', x.cols)
-    this.#add('gated_rms_norm', [x, z, weight, out], {
-      rows: x.rows,
-      cols: x.cols,
-      group_cols: x.cols / groups,
-      x_stride: x.rowStride,
-      z_stride: z.rowStride,
-      norm_before_gate: options.normBeforeGate ? 1 : 0,
-      eps: options.eps,
-    })
+    this.#add(
+      'gated_rms_norm',
+      { x, z, weight, out },
+      {
+        rows: x.rows,
+        cols: x.cols,
+        group_cols: x.cols / groups,
+        x_stride: x.rowStride,
+        z_stride: z.rowStride,
+        norm_before_gate: options.normBeforeGate ? 1 : 0,
+        eps: options.eps,
+      },
+    )
   }
 
   /**
@@ -416,76 +207,92 @@ export class Recorder {
     const check = this.#check('matmul')
     check.type('weight', weight, FLOATS)
     const [outputs, inputs] = check.matrix('weight', weight)
-    const linear = check.linear(x, inputs, outputs, out, options)
-    this.#add('matmul', [x, weight, ...linear.bindings, out], {
-      rows: x.rows,
-      inputs,
-      outputs,
-      x_stride: x.rowStride,
-      ...linear.params,
-    })
+    const linear = checkLinear(check, x, inputs, outputs, out, options)
+    this.#add(
+      'matmul',
+      { x, weight, ...linear.tensors, out },
+      {
+        rows: x.rows,
+        inputs,
+        outputs,
+        x_stride: x.rowStride,
+        ...linear.params,
+      },
+    )
   }
 
   /** `matmul` with a quantised weight (outputs, inputs). */
   affineMatmul(x: Tensor, weight: AffineMatrix, out: Tensor, options: LinearOptions = {}): void {
     const check = this.#check('affineMatmul')
-    const { rows: outputs, cols: inputs, bindings, params } = check.affine(weight)
-    const linear = check.linear(x, inputs, outputs, out, options)
-    this.#add('affine_matmul', [x, ...bindings, ...linear.bindings, out], {
-      rows: x.rows,
-      inputs,
-      outputs,
-      x_stride: x.rowStride,
-      ...params,
-      ...linear.params,
-    })
+    const { rows: outputs, cols: inputs, tensors, params } = checkAffine(check, weight)
+    const linear = checkLinear(check, x, inputs, outputs, out, options)
+    this.#add(
+      'affine_matmul',
+      { x, ...tensors, ...linear.tensors, out },
+      {
+        rows: x.rows,
+        inputs,
+        outputs,
+        x_stride: x.rowStride,
+        ...params,
+        ...linear.params,
+      },
+    )
   }
 
   /** One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. */
   conv1dUpdate(tensors: ConvTensors): void {
     const { x, weight, bias, state, position, rows, out } = tensors
-    const [batch, channels, width] = this.#check('conv1dUpdate').convolution(tensors, 2)
-    this.#add('conv1d_update', [x, weight, bias, state, position, rows, out], {
-      batch,
-      slots: state.shape[0]!,
-      channels,
-      width,
-      x_stride: x.rowStride,
-      has_bias: bias ? 1 : 0,
-    })
+    const [batch, channels, width] = checkConvolution(this.#check('conv1dUpdate'), tensors, 2)
+    this.#add(
+      'conv1d_update',
+      { x, weight, bias, state, position, rows, out },
+      {
+        batch,
+        slots: state.shape[0]!,
+        channels,
+        width,
+        x_stride: x.rowStride,
+        has_bias: bias ? 1 : 0,
+      },
+    )
   }
 
   /** A chunk of the causal depthwise convolution, then SiLU, continuing from the ring `state` and leaving its last inputs there. */
   conv1dPrefill(tensors: ConvTensors): void {
     const { x, weight, bias, state, position, rows, out } = tensors
-    const [batch, channels, width] = this.#check('conv1dPrefill').convolution(tensors, 3)
-    this.#add('conv1d_prefill', [x, weight, bias, state, position, rows, out], {
-      batch,
-      slots: state.shape[0]!,
-      length: x.shape[1]!,
-      channels,
-      width,
-      x_stride: x.rowStride,
-      has_bias: bias ? 1 : 0,
-    })
+    const [batch, channels, width] = checkConvolution(this.#check('conv1dPrefill'), tensors, 3)
+    this.#add(
+      'conv1d_prefill',
+      { x, weight, bias, state, position, rows, out },
+      {
+        batch,
+        slots: state.shape[0]!,
+        length: x.shape[1]!,
+        channels,
+        width,
+        x_stride: x.rowStride,
+        has_bias: bias ? 1 : 0,
+      },
+    )
   }
 
   /** One token of the Mamba-2 recurrence: S = exp(dt·A)·S + (dt·x) ⊗ B, y = S·C + D·x. */
   ssdUpdate(tensors: SsdTensors, options: SsdOptions = {}): void {
     const check = this.#check('ssdUpdate')
     check.options(options, ['groups', 'dtLimit'])
-    const params = check.ssd(tensors, options, 2)
-    this.#add('ssd_update', ssdBindings(tensors), params)
+    const params = checkSsd(check, tensors, options, 2)
+    this.#add('ssd_update', tensors, params)
   }
 
   /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
   ssdChunkScan(tensors: SsdTensors, options: SsdOptions & { chunkSize?: number } = {}): void {
     const check = this.#check('ssdChunkScan')
     check.options(options, ['groups', 'dtLimit', 'chunkSize'])
-    const params = check.ssd(tensors, options, 3)
+    const params = checkSsd(check, tensors, options, 3)
     const chunkSize = options.chunkSize ?? 64
     check.positive('chunkSize', chunkSize)
-    this.#add('ssd_chunk_scan', ssdBindings(tensors), {
+    this.#add('ssd_chunk_scan', tensors, {
       ...params,
       length: tensors.x.shape[1]!,
       chunk_size: chunkSize,
@@ -499,12 +306,8 @@ export class Recorder {
   mamba2Update(tensors: Mamba2Tensors, options: Mamba2Options = {}): void {
     const check = this.#check('mamba2Update')
     check.options(options, ['groups', 'dtLimit', 'normBeforeGate'])
-    const params = check.mamba2(tensors, options)
-    this.#add(
-      'mamba2_update',
-      OPERATIONS.mamba2_update.buffers.map((name) => tensors[name]),
-      params,
-    )
+    const params = checkMamba2(check, tensors, options)
+    this.#add('mamba2_update', tensors, params)
   }
 
   /** out = activation(x), times `gate` when given; all of one shape. `gelu` is exact (erf). `out` may be x. */
@@ -521,27 +324,31 @@ export class Recorder {
     check.output('x', x, x.shape)
     if (gate) check.output('gate', gate, x.shape)
     check.output('out', out, x.shape)
-    this.#add('mlp_activation', [x, gate, out], {
-      count: x.elements,
-      activation: activation === 'gelu' ? 0 : 1,
-      gated: gate ? 1 : 0,
-    })
+    this.#add(
+      'mlp_activation',
+      { x, gate, out },
+      {
+        count: x.elements,
+        activation: activation === 'gelu' ? 0 : 1,
+        gated: gate ? 1 : 0,
+      },
+    )
   }
 
   /** One token of causal sliding-window attention: k and v enter the rings, then q attends to the last `window` keys, its own included. */
   attentionDecode(tensors: AttentionTensors, options: AttentionOptions): void {
     const check = this.#check('attentionDecode')
     check.options(options, ['headDim', 'scale'])
-    const params = check.attention(tensors, options, 2)
-    this.#add('attention_decode', attentionBindings(tensors), params)
+    const params = checkAttention(check, tensors, options, 2)
+    this.#add('attention_decode', tensors, params)
   }
 
   /** A chunk of causal sliding-window attention over the rings and this chunk's own k and v. Follow with `kvCacheWrite`. */
   attentionPrefill(tensors: AttentionTensors, options: AttentionOptions): void {
     const check = this.#check('attentionPrefill')
     check.options(options, ['headDim', 'scale'])
-    const params = check.attention(tensors, options, 3)
-    this.#add('attention_prefill', attentionBindings(tensors), {
+    const params = checkAttention(check, tensors, options, 3)
+    this.#add('attention_prefill', tensors, {
       ...params,
       length: tensors.q.shape[1]!,
     })
@@ -557,17 +364,21 @@ export class Recorder {
     check.dimensions('k', k, 3)
     const [batch, length, cols] = k.shape as [number, number, number]
     check.divides('headDim', headDim, 'the columns of k', cols)
-    const window = check.rings(tensors, batch, cols)
-    this.#add('kv_cache_write', [k, v, keys, values, position, rows], {
-      batch,
-      slots: keys.shape[0]!,
-      length,
-      kv_heads: cols / headDim,
-      head_dim: headDim,
-      window,
-      k_stride: k.rowStride,
-      v_stride: v.rowStride,
-    })
+    const window = checkRings(check, tensors, batch, cols)
+    this.#add(
+      'kv_cache_write',
+      { k, v, keys, values, position, rows },
+      {
+        batch,
+        slots: keys.shape[0]!,
+        length,
+        kv_heads: cols / headDim,
+        head_dim: headDim,
+        window,
+        k_stride: k.rowStride,
+        v_stride: v.rowStride,
+      },
+    )
   }
 
   /** out = a + b, all of one shape. `out` may be a or b. */
@@ -575,7 +386,7 @@ export class Recorder {
     const check = this.#check('add')
     check.activations({ a, b, out })
     for (const [name, tensor] of Object.entries({ a, b, out })) check.output(name, tensor, a.shape)
-    this.#add('add', [a, b, out], { count: a.elements })
+    this.#add('add', { a, b, out }, { count: a.elements })
   }
 
   /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). A row that holds NaN gives 0xffffffff. */
@@ -585,14 +396,14 @@ export class Recorder {
     check.output('x', x, x.shape)
     check.type('out', out, ['uint32'])
     check.output('out', out, x.shape.slice(0, -1))
-    this.#add('argmax', [x, out], { rows: x.rows, cols: x.cols })
+    this.#add('argmax', { x, out }, { rows: x.rows, cols: x.cols })
   }
 
   /** kept[rows[b]] = logits[b]: for a later `sample` or `tokenLogprobs` without logits. */
   keepLogits(tensors: KeepLogitsTensors): void {
-    const params = this.#check('keepLogits').keepLogits(tensors)
+    const params = checkKeepLogits(this.#check('keepLogits'), tensors)
     const { logits, rows, kept } = tensors
-    this.#add('keep_logits', [logits, rows, kept], params)
+    this.#add('keep_logits', { logits, rows, kept }, params)
   }
 
   /**
@@ -601,12 +412,8 @@ export class Recorder {
    * do not suffer. Logits that the mask rules out may be anything.
    */
   sample(tensors: SampleTensors): void {
-    const params = this.#check('sample').sample(tensors)
-    this.#add(
-      'sample',
-      OPERATIONS.sample.buffers.map((name) => tensors[name]),
-      params,
-    )
+    const params = checkSample(this.#check('sample'), tensors)
+    this.#add('sample', tensors, params)
   }
 
   /**
@@ -614,12 +421,8 @@ export class Recorder {
    * no penalty, bias, mask or temperature changes them. Places beyond what a slot asks for keep what they had.
    */
   tokenLogprobs(tensors: TokenLogprobsTensors): void {
-    const params = this.#check('tokenLogprobs').tokenLogprobs(tensors)
-    this.#add(
-      'token_logprobs',
-      OPERATIONS.token_logprobs.buffers.map((name) => tensors[name]),
-      params,
-    )
+    const params = checkTokenLogprobs(this.#check('tokenLogprobs'), tensors)
+    this.#add('token_logprobs', tensors, params)
   }
 
   /** out = -log softmax(logits)[target] in nats: logits (…, vocabulary), targets uint32 (…), out (…). */
@@ -630,28 +433,32 @@ export class Recorder {
     check.output('logits', logits, logits.shape)
     check.output('targets', targets, logits.shape.slice(0, -1))
     check.output('out', out, targets.shape)
-    this.#add('cross_entropy', [logits, targets, out], {
-      rows: logits.rows,
-      vocabulary: logits.cols,
-    })
+    this.#add(
+      'cross_entropy',
+      { logits, targets, out },
+      {
+        rows: logits.rows,
+        vocabulary: logits.cols,
+      },
+    )
   }
 
   /** Turns a float matrix (rows, cols) into the affine format, with scales of the type of `out.scales`. The run fails on NaN and infinity. */
   affineQuantize(weight: Tensor, out: AffineMatrix): void {
     const check = this.#check('affineQuantize')
     check.type('weight', weight, FLOATS)
-    const { rows, cols, bindings, params } = check.affine(out)
+    const { rows, cols, tensors, params } = checkAffine(check, out)
     check.output('weight', weight, [rows, cols])
-    this.#add('affine_quantize', [weight, ...bindings], { rows, cols, ...params })
+    this.#add('affine_quantize', { weight, ...tensors }, { rows, cols, ...params })
   }
 
   /** out = scale * q + bias: out (rows, cols) of any float type. */
   affineDequantize(matrix: AffineMatrix, out: Tensor): void {
     const check = this.#check('affineDequantize')
     check.type('out', out, FLOATS)
-    const { rows, cols, bindings, params } = check.affine(matrix)
+    const { rows, cols, tensors, params } = checkAffine(check, matrix)
     check.output('out', out, [rows, cols])
-    this.#add('affine_dequantize', [...bindings, out], { rows, cols, ...params })
+    this.#add('affine_dequantize', { ...tensors, out }, { rows, cols, ...params })
   }
 
   /** out = x in another float type, of the same shape; to nearest, ties to even. */
@@ -661,7 +468,7 @@ export class Recorder {
     check.type('out', out, FLOATS)
     check.output('x', x, x.shape)
     check.output('out', out, x.shape)
-    this.#add('cast', [x, out], { count: x.elements })
+    this.#add('cast', { x, out }, { count: x.elements })
   }
 
   /** out = x, bit by bit, of the same type and shape. */
@@ -670,7 +477,7 @@ export class Recorder {
     check.output('x', x, x.shape)
     check.type('out', out, [x.dtype])
     check.output('out', out, x.shape)
-    this.#add('copy', [x, out], { count: x.elements })
+    this.#add('copy', { x, out }, { count: x.elements })
   }
 
   /**
@@ -681,12 +488,8 @@ export class Recorder {
   resolveRows(tensors: ResolveRowsTensors, options: { count: number }): void {
     const check = this.#check('resolveRows')
     check.options(options, ['count'])
-    const params = check.resolveRows(tensors, options.count)
-    this.#add(
-      'resolve_rows',
-      OPERATIONS.resolve_rows.buffers.map((name) => tensors[name]),
-      params,
-    )
+    const params = checkResolveRows(check, tensors, options.count)
+    this.#add('resolve_rows', tensors, params)
   }
 
   #checkOpen(operation: string): void {
@@ -694,24 +497,18 @@ export class Recorder {
     throw new DisposedError(`[${operation}] the recording has ended: record a new command list`)
   }
 
-  #add<Name extends OperationName>(
-    name: Name,
-    tensors: readonly (Tensor | undefined)[],
-    params: OperationParams<Name>,
-  ): void {
-    this.#checkOpen(name)
-    const bindings = tensors.flatMap((tensor) =>
-      tensor
+  /** By the names that the operation's header gives its buffers and its parameters. */
+  #add(name: string, tensors: object, params: Readonly<Record<string, number>>): void {
+    const operation = operationNamed(name)
+    this.#checkOpen(operation.apiName)
+    const given = tensors as Readonly<Record<string, Tensor | undefined>>
+    const bindings = operation.buffers.flatMap((buffer) => {
+      const tensor = given[buffer.name]
+      return tensor
         ? [tensor.memory.handle, tensor.byteOffset, tensor.byteSpan, DTYPE_NUMBERS[tensor.dtype]]
-        : [0, 0, 0, 0],
-    )
-    addon().record(this.#list, OPERATION_NUMBERS[name], bindings, encodeParams(name, params))
+        : [0, 0, 0, 0]
+    })
+    addon().record(this.#list, operation.number, bindings, encodeParams(operation, params))
     this.#length += 1
   }
 }
-
-const ssdBindings = (tensors: SsdTensors): Tensor[] =>
-  OPERATIONS.ssd_update.buffers.map((name) => tensors[name])
-
-const attentionBindings = (tensors: AttentionTensors): Tensor[] =>
-  OPERATIONS.attention_decode.buffers.map((name) => tensors[name])

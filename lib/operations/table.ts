@@ -1,281 +1,62 @@
-// The operations of a device, as JavaScript sees them: for each one the fields of its parameter
-// struct in the order of metal/<name>.h, and its buffers in the order of native/operation.h.
-// A test compares this table with the headers and with the loaded addon.
+// The operations of a device, as native code has them from the headers of metal/ (metal/operation.h).
 
-type Field = 'uint32' | 'float'
+import { addon } from './addon.js'
 
-interface OperationLayout {
-  readonly params: Readonly<Record<string, Field>>
-  readonly buffers: readonly string[]
+/** An operation as its header states it. */
+export interface OperationLayout {
+  /** As files have it: `rms_norm`. */
+  readonly name: string
+  /** As the recorder and messages have it: `rmsNorm`. */
+  readonly apiName: string
+  /** By which native code knows it. */
+  readonly number: number
+  /** Of the parameter struct, in its order. */
+  readonly fields: readonly { readonly name: string; readonly isFloat: boolean }[]
+  /** In the order of kernels. */
+  readonly buffers: readonly {
+    readonly name: string
+    readonly isWritten: boolean
+    readonly isOptional: boolean
+  }[]
 }
 
-const U = 'uint32' as const
-const F = 'float' as const
+/** The name of an operation, as files have it: `rms_norm`. Those of this build are in `operationTable()`. */
+export type OperationName = string
 
-// What the rows of matmul and affine_matmul are, and what these do besides the product.
-const LINEAR = {
-  step: U,
-  has_bias: U,
-  norm_group_cols: U,
-  norm_parts: U,
-  norm_eps: F,
-  activation: U,
-  gated: U,
-  has_residual: U,
-} as const
+let table: ReadonlyMap<OperationName, OperationLayout> | undefined
 
-export const OPERATIONS = {
-  embedding: {
-    params: { rows: U, cols: U, vocabulary: U },
-    buffers: ['tokens', 'table', 'out'],
-  },
-  affine_embedding: {
-    params: { rows: U, cols: U, vocabulary: U, bits: U, group_size: U },
-    buffers: ['tokens', 'words', 'scales', 'biases', 'out'],
-  },
-  rms_norm: {
-    params: { rows: U, cols: U, x_stride: U, eps: F },
-    buffers: ['x', 'weight', 'out'],
-  },
-  gated_rms_norm: {
-    params: {
-      rows: U,
-      cols: U,
-      group_cols: U,
-      x_stride: U,
-      z_stride: U,
-      norm_before_gate: U,
-      eps: F,
-    },
-    buffers: ['x', 'z', 'weight', 'out'],
-  },
-  matmul: {
-    params: { rows: U, inputs: U, outputs: U, x_stride: U, ...LINEAR },
-    buffers: ['x', 'weight', 'bias', 'normWeight', 'squares', 'gate', 'residual', 'out'],
-  },
-  affine_matmul: {
-    params: {
-      rows: U,
-      inputs: U,
-      outputs: U,
-      x_stride: U,
-      bits: U,
-      group_size: U,
-      ...LINEAR,
-    },
-    buffers: [
-      'x',
-      'words',
-      'scales',
-      'biases',
-      'bias',
-      'normWeight',
-      'squares',
-      'gate',
-      'residual',
-      'out',
-    ],
-  },
-  conv1d_update: {
-    params: { batch: U, slots: U, channels: U, width: U, x_stride: U, has_bias: U },
-    buffers: ['x', 'weight', 'bias', 'state', 'position', 'rows', 'out'],
-  },
-  conv1d_prefill: {
-    params: { batch: U, slots: U, length: U, channels: U, width: U, x_stride: U, has_bias: U },
-    buffers: ['x', 'weight', 'bias', 'state', 'position', 'rows', 'out'],
-  },
-  ssd_update: {
-    params: {
-      batch: U,
-      slots: U,
-      heads: U,
-      head_dim: U,
-      d_state: U,
-      groups: U,
-      x_stride: U,
-      dt_stride: U,
-      b_stride: U,
-      c_stride: U,
-      dt_min: F,
-      dt_max: F,
-    },
-    buffers: ['x', 'dt', 'A', 'B', 'C', 'D', 'dtBias', 'state', 'rows', 'out'],
-  },
-  ssd_chunk_scan: {
-    params: {
-      batch: U,
-      slots: U,
-      length: U,
-      heads: U,
-      head_dim: U,
-      d_state: U,
-      groups: U,
-      chunk_size: U,
-      x_stride: U,
-      dt_stride: U,
-      b_stride: U,
-      c_stride: U,
-      dt_min: F,
-      dt_max: F,
-    },
-    buffers: ['x', 'dt', 'A', 'B', 'C', 'D', 'dtBias', 'state', 'rows', 'out'],
-  },
-  mamba2_update: {
-    params: {
-      batch: U,
-      slots: U,
-      heads: U,
-      head_dim: U,
-      d_state: U,
-      groups: U,
-      width: U,
-      has_bias: U,
-      norm_before_gate: U,
-      dt_min: F,
-      dt_max: F,
-    },
-    buffers: [
-      'zxBCdt',
-      'convWeight',
-      'convBias',
-      'convState',
-      'A',
-      'D',
-      'dtBias',
-      'ssmState',
-      'position',
-      'rows',
-      'out',
-      'squares',
-    ],
-  },
-  mlp_activation: {
-    params: { count: U, activation: U, gated: U },
-    buffers: ['x', 'gate', 'out'],
-  },
-  attention_decode: {
-    params: {
-      batch: U,
-      slots: U,
-      heads: U,
-      kv_heads: U,
-      head_dim: U,
-      window: U,
-      q_stride: U,
-      k_stride: U,
-      v_stride: U,
-      scale: F,
-    },
-    buffers: ['q', 'k', 'v', 'keys', 'values', 'position', 'rows', 'out'],
-  },
-  attention_prefill: {
-    params: {
-      batch: U,
-      slots: U,
-      length: U,
-      heads: U,
-      kv_heads: U,
-      head_dim: U,
-      window: U,
-      q_stride: U,
-      k_stride: U,
-      v_stride: U,
-      scale: F,
-    },
-    buffers: ['q', 'k', 'v', 'keys', 'values', 'position', 'rows', 'out'],
-  },
-  kv_cache_write: {
-    params: {
-      batch: U,
-      slots: U,
-      length: U,
-      kv_heads: U,
-      head_dim: U,
-      window: U,
-      k_stride: U,
-      v_stride: U,
-    },
-    buffers: ['k', 'v', 'keys', 'values', 'position', 'rows'],
-  },
-  add: { params: { count: U }, buffers: ['a', 'b', 'out'] },
-  argmax: { params: { rows: U, cols: U }, buffers: ['x', 'out'] },
-  keep_logits: {
-    params: { batch: U, slots: U, vocabulary: U },
-    buffers: ['logits', 'rows', 'kept'],
-  },
-  sample: {
-    params: {
-      batch: U,
-      slots: U,
-      vocabulary: U,
-      stops: U,
-      biases: U,
-      history_length: U,
-      has_logits: U,
-    },
-    buffers: [
-      'logits',
-      'rows',
-      'settings',
-      'selection',
-      'stops',
-      'biases',
-      'mask',
-      'counts',
-      'history',
-      'position',
-      'remaining',
-      'kept',
-      'out',
-      'report',
-    ],
-  },
-  token_logprobs: {
-    params: { batch: U, slots: U, vocabulary: U, places: U, has_logits: U },
-    buffers: ['logits', 'rows', 'selection', 'token', 'kept', 'reported', 'logprobs'],
-  },
-  cross_entropy: { params: { rows: U, vocabulary: U }, buffers: ['logits', 'targets', 'out'] },
-  affine_quantize: {
-    params: { rows: U, cols: U, bits: U, group_size: U },
-    buffers: ['weight', 'words', 'scales', 'biases'],
-  },
-  affine_dequantize: {
-    params: { rows: U, cols: U, bits: U, group_size: U },
-    buffers: ['words', 'scales', 'biases', 'out'],
-  },
-  cast: { params: { count: U }, buffers: ['x', 'out'] },
-  resolve_rows: {
-    params: { batch: U, slots: U, count: U, has_tokens: U },
-    buffers: ['slots', 'remaining', 'token', 'position', 'rows', 'positions', 'tokens'],
-  },
-  copy: { params: { count: U }, buffers: ['x', 'out'] },
-} as const satisfies Record<string, OperationLayout>
-
-export type OperationName = keyof typeof OPERATIONS
-
-/** The values of an operation's parameter struct. Booleans are passed as 0 and 1. */
-export type OperationParams<Name extends OperationName> = {
-  [Key in keyof (typeof OPERATIONS)[Name]['params']]: number
+/** All operations by name. Loads the addon at the first call. */
+export function operationTable(): ReadonlyMap<OperationName, OperationLayout> {
+  table ??= new Map(
+    addon()
+      .operations()
+      .map((operation, number) => [operation.name, { ...operation, number }]),
+  )
+  return table
 }
 
-/** Position of each operation in native's list. */
-export const OPERATION_NUMBERS = Object.fromEntries(
-  Object.keys(OPERATIONS).map((name, number) => [name, number]),
-) as Record<OperationName, number>
+/** Throws when there is none of this name: a mistake of the recorder, or an addon of another version. */
+export function operationNamed(name: OperationName): OperationLayout {
+  const operation = operationTable().get(name)
+  if (!operation) throw new Error(`[${name}] this build of the addon has no such operation`)
+  return operation
+}
 
 /** The bytes of an operation's parameter struct, little-endian like every machine Node runs on here. */
-export function encodeParams<Name extends OperationName>(
-  name: Name,
-  params: OperationParams<Name>,
+export function encodeParams(
+  { apiName, fields }: OperationLayout,
+  params: Readonly<Record<string, number>>,
 ): Uint8Array {
-  const fields = Object.entries(OPERATIONS[name].params)
   const view = new DataView(new ArrayBuffer(4 * fields.length))
-  for (const [index, [field, type]] of fields.entries()) {
-    const value = (params as Record<string, number>)[field]!
-    if (type === 'float') view.setFloat32(4 * index, value, true)
+  for (const [index, { name, isFloat }] of fields.entries()) {
+    const value = params[name]
+    if (value === undefined) throw new Error(`[${apiName}] the parameter ${name} is not given`)
+    if (isFloat) view.setFloat32(4 * index, value, true)
     else if (Number.isInteger(value) && value >= 0 && value < 2 ** 32) {
       view.setUint32(4 * index, value, true)
-    } else throw new RangeError(`[${name}] ${field} must be below 2^32 but is ${value}`)
+    } else throw new RangeError(`[${apiName}] ${name} must be below 2^32 but is ${value}`)
   }
+  const unknown = Object.keys(params).find((name) => !fields.some((field) => field.name === name))
+  if (unknown) throw new Error(`[${apiName}] there is no parameter ${unknown}`)
   return new Uint8Array(view.buffer)
 }

@@ -8,7 +8,7 @@
 import type { Signal } from '../support/abort.js'
 import type { ActivationType, Device } from '../operations/device.js'
 import { recordLinear } from '../models/blocks/block.js'
-import type { LinearOptions } from '../operations/recorder.js'
+import type { LinearOptions } from '../operations/arguments.js'
 import type { Tensor } from '../operations/tensor.js'
 import { TOLERANCES, excess, type WorstElement, worstElement } from '../verify/tolerance.js'
 import { EPS } from '../verify/cases/case.js'

@@ -9,7 +9,7 @@ import { addonFile } from '../operations/addon.js'
 import { cacheFolder, ownCacheFile } from '../machine/cache-folder.js'
 import type { Device } from '../operations/device.js'
 import { CorruptFileError } from '../support/errors.js'
-import { OPERATIONS, type OperationName } from '../operations/table.js'
+import { type OperationName, operationTable } from '../operations/table.js'
 import { readSmallFile, textOf, writeSmallFile } from '../support/small-file.js'
 import type { Outcome } from '../verify/verify.js'
 import { VERSION } from '../version.js'
@@ -157,7 +157,7 @@ function recordOf(json: JsonObject, path: string): [string, DeviceRecord] {
 
 function outcomeOf(json: JsonObject, path: string): SavedOutcome {
   const operation = textOf(json, 'operation', path, TEXT)
-  if (!Object.hasOwn(OPERATIONS, operation) || typeof json.passed !== 'boolean') {
+  if (!operationTable().has(operation) || typeof json.passed !== 'boolean') {
     throw new CorruptFileError(`${path}: a check has no operation or no result`)
   }
   return {

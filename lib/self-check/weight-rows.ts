@@ -1,7 +1,7 @@
 // The rows of a weight as numbers of the host: a second reading of each format, which shares nothing
 // with the code of any device.
 
-import type { AffineMatrix } from '../operations/recorder.js'
+import type { AffineMatrix } from '../operations/arguments.js'
 import { numbersOf } from '../verify/inputs.js'
 import type { Weight } from '../weights/loader.js'
 

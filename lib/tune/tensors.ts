@@ -3,7 +3,7 @@
 
 import { addon } from '../operations/addon.js'
 import type { Device } from '../operations/device.js'
-import type { AffineMatrix } from '../operations/recorder.js'
+import type { AffineMatrix } from '../operations/arguments.js'
 import { bytesPerElement, type DType, elementCount, type Tensor } from '../operations/tensor.js'
 import { floatToHalf } from '../weights/convert.js'
 

@@ -2,7 +2,7 @@
 // reference, which may hold activations in another element type.
 
 import type { ActivationType, Device } from '../operations/device.js'
-import type { AffineMatrix } from '../operations/recorder.js'
+import type { AffineMatrix } from '../operations/arguments.js'
 import {
   bytesPerElement,
   type DType,

@@ -2,7 +2,7 @@
 
 import { throwIfAborted, type Signal } from '../support/abort.js'
 import type { ActivationType, Device } from '../operations/device.js'
-import { OPERATIONS, type OperationName } from '../operations/table.js'
+import type { OperationName } from '../operations/table.js'
 import type { DType } from '../operations/tensor.js'
 import { excess, type WorstElement, worstElement } from './tolerance.js'
 import { attentionCases } from './cases/attention.js'
@@ -56,6 +56,11 @@ export function* allCases(activationTypes: readonly ActivationType[]): Generator
   yield* tokenCases()
 }
 
+/** The operations that have cases, which is all of them. Needs no addon. */
+export function verifiedOperations(): OperationName[] {
+  return [...new Set([...allCases(['float32'])].map(({ operation }) => operation))].sort()
+}
+
 /**
  * Runs each operation on `device` and on `reference` (float32) with the same numbers and compares.
  * Yields one verification a case, in order; an operation that fails to run is one that did not pass.
@@ -68,7 +73,7 @@ export async function* verify(
   reference: Device,
   { operations, smallOnly, signal }: VerifyOptions = {},
 ): AsyncGenerator<Verification, void, void> {
-  const wanted = new Set<OperationName>(operations ?? (Object.keys(OPERATIONS) as OperationName[]))
+  const wanted = new Set(operations ?? verifiedOperations())
   for (const each of allCases(device.activationTypes)) {
     if (!wanted.has(each.operation) || (smallOnly && each.large)) continue
     throwIfAborted(signal)

@@ -5,7 +5,7 @@
 import { throwIfAborted, type Signal } from '../support/abort.js'
 import { CorruptFileError, UnsupportedOptionError } from '../support/errors.js'
 import type { Checkpoint } from '../models/checkpoint.js'
-import type { AffineMatrix } from '../operations/recorder.js'
+import type { AffineMatrix } from '../operations/arguments.js'
 import { formatShape, type Tensor } from '../operations/tensor.js'
 import type { TensorEntry } from './checkpoint.js'
 import type { WeightStore } from './store.js'

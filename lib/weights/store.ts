@@ -5,7 +5,7 @@ import type { Signal } from '../support/abort.js'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Device } from '../operations/device.js'
 import { CorruptFileError } from '../support/errors.js'
-import type { AffineMatrix } from '../operations/recorder.js'
+import type { AffineMatrix } from '../operations/arguments.js'
 import {
   bytesPerElement,
   type DType,

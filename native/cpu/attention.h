@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <vector>
 
+#include "metal/attention_decode.h"
 #include "native/cpu/dot.h"
 #include "native/cpu/operations.h"
 

@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "metal/conv1d_prefill.h"
+#include "metal/conv1d_update.h"
 #include "native/cpu/activations.h"
 #include "native/cpu/operations.h"
 

@@ -3,7 +3,6 @@
 #include <new>
 #include <stdexcept>
 
-#include "native/cpu/fast/operations.h"
 #include "native/cpu/levels.h"
 #include "native/cpu/operations.h"
 #include "native/device.h"
@@ -34,12 +33,12 @@ class CpuDevice final : public Device {
     try {
       for (const Operation& operation : run.list->operations()) {
         if (run.cancelled) return RunEnd::cancel();
-        name = info_of(operation.kind).name;
+        name = operation.info().api_name;
         const cpu::FastFunction fast = cpu::fast_function(operation.kind);
         if (level_.kernels != nullptr && fast != nullptr) {
           fast(operation, pool_, *level_.kernels);
         } else {
-          cpu::kFunctions[static_cast<size_t>(operation.kind)](operation, pool_);
+          cpu::plain_function(operation.kind)(operation, pool_);
         }
       }
     } catch (const Cancelled&) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <vector>
 
+#include "metal/mamba2_update.h"
 #include "native/cpu/activations.h"
 #include "native/cpu/conv1d.h"
 #include "native/cpu/operations.h"

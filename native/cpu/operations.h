@@ -1,24 +1,25 @@
-// One function an operation of the CPU device, in native/cpu/operations/<operation>.cpp: plain
-// loops in float32. What an operation computes is said in its file; shapes were checked by
-// lib/operations/table.ts.
+// The two forms of an operation on the CPU device. Shapes were checked by lib/operations.
+//
+// Plain loops in float32, native/cpu/operations/<operation>.cpp: what every other form is held
+// against, anywhere. What an operation computes is said in its file. Every operation has them.
+//
+// Fast, native/cpu/fast/operations/<operation>.cpp: the same contract on the kernels of a level. It
+// may hand over to the plain loops for shapes that it has nothing for. An operation that has none
+// runs as plain loops.
 #pragma once
 
+#include "native/cpu/fast/kernels.h"
 #include "native/cpu/thread_pool.h"
 #include "native/operation.h"
-#include "native/params.h"
 
 namespace ssm::cpu {
 
-#define SSM_DECLARE(name, Params, buffers, written) \
-  void name(const Operation& operation, ThreadPool& threads);
-SSM_OPERATIONS(SSM_DECLARE)
-#undef SSM_DECLARE
+using PlainFunction = void (*)(const Operation&, ThreadPool&);
+using FastFunction = void (*)(const Operation&, ThreadPool&, const Kernels&);
 
-// All of them, indexed by OperationKind.
-inline constexpr void (*kFunctions[])(const Operation& operation, ThreadPool& threads) = {
-#define SSM_FUNCTION(name, Params, buffers, written) name,
-    SSM_OPERATIONS(SSM_FUNCTION)
-#undef SSM_FUNCTION
-};
+// scripts/operations.mjs writes both functions when the addon is built.
+PlainFunction plain_function(OperationKind kind);
+// Null: the plain loops are all there is.
+FastFunction fast_function(OperationKind kind);
 
 }  // namespace ssm::cpu

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 
+#include "metal/ssd_update.h"
 #include "native/cpu/activations.h"
 #include "native/cpu/dot.h"
 #include "native/cpu/operations.h"

@@ -6,11 +6,11 @@
 
 namespace ssm::metal {
 
-inline void require_head_dim(const char* operation, uint32_t head_dim) {
+inline void require_head_dim(const Operation& operation, uint32_t head_dim) {
   if (head_dim <= kLargestHead) return;
-  throw std::invalid_argument("[" + std::string(operation) + "] headDim must be at most " +
-                              std::to_string(kLargestHead) + " on Metal but is " +
-                              std::to_string(head_dim));
+  throw std::invalid_argument("[" + std::string(operation.info().api_name) +
+                              "] headDim must be at most " + std::to_string(kLargestHead) +
+                              " on Metal but is " + std::to_string(head_dim));
 }
 
 }  // namespace ssm::metal

@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <initializer_list>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "native/metal/program.h"
-#include "native/params.h"
 
 namespace ssm::metal {
 
@@ -20,25 +22,38 @@ constexpr uint32_t ceil_divide(uint32_t a, uint32_t b) { return a / b + (a % b !
 // "cast_float32_float16": a kernel's name ends in the element types of some of the operation's
 // buffers.
 inline std::string kernel_name(std::string base, const Operation& operation,
-                               std::initializer_list<size_t> buffers) {
-  for (const size_t i : buffers) base.append("_").append(name_of(operation.bindings[i].type));
+                               std::initializer_list<std::string_view> buffers) {
+  for (const std::string_view buffer : buffers) {
+    base.append("_").append(name_of(operation.binding(buffer).type));
+  }
   return base;
 }
 
+// Where a kernel differs from its operation, which has several.
+struct KernelBuffers {
+  std::vector<std::string_view> written;  // of the operation's buffers
+  std::vector<std::string_view> without;  // those that the kernel does not have
+};
+
 // A dispatch of `kernel` with the buffers of `operation` at their own indices, absent ones left
-// out, and its parameters behind them. Bit i of `written`: the kernel writes buffer i. Bit i of
-// `unused`: the kernel does not have buffer i.
+// out, and its parameters behind them. Without `own` it has them all and writes what the operation
+// writes.
 template <class Params>
-Dispatch make_dispatch(std::string kernel, const Operation& operation, unsigned written,
-                       unsigned unused = 0) {
-  const auto buffers = static_cast<uint32_t>(info_of(operation.kind).buffers);
+Dispatch make_dispatch(std::string kernel, const Operation& operation,
+                       const std::optional<KernelBuffers>& own = {}) {
+  const std::span<const BufferInfo> buffers = operation.info().buffers;
+  const auto is_among = [](const std::vector<std::string_view>& names, const char* name) {
+    return std::find(names.begin(), names.end(), name) != names.end();
+  };
   Dispatch dispatch;
   dispatch.kernel = std::move(kernel);
-  for (uint32_t i = 0; i < buffers; ++i) {
-    if (operation.bindings[i].memory == nullptr || (unused >> i & 1) != 0) continue;
-    dispatch.buffers.push_back({i, operation.bindings[i], (written >> i & 1) != 0});
+  for (uint32_t i = 0; i < buffers.size(); ++i) {
+    const auto& [name, access, is_optional] = buffers[i];
+    if (operation.bindings[i].memory == nullptr || (own && is_among(own->without, name))) continue;
+    const bool written = own ? is_among(own->written, name) : is_written(access);
+    dispatch.buffers.push_back({i, operation.bindings[i], written});
   }
-  dispatch.params_index = buffers;
+  dispatch.params_index = static_cast<uint32_t>(buffers.size());
   dispatch.params.resize(sizeof(Params));
   std::memcpy(dispatch.params.data(), operation.param_bytes.data(), sizeof(Params));
   return dispatch;
@@ -50,14 +65,14 @@ inline bool is_aligned(const Binding& binding, uint64_t bytes) {
 }
 
 // Fails, led by the operation, when the GPU cannot run threadgroups of this size.
-inline void require(const Limits& limits, const char* operation, uint32_t threads,
+inline void require(const Limits& limits, const Operation& operation, uint32_t threads,
                     uint64_t threadgroup_memory) {
   if (limits.max_threads >= threads && limits.threadgroup_memory >= threadgroup_memory) return;
-  throw std::invalid_argument("[" + std::string(operation) + "] needs threadgroups of " +
-                              std::to_string(threads) + " threads and " +
-                              std::to_string(threadgroup_memory) + " bytes, but this GPU allows " +
-                              std::to_string(limits.max_threads) + " threads and " +
-                              std::to_string(limits.threadgroup_memory) + " bytes");
+  throw std::invalid_argument(
+      "[" + std::string(operation.info().api_name) + "] needs threadgroups of " +
+      std::to_string(threads) + " threads and " + std::to_string(threadgroup_memory) +
+      " bytes, but this GPU allows " + std::to_string(limits.max_threads) + " threads and " +
+      std::to_string(limits.threadgroup_memory) + " bytes");
 }
 
 }  // namespace ssm::metal

@@ -8,32 +8,27 @@
 
 namespace ssm::metal {
 
-// The kernels of a matrix product, and which buffers of the operation are which. The norm's sums of
-// squares follow its weight.
+// The kernels of a matrix product, and the buffers of the operation that differ between products.
 struct LinearKernels {
-  const char* operation;       // as errors name it
-  std::string matvec, matmat;  // names without the types of x, out and the weight
-  size_t weight;               // the buffer whose type ends the names
-  size_t norm_weight, out;
-  uint32_t
-      norm_step;  // the mat-vec kernel takes in norms of groups of a multiple of so many columns
-  uint32_t bits;  // of a quantised weight, else 0
+  std::string matvec, matmat;       // names without the types of x, out and the weight
+  std::string_view weight;          // the buffer that has it
+  std::string_view type_of_weight;  // the buffer whose type ends the names of kernels
+  uint32_t norm_step;  // columns: the mat-vec kernel norms groups of a multiple of this itself
+  uint32_t bits;       // of a quantised weight, else 0
 };
 
 // A dispatch that norms x into scratch memory, as numbers of this type; returns where it is.
 template <class Params>
-Binding add_norm(const Operation& operation, const Params& p, size_t norm_weight, DataType type,
-                 Program& program) {
+Binding add_norm(const Operation& operation, const Params& p, DataType type, Program& program) {
   const Binding normed = program.scratch(size_t{p.rows} * p.inputs * size_of(type), type);
   const NormRowsParams params = {p.inputs, p.x_stride, p.norm_group_cols, p.norm_parts, p.norm_eps};
   Dispatch dispatch;
-  dispatch.kernel = kernel_name("norm_rows", operation, {0}) + "_" + name_of(type);
+  dispatch.kernel = kernel_name("norm_rows", operation, {"x"}) + "_" + name_of(type);
   dispatch.constants = {{"by_squares", p.norm_parts != 0}};
-  dispatch.buffers = {{0, operation.bindings[0], false},
-                      {1, operation.bindings[norm_weight], false},
+  dispatch.buffers = {{0, operation.binding("x"), false},
+                      {1, operation.binding("normWeight"), false},
                       {3, normed, true}};
-  if (p.norm_parts != 0)
-    dispatch.buffers.push_back({2, operation.bindings[norm_weight + 1], false});
+  if (p.norm_parts != 0) dispatch.buffers.push_back({2, operation.binding("squares"), false});
   dispatch.params_index = 4;
   dispatch.params.resize(sizeof(params));
   std::memcpy(dispatch.params.data(), &params, sizeof(params));
@@ -132,15 +127,16 @@ struct Product {
   const Operation& operation;
   const LinearKernels& kernels;
   Params p;
-  Binding x;        // as the kernel reads it
-  unsigned unused;  // buffers that the kernel does not have
+  Binding x;               // as the kernel reads it
+  bool is_normed = false;  // by a dispatch of its own: the kernel has nothing of the norm
 
   // With the constants and the buffers that all kernels have.
   Dispatch dispatch(std::string kernel) const {
     kernel.append("_").append(name_of(x.type));
-    auto dispatch =
-        make_dispatch<Params>(kernel_name(kernel, operation, {kernels.out, kernels.weight}),
-                              operation, 1u << kernels.out, unused);
+    KernelBuffers own = {.written = {"out"}, .without = {"x"}};
+    if (is_normed) own.without = {"x", "normWeight", "squares"};
+    auto dispatch = make_dispatch<Params>(
+        kernel_name(kernel, operation, {"out", kernels.type_of_weight}), operation, own);
     dispatch.buffers.push_back({0, x, false});
     std::memcpy(dispatch.params.data(), &p, sizeof(p));
     dispatch.constants = {{"has_bias", p.has_bias},
@@ -152,9 +148,9 @@ struct Product {
 
   // Takes x normed, by a dispatch of its own, as numbers of this type.
   void norm(DataType type, Program& program) {
-    x = add_norm(operation, p, kernels.norm_weight, type, program);
+    x = add_norm(operation, p, type, program);
     p.x_stride = p.inputs;
-    unused |= 0b11u << kernels.norm_weight;
+    is_normed = true;
   }
 };
 
@@ -168,16 +164,16 @@ void add_matmat(Product<Params> product, Program& program) {
   // Numbers of float16 are multiplied where activations are: then x is, or what a norm of x (the
   // float32 sums of residuals) gives to an out in float16. A float32 weight stays so.
   const bool in_half =
-      product.x.type == kFloat16 || (normed && operation.bindings[kernels.out].type == kFloat16);
+      product.x.type == kFloat16 || (normed && operation.binding("out").type == kFloat16);
   const bool is_half =
-      in_half && (quantised || operation.bindings[kernels.weight].type != kFloat32);
+      in_half && (quantised || operation.binding(kernels.type_of_weight).type != kFloat32);
   const Tiles tiles = tiles_of(product.p, quantised, is_half ? kFloat16 : kFloat32, limits.tuning);
   if (normed) product.norm(tiles.elements, program);
   Dispatch dispatch = product.dispatch(
       quantised ? kernels.matmat : kernels.matmat + "_" + std::to_string(tiles.size));
   const uint32_t bytes =
       linear_tile_bytes(tiles.size, static_cast<uint32_t>(size_of(tiles.elements)));
-  require(limits, kernels.operation, kTileThreads, bytes);
+  require(limits, operation, kTileThreads, bytes);
   dispatch.threads = {kTileThreads};
   dispatch.threadgroups = {ceil_divide(product.p.outputs, tiles.size),
                            ceil_divide(product.p.rows, tiles.size)};
@@ -206,7 +202,7 @@ void add_staging(const Product<Params>& product, const RowBlocks& blocks, uint32
                                  {2, bytes(dispatch.threads.x / kSimdWidth)}};
   uint64_t total = 0;
   for (const auto& [index, size] : dispatch.threadgroup_memory) total += size;
-  require(limits, product.kernels.operation, dispatch.threads.x, total);
+  require(limits, product.operation, dispatch.threads.x, total);
 }
 
 // The mat-vec kernel, which takes in the norm where it can.
@@ -222,11 +218,11 @@ void add_matvec(Product<Params> product, Program& program) {
   const Binding& x = product.x;
   const RowBlocks blocks = row_blocks_of(p.rows, most_rows_of(kernels.bits, limits));
   const uint32_t group = taken_in ? p.norm_group_cols : p.inputs;
-  const Binding& words = operation.bindings[1];  // the weight, if it is not quantised
+  const Binding& weight = operation.binding(kernels.weight);
   const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
                        is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
-                       is_aligned(words, words.bytes / p.outputs) &&
-                       (!taken_in || operation.bindings[kernels.norm_weight].offset % 16 == 0);
+                       is_aligned(weight, weight.bytes / p.outputs) &&
+                       (!taken_in || operation.binding("normWeight").offset % 16 == 0);
   const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
   Dispatch dispatch = product.dispatch(kernels.matvec);
   add_constants(dispatch, {{"normed", taken_in},
@@ -255,7 +251,9 @@ void add_matvec(Product<Params> product, Program& program) {
 template <class Params>
 void add_linear(const Operation& operation, Program& program, const LinearKernels& kernels) {
   const auto p = operation.params<Params>();
-  const Product<Params> product = {operation, kernels, p, operation.bindings[0], 0b1};
+  const Product<Params> product = {operation, kernels, p, operation.binding("x")};
+  program.expect(
+      {.arithmetic = 2.0 * p.rows * p.inputs * p.outputs, .chunk_rows = p.step != 0 ? 0 : p.rows});
   if (is_for_matvec(p, program.limits().tuning)) {
     add_matvec(product, program);
   } else {

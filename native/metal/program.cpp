@@ -8,26 +8,7 @@
 
 namespace ssm::metal {
 
-// Where the linker can tell, an operation without dispatch code is an error of the lists that have
-// it, so that the rig serves while operations are being written. On macOS it is an error of the
-// build.
-#ifdef __ELF__
-#define SSM_DECLARE_WEAK(name, Params, buffers, written) \
-  [[gnu::weak]] void name(const Operation& operation, Program& program);
-SSM_OPERATIONS(SSM_DECLARE_WEAK)
-#undef SSM_DECLARE_WEAK
-#endif
-
 namespace {
-
-using AddOperation = void (*)(const Operation&, Program&);
-
-// Indexed by OperationKind.
-const AddOperation kAddOperation[] = {
-#define SSM_FUNCTION(name, Params, buffers, written) name,
-    SSM_OPERATIONS(SSM_FUNCTION)
-#undef SSM_FUNCTION
-};
 
 bool overlap(const Binding& a, const Binding& b) {
   return a.memory == b.memory && a.offset < b.offset + b.bytes && b.offset < a.offset + a.bytes;
@@ -66,19 +47,36 @@ Binding Program::scratch(size_t bytes, DataType type) {
   return {nullptr, offset, bytes, type};
 }
 
-void Program::begin_operation(double microseconds) {
+void Program::add(const Operation& operation) {
   scratch_used_ = 0;
-  piece_microseconds_ += microseconds;
-  const bool is_full = is_cut_ && piece_microseconds_ > limits_.tuning.piece_microseconds;
-  // The operation before had dispatches, so that no piece is empty.
-  const bool may_cut = pieces_.empty() || pieces_.back() < dispatches_.size();
-  if (!may_cut || (!pieces_.empty() && !is_full)) return;
-  pieces_.push_back(dispatches_.size());
-  piece_microseconds_ = microseconds;
+  work_ = {};
+  const size_t first_dispatch = dispatches_.size();
+  dispatch_function(operation.kind)(operation, *this);
+  added_.push_back({first_dispatch, microseconds_of(operation, work_), is_of_a_chunk(work_)});
+}
+
+void Program::check_results() const {
+  for (const auto& [operation, check] : checks_) check(*operation);
+}
+
+void Program::cut_into_pieces() {
+  const bool is_cut = std::any_of(added_.begin(), added_.end(),
+                                  [](const Added& added) { return added.is_of_a_chunk; });
+  double piece_microseconds = 0;
+  for (const auto& [first_dispatch, microseconds, is_of_a_chunk] : added_) {
+    piece_microseconds += microseconds;
+    const bool is_full = is_cut && piece_microseconds > limits_.tuning.piece_microseconds;
+    // The operation before had dispatches, so that no piece is empty.
+    const bool may_cut = pieces_.empty() || pieces_.back() < first_dispatch;
+    if (!may_cut || (!pieces_.empty() && !is_full)) continue;
+    pieces_.push_back(first_dispatch);
+    piece_microseconds = microseconds;
+  }
+  if (!pieces_.empty() && pieces_.back() == dispatches_.size()) pieces_.pop_back();
 }
 
 void Program::finish() {
-  if (!pieces_.empty() && pieces_.back() == dispatches_.size()) pieces_.pop_back();
+  cut_into_pieces();
   if (scratch_bytes_ == 0) return;
   const std::shared_ptr<Memory> memory = allocate_(scratch_bytes_);
   for (Dispatch& dispatch : dispatches_) {
@@ -90,17 +88,7 @@ void Program::finish() {
 
 Program make_program(const CommandList& list, const Limits& limits, Program::Allocate allocate) {
   Program program(limits, allocate);
-  const auto& operations = list.operations();
-  if (std::any_of(operations.begin(), operations.end(), is_of_a_chunk)) program.cut_into_pieces();
-  for (const Operation& operation : operations) {
-    const AddOperation add = kAddOperation[static_cast<size_t>(operation.kind)];
-    if (add == nullptr) {
-      throw std::runtime_error("[" + std::string(info_of(operation.kind).name) +
-                               "] has no Metal kernel yet");
-    }
-    program.begin_operation(microseconds_of(operation));
-    add(operation, program);
-  }
+  for (const Operation& operation : list.operations()) program.add(operation);
   program.finish();
   return program;
 }

@@ -11,6 +11,7 @@
 #include "native/command_list.h"
 #include "native/metal/kernel_text.h"
 #include "native/metal/tuning.h"
+#include "native/metal/work.h"
 #include "native/operation.h"
 
 namespace ssm::metal {
@@ -57,6 +58,9 @@ struct Limits {
   Tuning tuning = kAppleTuning;
 };
 
+// Throws std::domain_error for bad data.
+using CheckResults = void (*)(const Operation& operation);
+
 class Program {
  public:
   // `allocate` makes the scratch memory, which lives as long as the program.
@@ -76,36 +80,55 @@ class Program {
   // and dispatches of two operations that use the same bytes conflict like any others.
   Binding scratch(size_t bytes, DataType type = kFloat32);
 
-  // From now on operations are cut into pieces where `begin_operation` finds enough work.
-  void cut_into_pieces() { is_cut_ = true; }
-  // Indices of the first dispatch of each piece, in order; empty when there is no dispatch. A piece
-  // holds whole operations.
-  const std::vector<size_t>& pieces() const { return pieces_; }
+  // Appends the dispatches of an operation.
+  void add(const Operation& operation);
+  // Says of the operation that is being added how much work it is. Without it that is what its
+  // bytes take.
+  void expect(const Work& work) { work_ = work; }
+  // Has `check` look at the results of the operation when a run of the program has ended, for what
+  // a kernel that cannot throw has left there. It throws as the CPU device does.
+  void check_results(const Operation& operation, CheckResults check) {
+    checks_.push_back({&operation, check});
+  }
+  void check_results() const;
 
-  // `microseconds`: what the operation takes, roughly (work.h).
-  void begin_operation(double microseconds);
+  // Indices of the first dispatch of each piece, in order; empty when there is no dispatch. A piece
+  // holds whole operations. There is one, unless an operation works on a chunk of a prompt.
+  const std::vector<size_t>& pieces() const { return pieces_; }
   size_t scratch_bytes() const { return scratch_bytes_; }
-  // Allocates the scratch memory. Nothing is added afterwards.
+  // Cuts into pieces and allocates the scratch memory. Nothing is added afterwards.
   void finish();
 
  private:
+  // An operation that was added.
+  struct Added {
+    size_t first_dispatch;
+    double microseconds;
+    bool is_of_a_chunk;
+  };
+  struct Check {
+    const Operation* operation;  // of the list, which outlives what is made of it
+    CheckResults check;
+  };
+  void cut_into_pieces();
+
   Limits limits_;
   Allocate allocate_;
   std::vector<Dispatch> dispatches_;
-  bool is_cut_ = false;
-  double piece_microseconds_ = 0;  // of the last piece
+  Work work_;  // of the operation that is being added
+  std::vector<Added> added_;
+  std::vector<Check> checks_;
   std::vector<size_t> pieces_;
   size_t last_barrier_ = 0;  // index of the first dispatch after it
   size_t scratch_used_ = 0;  // bytes, by this operation
   size_t scratch_bytes_ = 0;
 };
 
-// Appends the dispatches of one operation. Throws std::invalid_argument, led by the operation, for
-// what the kernels cannot do.
-#define SSM_DECLARE(name, Params, buffers, written) \
-  void name(const Operation& operation, Program& program);
-SSM_OPERATIONS(SSM_DECLARE)
-#undef SSM_DECLARE
+// Appends the dispatches of one operation: native/metal/operations/<operation>.cpp. Throws
+// std::invalid_argument, led by the operation, for what the kernels cannot do.
+using AddDispatches = void (*)(const Operation& operation, Program& program);
+// scripts/operations.mjs writes this function when the addon is built.
+AddDispatches dispatch_function(OperationKind kind);
 
 // Kernels, constants, parameters and sizes of a list's dispatches, one a line, and an empty line
 // between two pieces, without computing

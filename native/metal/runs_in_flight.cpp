@@ -6,7 +6,6 @@
 #include <exception>
 #include <utility>
 
-#include "native/metal/bad_data.h"
 #include "native/metal/uptime.h"
 
 namespace ssm::metal {
@@ -20,7 +19,7 @@ constexpr size_t kMostCommandBuffers = 8;
 // The end of a run that the GPU has computed, unless its kernels found bad data.
 RunEnd end_of(const Run& run) {
   try {
-    throw_on_bad_data(*run.list);
+    run.list->compiled->check_results();
   } catch (const std::exception& error) {
     return RunEnd::failure(error.what());
   }

@@ -8,8 +8,21 @@
 #include <random>
 #include <string>
 
+#include "metal/affine_matmul.h"
+#include "metal/argmax.h"
+#include "metal/attention_decode.h"
+#include "metal/attention_prefill.h"
+#include "metal/conv1d_prefill.h"
+#include "metal/conv1d_update.h"
+#include "metal/cross_entropy.h"
+#include "metal/gated_rms_norm.h"
+#include "metal/mamba2_update.h"
+#include "metal/matmul.h"
+#include "metal/mlp_activation.h"
+#include "metal/rms_norm.h"
+#include "metal/ssd_chunk_scan.h"
+#include "metal/ssd_update.h"
 #include "native/command_list.h"
-#include "native/cpu/fast/operations.h"
 #include "native/cpu/levels.h"
 #include "native/cpu/operations.h"
 
@@ -77,10 +90,10 @@ class Comparison {
       return list.operations()[0];
     };
     const Operation expected = recorded(), actual = recorded();
-    cpu::kFunctions[static_cast<size_t>(kind)](expected, threads_);
+    cpu::plain_function(kind)(expected, threads_);
     cpu::fast_function(kind)(actual, threads_, *level_.kernels);
-    for (size_t i = 0; i < info.buffers; ++i) {
-      if (((info.written >> i) & 1u) == 0 || !bindings[i].memory) continue;
+    for (size_t i = 0; i < info.buffers.size(); ++i) {
+      if (!is_written(info.buffers[i].access) || !bindings[i].memory) continue;
       for (size_t n = 0; n < bindings[i].bytes / 4; ++n) {
         const bool is_float = bindings[i].type == kFloat32;
         const double e = is_float ? expected.data<float>(i)[n] : expected.data<uint32_t>(i)[n];
@@ -153,7 +166,7 @@ void products_of(Comparison& comparison, uint32_t step) {
               floats(normals(inputs * extras.outputs), type),
           };
           for (Binding& binding : extras.bindings()) bindings.push_back(binding);
-          comparison.run(OperationKind::matmul, extras.fill(MatmulParams{}), bindings);
+          comparison.run(kind_named("matmul"), extras.fill(MatmulParams{}), bindings);
         }
       }
       for (const uint32_t bits : {4, 8}) {
@@ -176,7 +189,7 @@ void products_of(Comparison& comparison, uint32_t step) {
             AffineMatmulParams p = extras.fill(AffineMatmulParams{});
             p.bits = bits;
             p.group_size = group_size;
-            comparison.run(OperationKind::affine_matmul, p, bindings);
+            comparison.run(kind_named("affine_matmul"), p, bindings);
           }
         }
       }
@@ -193,7 +206,7 @@ void norms(Comparison& comparison) {
     const uint32_t rows = 3;
     const Binding x = floats(normals(rows * cols)), w = floats(normals(cols));
     const Binding out = floats(std::vector<float>(rows * cols));
-    comparison.run(OperationKind::rms_norm, RmsNormParams{rows, cols, cols, 1e-5f}, {x, w, out});
+    comparison.run(kind_named("rms_norm"), RmsNormParams{rows, cols, cols, 1e-5f}, {x, w, out});
     const Binding z = floats(normals(rows * cols, 5.0f));
     for (const uint32_t before : {0, 1}) {
       const GatedRmsNormParams p{.rows = rows,
@@ -203,7 +216,7 @@ void norms(Comparison& comparison) {
                                  .z_stride = cols,
                                  .norm_before_gate = before,
                                  .eps = 1e-5f};
-      comparison.run(OperationKind::gated_rms_norm, p, {x, z, w, out});
+      comparison.run(kind_named("gated_rms_norm"), p, {x, z, w, out});
     }
   }
 }
@@ -235,7 +248,7 @@ void state_spaces(Comparison& comparison) {
     const Binding out = floats(std::vector<float>(batch * inner));
     const Binding x = floats(normals(batch * inner)), dt = floats(normals(batch * s.heads));
     const Binding B = floats(normals(batch * shared)), C = floats(normals(batch * shared));
-    comparison.run(OperationKind::conv1d_update,
+    comparison.run(kind_named("conv1d_update"),
                    Conv1dUpdateParams{batch, slots, channels, s.width, channels, 1},
                    {floats(normals(batch * channels)), w, bias, ring, position, rows,
                     floats(std::vector<float>(batch * channels))});
@@ -251,11 +264,11 @@ void state_spaces(Comparison& comparison) {
                             .c_stride = shared,
                             .dt_min = 0.0f,
                             .dt_max = INFINITY};
-    comparison.run(OperationKind::ssd_update, p, {x, dt, A, B, C, D, dt_bias, state, rows, out});
+    comparison.run(kind_named("ssd_update"), p, {x, dt, A, B, C, D, dt_bias, state, rows, out});
     for (const uint32_t before : {0, 1}) {
       const Mamba2UpdateParams m{batch,   slots, s.heads, s.head_dim, s.d_state, s.groups,
                                  s.width, 1,     before,  0.0f,       INFINITY};
-      comparison.run(OperationKind::mamba2_update, m,
+      comparison.run(kind_named("mamba2_update"), m,
                      {floats(normals(batch * columns)), w, bias, ring, A, D, dt_bias, state,
                       position, rows, out, floats(std::vector<float>(batch * s.heads))});
     }
@@ -288,14 +301,14 @@ void chunks_of_tokens(Comparison& comparison) {
                                .c_stride = shared,
                                .dt_min = 0.0f,
                                .dt_max = INFINITY};
-    comparison.run(OperationKind::ssd_chunk_scan, p,
+    comparison.run(kind_named("ssd_chunk_scan"), p,
                    {floats(normals(tokens * inner)), floats(normals(tokens * s.heads)),
                     floats(decays), floats(normals(tokens * shared, 0.3f)),
                     floats(normals(tokens * shared, 0.3f)), floats(normals(s.heads)),
                     floats(normals(s.heads)), floats(normals(slots * inner * s.d_state)),
                     slots_of(s.batch), floats(std::vector<float>(tokens * inner))});
     for (const uint32_t width : {1, 4}) {
-      comparison.run(OperationKind::conv1d_prefill,
+      comparison.run(kind_named("conv1d_prefill"),
                      Conv1dPrefillParams{.batch = s.batch,
                                          .slots = slots,
                                          .length = s.length,
@@ -324,7 +337,7 @@ void chunks_of_tokens(Comparison& comparison) {
                                    .k_stride = row,
                                    .v_stride = row,
                                    .scale = 1 / std::sqrt(1.0f * head_dim)};
-    comparison.run(OperationKind::attention_prefill, p,
+    comparison.run(kind_named("attention_prefill"), p,
                    {floats(normals(batch * length * inner)), floats(normals(batch * length * row)),
                     floats(normals(batch * length * row)), floats(normals(slots * window * row)),
                     floats(normals(slots * window * row)), integers({0, 50}), slots_of(batch),
@@ -339,12 +352,12 @@ void elements(Comparison& comparison) {
     for (const uint32_t activation : {kGelu, kSilu}) {
       for (const uint32_t gated : {0, 1}) {
         comparison.run(
-            OperationKind::mlp_activation,
+            kind_named("mlp_activation"),
             MlpActivationParams{.count = count, .activation = activation, .gated = gated},
             {x, gated ? gate : Binding{}, out});
       }
     }
-    comparison.run(OperationKind::cross_entropy, CrossEntropyParams{.rows = 3, .vocabulary = count},
+    comparison.run(kind_named("cross_entropy"), CrossEntropyParams{.rows = 3, .vocabulary = count},
                    {floats(normals(3 * count, 4.0f)), integers({0, count / 2, count - 1}),
                     floats(std::vector<float>(3))});
   }
@@ -364,7 +377,7 @@ void attention(Comparison& comparison) {
                                   row,
                                   row,
                                   1 / std::sqrt(1.0f * head_dim)};
-    comparison.run(OperationKind::attention_decode, p,
+    comparison.run(kind_named("attention_decode"), p,
                    {floats(normals(batch * heads * head_dim)), floats(normals(batch * row)),
                     floats(normals(batch * row)), floats(normals(slots * window * row)),
                     floats(normals(slots * window * row)), integers({4, 50}), slots_of(batch),
@@ -376,7 +389,7 @@ void largest(Comparison& comparison) {
   for (const uint32_t cols : {1, 9, 64, 1001}) {
     std::vector<float> x = normals(3 * cols);
     x[cols / 2] = x[cols - 1] = 9.0f;  // of equal ones the first
-    comparison.run(OperationKind::argmax, ArgmaxParams{3, cols},
+    comparison.run(kind_named("argmax"), ArgmaxParams{3, cols},
                    {floats(x), integers(std::vector<uint32_t>(3))});
   }
 }

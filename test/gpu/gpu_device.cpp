@@ -13,7 +13,6 @@
 
 #include "gpu.h"
 #include "native/device.h"
-#include "native/metal/bad_data.h"
 #include "native/metal/program.h"
 #include "native/run_queue.h"
 
@@ -116,7 +115,8 @@ class GpuDevice final : public Device {
     const Turn turn(lock_.get());
     begin_run(run);
     try {
-      const auto& dispatches = program_of(run.list).dispatches();
+      const Program& program = program_of(run.list);
+      const auto& dispatches = program.dispatches();
       if (pipelines_) {
         for (const Dispatch& dispatch : dispatches) write_pipeline(dispatch);
         return end_run(run);
@@ -127,7 +127,7 @@ class GpuDevice final : public Device {
         for (const Dispatch& dispatch : dispatches) write_launch(dispatch, label);
       }
       gpu_->run(dispatches, inputs_of(*run.list), poison_);
-      metal::throw_on_bad_data(*run.list);
+      program.check_results();
       if (times_ && !label.empty()) write_time(dispatches, label);
     } catch (const std::exception& error) {
       return RunEnd::failure(error.what());

@@ -66,8 +66,8 @@ done
 
 # The rest shares the GPU. The operations with most cases have a process of their own.
 of_operations() {  # true or false, a pattern: options that choose operations which match it or do not
-  "$node" -e "import('$folder/js/lib/operations/table.js').then(({ OPERATIONS }) => console.log(
-    Object.keys(OPERATIONS).filter((name) => /^($2)\$/.test(name) === $1)
+  "$node" -e "import('$folder/js/lib/verify/verify.js').then(({ verifiedOperations }) => console.log(
+    verifiedOperations().filter((name) => /^($2)\$/.test(name) === $1)
       .map((name) => '--operation ' + name).join(' ')))"
 }
 matmul="--operation matmul"

@@ -3,12 +3,8 @@
 
 import type { Device } from '../../lib/operations/device.js'
 import type { PassContext } from '../../lib/models/language-model.js'
-import type {
-  LinearOptions,
-  Mamba2Options,
-  Mamba2Tensors,
-  Recorder,
-} from '../../lib/operations/recorder.js'
+import type { LinearOptions, Mamba2Options, Mamba2Tensors } from '../../lib/operations/arguments.js'
+import type { Recorder } from '../../lib/operations/recorder.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 
 type Product = (x: Tensor, out: Tensor) => void

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Device } from '../../lib/operations/device.js'
-import type { AffineMatrix } from '../../lib/operations/recorder.js'
+import type { AffineMatrix } from '../../lib/operations/arguments.js'
 import type { DType } from '../../lib/operations/tensor.js'
 import { dequantize, unpack } from '../reference/affine.js'
 import { AFFINE_FORMATS, type AffineSpecification } from '../support/affine.js'

@@ -3,7 +3,7 @@
 
 import { expect, test } from 'vitest'
 import type { ActivationType, Device } from '../../lib/operations/device.js'
-import type { LinearOptions } from '../../lib/operations/recorder.js'
+import type { LinearOptions } from '../../lib/operations/arguments.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { AFFINE_FORMATS, affineMatrix } from '../support/affine.js'
 import { FLOAT_TYPES, seededNormals, unwritten, upload, uploadApart } from '../support/arrays.js'

@@ -7,7 +7,7 @@ import {
   DisposedError,
   UnsupportedOptionError,
 } from '../../lib/support/errors.js'
-import { encodeParams, OPERATION_NUMBERS } from '../../lib/operations/table.js'
+import { encodeParams, operationNamed } from '../../lib/operations/table.js'
 import type { DType } from '../../lib/operations/tensor.js'
 import { download, upload } from '../support/arrays.js'
 
@@ -241,14 +241,14 @@ describe('native handles', () => {
     }
     expect(() => native.readMemory(memory, -1, bytes)).toThrow('must not be negative')
     expect(() => native.readMemory(memory, 0, new Float32Array(1) as never)).toThrow('Uint8Array')
-    const { add } = OPERATION_NUMBERS
+    const add = operationNamed('add').number
     const count = new Uint8Array([1, 0, 0, 0])
     const fits = [memory, 0, 4, 0]
     native.record(list, add, [...fits, ...fits, ...fits], count)
     for (const [binding, message] of [
-      [[memory, 16, 4, 0], '[add] buffer 1 reaches past the end of its memory'],
-      [[memory, 0, 20, 0], '[add] buffer 1 reaches past the end of its memory'],
-      [[memory, 2, 4, 0], '[add] buffer 1 is not aligned to float32'],
+      [[memory, 16, 4, 0], '[add] b reaches past the end of its memory'],
+      [[memory, 0, 20, 0], '[add] b reaches past the end of its memory'],
+      [[memory, 2, 4, 0], '[add] b is not aligned to float32'],
       [[memory, -4, 4, 0], 'a binding is malformed'],
       [[memory, 0, 4, 9], 'a binding is malformed'],
     ] as const) {
@@ -541,9 +541,9 @@ describe('recording', () => {
     const record = () =>
       native.record(
         list,
-        OPERATION_NUMBERS.add,
+        operationNamed('add').number,
         [...binding, ...binding, ...binding],
-        encodeParams('add', { count: 4 }),
+        encodeParams(operationNamed('add'), { count: 4 }),
       )
     record()
     await new Promise((resolve) => native.run(device, list, new Uint8Array(), 0, resolve))
@@ -560,9 +560,13 @@ describe('recording', () => {
 
   test('refuses counts that a parameter struct cannot hold', () => {
     for (const count of [2 ** 32, -1, 1.5, Number.NaN]) {
-      expect(() => encodeParams('add', { count })).toThrow(/\[add\] count must be below 2\^32/)
+      expect(() => encodeParams(operationNamed('add'), { count })).toThrow(
+        /\[add\] count must be below 2\^32/,
+      )
     }
-    expect([...encodeParams('add', { count: 2 ** 32 - 1 })]).toEqual([255, 255, 255, 255])
+    expect([...encodeParams(operationNamed('add'), { count: 2 ** 32 - 1 })]).toEqual([
+      255, 255, 255, 255,
+    ])
   })
 
   test('does not allocate by the size of a chunk that the tokens do not fill', async () => {

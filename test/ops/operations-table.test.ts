@@ -1,136 +1,91 @@
-// lib/operations/table.ts says in TypeScript what metal/*.h and native/operation.h say in C++. Here the
-// two are compared, field by field.
+// What the headers of metal/ state of each operation, and what native code and JavaScript have of it.
 
-import { readdirSync, readFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
-import { addon } from '../../lib/operations/addon.js'
+import { spawnSync } from 'node:child_process'
 import {
-  encodeParams,
-  OPERATION_NUMBERS,
-  OPERATIONS,
-  type OperationName,
-} from '../../lib/operations/table.js'
-import { NO_SLOT, SAMPLE_STATUS } from '../../lib/operations/recorder.js'
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { addon } from '../../lib/operations/addon.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../../lib/operations/arguments.js'
+import { referenceDevice } from '../../lib/operations/device.js'
+import { encodeParams, operationNamed, operationTable } from '../../lib/operations/table.js'
 import { NO_TOKEN } from '../../lib/generation/sampler.js'
 import { DTYPE_NUMBERS } from '../../lib/operations/tensor.js'
+import { Inputs, SharedNumbers } from '../../lib/verify/inputs.js'
+import { allCases } from '../../lib/verify/verify.js'
+import { readOperations } from '../../scripts/operations.mjs'
 
 const read = (path: string) => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
-const names = Object.keys(OPERATIONS) as OperationName[]
+const names = [...operationTable().keys()]
 
-/** rms_norm -> RmsNorm */
-const pascalCase = (name: string) =>
-  name.replace(/(?:^|_)([a-z])/g, (_, c: string) => c.toUpperCase())
-
-/** Name and type of each field of a struct, in order. */
-function fieldsOf(header: string, struct: string): [name: string, type: string][] {
+/** Name of each field of a struct, in order. */
+function fieldsOf(header: string, struct: string): string[] {
   const body = new RegExp(`struct ${struct} \\{([^}]*)\\};`).exec(header)?.[1]
   expect(body, `struct ${struct}`).toBeDefined()
-  const statements = body!
-    .replace(/\/\/.*$/gm, '')
-    .split(';')
-    .map((statement) => statement.trim())
-  return statements.filter(Boolean).map((statement) => {
-    const [, type, name] = /^(\w+)\s+(\w+)$/.exec(statement) ?? []
-    expect(name, `"${statement}" of ${struct}`).toBeDefined()
-    return [name!, type!]
-  })
+  const statements = body!.replace(/\/\/.*$/gm, '').split(';')
+  return statements.map((statement) => statement.trim().split(/\s+/).at(-1)!).filter(Boolean)
 }
 
 describe('the table of operations', () => {
-  test.each(names)('has the fields of metal/%s.h', (name) => {
-    const header = read(`metal/${name}.h`)
-    const struct = `${pascalCase(name)}Params`
-    const fields = fieldsOf(header, struct).map(([field, type]) => {
-      expect(['uint32_t', 'float'], `type of ${field}`).toContain(type)
-      return [field, type === 'float' ? 'float' : 'uint32']
+  test('is what the headers state', () => {
+    const stated = readOperations().map(({ name, apiName, fields, buffers }) => ({
+      name,
+      apiName,
+      fields,
+      buffers: buffers.map(({ name, access, isOptional }) => ({
+        name,
+        isWritten: /^(writes|updates_slots)$/.test(access),
+        isOptional,
+      })),
+    }))
+    expect(addon().operations()).toEqual(stated)
+    expect(names.map((name) => operationNamed(name).number)).toEqual(names.map((_, i) => i))
+    expect(operationNamed('rms_norm')).toMatchObject({
+      apiName: 'rmsNorm',
+      fields: [
+        { name: 'rows', isFloat: false },
+        { name: 'cols', isFloat: false },
+        { name: 'x_stride', isFloat: false },
+        { name: 'eps', isFloat: true },
+      ],
     })
-    expect(Object.entries(OPERATIONS[name].params)).toEqual(fields)
-    expect(header).toContain(`static_assert(sizeof(${struct}) == ${4 * fields.length},`)
+    expect(() => operationNamed('rmsNorm')).toThrow('[rmsNorm] this build of the addon has no such')
   })
 
-  test('has the operations of the addon: order, names, sizes', () => {
-    expect(addon().operations()).toEqual(
-      names.map((name) => ({
-        name,
-        paramBytes: 4 * Object.keys(OPERATIONS[name].params).length,
-        buffers: OPERATIONS[name].buffers.length,
-      })),
-    )
-    expect(names.map((name) => OPERATION_NUMBERS[name])).toEqual(names.map((_, i) => i))
-  })
-
-  test('has the operations of native/operation.h, which writes the buffers that are outputs', () => {
-    const rows = [...read('native/operation.h').matchAll(/X\((\w+), (\w+), (\d+), 0b([01]+)\)/g)]
-    const written = (name: OperationName) =>
-      rows
-        .find((row) => row[1] === name)![4]!
-        .split('')
-        .reverse()
-        .join('')
-    expect(rows.map(([, name, struct, buffers]) => ({ name, struct, buffers }))).toEqual(
-      names.map((name) => ({
-        name,
-        struct: `${pascalCase(name)}Params`,
-        buffers: String(OPERATIONS[name].buffers.length),
-      })),
-    )
-    // Read-only in any operation: what a model's weights and a run's inputs are.
-    for (const name of names) {
-      const buffers: readonly string[] = OPERATIONS[name].buffers
-      for (const [i, buffer] of buffers.entries()) {
-        const isWritten = written(name)[i] === '1'
-        const label = `${buffer} of ${name}`
-        if (buffer === 'out') expect(isWritten, label).toBe(true)
-        if (name === 'resolve_rows') continue // its outputs are what other operations read
-        if (buffer === 'rows') expect(isWritten, label).toBe(false)
-        if (['x', 'weight', 'bias', 'tokens', 'table', 'q', 'k', 'v', 'logits'].includes(buffer)) {
-          expect(isWritten, label).toBe(false)
-        }
+  // A kernel that writes what its header has as read is found by the rig; a header that says too much is not.
+  test.each(names)('%s writes what its cases compare, and nothing else', (name) => {
+    using device = referenceDevice(1)
+    const { buffers } = operationNamed(name)
+    const counts = [...allCases(['float32'])]
+      .filter(({ operation, large }) => operation === name && !large)
+      .map(({ build }) => {
+        const inputs = new Inputs(device, new SharedNumbers(), 'float32', 'float32')
+        const { outputs } = build(inputs)
+        inputs.dispose()
+        return outputs.length
+      })
+    const written = buffers.filter(({ isWritten }) => isWritten)
+    expect(Math.max(...counts)).toBe(written.length)
+    for (const { name: buffer, isWritten } of buffers) {
+      if (buffer === 'out') expect(isWritten, buffer).toBe(true)
+      if (['x', 'weight', 'bias', 'table', 'q', 'k', 'v', 'logits', 'settings'].includes(buffer)) {
+        // All that affine_quantize and resolve_rows have in common with others are names.
+        expect(isWritten, buffer).toBe(false)
       }
     }
-    expect(written('conv1d_update')).toBe('0001001')
-    expect(written('mamba2_update')).toBe('000100010011')
-    expect(written('attention_prefill')).toBe('00000001')
-    expect(written('attention_decode')).toBe('00011001')
-    expect(written('kv_cache_write')).toBe('001100')
-    expect(written('keep_logits')).toBe('001')
-    expect(written('sample')).toBe('00000001101111')
-    expect(written('token_logprobs')).toBe('0000011')
-    expect(written('copy')).toBe('01')
-    expect(written('affine_quantize')).toBe('0111')
-    expect(written('resolve_rows')).toBe('0001111')
   })
 
-  test('every header of metal/ is an operation or known to be shared', () => {
-    const stems = readdirSync(new URL('../../metal', import.meta.url))
-      .filter((file) => file.endsWith('.h'))
-      .map((file) => file.slice(0, -2))
-    const shared = [
-      'affine',
-      'common',
-      'constants',
-      'conv1d',
-      'conv1d_shape',
-      'linear',
-      'linear_tile',
-      'matmul_shape',
-      'matvec',
-      'norm_rows',
-      'random',
-      'tile_product',
-      'tile_shape',
-      'types',
-    ]
-    expect(stems.sort()).toEqual([...names, ...shared].sort())
-  })
-
-  test('every operation has its file in native/cpu, in the list of sources, and its test', () => {
-    const sources = read('native/sources.txt').split(/\s+/)
+  test.each(names)('%s has its test', (name) => {
     const tests = readdirSync(new URL('.', import.meta.url))
-    for (const name of names) {
-      expect(sources).toContain(`native/cpu/operations/${name}.cpp`)
-      expect(tests).toContain(`${name.replaceAll('_', '-')}.test.ts`)
-    }
+    expect(tests).toContain(`${name.replaceAll('_', '-')}.test.ts`)
   })
 
   test('numbers element types, activations and rows without a slot as metal/types.h', () => {
@@ -151,7 +106,7 @@ describe('the table of operations', () => {
 
   test('the rows of the sampler buffers are as lib/operations/recorder.ts documents them', () => {
     const header = read('metal/sample.h')
-    expect(fieldsOf(header, 'SampleSettings').map(([name]) => name)).toEqual([
+    expect(fieldsOf(header, 'SampleSettings')).toEqual([
       'temperature',
       'top_p',
       'min_p',
@@ -159,7 +114,7 @@ describe('the table of operations', () => {
       'presence_penalty',
       'frequency_penalty',
     ])
-    expect(fieldsOf(header, 'SampleSelection').map(([name]) => name)).toEqual([
+    expect(fieldsOf(header, 'SampleSelection')).toEqual([
       'top_k',
       'seed_low',
       'seed_high',
@@ -169,8 +124,8 @@ describe('the table of operations', () => {
       'masked',
       'alternatives',
     ])
-    expect(fieldsOf(header, 'SampleBias').map(([name]) => name)).toEqual(['token', 'bias'])
-    expect(fieldsOf(header, 'SampleReport').map(([name]) => name)).toEqual(['token', 'status'])
+    expect(fieldsOf(header, 'SampleBias')).toEqual(['token', 'bias'])
+    expect(fieldsOf(header, 'SampleReport')).toEqual(['token', 'status'])
     expect(header).toMatch(
       /kDrawn = 0,\s+kLogitIsNan = 1,\s+kLogitIsInfinite = 2,.*\s+kSkipped = 3,.*\s+kNoneAllowed = 4,/,
     )
@@ -179,7 +134,73 @@ describe('the table of operations', () => {
   })
 
   test('encodes parameters little-endian, in order', () => {
-    const bytes = encodeParams('rms_norm', { eps: 0.5, rows: 1, cols: 0x01020304, x_stride: 7 })
+    const bytes = encodeParams(operationNamed('rms_norm'), {
+      eps: 0.5,
+      rows: 1,
+      cols: 0x01020304,
+      x_stride: 7,
+    })
     expect([...bytes]).toEqual([1, 0, 0, 0, 4, 3, 2, 1, 7, 0, 0, 0, 0, 0, 0, 0x3f])
+  })
+
+  test('refuses parameters that are not those of the struct', () => {
+    const add = operationNamed('add')
+    expect(() => encodeParams(add, {})).toThrow('[add] the parameter count is not given')
+    expect(() => encodeParams(add, { count: 1, rows: 1 })).toThrow(
+      '[add] there is no parameter rows',
+    )
+  })
+})
+
+describe('a header that states an operation wrongly is refused by its name', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'operations-'))
+  afterAll(() => rmSync(folder, { recursive: true }))
+  mkdirSync(join(folder, 'metal'))
+  const struct = (fields: string) => `struct BadParams {${fields}};`
+  const states = (buffers: string) => `SSM_OPERATION(BadParams, ${buffers});`
+
+  test.each([
+    ['a struct that is not there', states('reads(x)'), 'has no struct BadParams'],
+    ['another type', `${struct('int rows;')}\n${states('reads(x)')}`, 'not "int rows"'],
+    ['a pointer', `${struct('float* x;')}\n${states('reads(x)')}`, 'not "float* x"'],
+    ['another word', `${struct('uint32_t n;')}\n${states('uses(x)')}`, 'uses(x) must be one of'],
+    ['no word', `${struct('uint32_t n;')}\n${states('x')}`, 'SSM_OPERATION has "x"'],
+    [
+      'slots without their number',
+      `${struct('uint32_t batch;')}\n${states('updates_slots(x)')}`,
+      'needs the fields batch and slots',
+    ],
+    [
+      'two operations',
+      `${struct('uint32_t n;')}\n${states('reads(x)')}\n${states('reads(y)')}`,
+      'states more than one operation',
+    ],
+  ])('%s', (_, text, message) => {
+    writeFileSync(join(folder, 'metal/bad.h'), text)
+    expect(() => readOperations(folder)).toThrow(`metal/bad.h: `)
+    expect(() => readOperations(folder)).toThrow(message)
+  })
+
+  test('files that are missing, or that nothing states', () => {
+    const root = new URL('../..', import.meta.url)
+    const copy = join(folder, 'copy')
+    for (const part of ['metal', 'native', 'scripts/operations.mjs']) {
+      cpSync(new URL(part, root), join(copy, part), { recursive: true })
+    }
+    const write = (table: string) =>
+      spawnSync(process.execPath, ['scripts/operations.mjs', table], {
+        cwd: copy,
+        encoding: 'utf8',
+      })
+    expect(write('metal_operations.cpp').status).toBe(0)
+    rmSync(join(copy, 'native/metal/operations/add.cpp'))
+    expect(write('metal_operations.cpp').stderr).toBe(
+      'metal/add.h states an operation without dispatch code: native/metal/operations/add.cpp\n',
+    )
+    rmSync(join(copy, 'metal/copy.h'))
+    expect(write('cpu_operations.cpp').stderr).toBe(
+      'native/cpu/operations/copy.cpp: no header metal/copy.h states it\n',
+    )
+    expect(write('other.cpp')).toMatchObject({ status: 1 })
   })
 })

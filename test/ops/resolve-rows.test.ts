@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Device } from '../../lib/operations/device.js'
-import { NO_SLOT, type ResolveRowsTensors } from '../../lib/operations/recorder.js'
+import { NO_SLOT, type ResolveRowsTensors } from '../../lib/operations/arguments.js'
 import { download, runOnce, upload } from '../support/arrays.js'
 import { describeEachDevice } from '../support/with-device.js'
 

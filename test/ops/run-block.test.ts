@@ -3,7 +3,7 @@
 import { describe, expect, test } from 'vitest'
 import { addon } from '../../lib/operations/addon.js'
 import { DisposedError } from '../../lib/support/errors.js'
-import { OPERATION_NUMBERS } from '../../lib/operations/table.js'
+import { operationNamed } from '../../lib/operations/table.js'
 import type { TensorData } from '../../lib/operations/tensor.js'
 import { upload } from '../support/arrays.js'
 import { describeEachDevice } from '../support/with-device.js'
@@ -125,7 +125,7 @@ describe('inputs and outputs of a run', () => {
     test('an input cannot be written', () => {
       const x = upload(device(), 'float32', [1], [1])
       expect(() => device().record((cl) => cl.add(x, x, cl.input('a', 'float32', [1])))).toThrow(
-        '[add] buffer 2 is written but is an input',
+        '[add] out is written but is an input',
       )
     })
 
@@ -139,7 +139,7 @@ describe('inputs and outputs of a run', () => {
         expect(() => kept!.write(new Float32Array(1))).toThrow('are given to run()')
         device().record((other) => {
           expect(() => other.add(kept!, kept!, kept!)).toThrow(
-            '[add] buffer 0 is an input or output of another command list',
+            '[add] a is an input or output of another command list',
           )
         })
       })
@@ -154,9 +154,9 @@ describe('inputs and outputs of a run', () => {
       const count = new Uint8Array([1, 0, 0, 0])
       const binding = (offset: number, bytes: number) => [block, offset, bytes, 0]
       const record = (...bindings: number[][]) =>
-        native.record(list, OPERATION_NUMBERS.add, bindings.flat(), count)
+        native.record(list, operationNamed('add').number, bindings.flat(), count)
       expect(() => record(binding(0, 4), binding(4092, 8), binding(4096, 4))).toThrow(
-        '[add] buffer 1 reaches from the inputs of a run into its outputs',
+        '[add] b reaches from the inputs of a run into its outputs',
       )
       record(binding(8, 4), binding(8, 4), binding(4100, 4))
       const run = (inputs: number, outputs: number) => () =>

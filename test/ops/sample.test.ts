@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { NO_SLOT, SAMPLE_STATUS } from '../../lib/operations/recorder.js'
+import { NO_SLOT, SAMPLE_STATUS } from '../../lib/operations/arguments.js'
 import { softmax } from '../reference/attention.js'
 import {
   drawToken,

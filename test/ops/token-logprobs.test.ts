@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Device } from '../../lib/operations/device.js'
-import type { TokenLogprobsTensors } from '../../lib/operations/recorder.js'
+import type { TokenLogprobsTensors } from '../../lib/operations/arguments.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { logprobsOf } from '../reference/sampling.js'
 import { rowsOf, runOnce, seededNormals, upload } from '../support/arrays.js'

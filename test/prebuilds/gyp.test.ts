@@ -2,28 +2,39 @@
 // are not what binding.gyp seems to say: Node's own settings come after ours.
 
 import { execFileSync } from 'node:child_process'
-import { readdirSync, readFileSync } from 'node:fs'
+import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { LEAST_MACOS } from '../../scripts/prebuilds/targets.js'
 import { type MakeCommands, macCommands, root } from './make.js'
 
-const listed = readFileSync(join(root, 'native/sources.txt'), 'utf8').trim().split('\n')
+const filesOf = (folder: string) =>
+  readdirSync(join(root, folder))
+    .filter((name) => name.endsWith('.cpp'))
+    .map((name) => `${folder}/${name}`)
+const listed = [
+  'native',
+  'native/cpu',
+  'native/cpu/operations',
+  'native/cpu/fast/operations',
+].flatMap(filesOf)
 const metal = readdirSync(join(root, 'native/metal'), { encoding: 'utf8', recursive: true })
   .filter((name) => /\.(cpp|mm)$/.test(name))
   .map((name) => `native/metal/${name}`)
-const embedded = 'Release/obj/gen/kernel_sources.cpp'
+const gen = 'Release/obj/gen'
+const tables = [`${gen}/operations.cpp`, `${gen}/cpu_operations.cpp`]
+const metalTables = [`${gen}/kernel_sources.cpp`, `${gen}/metal_operations.cpp`]
 
 const avx2 = ['-mavx2', '-mfma', '-mf16c']
 const avx512 = [...avx2, '-mavx512f', '-mavx512bw', '-mavx512vl', '-mavx512dq']
 const macs = {
   arm64: {
-    sources: [...listed, ...metal, embedded],
+    sources: [...listed, ...metal, ...tables, ...metalTables],
     levels: { neon: [] as string[] },
     frameworks: ['Accelerate', 'CoreGraphics', 'Foundation', 'Metal'],
   },
   // Intel, and Node for Intel under Rosetta: the CPU device only.
-  x64: { sources: listed, levels: { avx2, avx512 }, frameworks: ['Accelerate'] },
+  x64: { sources: [...listed, ...tables], levels: { avx2, avx512 }, frameworks: ['Accelerate'] },
 } as const
 
 /** What is wrong with the commands of a build on a Mac. */
@@ -102,10 +113,16 @@ const mistakes: Record<string, { from: RegExp; to: string; fault: RegExp; only?:
     to: '"X": ""',
     fault: /addon\.cpp: visibility: \[\]/,
   },
-  contraction: {
-    from: /"-ffp-contract=fast"/g,
-    to: '"-ffp-contract=off"',
-    fault: /levels\/\w+\.cpp: contraction: \["-ffp-contract=off"\]/,
+  'the options of a level': {
+    from: /"OTHER_CPLUSPLUSFLAGS": \["<@\(level_options\)"\]/g,
+    to: '"X": ""',
+    fault: /levels\/\w+\.cpp: contraction: \[\]/,
+  },
+  'the instructions of a level': {
+    from: /s\|\^\/\/ options: \|\|p/g,
+    to: 's|^// opts: ||p',
+    fault: /levels\/avx512\.cpp: instructions: \[\]/,
+    only: 'x64',
   },
   'the name of the BLAS': {
     from: /, "ACCELERATE_NEW_LAPACK"/,
@@ -124,12 +141,6 @@ const mistakes: Record<string, { from: RegExp; to: string; fault: RegExp; only?:
     to: '',
     fault: /sources that are missing: \["native\/metal\/metal_device\.mm"\]/,
     only: 'arm64',
-  },
-  'an instruction': {
-    from: /"-mavx512vl", /,
-    to: '',
-    fault: /levels\/avx512\.cpp: instructions: \[/,
-    only: 'x64',
   },
 }
 
@@ -172,5 +183,7 @@ test('the package has all that the build on a Mac reads', () => {
   expect(files).toEqual(expect.arrayContaining([...listed, ...metal]))
   const kernels = readdirSync(join(root, 'metal')).filter((name) => /\.(metal|h)$/.test(name))
   expect(files).toEqual(expect.arrayContaining(kernels.map((name) => `metal/${name}`)))
-  expect(files).toContain('scripts/embed-metal.mjs')
+  expect(files).toEqual(
+    expect.arrayContaining(['scripts/embed-metal.mjs', 'scripts/operations.mjs']),
+  )
 })

@@ -4,7 +4,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createDevice, type Device } from '../../lib/operations/device.js'
-import type { AttentionTensors } from '../../lib/operations/recorder.js'
+import type { AttentionTensors } from '../../lib/operations/arguments.js'
 
 const COLUMNS = 2048
 let device: Device

@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type ActivationType, createDevice, type Device } from '../../lib/operations/device.js'
-import { OPERATIONS } from '../../lib/operations/table.js'
+import { operationNamed } from '../../lib/operations/table.js'
 import type { Recorder } from '../../lib/operations/recorder.js'
 import { runOnce, seededNormals, upload } from '../support/arrays.js'
 import { readTrace, type TracedDispatch, type TracedThreadgroupMemory } from './trace.js'
@@ -39,7 +39,7 @@ describe('sample', () => {
   const VOCABULARY = 3000
   const MASK_WORDS = Math.ceil(VOCABULARY / 32)
   // The buffer behind those of the operation and its parameters.
-  const SCORES = OPERATIONS.sample.buffers.length + 1
+  const SCORES = operationNamed('sample').buffers.length + 1
 
   /** How it draws a token, and which of its buffers it uses besides. */
   interface Given {
@@ -92,7 +92,10 @@ describe('sample', () => {
     const bytesOf = async (uses: 0 | 1) => {
       const dispatch = await dispatchOf({ uses })
       return (['counts', 'biases', 'mask'] as const).map((name) =>
-        bytesRead(dispatch, OPERATIONS.sample.buffers.indexOf(name)),
+        bytesRead(
+          dispatch,
+          operationNamed('sample').buffers.findIndex((buffer) => buffer.name === name),
+        ),
       )
     }
     expect(await bytesOf(0)).toEqual([0, 0, 0])

@@ -1,7 +1,7 @@
 // Random matrices in the affine quantised format, with the values that they stand for.
 
 import type { Device } from '../../lib/operations/device.js'
-import type { AffineMatrix } from '../../lib/operations/recorder.js'
+import type { AffineMatrix } from '../../lib/operations/arguments.js'
 import type { DType } from '../../lib/operations/tensor.js'
 import { dequantize, pack } from '../reference/affine.js'
 import { seededIntegers } from '../unit/random.js'

@@ -1,7 +1,7 @@
 // Random inputs of the attention operations, their reference results, and their tensors.
 
 import type { ActivationType, Device } from '../../lib/operations/device.js'
-import type { AttentionTensors } from '../../lib/operations/recorder.js'
+import type { AttentionTensors } from '../../lib/operations/arguments.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { slidingWindowAttention } from '../reference/attention.js'
 import { type Layout, seededActivations, unwritten, upload } from './arrays.js'

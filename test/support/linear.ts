@@ -1,7 +1,7 @@
 // Options of matmul and affineMatmul, random, and what a reference makes of them.
 
 import type { Device } from '../../lib/operations/device.js'
-import type { LinearOptions, LinearRole } from '../../lib/operations/recorder.js'
+import type { LinearOptions, LinearRole } from '../../lib/operations/arguments.js'
 import type { DType } from '../../lib/operations/tensor.js'
 import { gelu, silu } from '../reference/activations.js'
 import { linear } from '../reference/linear.js'

@@ -1,7 +1,7 @@
 // Random inputs of mamba2Update, and what the references of its parts make of them.
 
 import type { Device } from '../../lib/operations/device.js'
-import type { Mamba2Tensors } from '../../lib/operations/recorder.js'
+import type { Mamba2Tensors } from '../../lib/operations/arguments.js'
 import type { DType } from '../../lib/operations/tensor.js'
 import { silu } from '../reference/activations.js'
 import { causalConvolution } from '../reference/convolution.js'

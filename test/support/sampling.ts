@@ -2,7 +2,7 @@
 
 import { expect } from 'vitest'
 import type { Device } from '../../lib/operations/device.js'
-import type { SampleTensors } from '../../lib/operations/recorder.js'
+import type { SampleTensors } from '../../lib/operations/arguments.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import type { Context, SamplingSettings } from '../reference/sampling.js'
 import { download, rowsOf, upload } from './arrays.js'

@@ -2,7 +2,8 @@
 
 import { expect } from 'vitest'
 import type { Device } from '../../lib/operations/device.js'
-import { NO_SLOT, type Recorder } from '../../lib/operations/recorder.js'
+import { NO_SLOT } from '../../lib/operations/arguments.js'
+import type { Recorder } from '../../lib/operations/recorder.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { rowsOf, runOnce } from './arrays.js'
 

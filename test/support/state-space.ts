@@ -1,7 +1,7 @@
 // Random inputs of the state-space operations, their reference results, and running them.
 
 import type { ActivationType, Device } from '../../lib/operations/device.js'
-import type { SsdTensors } from '../../lib/operations/recorder.js'
+import type { SsdTensors } from '../../lib/operations/arguments.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import {
   type StateSpaceParameters,

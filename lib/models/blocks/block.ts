@@ -1,6 +1,7 @@
 // What all blocks of a model have in common.
 
-import type { LinearOptions, Recorder } from '../../operations/recorder.js'
+import type { LinearOptions } from '../../operations/arguments.js'
+import type { Recorder } from '../../operations/recorder.js'
 import type { Tensor } from '../../operations/tensor.js'
 import type { Linear, Weight } from '../../weights/loader.js'
 import type { StateField } from '../state-fields.js'

@@ -3,7 +3,7 @@
 import type { ActivationType } from '../../operations/device.js'
 import { recordLinear } from '../../models/blocks/block.js'
 import type { OperationName } from '../../operations/table.js'
-import type { LinearOptions, LinearRole } from '../../operations/recorder.js'
+import type { LinearOptions, LinearRole } from '../../operations/arguments.js'
 import {
   AFFINE_FORMATS,
   formatName,

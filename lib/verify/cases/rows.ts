@@ -1,7 +1,7 @@
 // Operations on rows: embedding, norms, activations, choosing a token, conversions.
 
 import type { ActivationType } from '../../operations/device.js'
-import { NO_SLOT } from '../../operations/recorder.js'
+import { NO_SLOT } from '../../operations/arguments.js'
 import { NO_TOKEN } from '../../generation/sampler.js'
 import type { Tensor } from '../../operations/tensor.js'
 import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/weight-format.js'

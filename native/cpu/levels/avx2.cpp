@@ -1,4 +1,5 @@
-// Compiled with the flags of its level: binding.gyp, test/software-metal/CMakeLists.txt.
+// The kernels of level avx2. Every build compiles this file with the options of the next line.
+// options: -ffp-contract=fast -mavx2 -mfma -mf16c
 #if defined(__x86_64__)
 #define SSM_LEVEL avx2
 #include "native/cpu/levels/level_kernels.h"

@@ -1,4 +1,6 @@
 // out[i] = a[i] + b[i]
+#include "metal/add.h"
+
 #include "native/cpu/operations.h"
 
 namespace ssm::cpu {

@@ -1,4 +1,6 @@
 // out[r, c] = scale * q[r, c] + bias (affine.h)
+#include "metal/affine_dequantize.h"
+
 #include <type_traits>
 #include <vector>
 

@@ -1,4 +1,6 @@
 // out[r, :] = scale * q[tokens[r], :] + bias
+#include "metal/affine_embedding.h"
+
 #include "native/cpu/affine.h"
 #include "native/cpu/operations.h"
 #include "native/cpu/token.h"

@@ -1,6 +1,8 @@
 // out[r, n] = activation(sum over k of norm(x)[r, k] * (scale * q[n, k] + bias of the group)
 //             + bias[n]) * gate[r, n] + residual[r, n]; what is absent is left out.
 // Each weight row is turned into float32 and then used as in matmul.
+#include "metal/affine_matmul.h"
+
 #include <vector>
 
 #include "native/cpu/affine.h"

@@ -2,6 +2,8 @@
 // the group's range with the larger magnitude becomes the bias, and the scale is adjusted so that 0
 // is represented exactly. Values are rounded with the scale and bias as they are stored.
 // (mlx: affine_quantize)
+#include "metal/affine_quantize.h"
+
 #include <algorithm>
 #include <cmath>
 #include <stdexcept>

@@ -1,5 +1,7 @@
 // out[r] = index of the largest x[r, :], of equal ones the first; of a row that holds NaN
 // 0xffffffff
+#include "metal/argmax.h"
+
 #include "native/cpu/largest.h"
 #include "native/cpu/operations.h"
 

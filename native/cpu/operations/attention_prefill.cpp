@@ -1,6 +1,8 @@
 // A chunk of sliding-window attention: the query at absolute position t attends to the keys at
 // t - window + 1 .. t, those of this chunk read from k and v, earlier ones from the ring. The ring
 // is only read: kv_cache_write follows.
+#include "metal/attention_prefill.h"
+
 #include <algorithm>
 #include <vector>
 

@@ -1,4 +1,6 @@
 // out[i] = x[i], in another element type: round to nearest, ties to even
+#include "metal/cast.h"
+
 #include <type_traits>
 
 #include "native/cpu/operations.h"

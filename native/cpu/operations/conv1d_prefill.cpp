@@ -1,5 +1,7 @@
 // A chunk of the causal depthwise convolution with bias and SiLU, continuing from the inputs that
 // the ring holds and leaving the last ones of this chunk in it. Formula and ring: conv1d.h.
+#include "metal/conv1d_prefill.h"
+
 #include "native/cpu/conv1d.h"
 #include "native/cpu/operations.h"
 

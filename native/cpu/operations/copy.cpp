@@ -1,4 +1,6 @@
 // out[i] = x[i], bit by bit
+#include "metal/copy.h"
+
 #include <cstring>
 
 #include "native/cpu/operations.h"

@@ -1,5 +1,7 @@
 // out[r] = log(sum over v of exp(logits[r, v])) - logits[r, targets[r]]
 // The negative log-likelihood of the target, in nats; the sum in double.
+#include "metal/cross_entropy.h"
+
 #include <algorithm>
 #include <cmath>
 

@@ -1,4 +1,6 @@
 // out[r, :] = table[tokens[r], :]
+#include "metal/embedding.h"
+
 #include <type_traits>
 
 #include "native/cpu/operations.h"

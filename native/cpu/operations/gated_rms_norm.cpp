@@ -2,6 +2,8 @@
 //   norm_before_gate 0: out = rms(x * silu(z)) * w        1: out = rms(x) * w * silu(z)
 // where rms divides by the root mean square of each group of `group_cols` columns.
 // (mamba_ssm: RMSNormGated)
+#include "metal/gated_rms_norm.h"
+
 #include <cmath>
 #include <vector>
 

@@ -1,5 +1,7 @@
 // kept[rows[b]] = logits[b]: what a slot draws from in a later list. A row that has no slot does
 // nothing.
+#include "metal/keep_logits.h"
+
 #include <algorithm>
 
 #include "native/cpu/operations.h"

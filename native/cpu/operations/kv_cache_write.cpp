@@ -1,5 +1,7 @@
 // Puts the keys and values of a chunk into the ring: the token at absolute position t into row
 // t mod window. Of a chunk longer than the window only the last `window` tokens are kept.
+#include "metal/kv_cache_write.h"
+
 #include <algorithm>
 
 #include "native/cpu/operations.h"

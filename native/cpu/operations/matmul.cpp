@@ -1,5 +1,7 @@
 // out[r, n] = activation(sum over k of norm(x)[r, k] * w[n, k] + bias[n]) * gate[r, n]
 //             + residual[r, n]; what is absent is left out. Order of accumulation: dot.h
+#include "metal/matmul.h"
+
 #include <type_traits>
 #include <vector>
 

@@ -1,4 +1,6 @@
 // out[i] = activation(x[i]) (* gate[i])
+#include "metal/mlp_activation.h"
+
 #include "native/cpu/activations.h"
 #include "native/cpu/operations.h"
 

@@ -2,6 +2,8 @@
 //   rows[i], positions[i], tokens[i] = s, position[s], token[s]; then position[s] += count
 // with s = slots[i]. A row whose s is no slot, or whose sequence may draw no more tokens, gets
 // kNoSlot, 0, 0.
+#include "metal/resolve_rows.h"
+
 #include "native/cpu/operations.h"
 
 namespace ssm::cpu {

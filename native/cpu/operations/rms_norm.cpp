@@ -1,5 +1,7 @@
 // out[r, c] = x[r, c] * rsqrt(mean(x[r, :]^2) + eps) * w[c]
 // (Zhang and Sennrich, "Root mean square layer normalization", 2019)
+#include "metal/rms_norm.h"
+
 #include <cmath>
 
 #include "native/cpu/dot.h"

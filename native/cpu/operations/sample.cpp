@@ -20,6 +20,8 @@
 // that is infinite, and where a mask leaves nothing above -infinity, a row draws no token: its
 // report says so, none remains, and its token, its ring and its counts stay as they are. A row that
 // has no slot changes nothing but its report.
+#include "metal/sample.h"
+
 #include <algorithm>
 #include <cmath>
 #include <functional>

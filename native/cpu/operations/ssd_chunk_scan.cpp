@@ -6,6 +6,8 @@
 //        + D x[t]
 //   S    = exp(a[last]) S + sum over s of exp(a[last] - a[s]) dt[s] x[s] (outer) B[s]
 // (Dao and Gu, "Transformers are SSMs", 2024, section 6 and listing 1)
+#include "metal/ssd_chunk_scan.h"
+
 #include <algorithm>
 #include <cmath>
 #include <vector>

@@ -6,6 +6,8 @@
 // given. selection[s].alternatives is k + 1 for k alternatives. Places beyond them, and beyond the
 // vocabulary, stay as they are; so does everything of a slot that asks for nothing. With NaN among
 // the logits, which draw no token, the results are of no use.
+#include "metal/token_logprobs.h"
+
 #include <algorithm>
 #include <cmath>
 #include <numeric>

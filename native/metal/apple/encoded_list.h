@@ -15,6 +15,8 @@ class EncodedList final : public CompiledList {
   // Throws what is wrong with the list, or with the GPU.
   EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu);
 
+  void check_results() const override { program_.check_results(); }
+
   // Each piece gets a command buffer of its own.
   size_t pieces() const { return program_.pieces().size(); }
   // `block`: that of the run at hand; nil when no operation has inputs or outputs of the run.

@@ -1,3 +1,5 @@
+#include "metal/attention_decode.h"
+
 #include <array>
 #include <bit>
 
@@ -8,10 +10,10 @@ namespace ssm::metal {
 void attention_decode(const Operation& operation, Program& program) {
   const auto p = operation.params<AttentionDecodeParams>();
   const Limits& limits = program.limits();
-  require_head_dim("attention_decode", p.head_dim);
+  require_head_dim(operation, p.head_dim);
   // Of a simdgroup: its sums of a head, its largest score and its sum of weights.
   const uint32_t join_bytes = (p.head_dim + 3) * sizeof(float);
-  require(limits, "attention_decode", kSimdWidth, round_up(join_bytes, 16));
+  require(limits, operation, kSimdWidth, round_up(join_bytes, 16));
   const uint32_t sharing = p.heads / p.kv_heads;  // query heads of a key/value head
   const uint32_t heads = std::min(sharing, limits.tuning.attention_heads);
   const uint32_t most =
@@ -30,7 +32,7 @@ void attention_decode(const Operation& operation, Program& program) {
   }
 
   auto dispatch = make_dispatch<AttentionDecodeParams>(
-      kernel_name("attention_decode", operation, {0}), operation, 0b10011000);
+      kernel_name("attention_decode", operation, {"q"}), operation);
   dispatch.constants = {{"head_dim", p.head_dim},
                         {"block_heads", heads},
                         {"together", std::bit_floor(limits.tuning.attention_keys)},

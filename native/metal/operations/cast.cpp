@@ -1,3 +1,5 @@
+#include "metal/cast.h"
+
 #include "native/metal/grid.h"
 
 namespace ssm::metal {
@@ -5,7 +7,7 @@ namespace ssm::metal {
 void cast(const Operation& operation, Program& program) {
   const auto p = operation.params<CastParams>();
   auto dispatch =
-      make_dispatch<CastParams>(kernel_name("cast", operation, {0, 1}), operation, 0b10);
+      make_dispatch<CastParams>(kernel_name("cast", operation, {"x", "out"}), operation);
   one_thread_each(dispatch, ceil_divide(p.count, 4), 1, program.limits());
   program.add(dispatch);
 }

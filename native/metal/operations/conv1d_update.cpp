@@ -1,3 +1,5 @@
+#include "metal/conv1d_update.h"
+
 #include "metal/conv1d_shape.h"
 #include "native/metal/dispatch.h"
 
@@ -5,8 +7,8 @@ namespace ssm::metal {
 
 void conv1d_update(const Operation& operation, Program& program) {
   const auto p = operation.params<Conv1dUpdateParams>();
-  auto dispatch = make_dispatch<Conv1dUpdateParams>(kernel_name("conv1d_update", operation, {0}),
-                                                    operation, 0b1001000);
+  auto dispatch =
+      make_dispatch<Conv1dUpdateParams>(kernel_name("conv1d_update", operation, {"x"}), operation);
   dispatch.constants = {{"has_bias", p.has_bias}, {"taps", p.width <= kMostTaps ? p.width : 0}};
   dispatch.threads = {std::min(256u, program.limits().max_threads)};
   dispatch.threadgroups = {ceil_divide(p.channels, dispatch.threads.x), p.batch};

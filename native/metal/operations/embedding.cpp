@@ -1,3 +1,5 @@
+#include "metal/embedding.h"
+
 #include "native/metal/grid.h"
 
 namespace ssm::metal {
@@ -5,7 +7,7 @@ namespace ssm::metal {
 void embedding(const Operation& operation, Program& program) {
   const auto p = operation.params<EmbeddingParams>();
   auto dispatch =
-      make_dispatch<EmbeddingParams>(kernel_name("embedding", operation, {1}), operation, 0b100);
+      make_dispatch<EmbeddingParams>(kernel_name("embedding", operation, {"table"}), operation);
   one_thread_each(dispatch, ceil_divide(p.cols, 4), p.rows, program.limits());
   program.add(dispatch);
 }

@@ -1,3 +1,5 @@
+#include "metal/mamba2_update.h"
+
 #include <bit>
 
 #include "metal/conv1d_shape.h"
@@ -8,7 +10,7 @@ namespace ssm::metal {
 
 void mamba2_update(const Operation& operation, Program& program) {
   const auto p = operation.params<Mamba2UpdateParams>();
-  const Binding& state = operation.bindings[7];
+  const Binding& state = operation.binding("ssmState");
   const bool vectors = p.d_state % 4 == 0 && state.offset % 16 == 0;
   // As many rows of the state at a time as divide the head and leave no simdgroup without any.
   const Limits& limits = program.limits();
@@ -22,10 +24,10 @@ void mamba2_update(const Operation& operation, Program& program) {
                                        most * kSimdWidth, limits);
   const uint64_t bytes = round_up(4 * channels, 16);
   const uint64_t scratch = round_up(4 * (threads / kSimdWidth), 16);
-  require(limits, "mamba2_update", threads, bytes + scratch);
+  require(limits, operation, threads, bytes + scratch);
 
-  auto dispatch = make_dispatch<Mamba2UpdateParams>(kernel_name("mamba2_update", operation, {0}),
-                                                    operation, 0b110010001000);
+  auto dispatch = make_dispatch<Mamba2UpdateParams>(
+      kernel_name("mamba2_update", operation, {"zxBCdt"}), operation);
   dispatch.constants = {{"has_bias", p.has_bias},
                         {"vectors", vectors},
                         {"state_rows", rows},

@@ -1,11 +1,13 @@
+#include "metal/mlp_activation.h"
+
 #include "native/metal/grid.h"
 
 namespace ssm::metal {
 
 void mlp_activation(const Operation& operation, Program& program) {
   const auto p = operation.params<MlpActivationParams>();
-  auto dispatch = make_dispatch<MlpActivationParams>(kernel_name("mlp_activation", operation, {0}),
-                                                     operation, 0b100);
+  auto dispatch = make_dispatch<MlpActivationParams>(
+      kernel_name("mlp_activation", operation, {"x"}), operation);
   dispatch.constants = {{"gated", p.gated}, {"activation", p.activation}};
   one_thread_each(dispatch, ceil_divide(p.count, 4), 1, program.limits());
   program.add(dispatch);

@@ -1,3 +1,5 @@
+#include "metal/sample.h"
+
 #include "native/metal/grid.h"
 
 namespace ssm::metal {
@@ -8,7 +10,7 @@ void sample(const Operation& operation, Program& program) {
     throw std::invalid_argument("[sample] the vocabulary must be smaller than 2^24 but is " +
                                 std::to_string(p.vocabulary));
   }
-  auto dispatch = make_dispatch<SampleParams>("sample_float32", operation, 0b11110110000000);
+  auto dispatch = make_dispatch<SampleParams>("sample_float32", operation);
   dispatch.constants = {{"has_logits", p.has_logits}};
   const Binding scores = program.scratch(size_t{p.batch} * p.vocabulary * sizeof(float));
   dispatch.buffers.push_back({dispatch.params_index + 1, scores, true});
@@ -18,7 +20,7 @@ void sample(const Operation& operation, Program& program) {
   dispatch.threadgroup_memory.push_back({2, kSumBytes});
   uint64_t bytes = 0;
   for (const auto& [index, size] : dispatch.threadgroup_memory) bytes += size;
-  require(program.limits(), "sample", dispatch.threads.x, bytes);
+  require(program.limits(), operation, dispatch.threads.x, bytes);
   program.add(dispatch);
 }
 

@@ -1,3 +1,5 @@
+#include "metal/ssd_chunk_scan.h"
+
 #include "metal/tile_shape.h"
 #include "native/metal/dispatch.h"
 
@@ -5,7 +7,12 @@ namespace ssm::metal {
 
 void ssd_chunk_scan(const Operation& operation, Program& program) {
   auto p = operation.params<SsdChunkScanParams>();
-  require(program.limits(), "ssd_chunk_scan", kTileThreads, 2 * kTileBytes + kDecayBytes);
+  require(program.limits(), operation, kTileThreads, 2 * kTileBytes + kDecayBytes);
+  const uint64_t rows = uint64_t{p.batch} * p.length;
+  const double of_state = 4.0 * p.head_dim * p.d_state;
+  const double within_chunk = 2.0 * p.chunk_size * (p.head_dim + p.d_state);
+  program.expect({.arithmetic = static_cast<double>(rows) * p.heads * (of_state + within_chunk),
+                  .chunk_rows = rows});
   // The result does not depend on it: what was asked for is an upper bound.
   p.chunk_size = std::min({p.chunk_size, p.length, program.limits().tuning.chunk_size});
   const uint32_t chunks = ceil_divide(p.length, p.chunk_size) * p.batch;
@@ -17,27 +24,32 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
   const Binding states = program.scratch(states_count * sizeof(float));
   const Binding decay = program.scratch(size_t{chunks} * p.heads * sizeof(float));
 
-  const auto dispatch = [&](std::string kernel, unsigned written, unsigned unused) {
-    auto result = make_dispatch<SsdChunkScanParams>(std::move(kernel), operation, written, unused);
+  const auto dispatch = [&](std::string kernel, const KernelBuffers& own) {
+    auto result = make_dispatch<SsdChunkScanParams>(std::move(kernel), operation, own);
     std::memcpy(result.params.data(), &p, sizeof(p));
     result.threads = {kTileThreads};
     result.threadgroup_memory = {{0, kTileBytes}, {1, kTileBytes}};
     return result;
   };
 
-  auto score = dispatch(kernel_name("ssd_chunk_scores", operation, {0}), 0, 0b1011100111);
+  auto score =
+      dispatch(kernel_name("ssd_chunk_scores", operation, {"x"}),
+               {.written = {}, .without = {"x", "dt", "A", "D", "dtBias", "state", "out"}});
   score.buffers.push_back({11, scores, true});
   score.threadgroups = {tiles(p.chunk_size) * tiles(p.chunk_size), p.groups, chunks};
   program.add(score);
 
-  auto collect = dispatch(kernel_name("ssd_chunk_states", operation, {0}), 0, 0b1010110000);
+  auto collect = dispatch(kernel_name("ssd_chunk_states", operation, {"x"}),
+                          {.written = {}, .without = {"C", "D", "state", "out"}});
   collect.buffers.push_back({12, states, true});
   collect.buffers.push_back({13, decay, true});
   collect.threadgroup_memory.push_back({2, kDecayBytes});
   collect.threadgroups = {tiles(p.head_dim) * tiles(p.d_state), p.heads, chunks};
   program.add(collect);
 
-  auto pass = dispatch("ssd_chunk_pass", 0b0010000000, 0b1001111111);
+  auto pass =
+      dispatch("ssd_chunk_pass",
+               {.written = {"state"}, .without = {"x", "dt", "A", "B", "C", "D", "dtBias", "out"}});
   pass.buffers.push_back({12, states, true});
   pass.buffers.push_back({13, decay, false});
   pass.threadgroup_memory.clear();
@@ -45,8 +57,8 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
   pass.threadgroups = {ceil_divide(p.heads * p.head_dim * p.d_state, pass.threads.x), p.batch};
   program.add(pass);
 
-  auto output =
-      dispatch(kernel_name("ssd_chunk_outputs", operation, {0}), 0b1000000000, 0b0010001000);
+  auto output = dispatch(kernel_name("ssd_chunk_outputs", operation, {"x"}),
+                         {.written = {"out"}, .without = {"B", "state"}});
   output.buffers.push_back({11, scores, false});
   output.buffers.push_back({12, states, false});
   output.threadgroup_memory.push_back({2, kDecayBytes});

@@ -1,8 +1,10 @@
 // The matrix product of native/cpu/operations/affine_matmul.cpp.
+#include "metal/affine_matmul.h"
+
 #include "native/cpu/affine.h"
 #include "native/cpu/fast/linear.h"
 #include "native/cpu/fast/mat_mat_blas.h"
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

@@ -1,6 +1,8 @@
 // What native/cpu/operations/argmax.cpp computes.
+#include "metal/argmax.h"
+
 #include "native/cpu/fast/largest.h"
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

@@ -1,6 +1,6 @@
 // What native/cpu/operations/attention_decode.cpp computes.
 #include "native/cpu/attention.h"
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

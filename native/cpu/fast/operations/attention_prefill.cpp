@@ -1,10 +1,12 @@
 // The attention of native/cpu/operations/attention_prefill.cpp. The keys and values that the chunk
 // can see, in the ring and in the chunk, are laid side by side first, so that each query reads a
 // run of rows.
+#include "metal/attention_prefill.h"
+
 #include <algorithm>
 
-#include "native/cpu/fast/operations.h"
 #include "native/cpu/fast/scratch.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

@@ -1,8 +1,10 @@
 // The convolution of native/cpu/operations/conv1d_prefill.cpp. Its weights are transposed first, so
 // that neighbouring channels lie side by side.
+#include "metal/conv1d_prefill.h"
+
 #include "native/cpu/conv1d.h"
-#include "native/cpu/fast/operations.h"
 #include "native/cpu/fast/scratch.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

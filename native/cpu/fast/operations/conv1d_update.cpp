@@ -1,6 +1,6 @@
 // What native/cpu/operations/conv1d_update.cpp computes.
 #include "native/cpu/conv1d.h"
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

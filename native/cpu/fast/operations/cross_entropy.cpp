@@ -1,8 +1,10 @@
 // The loss of native/cpu/operations/cross_entropy.cpp.
+#include "metal/cross_entropy.h"
+
 #include <algorithm>
 #include <cmath>
 
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 #include "native/cpu/token.h"
 
 namespace ssm::cpu::fast {

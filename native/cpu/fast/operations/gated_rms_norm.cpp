@@ -1,7 +1,9 @@
 // What native/cpu/operations/gated_rms_norm.cpp computes.
+#include "metal/gated_rms_norm.h"
+
 #include <cmath>
 
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

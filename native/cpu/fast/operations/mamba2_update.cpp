@@ -1,6 +1,6 @@
 // What native/cpu/operations/mamba2_update.cpp computes.
-#include "native/cpu/fast/operations.h"
 #include "native/cpu/mamba2.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

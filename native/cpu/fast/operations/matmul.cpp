@@ -1,7 +1,9 @@
 // The matrix product of native/cpu/operations/matmul.cpp.
+#include "metal/matmul.h"
+
 #include "native/cpu/fast/linear.h"
 #include "native/cpu/fast/mat_mat_blas.h"
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

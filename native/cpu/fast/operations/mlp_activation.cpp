@@ -1,5 +1,7 @@
 // The activation of native/cpu/operations/mlp_activation.cpp.
-#include "native/cpu/fast/operations.h"
+#include "metal/mlp_activation.h"
+
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

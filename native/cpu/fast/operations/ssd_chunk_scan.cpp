@@ -1,11 +1,13 @@
 // The scan of native/cpu/operations/ssd_chunk_scan.cpp, chunk by chunk as products of tiles
 // (fast/ssd_kernels.h). First, for a few chunks, what the heads of a group share; then head by
 // head, whose state stays transposed in the thread's scratch from one chunk to the next.
+#include "metal/ssd_chunk_scan.h"
+
 #include <algorithm>
 
 #include "native/cpu/activations.h"
-#include "native/cpu/fast/operations.h"
 #include "native/cpu/fast/scratch.h"
+#include "native/cpu/operations.h"
 
 namespace ssm::cpu::fast {
 

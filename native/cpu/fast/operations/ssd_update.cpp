@@ -1,5 +1,5 @@
 // What native/cpu/operations/ssd_update.cpp computes.
-#include "native/cpu/fast/operations.h"
+#include "native/cpu/operations.h"
 #include "native/cpu/ssd.h"
 
 namespace ssm::cpu::fast {

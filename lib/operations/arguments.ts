@@ -1,0 +1,242 @@
+// What operations take, one interface where there are more than four tensors. recorder.ts has a method for each.
+
+import type { Tensor } from './tensor.js'
+
+/** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
+export interface AffineMatrix {
+  /** Packed values, uint32 (rows, cols * bits / 32), lowest bits first. */
+  words: Tensor
+  /** (rows, cols / groupSize), any float type. */
+  scales: Tensor
+  /** As scales. */
+  biases: Tensor
+  bits: 4 | 8
+  groupSize: 32 | 64 | 128
+}
+
+/** Takes x / rms(x) * weight instead of x. */
+export interface LinearNorm {
+  /** (inputs). */
+  weight: Tensor
+  eps: number
+  /** Each of so many equal parts of a row is normed by itself. Defaults to 1. */
+  groups?: number
+  /** Sums of squares to norm by instead of those of x, of equal parts of each row: float32 (…, parts), where the groups divide the parts. */
+  squares?: Tensor
+}
+
+/**
+ * What the rows of a matrix product are.
+ *
+ * `step`: tokens of sequences that do not know of one another. The bits of a row's result depend on that row's
+ * inputs alone, not on how many rows there are and where among them it stands; of a GPU with
+ * `batchInvariant: false` that does not hold.
+ * `chunk`: many tokens at once, of a prompt or of a text that is scored. As fast as can be; the bits of a row
+ * may depend on the rows beside it.
+ */
+export type LinearRole = 'step' | 'chunk'
+
+/** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
+export interface LinearOptions {
+  /** (outputs). */
+  bias?: Tensor | undefined
+  norm?: LinearNorm | undefined
+  activation?: 'gelu' | 'silu' | undefined
+  /** As out. */
+  gate?: Tensor | undefined
+  /** As out; may be out. */
+  residual?: Tensor | undefined
+  /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
+  role?: LinearRole | undefined
+}
+
+export interface SsdTensors {
+  /** (batch, heads * headDim), or (batch, length, heads * headDim) for the scan. Rows may lie apart. */
+  x: Tensor
+  /** (batch, heads), or (batch, length, heads): before bias and softplus. */
+  dt: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (batch, groups * dState), or (batch, length, groups * dState). */
+  B: Tensor
+  /** As B. */
+  C: Tensor
+  /** (heads): the skip connection. */
+  D: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (slots, heads, headDim, dState), updated in place. */
+  state: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As x, contiguous. */
+  out: Tensor
+}
+
+export interface SsdOptions {
+  /** Groups of B and C. Defaults to 1. */
+  groups?: number
+  /** Bounds of softplus(dt + dtBias). Defaults to [0, Infinity]. */
+  dtLimit?: readonly [number, number]
+}
+
+export interface Mamba2Tensors {
+  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order z | x | B | C | dt. */
+  zxBCdt: Tensor
+  /** (channels, width), where the channels are x | B | C. */
+  convWeight: Tensor
+  /** (channels). */
+  convBias?: Tensor | undefined
+  /** Rings of the last inputs of the convolution: (slots, width, channels), updated in place. */
+  convState: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (heads): the skip connection. */
+  D: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (slots, heads, headDim, dState), updated in place. */
+  ssmState: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** y * silu(z): (batch, heads * headDim). */
+  out: Tensor
+  /** Sum of squares of each head, for the norm that follows: of y * silu(z), or of y with `normBeforeGate`. float32 (batch, heads). */
+  squares: Tensor
+}
+
+export interface Mamba2Options extends SsdOptions {
+  /** Defaults to false. */
+  normBeforeGate?: boolean
+}
+
+export interface AttentionTensors {
+  /** (batch, heads * headDim), or (batch, length, heads * headDim). Rows may lie apart. */
+  q: Tensor
+  /** (batch, kvHeads * headDim), or (batch, length, kvHeads * headDim). */
+  k: Tensor
+  /** As k. */
+  v: Tensor
+  /** Rings of the last keys: (slots, window, kvHeads * headDim). */
+  keys: Tensor
+  /** Rings of the last values, as keys. */
+  values: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As q, contiguous. */
+  out: Tensor
+}
+
+export interface AttentionOptions {
+  headDim: number
+  /** Of the scores. Defaults to 1 / sqrt(headDim). */
+  scale?: number
+}
+
+export interface ConvTensors {
+  /** (batch, channels), or (batch, length, channels). Rows may lie apart. */
+  x: Tensor
+  /** (channels, width). */
+  weight: Tensor
+  /** (channels). */
+  bias?: Tensor | undefined
+  /** Rings of the last inputs: (slots, width, channels), updated in place. */
+  state: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As x, contiguous. */
+  out: Tensor
+}
+
+export interface ResolveRowsTensors {
+  /** The slots that are asked for, usually an input of the run: uint32 (batch). `NO_SLOT` fills rows that nobody needs. */
+  slots: Tensor
+  /** Tokens that each slot may still draw: uint32 (slots). At 0 its sequence is done. */
+  remaining: Tensor
+  /** Token that each slot has drawn last: uint32 (slots). */
+  token: Tensor
+  /** Tokens that each slot has seen: uint32 (slots), advanced by `count`. */
+  position: Tensor
+  /** Slot of each row, `NO_SLOT` where nothing is to be done: uint32 (batch). */
+  rows: Tensor
+  /** `position` of each row before this list: uint32 (batch). */
+  positions: Tensor
+  /** `token` of each row: uint32 (batch). Left out by lists whose tokens come from elsewhere. */
+  tokens?: Tensor | undefined
+}
+
+export interface KeepLogitsTensors {
+  /** (batch, vocabulary). */
+  logits: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** float32 (slots, vocabulary). */
+  kept: Tensor
+}
+
+export interface SampleTensors {
+  /** (batch, vocabulary). Left out, each row draws from what its slot has in `kept`. */
+  logits?: Tensor | undefined
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** float32 (slots, 6): temperature, topP, minP, repetitionPenalty, presencePenalty, frequencyPenalty. */
+  settings: Tensor
+  /**
+   * uint32 (slots, 8): topK, low and high half of the seed, how many places of the history are in use, 1 to keep the
+   * logits, how many biases are in use, 1 where the mask is in use, and what `tokenLogprobs` reports.
+   */
+  selection: Tensor
+  /** uint32 (slots, k): tokens that end the sequence, 0xffffffff where empty. */
+  stops: Tensor
+  /** uint32 (slots, 2 * n): a token and the bits of the float32 that is added to its score, and so on. No token twice. */
+  biases: Tensor
+  /** uint32 (slots, ceil(vocabulary / 32)): bit v % 32 of word v / 32 is 1 where token v may be drawn. */
+  mask: Tensor
+  /** How often each token was generated: uint32 (slots, vocabulary). Where a presence or frequency penalty is in use the new one is counted. */
+  counts: Tensor
+  /** uint32 (slots, n): recent tokens, 0xffffffff where empty, in a ring of the places in use; the new one is added. */
+  history: Tensor
+  /** Tokens seen so far: uint32 (slots). With the seed it decides the random numbers, and the place in the ring. */
+  position: Tensor
+  /** Tokens that may still be drawn: uint32 (slots). One less after each, 0 after a stop and when none can be drawn. */
+  remaining: Tensor
+  /** float32 (slots, vocabulary): the logits, before any penalty, of slots that keep them. */
+  kept: Tensor
+  /** Token drawn last: uint32 (slots). A row that draws no token keeps what its slot has. */
+  out: Tensor
+  /** uint32 (batch, 2): the drawn token and 0, or what was wrong (`SAMPLE_STATUS`). */
+  report: Tensor
+}
+
+export interface TokenLogprobsTensors {
+  /** (batch, vocabulary). Left out, those that each row's slot has in `kept`. */
+  logits?: Tensor | undefined
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As that of `sample`. Its last word is k + 1 where the token and k alternatives are reported, 0 where nothing is. */
+  selection: Tensor
+  /** Token drawn last: uint32 (slots). */
+  token: Tensor
+  /** float32 (slots, vocabulary). */
+  kept: Tensor
+  /** uint32 (slots, 1 + n): the token drawn last, then the most probable ones, the best first, of equal ones the one with the lower id. */
+  reported: Tensor
+  /** float32 (slots, 1 + n): their log-probabilities. */
+  logprobs: Tensor
+}
+
+/**
+ * What `sample` reports of a row besides its token. With `nan` the token is the index of the first logit that is
+ * NaN and that the mask allows; `infinite` is a largest score that is infinite, at a temperature above 0; `skipped` is
+ * a row without a slot and `noneAllowed` one whose mask leaves no token above -Infinity: their token is 0xffffffff.
+ */
+export const SAMPLE_STATUS = { drawn: 0, nan: 1, infinite: 2, skipped: 3, noneAllowed: 4 } as const
+
+/** In place of a slot: a row that has none. */
+export const NO_SLOT = 0xffffffff

@@ -1,0 +1,92 @@
+// Checks of matrix products and of quantised matrices.
+
+import { formatShape, type Tensor } from '../tensor.js'
+import type { AffineMatrix, LinearNorm, LinearOptions } from '../arguments.js'
+import type { Checker } from '../checker.js'
+
+/** Activation functions as metal/types.h numbers them. */
+const ACTIVATIONS = { gelu: 0, silu: 1, identity: 2 } as const
+
+const NO_NORM = { norm_group_cols: 0, norm_parts: 0, norm_eps: 0 }
+
+/** A matrix product with what it does besides. */
+export function checkLinear(
+  check: Checker,
+  x: Tensor,
+  inputs: number,
+  outputs: number,
+  out: Tensor,
+  options: LinearOptions,
+) {
+  check.options(options, ['bias', 'norm', 'activation', 'gate', 'residual', 'role'])
+  const { bias, norm, activation, gate, residual } = options
+  const { role = x.shape.length > 2 ? 'chunk' : 'step' } = options
+  check.activations({ x })
+  check.activations({ out, gate, residual })
+  check.float32({ bias, 'norm.weight': norm?.weight, 'norm.squares': norm?.squares })
+  if (x.cols !== inputs) {
+    check.fail(
+      `x must have ${inputs} columns, as the weight has inputs, but has shape ${formatShape(x.shape)}`,
+    )
+  }
+  if (bias) check.output('bias', bias, [outputs])
+  check.output('out', out, [...x.shape.slice(0, -1), outputs])
+  if (activation !== undefined) check.oneOf('activation', activation, ['gelu', 'silu'])
+  check.oneOf('role', role, ['step', 'chunk'])
+  if (gate) check.output('gate', gate, out.shape)
+  if (residual) check.output('residual', residual, out.shape)
+  const normalised = norm ? normParams(check, norm, x, inputs) : NO_NORM
+  return {
+    tensors: { bias, normWeight: norm?.weight, squares: norm?.squares, gate, residual },
+    params: {
+      step: role === 'step' ? 1 : 0,
+      has_bias: bias ? 1 : 0,
+      ...normalised,
+      activation: ACTIVATIONS[activation ?? 'identity'],
+      gated: gate ? 1 : 0,
+      has_residual: residual ? 1 : 0,
+    },
+  }
+}
+
+function normParams(check: Checker, norm: LinearNorm, x: Tensor, inputs: number) {
+  check.options(norm, ['weight', 'eps', 'groups', 'squares'])
+  const { weight, eps, groups = 1, squares } = norm
+  check.output('norm.weight', weight, [inputs])
+  check.notNegative('norm.eps', eps)
+  check.divides('norm.groups', groups, 'the inputs', inputs)
+  if (squares) {
+    check.output('norm.squares', squares, [...x.shape.slice(0, -1), squares.cols])
+    check.divides('norm.groups', groups, 'the parts of norm.squares', squares.cols)
+    check.divides('the parts of norm.squares', squares.cols, 'the inputs', inputs)
+  }
+  return {
+    norm_group_cols: inputs / groups,
+    norm_parts: squares?.cols ?? 0,
+    norm_eps: eps,
+  }
+}
+
+export function checkAffine(
+  check: Checker,
+  { words, scales, biases, bits, groupSize }: AffineMatrix,
+) {
+  if (bits !== 4 && bits !== 8) check.fail(`bits must be 4 or 8 but is ${bits}`)
+  if (![32, 64, 128].includes(groupSize)) {
+    check.fail(`groupSize must be 32, 64 or 128 but is ${groupSize}`)
+  }
+  check.type('words', words, ['uint32'])
+  check.type('scales', scales, ['float32', 'float16', 'bfloat16'])
+  check.type('biases', biases, [scales.dtype])
+  const [rows, packed] = check.matrix('words', words)
+  const cols = (packed * 32) / bits
+  if (cols % groupSize !== 0) check.fail(`groupSize ${groupSize} does not divide ${cols} columns`)
+  check.output('scales', scales, [rows, cols / groupSize])
+  check.output('biases', biases, scales.shape)
+  return {
+    rows,
+    cols,
+    tensors: { words, scales, biases },
+    params: { bits, group_size: groupSize },
+  }
+}
