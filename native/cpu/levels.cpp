@@ -9,6 +9,7 @@
 
 namespace ssm::cpu {
 
+// native/cpu/levels/<level>.cpp
 #if defined(__x86_64__)
 namespace avx2 {
 extern const Kernels kernels;
@@ -16,9 +17,17 @@ extern const Kernels kernels;
 namespace avx512 {
 extern const Kernels kernels;
 }
+#elif defined(__aarch64__)
+namespace neon {
+extern const Kernels kernels;
+}
+#endif
 
 namespace {
 
+bool always() { return true; }
+
+#if defined(__x86_64__)
 struct Features {
   bool avx2 = false, avx512 = false;
 };
@@ -40,22 +49,31 @@ Features features() {
   return {avx2, avx2 && (saved & kZmm) == kZmm && (b & kAvx512) == kAvx512};
 }
 
-}  // namespace
-#elif defined(__aarch64__)
-namespace neon {
-extern const Kernels kernels;
-}
+bool has_avx2() { return features().avx2; }
+bool has_avx512() { return features().avx512; }
 #endif
 
-std::vector<Level> available_levels() {
-  std::vector<Level> levels = {{"reference", nullptr}};
+// The levels of this architecture, the slowest first, and what tells whether a machine has one.
+constexpr struct {
+  Level level;
+  bool (*can_run)();
+} kLevels[] = {
+    {{"reference", nullptr}, always},
 #if defined(__x86_64__)
-  const Features has = features();
-  if (has.avx2) levels.push_back({"avx2", &avx2::kernels});
-  if (has.avx512) levels.push_back({"avx512", &avx512::kernels});
+    {{"avx2", &avx2::kernels}, has_avx2},
+    {{"avx512", &avx512::kernels}, has_avx512},
 #elif defined(__aarch64__)
-  levels.push_back({"neon", &neon::kernels});
+    {{"neon", &neon::kernels}, always},
 #endif
+};
+
+}  // namespace
+
+std::vector<Level> available_levels() {
+  std::vector<Level> levels;
+  for (const auto& [level, can_run] : kLevels) {
+    if (can_run()) levels.push_back(level);
+  }
   return levels;
 }
 
