@@ -11,7 +11,7 @@ import { runProgram } from './cli/program.js'
 import { showCommand } from './cli/show.js'
 import { tuneCommand } from './cli/tune.js'
 import { verifyCommand } from './cli/verify.js'
-import { VERSION } from './version.js'
+import { VERSION } from './support/version.js'
 
 handleOutputErrors()
 process.exitCode = await runProgram(

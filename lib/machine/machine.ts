@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { arch, cpus, freemem, platform, release, totalmem } from 'node:os'
 import { isTranslated } from '../addon/host.js'
-import { VERSION } from '../version.js'
+import { VERSION } from '../support/version.js'
 
 export interface Machine {
   /** Of this package. */

@@ -4,7 +4,7 @@ import type { Device } from '../operations/device.js'
 import { InsufficientMemoryError } from '../support/errors.js'
 import { formatBytes } from '../support/format.js'
 import type { Checkpoint } from '../models/checkpoint.js'
-import type { WeightWishes } from '../weights/weight-format.js'
+import type { WeightWishes } from '../weights/formats/formats.js'
 import { availableMemory } from './available.js'
 import { describeNeeds, memoryNeeds } from './needs.js'
 

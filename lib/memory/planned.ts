@@ -23,7 +23,7 @@ import {
   storedType,
   type WeightStore,
 } from '../weights/store.js'
-import type { AffineFormat, FloatType } from '../weights/weight-format.js'
+import type { AffineFormat, FloatType } from '../weights/formats/formats.js'
 
 /** Stands for a device, which must live as long. Lists are recorded but cannot be run. */
 export class PlannedDevice extends Device {

@@ -8,7 +8,7 @@ import type { Checkpoint } from './checkpoint.js'
 import { bitsPerElement, type TensorEntry } from '../weights/checkpoint.js'
 import { FileReader } from '../weights/file-reader.js'
 import { parameterCount } from '../weights/parameters.js'
-import type { WeightWishes } from '../weights/weight-format.js'
+import type { WeightWishes } from '../weights/formats/formats.js'
 
 export interface ModelIdentity {
   /** SHA-256 in hexadecimal digits. */

@@ -10,7 +10,7 @@ import type { OnNotice } from '../support/notices.js'
 import { describe } from '../support/option-checks.js'
 import { isMissing, readSmallFile, textOf, writeSmallFile } from '../support/small-file.js'
 import { checkTuning, type Tuning, tunables } from './tuning.js'
-import { VERSION } from '../version.js'
+import { VERSION } from '../support/version.js'
 import { parseJsonObject } from '../support/json.js'
 
 export interface SavedTuning {

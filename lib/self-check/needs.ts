@@ -9,7 +9,7 @@ import {
   plannedFormat,
   type WeightFormat,
   type WeightWishes,
-} from '../weights/weight-format.js'
+} from '../weights/formats/formats.js'
 
 export interface Needs {
   /** What its layers compute in. */

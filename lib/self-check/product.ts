@@ -15,7 +15,7 @@ import { EPS } from '../verify/cases/case.js'
 import { productOf } from '../verify/cases/linear.js'
 import { Inputs, numbersOf, SharedNumbers } from '../verify/inputs.js'
 import type { Outcome } from '../verify/verify.js'
-import { formatName, type WeightFormat } from '../weights/weight-format.js'
+import { formatName, type WeightFormat } from '../weights/formats/formats.js'
 import { weightRows } from './weight-rows.js'
 
 export interface ProductSize {

@@ -12,7 +12,7 @@ import { CorruptFileError } from '../support/errors.js'
 import { type OperationName, operationTable } from '../operations/table.js'
 import { readSmallFile, textOf, writeSmallFile } from '../support/small-file.js'
 import type { Outcome } from '../verify/verify.js'
-import { VERSION } from '../version.js'
+import { VERSION } from '../support/version.js'
 import { isJsonObject, type JsonObject, type JsonValue, parseJsonObject } from '../support/json.js'
 
 /** What a check found, and when. */

@@ -12,7 +12,7 @@ import {
 } from '../operations/tensor.js'
 import { bfloat16sToFloats, floatToHalf, halvesToFloats } from '../weights/convert.js'
 import type { Weight } from '../weights/loader.js'
-import type { AffineFormat, FloatType, WeightFormat } from '../weights/weight-format.js'
+import type { AffineFormat, FloatType, WeightFormat } from '../weights/formats/formats.js'
 
 /** Where the rows of a batch have their state. */
 export interface Places {

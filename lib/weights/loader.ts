@@ -15,7 +15,7 @@ import {
   plannedFormat,
   type WeightFormat,
   type WeightWishes,
-} from './weight-format.js'
+} from './formats/formats.js'
 
 /** A matrix (outputs, inputs) that multiplies activations or is looked up row by row. */
 export type Weight = { kind: 'plain'; matrix: Tensor } | { kind: 'affine'; matrix: AffineMatrix }

@@ -15,7 +15,7 @@ import {
 } from '../operations/tensor.js'
 import type { TensorEntry } from './checkpoint.js'
 import { bytesToFloat32, rowMajor } from './convert.js'
-import { type AffineFormat, FLOAT_TYPES, type FloatType } from './weight-format.js'
+import { type AffineFormat, FLOAT_TYPES, type FloatType } from './formats/formats.js'
 
 /** Where tensors of checked shapes and types go. */
 export interface WeightStore {

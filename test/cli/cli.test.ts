@@ -8,7 +8,7 @@ import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
 import type { GenerateOptions, Model } from '../../lib/index.js'
-import { VERSION } from '../../lib/version.js'
+import { VERSION } from '../../lib/support/version.js'
 import { type ChildOptions, runChild, startChild, untilOutput } from '../support/child-process.js'
 import { copyOfFixture, FIXTURES, fixture, temporaryFolder } from '../support/checkpoints.js'
 

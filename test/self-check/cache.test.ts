@@ -17,7 +17,7 @@ import {
 } from '../../lib/self-check/saved.js'
 import { checkDevice } from '../../lib/self-check/check-device.js'
 import { selfCheckSummary } from '../../lib/self-check/known.js'
-import { VERSION } from '../../lib/version.js'
+import { VERSION } from '../../lib/support/version.js'
 import { runChild } from '../support/child-process.js'
 
 const needs: Needs = {

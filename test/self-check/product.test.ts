@@ -15,7 +15,7 @@ import {
   formatName,
   PLAIN_FORMATS,
   type WeightFormat,
-} from '../../lib/weights/weight-format.js'
+} from '../../lib/weights/formats/formats.js'
 import { seededIntegers } from '../unit/random.js'
 
 const FORMATS: readonly WeightFormat[] = [...PLAIN_FORMATS, ...AFFINE_FORMATS]

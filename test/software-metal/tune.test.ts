@@ -25,7 +25,7 @@ import { tuneCases } from '../../lib/tune/tune.js'
 import { type Tuning, tunables } from '../../lib/operations/tuning.js'
 import { Inputs, SharedNumbers } from '../../lib/verify/inputs.js'
 import { allCases, compare } from '../../lib/verify/verify.js'
-import { VERSION } from '../../lib/version.js'
+import { VERSION } from '../../lib/support/version.js'
 import { fixture } from '../support/checkpoints.js'
 import { runChild, startChild, untilOutput } from '../support/child-process.js'
 

@@ -24,7 +24,7 @@ import {
 } from '../../lib/operations/saved-tuning.js'
 import { tune } from '../../lib/tune/tune.js'
 import { checkTuning, tunables } from '../../lib/operations/tuning.js'
-import { VERSION } from '../../lib/version.js'
+import { VERSION } from '../../lib/support/version.js'
 
 const some = tunables()[0]!
 

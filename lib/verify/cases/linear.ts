@@ -9,7 +9,7 @@ import {
   formatName,
   PLAIN_FORMATS,
   type WeightFormat,
-} from '../../weights/weight-format.js'
+} from '../../weights/formats/formats.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, MODELS, writing } from './case.js'
 

@@ -4,7 +4,7 @@ import type { ActivationType } from '../../operations/device.js'
 import { NO_SLOT } from '../../operations/arguments.js'
 import { NO_TOKEN } from '../../generation/sampler.js'
 import type { Tensor } from '../../operations/tensor.js'
-import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/weight-format.js'
+import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/formats/formats.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'
 

@@ -1,9 +1,9 @@
 // The forms that a matrix of weights has in memory: the one list of them, and which one the loader
 // gives to a matrix of a checkpoint.
 
-import type { Checkpoint } from '../models/checkpoint.js'
-import type { Quantization } from '../models/config.js'
-import type { FileDtype } from './checkpoint.js'
+import type { Checkpoint } from '../../models/checkpoint.js'
+import type { Quantization } from '../../models/config.js'
+import type { FileDtype } from '../checkpoint.js'
 
 export const FLOAT_TYPES = ['float32', 'float16', 'bfloat16'] as const
 export type FloatType = (typeof FLOAT_TYPES)[number]
