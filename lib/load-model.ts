@@ -13,9 +13,16 @@ import { checkMemory } from './memory/check.js'
 import { Model } from './model.js'
 import { modelIdentity } from './models/model-identity.js'
 import { openCheckpoint } from './models/checkpoint.js'
-import type { Quantization } from './models/config.js'
+import {
+  AFFINE_BITS,
+  AFFINE_GROUP_SIZES,
+  type AffineBits,
+  type AffineGroupSize,
+} from './operations/arguments.js'
 import { endOfText } from './generation/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
+import { listed } from './support/format.js'
+import { type AffineQuantization, DEFAULT_GROUP_SIZE } from './weights/formats/affine.js'
 import { checkOnNotice, type OnNotice } from './support/notices.js'
 import {
   booleanOption,
@@ -63,7 +70,7 @@ export interface LoadOptions {
    */
   chatTemplate?: string | undefined
   /** Quantise float matrices on load. `groupSize` defaults to 64. */
-  quantize?: { bits: 4 | 8; groupSize?: 32 | 64 | 128 | undefined } | undefined
+  quantize?: { bits: AffineBits; groupSize?: AffineGroupSize | undefined } | undefined
   /**
    * Whether calls have the sampling options of the model's generation_config.json where they give none:
    * `model.generationDefaults`. The ends of a text that it names count either way. Defaults to true.
@@ -261,17 +268,17 @@ export function defaultPromptCacheBytes(): number {
   return Math.floor(availableMemory() / 8)
 }
 
-function checkQuantize(quantize: NonNullable<LoadOptions['quantize']>): Quantization {
+function checkQuantize(quantize: NonNullable<LoadOptions['quantize']>): AffineQuantization {
   checkOptions('loadModel] [quantize', quantize, ['bits', 'groupSize'])
-  const { bits, groupSize = 64 } = quantize
-  if (bits !== 4 && bits !== 8) {
+  const { bits, groupSize = DEFAULT_GROUP_SIZE } = quantize
+  if (!AFFINE_BITS.includes(bits)) {
     throw new UnsupportedOptionError(
-      `[loadModel] quantize.bits must be 4 or 8 but is ${describe(bits)}`,
+      `[loadModel] quantize.bits must be ${listed(AFFINE_BITS, 'or')} but is ${describe(bits)}`,
     )
   }
-  if (![32, 64, 128].includes(groupSize)) {
+  if (!AFFINE_GROUP_SIZES.includes(groupSize)) {
     throw new UnsupportedOptionError(
-      `[loadModel] quantize.groupSize must be 32, 64 or 128 but is ${describe(groupSize)}`,
+      `[loadModel] quantize.groupSize must be ${listed(AFFINE_GROUP_SIZES, 'or')} but is ${describe(groupSize)}`,
     )
   }
   return { bits, groupSize }

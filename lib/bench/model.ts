@@ -4,8 +4,9 @@ import { basename } from 'node:path'
 import { resolveModelPath } from '../hub/cache.js'
 import type { LoadOptions } from '../load-model.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
-import type { Quantization } from '../models/config.js'
-import { bytesPerElement, type DType } from '../operations/tensor.js'
+import { DEFAULT_GROUP_SIZE } from '../weights/formats/affine.js'
+import { kindOf, type Quantization, quantizedKind } from '../weights/formats/formats.js'
+import { plannedFormat, type WeightWishes } from '../weights/planned-format.js'
 import { parameterCount } from '../weights/parameters.js'
 
 /** A model and how its weights are loaded. */
@@ -41,11 +42,16 @@ export async function describeModel(
   const path = await resolveModelPath(model, options)
   const checkpoint = await openCheckpoint(path)
   const { config } = checkpoint
-  const quantize = options.quantize && { groupSize: 64 as const, ...options.quantize }
-  const quantization = (quantize as Quantization | undefined) ?? config.quantization
+  const { dtype = 'auto' } = options
+  const quantize = options.quantize && {
+    bits: options.quantize.bits,
+    groupSize: options.quantize.groupSize ?? DEFAULT_GROUP_SIZE,
+  }
+  const quantization = quantize ?? config.quantization
   const weightType = quantization
-    ? `q${quantization.bits} g${quantization.groupSize}`
+    ? quantizedKind(quantization).shortNameOf(quantization)
     : floatType(checkpoint, options)
+  const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   return {
     model,
     path,
@@ -54,7 +60,7 @@ export async function describeModel(
     weightType,
     quantization,
     parameters: parameterCount(checkpoint),
-    unreadBytes: config.tieEmbeddings ? 0 : embeddingBytes(checkpoint, options),
+    unreadBytes: config.tieEmbeddings ? 0 : embeddingBytes(checkpoint, wishes),
   }
 }
 
@@ -65,20 +71,9 @@ function floatType({ tensors }: Checkpoint, { dtype = 'auto' }: WeightOptions): 
   return TYPE_NAMES[largest.dtype] ?? largest.dtype
 }
 
-/** Bytes of the embedding in memory, as lib/weights/loader.ts brings it there. */
-function embeddingBytes({ tensors, names, config }: Checkpoint, options: WeightOptions): number {
-  const parts = ['weight', 'scales', 'biases'].flatMap(
-    (part) => tensors.get(`${names.embedding}.${part}`) ?? [],
-  )
-  if (parts.length > 1) return parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
-  const { dtype: fileType } = parts[0]!
-  const elements = config.paddedVocabSize * config.dModel
-  const { bits, groupSize = 64 } = options.quantize ?? {}
-  if (bits !== undefined && config.dModel % groupSize === 0) {
-    const scaleBytes = fileType === 'float16' || fileType === 'bfloat16' ? 2 : 4
-    return (elements * bits) / 8 + (2 * scaleBytes * elements) / groupSize
-  }
-  const dtype = options.dtype ?? 'auto'
-  const type = dtype === 'auto' ? fileType : dtype
-  return elements * (type === 'float64' ? 4 : bytesPerElement(type as DType))
+/** Bytes of the embedding in memory. */
+function embeddingBytes(checkpoint: Checkpoint, wishes: WeightWishes): number {
+  const { paddedVocabSize, dModel } = checkpoint.config
+  const format = plannedFormat(checkpoint, checkpoint.names.embedding, wishes)
+  return format ? kindOf(format).bytesOf(format, paddedVocabSize, dModel) : 0
 }

@@ -1,5 +1,6 @@
 // ssm-metal bench: speed and memory, in the habits of llama-bench.
 
+import type { AffineBits, AffineGroupSize } from '../operations/arguments.js'
 import { access, constants, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { bench } from '../bench/bench.js'
@@ -157,8 +158,8 @@ function benchRequest(options: OptionValues<typeof benchOptions>) {
       options.qBits === undefined
         ? undefined
         : {
-            bits: options.qBits as 4 | 8,
-            groupSize: options.qGroupSize as 32 | 64 | 128 | undefined,
+            bits: options.qBits as AffineBits,
+            groupSize: options.qGroupSize as AffineGroupSize | undefined,
           },
     seed: options.seed,
   }

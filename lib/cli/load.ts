@@ -1,5 +1,6 @@
 // Loading a model as the command line asks for it, with a progress line on a terminal.
 
+import type { AffineBits, AffineGroupSize } from '../operations/arguments.js'
 import { type LoadOptions, loadModel } from '../load-model.js'
 import type { Model } from '../model.js'
 import type { OptionValues } from './command.js'
@@ -29,8 +30,8 @@ export async function loadFromOptions(
         ? {}
         : {
             quantize: {
-              bits: options.qBits as 4 | 8,
-              groupSize: options.qGroupSize as 32 | 64 | 128 | undefined,
+              bits: options.qBits as AffineBits,
+              groupSize: options.qGroupSize as AffineGroupSize | undefined,
             },
           }),
       ...more,

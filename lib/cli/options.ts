@@ -1,5 +1,6 @@
 // Options that several verbs share, so that they have the same names and limits everywhere.
 
+import { AFFINE_BITS, AFFINE_GROUP_SIZES } from '../operations/arguments.js'
 import type { OptionTable } from './command.js'
 
 /** Which model, and where and how it runs. */
@@ -32,12 +33,12 @@ export const modelOptions = {
   },
   'q-bits': {
     type: 'integer',
-    choices: [4, 8],
+    choices: AFFINE_BITS,
     description: 'quantise the weights to this many bits while loading',
   },
   'q-group-size': {
     type: 'integer',
-    choices: [32, 64, 128],
+    choices: AFFINE_GROUP_SIZES,
     description: 'weights that share a scale, with --q-bits',
   },
   memory: {

@@ -13,6 +13,7 @@ import { stateBytes } from '../models/state-fields.js'
 import { endOfText as endOfTextOf } from '../generation/end-of-text.js'
 import { type GenerationDefaults, readGenerationConfig } from '../generation/generation-config.js'
 import { findTokenizer } from '../tokenizer/find.js'
+import { quantizedKind } from '../weights/formats/formats.js'
 import { parameterCount } from '../weights/parameters.js'
 import { defineCommand } from './command.js'
 import { showNotice } from './notice.js'
@@ -112,10 +113,7 @@ function table(facts: Facts, { config }: Checkpoint): string {
         : `${vocabSize}, padded to ${paddedVocabSize}`,
     ],
     ['head', config.tieEmbeddings ? 'tied to the embedding' : 'its own'],
-    [
-      'quantisation',
-      quantization ? `${quantization.bits} bits, groups of ${quantization.groupSize}` : 'none',
-    ],
+    ['quantisation', quantization ? quantizedKind(quantization).describe(quantization) : 'none'],
     [
       'types',
       Object.entries(facts.bytesByDtype)

@@ -4,7 +4,9 @@ import type { Device } from '../operations/device.js'
 import { InsufficientMemoryError } from '../support/errors.js'
 import { formatBytes } from '../support/format.js'
 import type { Checkpoint } from '../models/checkpoint.js'
-import type { WeightWishes } from '../weights/formats/formats.js'
+import { AFFINE_BITS } from '../operations/arguments.js'
+import { DEFAULT_GROUP_SIZE } from '../weights/formats/affine.js'
+import type { WeightWishes } from '../weights/planned-format.js'
 import { availableMemory } from './available.js'
 import { describeNeeds, memoryNeeds } from './needs.js'
 
@@ -44,8 +46,8 @@ async function memoryOf(device: Device, available: Available): Promise<number> {
 const ALTERNATIVES: readonly { wishes: WeightWishes; text: string }[] = [
   { wishes: {}, text: 'leave out dtype and quantize' },
   { wishes: { dtype: 'float16' }, text: "dtype: 'float16' (--dtype float16)" },
-  ...([8, 4] as const).map((bits) => ({
-    wishes: { quantize: { bits, groupSize: 64 as const } },
+  ...[...AFFINE_BITS].reverse().map((bits) => ({
+    wishes: { quantize: { bits, groupSize: DEFAULT_GROUP_SIZE } } as const,
     text: `quantize: { bits: ${bits} } (--q-bits ${bits})`,
   })),
 ]

@@ -9,7 +9,7 @@ import { Engine } from '../engine/engine.js'
 import { formatBytes } from '../support/format.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import { LanguageModel } from '../models/language-model.js'
-import type { WeightWishes } from '../weights/formats/formats.js'
+import type { WeightWishes } from '../weights/planned-format.js'
 import { PlannedDevice, PlannedStore } from './planned.js'
 
 /** In bytes, whole pages. */

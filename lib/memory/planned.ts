@@ -5,7 +5,6 @@ import { statSync } from 'node:fs'
 import { addon } from '../operations/addon.js'
 import { Device } from '../operations/device.js'
 import { InsufficientMemoryError } from '../support/errors.js'
-import type { AffineMatrix } from '../operations/arguments.js'
 import {
   bytesPerElement,
   checkShape,
@@ -21,9 +20,10 @@ import {
   isMappable,
   largestPart,
   storedType,
+  type TensorSpec,
+  tensorsOf,
   type WeightStore,
 } from '../weights/store.js'
-import type { AffineFormat, FloatType } from '../weights/formats/formats.js'
 
 /** Stands for a device, which must live as long. Lists are recorded but cannot be run. */
 export class PlannedDevice extends Device {
@@ -100,22 +100,13 @@ export class PlannedStore implements WeightStore {
     return new Tensor(memory, entry.dtype as DType, entry.shape, entry.byteOffset)
   }
 
-  async cast(entry: TensorEntry, type: FloatType): Promise<Tensor> {
-    const result = this.#tensor(type, entry.shape)
-    this.#convert(entry, [result])
-    return result
-  }
-
-  async quantize(
+  async convert<Part extends string>(
     entry: TensorEntry,
-    { bits, groupSize, scaleType }: AffineFormat,
-  ): Promise<AffineMatrix> {
-    const [rows, cols] = entry.shape as [number, number]
-    const words = this.#tensor('uint32', [rows, (cols * bits) / 32])
-    const scales = this.#tensor(scaleType, [rows, cols / groupSize])
-    const biases = this.#tensor(scaleType, [rows, cols / groupSize])
-    this.#convert(entry, [words, scales, biases])
-    return { words, scales, biases, bits, groupSize }
+    specs: Readonly<Record<Part, TensorSpec>>,
+  ): Promise<Record<Part, Tensor>> {
+    const results = tensorsOf(specs, ({ dtype, shape }) => this.#tensor(dtype, shape))
+    this.#convert(entry, Object.values<Tensor>(results))
+    return results
   }
 
   async floats(

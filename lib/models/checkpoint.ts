@@ -7,6 +7,7 @@ import { CorruptFileError, ModelNotFoundError } from '../support/errors.js'
 import { completionAdvice } from '../hub/snapshots.js'
 import type { Notice } from '../support/notices.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
+import type { WeightSource } from '../weights/planned-format.js'
 import { mistakenFor } from '../weights/file-reader.js'
 import { readWeightsFile, readWeightsOf } from '../weights/folder.js'
 import { parseConfigJson } from '../support/json.js'
@@ -19,13 +20,11 @@ import { describeStateSpaces } from './families/state-spaces.js'
 import { tieByFile } from './tied-head.js'
 import { skipUnused } from './unused-tensors.js'
 
-export interface Checkpoint extends ModelDescription {
+export interface Checkpoint extends ModelDescription, WeightSource {
   /** Folder with the files. */
   folder: string
   /** The file that the configuration was read from. */
   configFile: string
-  /** The file that messages about tensors name: the weights, or the index of their shards. */
-  weightsFile: string
   /** Those that the model has; what it does not use is left out. */
   tensors: Map<string, TensorEntry>
   /** What a caller should know. */

@@ -1,10 +1,8 @@
 // What a model is made of, whatever file it came from. Dimensions are named once, here.
 
-/** Quantised weights, as the checkpoint declares them. */
-export interface Quantization {
-  bits: 4 | 8
-  groupSize: 32 | 64 | 128
-}
+import type { Quantization } from '../weights/formats/formats.js'
+
+export type { Quantization }
 
 /** The Mamba-2 mixer. */
 export interface Mamba2Config {

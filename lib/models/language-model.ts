@@ -4,20 +4,15 @@
 import type { ActivationType, Device } from '../operations/device.js'
 import { CorruptFileError } from '../support/errors.js'
 import type { Memory, Tensor } from '../operations/tensor.js'
-import { type Linear, type LoaderOptions, type Weight, WeightLoader } from '../weights/loader.js'
+import type { Weight } from '../weights/formats/format.js'
+import { type Linear, type LoaderOptions, WeightLoader } from '../weights/loader.js'
+import type { WeightWishes } from '../weights/planned-format.js'
 import { DeviceStore, type WeightStore } from '../weights/store.js'
-import type { WeightWishes } from '../weights/formats/formats.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
 import type { TensorNames } from './families/family.js'
 import { AttentionBlock } from './blocks/attention.js'
-import {
-  type Block,
-  type BlockState,
-  type Pass,
-  recordEmbedding,
-  recordLinear,
-} from './blocks/block.js'
+import { type Block, type BlockState, type Pass, recordLinear } from './blocks/block.js'
 import { Mamba2Block } from './blocks/mamba2.js'
 import { MlpBlock } from './blocks/mlp.js'
 import { layerStateBytes, stateBytes, type StateField, stateFields } from './state-fields.js'
@@ -153,7 +148,7 @@ export class LanguageModel {
     const { dModel } = this.config
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
-    recordEmbedding(cl, tokens, this.#embedding, hidden)
+    this.#embedding.lookUp(cl, tokens, hidden)
     for (const [index, block] of this.#blocks.entries()) block[mode](pass, hidden, state[index]!)
     return hidden
   }

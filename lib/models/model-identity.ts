@@ -8,7 +8,8 @@ import type { Checkpoint } from './checkpoint.js'
 import { bitsPerElement, type TensorEntry } from '../weights/checkpoint.js'
 import { FileReader } from '../weights/file-reader.js'
 import { parameterCount } from '../weights/parameters.js'
-import type { WeightWishes } from '../weights/formats/formats.js'
+import { quantizedKind } from '../weights/formats/formats.js'
+import type { WeightWishes } from '../weights/planned-format.js'
 
 export interface ModelIdentity {
   /** SHA-256 in hexadecimal digits. */
@@ -54,8 +55,10 @@ export async function modelIdentity(
 
 function describeModel(checkpoint: Checkpoint, { quantize }: WeightWishes): string {
   const { config, names, tensors } = checkpoint
-  const bits = (quantize ?? config.quantization)?.bits
-  const weights = bits ? `${bits}-bit` : tensors.get(`${names.embedding}.weight`)?.dtype
+  const quantization = quantize ?? config.quantization
+  const weights = quantization
+    ? quantizedKind(quantization).bitsNameOf(quantization)
+    : tensors.get(`${names.embedding}.weight`)?.dtype
   const parameters = `${formatCount(parameterCount(checkpoint))} parameters`
   return [config.architecture, parameters, ...(weights ? [weights] : [])].join(', ')
 }

@@ -3,11 +3,9 @@
 
 import type { Notice } from '../support/notices.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
+import { MATRIX_PARTS } from '../weights/formats/formats.js'
 import { haveSameBytes } from '../weights/same-bytes.js'
 import type { ModelDescription } from './families/family.js'
-
-/** Tensors of a module that is multiplied with, quantised or not. */
-const PARTS = ['weight', 'scales', 'biases'] as const
 
 /**
  * The description with `tieEmbeddings` and the names of the two as the file has them. Where one of them is
@@ -40,7 +38,7 @@ export async function tieByFile(
     return { description: as(false, embedding), notices: [{ code: 'HEAD_NOT_TIED', message }] }
   }
   const [kept, left] = isCopy ? [embedding, head] : [head, embedding]
-  for (const part of PARTS) tensors.delete(`${left}.${part}`)
+  for (const part of MATRIX_PARTS) tensors.delete(`${left}.${part}`)
   return { description: as(true, kept), notices: [] }
 }
 
@@ -49,7 +47,7 @@ async function areSame(
   a: string,
   b: string,
 ): Promise<boolean> {
-  for (const part of PARTS) {
+  for (const part of MATRIX_PARTS) {
     const [one, other] = [tensors.get(`${a}.${part}`), tensors.get(`${b}.${part}`)]
     if (!one && !other) continue
     if (!one || !other || !(await haveSameBytes(one, other))) return false

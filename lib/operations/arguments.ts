@@ -2,6 +2,14 @@
 
 import type { Tensor } from './tensor.js'
 
+/** Bits of a value of an affine matrix: those that kernels know (native/cpu/affine.h, metal/affine.h). */
+export const AFFINE_BITS = [4, 8] as const
+export type AffineBits = (typeof AFFINE_BITS)[number]
+
+/** Columns of an affine matrix that share a scale and a bias. */
+export const AFFINE_GROUP_SIZES = [32, 64, 128] as const
+export type AffineGroupSize = (typeof AFFINE_GROUP_SIZES)[number]
+
 /** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
 export interface AffineMatrix {
   /** Packed values, uint32 (rows, cols * bits / 32), lowest bits first. */
@@ -10,8 +18,8 @@ export interface AffineMatrix {
   scales: Tensor
   /** As scales. */
   biases: Tensor
-  bits: 4 | 8
-  groupSize: 32 | 64 | 128
+  bits: AffineBits
+  groupSize: AffineGroupSize
 }
 
 /** Takes x / rms(x) * weight instead of x. */

@@ -4,11 +4,10 @@ import { throwIfAborted, type Signal } from '../support/abort.js'
 import type { Device } from '../operations/device.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
-import { productOf } from '../verify/cases/linear.js'
 import { scanCase, updateCase } from '../verify/cases/mamba2.js'
 import { logitCases, sampleCases } from '../verify/cases/rows.js'
 import { compareCase, type Outcome } from '../verify/verify.js'
-import { formatName } from '../weights/formats/formats.js'
+import { formatName, kindOf } from '../weights/formats/formats.js'
 import type { AttentionNeeds, Mamba2Needs, Needs } from './needs.js'
 import { checkProduct, type ProductSize } from './product.js'
 import { messageOf } from '../support/realms.js'
@@ -76,7 +75,7 @@ export function checksOf(needs: Needs, sizeName: CheckSizeName): Check[] {
     const { rows, inputs, outputs } = size.product
     const dtype = `${activationType} x ${formatName(format)}`
     const given = {
-      operation: productOf(format),
+      operation: kindOf(format).product,
       dtype,
       shape: `${rows} x ${inputs} to ${outputs}`,
     }

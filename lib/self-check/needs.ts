@@ -4,12 +4,8 @@ import type { ActivationType, Device } from '../operations/device.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import type { AttentionConfig, LayerConfig, Mamba2Config } from '../models/config.js'
 import { activationTypeOf } from '../models/language-model.js'
-import {
-  formatName,
-  plannedFormat,
-  type WeightFormat,
-  type WeightWishes,
-} from '../weights/formats/formats.js'
+import { formatName, type WeightFormat } from '../weights/formats/formats.js'
+import { plannedFormat, type WeightWishes } from '../weights/planned-format.js'
 
 export interface Needs {
   /** What its layers compute in. */

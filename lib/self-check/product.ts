@@ -12,11 +12,9 @@ import type { LinearOptions } from '../operations/arguments.js'
 import type { Tensor } from '../operations/tensor.js'
 import { TOLERANCES, excess, type WorstElement, worstElement } from '../verify/tolerance.js'
 import { EPS } from '../verify/cases/case.js'
-import { productOf } from '../verify/cases/linear.js'
 import { Inputs, numbersOf, SharedNumbers } from '../verify/inputs.js'
 import type { Outcome } from '../verify/verify.js'
-import { formatName, type WeightFormat } from '../weights/formats/formats.js'
-import { weightRows } from './weight-rows.js'
+import { formatName, kindOf, type WeightFormat } from '../weights/formats/formats.js'
 
 export interface ProductSize {
   /** Tokens of a prompt. */
@@ -100,9 +98,9 @@ export async function checkProduct(
     })
     await list.run({ signal })
     const held = products.map((product) => hold(product, size.probes))
-    const worst = await furthest(held, weightRows(weight), cols, outputs)
+    const worst = await furthest(held, weight.readRows(), cols, outputs)
     return {
-      operation: productOf(format),
+      operation: kindOf(format).product,
       dtype: `${activationType} x ${formatName(format)}`,
       shape: `${worst.rows} x ${cols} to ${outputs}, ${worst.name}`,
       passed: excess(worst) <= 1,

@@ -1,4 +1,4 @@
-// Numbers for people. Memory is always in binary units (MiB, GiB), never in a mix of both kinds.
+// Numbers and lists for people. Memory is always in binary units (MiB, GiB), never in a mix of both kinds.
 
 /** Rounds to three significant digits without an exponent: 1.33, 12.4, 124, 1240. */
 function threeDigits(value: number): string {
@@ -59,4 +59,22 @@ export function formatDuration(milliseconds: number): string {
  */
 export function formatRate(tokens: number, milliseconds: number): string {
   return milliseconds > 0 ? `${threeDigits((tokens * 1000) / milliseconds)} tok/s` : '- tok/s'
+}
+
+/**
+ * Several things in a sentence.
+ *
+ * @example listed([32, 64, 128], 'or') // '32, 64 or 128'
+ */
+export function listed(things: readonly (string | number)[], word: 'and' | 'or'): string {
+  return things.length < 2
+    ? things.join()
+    : `${things.slice(0, -1).join(', ')} ${word} ${things.at(-1)}`
+}
+
+/** A name or value from a file, made safe for one line of a message: escaped, quoted, shortened. */
+export function quote(value: unknown): string {
+  const text = JSON.stringify(value)
+  if (text === undefined) return String(value)
+  return text.length <= 160 ? text : `${text.slice(0, 160)}…`
 }

@@ -1,5 +1,5 @@
 import { CorruptFileError } from './errors.js'
-import { quote } from '../weights/checkpoint.js'
+import { quote } from './format.js'
 
 /** A value of a JSON text. Objects have no prototype, so a key such as `__proto__` is only a key. */
 export type JsonValue = null | boolean | number | string | JsonValue[] | JsonObject

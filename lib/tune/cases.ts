@@ -4,6 +4,7 @@ import type { OperationName } from '../operations/table.js'
 import type { LinearOptions } from '../operations/arguments.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
+import { FORMAT_KINDS, kindOf, type WeightFormat } from '../weights/formats/formats.js'
 import { EPS, MODELS } from '../verify/cases/case.js'
 import type { Tensors } from './tensors.js'
 
@@ -36,8 +37,7 @@ export interface TuneModel {
   tokens: number
 }
 
-const FORMATS = ['float16', '8-bit g64', '4-bit g64'] as const
-type Format = (typeof FORMATS)[number]
+const FORMATS: readonly WeightFormat[] = FORMAT_KINDS.flatMap<WeightFormat>(({ usual }) => usual)
 
 const SEQUENCES = [1, 16]
 const WIDTH = 4 // taps of the convolution
@@ -129,15 +129,16 @@ const times = <T>(count: number, make: () => T): T[] => Array.from({ length: cou
  */
 function projection(
   name: string,
-  format: Format,
+  format: WeightFormat,
   leading: readonly number[],
   inputs: number,
   outputs: number,
   norm: 'norm' | 'squares',
 ): TuneCase {
+  const kind = kindOf(format)
   return {
-    operation: format === 'float16' ? 'matmul' : 'affine_matmul',
-    dtype: `float32 x ${format}`,
+    operation: kind.product,
+    dtype: `float32 x ${kind.labelOf(format)}`,
     shape: `${name} ${leading.at(-1)} x ${inputs} to ${outputs}`,
     build(tensors, copies) {
       const x = tensors.numbers([...leading, inputs])
@@ -148,13 +149,8 @@ function projection(
         options.norm!.squares = tensors.numbers([...leading, 1], inputs / 4, inputs / 2)
         options.residual = tensors.numbers([...leading, outputs])
       }
-      if (format === 'float16') {
-        const weights = times(copies, () => tensors.matrix(outputs, inputs))
-        return (cl, copy) => cl.matmul(x, weights[copy]!, out, options)
-      }
-      const bits = format === '8-bit g64' ? 8 : 4
-      const weights = times(copies, () => tensors.affine(bits, outputs, inputs))
-      return (cl, copy) => cl.affineMatmul(x, weights[copy]!, out, options)
+      const weights = times(copies, () => tensors.weight(format, outputs, inputs))
+      return (cl, copy) => weights[copy]!.multiply(cl, x, out, options)
     },
   }
 }

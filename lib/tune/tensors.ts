@@ -3,9 +3,16 @@
 
 import { addon } from '../operations/addon.js'
 import type { Device } from '../operations/device.js'
-import type { AffineMatrix } from '../operations/arguments.js'
-import { bytesPerElement, type DType, elementCount, type Tensor } from '../operations/tensor.js'
-import { floatToHalf } from '../weights/convert.js'
+import {
+  bytesPerElement,
+  type DType,
+  elementCount,
+  type Tensor,
+  type TensorData,
+} from '../operations/tensor.js'
+import { floatsAs } from '../weights/convert.js'
+import type { Random, Weight } from '../weights/formats/format.js'
+import { kindOf, type WeightFormat } from '../weights/formats/formats.js'
 
 const BLOCK_ELEMENTS = 1 << 16
 
@@ -22,15 +29,13 @@ export class Tensors {
     this.#blank = blank
   }
 
-  /** Numbers from `low` to `high`. */
-  numbers(shape: readonly number[], low = -1, high = 1, dtype: DType = 'float32'): Tensor {
-    return this.#make(dtype, shape, () => {
-      const values = Float32Array.from(
-        { length: BLOCK_ELEMENTS },
-        () => low + (high - low) * Math.random(),
-      )
-      return dtype === 'float16' ? Uint16Array.from(values, floatToHalf) : values
+  /** Numbers from `low` to `high`, float32. */
+  numbers(shape: readonly number[], low = -1, high = 1): Tensor {
+    const [middle, reach] = [(low + high) / 2, (high - low) / 2]
+    const values = this.#draw(Float32Array, Number.POSITIVE_INFINITY, (random) => {
+      return middle + reach * random.number()
     })
+    return this.#make('float32', shape, values)
   }
 
   integers(values: readonly number[]): Tensor {
@@ -44,48 +49,48 @@ export class Tensors {
     return this.#make('float32', shape)
   }
 
-  /** A float16 weight whose products with x are about as large as x. */
-  matrix(rows: number, cols: number): Tensor {
-    const scale = 1 / Math.sqrt(cols)
-    return this.numbers([rows, cols], -scale, scale, 'float16')
-  }
-
-  /** The same, quantised in groups of 64 with float16 scales. */
-  affine(bits: 4 | 8, rows: number, cols: number): AffineMatrix {
-    const groupSize = 64
-    const groups = [rows, cols / groupSize]
-    const half = 2 ** (bits - 1)
-    const scale = 1 / (half * Math.sqrt(cols))
-    const words = this.#make('uint32', [rows, (cols * bits) / 32], () =>
-      Uint32Array.from({ length: BLOCK_ELEMENTS }, () => Math.random() * 2 ** 32),
-    )
-    return {
-      words,
-      scales: this.numbers(groups, 0.9 * scale, 1.1 * scale, 'float16'),
-      biases: this.numbers(groups, -half * scale, -half * scale, 'float16'),
-      bits,
-      groupSize,
+  /** A weight whose products with x are about as large as x. */
+  weight(format: WeightFormat, rows: number, cols: number): Weight {
+    const source = {
+      roundsToHalf: false,
+      draw: this.#draw.bind(this),
+      tensor: (dtype: DType, shape: readonly number[], values: TensorData) =>
+        this.#make(dtype, shape, values),
     }
+    return kindOf(format).sample(format, source, rows, cols)
   }
 
   [Symbol.dispose](): void {
     for (const tensor of this.#made) tensor.dispose()
   }
 
-  #make(
-    dtype: DType,
-    shape: readonly number[],
-    block?: () => Uint16Array | Uint32Array | Float32Array,
-  ) {
+  #draw<T extends TensorData>(
+    array: new (length: number) => T,
+    count: number,
+    next: (random: Random) => number,
+  ): T {
+    const values = new array(this.#blank ? 0 : Math.min(count, BLOCK_ELEMENTS))
+    for (let i = 0; i < values.length; i++) values[i] = next(RANDOM)
+    return values
+  }
+
+  /** Values are written again and again, if there are any. */
+  #make(dtype: DType, shape: readonly number[], values?: TensorData): Tensor {
     const tensor = this.#device.tensor(dtype, shape)
     this.#made.push(tensor)
     const total = elementCount(shape) * bytesPerElement(dtype)
     this.bytes += total
-    if (!block || this.#blank) return tensor
-    const bytes = new Uint8Array(block().buffer)
+    if (!values || values.length === 0) return tensor
+    const data = values instanceof Float32Array ? floatsAs(dtype, values) : values
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength)
     for (let at = 0; at < total; at += bytes.length) {
       addon().writeMemory(tensor.memory.handle, at, bytes.subarray(0, total - at))
     }
     return tensor
   }
+}
+
+const RANDOM: Random = {
+  number: () => 2 * Math.random() - 1,
+  bits: () => Math.random() * 2 ** 32,
 }

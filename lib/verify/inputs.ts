@@ -3,16 +3,15 @@
 
 import type { ActivationType, Device } from '../operations/device.js'
 import type { AffineMatrix } from '../operations/arguments.js'
-import {
-  bytesPerElement,
-  type DType,
-  elementCount,
-  type Tensor,
-  type TensorData,
-} from '../operations/tensor.js'
-import { bfloat16sToFloats, floatToHalf, halvesToFloats } from '../weights/convert.js'
-import type { Weight } from '../weights/loader.js'
-import type { AffineFormat, FloatType, WeightFormat } from '../weights/formats/formats.js'
+import { type DType, elementCount, type Tensor, type TensorData } from '../operations/tensor.js'
+import { floatsAs, floatToHalf, halvesToFloats } from '../weights/convert.js'
+import type { FloatType } from '../weights/float-types.js'
+import { affine, type AffineFormat } from '../weights/formats/affine.js'
+import type { SampleSource, Weight } from '../weights/formats/format.js'
+import { kindOf, type WeightFormat } from '../weights/formats/formats.js'
+import { plain } from '../weights/formats/plain.js'
+
+export { numbersOf } from '../weights/convert.js'
 
 /** Where the rows of a batch have their state. */
 export interface Places {
@@ -147,61 +146,19 @@ export class Inputs {
     return this.#upload('uint32', shape, values)
   }
 
-  /** A weight of numbers of either sign, from scale / 64 to scale, where scale is 1 / sqrt(cols). */
-  matrix(dtype: FloatType, rows: number, cols: number): Tensor {
-    // A power of two: the numbers are made as bits.
-    const exponent = -Math.round(Math.log2(cols) / 2)
-    const data = this.#share((_, bits) => {
-      const count = rows * cols
-      if (dtype === 'float32') {
-        const words = filled(new Uint32Array(count), () => floatBits(bits(), exponent, 8, 23))
-        return new Float32Array(words.buffer)
-      }
-      const [exponentBits, fractionBits] = dtype === 'float16' ? [5, 10] : [8, 7]
-      return filled(new Uint16Array(count), () =>
-        floatBits(bits(), exponent, exponentBits, fractionBits),
-      )
-    })
-    return this.#upload(dtype, [rows, cols], data)
-  }
-
-  /**
-   * A quantised weight whose values lie from about -scale to scale, where scale is 1 / sqrt(cols). Where
-   * the device holds activations in float16, it may round the values to that: then float16 holds them.
-   */
-  affine(
-    { bits, groupSize, scaleType }: Omit<AffineFormat, 'kind'>,
-    rows: number,
-    cols: number,
-  ): AffineMatrix {
-    const words = this.#share((_, random) =>
-      filled(new Uint32Array((rows * cols * bits) / 32), random),
-    )
-    const groups = [rows, cols / groupSize] as const
-    const half = 2 ** (bits - 1)
-    const scaleShape = elementCount(groups)
-    const scales = this.#share((random) =>
-      filled(new Float32Array(scaleShape), () => {
-        if (this.#roundTo === 'float32') return (1 + random() / 4) / (half * Math.sqrt(cols))
-        const quarters = 4 + Math.floor(2 * (random() + 1)) // of a number from 1 to 7/4
-        return (quarters / 4) * 2 ** -Math.round(Math.log2(half * Math.sqrt(cols)))
-      }),
-    )
-    const biases = this.#share(() => scales.map((scale) => -half * scale))
-    return {
-      words: this.#upload('uint32', [rows, (cols * bits) / 32], words),
-      scales: this.#upload(scaleType, groups, scales),
-      biases: this.#upload(scaleType, groups, biases),
-      bits,
-      groupSize,
-    }
-  }
-
   /** A weight in any format. */
   weight(format: WeightFormat, rows: number, cols: number): Weight {
-    return format.kind === 'plain'
-      ? { kind: 'plain', matrix: this.matrix(format.type, rows, cols) }
-      : { kind: 'affine', matrix: this.affine(format, rows, cols) }
+    return kindOf(format).sample(format, this.#samples, rows, cols)
+  }
+
+  /** The matrix of a weight in floats. */
+  matrix(type: FloatType, rows: number, cols: number): Tensor {
+    return plain.sample({ kind: 'plain', type }, this.#samples, rows, cols).matrix
+  }
+
+  /** The matrix of a weight in an affine format. */
+  affine(format: Omit<AffineFormat, 'kind'>, rows: number, cols: number): AffineMatrix {
+    return affine.sample({ kind: 'affine', ...format }, this.#samples, rows, cols).matrix
   }
 
   /** A result, float32 unless said otherwise; NaN before it is written. */
@@ -249,25 +206,22 @@ export class Inputs {
     })
   }
 
+  get #samples(): SampleSource {
+    return {
+      roundsToHalf: this.#roundTo !== 'float32',
+      draw: (array, count, next) =>
+        this.#share((number, bits) => filled(new array(count), () => next({ number, bits }))),
+      tensor: (dtype, shape, values) => this.#upload(dtype, shape, values),
+    }
+  }
+
   #upload(dtype: DType, shape: readonly number[], values: TensorData): Tensor {
-    const narrow = bytesPerElement(dtype) === 2 && values instanceof Float32Array
-    const toBits = dtype === 'float16' ? floatToHalf : floatToBfloat16
-    const tensor = this.device.tensor(
-      dtype,
-      shape,
-      narrow ? Uint16Array.from(values, toBits) : values,
-    )
+    const data = values instanceof Float32Array ? floatsAs(dtype, values) : values
+    const tensor = this.device.tensor(dtype, shape, data)
     this.bytes += tensor.byteSpan
     this.#tensors.push(tensor)
     return tensor
   }
-}
-
-/** Numbers as float32, whatever element type holds them. */
-export function numbersOf(tensor: Tensor): Float32Array | Uint32Array {
-  const data = tensor.read()
-  if (!(data instanceof Uint16Array)) return data
-  return tensor.dtype === 'float16' ? halvesToFloats(data) : bfloat16sToFloats(data)
 }
 
 // Eight numbers whose mean square is 4.
@@ -277,10 +231,7 @@ const EIGHT = [1, 3, 1, 1, 3, 1, 1, 3]
 const PERIOD = 99_991
 
 // Many times as fast as `from` with a function, and there are up to 10^8 numbers to make.
-function filled<T extends Float32Array | Uint32Array | Uint16Array>(
-  array: T,
-  next: () => number,
-): T {
+function filled<T extends TensorData>(array: T, next: () => number): T {
   const made = Math.min(array.length, PERIOD)
   for (let i = 0; i < made; i++) array[i] = next()
   for (let done = made; done < array.length; done *= 2) array.copyWithin(done, 0, done)
@@ -296,25 +247,4 @@ function randomBits(seed: number): () => number {
     x ^= x << 5
     return x >>> 0
   }
-}
-
-// A float of `exponentBits` and `fractionBits` from random bits: sign and fraction as they fall, one
-// of six exponents up to `exponent`.
-function floatBits(
-  random: number,
-  exponent: number,
-  exponentBits: number,
-  fractionBits: number,
-): number {
-  const bias = 2 ** (exponentBits - 1) - 1
-  const below = ((random >>> 24) % 6) + 1
-  const fraction = random & (2 ** fractionBits - 1)
-  const magnitude = Math.max(1, exponent + bias - below) * 2 ** fractionBits + fraction
-  return magnitude + (random >>> 31) * 2 ** (exponentBits + fractionBits)
-}
-
-function floatToBfloat16(x: number): number {
-  const bits = new Uint32Array(Float32Array.of(x).buffer)[0]!
-  if (Number.isNaN(x)) return 0x7fc0
-  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
 }

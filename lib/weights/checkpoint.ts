@@ -78,10 +78,3 @@ export function safeElementCount(shape: readonly number[]): number | undefined {
 export function isCount(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0
 }
-
-/** A name or value from a file, made safe for one line of a message: escaped, quoted, shortened. */
-export function quote(value: unknown): string {
-  const text = JSON.stringify(value)
-  if (text === undefined) return String(value)
-  return text.length <= 160 ? text : `${text.slice(0, 160)}…`
-}

@@ -1,6 +1,7 @@
-// Tensor bytes to float32 numbers.
+// Numbers of one type to another, and tensor bytes to float32 numbers.
 
 import { CorruptFileError } from '../support/errors.js'
+import type { DType, Tensor } from '../operations/tensor.js'
 import { bitsPerElement, type FileDtype, type TensorEntry } from './checkpoint.js'
 
 /** The numbers of a float tensor as float32. Throws `CorruptFileError` for other types. */
@@ -64,6 +65,27 @@ export function floatToHalf(x: number): number {
   }
   const rounded = magnitude + 0x0fff + ((magnitude >>> 13) & 1)
   return sign | ((rounded - 0x38000000) >>> 13)
+}
+
+/** The upper half of a number as float32, to nearest, ties to even. */
+function floatToBfloat16(x: number): number {
+  floatOf[0] = x
+  const bits = bitsOf[0]!
+  if (Number.isNaN(x)) return 0x7fc0
+  return (bits + 0x7fff + ((bits >>> 16) & 1)) >>> 16
+}
+
+/** Floats as a tensor of this type holds them. */
+export function floatsAs(dtype: DType, values: Float32Array): Float32Array | Uint16Array {
+  if (dtype === 'float16') return Uint16Array.from(values, floatToHalf)
+  return dtype === 'bfloat16' ? Uint16Array.from(values, floatToBfloat16) : values
+}
+
+/** The numbers of a tensor as float32, whatever element type holds them; of whole numbers as they are. */
+export function numbersOf(tensor: Tensor): Float32Array | Uint32Array {
+  const data = tensor.read()
+  if (!(data instanceof Uint16Array)) return data
+  return tensor.dtype === 'float16' ? halvesToFloats(data) : bfloat16sToFloats(data)
 }
 
 /** The bytes of a tensor with its elements in row-major order and nothing between them. */

@@ -4,21 +4,18 @@
 
 import { throwIfAborted, type Signal } from '../support/abort.js'
 import { CorruptFileError, UnsupportedOptionError } from '../support/errors.js'
-import type { Checkpoint } from '../models/checkpoint.js'
-import type { AffineMatrix } from '../operations/arguments.js'
 import { formatShape, type Tensor } from '../operations/tensor.js'
 import type { TensorEntry } from './checkpoint.js'
-import type { WeightStore } from './store.js'
+import { FLOAT_TYPES } from './float-types.js'
+import type { Weight } from './formats/format.js'
+import { isQuantized, kindOf, quantizedKind } from './formats/formats.js'
 import {
-  FLOAT_TYPES,
-  floatTypeOf,
   plannedFormat,
-  type WeightFormat,
+  quantizedFormat,
+  type WeightSource,
   type WeightWishes,
-} from './formats/formats.js'
-
-/** A matrix (outputs, inputs) that multiplies activations or is looked up row by row. */
-export type Weight = { kind: 'plain'; matrix: Tensor } | { kind: 'affine'; matrix: AffineMatrix }
+} from './planned-format.js'
+import type { WeightStore } from './store.js'
 
 /** A weight and its optional bias (outputs). */
 export interface Linear {
@@ -34,7 +31,7 @@ export interface LoaderOptions extends WeightWishes {
 
 /** Loads the tensors of one checkpoint by name, each checked for shape and type, and notes which were asked for. */
 export class WeightLoader {
-  readonly #checkpoint: Checkpoint
+  readonly #checkpoint: WeightSource
   readonly #options: LoaderOptions
   readonly #store: WeightStore
   readonly #used = new Set<string>()
@@ -43,7 +40,7 @@ export class WeightLoader {
   #quantized = 0
   #weightBytes = 0
 
-  constructor(checkpoint: Checkpoint, options: LoaderOptions, store: WeightStore) {
+  constructor(checkpoint: WeightSource, options: LoaderOptions, store: WeightStore) {
     this.#checkpoint = checkpoint
     this.#options = options
     this.#store = store
@@ -88,11 +85,11 @@ export class WeightLoader {
 
   /** The matrix of a module (outputs, inputs), quantised when the checkpoint says so. */
   async weight(path: string, outputs: number, inputs: number): Promise<Weight> {
-    if (this.has(`${path}.scales`)) return this.#affine(path, outputs, inputs)
-    const entry = this.#entry(`${path}.weight`)
-    this.#expectShape(entry, [[outputs, inputs]])
-    this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
-    return this.#plain(entry, plannedFormat(this.#checkpoint, path, this.#options)!)
+    const weight = isQuantized(this.#checkpoint.tensors, path)
+      ? await this.#quantizedMatrix(path, outputs, inputs)
+      : await this.#floatMatrix(path, outputs, inputs)
+    this.#weightBytes += weight.byteSpan
+    return weight
   }
 
   /** The matrix and, when `bias`, the bias of a linear module. */
@@ -162,20 +159,16 @@ export class WeightLoader {
     )
   }
 
-  async #plain(entry: TensorEntry, format: WeightFormat): Promise<Weight> {
-    if (format.kind === 'affine') {
-      this.#quantized += 1
-      return this.#affineWeight(await this.#store.quantize(entry, format))
-    }
-    const isStored = format.type === floatTypeOf(entry.dtype)
-    const matrix = isStored
-      ? await this.#store.asStored(entry)
-      : await this.#store.cast(entry, format.type)
-    this.#weightBytes += matrix.byteSpan
-    return { kind: 'plain', matrix }
+  async #floatMatrix(path: string, rows: number, cols: number): Promise<Weight> {
+    const entry = this.#entry(`${path}.weight`)
+    this.#expectShape(entry, [[rows, cols]])
+    this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
+    const format = plannedFormat(this.#checkpoint, path, this.#options)!
+    if (quantizedFormat(cols, 'float32', this.#options)) this.#quantized += 1
+    return kindOf(format).fromFloats(entry, format, this.#store)
   }
 
-  async #affine(path: string, rows: number, cols: number): Promise<Weight> {
+  async #quantizedMatrix(path: string, rows: number, cols: number): Promise<Weight> {
     const { weightsFile, quantizationOf } = this.#checkpoint
     const quantization = quantizationOf(path)
     if (!quantization) {
@@ -183,38 +176,25 @@ export class WeightLoader {
         `${weightsFile}: ${path}.scales is there but the configuration does not quantise ${path}`,
       )
     }
+    const { bits, groupSize } = quantization
     if (this.#options.quantize) {
       throw new UnsupportedOptionError(
-        `[loadModel] quantize: ${weightsFile} is quantised already (${quantization.bits} bits)`,
+        `[loadModel] quantize: ${weightsFile} is quantised already (${bits} bits)`,
       )
     }
-    const { bits, groupSize } = quantization
     if (cols % groupSize !== 0) {
       throw new CorruptFileError(
         `${weightsFile}: ${path} has ${cols} inputs, which group size ${groupSize} does not divide`,
       )
     }
-    const words = this.#entry(`${path}.weight`)
-    const scales = this.#entry(`${path}.scales`)
-    const biases = this.#entry(`${path}.biases`)
-    this.#expectType(words, ['uint32'])
-    this.#expectType(scales, FLOAT_TYPES)
-    this.#expectType(biases, [scales.dtype])
-    this.#expectShape(words, [[rows, (cols * bits) / 32]])
-    this.#expectShape(scales, [[rows, cols / groupSize]])
-    this.#expectShape(biases, [scales.shape])
-    return this.#affineWeight({
-      words: await this.#store.asStored(words),
-      scales: await this.#store.asStored(scales),
-      biases: await this.#store.asStored(biases),
-      bits,
-      groupSize,
-    })
-  }
-
-  #affineWeight(matrix: AffineMatrix): Weight {
-    this.#weightBytes += matrix.words.byteSpan + 2 * matrix.scales.byteSpan
-    return { kind: 'affine', matrix }
+    const files = {
+      ...{ rows, cols, store: this.#store },
+      part: (name: string) => this.#entry(`${path}.${name}`),
+      expectType: (entry: TensorEntry, types: readonly string[]) => this.#expectType(entry, types),
+      expectShape: (entry: TensorEntry, shape: readonly number[]) =>
+        this.#expectShape(entry, [shape]),
+    }
+    return quantizedKind(quantization).load(files, quantization)
   }
 
   // Of its own memory, to be had after finish().

@@ -1,18 +1,18 @@
 // How many parameters a checkpoint holds.
 
-import type { Checkpoint } from '../models/checkpoint.js'
+import { isQuantized } from './formats/formats.js'
+import type { WeightSource } from './planned-format.js'
 
 /** Packed words hold several parameters each; their scales and biases are not parameters. */
 export function parameterCount({
   tensors,
   quantizationOf,
-}: Pick<Checkpoint, 'tensors' | 'quantizationOf'>): number {
+}: Pick<WeightSource, 'tensors' | 'quantizationOf'>): number {
   let count = 0
   for (const [name, { shape }] of tensors) {
     const elements = shape.reduce((product, d) => product * d, 1)
     const module = name.slice(0, name.lastIndexOf('.'))
-    const isQuantized = tensors.has(`${module}.scales`)
-    if (!isQuantized || name.endsWith('.bias')) count += elements
+    if (!isQuantized(tensors, module) || name.endsWith('.bias')) count += elements
     else if (name.endsWith('.weight'))
       count += (elements * 32) / (quantizationOf(module)?.bits ?? 32)
   }

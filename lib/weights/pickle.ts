@@ -4,7 +4,7 @@
 // arguments. What such records mean is for the caller to interpret; no function exists to be run.
 
 import { CorruptFileError } from '../support/errors.js'
-import { quote } from './checkpoint.js'
+import { quote } from '../support/format.js'
 
 export type PickleValue =
   | null

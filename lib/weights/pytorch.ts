@@ -3,13 +3,13 @@
 
 import { resolve } from 'node:path'
 import { CorruptFileError } from '../support/errors.js'
+import { quote } from '../support/format.js'
 import {
   type CheckpointFile,
   bitsPerElement,
   safeElementCount,
   type FileDtype,
   isCount,
-  quote,
   type TensorEntry,
 } from './checkpoint.js'
 import { FileReader } from './file-reader.js'

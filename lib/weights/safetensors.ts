@@ -4,6 +4,7 @@
 import { resolve } from 'node:path'
 import { types } from 'node:util'
 import { CorruptFileError } from '../support/errors.js'
+import { quote } from '../support/format.js'
 import {
   type CheckpointFile,
   bitsPerElement,
@@ -11,7 +12,6 @@ import {
   type FileDtype,
   isCount,
   type KnownDtype,
-  quote,
   type TensorEntry,
 } from './checkpoint.js'
 import { FileReader } from './file-reader.js'

@@ -3,7 +3,8 @@
 
 import { basename, dirname, join, win32 } from 'node:path'
 import { CorruptFileError } from '../support/errors.js'
-import { type CheckpointFile, quote } from './checkpoint.js'
+import { quote } from '../support/format.js'
+import type { CheckpointFile } from './checkpoint.js'
 import { FileReader, mistakenFor } from './file-reader.js'
 import { isJsonObject, parseJsonObject } from '../support/json.js'
 import { decodeUtf8, HEADER_RULES, MAX_HEADER_LENGTH, readSafetensors } from './safetensors.js'

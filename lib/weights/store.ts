@@ -5,7 +5,7 @@ import type { Signal } from '../support/abort.js'
 import { type FileHandle, open } from 'node:fs/promises'
 import type { Device } from '../operations/device.js'
 import { CorruptFileError } from '../support/errors.js'
-import type { AffineMatrix } from '../operations/arguments.js'
+import type { Recorder } from '../operations/recorder.js'
 import {
   bytesPerElement,
   type DType,
@@ -15,7 +15,20 @@ import {
 } from '../operations/tensor.js'
 import type { TensorEntry } from './checkpoint.js'
 import { bytesToFloat32, rowMajor } from './convert.js'
-import { type AffineFormat, FLOAT_TYPES, type FloatType } from './formats/formats.js'
+import { FLOAT_TYPES } from './float-types.js'
+
+/** A tensor that is to be made. */
+export interface TensorSpec {
+  dtype: DType
+  shape: readonly number[]
+}
+
+/** Records what makes a float matrix of a file into other tensors. */
+export type RecordConversion<Part extends string> = (
+  cl: Recorder,
+  source: Tensor,
+  results: Record<Part, Tensor>,
+) => void
 
 /** Where tensors of checked shapes and types go. */
 export interface WeightStore {
@@ -23,10 +36,12 @@ export interface WeightStore {
   readonly owned: readonly Memory[]
   /** A tensor as the file has it; float64 becomes float32. */
   asStored(entry: TensorEntry): Promise<Tensor>
-  /** A float matrix in another type. */
-  cast(entry: TensorEntry, type: FloatType): Promise<Tensor>
-  /** A float matrix in few bits. */
-  quantize(entry: TensorEntry, format: AffineFormat): Promise<AffineMatrix>
+  /** What a float matrix is converted into. */
+  convert<Part extends string>(
+    entry: TensorEntry,
+    results: Readonly<Record<Part, TensorSpec>>,
+    record: RecordConversion<Part>,
+  ): Promise<Record<Part, Tensor>>
   /** Floats of any type as a float32 tensor, every element mapped on the way. To be had after `finish`. */
   floats(entry: TensorEntry, shape: readonly number[], map?: (x: number) => number): Promise<Tensor>
   /** Does what was put off. */
@@ -97,38 +112,21 @@ export class DeviceStore implements WeightStore {
     return new Tensor(memory, entry.dtype as DType, entry.shape, entry.byteOffset)
   }
 
-  async cast(entry: TensorEntry, type: FloatType): Promise<Tensor> {
-    const result = this.#keep(this.#device.tensor(type, entry.shape))
-    const source = await this.#borrow(entry)
-    try {
-      await this.#run((cl) => cl.cast(source, result))
-    } finally {
-      source.dispose()
-    }
-    return result
-  }
-
-  async quantize(
+  async convert<Part extends string>(
     entry: TensorEntry,
-    { bits, groupSize, scaleType }: AffineFormat,
-  ): Promise<AffineMatrix> {
-    const [rows, cols] = entry.shape as [number, number]
-    const keep = (dtype: DType, columns: number) =>
-      this.#keep(this.#device.tensor(dtype, [rows, columns]))
-    const matrix: AffineMatrix = {
-      words: keep('uint32', (cols * bits) / 32),
-      scales: keep(scaleType, cols / groupSize),
-      biases: keep(scaleType, cols / groupSize),
-      bits,
-      groupSize,
-    }
+    specs: Readonly<Record<Part, TensorSpec>>,
+    record: RecordConversion<Part>,
+  ): Promise<Record<Part, Tensor>> {
+    const results = tensorsOf(specs, ({ dtype, shape }) =>
+      this.#keep(this.#device.tensor(dtype, shape)),
+    )
     const source = await this.#borrow(entry)
     try {
-      await this.#run((cl) => cl.affineQuantize(source, matrix))
+      await this.#run((cl) => record(cl, source, results))
     } finally {
       source.dispose()
     }
-    return matrix
+    return results
   }
 
   async floats(
@@ -226,4 +224,13 @@ function mapAlone(entry: TensorEntry, shape: readonly number[]): Tensor {
   const extent = extentAlone(entry)
   const memory = Memory.mapFile(entry.file, extent)
   return new Tensor(memory, entry.dtype as DType, shape, entry.byteOffset - extent.begin)
+}
+
+/** A tensor for each of these. */
+export function tensorsOf<Part extends string>(
+  specs: Readonly<Record<Part, TensorSpec>>,
+  make: (spec: TensorSpec) => Tensor,
+): Record<Part, Tensor> {
+  const entries = Object.entries<TensorSpec>(specs).map(([part, spec]) => [part, make(spec)])
+  return Object.fromEntries(entries) as Record<Part, Tensor>
 }

@@ -4,7 +4,7 @@
 // As a whole: with a name that Node 18 lacks, it would end before it could say that it is too old.
 import zlib from 'node:zlib'
 import { CorruptFileError } from '../support/errors.js'
-import { quote } from './checkpoint.js'
+import { quote } from '../support/format.js'
 import type { FileReader } from './file-reader.js'
 
 /** An entry's stored bytes in the archive. */

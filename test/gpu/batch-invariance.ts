@@ -15,7 +15,7 @@ import type { Recorder } from '../../lib/operations/recorder.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { EPS, MODELS } from '../../lib/verify/cases/case.js'
 import { Inputs, numbersOf, SharedNumbers } from '../../lib/verify/inputs.js'
-import type { Weight } from '../../lib/weights/loader.js'
+import type { Weight } from '../../lib/weights/formats/format.js'
 import type { WeightFormat } from '../../lib/weights/formats/formats.js'
 
 const SEQUENCES = [1, 8, 16, 32]

@@ -18,7 +18,7 @@ import { namedFields } from '../../lib/engine/state-pool.js'
 import { fieldBytes } from '../../lib/models/state-fields.js'
 import { Memory, Tensor } from '../../lib/operations/tensor.js'
 import { largestPart } from '../../lib/weights/store.js'
-import type { WeightWishes } from '../../lib/weights/formats/formats.js'
+import type { WeightWishes } from '../../lib/weights/planned-format.js'
 import { readSafetensors } from '../../lib/weights/safetensors.js'
 
 /** What stand-in/module.cpp adds. */

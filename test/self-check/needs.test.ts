@@ -9,7 +9,8 @@ import { Recorder } from '../../lib/operations/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'
 import { type Needs, needsOf } from '../../lib/self-check/needs.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
-import { type FloatType, formatName } from '../../lib/weights/formats/formats.js'
+import type { FloatType } from '../../lib/weights/float-types.js'
+import { formatName } from '../../lib/weights/formats/formats.js'
 import { fixture, REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
 
 const nameOf = (weight: Tensor | AffineMatrix) =>

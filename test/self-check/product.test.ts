@@ -6,20 +6,15 @@ import { createDevice, type Device } from '../../lib/operations/device.js'
 import { Recorder } from '../../lib/operations/recorder.js'
 import { CHECK_SIZES } from '../../lib/self-check/checks.js'
 import { checkProduct } from '../../lib/self-check/product.js'
-import { weightRows } from '../../lib/self-check/weight-rows.js'
 import { bytesPerElement, Tensor } from '../../lib/operations/tensor.js'
 import { worstElement } from '../../lib/verify/tolerance.js'
 import { Inputs, numbersOf, SharedNumbers } from '../../lib/verify/inputs.js'
-import {
-  AFFINE_FORMATS,
-  formatName,
-  PLAIN_FORMATS,
-  type WeightFormat,
-} from '../../lib/weights/formats/formats.js'
+import { affine } from '../../lib/weights/formats/affine.js'
+import { ALL_FORMATS, formatName } from '../../lib/weights/formats/formats.js'
+import { plain, type PlainWeight } from '../../lib/weights/formats/plain.js'
 import { seededIntegers } from '../unit/random.js'
 
-const FORMATS: readonly WeightFormat[] = [...PLAIN_FORMATS, ...AFFINE_FORMATS]
-const named = FORMATS.map((format) => [formatName(format), format] as const)
+const named = ALL_FORMATS.map((format) => [formatName(format), format] as const)
 const short = CHECK_SIZES.short.product
 
 let device: Device
@@ -35,12 +30,13 @@ describe('the host reads what the device reads', () => {
     const weight = inputs.weight(format, rows, cols)
     const out = inputs.result([rows, cols])
     using list = device.record((cl) => {
-      if (weight.kind === 'affine') cl.affineDequantize(weight.matrix, out)
-      else if (weight.matrix.dtype === 'float32') cl.add(weight.matrix, zeros(rows, cols), out)
-      else cl.cast(weight.matrix, out)
+      if (weight.dequantize) return weight.dequantize(cl, out)
+      const { matrix } = weight as PlainWeight
+      if (matrix.dtype === 'float32') cl.add(matrix, zeros(rows, cols), out)
+      else cl.cast(matrix, out)
     })
     await list.run()
-    const read = weightRows(weight)
+    const read = weight.readRows()
     const row = new Float64Array(cols)
     for (let r = 0; r < rows; r++) {
       read(r, row)
@@ -63,11 +59,9 @@ describe('passes on the CPU device', () => {
   })
 
   it.each([
-    PLAIN_FORMATS[0]!,
-    PLAIN_FORMATS[2]!,
-    ...AFFINE_FORMATS.filter(
-      ({ groupSize, scaleType }) => groupSize === 64 && scaleType === 'float16',
-    ),
+    plain.all[0]!,
+    plain.all[2]!,
+    ...affine.all.filter(({ groupSize, scaleType }) => groupSize === 64 && scaleType === 'float16'),
   ])('at full size: %j', { timeout: 120_000 }, async (format) => {
     const { product } = CHECK_SIZES.full
     expect(product).toEqual({ rows: 1024, inputs: 2048, outputs: 2048, probes: 256 })
@@ -86,7 +80,7 @@ async function checkWith(matmul: (original: Matmul, ...given: Parameters<Matmul>
     matmul.call(this, original.bind(this), ...given)
   })
   try {
-    return await checkProduct(device, PLAIN_FORMATS[0]!, 'float32', short)
+    return await checkProduct(device, plain.all[0]!, 'float32', short)
   } finally {
     spy.mockRestore()
   }

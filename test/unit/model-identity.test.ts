@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, it } from 'vitest'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { modelIdentity } from '../../lib/sessions/session-file.js'
-import type { WeightWishes } from '../../lib/weights/formats/formats.js'
+import type { WeightWishes } from '../../lib/weights/planned-format.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import {
   converted,

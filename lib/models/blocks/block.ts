@@ -3,7 +3,7 @@
 import type { LinearOptions } from '../../operations/arguments.js'
 import type { Recorder } from '../../operations/recorder.js'
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear, Weight } from '../../weights/loader.js'
+import type { Linear } from '../../weights/loader.js'
 import type { StateField } from '../state-fields.js'
 import type { Workspace } from '../workspace.js'
 
@@ -46,13 +46,5 @@ export function recordLinear(
   out: Tensor,
   options: Omit<LinearOptions, 'bias'> = {},
 ): void {
-  const { weight, bias } = linear
-  if (weight.kind === 'plain') cl.matmul(x, weight.matrix, out, { bias, ...options })
-  else cl.affineMatmul(x, weight.matrix, out, { bias, ...options })
-}
-
-/** out = rows of the table at the token ids, whatever form the table has. */
-export function recordEmbedding(cl: Recorder, tokens: Tensor, table: Weight, out: Tensor): void {
-  if (table.kind === 'plain') cl.embedding(tokens, table.matrix, out)
-  else cl.affineEmbedding(tokens, table.matrix, out)
+  linear.weight.multiply(cl, x, out, { bias: linear.bias, ...options })
 }

@@ -5,16 +5,11 @@
 
 import { CorruptFileError } from '../../support/errors.js'
 import { type JsonObject, type JsonValue, parseConfigJson } from '../../support/json.js'
-import type {
-  AttentionConfig,
-  LayerConfig,
-  Mamba2Config,
-  MlpConfig,
-  Quantization,
-} from '../config.js'
+import type { Quantization } from '../../weights/formats/formats.js'
+import type { AttentionConfig, LayerConfig, Mamba2Config, MlpConfig } from '../config.js'
 import { ConfigReader } from '../config-reader.js'
 import type { ModelDescription, TensorNames } from './family.js'
-import { readBitsAndGroup } from './mlx-quantization.js'
+import { readStated } from './mlx-quantization.js'
 
 const EDGE_NAMES: TensorNames = {
   embedding: 'embedding.encoder',
@@ -98,7 +93,7 @@ function inheritedQuantization(innermostFirst: readonly ConfigReader[]): Quantiz
   for (const object of innermostFirst) {
     if (object.isNull('quantization_kwargs')) return undefined
     if (object.has('quantization_kwargs')) {
-      return readBitsAndGroup(object.object('quantization_kwargs'))
+      return readStated(object.object('quantization_kwargs'))
     }
   }
   return undefined

@@ -1,7 +1,8 @@
 // What a family of checkpoints says about a model: its configuration and the names of its tensors.
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
-import type { ModelConfig, Quantization } from '../config.js'
+import type { Quantization } from '../../weights/formats/formats.js'
+import type { ModelConfig } from '../config.js'
 
 /** Names inside a checkpoint. Those of a layer follow `${block}.${index}.`. */
 export interface TensorNames {

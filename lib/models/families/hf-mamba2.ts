@@ -6,7 +6,7 @@ import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Mamba2Config } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type ModelDescription, mambaSsmNames } from './family.js'
-import { readQuantization } from './mlx-quantization.js'
+import { readMlxQuantization } from './mlx-quantization.js'
 
 // What Mamba2Config has for keys that are left out.
 const DEFAULTS = {
@@ -64,7 +64,7 @@ export function describeHfMamba2(
     convBias: config.boolean('use_conv_bias'),
     normEpsilon,
   }
-  const quantization = readQuantization(config)
+  const quantization = readMlxQuantization(config)
   const { prefix, names: found } = mambaSsmNames(tensors)
   // Files converted from mamba_ssm keep the singular; transformers renames it on load.
   const isSingular = tensors.has(`${found.embedding}.weight`)

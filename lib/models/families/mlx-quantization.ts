@@ -2,7 +2,11 @@
 //   { "group_size": 64, "bits": 4, "mode": "affine", "<module path>": { ... } | true | false, ... }
 // and again as `quantization_config`, which some of its conversions have alone.
 
-import type { Quantization } from '../config.js'
+import {
+  QUANTIZATION_MODES,
+  type Quantization,
+  readQuantization,
+} from '../../weights/formats/formats.js'
 import type { ConfigReader } from '../config-reader.js'
 
 export interface MlxQuantization {
@@ -15,16 +19,16 @@ export interface MlxQuantization {
 const MLX_DEFAULTS = { bits: 4, group_size: 64 }
 
 /** The quantisation of a checkpoint, or undefined when it has none. Throws for a mode, width or group that is not implemented. */
-export function readQuantization(config: ConfigReader): MlxQuantization | undefined {
+export function readMlxQuantization(config: ConfigReader): MlxQuantization | undefined {
   const quantization = quantizationObject(config)
   if (!quantization) return undefined
-  const standard = readBitsAndGroup(quantization)
+  const standard = readStated(quantization)
   return {
     standard,
     of(path) {
       if (quantization.isFalse(path)) return undefined
       if (!quantization.has(path) || quantization.isTrue(path)) return standard
-      return readBitsAndGroup(quantization.object(path).withDefaults(MLX_DEFAULTS))
+      return readStated(quantization.object(path).withDefaults(MLX_DEFAULTS))
     },
   }
 }
@@ -43,11 +47,11 @@ function quantizationObject(config: ConfigReader): ConfigReader | undefined {
   return other
 }
 
-/** `bits` and `group_size` of one object. */
-export function readBitsAndGroup(object: ConfigReader): Quantization {
-  object.only('mode', ['affine'])
+/** What one object states. */
+export function readStated(object: ConfigReader): Quantization {
+  const mode = object.only('mode', QUANTIZATION_MODES)
   if (!object.has('bits') || !object.has('group_size')) {
     object.invalid('quantisation must state bits and group_size')
   }
-  return { bits: object.only('bits', [4, 8]), groupSize: object.only('group_size', [64, 32, 128]) }
+  return readQuantization(mode, object)
 }

@@ -6,7 +6,7 @@ import type { AttentionConfig, LayerConfig, MlpConfig } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type ModelDescription, mambaSsmNames } from './family.js'
 import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
-import { readQuantization } from './mlx-quantization.js'
+import { readMlxQuantization } from './mlx-quantization.js'
 
 // What ReneConfig has for keys that are left out.
 const DEFAULTS = { d_model: 2048, n_layer: 48, vocab_size: 50280 }
@@ -37,7 +37,7 @@ export function describeRene(
     if (attentionLayers.has(i)) return attention!
     return mlpLayers.has(i) ? mlp! : mamba2
   })
-  const quantization = readQuantization(config)
+  const quantization = readMlxQuantization(config)
   return {
     config: {
       architecture: 'rene',

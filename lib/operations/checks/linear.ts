@@ -1,7 +1,14 @@
 // Checks of matrix products and of quantised matrices.
 
+import { listed } from '../../support/format.js'
+import {
+  AFFINE_BITS,
+  AFFINE_GROUP_SIZES,
+  type AffineMatrix,
+  type LinearNorm,
+  type LinearOptions,
+} from '../arguments.js'
 import { formatShape, type Tensor } from '../tensor.js'
-import type { AffineMatrix, LinearNorm, LinearOptions } from '../arguments.js'
 import type { Checker } from '../checker.js'
 
 /** Activation functions as metal/types.h numbers them. */
@@ -71,9 +78,11 @@ export function checkAffine(
   check: Checker,
   { words, scales, biases, bits, groupSize }: AffineMatrix,
 ) {
-  if (bits !== 4 && bits !== 8) check.fail(`bits must be 4 or 8 but is ${bits}`)
-  if (![32, 64, 128].includes(groupSize)) {
-    check.fail(`groupSize must be 32, 64 or 128 but is ${groupSize}`)
+  if (!AFFINE_BITS.includes(bits)) {
+    check.fail(`bits must be ${listed(AFFINE_BITS, 'or')} but is ${bits}`)
+  }
+  if (!AFFINE_GROUP_SIZES.includes(groupSize)) {
+    check.fail(`groupSize must be ${listed(AFFINE_GROUP_SIZES, 'or')} but is ${groupSize}`)
   }
   check.type('words', words, ['uint32'])
   check.type('scales', scales, ['float32', 'float16', 'bfloat16'])

@@ -2,12 +2,11 @@
 
 import type { ActivationType } from '../../operations/device.js'
 import { recordLinear } from '../../models/blocks/block.js'
-import type { OperationName } from '../../operations/table.js'
 import type { LinearOptions, LinearRole } from '../../operations/arguments.js'
 import {
-  AFFINE_FORMATS,
+  ALL_FORMATS,
   formatName,
-  PLAIN_FORMATS,
+  kindOf,
   type WeightFormat,
 } from '../../weights/formats/formats.js'
 import type { Inputs } from '../inputs.js'
@@ -45,7 +44,8 @@ const SMALL: readonly Shape[] = [
   chunk(9, 72, 34),
   chunk(33, 65, 32),
 ]
-const SMALL_AFFINE: readonly Shape[] = [
+// With inputs that every group size divides.
+const SMALL_GROUPED: readonly Shape[] = [
   step(1, 128, 1),
   step(1, 1152, 33),
   step(8, 128, 6),
@@ -89,10 +89,6 @@ function optionsOf(form: Form, inputs: Inputs, shape: Shape): LinearOptions {
   }
 }
 
-/** The operation that multiplies with weights of a format. */
-export const productOf = ({ kind }: WeightFormat): OperationName =>
-  kind === 'plain' ? 'matmul' : 'affine_matmul'
-
 /** A product with a weight in one of the formats. */
 function linearCase(
   format: WeightFormat,
@@ -103,7 +99,7 @@ function linearCase(
   const { role, rows, inputs: cols, outputs } = shape
   const size = `${rows} x ${cols} to ${outputs}${role === 'chunk' ? ', chunk' : ''}`
   return {
-    operation: productOf(format),
+    operation: kindOf(format).product,
     dtype: `${activationType} x ${formatName(format)}`,
     activationType,
     large: LARGE.includes(shape),
@@ -133,15 +129,11 @@ function choices(small: readonly Shape[], usual: boolean) {
 }
 
 export function* linearCases(activationType: ActivationType): Generator<Case> {
-  for (const format of PLAIN_FORMATS) {
-    const usual = format.type === 'float16'
-    for (const { shape, form } of choices(SMALL, usual)) {
-      yield linearCase(format, activationType, shape, form)
-    }
-  }
-  for (const format of AFFINE_FORMATS) {
-    const usual = format.groupSize === 64 && format.scaleType === 'float16'
-    for (const { shape, form } of choices(SMALL_AFFINE, usual)) {
+  for (const format of ALL_FORMATS) {
+    const kind = kindOf(format)
+    const small = kind.inputMultiple(format) === 1 ? SMALL : SMALL_GROUPED
+    const isUsual = kind.usual.some((usual) => formatName(usual) === formatName(format))
+    for (const { shape, form } of choices(small, isUsual)) {
       yield linearCase(format, activationType, shape, form)
     }
   }

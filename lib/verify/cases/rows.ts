@@ -4,7 +4,9 @@ import type { ActivationType } from '../../operations/device.js'
 import { NO_SLOT } from '../../operations/arguments.js'
 import { NO_TOKEN } from '../../generation/sampler.js'
 import type { Tensor } from '../../operations/tensor.js'
-import { AFFINE_FORMATS, FLOAT_TYPES, formatName } from '../../weights/formats/formats.js'
+import { FLOAT_TYPES } from '../../weights/float-types.js'
+import { affine } from '../../weights/formats/affine.js'
+import { formatName } from '../../weights/formats/formats.js'
 import type { Inputs } from '../inputs.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'
 
@@ -217,7 +219,7 @@ export function* tokenCases(): Generator<Case> {
       }
     }
   }
-  for (const format of AFFINE_FORMATS.filter(({ scaleType }) => scaleType === 'float16')) {
+  for (const format of affine.all.filter(({ scaleType }) => scaleType === 'float16')) {
     const { bits, groupSize } = format
     const dtype = formatName(format)
     const [rows, cols] = [5, 3 * groupSize] as const

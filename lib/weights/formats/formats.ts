@@ -1,72 +1,53 @@
-// The forms that a matrix of weights has in memory: the one list of them, and which one the loader
-// gives to a matrix of a checkpoint.
+// The weight formats that there are.
 
-import type { Checkpoint } from '../../models/checkpoint.js'
-import type { Quantization } from '../../models/config.js'
-import type { FileDtype } from '../checkpoint.js'
+import { affine } from './affine.js'
+import type { FormatKind, QuantizedKind, StatedQuantization } from './format.js'
+import { plain } from './plain.js'
 
-export const FLOAT_TYPES = ['float32', 'float16', 'bfloat16'] as const
-export type FloatType = (typeof FLOAT_TYPES)[number]
+// The table.
+const QUANTIZED_KINDS = [affine] as const
+export const FORMAT_KINDS = [plain, ...QUANTIZED_KINDS] as const
 
-/** Floats, or numbers of a few bits with a scale and a bias for each group. */
-export type WeightFormat =
-  | { kind: 'plain'; type: FloatType }
-  | ({ kind: 'affine'; scaleType: FloatType } & Quantization)
+/** How a matrix of weights lies in memory. */
+export type WeightFormat = (typeof FORMAT_KINDS)[number]['all'][number]
 
-export type PlainFormat = Extract<WeightFormat, { kind: 'plain' }>
-export type AffineFormat = Extract<WeightFormat, { kind: 'affine' }>
+/** Quantised weights, as a configuration states them. */
+export type Quantization = ReturnType<(typeof QUANTIZED_KINDS)[number]['read']>
 
-export const PLAIN_FORMATS: readonly PlainFormat[] = FLOAT_TYPES.map((type) => ({
-  kind: 'plain',
-  type,
-}))
-
-export const AFFINE_FORMATS: readonly AffineFormat[] = ([4, 8] as const).flatMap((bits) =>
-  ([32, 64, 128] as const).flatMap((groupSize) =>
-    FLOAT_TYPES.map((scaleType) => ({ kind: 'affine' as const, bits, groupSize, scaleType })),
-  ),
+export const ALL_FORMATS: readonly WeightFormat[] = FORMAT_KINDS.flatMap<WeightFormat>(
+  ({ all }) => all,
 )
+
+/** All that is known of the formats of one kind. */
+export function kindOf({ kind }: WeightFormat): FormatKind<WeightFormat> {
+  return FORMAT_KINDS.find((candidate) => candidate.kind === kind)!
+}
 
 /** For example `float16`, or `4-bit g64 float16`. */
 export function formatName(format: WeightFormat): string {
-  if (format.kind === 'plain') return format.type
-  return `${format.bits}-bit g${format.groupSize} ${format.scaleType}`
+  return kindOf(format).nameOf(format)
 }
 
-/** What the caller of a load wants of float matrices. */
-export interface WeightWishes {
-  /** Element type of float matrices. Defaults to what the file has. */
-  dtype?: FloatType | undefined
-  /** Quantise float matrices whose inputs the group size divides. */
-  quantize?: Quantization | undefined
+/** How configurations and people name the kinds of quantised formats. */
+export const QUANTIZATION_MODES = QUANTIZED_KINDS.map(({ mode }) => mode)
+
+/** Reads what an object of a configuration states in this mode. Throws for what is not implemented. */
+export function readQuantization(mode: string, object: StatedQuantization): Quantization {
+  return QUANTIZED_KINDS.find((kind) => kind.mode === mode)!.read(object)
 }
 
-/** A float type of a file in memory: float64 becomes float32. Undefined for a type that is no float. */
-export function floatTypeOf(dtype: FileDtype): FloatType | undefined {
-  if (dtype === 'float64') return 'float32'
-  return FLOAT_TYPES.find((type) => type === dtype)
+/** All that is known of how weights are quantised. What states no mode is affine. */
+export function quantizedKind(
+  quantization: Quantization & { mode?: string },
+): QuantizedKind<WeightFormat, Quantization> {
+  const mode = quantization.mode ?? affine.mode
+  return QUANTIZED_KINDS.find((kind) => kind.mode === mode)!
 }
 
-/**
- * The format that the matrix of the module at `path` gets when it is loaded. Undefined for a matrix
- * that cannot be loaded: the loader says why.
- */
-export function plannedFormat(
-  { tensors, quantizationOf }: Pick<Checkpoint, 'tensors' | 'quantizationOf'>,
-  path: string,
-  { dtype, quantize }: WeightWishes,
-): WeightFormat | undefined {
-  const scales = tensors.get(`${path}.scales`)
-  const entry = tensors.get(`${path}.weight`)
-  if (scales) {
-    const quantization = quantizationOf(path)
-    const scaleType = FLOAT_TYPES.find((type) => type === scales.dtype)
-    return quantization && scaleType && { kind: 'affine', ...quantization, scaleType }
-  }
-  const type = entry && floatTypeOf(entry.dtype)
-  if (!type) return undefined
-  if (quantize && entry.shape.at(-1)! % quantize.groupSize === 0) {
-    return { kind: 'affine', ...quantize, scaleType: type }
-  }
-  return { kind: 'plain', type: dtype ?? type }
+/** Last parts of the names of all tensors that matrices consist of, in any format. */
+export const MATRIX_PARTS = [...new Set(FORMAT_KINDS.flatMap(({ parts }) => parts))]
+
+/** Whether a file holds the matrix of this module quantised: whatever the format, it has scales then. */
+export function isQuantized(tensors: ReadonlyMap<string, unknown>, path: string): boolean {
+  return tensors.has(`${path}.scales`)
 }

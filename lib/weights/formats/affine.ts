@@ -1,0 +1,187 @@
+// The affine quantised format of MLX: w = scale * q + bias, where q is a few bits wide and each group of columns has a
+// scale and a bias. In a file `.weight` holds the words that the values are packed into, `.scales` and `.biases` the rest.
+
+import {
+  AFFINE_BITS,
+  AFFINE_GROUP_SIZES,
+  type AffineBits,
+  type AffineGroupSize,
+  type AffineMatrix,
+  type LinearOptions,
+} from '../../operations/arguments.js'
+import type { Recorder } from '../../operations/recorder.js'
+import { bytesPerElement, type Tensor } from '../../operations/tensor.js'
+import type { FileDtype, TensorEntry } from '../checkpoint.js'
+import { numbersOf } from '../convert.js'
+import { FLOAT_TYPES, type FloatType } from '../float-types.js'
+import type { WeightStore } from '../store.js'
+import type {
+  MatrixFiles,
+  QuantizedKind,
+  ReadRow,
+  SampleSource,
+  StatedQuantization,
+  Weight,
+} from './format.js'
+
+/** What configurations state, and what one may wish for. */
+export interface AffineQuantization {
+  bits: AffineBits
+  groupSize: AffineGroupSize
+}
+
+export interface AffineFormat extends AffineQuantization {
+  kind: 'affine'
+  /** Of scales and biases. */
+  scaleType: FloatType
+}
+
+/** Of who states no other. */
+export const DEFAULT_GROUP_SIZE = 64
+
+export class AffineWeight implements Weight {
+  readonly matrix: AffineMatrix
+
+  constructor(matrix: AffineMatrix) {
+    this.matrix = matrix
+  }
+
+  get byteSpan(): number {
+    const { words, scales, biases } = this.matrix
+    return words.byteSpan + scales.byteSpan + biases.byteSpan
+  }
+
+  multiply(cl: Recorder, x: Tensor, out: Tensor, options: LinearOptions): void {
+    cl.affineMatmul(x, this.matrix, out, options)
+  }
+
+  lookUp(cl: Recorder, tokens: Tensor, out: Tensor): void {
+    cl.affineEmbedding(tokens, this.matrix, out)
+  }
+
+  dequantize(cl: Recorder, out: Tensor): void {
+    cl.affineDequantize(this.matrix, out)
+  }
+
+  // q has its lowest bits first, and may begin in one word and end in the next.
+  readRows(): ReadRow {
+    const { words, scales, biases, bits, groupSize } = this.matrix
+    const packed = numbersOf(words)
+    const [scale, bias] = [numbersOf(scales), numbersOf(biases)]
+    const mask = 2 ** bits - 1
+    return (row, target) => {
+      let bit = row * target.length * bits
+      for (let first = 0; first < target.length; first += groupSize) {
+        const group = (row * target.length + first) / groupSize
+        const [groupScale, groupBias] = [scale[group]!, bias[group]!]
+        for (let col = first; col < first + groupSize; col++, bit += bits) {
+          const word = Math.floor(bit / 32)
+          const shift = bit - 32 * word
+          let q = packed[word]! >>> shift
+          if (shift + bits > 32) q |= packed[word + 1]! << (32 - shift)
+          target[col] = groupScale * (q & mask) + groupBias
+        }
+      }
+    }
+  }
+}
+
+/** The shapes of the tensors of a matrix (rows, cols). */
+function shapesOf({ bits, groupSize }: AffineQuantization, rows: number, cols: number) {
+  return { words: [rows, (cols * bits) / 32], groups: [rows, cols / groupSize] } as const
+}
+
+const labelOf = ({ bits, groupSize }: AffineFormat) => `${bits}-bit g${groupSize}`
+
+export const affine = {
+  kind: 'affine',
+  all: AFFINE_BITS.flatMap((bits) =>
+    AFFINE_GROUP_SIZES.flatMap((groupSize) =>
+      FLOAT_TYPES.map((scaleType) => ({ kind: 'affine' as const, bits, groupSize, scaleType })),
+    ),
+  ),
+  usual: [...AFFINE_BITS].reverse().map((bits) => ({
+    ...{ kind: 'affine', bits, groupSize: DEFAULT_GROUP_SIZE, scaleType: 'float16' },
+  })),
+  parts: ['weight', 'scales', 'biases'],
+  product: 'affine_matmul',
+  mode: 'affine',
+  nameOf: (format) => `${labelOf(format)} ${format.scaleType}`,
+  labelOf,
+  bitsNameOf: ({ bits }) => `${bits}-bit`,
+  shortNameOf: ({ bits, groupSize }) => `q${bits} g${groupSize}`,
+  describe: ({ bits, groupSize }) => `${bits} bits, groups of ${groupSize}`,
+  inputMultiple: ({ groupSize }) => groupSize,
+  bytesOf({ bits, groupSize, scaleType }, rows, cols) {
+    const groups = (rows * cols) / groupSize
+    return (rows * cols * bits) / 8 + 2 * groups * bytesPerElement(scaleType)
+  },
+  read: (object: StatedQuantization): AffineQuantization => ({
+    bits: object.only('bits', AFFINE_BITS),
+    // In the order in which an error lists them: the default first.
+    groupSize: object.only('group_size', [
+      ...new Set([DEFAULT_GROUP_SIZE, ...AFFINE_GROUP_SIZES] as const),
+    ]),
+  }),
+  formatOf(stated: AffineQuantization, scales: FileDtype): AffineFormat | undefined {
+    const scaleType = FLOAT_TYPES.find((type) => type === scales)
+    return scaleType && { kind: 'affine', ...stated, scaleType }
+  },
+  async load({ rows, cols, store, ...files }: MatrixFiles, stated: AffineQuantization) {
+    const words = files.part('weight')
+    const scales = files.part('scales')
+    const biases = files.part('biases')
+    files.expectType(words, ['uint32'])
+    files.expectType(scales, FLOAT_TYPES)
+    files.expectType(biases, [scales.dtype])
+    const shapes = shapesOf(stated, rows, cols)
+    files.expectShape(words, shapes.words)
+    files.expectShape(scales, shapes.groups)
+    files.expectShape(biases, shapes.groups)
+    return new AffineWeight({
+      words: await store.asStored(words),
+      scales: await store.asStored(scales),
+      biases: await store.asStored(biases),
+      ...stated,
+    })
+  },
+  async fromFloats(entry: TensorEntry, format: AffineFormat, store: WeightStore) {
+    const { bits, groupSize, scaleType } = format
+    const [rows, cols] = entry.shape as [number, number]
+    const shapes = shapesOf(format, rows, cols)
+    const parts = await store.convert(
+      entry,
+      {
+        words: { dtype: 'uint32', shape: shapes.words },
+        scales: { dtype: scaleType, shape: shapes.groups },
+        biases: { dtype: scaleType, shape: shapes.groups },
+      },
+      (cl, source, results) => cl.affineQuantize(source, { ...results, bits, groupSize }),
+    )
+    return new AffineWeight({ ...parts, bits, groupSize })
+  },
+  // Values from about -scale to scale, where scale is 1 / sqrt(cols).
+  sample(format: AffineFormat, source: SampleSource, rows: number, cols: number) {
+    const { bits, groupSize, scaleType } = format
+    const shapes = shapesOf(format, rows, cols)
+    const half = 2 ** (bits - 1)
+    const scale = 1 / (half * Math.sqrt(cols))
+    const words = source.draw(Uint32Array, (rows * cols * bits) / 32, (random) => random.bits())
+    const scales = source.draw(Float32Array, (rows * cols) / groupSize, (random) => {
+      if (!source.roundsToHalf) return (1 + random.number() / 4) * scale
+      const quarters = 4 + Math.floor(2 * (random.number() + 1)) // of a number from 1 to 7/4
+      return (quarters / 4) * 2 ** -Math.round(Math.log2(half * Math.sqrt(cols)))
+    })
+    return new AffineWeight({
+      words: source.tensor('uint32', shapes.words, words),
+      scales: source.tensor(scaleType, shapes.groups, scales),
+      biases: source.tensor(
+        scaleType,
+        shapes.groups,
+        scales.map((each) => -half * each),
+      ),
+      bits,
+      groupSize,
+    })
+  },
+} satisfies QuantizedKind<AffineFormat, AffineQuantization>

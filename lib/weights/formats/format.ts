@@ -1,0 +1,111 @@
+// What a weight format is. Each has a file of its own in this folder, with all that lib knows about it, and a line in
+// the table of formats.ts. Formats are plain data, so that another process can be told of them; `kind` names the file.
+
+import type { LinearOptions } from '../../operations/arguments.js'
+import type { Recorder } from '../../operations/recorder.js'
+import type { OperationName } from '../../operations/table.js'
+import type { DType, Tensor, TensorData } from '../../operations/tensor.js'
+import type { FileDtype, TensorEntry } from '../checkpoint.js'
+import type { WeightStore } from '../store.js'
+
+/** Puts row `row` into `target`, which has as many elements as the weight has columns. */
+export type ReadRow = (row: number, target: Float64Array) => void
+
+/** A matrix (outputs, inputs) on a device, which multiplies activations or is looked up row by row. */
+export interface Weight {
+  /** Bytes on the device. */
+  readonly byteSpan: number
+  /** out = x · weightᵀ, and what else the options say. */
+  multiply(cl: Recorder, x: Tensor, out: Tensor, options: LinearOptions): void
+  /** out = the rows at the token ids. */
+  lookUp(cl: Recorder, tokens: Tensor, out: Tensor): void
+  /** out = all of it, float32. Only quantised weights have it. */
+  dequantize?(cl: Recorder, out: Tensor): void
+  /**
+   * Reads all of it on the host, and then hands out its rows: a second reading of the format, which shares nothing
+   * with the code of any device.
+   */
+  readRows(): ReadRow
+}
+
+/** All formats of one kind, such as affine ones of any number of bits. */
+export interface FormatKind<Format extends { kind: string }> {
+  readonly kind: Format['kind']
+  /** Every format of the kind. */
+  readonly all: readonly Format[]
+  /** Those that models are published in, the largest first: they are measured, and verified in more shapes. */
+  readonly usual: readonly Format[]
+  /** Last parts of the names of the tensors that a matrix consists of in a file. */
+  readonly parts: readonly string[]
+  /** The operation that `multiply` records. */
+  readonly product: OperationName
+  /** For people: `float16`, `4-bit g64 float16`. */
+  nameOf(format: Format): string
+  /** What distinguishes usual formats: `float16`, `4-bit g64`. */
+  labelOf(format: Format): string
+  /** What the number of inputs must be a multiple of. */
+  inputMultiple(format: Format): number
+  /** Bytes of a matrix. */
+  bytesOf(format: Format, rows: number, cols: number): number
+  /** Brings a float matrix of a file to a device, converted where need be. */
+  fromFloats(entry: TensorEntry, format: Format, store: WeightStore): Promise<Weight>
+  /** A weight of made-up numbers whose products with x are about as large as x. */
+  sample(format: Format, source: SampleSource, rows: number, cols: number): Weight
+}
+
+/** A kind of which files hold matrices as they are: a configuration states how. */
+export interface QuantizedKind<Format extends { kind: string }, Stated> extends FormatKind<Format> {
+  /** The `mode` that MLX calls it. */
+  readonly mode: string
+  /** Reads what an object of a configuration states. Throws for what is not implemented. */
+  read(object: StatedQuantization): Stated
+  /** Undefined when the scales are of another type than the format has. */
+  formatOf(stated: Stated, scales: FileDtype): Format | undefined
+  /** Checks the tensors of a matrix and brings them to a device. */
+  load(files: MatrixFiles, stated: Stated): Promise<Weight>
+  /** For people, in a word: `4-bit`. */
+  bitsNameOf(stated: Stated): string
+  /** For a column of a table: `q4 g64`. */
+  shortNameOf(stated: Stated): string
+  /** For people: `4 bits, groups of 64`. */
+  describe(stated: Stated): string
+}
+
+/** An object of a configuration, which throws for values that are none of those implemented. */
+export interface StatedQuantization {
+  only<T extends string | number>(key: string, implemented: readonly T[]): T
+}
+
+/** The tensors that a matrix (rows, cols) consists of in a file. */
+export interface MatrixFiles {
+  readonly rows: number
+  readonly cols: number
+  readonly store: WeightStore
+  /** The tensor whose name has this last part. Throws when it is missing. */
+  part(name: string): TensorEntry
+  /** Throws unless the tensor is of one of these types. */
+  expectType(entry: TensorEntry, types: readonly string[]): void
+  expectShape(entry: TensorEntry, shape: readonly number[]): void
+}
+
+/** Random numbers, of which one kind of tensors is made. */
+export interface Random {
+  /** From -1 to 1. */
+  number(): number
+  /** 32 bits. */
+  bits(): number
+}
+
+/** Where the made-up numbers of a weight come from that is verified or measured. */
+export interface SampleSource {
+  /** A device may round the values of the weight to float16: then they are such that float16 holds them. */
+  readonly roundsToHalf: boolean
+  /** At most `count` numbers; where they are fewer, `tensor` repeats them. */
+  draw<T extends TensorData>(
+    array: new (length: number) => T,
+    count: number,
+    next: (random: Random) => number,
+  ): T
+  /** A tensor with these values, floats rounded to its type. */
+  tensor(dtype: DType, shape: readonly number[], values: TensorData): Tensor
+}
