@@ -60,16 +60,12 @@ export {
 export type { TokenLogprob } from './generation/logprobs.js'
 export type { Machine } from './machine/machine.js'
 export { Model, type ModelMemory } from './model.js'
-export type {
-  Architecture,
-  AttentionConfig,
-  CheckpointFormat,
-  LayerConfig,
-  Mamba2Config,
-  MlpConfig,
-  ModelConfig,
-  Quantization,
-} from './models/config.js'
+export type { AttentionConfig } from './models/blocks/attention.js'
+export type { LayerConfig } from './models/blocks/blocks.js'
+export type { Mamba2Config } from './models/blocks/mamba2.js'
+export type { MlpConfig } from './models/blocks/mlp.js'
+export type { Architecture, CheckpointFormat, ModelConfig } from './models/config.js'
+export type { Quantization } from './weights/formats/formats.js'
 export type { EndOfTextToken } from './generation/end-of-text.js'
 export type { Notice, NoticeCode, OnNotice } from './support/notices.js'
 export { type Perplexity, type PerplexityOptions, perplexity } from './scoring/perplexity.js'

@@ -8,7 +8,7 @@ import { resolveModelPath } from '../hub/cache.js'
 import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeNeeds, memoryNeeds } from '../memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
-import type { LayerConfig } from '../models/config.js'
+import { blockKind, type LayerConfig } from '../models/blocks/blocks.js'
 import { stateBytes } from '../models/state-fields.js'
 import { endOfText as endOfTextOf } from '../generation/end-of-text.js'
 import { type GenerationDefaults, readGenerationConfig } from '../generation/generation-config.js'
@@ -104,7 +104,9 @@ function table(facts: Facts, { config }: Checkpoint): string {
     ['layers', layerSummary(config.layers)],
     ['d_model', String(config.dModel)],
   ]
-  for (const layer of uniqueLayers(config.layers)) rows.push([layer.kind, layerDetails(layer)])
+  for (const layer of uniqueLayers(config.layers)) {
+    rows.push([layer.kind, blockKind(layer.kind).describe(layer)])
+  }
   rows.push(
     [
       'vocabulary',
@@ -190,17 +192,4 @@ function layerSummary(layers: readonly LayerConfig[]): string {
 
 function uniqueLayers(layers: readonly LayerConfig[]): LayerConfig[] {
   return [...new Map(layers.map((layer) => [JSON.stringify(layer), layer])).values()]
-}
-
-function layerDetails(layer: LayerConfig): string {
-  switch (layer.kind) {
-    case 'mamba2': {
-      const order = layer.normBeforeGate ? 'norm before gate' : 'gate before norm'
-      return `${layer.numHeads} heads x ${layer.headDim}, d_state ${layer.dState}, n_groups ${layer.nGroups}, d_conv ${layer.dConv}, ${order}`
-    }
-    case 'mlp':
-      return `${layer.dInner} wide, ${layer.gated ? 'gated ' : ''}${layer.activation}`
-    case 'attention':
-      return `${layer.numHeads} heads x ${layer.headDim}, ${layer.numKvHeads} key/value heads, window ${layer.window}`
-  }
 }

@@ -1,7 +1,7 @@
 // The memory of the sequences that a model runs: one tensor a field, with a place for each slot.
 
 import type { LanguageModel, ModelState } from '../models/language-model.js'
-import type { StateField } from '../models/state-fields.js'
+import type { StateField } from '../models/blocks/block.js'
 import { MOST_ALTERNATIVES, NO_TOKEN } from '../generation/sampler.js'
 import type { Tensor } from '../operations/tensor.js'
 

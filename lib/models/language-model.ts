@@ -11,11 +11,15 @@ import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
 import type { TensorNames } from './families/family.js'
-import { AttentionBlock } from './blocks/attention.js'
-import { type Block, type BlockState, type Pass, recordLinear } from './blocks/block.js'
-import { Mamba2Block } from './blocks/mamba2.js'
-import { MlpBlock } from './blocks/mlp.js'
-import { layerStateBytes, stateBytes, type StateField, stateFields } from './state-fields.js'
+import {
+  type Block,
+  type BlockState,
+  type Pass,
+  recordLinear,
+  type StateField,
+} from './blocks/block.js'
+import { blockKind, layerNames } from './blocks/blocks.js'
+import { layerStateBytes, stateBytes } from './state-fields.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
 export function activationTypeOf(
@@ -182,10 +186,7 @@ function checkStateSize({ config, configFile, tensors }: Checkpoint): void {
   const largest = [...config.layers].sort(
     (a, b) => layerStateBytes(b, 'float32') - layerStateBytes(a, 'float32'),
   )[0]!
-  const cause =
-    largest.kind === 'attention'
-      ? `attention over a window of ${largest.window} positions`
-      : 'the states of its Mamba-2 layers'
+  const cause = blockKind(largest.kind).describeState(largest)
   throw new CorruptFileError(
     `${configFile}: one sequence would need ${bytes} bytes for ${cause}; ` +
       `a model with ${weightBytes} bytes of weights may need ${most}`,
@@ -200,16 +201,14 @@ async function loadBlock(
   activationType: ActivationType,
 ): Promise<Block> {
   const config = layers[index]!
+  const kind = blockKind(config.kind)
   const block = `${names.block}.${index}`
-  const layer = `${block}.${names.layer}`
-  const norm = { weight: await loader.vector(`${block}.${names.norm}`, dModel), eps }
-  const state = stateFields(config, activationType)
-  switch (config.kind) {
-    case 'mamba2':
-      return Mamba2Block.load(loader, config, state, norm, dModel, names.mamba2, layer)
-    case 'mlp':
-      return MlpBlock.load(loader, config, norm, dModel, names.mlp, layer)
-    case 'attention':
-      return AttentionBlock.load(loader, config, state, norm, dModel, names.attention, layer)
-  }
+  return kind.load(config, {
+    loader,
+    names: layerNames(names.layers, config.kind),
+    path: (name) => `${block}.${names.layer}.${name}`,
+    dModel,
+    norm: { weight: await loader.vector(`${block}.${names.norm}`, dModel), eps },
+    state: kind.stateFields(config, activationType),
+  })
 }

@@ -2,14 +2,13 @@
 
 import { throwIfAborted, type Signal } from '../support/abort.js'
 import type { Device } from '../operations/device.js'
-import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
-import { scanCase, updateCase } from '../verify/cases/mamba2.js'
 import { logitCases, sampleCases } from '../verify/cases/rows.js'
 import { compareCase, type Outcome } from '../verify/verify.js'
 import { formatName, kindOf } from '../weights/formats/formats.js'
-import type { AttentionNeeds, Mamba2Needs, Needs } from './needs.js'
-import { checkProduct, type ProductSize } from './product.js'
+import { type CheckSize, layerCases } from './layers.js'
+import type { Needs } from './needs.js'
+import { checkProduct } from './product.js'
 import { messageOf } from '../support/realms.js'
 
 export interface Check extends Pick<Outcome, 'operation' | 'dtype' | 'shape'> {
@@ -17,18 +16,6 @@ export interface Check extends Pick<Outcome, 'operation' | 'dtype' | 'shape'> {
   id: string
   /** Computes once. What fails to run did not pass; rejects only with `signal.reason`. */
   run(device: Device, reference: Device, signal?: Signal): Promise<Outcome>
-}
-
-/** How large the checks are. */
-export interface CheckSize {
-  product: ProductSize
-  /** Tokens of a scan. */
-  tokens: number
-  /** Heads of a group that are computed, at most. */
-  heads: number
-  /** Positions of an attention window, at most. */
-  window: number
-  vocabulary: number
 }
 
 /** By name: `full` for a GPU, `short` for the CPU device, `tiny` where an emulator computes. */
@@ -57,17 +44,12 @@ export const CHECK_SIZES = {
 } as const satisfies Record<string, CheckSize>
 export type CheckSizeName = keyof typeof CHECK_SIZES
 
-// Of a head, a state and a head of attention: more than published models have. A configuration has
-// not proved its sizes when this runs.
-const LARGEST_DIMENSION = 256
-
 /** The checks of a model: a product for each of its formats, scans, attention, sampling. */
 export function checksOf(needs: Needs, sizeName: CheckSizeName): Check[] {
   const size: CheckSize = CHECK_SIZES[sizeName]
   const { activationType } = needs
   const cases = [
-    ...needs.mamba2.flatMap((layer) => mamba2Checks(layer, needs, size)),
-    ...needs.attention.flatMap((layer) => attentionChecks(layer, needs, size)),
+    ...layerCases(needs, activationType, size),
     ...sampleCases(size.vocabulary),
     ...logitCases(size.vocabulary),
   ]
@@ -107,42 +89,4 @@ const idOf = ({ operation, dtype, shape }: Pick<Outcome, 'operation' | 'dtype' |
 function failed(given: Pick<Outcome, 'operation' | 'dtype' | 'shape'>, error: unknown): Outcome {
   const failure = messageOf(error)
   return { ...given, passed: false, error: Number.NaN, limit: Number.NaN, failure }
-}
-
-// Fewer heads and groups than the layer has, in the same proportion where that is possible; all else
-// decides over the kernels and is the layer's own.
-function mamba2Checks(layer: Mamba2Needs, { activationType }: Needs, size: CheckSize): Case[] {
-  const groups = Math.min(2, layer.nGroups)
-  const shape = {
-    batch: 1,
-    heads: groups * Math.max(1, Math.min(size.heads, layer.numHeads / layer.nGroups)),
-    headDim: Math.min(LARGEST_DIMENSION, layer.headDim),
-    dState: Math.min(LARGEST_DIMENSION, layer.dState),
-    groups,
-  }
-  return [
-    scanCase(shape, activationType, size.tokens),
-    updateCase(shape, activationType, layer.normBeforeGate),
-  ]
-}
-
-function attentionChecks(
-  layer: AttentionNeeds,
-  { activationType }: Needs,
-  size: CheckSize,
-): Case[] {
-  const kvHeads = Math.min(2, layer.numKvHeads)
-  const window = Math.min(size.window, layer.window)
-  const shape = {
-    // The ring has been filled once, and is a third full again.
-    positions: [window + Math.floor(window / 3)],
-    heads: kvHeads * Math.max(1, Math.min(size.heads, layer.numHeads / layer.numKvHeads)),
-    kvHeads,
-    headDim: Math.min(LARGEST_DIMENSION, layer.headDim),
-    window,
-  }
-  return [
-    prefillCase(shape, activationType, Math.min(size.tokens, 70)),
-    decodeCase(shape, activationType),
-  ]
 }

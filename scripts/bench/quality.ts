@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { loadModel } from '../../lib/load-model.js'
-import type { Quantization } from '../../lib/models/config.js'
+import type { Quantization } from '../../lib/weights/formats/formats.js'
 import { perplexity } from '../../lib/scoring/perplexity.js'
 
 const { values, positionals } = parseArgs({

@@ -2,12 +2,10 @@
 // double precision: h = embedding;  h = h + layer(norm(h)) for each layer;  logits = head(norm(h)).
 // Tensors go by the names that mamba_ssm gives them.
 
-import type {
-  AttentionConfig,
-  LayerConfig,
-  Mamba2Config,
-  MlpConfig,
-} from '../../lib/models/config.js'
+import type { AttentionConfig } from '../../lib/models/blocks/attention.js'
+import type { LayerConfig } from '../../lib/models/blocks/blocks.js'
+import type { Mamba2Config } from '../../lib/models/blocks/mamba2.js'
+import type { MlpConfig } from '../../lib/models/blocks/mlp.js'
 import { gelu, silu } from './activations.js'
 import { slidingWindowAttention } from './attention.js'
 import { causalConvolution } from './convolution.js'

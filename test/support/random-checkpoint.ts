@@ -3,12 +3,10 @@
 
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type {
-  AttentionConfig,
-  LayerConfig,
-  Mamba2Config,
-  MlpConfig,
-} from '../../lib/models/config.js'
+import type { AttentionConfig } from '../../lib/models/blocks/attention.js'
+import type { LayerConfig } from '../../lib/models/blocks/blocks.js'
+import type { Mamba2Config } from '../../lib/models/blocks/mamba2.js'
+import type { MlpConfig } from '../../lib/models/blocks/mlp.js'
 import type { FileDtype } from '../../lib/weights/checkpoint.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
 import { type ReferenceModel, modelLogits } from '../reference/model.js'

@@ -3,11 +3,51 @@
 //   out     = out_proj(softmax(scale * q · k) v) over the last `window` positions
 
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear, WeightLoader } from '../../weights/loader.js'
-import type { AttentionConfig } from '../config.js'
-import type { TensorNames } from '../families/family.js'
-import type { StateField } from '../state-fields.js'
-import { type Block, type BlockState, type Norm, type Pass, recordLinear } from './block.js'
+import type { Linear } from '../../weights/loader.js'
+import {
+  type Block,
+  type BlockKind,
+  type BlockSource,
+  type BlockState,
+  type Norm,
+  type Pass,
+  recordLinear,
+  type StateField,
+} from './block.js'
+
+/** Causal attention over the last `window` positions, without rotary embedding. */
+export interface AttentionConfig {
+  kind: 'attention'
+  numHeads: number
+  numKvHeads: number
+  headDim: number
+  window: number
+  qkvBias: boolean
+  outBias: boolean
+  scale: number
+}
+
+/** What a family calls its modules, inside the layer. */
+export interface AttentionNames {
+  qkvProj: string
+  outProj: string
+}
+
+export const attention = {
+  kind: 'attention',
+  stateFields({ window, numKvHeads, headDim }, activationType) {
+    const shape = [window, numKvHeads * headDim]
+    return [
+      { name: 'keys', dtype: activationType, shape },
+      { name: 'values', dtype: activationType, shape },
+    ]
+  },
+  describe: ({ numHeads, headDim, numKvHeads, window }) =>
+    `${numHeads} heads x ${headDim}, ${numKvHeads} key/value heads, window ${window}`,
+  describeState: ({ window }) => `attention over a window of ${window} positions`,
+  matrices: ({ qkvProj, outProj }) => [qkvProj, outProj],
+  load: (config, source) => AttentionBlock.load(config, source),
+} satisfies BlockKind<AttentionConfig, AttentionNames>
 
 export class AttentionBlock implements Block {
   readonly state: readonly StateField[]
@@ -30,15 +70,9 @@ export class AttentionBlock implements Block {
     this.#outProj = outProj
   }
 
-  /** Loads the weights under `prefix`. */
   static async load(
-    loader: WeightLoader,
     config: AttentionConfig,
-    state: readonly StateField[],
-    norm: Norm,
-    dModel: number,
-    names: TensorNames['attention'],
-    prefix: string,
+    { loader, names, path, dModel, norm, state }: BlockSource<AttentionNames>,
   ): Promise<AttentionBlock> {
     const { numHeads, numKvHeads, headDim, qkvBias, outBias } = config
     const qkvRows = (numHeads + 2 * numKvHeads) * headDim
@@ -46,8 +80,8 @@ export class AttentionBlock implements Block {
       config,
       state,
       norm,
-      await loader.linear(`${prefix}.${names.qkvProj}`, qkvRows, dModel, qkvBias),
-      await loader.linear(`${prefix}.${names.outProj}`, dModel, numHeads * headDim, outBias),
+      await loader.linear(path(names.qkvProj), qkvRows, dModel, qkvBias),
+      await loader.linear(path(names.outProj), dModel, numHeads * headDim, outBias),
     )
   }
 

@@ -1,11 +1,19 @@
-// What all blocks of a model have in common.
+// What all blocks of a model have in common. Each kind has a file of its own in this folder, with all that lib knows
+// about it, and a line in the table of blocks.ts.
 
+import type { ActivationType } from '../../operations/device.js'
 import type { LinearOptions } from '../../operations/arguments.js'
 import type { Recorder } from '../../operations/recorder.js'
-import type { Tensor } from '../../operations/tensor.js'
-import type { Linear } from '../../weights/loader.js'
-import type { StateField } from '../state-fields.js'
+import type { DType, Tensor } from '../../operations/tensor.js'
+import type { Linear, WeightLoader } from '../../weights/loader.js'
 import type { Workspace } from '../workspace.js'
+
+/** A field of the state of one sequence. */
+export interface StateField {
+  name: string
+  dtype: DType
+  shape: readonly number[]
+}
 
 /** Where a block keeps what it remembers of the sequences: a tensor for each of its fields, (slots, ...shape). */
 export type BlockState = Readonly<Record<string, Tensor>>
@@ -36,6 +44,34 @@ export interface Block {
   decode(pass: Pass, hidden: Tensor, state: BlockState): void
   /** A chunk of a prompt: hidden float32 (batch, length, dModel). */
   prefill(pass: Pass, hidden: Tensor, state: BlockState): void
+}
+
+/** What a block is loaded from. */
+export interface BlockSource<Names> {
+  loader: WeightLoader
+  /** What the family calls the layer's tensors. */
+  names: Names
+  /** The whole name of a tensor or module of the layer. */
+  path(name: string): string
+  dModel: number
+  /** The norm before the layer. */
+  norm: Norm
+  /** As `stateFields` says. */
+  state: readonly StateField[]
+}
+
+/** All blocks of one kind. */
+export interface BlockKind<Config extends { kind: string }, Names> {
+  readonly kind: Config['kind']
+  /** What it keeps of one sequence between tokens: fields of fixed size, of which other sizes are derived. */
+  stateFields(config: Config, activationType: ActivationType): readonly StateField[]
+  /** For people: the sizes that distinguish it. */
+  describe(config: Config): string
+  /** For people: what its state is needed for. */
+  describeState(config: Config): string
+  /** The modules among its names that have a matrix. */
+  matrices(names: Names, config: Config): readonly string[]
+  load(config: Config, source: BlockSource<Names>): Promise<Block>
 }
 
 /** out = x · weightᵀ (+ bias), whatever form the weight has, and what else the options say. */

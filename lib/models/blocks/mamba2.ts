@@ -7,11 +7,76 @@
 // projections; out_proj with the gated norm and the residual.
 
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear, WeightLoader } from '../../weights/loader.js'
-import { convDim, type Mamba2Config } from '../config.js'
-import type { TensorNames } from '../families/family.js'
-import type { StateField } from '../state-fields.js'
-import { type Block, type BlockState, type Norm, type Pass, recordLinear } from './block.js'
+import type { Linear } from '../../weights/loader.js'
+import {
+  type Block,
+  type BlockKind,
+  type BlockSource,
+  type BlockState,
+  type Norm,
+  type Pass,
+  recordLinear,
+  type StateField,
+} from './block.js'
+
+/** The Mamba-2 mixer. */
+export interface Mamba2Config {
+  kind: 'mamba2'
+  /** numHeads * headDim. */
+  dInner: number
+  numHeads: number
+  headDim: number
+  /** Columns of a head's SSM state. */
+  dState: number
+  /** Groups of B and C; head h uses group h / (numHeads / nGroups). */
+  nGroups: number
+  /** Taps of the causal convolution. */
+  dConv: number
+  /** Groups of the gated norm: `nGroups`, but 1 in files of Cartesia Edge, whose own code norms the whole row. */
+  normGroups: number
+  normBeforeGate: boolean
+  /** Bounds of the step size after softplus. */
+  dtLimit: readonly [number, number]
+  projectionBias: boolean
+  convBias: boolean
+  normEpsilon: number
+}
+
+/** Columns of the convolution: x, B and C side by side. */
+export function convDim(config: Mamba2Config): number {
+  return config.dInner + 2 * config.nGroups * config.dState
+}
+
+/** What a family calls its tensors, inside the layer. */
+export interface Mamba2Names {
+  inProj: string
+  outProj: string
+  convWeight: string
+  convBias: string
+  dtBias: string
+  D: string
+  gatedNorm: string
+  /** A = -exp(A_log), or A as it is. */
+  decay: 'A_log' | 'A'
+}
+
+export const mamba2 = {
+  kind: 'mamba2',
+  stateFields(config, activationType) {
+    const { dConv, numHeads, headDim, dState } = config
+    return [
+      { name: 'conv', dtype: activationType, shape: [dConv, convDim(config)] },
+      { name: 'ssm', dtype: 'float32', shape: [numHeads, headDim, dState] },
+    ]
+  },
+  describe({ numHeads, headDim, dState, nGroups, dConv, normBeforeGate }) {
+    const order = normBeforeGate ? 'norm before gate' : 'gate before norm'
+    return `${numHeads} heads x ${headDim}, d_state ${dState}, n_groups ${nGroups}, d_conv ${dConv}, ${order}`
+  },
+  describeState: () => 'the states of its Mamba-2 layers',
+  matrices: ({ inProj, outProj }) => [inProj, outProj],
+  load: (config, source) => Mamba2Block.load(config, source),
+} satisfies BlockKind<Mamba2Config, Mamba2Names>
 
 interface Mamba2Weights {
   inProj: Linear
@@ -42,19 +107,12 @@ export class Mamba2Block implements Block {
     this.#weights = weights
   }
 
-  /** Loads the weights under `prefix`. */
   static async load(
-    loader: WeightLoader,
     config: Mamba2Config,
-    state: readonly StateField[],
-    norm: Norm,
-    dModel: number,
-    names: TensorNames['mamba2'],
-    prefix: string,
+    { loader, names, path, dModel, norm, state }: BlockSource<Mamba2Names>,
   ): Promise<Mamba2Block> {
     const { dInner, numHeads, dConv, projectionBias } = config
     const channels = convDim(config)
-    const path = (name: string) => `${prefix}.${name}`
     const fromLog = (x: number) => -Math.exp(x)
     return new Mamba2Block(config, state, norm, {
       inProj: await loader.linear(
@@ -67,9 +125,9 @@ export class Mamba2Block implements Block {
       convWeight: await loader.convolution(path(names.convWeight), channels, dConv),
       convBias: config.convBias ? await loader.vector(path(names.convBias), channels) : undefined,
       A:
-        names.decay.name === 'A_log'
-          ? await loader.mappedVector(path('A_log'), numHeads, fromLog)
-          : await loader.vector(path('A'), numHeads),
+        names.decay === 'A_log'
+          ? await loader.mappedVector(path(names.decay), numHeads, fromLog)
+          : await loader.vector(path(names.decay), numHeads),
       D: await loader.vector(path(names.D), numHeads),
       dtBias: await loader.vector(path(names.dtBias), numHeads),
       gatedNorm: await loader.vector(path(names.gatedNorm), dInner),

@@ -1,10 +1,49 @@
 // out_proj(activation(in_proj(x))); gated: out_proj(norm(activation(in_proj(x)) * gate_proj(x))).
 
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear, WeightLoader } from '../../weights/loader.js'
-import type { MlpConfig } from '../config.js'
-import type { TensorNames } from '../families/family.js'
-import { type Block, type Norm, type Pass, recordLinear } from './block.js'
+import type { Linear } from '../../weights/loader.js'
+import {
+  type Block,
+  type BlockKind,
+  type BlockSource,
+  type Norm,
+  type Pass,
+  recordLinear,
+} from './block.js'
+
+/** out_proj(activation(in_proj(x))), or out_proj(norm(activation(in_proj(x)) * gate_proj(x))). */
+export interface MlpConfig {
+  kind: 'mlp'
+  dInner: number
+  activation: 'gelu' | 'silu'
+  gated: boolean
+  bias: boolean
+  /** An RMS norm before out_proj; only when gated. */
+  norm: boolean
+  /** The checkpoint holds a norm that the model does not apply. */
+  hasUnusedNorm?: boolean
+  normEpsilon: number
+}
+
+/** What a family calls its modules, inside the layer. */
+export interface MlpNames {
+  inProj: string
+  gateProj: string
+  outProj: string
+  /** The tensor of the norm before out_proj. */
+  norm: string
+}
+
+export const mlp = {
+  kind: 'mlp',
+  stateFields: () => [],
+  describe: ({ dInner, gated, activation }) =>
+    `${dInner} wide, ${gated ? 'gated ' : ''}${activation}`,
+  describeState: () => 'nothing',
+  matrices: ({ inProj, gateProj, outProj }, { gated }) =>
+    gated ? [inProj, gateProj, outProj] : [inProj, outProj],
+  load: (config, source) => MlpBlock.load(config, source),
+} satisfies BlockKind<MlpConfig, MlpNames>
 
 interface MlpWeights {
   inProj: Linear
@@ -25,17 +64,11 @@ export class MlpBlock implements Block {
     this.#weights = weights
   }
 
-  /** Loads the weights under `prefix`. */
   static async load(
-    loader: WeightLoader,
     config: MlpConfig,
-    norm: Norm,
-    dModel: number,
-    names: TensorNames['mlp'],
-    prefix: string,
+    { loader, names, path, dModel, norm }: BlockSource<MlpNames>,
   ): Promise<MlpBlock> {
     const { dInner, bias, gated } = config
-    const path = (name: string) => `${prefix}.${name}`
     if (config.hasUnusedNorm) loader.ignore(path(names.norm))
     return new MlpBlock(config, norm, {
       inProj: await loader.linear(path(names.inProj), dInner, dModel, bias),

@@ -6,7 +6,10 @@
 import { CorruptFileError } from '../../support/errors.js'
 import { type JsonObject, type JsonValue, parseConfigJson } from '../../support/json.js'
 import type { Quantization } from '../../weights/formats/formats.js'
-import type { AttentionConfig, LayerConfig, Mamba2Config, MlpConfig } from '../config.js'
+import type { AttentionConfig } from '../blocks/attention.js'
+import type { LayerConfig } from '../blocks/blocks.js'
+import type { Mamba2Config } from '../blocks/mamba2.js'
+import type { MlpConfig } from '../blocks/mlp.js'
 import { ConfigReader } from '../config-reader.js'
 import type { ModelDescription, TensorNames } from './family.js'
 import { readStated } from './mlx-quantization.js'
@@ -18,18 +21,20 @@ const EDGE_NAMES: TensorNames = {
   block: 'model.layers',
   norm: 'norm.weight',
   layer: 'layer',
-  mamba2: {
-    inProj: 'in_proj',
-    outProj: 'out_proj',
-    convWeight: 'conv_weight',
-    convBias: 'conv_bias',
-    dtBias: 'dt_bias',
-    D: 'D',
-    gatedNorm: 'rms_norm.weight',
-    decay: { name: 'A' },
+  layers: {
+    mamba2: {
+      inProj: 'in_proj',
+      outProj: 'out_proj',
+      convWeight: 'conv_weight',
+      convBias: 'conv_bias',
+      dtBias: 'dt_bias',
+      D: 'D',
+      gatedNorm: 'rms_norm.weight',
+      decay: 'A',
+    },
+    mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
+    attention: { qkvProj: 'qkv_proj', outProj: 'out_proj' },
   },
-  mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
-  attention: { qkvProj: 'qkv_proj', outProj: 'out_proj' },
 }
 
 // mlx.nn.RMSNorm's default; no config of Edge chooses another.

@@ -2,6 +2,7 @@
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Quantization } from '../../weights/formats/formats.js'
+import type { LayerNames } from '../blocks/blocks.js'
 import type { ModelConfig } from '../config.js'
 
 /** Names inside a checkpoint. Those of a layer follow `${block}.${index}.`. */
@@ -14,19 +15,8 @@ export interface TensorNames {
   /** Inside a block: the norm before the layer, and the prefix of the layer's own tensors. */
   norm: string
   layer: string
-  mamba2: {
-    inProj: string
-    outProj: string
-    convWeight: string
-    convBias: string
-    dtBias: string
-    D: string
-    gatedNorm: string
-    /** A = -exp(A_log), or A as it is. */
-    decay: { name: 'A_log' } | { name: 'A' }
-  }
-  mlp: { inProj: string; gateProj: string; outProj: string; norm: string }
-  attention: { qkvProj: string; outProj: string }
+  /** Of each kind of layer that the family has. */
+  layers: LayerNames
 }
 
 export interface ModelDescription {
@@ -50,18 +40,18 @@ const MAMBA_SSM_NAMES: TensorNames = {
   block: 'backbone.layers',
   norm: 'norm.weight',
   layer: 'mixer',
-  mamba2: {
-    inProj: 'in_proj',
-    outProj: 'out_proj',
-    convWeight: 'conv1d.weight',
-    convBias: 'conv1d.bias',
-    dtBias: 'dt_bias',
-    D: 'D',
-    gatedNorm: 'norm.weight',
-    decay: { name: 'A_log' },
+  layers: {
+    mamba2: {
+      inProj: 'in_proj',
+      outProj: 'out_proj',
+      convWeight: 'conv1d.weight',
+      convBias: 'conv1d.bias',
+      dtBias: 'dt_bias',
+      D: 'D',
+      gatedNorm: 'norm.weight',
+      decay: 'A_log',
+    },
   },
-  mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
-  attention: { qkvProj: 'in_proj', outProj: 'out_proj' },
 }
 
 const LAST_NORM = MAMBA_SSM_NAMES.finalNorm

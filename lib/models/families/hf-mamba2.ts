@@ -3,7 +3,7 @@
 // (transformers/models/mamba2/configuration_mamba2.py, modeling_mamba2.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
-import type { Mamba2Config } from '../config.js'
+import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type ModelDescription, mambaSsmNames } from './family.js'
 import { readMlxQuantization } from './mlx-quantization.js'

@@ -1,7 +1,7 @@
 // The `ssm_cfg` of mamba_ssm: keyword arguments of its Mamba2 module, with its defaults. Rene and
 // the state-spaces checkpoints share it. (mamba_ssm/modules/mamba2.py)
 
-import type { Mamba2Config } from '../config.js'
+import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
 
 // Arguments that decide how a model was initialised or is trained, not what it computes.

@@ -2,7 +2,9 @@
 // model.safetensors; no tokenizer. (cartesia_pytorch/rene.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
-import type { AttentionConfig, LayerConfig, MlpConfig } from '../config.js'
+import type { AttentionConfig } from '../blocks/attention.js'
+import type { LayerConfig, LayerNames } from '../blocks/blocks.js'
+import type { MlpConfig } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type ModelDescription, mambaSsmNames } from './family.js'
 import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
@@ -10,6 +12,12 @@ import { readMlxQuantization } from './mlx-quantization.js'
 
 // What ReneConfig has for keys that are left out.
 const DEFAULTS = { d_model: 2048, n_layer: 48, vocab_size: 50280 }
+
+// Beside its Mamba-2 layers.
+const OTHER_LAYERS: LayerNames = {
+  mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
+  attention: { qkvProj: 'in_proj', outProj: 'out_proj' },
+}
 
 /** Describes a Rene checkpoint. Its weights may be quantised in mlx-lm's form. */
 export function describeRene(
@@ -38,6 +46,7 @@ export function describeRene(
     return mlpLayers.has(i) ? mlp! : mamba2
   })
   const quantization = readMlxQuantization(config)
+  const { names } = mambaSsmNames(tensors)
   return {
     config: {
       architecture: 'rene',
@@ -53,7 +62,7 @@ export function describeRene(
       quantization: quantization?.standard,
       tokenizerName: 'allenai/OLMo-1B-hf',
     },
-    names: mambaSsmNames(tensors).names,
+    names: { ...names, layers: { ...names.layers, ...OTHER_LAYERS } },
     tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }

@@ -3,7 +3,7 @@
 
 import { type FileHandle, open } from 'node:fs/promises'
 import { openCheckpoint } from '../../../lib/models/checkpoint.js'
-import { convDim, type Mamba2Config } from '../../../lib/models/config.js'
+import { convDim, type Mamba2Config } from '../../../lib/models/blocks/mamba2.js'
 import type { TensorEntry } from '../../../lib/weights/checkpoint.js'
 import { halfToFloat } from '../../../lib/weights/convert.js'
 import { type GgufTensor, type GgufType, type GgufValue, writeGguf } from './gguf.js'

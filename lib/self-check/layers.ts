@@ -1,0 +1,117 @@
+// What of a device the layers of a model use, and the cases that check it: a line in the table for each kind of block
+// that has operations of its own besides matrix products.
+
+import type { ActivationType } from '../operations/device.js'
+import type { AttentionConfig } from '../models/blocks/attention.js'
+import type { LayerConfig } from '../models/blocks/blocks.js'
+import type { Mamba2Config } from '../models/blocks/mamba2.js'
+import { decodeCase, prefillCase } from '../verify/cases/attention.js'
+import type { Case } from '../verify/cases/case.js'
+import { scanCase, updateCase } from '../verify/cases/mamba2.js'
+import type { ProductSize } from './product.js'
+
+/** How large the checks are. */
+export interface CheckSize {
+  product: ProductSize
+  /** Tokens of a scan. */
+  tokens: number
+  /** Heads of a group that are computed, at most. */
+  heads: number
+  /** Positions of an attention window, at most. */
+  window: number
+  vocabulary: number
+}
+
+/** What decides over the operations of a kind of block, as plain data, and the cases that check them. */
+interface LayerCheck<Config, Shape> {
+  shapeOf(config: Config): Shape
+  casesOf(shape: Shape, activationType: ActivationType, size: CheckSize): Case[]
+}
+
+// Of a head, a state and a head of attention: more than published models have. A configuration has
+// not proved its sizes when this runs.
+const LARGEST_DIMENSION = 256
+
+// Fewer heads and groups than the layer has, in the same proportion where that is possible; all else
+// decides over the kernels and is the layer's own.
+const mamba2: LayerCheck<
+  Mamba2Config,
+  Pick<Mamba2Config, 'numHeads' | 'headDim' | 'dState' | 'nGroups' | 'normBeforeGate'>
+> = {
+  shapeOf: ({ numHeads, headDim, dState, nGroups, normBeforeGate }) => ({
+    ...{ numHeads, headDim, dState, nGroups, normBeforeGate },
+  }),
+  casesOf(layer, activationType, size) {
+    const groups = Math.min(2, layer.nGroups)
+    const shape = {
+      batch: 1,
+      heads: groups * Math.max(1, Math.min(size.heads, layer.numHeads / layer.nGroups)),
+      headDim: Math.min(LARGEST_DIMENSION, layer.headDim),
+      dState: Math.min(LARGEST_DIMENSION, layer.dState),
+      groups,
+    }
+    return [
+      scanCase(shape, activationType, size.tokens),
+      updateCase(shape, activationType, layer.normBeforeGate),
+    ]
+  },
+}
+
+const attention: LayerCheck<
+  AttentionConfig,
+  Pick<AttentionConfig, 'numHeads' | 'numKvHeads' | 'headDim' | 'window'>
+> = {
+  shapeOf: ({ numHeads, numKvHeads, headDim, window }) => ({
+    ...{ numHeads, numKvHeads, headDim, window },
+  }),
+  casesOf(layer, activationType, size) {
+    const kvHeads = Math.min(2, layer.numKvHeads)
+    const window = Math.min(size.window, layer.window)
+    const shape = {
+      // The ring has been filled once, and is a third full again.
+      positions: [window + Math.floor(window / 3)],
+      heads: kvHeads * Math.max(1, Math.min(size.heads, layer.numHeads / layer.numKvHeads)),
+      kvHeads,
+      headDim: Math.min(LARGEST_DIMENSION, layer.headDim),
+      window,
+    }
+    return [
+      prefillCase(shape, activationType, Math.min(size.tokens, 70)),
+      decodeCase(shape, activationType),
+    ]
+  },
+}
+
+// The table.
+const LAYER_CHECKS = { mamba2, attention } satisfies Partial<Record<LayerConfig['kind'], unknown>>
+type Kind = keyof typeof LAYER_CHECKS
+
+/** Of the layers of each kind, each shape once. */
+export type LayerShapes = {
+  readonly [Name in Kind]: readonly ReturnType<(typeof LAYER_CHECKS)[Name]['shapeOf']>[]
+}
+
+const ENTRIES = Object.entries<LayerCheck<LayerConfig, object>>(LAYER_CHECKS)
+
+export function layerShapes(layers: readonly LayerConfig[]): LayerShapes {
+  const shapes = ENTRIES.map(([kind, check]) => {
+    const ofKind = layers.filter((layer) => layer.kind === kind)
+    return [kind, unique(ofKind.map(check.shapeOf), (shape) => JSON.stringify(shape))]
+  })
+  return Object.fromEntries(shapes) as LayerShapes
+}
+
+export function layerCases(
+  shapes: LayerShapes,
+  activationType: ActivationType,
+  size: CheckSize,
+): Case[] {
+  return ENTRIES.flatMap(([kind, check]) =>
+    shapes[kind as Kind].flatMap((shape) => check.casesOf(shape, activationType, size)),
+  )
+}
+
+/** Those that have a key which none before them has. */
+export function unique<T>(values: readonly T[], keyOf: (value: T) => string): T[] {
+  return [...new Map(values.map((value) => [keyOf(value), value])).values()]
+}
