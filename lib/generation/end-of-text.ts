@@ -4,20 +4,12 @@ import { basename } from 'node:path'
 import type { GenerationConfig } from './generation-config.js'
 import type { EndOfText } from '../tokenizer/special-tokens.js'
 import type { Checkpoint } from '../models/checkpoint.js'
-import type { CheckpointFormat } from '../models/config.js'
 
 /** A token that ends a model's text. */
 export interface EndOfTextToken {
   readonly id: number
   /** What says so: names of files, or `the format`. */
   readonly sources: readonly string[]
-}
-
-// Of the tokenizer that the authors used, for formats whose configuration does not say, and what
-// transformers' configuration classes say where a file leaves the key out.
-const BUILT_IN: Partial<Record<CheckpointFormat, number>> = {
-  'state-spaces': 0, // <|endoftext|> of EleutherAI/gpt-neox-20b
-  'hf-mamba2': 2, // Mamba2Config
 }
 
 /**
@@ -29,7 +21,7 @@ const BUILT_IN: Partial<Record<CheckpointFormat, number>> = {
  * @example endOfText(checkpoint, generationConfig, tokenizer.endsOfText) // [{ id: 2, sources: ['config.json', ...] }]
  */
 export function endOfText(
-  { config, configFile }: Checkpoint,
+  { config, configFile, usualEndOfText }: Checkpoint,
   generationConfig: Pick<GenerationConfig, 'name' | 'eosTokenIds'>,
   ofTokenizer: readonly EndOfText[] | undefined,
 ): readonly EndOfTextToken[] {
@@ -41,8 +33,7 @@ export function endOfText(
   }
   for (const id of config.eosTokenIds) add(id, basename(configFile))
   for (const id of generationConfig.eosTokenIds) add(id, generationConfig.name)
-  const builtIn = BUILT_IN[config.format]
   if (ofTokenizer !== undefined) for (const { id, source } of ofTokenizer) add(id, source)
-  else if (builtIn !== undefined && sources.size === 0) add(builtIn, 'the format')
+  else if (usualEndOfText !== undefined && sources.size === 0) add(usualEndOfText, 'the format')
   return Object.freeze([...sources].map(([id, names]) => Object.freeze({ id, sources: names })))
 }

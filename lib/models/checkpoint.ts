@@ -12,11 +12,8 @@ import { mistakenFor } from '../weights/file-reader.js'
 import { readWeightsFile, readWeightsOf } from '../weights/folder.js'
 import { parseConfigJson } from '../support/json.js'
 import { ConfigReader } from './config-reader.js'
-import { describeEdge, isEdgeMetadata } from './families/edge-mlx.js'
+import { familyInHeader, familyOf } from './families/families.js'
 import type { ModelDescription } from './families/family.js'
-import { describeHfMamba2 } from './families/hf-mamba2.js'
-import { describeRene } from './families/rene.js'
-import { describeStateSpaces } from './families/state-spaces.js'
 import { tieByFile } from './tied-head.js'
 import { skipUnused } from './unused-tensors.js'
 
@@ -46,17 +43,17 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const hasConfig = (await stat(configFile).catch(() => undefined))?.isFile() ?? false
   const weights = info.isDirectory() ? await readWeightsOf(folder) : await readWeightsFile(full)
   const { file: weightsFile, tensors, metadata } = weights
-  const isEdge = isEdgeMetadata(metadata)
-  const stated = isEdge
-    ? describeEdge(weightsFile, metadata)
-    : describeConfig(await readConfig(configFile, hasConfig), tensors)
+  const inHeader = familyInHeader(weightsFile, metadata)
+  const { family, config } =
+    inHeader ?? familyOf(languageConfig(await readConfig(configFile, hasConfig)))
+  const stated = family.describe(config, tensors)
   const { description, notices } = await tieByFile(stated, tensors, weightsFile)
   notices.unshift(...weights.notices)
   notices.push(...skipUnused(description.names, tensors, weightsFile))
   return finished({
     ...description,
     folder,
-    configFile: isEdge ? weightsFile : configFile,
+    configFile: inHeader ? weightsFile : configFile,
     weightsFile,
     tensors,
     notices,
@@ -82,21 +79,6 @@ function languageConfig(config: ConfigReader): ConfigReader {
   return isInner
     ? config.picked([...SHARED_KEYS, 'text_config']).withInner('text_config')
     : config.withInner('text_config')
-}
-
-function describeConfig(file: ConfigReader, tensors: Map<string, TensorEntry>): ModelDescription {
-  const config: ConfigReader = languageConfig(file)
-  if (!config.has('model_type')) {
-    if (config.has('ssm_cfg')) return describeStateSpaces(config, tensors)
-    config.unsupported('has neither model_type nor ssm_cfg: it is of no family known here')
-  }
-  const type = config.string('model_type')
-  if (type === 'rene') return describeRene(config, tensors)
-  if (type === 'mamba2') return describeHfMamba2(config, tensors)
-  config.unsupported(
-    `has model_type ${JSON.stringify(type)}. Implemented: rene, mamba2, the state-spaces/mamba2 ` +
-      'checkpoints (no model_type) and the MLX files of Cartesia Edge and mlx-lm',
-  )
 }
 
 async function readConfig(file: string, exists: boolean): Promise<ConfigReader> {

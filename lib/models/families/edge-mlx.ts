@@ -11,7 +11,7 @@ import type { LayerConfig } from '../blocks/blocks.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig } from '../blocks/mlp.js'
 import { ConfigReader } from '../config-reader.js'
-import type { ModelDescription, TensorNames } from './family.js'
+import type { Family, ModelDescription, TensorNames } from './family.js'
 import { readStated } from './mlx-quantization.js'
 
 const EDGE_NAMES: TensorNames = {
@@ -40,14 +40,17 @@ const EDGE_NAMES: TensorNames = {
 // mlx.nn.RMSNorm's default; no config of Edge chooses another.
 const MLX_EPSILON = 1e-5
 
-/** Whether the metadata of a safetensors header is an Edge configuration. */
-export function isEdgeMetadata(metadata: Record<string, string>): boolean {
-  return Object.hasOwn(metadata, '_class_') && Object.hasOwn(metadata, 'model._class_')
+export const edgeMlx: Family = {
+  // Those of mlx-lm are of the other families, quantised.
+  name: 'the MLX files of Cartesia Edge and mlx-lm',
+  configInHeader(file, metadata) {
+    const isEdge = Object.hasOwn(metadata, '_class_') && Object.hasOwn(metadata, 'model._class_')
+    return isEdge ? new ConfigReader(file, unflatten(file, metadata)) : undefined
+  },
+  describe,
 }
 
-/** Describes an Edge file from its header's metadata. */
-export function describeEdge(file: string, metadata: Record<string, string>): ModelDescription {
-  const config = new ConfigReader(file, unflatten(file, metadata))
+function describe(config: ConfigReader): ModelDescription {
   const sequence = config.object('model')
   sequence.only('post_norm', [true])
   sequence.only('final_proj', [false])

@@ -1,9 +1,11 @@
-// What a family of checkpoints says about a model: its configuration and the names of its tensors.
+// What a family of checkpoints is, and what it says about a model: its configuration and the names of its tensors. Each
+// has a file of its own in this folder and a line in the table of families.ts.
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Quantization } from '../../weights/formats/formats.js'
 import type { LayerNames } from '../blocks/blocks.js'
 import type { ModelConfig } from '../config.js'
+import type { ConfigReader } from '../config-reader.js'
 
 /** Names inside a checkpoint. Those of a layer follow `${block}.${index}.`. */
 export interface TensorNames {
@@ -28,53 +30,24 @@ export interface ModelDescription {
    * the other, into one). Undefined for formats in which they are never tied.
    */
   tying: 'two matrices' | 'the head' | undefined
+  /** The token that ends a text where neither a file says it nor a tokenizer is at hand. */
+  usualEndOfText?: number
   /** Quantisation of the module at this path, when it is quantised. Throws for one that is not implemented. */
   quantizationOf(path: string): Quantization | undefined
 }
 
-/** The names of mamba_ssm and of everything that follows it. */
-const MAMBA_SSM_NAMES: TensorNames = {
-  embedding: 'backbone.embedding',
-  head: 'lm_head',
-  finalNorm: 'backbone.norm_f.weight',
-  block: 'backbone.layers',
-  norm: 'norm.weight',
-  layer: 'mixer',
-  layers: {
-    mamba2: {
-      inProj: 'in_proj',
-      outProj: 'out_proj',
-      convWeight: 'conv1d.weight',
-      convBias: 'conv1d.bias',
-      dtBias: 'dt_bias',
-      D: 'D',
-      gatedNorm: 'norm.weight',
-      decay: 'A_log',
-    },
-  },
+export interface Family {
+  /** As the error that lists what is implemented has it. */
+  readonly name: string
+  /** Whether a config.json is of the family. */
+  isConfig?(config: ConfigReader): boolean
+  /** The configuration in the header of a weights file, where that has one of the family. */
+  configInHeader?(file: string, metadata: Record<string, string>): ConfigReader | undefined
+  /** Throws for what is not implemented, and for what cannot be. */
+  describe(config: ConfigReader, tensors: ReadonlyMap<string, TensorEntry>): ModelDescription
 }
 
-const LAST_NORM = MAMBA_SSM_NAMES.finalNorm
-
-/**
- * The names of a file whose tensors are named as mamba_ssm names them. A model inside another one has them
- * all under the name that it has there, such as `language_model.`, the head perhaps beside it.
- */
-export function mambaSsmNames(tensors: ReadonlyMap<string, TensorEntry>): {
-  prefix: string
-  names: TensorNames
-} {
-  const places = tensors.has(LAST_NORM)
-    ? [LAST_NORM]
-    : [...tensors.keys()].filter((name) => name.endsWith(`.${LAST_NORM}`))
-  const prefix = places.length === 1 ? places[0]!.slice(0, -LAST_NORM.length) : ''
-  const { embedding, head, finalNorm, block } = MAMBA_SSM_NAMES
-  const names = {
-    ...MAMBA_SSM_NAMES,
-    embedding: prefix + embedding,
-    head: tensors.has(`${head}.weight`) ? head : prefix + head,
-    finalNorm: prefix + finalNorm,
-    block: prefix + block,
-  }
-  return { prefix, names }
+/** Whether a config.json has this `model_type`. Throws where it is no text. */
+export function hasModelType(config: ConfigReader, type: string): boolean {
+  return config.has('model_type') && config.string('model_type') === type
 }

@@ -5,7 +5,8 @@
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
-import { type ModelDescription, mambaSsmNames } from './family.js'
+import { type Family, hasModelType, type ModelDescription } from './family.js'
+import { mambaSsmNames } from './mamba-ssm.js'
 import { readMlxQuantization } from './mlx-quantization.js'
 
 // What Mamba2Config has for keys that are left out.
@@ -24,8 +25,13 @@ const DEFAULTS = {
   layer_norm_epsilon: 1e-5,
 }
 
-/** Describes a `mamba2` checkpoint of transformers or mlx-lm. */
-export function describeHfMamba2(
+export const hfMamba2: Family = {
+  name: 'mamba2',
+  isConfig: (config) => hasModelType(config, 'mamba2'),
+  describe,
+}
+
+function describe(
   given: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {
@@ -87,6 +93,8 @@ export function describeHfMamba2(
     },
     names,
     tying: 'two matrices',
+    // As Mamba2Config of transformers; mlx-lm has none.
+    ...(quantization ? {} : { usualEndOfText: 2 }),
     quantizationOf: (path) => quantization?.of(path),
   }
 }

@@ -1,8 +1,57 @@
-// The `ssm_cfg` of mamba_ssm: keyword arguments of its Mamba2 module, with its defaults. Rene and
-// the state-spaces checkpoints share it. (mamba_ssm/modules/mamba2.py)
+// What families have from mamba_ssm: the names of its tensors, and its `ssm_cfg`, keyword arguments of its Mamba2
+// module, with its defaults. (mamba_ssm/modules/mamba2.py)
 
+import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
+import type { TensorNames } from './family.js'
+
+/** The names of mamba_ssm and of everything that follows it. */
+const MAMBA_SSM_NAMES: TensorNames = {
+  embedding: 'backbone.embedding',
+  head: 'lm_head',
+  finalNorm: 'backbone.norm_f.weight',
+  block: 'backbone.layers',
+  norm: 'norm.weight',
+  layer: 'mixer',
+  layers: {
+    mamba2: {
+      inProj: 'in_proj',
+      outProj: 'out_proj',
+      convWeight: 'conv1d.weight',
+      convBias: 'conv1d.bias',
+      dtBias: 'dt_bias',
+      D: 'D',
+      gatedNorm: 'norm.weight',
+      decay: 'A_log',
+    },
+  },
+}
+
+const LAST_NORM = MAMBA_SSM_NAMES.finalNorm
+
+/**
+ * The names of a file whose tensors are named as mamba_ssm names them. A model inside another one has them
+ * all under the name that it has there, such as `language_model.`, the head perhaps beside it.
+ */
+export function mambaSsmNames(tensors: ReadonlyMap<string, TensorEntry>): {
+  prefix: string
+  names: TensorNames
+} {
+  const places = tensors.has(LAST_NORM)
+    ? [LAST_NORM]
+    : [...tensors.keys()].filter((name) => name.endsWith(`.${LAST_NORM}`))
+  const prefix = places.length === 1 ? places[0]!.slice(0, -LAST_NORM.length) : ''
+  const { embedding, head, finalNorm, block } = MAMBA_SSM_NAMES
+  const names = {
+    ...MAMBA_SSM_NAMES,
+    embedding: prefix + embedding,
+    head: tensors.has(`${head}.weight`) ? head : prefix + head,
+    finalNorm: prefix + finalNorm,
+    block: prefix + block,
+  }
+  return { prefix, names }
+}
 
 // Arguments that decide how a model was initialised or is trained, not what it computes.
 const WITHOUT_EFFECT = [

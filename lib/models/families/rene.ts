@@ -6,8 +6,8 @@ import type { AttentionConfig } from '../blocks/attention.js'
 import type { LayerConfig, LayerNames } from '../blocks/blocks.js'
 import type { MlpConfig } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
-import { type ModelDescription, mambaSsmNames } from './family.js'
-import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
+import { type Family, hasModelType, type ModelDescription } from './family.js'
+import { MAMBA_SSM_EPSILON, mambaSsmNames, readSsmConfig, roundUp } from './mamba-ssm.js'
 import { readMlxQuantization } from './mlx-quantization.js'
 
 // What ReneConfig has for keys that are left out.
@@ -19,8 +19,14 @@ const OTHER_LAYERS: LayerNames = {
   attention: { qkvProj: 'in_proj', outProj: 'out_proj' },
 }
 
-/** Describes a Rene checkpoint. Its weights may be quantised in mlx-lm's form. */
-export function describeRene(
+export const rene: Family = {
+  name: 'rene',
+  isConfig: (config) => hasModelType(config, 'rene'),
+  describe,
+}
+
+// Its weights may be quantised in mlx-lm's form.
+function describe(
   given: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {

@@ -3,14 +3,20 @@
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { ConfigReader } from '../config-reader.js'
-import { type ModelDescription, mambaSsmNames } from './family.js'
-import { MAMBA_SSM_EPSILON, readSsmConfig, roundUp } from './mamba-ssm.js'
+import type { Family, ModelDescription } from './family.js'
+import { MAMBA_SSM_EPSILON, mambaSsmNames, readSsmConfig, roundUp } from './mamba-ssm.js'
 
 // What MambaConfig has for keys that are left out.
 const DEFAULTS = { d_model: 2560, n_layer: 64, vocab_size: 50277 }
 
-/** Describes a checkpoint of the original implementation. Throws for Mamba-1 and for attention layers. */
-export function describeStateSpaces(
+/** Checkpoints of the original implementation, but for Mamba-1 and attention layers. */
+export const stateSpaces: Family = {
+  name: 'the state-spaces/mamba2 checkpoints (no model_type)',
+  isConfig: (config) => !config.has('model_type') && config.has('ssm_cfg'),
+  describe,
+}
+
+function describe(
   given: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {
@@ -49,6 +55,7 @@ export function describeStateSpaces(
     },
     names: mambaSsmNames(tensors).names,
     tying: 'the head',
+    usualEndOfText: 0, // <|endoftext|> of EleutherAI/gpt-neox-20b
     quantizationOf: () => undefined,
   }
 }
