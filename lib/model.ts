@@ -35,8 +35,8 @@ import { LiveSet } from './support/live-set.js'
 import type { ModelIdentity } from './models/model-identity.js'
 import { PromptReader } from './generation/prompt-reader.js'
 import { restoredState } from './sessions/session-saving.js'
-import { Session } from './sessions/session.js'
-import { SessionCheckpoint, type SessionHost } from './sessions/session-checkpoint.js'
+import { Session, type SessionHost } from './sessions/session.js'
+import { SessionCheckpoint } from './sessions/session-checkpoint.js'
 import {
   type Classification,
   type ClassifyOptions,

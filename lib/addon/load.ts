@@ -2,15 +2,14 @@
 // package brings. There is no install script: npm, pnpm, bun and yarn block them.
 
 import { join, relative, resolve } from 'node:path'
-import type { Addon } from '../operations/addon.js'
 import { AddonNotFoundError } from '../support/errors.js'
 import { bundleFile, onDisk, packageFolder } from '../support/location.js'
 import { type Binary, examineBinary, WrongMachineError } from './binary.js'
 import { type Attempt, explain } from './explain.js'
 import { type Host, isNodeNewEnough, thisHost } from './host.js'
 
-export interface LoadedAddon {
-  addon: Addon
+export interface LoadedAddon<Contract> {
+  addon: Contract
   /** The file it came from. */
   path: string
   /** The same as seen from the package's folder. */
@@ -32,9 +31,13 @@ export function prebuiltPath(root: string, { platform, arch, libc }: Host): stri
  * Loads the addon of the package in `root`, undefined when the code was bundled into another file.
  * `SSM_METAL_ADDON` names another file. Throws `AddonNotFoundError`, which says why and what to do.
  *
- * @example const { addon, path } = loadAddon()
+ * @typeParam Contract What the addon exports: lib/operations/addon.ts.
+ * @example const { addon, path } = loadAddon<Addon>()
  */
-export function loadAddon(root = packageFolder(), host: Host = thisHost()): LoadedAddon {
+export function loadAddon<Contract>(
+  root = packageFolder(),
+  host: Host = thisHost(),
+): LoadedAddon<Contract> {
   // Internal: an addon built another way, such as the test rig (test/software-metal/README.md).
   const override = process.env.SSM_METAL_ADDON
   const paths = override ? [resolve(override)] : root ? addonPaths(root, host) : []
@@ -46,7 +49,7 @@ export function loadAddon(root = packageFolder(), host: Host = thisHost()): Load
         binary = examineBinary(path)
         if (!runsHere(binary, host)) throw new WrongMachineError(describeBinary(binary))
         const name = root ? relative(root, paths[i]!) : path
-        return { addon: host.open(path) as Addon, path, name }
+        return { addon: host.open(path) as Contract, path, name }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
         attempts.push({ path, error: error as Error, binary })

@@ -18,6 +18,7 @@ import {
   endedError,
   EngineStream,
   type PromptOptions,
+  type StreamHost,
   type StreamOptions,
 } from './stream.js'
 
@@ -35,7 +36,7 @@ export interface EngineMemory {
   workspace: number
 }
 
-export class Engine {
+export class Engine implements StreamHost {
   readonly model: LanguageModel
   readonly #lists: EngineLists
   readonly #seats: Seats

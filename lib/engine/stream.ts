@@ -4,7 +4,6 @@ import { reasonOf, type Signal } from '../support/abort.js'
 import type { TokenReport } from '../generation/logprobs.js'
 import type { Readback } from '../operations/readback.js'
 import type { Sampler } from '../generation/sampler.js'
-import type { Engine } from './engine.js'
 import type { SequenceState } from './sequence-state.js'
 import type { Allowed, Masker, MaskUpload } from './masks.js'
 import type { Moments } from './moments.js'
@@ -60,12 +59,31 @@ export interface Request {
   reject(error: unknown): void
 }
 
+/** What a call decides of its stream. */
+export type StreamSettings = Pick<
+  StreamOptions,
+  'sampler' | 'maxTokens' | 'stopTokens' | 'masker' | 'alternatives' | 'signal'
+>
+
+/** What a stream needs of the engine that it runs on. */
+export interface StreamHost {
+  startPrompt(stream: EngineStream, tokens: Uint32Array, options: PromptOptions): Promise<Drawn>
+  wantStep(stream: EngineStream): Promise<Drawn>
+  drawAgain(stream: EngineStream): Promise<Drawn>
+  /** Throws `DisposedError` when the model was disposed of. */
+  check(operation: string): void
+  /** Opens a stream that takes the place of another. */
+  replace(stream: EngineStream, options: StreamOptions): EngineStream
+  /** `reason`: what those are told who wait. */
+  close(stream: EngineStream, reason: unknown): void
+}
+
 /**
  * A stream has a slot from `engine.open` until `close`. Tokens may be asked for before earlier ones are there:
  * the engine runs as many as it can together with those of other streams.
  */
 export class EngineStream {
-  readonly #engine: Engine
+  readonly #engine: StreamHost
   readonly options: StreamOptions
   readonly state: SequenceState
   /** What its errors lead with. */
@@ -105,7 +123,7 @@ export class EngineStream {
 
   /** Use `engine.open`. */
   constructor(
-    engine: Engine,
+    engine: StreamHost,
     state: SequenceState,
     options: StreamOptions,
     { operation, queueMs, position }: { operation: string; queueMs: number; position: number },

@@ -21,7 +21,7 @@ import { checkOptions, checkSignal, integerOption } from '../support/option-chec
 import type { PromptReader } from './prompt-reader.js'
 import { samples } from './samples.js'
 import { MOST_ALTERNATIVES, Sampler, type SamplingOptions } from './sampler.js'
-import type { StreamSettings } from '../sessions/session-checkpoint.js'
+import type { StreamSettings } from '../engine/stream.js'
 import { stopping } from './stopping.js'
 import { TextStream } from './text-stream.js'
 import { concatenated } from './token-ids.js'

@@ -111,11 +111,11 @@ export interface Addon {
   availableMemory(): number
 }
 
-let loaded: LoadedAddon | undefined
+let loaded: LoadedAddon<Addon> | undefined
 
 /** Loads the addon on first use. Throws `AddonNotFoundError`, which says why and what to do. */
 export function addon(): Addon {
-  loaded ??= loadAddon()
+  loaded ??= loadAddon<Addon>()
   return loaded.addon
 }
 

@@ -1,38 +1,13 @@
-// A moment of a session that somebody holds, and the model that sessions belong to.
+// A moment of a session that somebody holds.
 
-import type { Engine } from '../engine/engine.js'
 import type { Snapshot } from '../engine/snapshot.js'
-import type { StreamOptions } from '../engine/stream.js'
-import type { Wanted } from '../generation/generator.js'
-import type { Prompt, PromptOptions } from '../generation/generate-options.js'
-import type { ModelIdentity } from '../models/model-identity.js'
-import type { LanguageModel } from '../models/language-model.js'
-import type { Session } from './session.js'
-import type { TextStream } from '../generation/text-stream.js'
 import type { TokenHistory } from '../generation/token-history.js'
 
-/** What the options of a call say about its stream. */
-export type StreamSettings = Pick<
-  StreamOptions,
-  'sampler' | 'maxTokens' | 'stopTokens' | 'masker' | 'alternatives' | 'signal'
->
-
-/** What a session needs of its model. */
-export interface SessionHost {
-  readonly languageModel: LanguageModel
-  readonly engine: Engine
-  /** Bytes of the state of one sequence. */
-  readonly stateBytes: number
-  /** Whose sessions these are, for their files. */
-  identity(): Promise<ModelIdentity>
-  /** Throws when the model was disposed of. */
-  check(operation: string): void
-  /** Tokens of a prompt; what the tokenizer puts around a text only at the beginning of a sequence. */
-  tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst: boolean): Uint32Array
-  stream(operation: string, wanted: Wanted): TextStream
+/** What a checkpoint needs of its model. */
+export interface CheckpointHost {
   /** Counts the memory of what is alive. */
-  holds(owner: Session | SessionCheckpoint): void
-  letsGo(owner: Session | SessionCheckpoint): void
+  holds(checkpoint: SessionCheckpoint): void
+  letsGo(checkpoint: SessionCheckpoint): void
 }
 
 /** The moment of a session that `checkpoint` took. It never changes, and outlives the session. */
@@ -42,11 +17,11 @@ export class SessionCheckpoint {
   /** @internal */
   readonly history: TokenHistory
   /** @internal */
-  readonly host: SessionHost
+  readonly host: CheckpointHost
   #isDisposed = false
 
   /** @internal Use `session.checkpoint`. */
-  constructor(host: SessionHost, snapshot: Snapshot, history: TokenHistory) {
+  constructor(host: CheckpointHost, snapshot: Snapshot, history: TokenHistory) {
     this.host = host
     this.snapshot = snapshot
     this.history = history

@@ -19,12 +19,34 @@ import type { TextStream } from '../generation/text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from '../generation/generate-options.js'
 import { SequenceState } from '../engine/sequence-state.js'
 import type { Snapshot } from '../engine/snapshot.js'
-import type { EngineStream } from '../engine/stream.js'
+import type { Engine } from '../engine/engine.js'
+import type { EngineStream, StreamSettings } from '../engine/stream.js'
+import type { Wanted } from '../generation/generator.js'
+import type { ModelIdentity } from '../models/model-identity.js'
+import type { LanguageModel } from '../models/language-model.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
-import { SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
+import { type CheckpointHost, SessionCheckpoint } from './session-checkpoint.js'
 import { disposedError, SessionSequence } from './session-sequence.js'
 import { TokenHistory } from '../generation/token-history.js'
+
+/** What a session needs of its model. */
+export interface SessionHost extends CheckpointHost {
+  readonly languageModel: LanguageModel
+  readonly engine: Engine
+  /** Bytes of the state of one sequence. */
+  readonly stateBytes: number
+  /** Whose sessions these are, for their files. */
+  identity(): Promise<ModelIdentity>
+  /** Throws when the model was disposed of. */
+  check(operation: string): void
+  /** Tokens of a prompt; what the tokenizer puts around a text only at the beginning of a sequence. */
+  tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst: boolean): Uint32Array
+  stream(operation: string, wanted: Wanted): TextStream
+  /** Counts the memory of what is alive. */
+  holds(owner: Session | SessionCheckpoint): void
+  letsGo(owner: Session | SessionCheckpoint): void
+}
 
 export interface PrefillSessionOptions extends PromptOptions {
   /** Ends between two chunks of the prompt: the session then holds those that were finished. */
