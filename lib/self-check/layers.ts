@@ -1,4 +1,4 @@
-// What of a device the layers of a model use, and the cases that check it: a line in the table for each kind of block
+// What the layers of a model use of a device, and the cases that check it: a line in the table for each kind of block
 // that has operations of its own besides matrix products.
 
 import type { ActivationType } from '../operations/device.js'
@@ -28,8 +28,8 @@ interface LayerCheck<Config, Shape> {
   casesOf(shape: Shape, activationType: ActivationType, size: CheckSize): Case[]
 }
 
-// Of a head, a state and a head of attention: more than published models have. A configuration has
-// not proved its sizes when this runs.
+// Bounds dimensions of heads and states, which are smaller in published models: no tensor has confirmed the sizes in a
+// configuration when this runs.
 const LARGEST_DIMENSION = 256
 
 // Fewer heads and groups than the layer has, in the same proportion where that is possible; all else
@@ -86,7 +86,7 @@ const attention: LayerCheck<
 const LAYER_CHECKS = { mamba2, attention } satisfies Partial<Record<LayerConfig['kind'], unknown>>
 type Kind = keyof typeof LAYER_CHECKS
 
-/** Of the layers of each kind, each shape once. */
+/** The distinct shapes among the layers of each kind. */
 export type LayerShapes = {
   readonly [Name in Kind]: readonly ReturnType<(typeof LAYER_CHECKS)[Name]['shapeOf']>[]
 }
@@ -111,7 +111,7 @@ export function layerCases(
   )
 }
 
-/** Those that have a key which none before them has. */
+/** One value for each key. */
 export function unique<T>(values: readonly T[], keyOf: (value: T) => string): T[] {
   return [...new Map(values.map((value) => [keyOf(value), value])).values()]
 }

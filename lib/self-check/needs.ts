@@ -8,11 +8,11 @@ import { formatName, type WeightFormat } from '../weights/formats/formats.js'
 import { plannedFormat, type WeightWishes } from '../weights/planned-format.js'
 import { type LayerShapes, layerShapes, unique } from './layers.js'
 
-/** With the layers of each kind, each shape once. */
+/** What a model uses; with the distinct shapes of its layers, by kind. */
 export interface Needs extends LayerShapes {
   /** What its layers compute in. */
   activationType: ActivationType
-  /** Of its matrices, each once. */
+  /** The distinct formats of its matrices. */
   formats: readonly WeightFormat[]
 }
 

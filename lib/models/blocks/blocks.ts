@@ -20,12 +20,12 @@ export type LayerNames = {
   readonly [Name in NameOfKind]?: Parameters<KindNamed<Name>['load']>[1]['names']
 }
 
-/** All that is known of the blocks of one kind. `names` are those that a family has for it. */
+/** The kind of a layer, which knows all about it. Its `names` are those that `layerNames` gives. */
 export function blockKind(kind: NameOfKind): BlockKind<LayerConfig, object> {
   return BLOCK_KINDS.find((candidate) => candidate.kind === kind)!
 }
 
-/** The names that a family gives to the tensors of such a layer. */
+/** What a family calls the tensors of a layer of this kind. */
 export function layerNames(names: LayerNames, kind: NameOfKind): object {
   const found = names[kind]
   if (!found) throw new Error(`[models] the family has no names for layers of kind ${kind}`)

@@ -24,7 +24,7 @@ import type {
   Weight,
 } from './format.js'
 
-/** What configurations state, and what one may wish for. */
+/** As a configuration states it, or as a caller asks for it. */
 export interface AffineQuantization {
   bits: AffineBits
   groupSize: AffineGroupSize
@@ -32,11 +32,11 @@ export interface AffineQuantization {
 
 export interface AffineFormat extends AffineQuantization {
   kind: 'affine'
-  /** Of scales and biases. */
+  /** Element type of scales and biases. */
   scaleType: FloatType
 }
 
-/** Of who states no other. */
+/** The group size where none is given. */
 export const DEFAULT_GROUP_SIZE = 64
 
 export class AffineWeight implements Weight {

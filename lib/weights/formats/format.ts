@@ -41,7 +41,7 @@ export interface FormatKind<Format extends { kind: string }> {
   readonly product: OperationName
   /** For people: `float16`, `4-bit g64 float16`. */
   nameOf(format: Format): string
-  /** What distinguishes usual formats: `float16`, `4-bit g64`. */
+  /** Shorter, for usual formats: `float16`, `4-bit g64`. */
   labelOf(format: Format): string
   /** What the number of inputs must be a multiple of. */
   inputMultiple(format: Format): number
@@ -53,7 +53,7 @@ export interface FormatKind<Format extends { kind: string }> {
   sample(format: Format, source: SampleSource, rows: number, cols: number): Weight
 }
 
-/** A kind of which files hold matrices as they are: a configuration states how. */
+/** Quantised formats, which files hold matrices in and configurations state. */
 export interface QuantizedKind<Format extends { kind: string }, Stated> extends FormatKind<Format> {
   /** The `mode` that MLX calls it. */
   readonly mode: string
@@ -88,7 +88,7 @@ export interface MatrixFiles {
   expectShape(entry: TensorEntry, shape: readonly number[]): void
 }
 
-/** Random numbers, of which one kind of tensors is made. */
+/** A stream of random numbers. */
 export interface Random {
   /** From -1 to 1. */
   number(): number
@@ -98,9 +98,9 @@ export interface Random {
 
 /** Where the made-up numbers of a weight come from that is verified or measured. */
 export interface SampleSource {
-  /** A device may round the values of the weight to float16: then they are such that float16 holds them. */
+  /** Whether a device may round the weight's values to float16, so that they must be values that float16 holds. */
   readonly roundsToHalf: boolean
-  /** At most `count` numbers; where they are fewer, `tensor` repeats them. */
+  /** Up to `count` numbers; `tensor` repeats them where they are fewer. */
   draw<T extends TensorData>(
     array: new (length: number) => T,
     count: number,

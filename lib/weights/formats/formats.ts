@@ -18,7 +18,7 @@ export const ALL_FORMATS: readonly WeightFormat[] = FORMAT_KINDS.flatMap<WeightF
   ({ all }) => all,
 )
 
-/** All that is known of the formats of one kind. */
+/** The kind of a format, which knows all about it. */
 export function kindOf({ kind }: WeightFormat): FormatKind<WeightFormat> {
   return FORMAT_KINDS.find((candidate) => candidate.kind === kind)!
 }
@@ -36,7 +36,7 @@ export function readQuantization(mode: string, object: StatedQuantization): Quan
   return QUANTIZED_KINDS.find((kind) => kind.mode === mode)!.read(object)
 }
 
-/** All that is known of how weights are quantised. What states no mode is affine. */
+/** The kind of formats that a configuration states. Without a mode it is affine. */
 export function quantizedKind(
   quantization: Quantization & { mode?: string },
 ): QuantizedKind<WeightFormat, Quantization> {
