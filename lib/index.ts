@@ -48,7 +48,7 @@ export type {
   Prompt,
   PromptOptions,
   SamplesOptions,
-} from './generation/generate-options.js'
+} from './options/generation.js'
 export type { ResponseFormat } from './grammar/response-format.js'
 export type { GenerationDefaults } from './generation/generation-config.js'
 export {
@@ -57,7 +57,7 @@ export {
   loadModel,
   type PromptCacheOptions,
 } from './load-model.js'
-export type { TokenLogprob } from './generation/logprobs.js'
+export type { TokenLogprob } from './engine/logprobs.js'
 export type { Machine } from './machine/machine.js'
 export { Model, type ModelMemory } from './model.js'
 export type {

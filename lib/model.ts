@@ -22,7 +22,7 @@ import {
   PROMPT_OPTIONS,
   type PromptOptions,
   type SamplesOptions,
-} from './generation/generate-options.js'
+} from './options/generation.js'
 import type { GenerationDefaults } from './generation/generation-config.js'
 import { Generator } from './generation/generator.js'
 import type { TextStream } from './generation/text-stream.js'

@@ -1,7 +1,7 @@
 // One sequence that the engine advances, from its first token to its end.
 
 import { reasonOf, type Signal } from '../support/abort.js'
-import type { TokenReport } from '../generation/logprobs.js'
+import type { TokenReport } from './logprobs.js'
 import type { Readback } from '../operations/readback.js'
 import type { Sampler } from '../generation/sampler.js'
 import type { Engine } from './engine.js'

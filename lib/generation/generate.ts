@@ -1,7 +1,7 @@
 // The generation loop: prompt in, text out, token by token.
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from '../support/abort.js'
-import type { TokenLogprob, TokenReport } from './logprobs.js'
+import type { TokenLogprob, TokenReport } from '../engine/logprobs.js'
 import { ReasoningSplitter, type ReasoningTags, tagOf } from '../chat/reasoning.js'
 import { RUNS_IN_FLIGHT } from '../engine/scheduler.js'
 import type { Drawn, EngineStream } from '../engine/stream.js'

@@ -12,7 +12,7 @@ import {
   type Prompt,
   type PromptOptions,
   type SamplesOptions,
-} from './generate-options.js'
+} from '../options/generation.js'
 import { type GenerationDefaults, withDefaults } from './generation-config.js'
 import { GrammarEngine, type Matcher } from '../grammar/grammar.js'
 import { checkResponseFormat, type ConstrainedFormat } from '../grammar/response-format.js'
@@ -24,7 +24,7 @@ import { MOST_ALTERNATIVES, Sampler, type SamplingOptions } from './sampler.js'
 import type { StreamSettings } from '../sessions/session-checkpoint.js'
 import { stopping } from './stopping.js'
 import { TextStream } from './text-stream.js'
-import { concatenated } from './token-ids.js'
+import { concatenated } from '../support/token-ids.js'
 
 /** What a model's generations need of it. */
 export interface GeneratorFacts {

@@ -1,7 +1,7 @@
 // Prompts of callers, as token ids.
 
 import { TokenizerNotFoundError, UnsupportedOptionError } from '../support/errors.js'
-import type { Prompt, PromptOptions } from './generate-options.js'
+import type { Prompt, PromptOptions } from '../options/generation.js'
 import type { ModelConfig } from '../models/config.js'
 import { booleanOption, describe } from '../support/option-checks.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'

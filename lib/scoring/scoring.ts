@@ -14,7 +14,7 @@ import {
 } from './continuation-tokens.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import type { Usage } from '../generation/generate.js'
-import type { LogitsOptions, Prompt } from '../generation/generate-options.js'
+import type { LogitsOptions, Prompt } from '../options/generation.js'
 import { checkOptions, checkSignal, describe, integerOption } from '../support/option-checks.js'
 
 /** Text is tokenised with what the tokenizer puts around a prefix; prompts that have it are given as token ids. */

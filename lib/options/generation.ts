@@ -4,8 +4,8 @@ import type { Signal } from '../support/abort.js'
 import { LARGEST_CHUNK_SIZE } from '../engine/chunks.js'
 import type { ResponseFormat } from '../grammar/response-format.js'
 import { integerOption } from '../support/option-checks.js'
-import { SAMPLING_OPTIONS, type SamplingOptions } from './sampler.js'
-import { STOP_OPTIONS, type StopOptions } from './stopping.js'
+import { SAMPLING_OPTIONS, type SamplingOptions } from '../generation/sampler.js'
+import { STOP_OPTIONS, type StopOptions } from '../generation/stopping.js'
 
 /** A text, or token ids. */
 export type Prompt = string | ArrayLike<number>
