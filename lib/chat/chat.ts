@@ -19,7 +19,7 @@ import { ChatStates } from './chat-states.js'
 import { CHANGE_GREEDY, checkTurnOptions } from './chat-options.js'
 import type { ChatTemplate, ChatTemplateOptions } from './chat-template.js'
 import { type ChatMessage, copiedMessages } from './messages.js'
-import { opensReasoning, type ReasoningTags, reasoningTags } from './reasoning.js'
+import { opensReasoning, type ReasoningTags, reasoningTags } from '../generation/reasoning.js'
 import type { Transcript } from './transcript.js'
 
 /** What a chat needs of its model. */

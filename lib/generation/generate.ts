@@ -2,7 +2,7 @@
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from '../support/abort.js'
 import type { TokenLogprob, TokenReport } from '../engine/logprobs.js'
-import { ReasoningSplitter, type ReasoningTags, tagOf } from '../chat/reasoning.js'
+import { ReasoningSplitter, type ReasoningTags, tagOf } from './reasoning.js'
 import { RUNS_IN_FLIGHT } from '../engine/scheduler.js'
 import type { Drawn, EngineStream } from '../engine/stream.js'
 import { NO_TOKEN } from './sampler.js'
