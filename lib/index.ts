@@ -48,6 +48,7 @@ export type {
   Prompt,
   PromptOptions,
   SamplesOptions,
+  SamplingOptions,
 } from './options/generation.js'
 export type { ResponseFormat } from './grammar/response-format.js'
 export type { GenerationDefaults } from './generation/generation-config.js'
@@ -93,7 +94,6 @@ export {
   type TokenLogprobsTensors,
 } from './operations/arguments.js'
 export { Recorder } from './operations/recorder.js'
-export type { SamplingOptions } from './generation/sampler.js'
 export type {
   Classification,
   ClassifyOptions,

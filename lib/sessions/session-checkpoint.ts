@@ -2,7 +2,6 @@
 
 import type { Engine } from '../engine/engine.js'
 import type { Snapshot } from '../engine/snapshot.js'
-import type { StreamOptions } from '../engine/stream.js'
 import type { Wanted } from '../generation/generator.js'
 import type { Prompt, PromptOptions } from '../options/generation.js'
 import type { ModelIdentity } from '../models/model-identity.js'
@@ -10,12 +9,6 @@ import type { LanguageModel } from '../models/language-model.js'
 import type { Session } from './session.js'
 import type { TextStream } from '../generation/text-stream.js'
 import type { TokenHistory } from '../engine/token-history.js'
-
-/** What the options of a call say about its stream. */
-export type StreamSettings = Pick<
-  StreamOptions,
-  'sampler' | 'maxTokens' | 'stopTokens' | 'masker' | 'alternatives' | 'signal'
->
 
 /** What a session needs of its model. */
 export interface SessionHost {

@@ -7,7 +7,7 @@ import type { Snapshot } from '../engine/snapshot.js'
 import type { EngineStream, StreamOptions } from '../engine/stream.js'
 import { DisposedError } from '../support/errors.js'
 import type { Begun, KeptState } from '../generation/generate.js'
-import type { StreamSettings } from './session-checkpoint.js'
+import type { StreamSettings } from '../generation/generator.js'
 import { TokenHistory } from '../engine/token-history.js'
 import { concatenated } from '../support/token-ids.js'
 

@@ -15,6 +15,7 @@ import {
   UnsupportedOptionError,
 } from '../support/errors.js'
 import type { Begun, GenerateResult } from '../generation/generate.js'
+import type { StreamSettings } from '../generation/generator.js'
 import type { TextStream } from '../generation/text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from '../options/generation.js'
 import { SequenceState } from '../engine/sequence-state.js'
@@ -22,7 +23,7 @@ import type { Snapshot } from '../engine/snapshot.js'
 import type { EngineStream } from '../engine/stream.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
-import { SessionCheckpoint, type SessionHost, type StreamSettings } from './session-checkpoint.js'
+import { SessionCheckpoint, type SessionHost } from './session-checkpoint.js'
 import { disposedError, SessionSequence } from './session-sequence.js'
 import { TokenHistory } from '../engine/token-history.js'
 
