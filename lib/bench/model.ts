@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path'
 import { resolveModelPath } from '../hub/cache.js'
-import type { LoadOptions } from '../load-model.js'
+import { type LoadOptions, QUANTIZATION } from '../options/loading.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import type { Quantization } from '../models/config.js'
 import { bytesPerElement, type DType } from '../operations/tensor.js'
@@ -25,6 +25,8 @@ export interface BenchModel {
   unreadBytes: number
 }
 
+const GROUP_SIZE = QUANTIZATION.groupSize.default
+
 /** How the weights of a model are loaded. */
 export type WeightOptions = Pick<LoadOptions, 'dtype' | 'quantize'>
 
@@ -41,7 +43,7 @@ export async function describeModel(
   const path = await resolveModelPath(model, options)
   const checkpoint = await openCheckpoint(path)
   const { config } = checkpoint
-  const quantize = options.quantize && { groupSize: 64 as const, ...options.quantize }
+  const quantize = options.quantize && { groupSize: GROUP_SIZE, ...options.quantize }
   const quantization = (quantize as Quantization | undefined) ?? config.quantization
   const weightType = quantization
     ? `q${quantization.bits} g${quantization.groupSize}`
@@ -73,7 +75,7 @@ function embeddingBytes({ tensors, names, config }: Checkpoint, options: WeightO
   if (parts.length > 1) return parts.reduce((sum, { byteLength }) => sum + byteLength, 0)
   const { dtype: fileType } = parts[0]!
   const elements = config.paddedVocabSize * config.dModel
-  const { bits, groupSize = 64 } = options.quantize ?? {}
+  const { bits, groupSize = GROUP_SIZE } = options.quantize ?? {}
   if (bits !== undefined && config.dModel % groupSize === 0) {
     const scaleBytes = fileType === 'float16' || fileType === 'bfloat16' ? 2 : 4
     return (elements * bits) / 8 + (2 * scaleBytes * elements) / groupSize

@@ -84,6 +84,8 @@ export interface IntegersRow extends Row {
 export interface GroupRow extends Row {
   readonly type: 'group'
   readonly rows: OptionRows
+  /** `false` is another value that it has. */
+  readonly orFalse?: true
 }
 
 /** What has no range: whoever uses the option checks it. */
@@ -132,7 +134,7 @@ type ValueOf<Row> = Row extends { type: 'choice'; choices: readonly (infer Choic
         : Row extends { type: 'integers' }
           ? readonly number[]
           : Row extends { type: 'group'; rows: infer Rows }
-            ? OptionValues<Rows>
+            ? OptionValues<Rows> | (Row extends { orFalse: true } ? false : never)
             : unknown
 
 type IsGiven = { default: unknown } | { required: true }
@@ -204,7 +206,7 @@ function checkedValue(operation: string, name: string, row: OptionRow, value: un
     case 'integers':
       return checkedIntegers(operation, name, row, value)
     case 'group':
-      if (value === undefined) return undefined
+      if (value === undefined || (value === false && row.orFalse)) return value
       checkOptions(operation, value as object, optionNames(row.rows), name)
       return valuesOf(operation, row.rows, value as Record<string, unknown>, `${name}.`)
     case 'function':
@@ -225,7 +227,7 @@ export function listed(choices: readonly (string | number)[]): string {
 
 function checkedChoice(operation: string, name: string, row: ChoiceRow, value: unknown): unknown {
   const { choices, required } = row
-  if ((value === undefined || value === null) && !required) return row.default
+  if (value === undefined && !required) return row.default
   if (choices.includes(value as string)) return value
   throw new UnsupportedOptionError(
     `[${operation}] ${name} must be ${listed(choices)} but is ${describe(value)}`,
