@@ -8,8 +8,6 @@ import './support/disposable.js'
 export type { Signal } from './support/abort.js'
 export { measureReadBandwidth } from './bench/bandwidth.js'
 export {
-  type BenchOptions,
-  type BenchProgress,
   type BenchReport,
   type BenchRow,
   bench,
@@ -26,14 +24,8 @@ export { Chat } from './chat/chat.js'
 export type { ChatOptions } from './chat/chat-options.js'
 export { PLAIN_CHAT_TEMPLATE } from './chat/plain-template.js'
 export { CommandList } from './operations/command-list.js'
-export {
-  createDevice,
-  Device,
-  type DeviceName,
-  type DeviceMemory,
-  type DeviceOptions,
-  type TuningSource,
-} from './operations/device.js'
+export { createDevice, Device, type DeviceMemory, type TuningSource } from './operations/device.js'
+export type { DeviceName, DeviceOptions } from './operations/device-options.js'
 export * from './support/errors.js'
 export type {
   FinishReason,
@@ -48,16 +40,15 @@ export type {
   Prompt,
   PromptOptions,
   SamplesOptions,
-} from './generation/generate-options.js'
+  SamplingOptions,
+} from './options/generation.js'
 export type { ResponseFormat } from './grammar/response-format.js'
 export type { GenerationDefaults } from './generation/generation-config.js'
-export {
-  type LoadOptions,
-  type LoadProgress,
-  loadModel,
-  type PromptCacheOptions,
-} from './load-model.js'
-export type { TokenLogprob } from './generation/logprobs.js'
+export { loadModel } from './load-model.js'
+export type { BenchOptions, BenchProgress } from './options/bench.js'
+export type { LoadOptions, LoadProgress, PromptCacheOptions } from './options/loading.js'
+export type { TuneOptions, TuneProgress } from './options/tune.js'
+export type { TokenLogprob } from './engine/logprobs.js'
 export type { Machine } from './machine/machine.js'
 export { Model, type ModelMemory } from './model.js'
 export type { AttentionConfig } from './models/blocks/attention.js'
@@ -89,7 +80,6 @@ export {
   type TokenLogprobsTensors,
 } from './operations/arguments.js'
 export { Recorder } from './operations/recorder.js'
-export type { SamplingOptions } from './generation/sampler.js'
 export type {
   Classification,
   ClassifyOptions,
@@ -107,8 +97,6 @@ export { type EncodeOptions, Tokenizer, type TokenizerOptions } from './tokenize
 export {
   type TunedCase,
   type TunedValue,
-  type TuneOptions,
-  type TuneProgress,
   type TuneReport,
   tune,
 } from './tune/tune.js'

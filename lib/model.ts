@@ -14,15 +14,15 @@ import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
 import type { GenerateResult } from './generation/generate.js'
 import {
-  chunkSizeOption,
   type GenerateOptions,
+  LOGITS,
   LOGITS_OPTIONS,
   type LogitsOptions,
   type Prompt,
   PROMPT_OPTIONS,
   type PromptOptions,
   type SamplesOptions,
-} from './generation/generate-options.js'
+} from './options/generation.js'
 import type { GenerationDefaults } from './generation/generation-config.js'
 import { Generator } from './generation/generator.js'
 import type { TextStream } from './generation/text-stream.js'
@@ -31,6 +31,7 @@ import type { EndOfTextToken } from './generation/end-of-text.js'
 import type { LanguageModel } from './models/language-model.js'
 import { stateBytes } from './models/state-fields.js'
 import { checkOptions, checkPath, checkSignal } from './support/option-checks.js'
+import { optionValue } from './support/option-table.js'
 import { LiveSet } from './support/live-set.js'
 import type { ModelIdentity } from './models/model-identity.js'
 import { PromptReader } from './generation/prompt-reader.js'
@@ -188,7 +189,7 @@ export class Model {
       )
     }
     const data = new Float32Array(ids.length * vocabulary)
-    const prefillChunkSize = chunkSizeOption('logits', options)
+    const prefillChunkSize = optionValue('logits', LOGITS, 'prefillChunkSize', options)
     using scorer = new Scorer(this.languageModel)
     const store = (rows: Float32Array, first: number) => data.set(rows, first * vocabulary)
     await scorer.logits(ids, store, { signal: options.signal, prefillChunkSize })

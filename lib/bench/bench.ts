@@ -1,18 +1,16 @@
 // The benchmark: rounds in which every trial is run once, each in a process of its own, so that a
 // machine that slows down for a while slows all rows alike.
 
-import type { Signal } from '../support/abort.js'
 import { randomInt } from 'node:crypto'
 import { addon } from '../operations/addon.js'
 import { defaultModel } from '../default-model.js'
-import type { DeviceName } from '../operations/device.js'
 import { MOST_ROWS } from '../engine/lists.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import { describeMachine, type Machine } from '../machine/machine.js'
-import { type LoadOptions, MOST_STREAMS } from '../load-model.js'
-import { checkOptions, checkSignal, describe, integerOption } from '../support/option-checks.js'
-import { checkOnNotice, type OnNotice } from '../support/notices.js'
-import { MOST_THREADS } from '../machine/threads.js'
+import { BENCH, type BenchOptions } from '../options/bench.js'
+import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
+import { optionNames, optionValue } from '../support/option-table.js'
+import { checkOnNotice } from '../support/notices.js'
 import { usableSavedTuning } from '../operations/saved-tuning.js'
 import { runInChild } from './child.js'
 import { type BenchModel, describeModel } from './model.js'
@@ -27,50 +25,6 @@ import {
 } from './plan.js'
 import { deviation, mean, median } from './statistics.js'
 import type { TestResult, TrialResult } from './trial.js'
-
-export interface BenchOptions {
-  /** Paths or Hub names. Defaults to the model that ships in the package. */
-  models?: readonly string[] | undefined
-  /** Lengths of prompts to read; 0 for none. Defaults to 512. */
-  promptTokens?: readonly number[] | undefined
-  /** Numbers of tokens to generate; 0 for none. Defaults to 128. */
-  generationTokens?: readonly number[] | undefined
-  /** Tokens that a sequence has seen before. Defaults to 0. */
-  depths?: readonly number[] | undefined
-  /** Streams that run together, each with a sequence of its own: 256 at most. Defaults to 1. */
-  batchSizes?: readonly number[] | undefined
-  /** Defaults to 5. */
-  repetitions?: number | undefined
-  /** Walk through depths up to 65,536 along one sequence a repetition. Defaults to false. */
-  sweep?: boolean | undefined
-  /** Let each process run a few tokens before it measures. Defaults to true. */
-  warmup?: boolean | undefined
-  device?: DeviceName | undefined
-  /** Numbers of threads of the CPU device. Defaults to the CPUs that this process may use. */
-  threads?: readonly number[] | undefined
-  dtype?: LoadOptions['dtype']
-  quantize?: LoadOptions['quantize']
-  cacheDir?: string | undefined
-  revision?: string | undefined
-  /** Of the random prompts, of which every repetition has its own. Defaults to a random one. */
-  seed?: number | undefined
-  signal?: Signal | undefined
-  /** Called before each trial. */
-  onProgress?: ((progress: BenchProgress) => void) | undefined
-  /** As in `loadModel`. */
-  onNotice?: OnNotice | undefined
-}
-
-export interface BenchProgress {
-  /** What runs now: a model and a test. */
-  label: string
-  /** The current repetition, from 1. */
-  round: number
-  rounds: number
-  /** Trials done, of `total`. */
-  done: number
-  total: number
-}
 
 /** One test of one model: what was measured, over all repetitions. */
 export interface BenchRow {
@@ -117,27 +71,6 @@ export interface BenchReport {
   rows: BenchRow[]
 }
 
-const OPTIONS = [
-  'models',
-  'promptTokens',
-  'generationTokens',
-  'depths',
-  'batchSizes',
-  'repetitions',
-  'sweep',
-  'warmup',
-  'device',
-  'threads',
-  'dtype',
-  'quantize',
-  'cacheDir',
-  'revision',
-  'seed',
-  'signal',
-  'onProgress',
-  'onNotice',
-] as const satisfies readonly (keyof BenchOptions)[]
-
 // What one process measures in a round: tests of one model with some number of threads.
 interface Trial {
   model: BenchModel
@@ -157,19 +90,14 @@ interface Trial {
  * for (const { name, median } of rows) console.log(name, median, 'tok/s')
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
-  checkOptions('bench', options, OPTIONS)
+  checkOptions('bench', options, optionNames(BENCH))
   const { signal, device, dtype, quantize, warmup = true, sweep = false } = options
   checkSignal('bench', signal)
   const sizes = checkSizes(options, sweep)
-  const threadCounts = counts('threads', options.threads, undefined, 1, MOST_THREADS)
-  const rounds = integerOption('bench', 'repetitions', options.repetitions, { min: 1 }) ?? 5
-  const seed =
-    integerOption('bench', 'seed', options.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32)
-  if (device !== undefined && !['auto', 'cpu', 'metal'].includes(device)) {
-    throw new UnsupportedOptionError(
-      `[bench] device must be 'auto', 'cpu' or 'metal' but is ${describe(device)}`,
-    )
-  }
+  const threadCounts = optionValue('bench', BENCH, 'threads', options)
+  const rounds = optionValue('bench', BENCH, 'repetitions', options)
+  const seed = optionValue('bench', BENCH, 'seed', options) ?? randomInt(2 ** 32)
+  optionValue('bench', BENCH, 'device', options)
   checkOnNotice('bench', options.onNotice)
   const names = options.models ?? [defaultModel(options.onNotice)]
   if (!Array.isArray(names) || names.length === 0) {
@@ -263,15 +191,13 @@ function summarise(
   }
 }
 
-// Far more tokens than anybody would wait for.
-const LONGEST = 2 ** 24
-
 function checkSizes(options: BenchOptions, sweep: boolean): Sizes {
+  const depths = sweep && options.depths === undefined ? SWEEP_DEPTHS : options.depths
   const sizes = {
-    promptTokens: counts('promptTokens', options.promptTokens, [512], 0, LONGEST),
-    generationTokens: counts('generationTokens', options.generationTokens, [128], 0, LONGEST),
-    depths: counts('depths', options.depths, sweep ? SWEEP_DEPTHS : [0], 0, LONGEST),
-    batchSizes: counts('batchSizes', options.batchSizes, [1], 1, MOST_STREAMS),
+    promptTokens: optionValue('bench', BENCH, 'promptTokens', options),
+    generationTokens: optionValue('bench', BENCH, 'generationTokens', options),
+    depths: optionValue('bench', BENCH, 'depths', { depths }),
+    batchSizes: optionValue('bench', BENCH, 'batchSizes', options),
   }
   if (!sweep) return sizes
   for (const name of ['promptTokens', 'generationTokens'] as const) {
@@ -281,34 +207,4 @@ function checkSizes(options: BenchOptions, sweep: boolean): Sizes {
     )
   }
   return sizes
-}
-
-/** A list of whole numbers without duplicates, or the default. */
-function counts(
-  name: string,
-  list: unknown,
-  byDefault: readonly number[],
-  min: number,
-  max: number,
-): readonly number[]
-function counts(
-  name: string,
-  list: unknown,
-  byDefault: undefined,
-  min: number,
-  max: number,
-): readonly number[] | undefined
-function counts(
-  name: string,
-  list: unknown,
-  byDefault: readonly number[] | undefined,
-  min: number,
-  max: number,
-) {
-  if (list === undefined) return byDefault
-  if (!Array.isArray(list) || list.length === 0) {
-    throw new TypeError(`[bench] ${name} must be a list of whole numbers but is ${describe(list)}`)
-  }
-  for (const value of list) integerOption('bench', `each of ${name}`, value, { min, max })
-  return [...new Set<number>(list)]
 }

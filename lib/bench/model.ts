@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path'
 import { resolveModelPath } from '../hub/cache.js'
-import type { LoadOptions } from '../load-model.js'
+import type { LoadOptions } from '../options/loading.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { DEFAULT_GROUP_SIZE } from '../weights/formats/affine.js'
 import { kindOf, type Quantization, quantizedKind } from '../weights/formats/formats.js'

@@ -1,11 +1,13 @@
 // One trial: loads a model and measures the tests of a plan along one stream, or several that run together. Runs in a
 // process of its own (trial-process.ts).
 
-import { createDevice, type DeviceName } from '../operations/device.js'
+import { createDevice } from '../operations/device.js'
+import type { DeviceName } from '../operations/device-options.js'
 import type { Engine } from '../engine/engine.js'
 import type { EngineStream } from '../engine/stream.js'
 import { MOST_AHEAD } from '../generation/generate.js'
-import { type LoadOptions, loadModel } from '../load-model.js'
+import { loadModel } from '../load-model.js'
+import type { LoadOptions } from '../options/loading.js'
 import { availableThreads } from '../machine/threads.js'
 import { measureReadBandwidth } from './bandwidth.js'
 import { peakMemoryBytes } from './memory.js'

@@ -1,7 +1,7 @@
 // Options of chats and of their turns, checked.
 
 import { UnsupportedOptionError } from '../support/errors.js'
-import type { GenerateOptions } from '../generation/generate-options.js'
+import type { GenerateOptions } from '../options/generation.js'
 import { checkOptions, describe, stringOption } from '../support/option-checks.js'
 import type { ChatTemplateOptions } from './chat-template.js'
 import { type ChatMessage, copiedMessages, plainObjects, plainValue } from './messages.js'

@@ -2,7 +2,7 @@
 
 import { type Moment, type Moments, PendingCopies } from '../engine/moments.js'
 import type { Snapshot } from '../engine/snapshot.js'
-import { commonLength, concatenated } from '../generation/token-ids.js'
+import { commonLength, concatenated } from '../support/token-ids.js'
 
 /** A state and the tokens that led to it. */
 export interface ChatState {

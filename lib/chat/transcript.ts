@@ -1,6 +1,6 @@
 // A conversation as the model has seen it: one text, its tokens, and where both may be parted.
 
-import { concatenated } from '../generation/token-ids.js'
+import { concatenated } from '../support/token-ids.js'
 
 /** Where a text may be cut: the tokens before it stand for the characters before it. */
 export interface Border {

@@ -9,9 +9,11 @@ import type { GenerateResult } from '../generation/generate.js'
 import type { ResponseFormat } from '../grammar/response-format.js'
 import type { Model } from '../model.js'
 import type { Session } from '../sessions/session.js'
+import { GENERATION } from '../options/generation.js'
 import { isMissing, readSmallFile } from '../support/small-file.js'
 import { defineCommand, type OptionValues, UsageError } from './command.js'
 import { formatBytes } from '../support/format.js'
+import { optionsOf } from './flags.js'
 import { interruptible, OutputClosedError } from './interrupt.js'
 import { loadFromOptions } from './load.js'
 import { generateOptions } from './options.js'
@@ -34,24 +36,13 @@ export const generateCommand = defineCommand({
       const prompt =
         options.prompt === '-' ? await text(addAbortSignal(signal, process.stdin)) : options.prompt!
       await using model = await loadFromOptions(options, signal, {
-        generationConfig: !options.noGenerationConfig,
         promptCache: false, // there is no second prompt
       })
       const file = options.session
       await using session = file === undefined ? undefined : await sessionOf(model, file)
       const stream = (session ?? model).stream(prompt, {
-        maxTokens: options.maxTokens,
-        temperature: options.temp,
-        topP: options.topP,
-        topK: options.topK,
-        minP: options.minP,
+        ...optionsOf(GENERATION, options),
         repetitionPenalty: repetitionPenalty(options),
-        presencePenalty: options.presencePenalty,
-        frequencyPenalty: options.frequencyPenalty,
-        seed: options.seed,
-        stop: options.stop,
-        ignoreEos: options.ignoreEos,
-        parseSpecial: !options.noParseSpecial,
         responseFormat,
         signal,
       })

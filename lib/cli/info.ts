@@ -2,7 +2,8 @@
 
 import { addonFile } from '../operations/addon.js'
 import { thisHost } from '../addon/host.js'
-import { createDevice, type DeviceMemory, type DeviceName } from '../operations/device.js'
+import { createDevice, type DeviceMemory } from '../operations/device.js'
+import type { DeviceName } from '../operations/device-options.js'
 import { AddonNotFoundError } from '../support/errors.js'
 import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeMachine, type Machine } from '../machine/machine.js'
@@ -11,6 +12,7 @@ import { whatWasVerified } from '../verify/verified.js'
 import { showNotice } from './notice.js'
 import { defineCommand } from './command.js'
 import { formatBytes } from '../support/format.js'
+import { modelOptions } from './options.js'
 import { exitCodes } from './program.js'
 import { wrap } from '../support/wrap.js'
 
@@ -22,13 +24,7 @@ export const infoCommand = defineCommand({
   summary: 'describe this machine: device, cores, memory, versions',
   usage: '[--device DEVICE] [--json]',
   options: {
-    device: {
-      type: 'string',
-      choices: ['auto', 'cpu', 'metal'],
-      default: 'auto',
-      placeholder: 'DEVICE',
-      description: 'the device to describe',
-    },
+    device: { ...modelOptions.device, description: 'the device to describe' },
     json: { type: 'boolean', description: 'print one JSON object instead of a table' },
   },
   example: 'ssm-metal info --json',

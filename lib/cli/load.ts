@@ -1,10 +1,10 @@
 // Loading a model as the command line asks for it, with a progress line on a terminal.
 
-import type { AffineBits, AffineGroupSize } from '../operations/arguments.js'
-import { type LoadOptions, loadModel } from '../load-model.js'
+import { loadModel } from '../load-model.js'
+import { LOADING, type LoadOptions } from '../options/loading.js'
 import type { Model } from '../model.js'
 import type { OptionValues } from './command.js'
-import { UsageError } from './command.js'
+import { optionsOf } from './flags.js'
 import { showNotice } from './notice.js'
 import type { modelOptions } from './options.js'
 import { ProgressLine } from './progress.js'
@@ -13,27 +13,13 @@ import { ProgressLine } from './progress.js'
 export async function loadFromOptions(
   options: OptionValues<typeof modelOptions>,
   signal: AbortSignal,
-  more: Pick<LoadOptions, 'generationConfig' | 'promptCache'> = {},
+  more: Pick<LoadOptions, 'promptCache'> = {},
 ): Promise<Model> {
-  if (options.qGroupSize !== undefined && options.qBits === undefined) {
-    throw new UsageError('--q-group-size needs --q-bits')
-  }
+  const asked = optionsOf(LOADING, options)
   const line = new ProgressLine()
   try {
     return await loadModel(options.model, {
-      device: options.device as 'auto' | 'cpu' | 'metal',
-      dtype: options.dtype as 'auto' | 'float32' | 'float16' | 'bfloat16',
-      threads: options.threads,
-      tokenizer: options.tokenizer,
-      memory: options.memory as 'checked' | 'unchecked',
-      ...(options.qBits === undefined
-        ? {}
-        : {
-            quantize: {
-              bits: options.qBits as AffineBits,
-              groupSize: options.qGroupSize as AffineGroupSize | undefined,
-            },
-          }),
+      ...asked,
       ...more,
       signal,
       onProgress: (progress) => line.update(progress),

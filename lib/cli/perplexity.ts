@@ -4,7 +4,9 @@ import { readFile } from 'node:fs/promises'
 import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { perplexity } from '../scoring/perplexity.js'
+import { PROMPT } from '../options/generation.js'
 import { defineCommand, UsageError } from './command.js'
+import { optionsOf } from './flags.js'
 import { interruptible } from './interrupt.js'
 import { loadFromOptions } from './load.js'
 import { modelOptions, textOptions } from './options.js'
@@ -41,7 +43,7 @@ export const perplexityCommand = defineCommand({
       const result = await perplexity(model, input, {
         signal,
         onProgress,
-        parseSpecial: !options.noParseSpecial,
+        ...optionsOf(PROMPT, options),
       }).finally(() => line.clear())
       if (options.json) {
         process.stdout.write(`${JSON.stringify(result)}\n`)

@@ -12,6 +12,7 @@ import { blockKind, type LayerConfig } from '../models/blocks/blocks.js'
 import { stateBytes } from '../models/state-fields.js'
 import { endOfText as endOfTextOf } from '../generation/end-of-text.js'
 import { type GenerationDefaults, readGenerationConfig } from '../generation/generation-config.js'
+import { SAMPLING } from '../options/generation.js'
 import { findTokenizer } from '../tokenizer/find.js'
 import { quantizedKind } from '../weights/formats/formats.js'
 import { parameterCount } from '../weights/parameters.js'
@@ -149,15 +150,8 @@ function table(facts: Facts, { config }: Checkpoint): string {
 
 // As the options of `generate` that it stands for.
 function sampling(defaults: GenerationDefaults): string {
-  const names = {
-    temperature: '--temp',
-    topK: '--top-k',
-    topP: '--top-p',
-    minP: '--min-p',
-    repetitionPenalty: '--repeat-penalty',
-  }
   const given = Object.entries(defaults).map(
-    ([name, value]) => `${names[name as keyof typeof names]} ${value}`,
+    ([name, value]) => `--${SAMPLING[name as keyof GenerationDefaults].flag.name} ${value}`,
   )
   if (given.length === 0) return 'greedy'
   const greedy = defaults.temperature === undefined ? 'greedy, ' : ''

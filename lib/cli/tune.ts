@@ -5,23 +5,21 @@ import { formatDuration } from '../support/format.js'
 import { measuredOperations } from '../tune/cases.js'
 import { removeSavedTuning, savedTuningPath } from '../operations/saved-tuning.js'
 import { type TunedCase, type TunedValue, type TuneReport, tune } from '../tune/tune.js'
+import { TUNE } from '../options/tune.js'
 import { defineCommand, UsageError } from './command.js'
+import { flagsOf, optionsOf } from './flags.js'
 import { interruptible } from './interrupt.js'
 import { exitCodes } from './program.js'
 import { ProgressLine } from './progress.js'
+
+const { device, ...others } = flagsOf(TUNE)
 
 export const tuneCommand = defineCommand({
   name: 'tune',
   summary: "measure what is fastest on this machine's GPU, and keep it",
   usage: '[--device DEVICE] [options]',
   options: {
-    device: {
-      type: 'string',
-      choices: ['auto', 'metal'],
-      default: 'auto',
-      placeholder: 'DEVICE',
-      description: 'the device to tune',
-    },
+    device,
     operation: {
       type: 'string',
       multiple: true,
@@ -29,8 +27,7 @@ export const tuneCommand = defineCommand({
       placeholder: 'NAME',
       description: 'measure only by this operation',
     },
-    quick: { type: 'boolean', description: 'fewer shapes, those of Rene, and fewer rounds' },
-    'dry-run': { type: 'boolean', description: 'measure, but save nothing' },
+    ...others,
     reset: { type: 'boolean', description: 'forget what was saved, and measure nothing' },
     json: { type: 'boolean', description: 'print one JSON object instead of tables' },
   },
@@ -50,11 +47,9 @@ export const tuneCommand = defineCommand({
       const line = new ProgressLine()
       let announced = ''
       const report = await tune({
-        device: options.device as 'auto' | 'metal',
+        ...optionsOf(TUNE, options),
         operations:
           options.operation.length > 0 ? (options.operation as OperationName[]) : undefined,
-        quick: options.quick,
-        dryRun: options.dryRun,
         signal,
         onProgress({ tunable, label, done, total }) {
           line.update({ phase: `${tunable}: ${label}`, loaded: done, total, unit: 'cases' })

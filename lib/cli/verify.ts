@@ -2,12 +2,8 @@
 
 import { addonFile } from '../operations/addon.js'
 import { homeFolder } from '../machine/cache-folder.js'
-import {
-  createDevice,
-  type Device,
-  type DeviceName,
-  referenceDevice,
-} from '../operations/device.js'
+import { createDevice, type Device, referenceDevice } from '../operations/device.js'
+import type { DeviceName } from '../operations/device-options.js'
 import { describeMachine } from '../machine/machine.js'
 import { machineDetails } from '../machine/machine-details.js'
 import { formatReport, type ReportFacts } from '../verify/report.js'
@@ -16,6 +12,7 @@ import { showNotice } from './notice.js'
 import { defineCommand, UsageError } from './command.js'
 import { formatDuration } from '../support/format.js'
 import { interruptible } from './interrupt.js'
+import { modelOptions } from './options.js'
 import { exitCodes } from './program.js'
 import { ProgressLine } from './progress.js'
 
@@ -24,19 +21,8 @@ export const verifyCommand = defineCommand({
   summary: 'hold every operation of a device against the reference',
   usage: '[--device DEVICE] [options]',
   options: {
-    device: {
-      type: 'string',
-      choices: ['auto', 'cpu', 'metal'],
-      default: 'auto',
-      placeholder: 'DEVICE',
-      description: 'the device to verify',
-    },
-    threads: {
-      type: 'integer',
-      minimum: 1,
-      maximum: 1024,
-      description: 'threads of the CPU device',
-    },
+    device: { ...modelOptions.device, description: 'the device to verify' },
+    threads: { ...modelOptions.threads, description: 'threads of the CPU device' },
     operation: {
       type: 'string',
       multiple: true,

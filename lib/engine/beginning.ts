@@ -3,14 +3,15 @@
 import type { ListRunResult } from '../operations/command-list.js'
 import type { Device } from '../operations/device.js'
 import type { Recorder } from '../operations/recorder.js'
-import { NO_TOKEN, Sampler } from '../generation/sampler.js'
+import { NO_TOKEN } from '../operations/drawn-token.js'
+import { GREEDY, SamplerSettings } from './sampler-settings.js'
 import type { Pools } from './seats.js'
 import type { EngineStream } from './stream.js'
 
 // What a slot counts down from, where more are asked for.
 const MOST_TOKENS = 0xffffffff
 
-const GREEDY = new Sampler('engine', { seed: 0 })
+const MOST_LIKELY = new SamplerSettings(GREEDY)
 
 /** Starts one run, which brings the state to its slot (`fill`), with what sampling needs. Throws where it cannot. */
 export function runBeginning(
@@ -19,7 +20,7 @@ export function runBeginning(
   { isKept, options, position }: EngineStream,
   { slot, fill }: { slot: number; fill: (cl: Recorder) => void },
 ): Promise<ListRunResult> {
-  const { sampler = GREEDY, stopTokens, maxTokens, history, token = 0 } = options
+  const { sampler = MOST_LIKELY, stopTokens, maxTokens, history, token = 0 } = options
   const { alternatives, moments, masker } = options
   const keepsLogits = isKept || moments !== undefined
   const generated = history.subarray(history.length - options.generated)

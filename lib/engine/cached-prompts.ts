@@ -1,7 +1,7 @@
 // The prompt cache of a model: which states of prompts and turns are kept, and which one a prompt begins with.
 
 import type { LanguageModel } from '../models/language-model.js'
-import { concatenated } from '../generation/token-ids.js'
+import { concatenated } from '../support/token-ids.js'
 import { PREFILL_CHUNK_SIZE, SCAN_TOKENS } from './chunks.js'
 import {
   type Moment,

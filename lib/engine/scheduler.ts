@@ -3,7 +3,7 @@
 import { reasonOf } from '../support/abort.js'
 import type { ListRunResult } from '../operations/command-list.js'
 import { NO_SLOT, SAMPLE_STATUS } from '../operations/arguments.js'
-import { drawnToken, NO_TOKEN } from '../generation/sampler.js'
+import { drawnToken, NO_TOKEN } from '../operations/drawn-token.js'
 import { Draws } from './draws.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'
 import type { MomentPlace } from './moments.js'

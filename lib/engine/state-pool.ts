@@ -2,8 +2,11 @@
 
 import type { LanguageModel, ModelState } from '../models/language-model.js'
 import type { StateField } from '../models/blocks/block.js'
-import { MOST_ALTERNATIVES, NO_TOKEN } from '../generation/sampler.js'
+import { NO_TOKEN } from '../operations/drawn-token.js'
 import type { Tensor } from '../operations/tensor.js'
+
+/** Alternatives that a token's report has room for. */
+export const MOST_ALTERNATIVES = 100
 
 /** How much a pool holds. */
 export interface PoolSize {

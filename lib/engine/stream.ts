@@ -1,12 +1,12 @@
 // One sequence that the engine advances, from its first token to its end.
 
 import { reasonOf, type Signal } from '../support/abort.js'
-import type { TokenReport } from '../generation/logprobs.js'
 import type { Readback } from '../operations/readback.js'
-import type { Sampler } from '../generation/sampler.js'
 import type { SequenceState } from './sequence-state.js'
 import type { Allowed, Masker, MaskUpload } from './masks.js'
 import type { Moments } from './moments.js'
+import type { SamplerSettings } from './sampler-settings.js'
+import type { TokenReport } from './logprobs.js'
 
 /** How a stream runs. */
 export interface StreamOptions {
@@ -19,7 +19,7 @@ export interface StreamOptions {
   /** The token that the first step consumes, where there is no prompt. */
   token?: number | undefined
   /** How tokens are drawn; the most likely ones without it. */
-  sampler?: Sampler | undefined
+  sampler?: SamplerSettings | undefined
   /** Tokens before the first one that is drawn, those of the prompt included: what penalties look at. */
   history: Uint32Array
   /** How many of the last ones were generated: what presence and frequency penalties count. */

@@ -1,11 +1,11 @@
 // The generation loop: prompt in, text out, token by token.
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from '../support/abort.js'
-import type { TokenLogprob, TokenReport } from './logprobs.js'
-import { ReasoningSplitter, type ReasoningTags, tagOf } from '../chat/reasoning.js'
+import type { TokenLogprob, TokenReport } from '../engine/logprobs.js'
+import { ReasoningSplitter, type ReasoningTags, tagOf } from './reasoning.js'
 import { RUNS_IN_FLIGHT } from '../engine/scheduler.js'
 import type { Drawn, EngineStream } from '../engine/stream.js'
-import { NO_TOKEN } from './sampler.js'
+import { NO_TOKEN } from '../operations/drawn-token.js'
 import type { DetokenizerStream } from '../tokenizer/detokenizer.js'
 import type { StopStrings } from '../tokenizer/stop-strings.js'
 

@@ -4,14 +4,19 @@ import { basename, join } from 'node:path'
 import { ConfigReader } from '../models/config-reader.js'
 import type { OnNotice } from '../support/notices.js'
 import { messageOf } from '../support/realms.js'
-import type { SamplingOptions } from './sampler.js'
+import { SAMPLING, type SamplingOptions } from '../options/generation.js'
+import type { NumberRow, OptionRow } from '../support/option-table.js'
 import { readSmallFile } from '../support/small-file.js'
 import { parseConfigJson } from '../support/json.js'
 
+type ConfiguredName = {
+  [Name in keyof typeof SAMPLING]: (typeof SAMPLING)[Name] extends { generationConfig: object }
+    ? Name
+    : never
+}[keyof typeof SAMPLING]
+
 /** Options that a call has where it does not say otherwise. Without a `temperature` it is greedy. */
-export type GenerationDefaults = Readonly<
-  Pick<SamplingOptions, 'temperature' | 'topK' | 'topP' | 'minP' | 'repetitionPenalty'>
->
+export type GenerationDefaults = Readonly<Pick<SamplingOptions, ConfiguredName>>
 
 /** Greedy, and no penalty. */
 export const NO_DEFAULTS: GenerationDefaults = Object.freeze({})
@@ -26,8 +31,15 @@ export interface GenerationConfig {
 
 const LARGEST_FILE = 2 ** 20
 
-// What transformers 5 takes where the file has none: `_get_default_generation_params` of GenerationConfig.
-const TRANSFORMERS = { temperature: 1, topK: 50, topP: 1, minP: 0, repetitionPenalty: 1 }
+type ConfiguredRow = NumberRow & Required<Pick<NumberRow, 'generationConfig' | 'min' | 'max'>>
+
+// Options that have a key in the file, but for the penalty: they count where the file says that it samples.
+const { repetitionPenalty: PENALTY, ...OTHERS } = SAMPLING
+const CONFIGURED = Object.entries<OptionRow>(OTHERS).filter(isConfigured)
+
+function isConfigured(entry: [string, OptionRow]): entry is [string, ConfiguredRow] {
+  return 'generationConfig' in entry[1]
+}
 
 // Keys that change what is generated and are not implemented, with the values at which they change nothing.
 const UNSUPPORTED_SAMPLING = { typical_p: 1, top_h: 1, epsilon_cutoff: 0, eta_cutoff: 0 }
@@ -65,8 +77,8 @@ function defaultsOf(
   config: ConfigReader,
   used: <T>(read: () => T) => T | undefined,
 ): GenerationDefaults {
-  const number = (key: string, byDefault: number, range: Range) =>
-    used(() => numberIn(config, key, range)) ?? byDefault
+  const number = (row: ConfiguredRow) =>
+    used(() => numberIn(config, row)) ?? row.generationConfig.default
   const unsupported = (neutral: Readonly<Record<string, number>>) => {
     for (const [key, value] of Object.entries(neutral)) {
       used(() => {
@@ -76,40 +88,24 @@ function defaultsOf(
     }
   }
   unsupported(UNSUPPORTED)
-  const penalty = { min: 0.01, max: 100 }
-  const repetitionPenalty = number('repetition_penalty', TRANSFORMERS.repetitionPenalty, penalty)
-  const always = repetitionPenalty === 1 ? {} : { repetitionPenalty }
+  const repetitionPenalty = number(PENALTY)
+  const always = repetitionPenalty === PENALTY.neutral ? {} : { repetitionPenalty }
   const samples = used(() => config.boolean('do_sample', false))
   if (!samples) return always
   unsupported(UNSUPPORTED_SAMPLING)
-  const temperature = number('temperature', TRANSFORMERS.temperature, { min: 0, max: 1000 })
-  const topK = number('top_k', TRANSFORMERS.topK, { min: 0, max: 2 ** 31, isWhole: true })
-  const topP = number('top_p', TRANSFORMERS.topP, { min: 0, max: 1 })
-  const minP = number('min_p', TRANSFORMERS.minP, { min: 0, max: 1 })
-  if (temperature === 0) return always
-  return {
-    temperature,
-    ...(topK === 0 ? {} : { topK }),
-    ...(topP === 1 ? {} : { topP }),
-    ...(minP === 0 ? {} : { minP }),
-    ...always,
-  }
-}
-
-interface Range {
-  min: number
-  max: number
-  isWhole?: boolean
+  const values = CONFIGURED.map(([name, row]) => [name, number(row), row.neutral] as const)
+  const counting = values.filter(([, value, neutral]) => value !== neutral)
+  const sampling: GenerationDefaults = Object.fromEntries(counting)
+  return sampling.temperature === 0 ? always : { ...sampling, ...always }
 }
 
 /** A number as the option that it stands for takes it; undefined where the file has none. */
-function numberIn(
-  config: ConfigReader,
-  key: string,
-  { min, max, isWhole = false }: Range,
-): number | undefined {
+function numberIn(config: ConfigReader, row: ConfiguredRow): number | undefined {
+  const { min, max } = row
+  const { key } = row.generationConfig
   if (!config.has(key)) return undefined
   const value = config.number(key)
+  const isWhole = row.type === 'integer'
   if (value >= min && value <= max && (!isWhole || Number.isInteger(value))) return value
   const kind = isWhole ? 'a whole number' : 'a number'
   return config.invalid(`${key} must be ${kind} from ${min} to ${max} but is ${value}`)

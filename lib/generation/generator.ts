@@ -4,27 +4,29 @@ import type { CachedPrompts } from '../engine/cached-prompts.js'
 import type { Engine } from '../engine/engine.js'
 import type { Masker } from '../engine/masks.js'
 import type { Moments } from '../engine/moments.js'
+import type { StreamSettings } from '../engine/stream.js'
 import type { Begun, GenerateResult } from './generate.js'
 import {
-  chunkSizeOption,
   GENERATE_OPTIONS,
+  GENERATION,
   type GenerateOptions,
   type Prompt,
   type PromptOptions,
   type SamplesOptions,
-} from './generate-options.js'
+  type SamplingOptions,
+} from '../options/generation.js'
 import { type GenerationDefaults, withDefaults } from './generation-config.js'
 import { GrammarEngine, type Matcher } from '../grammar/grammar.js'
 import { checkResponseFormat, type ConstrainedFormat } from '../grammar/response-format.js'
 import type { EndOfTextToken } from './end-of-text.js'
-import { checkOptions, checkSignal, integerOption } from '../support/option-checks.js'
+import { checkOptions, checkSignal } from '../support/option-checks.js'
+import { optionValue } from '../support/option-table.js'
 import type { PromptReader } from './prompt-reader.js'
 import { samples } from './samples.js'
-import { MOST_ALTERNATIVES, Sampler, type SamplingOptions } from './sampler.js'
-import type { StreamSettings } from '../engine/stream.js'
+import { samplerOf } from './sampler.js'
 import { stopping } from './stopping.js'
 import { TextStream } from './text-stream.js'
-import { concatenated } from './token-ids.js'
+import { concatenated } from '../support/token-ids.js'
 
 /** What a model's generations need of it. */
 export interface GeneratorFacts {
@@ -93,7 +95,7 @@ export class Generator {
           text: text(),
           tokens: reader.tokens(operation, prompt, rest),
         }),
-      sampler: (rest) => new Sampler(operation, this.#withDefaults(rest)),
+      sampler: (rest) => samplerOf(operation, this.#withDefaults(rest)),
       stream: (tokens, rest, also) =>
         this.#streamOf(operation, rest, {
           text,
@@ -128,10 +130,9 @@ export class Generator {
     checkOptions(operation, options, GENERATE_OPTIONS)
     const { signal, responseFormat } = options
     checkSignal(operation, signal)
-    const maxTokens = integerOption(operation, 'maxTokens', options.maxTokens, { min: 1 }) ?? 256
-    const range = { min: 0, max: MOST_ALTERNATIVES }
-    const alternatives = integerOption(operation, 'logprobs', options.logprobs, range)
-    const prefillChunkSize = chunkSizeOption(operation, options)
+    const maxTokens = optionValue(operation, GENERATION, 'maxTokens', options)
+    const alternatives = optionValue(operation, GENERATION, 'logprobs', options)
+    const prefillChunkSize = optionValue(operation, GENERATION, 'prefillChunkSize', options)
     const { stopStrings, stopTokens } = stopping(operation, options, {
       needTokenizer: () => reader.needTokenizer(operation),
       vocabulary: reader.vocabulary,
@@ -140,7 +141,7 @@ export class Generator {
     const format = constrainedFormat(operation, responseFormat)
     if (format) reader.needTokenizer(operation)
     const prompt = tokens()
-    const sampler = new Sampler(operation, this.#withDefaults(options), reader.vocabulary)
+    const sampler = samplerOf(operation, this.#withDefaults(options), reader.vocabulary)
     let matcher: Matcher | undefined
     return new TextStream({
       begin: async (signal) => {

@@ -1,15 +1,7 @@
 // What is added to the scores of single tokens: checked, as the `sample` operation reads it.
 
+import { LARGEST_BIAS, type LogitBias, MOST_BIASES } from '../options/generation.js'
 import { describe, numberOption } from '../support/option-checks.js'
-
-/** By token id: as the keys of an object, or of a Map. */
-export type LogitBias = Readonly<Record<number, number>> | ReadonlyMap<number, number>
-
-/** Tokens that one call may have a bias for. */
-const MOST_BIASES = 1024
-
-// As in OpenAI's API: 100 and -100 force and ban a token in practice.
-const LARGEST_BIAS = 100
 
 /** Pairs of a token and the bits of a float32. Throws for what is none, or outside the vocabulary. */
 export function logitBiasOption(

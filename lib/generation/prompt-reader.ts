@@ -1,9 +1,10 @@
 // Prompts of callers, as token ids.
 
 import { TokenizerNotFoundError, UnsupportedOptionError } from '../support/errors.js'
-import type { Prompt, PromptOptions } from './generate-options.js'
+import { PROMPT, type Prompt, type PromptOptions } from '../options/generation.js'
 import type { ModelConfig } from '../models/config.js'
-import { booleanOption, describe } from '../support/option-checks.js'
+import { describe } from '../support/option-checks.js'
+import { optionValues } from '../support/option-table.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 
 /**
@@ -35,8 +36,7 @@ export class PromptReader {
    */
   tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst = true): Uint32Array {
     const isText = typeof prompt === 'string'
-    const parseSpecial = booleanOption(operation, 'parseSpecial', options.parseSpecial)
-    const added = booleanOption(operation, 'addSpecialTokens', options.addSpecialTokens)
+    const { parseSpecial, addSpecialTokens: added } = optionValues(operation, PROMPT, options)
     if (!isText && (typeof prompt !== 'object' || typeof prompt?.length !== 'number')) {
       throw new TypeError(
         `[${operation}] the prompt must be a text or token ids but is ${describe(prompt)}`,

@@ -1,15 +1,13 @@
 // Several texts from one prompt.
 
 import type { Moments } from '../engine/moments.js'
+import type { SamplerSettings } from '../engine/sampler-settings.js'
 import { SharedPrompt } from '../engine/shared-prompt.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import type { GenerateResult } from './generate.js'
-import type { GenerateOptions, SamplesOptions } from './generate-options.js'
-import { integerOption } from '../support/option-checks.js'
-import type { Sampler } from './sampler.js'
+import { type GenerateOptions, SAMPLES, type SamplesOptions } from '../options/generation.js'
+import { optionValue } from '../support/option-table.js'
 import type { TextStream } from './text-stream.js'
-
-const MOST_SAMPLES = 128
 
 /** What a model does for them. */
 interface SampleHost {
@@ -17,7 +15,7 @@ interface SampleHost {
   /** How many streams run at once. */
   readonly maxStreams: number
   /** With the defaults of the model. */
-  sampler(options: GenerateOptions): Sampler
+  sampler(options: GenerateOptions): SamplerSettings
   stream(
     tokens: Uint32Array,
     options: GenerateOptions,
@@ -35,7 +33,7 @@ export async function samples(
   { n, ...options }: SamplesOptions,
   host: SampleHost,
 ): Promise<GenerateResult[]> {
-  const count = integerOption(operation, 'n', n, { min: 1, max: MOST_SAMPLES })!
+  const count = optionValue(operation, SAMPLES, 'n', { n })!
   const { seed, isGreedy } = host.sampler(options)
   if (count > 1 && isGreedy) {
     throw new UnsupportedOptionError(

@@ -1,28 +1,11 @@
 // When a generation ends besides at its number of tokens: options of the caller, checked.
 
 import { UnsupportedOptionError } from '../support/errors.js'
-import { booleanOption, describe } from '../support/option-checks.js'
+import { type StopOptions, STOPPING } from '../options/generation.js'
+import { describe } from '../support/option-checks.js'
+import { optionValue } from '../support/option-table.js'
 import { StopStrings } from '../tokenizer/stop-strings.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-
-export interface StopOptions {
-  /**
-   * Texts that end the generation; they are not part of the result. A special token's text, such as
-   * `<|im_end|>`, ends it at that token.
-   */
-  stop?: string | readonly string[] | undefined
-  /** Tokens that end the generation besides the model's own ends of text. */
-  stopTokens?: readonly number[] | undefined
-  /** Go on after the model's own ends of text. Defaults to false. */
-  ignoreEos?: boolean | undefined
-}
-
-/** Names of `StopOptions`, for checks. */
-export const STOP_OPTIONS = [
-  'stop',
-  'stopTokens',
-  'ignoreEos',
-] as const satisfies readonly (keyof StopOptions)[]
 
 /** What the options are about. */
 export interface StopModel {
@@ -61,7 +44,7 @@ export function stopping(operation: string, options: StopOptions, model: StopMod
     }
     stopTokens.add(id)
   }
-  const ignoreEos = booleanOption(operation, 'ignoreEos', options.ignoreEos) ?? false
+  const ignoreEos = optionValue(operation, STOPPING, 'ignoreEos', options)
   if (!ignoreEos) for (const { id } of model.endOfText) stopTokens.add(id)
   // A special token's text also ends the generation where ordinary tokens spell it.
   return { stopTokens, stopStrings: new StopStrings(texts) }

@@ -4,10 +4,10 @@
 import { setImmediate as turn } from 'node:timers/promises'
 import { type Signal, throwIfAborted } from '../support/abort.js'
 import { UnsupportedOptionError } from '../support/errors.js'
-import type { Prompt } from '../generation/generate-options.js'
+import type { Prompt } from '../options/generation.js'
 import { booleanOption, describe } from '../support/option-checks.js'
 import type { PromptReader } from '../generation/prompt-reader.js'
-import { commonLength } from '../generation/token-ids.js'
+import { commonLength } from '../support/token-ids.js'
 
 // Milliseconds of encoding between two turns of the event loop.
 const SLICE_MS = 10

@@ -2,19 +2,27 @@
 
 import type { Signal } from '../support/abort.js'
 import type { Model } from '../model.js'
-import { LARGEST_CHUNK_SIZE } from '../engine/chunks.js'
 import { Scorer } from '../engine/scoring.js'
-import { checkOptions, checkSignal, describe, integerOption } from '../support/option-checks.js'
+import { LOGITS } from '../options/generation.js'
+import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
+import { optionValue } from '../support/option-table.js'
 
 export interface PerplexityOptions {
   signal?: Signal | undefined
-  /** Tokens that run through the model at once, at most 1024. Results do not depend on it. Defaults to 256. */
+  /** Tokens that run through the model at once, at most 960. Results do not depend on it. Defaults to 256. */
   prefillChunkSize?: number | undefined
   /** As in `generate`: `false` is for text that others wrote. Defaults to true. */
   parseSpecial?: boolean | undefined
   /** Called after each chunk. */
   onProgress?: ((progress: { tokens: number; total: number }) => void) | undefined
 }
+
+const OPTIONS = [
+  'signal',
+  'prefillChunkSize',
+  'parseSpecial',
+  'onProgress',
+] as const satisfies readonly (keyof PerplexityOptions)[]
 
 export interface Perplexity {
   /** Tokens that were predicted. */
@@ -44,21 +52,13 @@ export async function perplexity(
   text: string,
   options: PerplexityOptions = {},
 ): Promise<Perplexity> {
-  checkOptions('perplexity', options, ['signal', 'prefillChunkSize', 'parseSpecial', 'onProgress'])
+  checkOptions('perplexity', options, OPTIONS)
   const { signal, onProgress } = options
   checkSignal('perplexity', signal)
   if (typeof text !== 'string') {
     throw new TypeError(`[perplexity] the text must be a string but is ${describe(text)}`)
   }
-  const prefillChunkSize = integerOption(
-    'perplexity',
-    'prefillChunkSize',
-    options.prefillChunkSize,
-    {
-      min: 1,
-      max: LARGEST_CHUNK_SIZE,
-    },
-  )
+  const prefillChunkSize = optionValue('perplexity', LOGITS, 'prefillChunkSize', options)
   const ids = model.encode(text, { parseSpecial: options.parseSpecial })
   // A stale configuration may name one that the model does not have.
   const start = model.endOfText.find(({ id }) => id < model.config.paddedVocabSize)?.id

@@ -2,7 +2,6 @@
 
 import { Admission } from '../engine/admission.js'
 import type { CachedPrompt } from '../engine/cached-prompts.js'
-import { LARGEST_CHUNK_SIZE } from '../engine/chunks.js'
 import { scoreContinuations, type TokenScores } from '../engine/continuations.js'
 import type { Engine } from '../engine/engine.js'
 import type { Moments } from '../engine/moments.js'
@@ -14,8 +13,9 @@ import {
 } from './continuation-tokens.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import type { Usage } from '../generation/generate.js'
-import type { LogitsOptions, Prompt } from '../generation/generate-options.js'
-import { checkOptions, checkSignal, describe, integerOption } from '../support/option-checks.js'
+import { LOGITS, type LogitsOptions, type Prompt } from '../options/generation.js'
+import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
+import { optionValue } from '../support/option-table.js'
 
 /** Text is tokenised with what the tokenizer puts around a prefix; prompts that have it are given as token ids. */
 export type ScoreOptions = Omit<LogitsOptions, 'addSpecialTokens'>
@@ -152,11 +152,11 @@ export class PrefixScorer {
   async #run(
     operation: string,
     texts: { prefix: Prompt; continuations: readonly Prompt[]; noun: string },
-    { parseSpecial, signal, prefillChunkSize: chunkSize }: ScoreOptions,
+    options: ScoreOptions,
   ): Promise<Scored> {
+    const { parseSpecial, signal } = options
     checkSignal(operation, signal)
-    const range = { min: 1, max: LARGEST_CHUNK_SIZE }
-    const prefillChunkSize = integerOption(operation, 'prefillChunkSize', chunkSize, range)
+    const prefillChunkSize = optionValue(operation, LOGITS, 'prefillChunkSize', options)
     const tokens = await continuationTokens(
       operation,
       { ...texts, parseSpecial, signal },
@@ -164,16 +164,16 @@ export class PrefixScorer {
     )
     const { context, candidates } = tokens
     const { model } = this.#engine
-    const options = { operation, signal, prefillChunkSize }
+    const reading = { operation, signal, prefillChunkSize }
     await this.#turns.enter(operation, signal)
     try {
       const { snapshot, cachedTokens } = await prefixMoment(this.#engine, context, {
-        ...options,
+        ...reading,
         moments: this.#momentsOf({ tokens: context, chunkSize: prefillChunkSize }),
       })
       try {
         const from = { snapshot, position: context.length }
-        const scores = await scoreContinuations(model, from, candidates, options)
+        const scores = await scoreContinuations(model, from, candidates, reading)
         return { ...tokens, scores, cachedTokens }
       } finally {
         snapshot.dispose()

@@ -7,13 +7,8 @@
 // where a level that the processor does not have has never been chosen.
 
 import type { Signal } from '../support/abort.js'
-import {
-  createDevice,
-  type Device,
-  type DeviceName,
-  type DeviceOptions,
-  referenceDevice,
-} from '../operations/device.js'
+import { createDevice, type Device, referenceDevice } from '../operations/device.js'
+import type { DeviceName, DeviceOptions } from '../operations/device-options.js'
 import { SelfCheckError, UnsupportedOptionError } from '../support/errors.js'
 import type { OnNotice } from '../support/notices.js'
 import type { Outcome } from '../verify/verify.js'

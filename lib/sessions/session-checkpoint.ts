@@ -1,7 +1,7 @@
 // A moment of a session that somebody holds.
 
 import type { Snapshot } from '../engine/snapshot.js'
-import type { TokenHistory } from '../generation/token-history.js'
+import type { TokenHistory } from '../engine/token-history.js'
 
 /** What a checkpoint needs of its model. */
 export interface CheckpointHost {

@@ -5,7 +5,7 @@ import { Snapshot } from '../engine/snapshot.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { readSessionFile, type SessionContents, type SessionField } from './session-file.js'
 import { bytesPerElement, type Tensor } from '../operations/tensor.js'
-import { TokenHistory } from '../generation/token-history.js'
+import { TokenHistory } from '../engine/token-history.js'
 import { floatToHalf, halvesToFloats } from '../weights/convert.js'
 
 /** What a session's file holds of it. `tokens`: whether the ids are among it. */

@@ -7,8 +7,8 @@ import type { Snapshot } from '../engine/snapshot.js'
 import type { EngineStream, StreamOptions, StreamSettings } from '../engine/stream.js'
 import { DisposedError } from '../support/errors.js'
 import type { Begun, KeptState } from '../generation/generate.js'
-import { TokenHistory } from '../generation/token-history.js'
-import { concatenated } from '../generation/token-ids.js'
+import { TokenHistory } from '../engine/token-history.js'
+import { concatenated } from '../support/token-ids.js'
 
 const NO_TOKENS = new Uint32Array(0)
 const NO_STOPS: ReadonlySet<number> = new Set()

@@ -16,7 +16,7 @@ import {
 } from '../support/errors.js'
 import type { Begun, GenerateResult } from '../generation/generate.js'
 import type { TextStream } from '../generation/text-stream.js'
-import type { GenerateOptions, Prompt, PromptOptions } from '../generation/generate-options.js'
+import type { GenerateOptions, Prompt, PromptOptions } from '../options/generation.js'
 import { SequenceState } from '../engine/sequence-state.js'
 import type { Snapshot } from '../engine/snapshot.js'
 import type { Engine } from '../engine/engine.js'
@@ -28,7 +28,7 @@ import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
 import { type CheckpointHost, SessionCheckpoint } from './session-checkpoint.js'
 import { disposedError, SessionSequence } from './session-sequence.js'
-import { TokenHistory } from '../generation/token-history.js'
+import { TokenHistory } from '../engine/token-history.js'
 
 /** What a session needs of its model. */
 export interface SessionHost extends CheckpointHost {

@@ -5,24 +5,33 @@ import { UnsupportedOptionError } from './errors.js'
 import { nearest } from './nearest.js'
 import { typedArrayName } from './realms.js'
 
-/** Throws `UnsupportedOptionError` for a key that is not known, naming the nearest one. */
-export function checkOptions(operation: string, options: object, known: readonly string[]): void {
+/**
+ * Throws `UnsupportedOptionError` for a key that is not known, naming the nearest one. `group`: the option whose own
+ * options these are.
+ */
+export function checkOptions(
+  operation: string,
+  options: object,
+  known: readonly string[],
+  group?: string,
+): void {
+  const lead = group === undefined ? `[${operation}]` : `[${operation}] [${group}]`
   if (typeof options !== 'object' || options === null) {
-    throw new TypeError(`[${operation}] options must be an object but is ${describe(options)}`)
+    throw new TypeError(`${lead} options must be an object but is ${describe(options)}`)
   }
   for (const key of Object.keys(options)) {
     if (known.includes(key)) continue
     const near = nearest(key, known)
     throw new UnsupportedOptionError(
-      `[${operation}] unknown option ${JSON.stringify(key)}` +
+      `${lead} unknown option ${JSON.stringify(key)}` +
         (near ? `: did you mean ${JSON.stringify(near)}?` : `. Known: ${known.join(', ')}`),
     )
   }
 }
 
 interface Range {
-  min?: number
-  max?: number
+  readonly min?: number
+  readonly max?: number
 }
 
 /** The value when it is a finite number in range, undefined when absent; otherwise throws. */
@@ -81,6 +90,12 @@ export function booleanOption(
 ): boolean | undefined {
   if (value === undefined || typeof value === 'boolean') return value
   throw new TypeError(`[${operation}] ${name} must be true or false but is ${describe(value)}`)
+}
+
+/** The value when it is a function, undefined when absent; otherwise throws. */
+export function functionOption<Value>(operation: string, name: string, value: Value): Value {
+  if (value === undefined || typeof value === 'function') return value
+  throw new TypeError(`[${operation}] ${name} must be a function but is ${describe(value)}`)
 }
 
 /** Throws unless the value is an AbortSignal, of this realm or another, or absent. */

@@ -1,6 +1,6 @@
 // `ssm-metal tune`: which values of the table of native/metal/tuning.h are fastest on this GPU.
 
-import { throwIfAborted, type Signal } from '../support/abort.js'
+import { type Signal, throwIfAborted } from '../support/abort.js'
 import { accessSync, constants, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { addon } from '../operations/addon.js'
@@ -14,7 +14,9 @@ import {
 import { describeMachine, type Machine } from '../machine/machine.js'
 import type { OperationName } from '../operations/table.js'
 import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
+import { optionNames, optionValue } from '../support/option-table.js'
 import { type Tunable, type Tuning, tunables } from '../operations/tuning.js'
+import { TUNE, type TuneOptions } from '../options/tune.js'
 import { VERSION } from '../support/version.js'
 import { measuredOperations, publishedCases, type TuneCase } from './cases.js'
 import { type CaseTimes, type Decision, decide } from './decide.js'
@@ -26,29 +28,6 @@ import {
   writeSavedTuning,
 } from '../operations/saved-tuning.js'
 import { isError } from '../support/realms.js'
-
-export interface TuneOptions {
-  /** Defaults to `auto`, which must find a GPU. */
-  device?: 'auto' | 'metal' | undefined
-  /** Measure only by these operations; what they do not depend on stays as it is. */
-  operations?: readonly OperationName[] | undefined
-  /** Only the shapes of Rene, for a shorter time. Defaults to false. */
-  quick?: boolean | undefined
-  /** Measure and report, but save nothing. Defaults to false. */
-  dryRun?: boolean | undefined
-  signal?: Signal | undefined
-  /** Called before each case. */
-  onProgress?: ((progress: TuneProgress) => void) | undefined
-}
-
-export interface TuneProgress {
-  tunable: string
-  /** What is measured: operation and shape. */
-  label: string
-  /** Cases done, of `total`. Values that win may change the total. */
-  done: number
-  total: number
-}
 
 /** One operation at one shape, under the candidates of one tunable. */
 export interface TunedCase {
@@ -98,7 +77,6 @@ export interface TuneReport {
   savedTo: string | undefined
 }
 
-const OPTIONS = ['device', 'operations', 'quick', 'dryRun', 'signal', 'onProgress'] as const
 const THOROUGH: MeasureSettings = { rounds: 7, milliseconds: 20, coldBytes: 2 ** 28 }
 const QUICK: MeasureSettings = { rounds: 5, milliseconds: 10, coldBytes: 2 ** 28 }
 
@@ -114,7 +92,7 @@ const QUICK: MeasureSettings = { rounds: 5, milliseconds: 10, coldBytes: 2 ** 28
  * for (const { name, before, after } of tunables) console.log(name, before, after)
  */
 export async function tune(options: TuneOptions = {}): Promise<TuneReport> {
-  checkOptions('tune', options, OPTIONS)
+  checkOptions('tune', options, optionNames(TUNE))
   const { operations, quick = false, signal } = options
   checkSignal('tune', signal)
   if (operations !== undefined) checkOperations(operations)
@@ -317,11 +295,7 @@ function checkOperations(operations: unknown): void {
 }
 
 function checkDevice(name: unknown): void {
-  if (name !== 'auto' && name !== 'metal') {
-    throw new UnsupportedOptionError(
-      `[tune] device must be 'auto' or 'metal' but is ${describe(name)}`,
-    )
-  }
+  optionValue('tune', TUNE, 'device', { device: name })
   if (name === 'auto' && !addon().deviceNames().includes('metal')) {
     throw new DeviceNotAvailableError(
       '[tune] there is nothing to tune: this machine computes on the CPU, and only the kernels of a GPU have values to choose',

@@ -17,7 +17,8 @@ import type { Masker } from '../../lib/engine/masks.js'
 import type { EngineStream } from '../../lib/engine/stream.js'
 import { GrammarEngine } from '../../lib/grammar/grammar.js'
 import { loadModel, type Model } from '../../lib/index.js'
-import { NO_TOKEN, Sampler } from '../../lib/generation/sampler.js'
+import { samplerOf } from '../../lib/generation/sampler.js'
+import { NO_TOKEN } from '../../lib/operations/drawn-token.js'
 import { RANDOM_MODEL_SHAPES, writeRandomModel } from '../random-model.js'
 import { byteLevelTokenizer } from './byte-level-tokenizer.js'
 
@@ -169,7 +170,7 @@ async function open(
       maxTokens: tokens + 1,
       stopTokens: new Set(),
       alternatives: undefined,
-      sampler: new Sampler('mask-cost', { temperature: 1, seed }),
+      sampler: samplerOf('mask-cost', { temperature: 1, seed }),
       masker,
     })
     await stream.prefill(prompt)

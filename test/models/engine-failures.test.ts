@@ -6,7 +6,7 @@ import { Snapshot } from '../../lib/engine/snapshot.js'
 import { EngineStream } from '../../lib/engine/stream.js'
 import { QueueFullError, SessionLostError } from '../../lib/support/errors.js'
 import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
-import { Sampler } from '../../lib/generation/sampler.js'
+import { samplerOf } from '../../lib/generation/sampler.js'
 import { fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf, watchRuns } from '../support/company.js'
 import {
@@ -358,7 +358,7 @@ describe('large numbers', () => {
     const stop = expected.findLast((token, i) => expected.indexOf(token) === i)!
     const stopTokens = new Set([...Array.from({ length: 5000 }, (_, i) => 1000 + i), stop])
     const prompt = Uint32Array.from(PROMPT)
-    const sampler = new Sampler('test', { temperature: OPTIONS.temperature, seed: OPTIONS.seed })
+    const sampler = samplerOf('test', { temperature: OPTIONS.temperature, seed: OPTIONS.seed })
     const options = {
       sampler,
       position: 0,

@@ -12,7 +12,8 @@ import {
   TokenizerNotFoundError,
   UnsupportedOptionError,
 } from '../../lib/support/errors.js'
-import { loadModel, type LoadOptions } from '../../lib/load-model.js'
+import { loadModel } from '../../lib/load-model.js'
+import type { LoadOptions } from '../../lib/options/loading.js'
 import type { GenerateOptions, Model } from '../../lib/index.js'
 import { EngineStream } from '../../lib/engine/stream.js'
 import { indexOfLargest } from '../reference/sampling.js'

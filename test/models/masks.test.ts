@@ -8,7 +8,8 @@ import type { Allowed, Masker } from '../../lib/engine/masks.js'
 import type { StreamOptions } from '../../lib/engine/stream.js'
 import { DisposedError, loadModel, type Model } from '../../lib/index.js'
 import { IsolatedThread } from '../../lib/support/isolated-thread.js'
-import { NO_TOKEN, Sampler } from '../../lib/generation/sampler.js'
+import { samplerOf } from '../../lib/generation/sampler.js'
+import { NO_TOKEN } from '../../lib/operations/drawn-token.js'
 import { fixture } from '../support/checkpoints.js'
 import { IDLE, tokensOf, watchRuns } from '../support/company.js'
 import { expectClose } from '../tolerance.js'
@@ -132,7 +133,7 @@ it('changes nothing for those beside it, nor they for it', async () => {
     maxTokens: 1 + draw(30),
     masked: i % 2 === 0,
     options: {
-      sampler: new Sampler('test', { temperature: 1 + draw(2), topP: 0.9, seed: draw(1000) }),
+      sampler: samplerOf('test', { temperature: 1 + draw(2), topP: 0.9, seed: draw(1000) }),
       stopTokens: new Set(tokensOf(draw(8), draw)),
       alternatives: draw(2) === 0 ? 2 : undefined,
     },

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { CommandList } from '../../lib/operations/command-list.js'
-import { logSumExp } from '../../lib/generation/logprobs.js'
+import { logSumExp } from '../../lib/engine/logprobs.js'
 import {
   DisposedError,
   loadModel,

@@ -2,7 +2,8 @@
 
 import { describe, expect, it, vi } from 'vitest'
 import { createDevice } from '../../lib/operations/device.js'
-import { type LoadOptions, loadModel } from '../../lib/load-model.js'
+import { loadModel } from '../../lib/load-model.js'
+import type { LoadOptions } from '../../lib/options/loading.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import type { AffineMatrix } from '../../lib/operations/arguments.js'
 import { Recorder } from '../../lib/operations/recorder.js'

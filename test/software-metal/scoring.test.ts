@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { loadModel } from '../../lib/index.js'
-import { logSumExp } from '../../lib/generation/logprobs.js'
+import { logSumExp } from '../../lib/engine/logprobs.js'
 import { fixture } from '../support/checkpoints.js'
 import { tokensOf, watchRuns } from '../support/company.js'
 import { expectClose } from '../tolerance.js'

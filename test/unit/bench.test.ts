@@ -8,7 +8,7 @@ import { planSweep, planTrials, SWEEP_DEPTHS, testName } from '../../lib/bench/p
 import { binaryTicks, escapeHtml, shortNumber, ticks } from '../../lib/bench/plot.js'
 import { randomTokens } from '../../lib/bench/random-prompt.js'
 import { deviation, mean, median } from '../../lib/bench/statistics.js'
-import { parseCounts } from '../../lib/cli/bench.js'
+import { parseCounts } from '../../lib/cli/counts.js'
 import { UsageError } from '../../lib/cli/command.js'
 
 describe('statistics', () => {

@@ -7,7 +7,8 @@ import {
   withDefaults,
 } from '../../lib/generation/generation-config.js'
 import type { Notice } from '../../lib/support/notices.js'
-import { Sampler, type SamplingOptions } from '../../lib/generation/sampler.js'
+import { samplerOf } from '../../lib/generation/sampler.js'
+import type { SamplingOptions } from '../../lib/options/generation.js'
 import { temporaryFolder } from '../support/checkpoints.js'
 import { seededIntegers } from './random.js'
 
@@ -80,7 +81,7 @@ describe('what a file says', () => {
       notices: [],
     })
     expect(Object.isFrozen(config.defaults)).toBe(true)
-    new Sampler('test', withDefaults({}, config.defaults))
+    samplerOf('test', withDefaults({}, config.defaults))
   })
 
   it.each<[object, GenerationDefaults, RegExp]>([
@@ -227,8 +228,8 @@ describe('what a file says', () => {
         .filter(() => draw(3) > 0)
         .map((key) => `"${key}": ${values[draw(values.length)]}`)
       const { defaults } = await read(`{${entries.join()}}`)
-      new Sampler('test', withDefaults({}, defaults))
-      new Sampler('test', withDefaults({ temperature: 0 }, defaults))
+      samplerOf('test', withDefaults({}, defaults))
+      samplerOf('test', withDefaults({ temperature: 0 }, defaults))
     }
   })
 })
@@ -276,13 +277,13 @@ describe('the options of a call', () => {
   })
 
   it('that make no sense are refused as they are without defaults', () => {
-    expect(() => new Sampler('generate', withDefaults({ topK: 5 }, {}))).toThrow(
+    expect(() => samplerOf('generate', withDefaults({ topK: 5 }, {}))).toThrow(
       /topK changes nothing without a temperature above 0/,
     )
-    expect(
-      () => new Sampler('generate', withDefaults({ temperature: 0, topK: 5 }, sampling)),
+    expect(() =>
+      samplerOf('generate', withDefaults({ temperature: 0, topK: 5 }, sampling)),
     ).toThrow(/topK changes nothing/)
-    expect(() => new Sampler('generate', withDefaults({ topK: null as never }, sampling))).toThrow(
+    expect(() => samplerOf('generate', withDefaults({ topK: null as never }, sampling))).toThrow(
       TypeError,
     )
   })

@@ -8,7 +8,7 @@ import {
   ReasoningSplitter,
   type ReasoningTags,
   reasoningTags,
-} from '../../lib/chat/reasoning.js'
+} from '../../lib/generation/reasoning.js'
 import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { fixture, temporaryFolder } from '../support/checkpoints.js'
 import { seededIntegers } from './random.js'

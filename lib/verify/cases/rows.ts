@@ -2,7 +2,7 @@
 
 import type { ActivationType } from '../../operations/device.js'
 import { NO_SLOT } from '../../operations/arguments.js'
-import { NO_TOKEN } from '../../generation/sampler.js'
+import { NO_TOKEN } from '../../operations/drawn-token.js'
 import type { Tensor } from '../../operations/tensor.js'
 import { FLOAT_TYPES } from '../../weights/float-types.js'
 import { affine } from '../../weights/formats/affine.js'

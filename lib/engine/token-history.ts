@@ -1,6 +1,6 @@
 // The tokens of a session.
 
-import { NO_TOKEN } from './sampler.js'
+import { NO_TOKEN } from '../operations/drawn-token.js'
 
 /**
  * Tokens by position. The first ones may be unknown: those of a session that was saved without them.
