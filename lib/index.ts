@@ -25,15 +25,8 @@ export type { ChatMessage, ContentPart, ToolCall } from './chat/messages.js'
 export { Chat } from './chat/chat.js'
 export type { ChatOptions } from './chat/chat-options.js'
 export { PLAIN_CHAT_TEMPLATE } from './chat/plain-template.js'
-export { CommandList } from './operations/command-list.js'
-export {
-  createDevice,
-  Device,
-  type DeviceName,
-  type DeviceMemory,
-  type DeviceOptions,
-  type TuningSource,
-} from './operations/device.js'
+export { createDevice, type DeviceName, type DeviceOptions } from './operations/create-device.js'
+export { CommandList, Device, type DeviceMemory, type TuningSource } from './operations/device.js'
 export * from './support/errors.js'
 export type {
   FinishReason,

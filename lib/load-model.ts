@@ -3,7 +3,7 @@
 import { throwIfAborted, type Signal } from './support/abort.js'
 import { defaultModel } from './default-model.js'
 import { findChatTemplate } from './chat/find.js'
-import type { DeviceName } from './operations/device.js'
+import type { DeviceName } from './operations/create-device.js'
 import { Engine, type EngineOptions } from './engine/engine.js'
 import { UnsupportedOptionError } from './support/errors.js'
 import { NO_DEFAULTS, readGenerationConfig } from './generation/generation-config.js'

@@ -1,4 +1,4 @@
-// The Node-API surface: unwrap arguments, call, wrap results. lib/operations/addon.ts states the
+// The Node-API surface: unwrap arguments, call, wrap results. lib/addon/contract.ts states the
 // contract. Everything in this file runs on the JavaScript thread of its environment (the main
 // thread or a worker), except the body of Run::on_complete.
 #include <napi.h>

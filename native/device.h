@@ -14,7 +14,7 @@
 
 namespace ssm {
 
-// How a run ended. lib/operations/addon.ts has the same numbers.
+// How a run ended. lib/addon/contract.ts has the same numbers.
 enum class RunStatus {
   done = 0,
   failed = 1,     // an operation refused its data, or the run was never begun

@@ -2,7 +2,7 @@
 // package brings. There is no install script: npm, pnpm, bun and yarn block them.
 
 import { join, relative, resolve } from 'node:path'
-import type { Addon } from '../operations/addon.js'
+import type { Addon } from './contract.js'
 import { AddonNotFoundError } from '../support/errors.js'
 import { bundleFile, onDisk, packageFolder } from '../support/location.js'
 import { type Binary, examineBinary, WrongMachineError } from './binary.js'

@@ -1,7 +1,8 @@
 // How fast this machine reads memory: the measure for how well decoding uses it.
 
 import { totalmem } from 'node:os'
-import { addon, RUN_STATUS } from '../operations/addon.js'
+import { addon } from '../operations/addon.js'
+import { RUN_STATUS } from '../addon/contract.js'
 import { integerOption } from '../support/option-checks.js'
 import { availableThreads, MOST_THREADS } from '../machine/threads.js'
 

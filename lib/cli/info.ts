@@ -2,7 +2,8 @@
 
 import { addonFile } from '../operations/addon.js'
 import { thisHost } from '../addon/host.js'
-import { createDevice, type DeviceMemory, type DeviceName } from '../operations/device.js'
+import { createDevice, type DeviceName } from '../operations/create-device.js'
+import type { DeviceMemory } from '../operations/device.js'
 import { AddonNotFoundError } from '../support/errors.js'
 import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeMachine, type Machine } from '../machine/machine.js'

@@ -2,12 +2,8 @@
 
 import { addonFile } from '../operations/addon.js'
 import { homeFolder } from '../machine/cache-folder.js'
-import {
-  createDevice,
-  type Device,
-  type DeviceName,
-  referenceDevice,
-} from '../operations/device.js'
+import { createDevice, type DeviceName, referenceDevice } from '../operations/create-device.js'
+import type { Device } from '../operations/device.js'
 import { describeMachine } from '../machine/machine.js'
 import { machineDetails } from '../machine/machine-details.js'
 import { formatReport, type ReportFacts } from '../verify/report.js'

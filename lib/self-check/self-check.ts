@@ -9,11 +9,11 @@
 import type { Signal } from '../support/abort.js'
 import {
   createDevice,
-  type Device,
   type DeviceName,
   type DeviceOptions,
   referenceDevice,
-} from '../operations/device.js'
+} from '../operations/create-device.js'
+import type { Device } from '../operations/device.js'
 import { SelfCheckError, UnsupportedOptionError } from '../support/errors.js'
 import type { OnNotice } from '../support/notices.js'
 import type { Outcome } from '../verify/verify.js'

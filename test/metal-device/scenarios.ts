@@ -3,8 +3,10 @@
 // Each prints one line of JSON.
 
 import { fileURLToPath } from 'node:url'
-import { type Addon, addon } from '../../lib/operations/addon.js'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import type { Addon } from '../../lib/addon/contract.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { loadModel } from '../../lib/index.js'
 
 /** What stand-in/module.cpp adds. */

@@ -4,7 +4,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { loadModel, type LoadOptions } from '../../lib/load-model.js'
 import type { LogitsOptions } from '../../lib/index.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'

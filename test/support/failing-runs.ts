@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { setImmediate as turn } from 'node:timers/promises'
 import { runInNewContext } from 'node:vm'
 import { expect, onTestFinished, vi } from 'vitest'
+import { RUN_STATUS } from '../../lib/addon/contract.js'
 import type { Model } from '../../lib/index.js'
 
 /** What the error of a run says that was made to fail. */
@@ -53,7 +54,6 @@ export function failNextRun(which: Failure): void {
  * vi.mock('../../lib/operations/addon.js', async (original) => withFailures(await original()))
  */
 export function withFailures(original: AddonModule): AddonModule {
-  const { RUN_STATUS } = original
   const run: ReturnType<AddonModule['addon']>['run'] = (device, list, inputs, outputs, ended) => {
     const isNext = failing?.withInputs === inputs.byteLength > 0
     const by = isNext ? failing?.by : failingBy
