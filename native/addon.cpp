@@ -154,10 +154,10 @@ class Addon : public Napi::Addon<Addon> {
 
   // () -> { name, meaning, least, most, candidates }[]
   Value Tunables(const CallbackInfo& info) {
-    const auto& tunables = metal::tunables();
+    const std::vector<Tunable> tunables = ssm::tunables();
     Napi::Array result = Napi::Array::New(info.Env(), tunables.size());
     for (uint32_t i = 0; i < tunables.size(); ++i) {
-      const metal::Tunable& tunable = tunables[i];
+      const Tunable& tunable = tunables[i];
       Napi::Array candidates = Napi::Array::New(info.Env(), tunable.candidates.size());
       for (uint32_t j = 0; j < tunable.candidates.size(); ++j) {
         candidates.Set(j, tunable.candidates[j]);
@@ -179,7 +179,7 @@ class Addon : public Napi::Addon<Addon> {
     const auto threads = static_cast<unsigned>(size(info, 1));
     if (!info[2].IsArray()) throw std::invalid_argument("tuning must be an array");
     const Napi::Array pairs = info[2].As<Napi::Array>();
-    metal::TuningChanges tuning;
+    TuningValues tuning;
     for (uint32_t i = 0; i + 1 < pairs.Length(); i += 2) {
       const Value tunable = pairs.Get(i), value = pairs.Get(i + 1);
       if (!tunable.IsString() || !value.IsNumber()) {
@@ -218,11 +218,9 @@ class Addon : public Napi::Addon<Addon> {
 
   // (device) -> number[] in the order of Tunables; empty for the CPU device
   Value DeviceTuning(const CallbackInfo& info) {
-    const metal::Tuning* tuning = devices_.get(integer(info, 0))->tuning();
     Napi::Array result = Napi::Array::New(info.Env());
-    if (tuning == nullptr) return result;
-    for (const metal::Tunable& tunable : metal::tunables()) {
-      result.Set(result.Length(), tuning->*tunable.field);
+    for (const auto& [name, value] : devices_.get(integer(info, 0))->tuning()) {
+      result.Set(result.Length(), static_cast<double>(value));
     }
     return result;
   }
@@ -361,7 +359,7 @@ class Addon : public Napi::Addon<Addon> {
 
   // (list) -> { kernel, text, threads }[]
   Value KernelTexts(const CallbackInfo& info) {
-    const std::vector<metal::KernelText> texts = kernel_texts(*lists_.get(integer(info, 0)));
+    const std::vector<KernelText> texts = kernel_texts(*lists_.get(integer(info, 0)));
     Napi::Array result = Napi::Array::New(info.Env(), texts.size());
     for (uint32_t i = 0; i < texts.size(); ++i) {
       Napi::Object object = Napi::Object::New(info.Env());

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "native/command_list.h"
-#include "native/metal/kernel_text.h"
-#include "native/metal/tuning.h"
+#include "native/kernel_text.h"
+#include "native/tunable.h"
 
 namespace ssm {
 
@@ -70,8 +70,8 @@ class Device {
   virtual const char* level() const { return ""; }
   // The GPU's name, as its driver gives it; empty for the CPU device.
   virtual std::string gpu() const { return ""; }
-  // What the device gives its dispatches; null for the CPU device.
-  virtual const metal::Tuning* tuning() const { return nullptr; }
+  // The value of each of `tunables()`, in that order; none for the CPU device.
+  virtual TuningValues tuning() const { return {}; }
   // Which kernels the device dispatches for a list and how, as text; empty for the CPU device.
   virtual std::string dispatches(const CommandList& list) const {
     (void)list;
@@ -103,16 +103,19 @@ class Device {
 // The devices of this build, the fastest first.
 std::vector<std::string> device_names();
 
+// What is tuned for a GPU; the same in every build.
+std::vector<Tunable> tunables();
+
 // `threads` is for the CPU device, at least 1. `tuning` is for a GPU: changes to the
 // table of its family. `timeout` is for a GPU: seconds after which one that ends nothing is given
 // up. Throws std::invalid_argument for a name that this build does not have and for changes that
 // the table does not allow, std::runtime_error when the device cannot be started.
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning, double timeout);
+                                      const TuningValues& tuning, double timeout);
 
 // The kernels that an Apple GPU compiles for a list, each once; needs no GPU. Throws
 // std::runtime_error where this build has no Metal kernels.
-std::vector<metal::KernelText> kernel_texts(const CommandList& list);
+std::vector<KernelText> kernel_texts(const CommandList& list);
 
 // `level`: a name of native/cpu/levels.h; empty: the one that the environment names, or the
 // fastest.

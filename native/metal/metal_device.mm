@@ -49,7 +49,7 @@ class MetalDevice final : public Device {
       return gpu_->name();
     }
   }
-  const metal::Tuning* tuning() const override { return &limits_.tuning; }
+  TuningValues tuning() const override { return metal::values_of(limits_.tuning); }
   std::string dispatches(const CommandList& list) const override {
     return metal::describe(list, limits_);
   }
@@ -168,7 +168,7 @@ bool has_metal_device() {
   }
 }
 
-std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& changes, double timeout) {
+std::unique_ptr<Device> create_metal_device(const TuningValues& changes, double timeout) {
   const metal::Tuning tuning = metal::tuned(metal::kAppleTuning, changes);
   keep_loaded();
   @autoreleasepool {

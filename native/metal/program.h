@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "native/command_list.h"
-#include "native/metal/kernel_text.h"
+#include "native/kernel_text.h"
 #include "native/metal/tuning.h"
 #include "native/metal/work.h"
 #include "native/operation.h"

@@ -41,7 +41,7 @@ EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, G
   gpu.buffers().residency().let_go();
   // All at once, and here in order. What fails before this thread asks for it is tried a second
   // time; one kernel alone is compiled here.
-  std::vector<metal::KernelText> texts = metal::texts_of(program_.dispatches());
+  std::vector<KernelText> texts = metal::texts_of(program_.dispatches());
   if (texts.size() > 1) gpu.pipelines().prepare(std::move(texts), [](const std::string&) {});
   for (const Dispatch& dispatch : program_.dispatches()) {
     Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};

@@ -6,9 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "native/kernel_text.h"
 #include "native/metal/apple/apple.h"
 #include "native/metal/background_threads.h"
-#include "native/metal/kernel_text.h"
 #include "native/metal/once.h"
 
 namespace ssm::apple {
@@ -22,11 +22,11 @@ class Pipelines {
   // Compiles kernels on threads of its own and returns at once. Calls `done` on one of them when
   // the last is compiled, with the first error or an empty string; never, when this goes before
   // that.
-  void prepare(std::vector<metal::KernelText> kernels, std::function<void(std::string error)> done);
+  void prepare(std::vector<KernelText> kernels, std::function<void(std::string error)> done);
 
   // The compiled kernel; waits where it is being compiled, compiles it where nobody has asked for
   // it. Throws std::runtime_error with the compiler's message.
-  id<MTLComputePipelineState> pipeline_of(const metal::KernelText& kernel);
+  id<MTLComputePipelineState> pipeline_of(const KernelText& kernel);
 
   // Runs a job on one of the threads that compile. It must not throw.
   void in_background(std::function<void()> job);

@@ -9,8 +9,6 @@
 
 namespace ssm::apple {
 
-using metal::KernelText;
-
 namespace {
 
 [[noreturn]] void fail(const std::string& kernel, const std::string& what, NSError* error) {

@@ -4,12 +4,12 @@
 #include <cstdint>
 #include <string>
 
-namespace ssm::metal {
+namespace ssm {
 
 struct KernelText {
   std::string kernel;  // its host name
-  std::string text;    // kernel_source.h
+  std::string text;    // native/metal/kernel_source.h
   uint32_t threads;    // of a threadgroup
 };
 
-}  // namespace ssm::metal
+}  // namespace ssm
