@@ -255,7 +255,7 @@ describe('a check that fails', () => {
     expect(selfCheckSummary(device)).toMatchObject({
       ...{ result: 'failed', checks: 2 },
       failure: expect.stringMatching(
-        /^\[ssd_chunk_scan\] float32, 130 tokens, 1 x 4 x 8 x 16: a result is off by [\d.e-]+, more than [\d.e-]+$/,
+        /^\[ssdChunkScan\] float32, 130 tokens, 1 x 4 x 8 x 16: a result is off by [\d.e-]+, more than [\d.e-]+$/,
       ),
     })
   })
