@@ -1,6 +1,6 @@
 // The native contract: what native/addon.cpp exports. `addon()` (lib/operations/addon.ts) gives it.
 
-/** How a run ended: native/device.h has the same numbers. */
+/** How a run ended, and with it what has become of the memory that it writes: native/device.h has the same numbers. */
 export const RUN_STATUS = {
   done: 0,
   failed: 1,
@@ -9,6 +9,23 @@ export const RUN_STATUS = {
   deviceLost: 4,
   abandoned: 5,
 } as const
+
+/** Why something failed, as far as somebody acts on it: native/failure.h has the same numbers. */
+export const FAILURE_REASON = {
+  other: 0,
+  badData: 1,
+  outOfMemory: 2,
+} as const
+
+/** What went wrong with a run or a list. */
+export interface Failure {
+  /** One of `FAILURE_REASON`. */
+  reason: number
+  /** Index in the list; undefined where it was no operation, or nobody can tell which. */
+  operation: number | undefined
+  /** For people: nobody compares it. */
+  message: string
+}
 
 /** One kernel as an Apple GPU compiles it, its constants in the text (native/metal/kernel_source.h). */
 export interface KernelText {
@@ -47,10 +64,10 @@ export interface Addon {
    */
   createDevice(name: string, threads: number, tuning: (string | number)[], timeout: number): number
   deviceThreads(device: number): number
-  /** Of the CPU device: native/cpu/levels.h. Empty for others. */
-  deviceLevel(device: number): string
-  /** The GPU's name. Empty for the CPU device. */
-  deviceGpu(device: number): string
+  /** Of the CPU device: native/cpu/levels.h. */
+  deviceLevel(device: number): string | undefined
+  /** The GPU's name. */
+  deviceGpu(device: number): string | undefined
   /** A value for each of `tunables()`. Empty for the CPU device. */
   deviceTuning(device: number): number[]
   /** Of a GPU, in bytes: what a process should use at most, what this one uses, the largest buffer. Empty for the CPU device. */
@@ -86,24 +103,29 @@ export interface Addon {
   /** The kernels that an Apple GPU compiles for a list, each once. Throws in builds without Metal. */
   kernelTexts(list: number): KernelText[]
   /** Calls back once, on this thread, when runs of the list need not wait for it, or with what is wrong. */
-  prepare(device: number, list: number, callback: (status: number, error: string) => void): void
+  prepare(
+    device: number,
+    list: number,
+    callback: (status: number, failure: Failure | undefined) => void,
+  ): void
   /**
    * Returns the number of the run. `inputs` are copied at once. Calls back once, on this thread; `outputs`
-   * has the bytes that were asked for when the run is done, otherwise none.
+   * has the bytes that were asked for when the run is done, otherwise none. `failure`: of `failed`, `deviceFailed`
+   * and `deviceLost`.
    */
   run(
     device: number,
     list: number,
     inputs: Uint8Array,
     outputBytes: number,
-    callback: (status: number, error: string, outputs: ArrayBuffer) => void,
+    callback: (status: number, failure: Failure | undefined, outputs: ArrayBuffer) => void,
   ): number
   cancel(run: number): void
   /** Calls back once, on this thread. */
   measureReadBandwidth(
     threads: number,
     bytes: number,
-    callback: (status: number, error: string, bytesPerSecond: number) => void,
+    callback: (status: number, failure: Failure | undefined, bytesPerSecond: number) => void,
   ): void
   /** Bytes that the system could give to a process now; 0 where files of the system say it. */
   availableMemory(): number

@@ -19,9 +19,9 @@ const SMALLEST_BUFFER = 64 * 2 ** 20
 export async function measureReadBandwidth(threads: number = availableThreads()): Promise<number> {
   integerOption('measureReadBandwidth', 'threads', threads, { min: 1, max: MOST_THREADS })
   return new Promise((resolve, reject) => {
-    addon().measureReadBandwidth(threads, bufferBytes(), (status, error, bytesPerSecond) => {
+    addon().measureReadBandwidth(threads, bufferBytes(), (status, failure, bytesPerSecond) => {
       if (status === RUN_STATUS.done) resolve(bytesPerSecond)
-      else reject(new Error(`[measureReadBandwidth] ${error}`))
+      else reject(new Error(`[measureReadBandwidth] ${failure!.message}`))
     })
   })
 }

@@ -1,6 +1,7 @@
 // Devices, where tensors live and command lists run, and those lists. Both are here because each names the other.
 
 import { onAbort, reasonOf, throwIfAborted, type Signal } from '../support/abort.js'
+import { callerOf, shownFrom } from '../support/caller.js'
 import { type KernelText, RUN_STATUS } from '../addon/contract.js'
 import { addon } from './addon.js'
 import { DisposedError } from '../support/errors.js'
@@ -8,7 +9,7 @@ import { checkOptions, checkSignal, describe } from '../support/option-checks.js
 import { Recorder } from './recorder.js'
 import { isThenable } from '../support/realms.js'
 import type { RunData, RunLayout } from './run-block.js'
-import { errorOf, withStack } from './run-errors.js'
+import { errorOf, type RecordedPlaces } from './run-errors.js'
 import {
   bytesPerElement,
   checkShape,
@@ -59,8 +60,8 @@ export class Device {
     this.#handle = handle
     this.activationTypes = name === 'cpu' ? ['float32'] : ['float32', 'float16']
     this.threads = addon().deviceThreads(handle)
-    this.cpuLevel = addon().deviceLevel(handle) || undefined
-    this.gpu = addon().deviceGpu(handle) || undefined
+    this.cpuLevel = addon().deviceLevel(handle)
+    this.gpu = addon().deviceGpu(handle)
     const values = addon().deviceTuning(handle)
     this.batchInvariant = true
     if (values.length === 0) return
@@ -226,6 +227,7 @@ export class CommandList {
   readonly device: Device
   /** Number of operations. */
   readonly length: number
+  readonly #places: RecordedPlaces
   readonly #inputs: RunLayout
   readonly #outputs: RunLayout
   #handle: number
@@ -234,6 +236,7 @@ export class CommandList {
   constructor(device: Device, handle: number, recorder: Recorder) {
     this.device = device
     this.length = recorder.length
+    this.#places = recorder.places
     this.#inputs = recorder.inputs
     this.#outputs = recorder.outputs
     this.#handle = handle
@@ -241,8 +244,8 @@ export class CommandList {
   }
 
   /**
-   * Runs the list; resolves with its outputs when its results are there. Rejects with the operation's message
-   * when one fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
+   * Runs the list; resolves with its outputs when its results are there. Rejects with an `OperationError`
+   * when an operation fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
    * buffers that the list writes hold an unfinished mixture. When the device itself fails, they cannot be used
    * before they are written whole; `DeviceLostError` says that it takes no more runs.
    *
@@ -256,9 +259,7 @@ export class CommandList {
     if (this.#handle === 0) throw new DisposedError('[run] this command list was disposed')
     const bytes = this.#inputs.pack(inputs)
     throwIfAborted(signal)
-    // The frames of the caller, which are gone when native calls back.
-    const caller: { stack?: string } = {}
-    Error.captureStackTrace(caller, this.run)
+    const caller = callerOf(this.run)
     return new Promise((resolve, reject) => {
       let isOver = false
       let forget = () => {}
@@ -267,12 +268,12 @@ export class CommandList {
         this.#handle,
         bytes,
         this.#outputs.bytes,
-        (status, error, outputs) => {
+        (status, failure, outputs) => {
           isOver = true
           forget()
           if (status === RUN_STATUS.done) resolve({ outputs: this.#outputs.unpack(outputs) })
           else if (status === RUN_STATUS.cancelled && signal?.aborted) reject(reasonOf(signal))
-          else reject(withStack(caller, errorOf('run', status, error)))
+          else reject(shownFrom(caller, errorOf('run', this.#places, { status, failure })))
         },
       )
       if (!isOver) forget = onAbort(signal, () => addon().cancel(run))
@@ -297,12 +298,11 @@ export class CommandList {
    */
   async prepare(): Promise<void> {
     if (this.#handle === 0) throw new DisposedError('[prepare] this command list was disposed')
-    const caller: { stack?: string } = {}
-    Error.captureStackTrace(caller, this.prepare)
+    const caller = callerOf(this.prepare)
     return new Promise((resolve, reject) => {
-      addon().prepare(this.device.handle, this.#handle, (status, error) => {
+      addon().prepare(this.device.handle, this.#handle, (status, failure) => {
         if (status === RUN_STATUS.done) resolve()
-        else reject(withStack(caller, errorOf('prepare', status, error)))
+        else reject(shownFrom(caller, errorOf('prepare', this.#places, { status, failure })))
       })
     })
   }

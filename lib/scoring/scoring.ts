@@ -12,6 +12,7 @@ import {
   continuationTokens,
   type TokenSource,
 } from './continuation-tokens.js'
+import { callerOf, toldTo } from '../support/caller.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import type { Usage } from '../generation/generate.js'
 import type { LogitsOptions, Prompt } from '../generation/generate-options.js'
@@ -155,6 +156,7 @@ export class PrefixScorer {
     { parseSpecial, signal, prefillChunkSize: chunkSize }: ScoreOptions,
   ): Promise<Scored> {
     checkSignal(operation, signal)
+    const caller = callerOf(this.#run)
     const range = { min: 1, max: LARGEST_CHUNK_SIZE }
     const prefillChunkSize = integerOption(operation, 'prefillChunkSize', chunkSize, range)
     const tokens = await continuationTokens(
@@ -180,7 +182,7 @@ export class PrefixScorer {
       }
     } catch (error) {
       this.#engine.check(operation) // a run would say that the device was disposed of
-      throw error
+      throw toldTo(caller, error)
     } finally {
       this.#turns.leave()
     }

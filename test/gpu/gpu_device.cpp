@@ -88,7 +88,7 @@ class GpuDevice final : public Device {
   ~GpuDevice() override { queue_.reset(); }
 
   unsigned threads() const override { return 1; }
-  std::string gpu() const override { return gpu_ ? gpu_->name() : "none"; }
+  std::optional<std::string> gpu() const override { return gpu_ ? gpu_->name() : "none"; }
   TuningValues tuning() const override { return metal::values_of(limits_.tuning); }
   std::string dispatches(const CommandList& list) const override {
     return metal::describe(list, limits_);
@@ -129,8 +129,8 @@ class GpuDevice final : public Device {
       gpu_->run(dispatches, inputs_of(*run.list), poison_);
       program.check_results();
       if (times_ && !label.empty()) write_time(dispatches, label);
-    } catch (const std::exception& error) {
-      return RunEnd::failure(error.what());
+    } catch (const std::exception&) {
+      return RunEnd::fail(caught_failure());
     }
     return end_run(run);
   }

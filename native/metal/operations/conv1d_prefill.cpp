@@ -10,8 +10,9 @@ void conv1d_prefill(const Operation& operation, Program& program) {
   program.expect({.chunk_rows = uint64_t{p.batch} * p.length});
   const uint32_t columns = ceil_divide(p.channels, threads);
 
-  auto outputs = make_dispatch<Conv1dPrefillParams>(kernel_name("conv1d_prefill", operation, {"x"}),
-                                                    operation, {{.written = {"out"}, .without = {}}});
+  auto outputs =
+      make_dispatch<Conv1dPrefillParams>(kernel_name("conv1d_prefill", operation, {"x"}), operation,
+                                         {{.written = {"out"}, .without = {}}});
   outputs.constants = {{"has_bias", p.has_bias}, {"four_taps", p.width == 4}};
   outputs.threads = {threads};
   outputs.threadgroups = {columns, ceil_divide(p.length, kConvTokens), p.batch};
