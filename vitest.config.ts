@@ -18,6 +18,7 @@ const alone = ['test/models/event-loop.test.ts', 'test/ops/event-loop.test.ts']
 // several of them.
 const operationTests = [
   'test/ops/batch-invariance.test.ts',
+  'test/ops/operation-errors.test.ts',
   ...readdirSync(new URL('native/metal/operations', import.meta.url))
     .filter((name) => name.endsWith('.cpp'))
     .map((name) => `test/ops/${basename(name, '.cpp').replaceAll('_', '-')}.test.ts`)

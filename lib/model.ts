@@ -284,7 +284,8 @@ export class Model {
   ): Promise<GenerateResult | GenerateResult[]> {
     this.#check('generate')
     const { n } = (options ?? {}) as Partial<SamplesOptions>
-    if (n !== undefined) return this.#generator.samples('generate', prompt, { ...options, n })
+    // Awaited, so that the stack of an error goes on to whoever called this.
+    if (n !== undefined) return await this.#generator.samples('generate', prompt, { ...options, n })
     return this.#generator.stream('generate', prompt, options).resultAlone()
   }
 

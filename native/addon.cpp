@@ -1,9 +1,10 @@
-// The Node-API surface: unwrap arguments, call, wrap results. lib/operations/addon.ts states the
+// The Node-API surface: unwrap arguments, call, wrap results. lib/addon/contract.ts states the
 // contract. Everything in this file runs on the JavaScript thread of its environment (the main
 // thread or a worker), except the body of Run::on_complete.
 #include <napi.h>
 
 #include <map>
+#include <optional>
 #include <string>
 #include <system_error>
 
@@ -154,10 +155,10 @@ class Addon : public Napi::Addon<Addon> {
 
   // () -> { name, meaning, least, most, candidates }[]
   Value Tunables(const CallbackInfo& info) {
-    const auto& tunables = metal::tunables();
+    const std::vector<Tunable> tunables = ssm::tunables();
     Napi::Array result = Napi::Array::New(info.Env(), tunables.size());
     for (uint32_t i = 0; i < tunables.size(); ++i) {
-      const metal::Tunable& tunable = tunables[i];
+      const Tunable& tunable = tunables[i];
       Napi::Array candidates = Napi::Array::New(info.Env(), tunable.candidates.size());
       for (uint32_t j = 0; j < tunable.candidates.size(); ++j) {
         candidates.Set(j, tunable.candidates[j]);
@@ -179,7 +180,7 @@ class Addon : public Napi::Addon<Addon> {
     const auto threads = static_cast<unsigned>(size(info, 1));
     if (!info[2].IsArray()) throw std::invalid_argument("tuning must be an array");
     const Napi::Array pairs = info[2].As<Napi::Array>();
-    metal::TuningChanges tuning;
+    TuningValues tuning;
     for (uint32_t i = 0; i + 1 < pairs.Length(); i += 2) {
       const Value tunable = pairs.Get(i), value = pairs.Get(i + 1);
       if (!tunable.IsString() || !value.IsNumber()) {
@@ -208,21 +209,19 @@ class Addon : public Napi::Addon<Addon> {
     return Napi::Number::New(env_, devices_.get(integer(info, 0))->threads());
   }
 
+  // (device) -> string, or undefined
   Value DeviceLevel(const CallbackInfo& info) {
-    return Napi::String::New(env_, devices_.get(integer(info, 0))->level());
+    return text(devices_.get(integer(info, 0))->level());
   }
 
-  Value DeviceGpu(const CallbackInfo& info) {
-    return Napi::String::New(env_, devices_.get(integer(info, 0))->gpu());
-  }
+  // (device) -> string, or undefined
+  Value DeviceGpu(const CallbackInfo& info) { return text(devices_.get(integer(info, 0))->gpu()); }
 
   // (device) -> number[] in the order of Tunables; empty for the CPU device
   Value DeviceTuning(const CallbackInfo& info) {
-    const metal::Tuning* tuning = devices_.get(integer(info, 0))->tuning();
     Napi::Array result = Napi::Array::New(info.Env());
-    if (tuning == nullptr) return result;
-    for (const metal::Tunable& tunable : metal::tunables()) {
-      result.Set(result.Length(), tuning->*tunable.field);
+    for (const auto& [name, value] : devices_.get(integer(info, 0))->tuning()) {
+      result.Set(result.Length(), static_cast<double>(value));
     }
     return result;
   }
@@ -361,7 +360,7 @@ class Addon : public Napi::Addon<Addon> {
 
   // (list) -> { kernel, text, threads }[]
   Value KernelTexts(const CallbackInfo& info) {
-    const std::vector<metal::KernelText> texts = kernel_texts(*lists_.get(integer(info, 0)));
+    const std::vector<KernelText> texts = kernel_texts(*lists_.get(integer(info, 0)));
     Napi::Array result = Napi::Array::New(info.Env(), texts.size());
     for (uint32_t i = 0; i < texts.size(); ++i) {
       Napi::Object object = Napi::Object::New(info.Env());
@@ -373,7 +372,7 @@ class Addon : public Napi::Addon<Addon> {
     return result;
   }
 
-  // (device, list, callback(status, error)). Returns at once.
+  // (device, list, callback(status, failure)). Returns at once.
   void Prepare(const CallbackInfo& info) {
     const auto& device = devices_.get(integer(info, 0));
     const auto& list = lists_.get(integer(info, 1));
@@ -392,7 +391,8 @@ class Addon : public Napi::Addon<Addon> {
                              static_cast<double>(device->scratch(*lists_.get(integer(info, 1)))));
   }
 
-  // (device, list, inputs, outputBytes, callback(status, error, outputs)) -> run. Returns at once.
+  // (device, list, inputs, outputBytes, callback(status, failure, outputs)) -> run. Returns at
+  // once.
   Value RunList(const CallbackInfo& info) {
     const auto& device = devices_.get(integer(info, 0));
     const auto& list = lists_.get(integer(info, 1));
@@ -424,7 +424,7 @@ class Addon : public Napi::Addon<Addon> {
     if (pending != pending_.end() && pending->second.run) pending->second.run->cancelled = true;
   }
 
-  // (threads, bytes, callback(status, error, bytesPerSecond)). Returns at once.
+  // (threads, bytes, callback(status, failure, bytesPerSecond)). Returns at once.
   void MeasureReadBandwidth(const CallbackInfo& info) {
     const size_t threads = size(info, 0);
     if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
@@ -432,9 +432,9 @@ class Addon : public Napi::Addon<Addon> {
     const int64_t id = next_run_++;
     Pending pending{nullptr, nullptr, Napi::Persistent(info[2].As<Napi::Function>())};
     // Before anything waits for it: it throws when the system starts no more threads.
-    const auto on_complete = [completions = completions_, id](double result, std::string error) {
-      const RunStatus status = error.empty() ? RunStatus::done : RunStatus::failed;
-      complete(completions, {id, {status, std::move(error), {}}, result});
+    const auto on_complete = [completions = completions_, id](double result,
+                                                              std::optional<Failure> failure) {
+      complete(completions, {id, failure ? RunEnd::fail(*std::move(failure)) : RunEnd{}, result});
     };
     try {
       measurements_.emplace(id, std::make_unique<BandwidthMeasurement>(
@@ -485,7 +485,7 @@ class Addon : public Napi::Addon<Addon> {
   static void note_end(CommandList& list, RunEnd& end) {
     list.mark_finished();
     if (end.status == RunStatus::done && list.reads_a_mixture()) {
-      end = {RunStatus::device_failed, "[run] " + std::string(kMixture), {}};
+      end = {RunStatus::device_failed, {"[run] " + std::string(kMixture)}, {}};
     }
     if (end.status == RunStatus::done || leaves_a_mixture(end.status)) {
       list.mark_written(leaves_a_mixture(end.status));
@@ -502,10 +502,7 @@ class Addon : public Napi::Addon<Addon> {
     if (napi_get_global(env_, &global) != napi_ok) return;
     if (napi_get_reference_value(env_, pending.callback, &callback) != napi_ok) return;
     if (napi_create_int32(env_, static_cast<int32_t>(end.status), &arguments[0]) != napi_ok) return;
-    if (napi_create_string_utf8(env_, end.error.data(), end.error.size(), &arguments[1]) !=
-        napi_ok) {
-      return;
-    }
+    if (failure_for(end, &arguments[1]) != napi_ok) return;
     if (!pending.list) {
       if (napi_create_double(env_, completion.result, &arguments[2]) != napi_ok) return;
     } else {
@@ -515,6 +512,29 @@ class Addon : public Napi::Addon<Addon> {
       if (length > 0) std::memcpy(bytes, end.outputs.data(), length);
     }
     napi_call_function(env_, global, callback, 3, arguments, nullptr);
+  }
+
+  // { reason, operation, message } where something failed, else undefined; no operation is
+  // undefined too.
+  napi_status failure_for(const RunEnd& end, napi_value* result) const {
+    if (!has_failed(end.status)) return napi_get_undefined(env_, result);
+    const auto& [message, reason, operation] = end.failure;
+    napi_value values[3];
+    napi_status status = napi_create_object(env_, result);
+    const auto then = [&](auto call) {
+      if (status == napi_ok) status = call();
+    };
+    then([&] { return napi_create_int32(env_, static_cast<int32_t>(reason), &values[0]); });
+    then([&] {
+      return operation ? napi_create_double(env_, static_cast<double>(*operation), &values[1])
+                       : napi_get_undefined(env_, &values[1]);
+    });
+    then([&] { return napi_create_string_utf8(env_, message.data(), message.size(), &values[2]); });
+    constexpr const char* kNames[] = {"reason", "operation", "message"};
+    for (size_t i = 0; i < 3; ++i) {
+      then([&] { return napi_set_named_property(env_, *result, kNames[i], values[i]); });
+    }
+    return status;
   }
 
   // Throws unless a run has the bytes that its list uses, and no more than there may be.
@@ -545,6 +565,11 @@ class Addon : public Napi::Addon<Addon> {
     }
     if (memory.is_planned()) throw std::logic_error("memory was only planned: it has no bytes");
     return memory.data() + offset;
+  }
+
+  Value text(const std::optional<std::string>& value) const {
+    if (!value) return env_.Undefined();
+    return Napi::String::New(env_, *value);
   }
 
   Value handle(int64_t value) { return Napi::Number::New(env_, static_cast<double>(value)); }

@@ -14,8 +14,8 @@ namespace ssm {
 // What a device makes of a list at its first run.
 struct CompiledList {
   virtual ~CompiledList() = default;
-  // Called when a run has ended. Throws std::domain_error for bad data that its kernels, which
-  // cannot throw, have marked in their results.
+  // Called when a run has ended. Throws Failed for bad data that its kernels, which cannot throw,
+  // have marked in their results.
   virtual void check_results() const {}
 };
 

@@ -2,6 +2,7 @@
 #include <stdexcept>
 
 #include "native/device.h"
+#include "native/metal/tuning.h"
 #ifdef SSM_WITH_METAL
 #include "native/metal/metal_device.h"
 #include "native/metal/program.h"
@@ -27,8 +28,10 @@ std::vector<std::string> device_names() {
   return {"cpu"};
 }
 
+std::vector<Tunable> tunables() { return metal::tunables(); }
+
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning, double timeout) {
+                                      const TuningValues& tuning, double timeout) {
   if (name == "cpu") return create_cpu_device(threads);
 #ifdef SSM_WITH_METAL
   if (name == "metal" && has_metal()) return create_metal_device(tuning, timeout);
@@ -37,7 +40,7 @@ std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
   throw std::invalid_argument("this build has no device '" + name + "'");
 }
 
-std::vector<metal::KernelText> kernel_texts(const CommandList& list) {
+std::vector<KernelText> kernel_texts(const CommandList& list) {
 #ifdef SSM_WITH_METAL
   return metal::kernel_texts(list, {});
 #else

@@ -5,16 +5,19 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "native/command_list.h"
-#include "native/metal/kernel_text.h"
-#include "native/metal/tuning.h"
+#include "native/failure.h"
+#include "native/kernel_text.h"
+#include "native/tunable.h"
 
 namespace ssm {
 
-// How a run ended. lib/operations/addon.ts has the same numbers.
+// How a run ended, and with it what has become of the memory that it writes.
+// lib/addon/contract.ts has the same numbers.
 enum class RunStatus {
   done = 0,
   failed = 1,     // an operation refused its data, or the run was never begun
@@ -27,12 +30,18 @@ enum class RunStatus {
 
 inline bool leaves_a_mixture(RunStatus status) { return status >= RunStatus::device_failed; }
 
+// Whether there is a failure to tell of.
+inline bool has_failed(RunStatus status) {
+  return status == RunStatus::failed || status == RunStatus::device_failed ||
+         status == RunStatus::device_lost;
+}
+
 struct RunEnd {
   RunStatus status = RunStatus::done;
-  std::string error;               // of a run that failed
+  Failure failure;                 // where it `has_failed`
   std::vector<std::byte> outputs;  // of a run that is done: as many as the run has `output_bytes`
 
-  static RunEnd failure(std::string error) { return {RunStatus::failed, std::move(error), {}}; }
+  static RunEnd fail(Failure failure) { return {RunStatus::failed, std::move(failure), {}}; }
   static RunEnd cancel() { return {RunStatus::cancelled, {}, {}}; }
 };
 
@@ -66,12 +75,12 @@ class Device {
   virtual ~Device() = default;  // cancels what is queued, waits for its threads
 
   virtual unsigned threads() const = 0;
-  // The instruction set that the CPU device uses (native/cpu/levels.h); empty for others.
-  virtual const char* level() const { return ""; }
-  // The GPU's name, as its driver gives it; empty for the CPU device.
-  virtual std::string gpu() const { return ""; }
-  // What the device gives its dispatches; null for the CPU device.
-  virtual const metal::Tuning* tuning() const { return nullptr; }
+  // The instruction set that the CPU device uses (native/cpu/levels.h); none for others.
+  virtual std::optional<std::string> level() const { return std::nullopt; }
+  // The GPU's name, as its driver gives it; none for the CPU device.
+  virtual std::optional<std::string> gpu() const { return std::nullopt; }
+  // The value of each of `tunables()`, in that order; none for the CPU device.
+  virtual TuningValues tuning() const { return {}; }
   // Which kernels the device dispatches for a list and how, as text; empty for the CPU device.
   virtual std::string dispatches(const CommandList& list) const {
     (void)list;
@@ -103,19 +112,23 @@ class Device {
 // The devices of this build, the fastest first.
 std::vector<std::string> device_names();
 
+// What is tuned for a GPU; the same in every build.
+std::vector<Tunable> tunables();
+
 // `threads` is for the CPU device, at least 1. `tuning` is for a GPU: changes to the
 // table of its family. `timeout` is for a GPU: seconds after which one that ends nothing is given
 // up. Throws std::invalid_argument for a name that this build does not have and for changes that
 // the table does not allow, std::runtime_error when the device cannot be started.
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning, double timeout);
+                                      const TuningValues& tuning, double timeout);
 
 // The kernels that an Apple GPU compiles for a list, each once; needs no GPU. Throws
 // std::runtime_error where this build has no Metal kernels.
-std::vector<metal::KernelText> kernel_texts(const CommandList& list);
+std::vector<KernelText> kernel_texts(const CommandList& list);
 
-// `level`: a name of native/cpu/levels.h; empty: the one that the environment names, or the
+// `level`: a name of native/cpu/levels.h; without one that which the environment names, or the
 // fastest.
-std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level = "");
+std::unique_ptr<Device> create_cpu_device(unsigned threads,
+                                          const std::optional<std::string>& level = std::nullopt);
 
 }  // namespace ssm

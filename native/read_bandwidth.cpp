@@ -131,12 +131,12 @@ double measure(unsigned threads, size_t bytes, const std::atomic<bool>& cancelle
 BandwidthMeasurement::BandwidthMeasurement(unsigned threads, size_t bytes, OnComplete on_complete)
     : thread_([this, threads, bytes, on_complete = std::move(on_complete)] {
         try {
-          on_complete(measure(threads, bytes, cancelled_), "");
+          on_complete(measure(threads, bytes, cancelled_), std::nullopt);
         } catch (const std::system_error&) {
           // Starting a thread is all that throws this; its own text names none.
-          on_complete(0, "the system starts no more threads: measure with fewer");
-        } catch (const std::exception& error) {
-          on_complete(0, error.what());
+          on_complete(0, Failure{"the system starts no more threads: measure with fewer"});
+        } catch (const std::exception&) {
+          on_complete(0, caught_failure());
         }
       }) {}
 

@@ -5,16 +5,18 @@
 #include <atomic>
 #include <cstddef>
 #include <functional>
-#include <string>
+#include <optional>
 #include <thread>
+
+#include "native/failure.h"
 
 namespace ssm {
 
 // One measurement on a thread of its own, which starts at once.
 class BandwidthMeasurement {
  public:
-  // Bytes a second, or an error that is not empty. Called once, on the measurement's thread.
-  using OnComplete = std::function<void(double bytes_per_second, std::string error)>;
+  // Bytes a second, or why there is no such number. Called once, on the measurement's thread.
+  using OnComplete = std::function<void(double bytes_per_second, std::optional<Failure>)>;
 
   // `bytes` is the size of the buffer that the threads divide among them: several times the caches.
   BandwidthMeasurement(unsigned threads, size_t bytes, OnComplete on_complete);

@@ -2,14 +2,15 @@
 // package brings. There is no install script: npm, pnpm, bun and yarn block them.
 
 import { join, relative, resolve } from 'node:path'
+import type { Addon } from './contract.js'
 import { AddonNotFoundError } from '../support/errors.js'
 import { bundleFile, onDisk, packageFolder } from '../support/location.js'
 import { type Binary, examineBinary, WrongMachineError } from './binary.js'
 import { type Attempt, explain } from './explain.js'
 import { type Host, isNodeNewEnough, thisHost } from './host.js'
 
-export interface LoadedAddon<Contract> {
-  addon: Contract
+export interface LoadedAddon {
+  addon: Addon
   /** The file it came from. */
   path: string
   /** The same as seen from the package's folder. */
@@ -31,13 +32,9 @@ export function prebuiltPath(root: string, { platform, arch, libc }: Host): stri
  * Loads the addon of the package in `root`, undefined when the code was bundled into another file.
  * `SSM_METAL_ADDON` names another file. Throws `AddonNotFoundError`, which says why and what to do.
  *
- * @typeParam Contract What the addon exports: lib/operations/addon.ts.
- * @example const { addon, path } = loadAddon<Addon>()
+ * @example const { addon, path } = loadAddon()
  */
-export function loadAddon<Contract>(
-  root = packageFolder(),
-  host: Host = thisHost(),
-): LoadedAddon<Contract> {
+export function loadAddon(root = packageFolder(), host: Host = thisHost()): LoadedAddon {
   // Internal: an addon built another way, such as the test rig (test/software-metal/README.md).
   const override = process.env.SSM_METAL_ADDON
   const paths = override ? [resolve(override)] : root ? addonPaths(root, host) : []
@@ -49,7 +46,7 @@ export function loadAddon<Contract>(
         binary = examineBinary(path)
         if (!runsHere(binary, host)) throw new WrongMachineError(describeBinary(binary))
         const name = root ? relative(root, paths[i]!) : path
-        return { addon: host.open(path) as Contract, path, name }
+        return { addon: host.open(path) as Addon, path, name }
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') continue
         attempts.push({ path, error: error as Error, binary })

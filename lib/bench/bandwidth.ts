@@ -1,7 +1,8 @@
 // How fast this machine reads memory: the measure for how well decoding uses it.
 
 import { totalmem } from 'node:os'
-import { addon, RUN_STATUS } from '../operations/addon.js'
+import { addon } from '../operations/addon.js'
+import { RUN_STATUS } from '../addon/contract.js'
 import { integerOption } from '../support/option-checks.js'
 import { availableThreads, MOST_THREADS } from '../machine/threads.js'
 
@@ -18,9 +19,9 @@ const SMALLEST_BUFFER = 64 * 2 ** 20
 export async function measureReadBandwidth(threads: number = availableThreads()): Promise<number> {
   integerOption('measureReadBandwidth', 'threads', threads, { min: 1, max: MOST_THREADS })
   return new Promise((resolve, reject) => {
-    addon().measureReadBandwidth(threads, bufferBytes(), (status, error, bytesPerSecond) => {
+    addon().measureReadBandwidth(threads, bufferBytes(), (status, failure, bytesPerSecond) => {
       if (status === RUN_STATUS.done) resolve(bytesPerSecond)
-      else reject(new Error(`[measureReadBandwidth] ${error}`))
+      else reject(new Error(`[measureReadBandwidth] ${failure!.message}`))
     })
   })
 }

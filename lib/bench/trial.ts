@@ -1,7 +1,7 @@
 // One trial: loads a model and measures the tests of a plan along one stream, or several that run together. Runs in a
 // process of its own (trial-process.ts).
 
-import { createDevice } from '../operations/device.js'
+import { createDevice } from '../operations/create-device.js'
 import type { DeviceName } from '../operations/device-options.js'
 import type { Engine } from '../engine/engine.js'
 import type { EngineStream } from '../engine/stream.js'

@@ -2,8 +2,9 @@
 
 import { addonFile } from '../operations/addon.js'
 import { thisHost } from '../addon/host.js'
-import { createDevice, type DeviceMemory } from '../operations/device.js'
+import { createDevice } from '../operations/create-device.js'
 import type { DeviceName } from '../operations/device-options.js'
+import type { DeviceMemory } from '../operations/device.js'
 import { AddonNotFoundError } from '../support/errors.js'
 import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeMachine, type Machine } from '../machine/machine.js'

@@ -2,7 +2,7 @@
 
 import { basename } from 'node:path'
 import { findChatTemplate } from '../chat/find.js'
-import { createDevice } from '../operations/device.js'
+import { createDevice } from '../operations/create-device.js'
 import { AddonNotFoundError } from '../support/errors.js'
 import { resolveModelPath } from '../hub/cache.js'
 import { defaultPromptCacheBytes } from '../load-model.js'

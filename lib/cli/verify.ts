@@ -2,7 +2,8 @@
 
 import { addonFile } from '../operations/addon.js'
 import { homeFolder } from '../machine/cache-folder.js'
-import { createDevice, type Device, referenceDevice } from '../operations/device.js'
+import { createDevice, referenceDevice } from '../operations/create-device.js'
+import type { Device } from '../operations/device.js'
 import type { DeviceName } from '../operations/device-options.js'
 import { describeMachine } from '../machine/machine.js'
 import { machineDetails } from '../machine/machine-details.js'

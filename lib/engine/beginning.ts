@@ -1,7 +1,6 @@
 // What a slot is told in front of a stream's first run.
 
-import type { ListRunResult } from '../operations/command-list.js'
-import type { Device } from '../operations/device.js'
+import type { ListRunResult, Device } from '../operations/device.js'
 import type { Recorder } from '../operations/recorder.js'
 import { NO_TOKEN } from '../operations/drawn-token.js'
 import { GREEDY, SamplerSettings } from './sampler-settings.js'

@@ -1,7 +1,7 @@
 // Log-probabilities of many continuations of one moment: a copy of its state for each, in a pool of their own.
 
 import { logSumExp } from './logprobs.js'
-import type { CommandList, ListRunResult } from '../operations/command-list.js'
+import type { CommandList, ListRunResult } from '../operations/device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
 import { NO_SLOT } from '../operations/arguments.js'

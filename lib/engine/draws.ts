@@ -1,6 +1,6 @@
 // Draws of rows that were run forward: where one of them has to wait for its mask, all draw in lists of their own.
 
-import type { ListRunResult } from '../operations/command-list.js'
+import type { ListRunResult } from '../operations/device.js'
 import { NO_SLOT } from '../operations/arguments.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'
 import { type Allowed, MaskUpload } from './masks.js'

@@ -2,7 +2,8 @@
 // between tokens; one pass over the weights serves up to 32 of them. Prompts run in pieces, one between two steps.
 
 import { onAbort, throwIfAborted } from '../support/abort.js'
-import { type CommandList, leavesAMixture } from '../operations/command-list.js'
+import type { CommandList } from '../operations/device.js'
+import { leavesAMixture } from '../operations/run-errors.js'
 import { DisposedError } from '../support/errors.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Admission } from './admission.js'

@@ -1,7 +1,7 @@
 // The command lists of an engine: one for each width of a step, and those for pieces of prompts.
 
 import { addon } from '../operations/addon.js'
-import type { CommandList } from '../operations/command-list.js'
+import type { CommandList } from '../operations/device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
 import { bytesPerElement } from '../operations/tensor.js'

@@ -1,7 +1,6 @@
 // Streams that may not draw every token: what they may draw next is computed while the model runs.
 
-import type { CommandList } from '../operations/command-list.js'
-import type { Device } from '../operations/device.js'
+import type { CommandList, Device } from '../operations/device.js'
 import type { Tensor } from '../operations/tensor.js'
 
 /** What may come next. */

@@ -1,6 +1,6 @@
 // What a command list of the engine records: a step of up to 32 sequences, or a piece of one prompt.
 
-import type { CommandList } from '../operations/command-list.js'
+import type { CommandList } from '../operations/device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import type { Workspace } from '../models/workspace.js'
 import type { Recorder } from '../operations/recorder.js'

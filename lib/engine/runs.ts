@@ -1,6 +1,6 @@
 // Runs under way, and whom each is for.
 
-import type { CommandList, ListRunResult } from '../operations/command-list.js'
+import type { CommandList, ListRunResult } from '../operations/device.js'
 import type { Pools } from './seats.js'
 import type { EngineStream } from './stream.js'
 

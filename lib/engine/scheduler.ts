@@ -1,7 +1,7 @@
 // Which runs come next: steps of the rows that are ready, and pieces of prompts between them.
 
 import { reasonOf } from '../support/abort.js'
-import type { ListRunResult } from '../operations/command-list.js'
+import type { ListRunResult } from '../operations/device.js'
 import { NO_SLOT, SAMPLE_STATUS } from '../operations/arguments.js'
 import { drawnToken, NO_TOKEN } from '../operations/drawn-token.js'
 import { Draws } from './draws.js'

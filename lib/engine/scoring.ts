@@ -1,7 +1,7 @@
 // Prompts whose logits or losses are wanted at every position: a sequence of their own beside the engine's.
 
 import type { Signal } from '../support/abort.js'
-import type { CommandList, ListRunResult } from '../operations/command-list.js'
+import type { CommandList, ListRunResult } from '../operations/device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Workspace } from '../models/workspace.js'
 import type { Recorder } from '../operations/recorder.js'

@@ -1,5 +1,6 @@
 // What users iterate over while a text is generated.
 
+import { callerOf, hasFrames, toldTo } from '../support/caller.js'
 import { type GenerateResult, type Generation, GenerationRun, type TextChunk } from './generate.js'
 
 // A stream that nobody holds any more, in the middle of its text, leaves its place to others.
@@ -17,6 +18,8 @@ const forgotten = new FinalizationRegistry<AsyncGenerator>((chunks) => {
  * for await (const { text } of stream) process.stdout.write(text)
  */
 export class TextStream implements AsyncIterableIterator<TextChunk> {
+  /** Who asked for the text. */
+  readonly #caller = callerOf(TextStream)
   readonly #run: GenerationRun
   readonly #chunks: AsyncGenerator<TextChunk, void, void>
   readonly #result: Promise<GenerateResult>
@@ -43,7 +46,7 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
     forgotten.register(this, this.#chunks, this)
     this.#result = new Promise((resolve, reject) => {
       this.#settle = (outcome) =>
-        'error' in outcome ? reject(outcome.error) : resolve(this.#run.result)
+        'error' in outcome ? reject(toldTo(this.#caller, outcome.error)) : resolve(this.#run.result)
     })
     // A failure reaches whoever iterates; it must not also count as unhandled here.
     this.#result.catch(() => {})
@@ -77,7 +80,7 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
   next(): Promise<IteratorResult<TextChunk, void>> {
     const taken = this.#last.then(() => this.#take())
     this.#last = taken.catch(() => {})
-    return taken
+    return this.#told(taken)
   }
 
   /** Stops the generation: what `break` calls. */
@@ -94,6 +97,16 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
   /** The same as `return()`. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.return()
+  }
+
+  // Says in an error who awaits it. To take notes at each call would cost more than all else here.
+  async #told<T>(taken: Promise<T>): Promise<T> {
+    try {
+      return await taken
+    } catch (error) {
+      const awaiting = callerOf(this.#told)
+      throw toldTo(hasFrames(awaiting) ? awaiting : this.#caller, error)
+    }
   }
 
   async #take(): Promise<IteratorResult<TextChunk, void>> {

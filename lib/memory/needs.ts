@@ -3,8 +3,7 @@
 // counts is what is later allocated.
 
 import { addon } from '../operations/addon.js'
-import type { CommandList } from '../operations/command-list.js'
-import type { Device } from '../operations/device.js'
+import type { CommandList, Device } from '../operations/device.js'
 import { Engine } from '../engine/engine.js'
 import { formatBytes } from '../support/format.js'
 import type { Checkpoint } from '../models/checkpoint.js'

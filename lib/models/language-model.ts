@@ -153,7 +153,9 @@ export class LanguageModel {
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     this.#embedding.lookUp(cl, tokens, hidden)
-    for (const [index, block] of this.#blocks.entries()) block[mode](pass, hidden, state[index]!)
+    for (const [index, block] of this.#blocks.entries()) {
+      cl.layer(`layers.${index}`, () => block[mode](pass, hidden, state[index]!))
+    }
     return hidden
   }
 

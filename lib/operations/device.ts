@@ -1,20 +1,15 @@
-// Devices: where tensors live and command lists run.
+// Devices, where tensors live and command lists run, and those lists. Both are here because each names the other.
 
-import type { Signal } from '../support/abort.js'
+import { onAbort, reasonOf, throwIfAborted, type Signal } from '../support/abort.js'
+import { callerOf, shownFrom } from '../support/caller.js'
+import { type KernelText, RUN_STATUS } from '../addon/contract.js'
 import { addon } from './addon.js'
-import { CommandList } from './command-list.js'
-import {
-  DeviceNotAvailableError,
-  DisposedError,
-  ThreadLimitError,
-  UnsupportedOptionError,
-} from '../support/errors.js'
-import { checkOptions, describe } from '../support/option-checks.js'
-import { listed, optionNames, optionValues } from '../support/option-table.js'
-import { DEVICE, DEVICE_NAME, type DeviceName, type DeviceOptions } from './device-options.js'
-import { Readback } from './readback.js'
+import { DisposedError } from '../support/errors.js'
+import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
 import { Recorder } from './recorder.js'
 import { isThenable } from '../support/realms.js'
+import type { RunData, RunLayout } from './run-block.js'
+import { errorOf, type RecordedPlaces } from './run-errors.js'
 import {
   bytesPerElement,
   checkShape,
@@ -26,9 +21,7 @@ import {
   Tensor,
   type TensorData,
 } from './tensor.js'
-import { availableThreads } from '../machine/threads.js'
-import { usableSavedTuning } from './saved-tuning.js'
-import { checkTuning, type Tuning, tunables } from './tuning.js'
+import { type Tuning, tunables } from './tuning.js'
 
 /** What a device computes in between weights and results. */
 export type ActivationType = 'float32' | 'float16'
@@ -41,110 +34,6 @@ export interface DeviceMemory {
   budget: number
   inUse: number
   largestBuffer: number
-}
-
-/**
- * Creates a device. Throws `DeviceNotAvailableError` when it does not exist here, `UnsupportedOptionError`
- * for an unknown name or option, or a tuning where there is no GPU, and `ThreadLimitError` when the system
- * starts no more threads.
- *
- * @example
- * using device = createDevice('cpu', { threads: 2 })
- * using other = createDevice('metal', { tuning: { vector_outputs: 2 } })
- */
-export function createDevice(name: DeviceName = 'auto', options: DeviceOptions = {}): Device {
-  checkOptions('createDevice', options, optionNames(DEVICE))
-  const { threads, gpuTimeout, batchInvariant } = optionValues('createDevice', DEVICE, options)
-  if (options.gpuTimeout !== undefined && name === 'cpu') {
-    throw new UnsupportedOptionError(
-      "[createDevice] gpuTimeout is for GPUs: leave it out with device 'cpu'",
-    )
-  }
-  checkBatchInvariant(batchInvariant, name)
-  if (threads !== undefined && name === 'metal') {
-    throw new UnsupportedOptionError(
-      "[createDevice] threads is for the CPU: leave it out with device 'metal'",
-    )
-  }
-  if (!DEVICE_NAME.choices.includes(name)) {
-    throw new UnsupportedOptionError(
-      `[createDevice] device must be ${listed(DEVICE_NAME.choices)} but is ${JSON.stringify(name)}`,
-    )
-  }
-  const names = addon().deviceNames()
-  const chosen = name === 'auto' ? names[0]! : name
-  if (!names.includes(chosen)) {
-    const lack =
-      process.platform === 'darwin' && process.arch === 'arm64'
-        ? 'this one gives no GPU of Apple family 7 or later (a virtual machine may hide it)'
-        : `is not part of this build for ${process.platform}-${process.arch}`
-    throw new DeviceNotAvailableError(
-      `[createDevice] device 'metal' needs a Mac with Apple silicon and ${lack}: use 'cpu', or 'auto', which takes the CPU here`,
-    )
-  }
-  const invariance = chosen === 'metal' ? invarianceTuning(batchInvariant) : {}
-  if (options.tuning !== undefined) {
-    const tuning = { ...checkTuning('createDevice', options.tuning), ...invariance }
-    if (chosen === 'cpu') {
-      throw new UnsupportedOptionError(
-        "[createDevice] tuning is for GPUs, but the device here is the CPU: leave it out, or use 'metal' on a Mac with Apple silicon",
-      )
-    }
-    return open(chosen, undefined, tuning, 'options', gpuTimeout)
-  }
-  const device = open(chosen, threads, invariance, 'table', gpuTimeout)
-  if (!device.tuning) return device
-  const saved = usableSavedTuning(options.onNotice)
-  if (!saved || saved.gpu !== device.gpu) return device
-  device.dispose()
-  return open(chosen, undefined, { ...saved.tuning, ...invariance }, 'saved', gpuTimeout)
-}
-
-function checkBatchInvariant(wanted: boolean | undefined, name: DeviceName): void {
-  if (wanted !== false || name !== 'cpu') return
-  throw new UnsupportedOptionError(
-    "[createDevice] batchInvariant cannot be false on the CPU, where a sequence never depends on those beside it: leave it out with device 'cpu'",
-  )
-}
-
-/** What the option changes of a GPU's tuning. */
-function invarianceTuning(wanted: boolean | undefined): Tuning {
-  return wanted === undefined ? {} : { batch_invariant: wanted ? 1 : 0 }
-}
-
-function open(
-  name: 'cpu' | 'metal',
-  threads: number | undefined,
-  tuning: Tuning,
-  tuningSource: TuningSource,
-  timeout: number,
-): Device {
-  return new Device(name, createNative(name, threads, tuning, timeout), tuningSource)
-}
-
-function createNative(
-  name: 'cpu' | 'cpu-reference' | 'metal',
-  threads: number | undefined,
-  tuning: Tuning,
-  timeout: number,
-): number {
-  const count = name === 'metal' ? 0 : (threads ?? availableThreads())
-  try {
-    return addon().createDevice(name, count, Object.entries(tuning).flat(), timeout)
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') throw error
-    const fewer = `ask for fewer with the option threads (--threads): ${count} were ${threads === undefined ? 'taken by default' : 'asked for'}; or `
-    throw new ThreadLimitError(
-      '[createDevice] the system starts no more threads for this process: ' +
-        `${count > 1 ? fewer : ''}raise the limit (ulimit -u; of a container its limit of pids)`,
-      { cause: error },
-    )
-  }
-}
-
-/** The plain loops that anyone can check against the papers: what every other device is held against. */
-export function referenceDevice(threads?: number): Device {
-  return new Device('cpu', createNative('cpu-reference', threads, {}, DEVICE.gpuTimeout.default))
 }
 
 /** A compute device. `dispose()` cancels what is running and joins its threads. */
@@ -171,8 +60,8 @@ export class Device {
     this.#handle = handle
     this.activationTypes = name === 'cpu' ? ['float32'] : ['float32', 'float16']
     this.threads = addon().deviceThreads(handle)
-    this.cpuLevel = addon().deviceLevel(handle) || undefined
-    this.gpu = addon().deviceGpu(handle) || undefined
+    this.cpuLevel = addon().deviceLevel(handle)
+    this.gpu = addon().deviceGpu(handle)
     const values = addon().deviceTuning(handle)
     this.batchInvariant = true
     if (values.length === 0) return
@@ -267,12 +156,13 @@ export class Device {
    */
   async read(tensor: Tensor, options: { signal?: Signal | undefined } = {}): Promise<TensorData> {
     checkOptions('read', options, ['signal'])
-    const readback = new Readback(this, [tensor])
+    const copy = this.tensor(tensor.dtype, tensor.shape)
     try {
-      const [data] = await readback.read(options)
-      return data!
+      using list = this.record((cl) => cl.copy(tensor, copy))
+      await list.run(options)
+      return copy.read()
     } finally {
-      readback.dispose()
+      copy.dispose()
     }
   }
 
@@ -303,6 +193,145 @@ export class Device {
   dispose(): void {
     if (this.#handle === 0) return
     addon().disposeDevice(this.#handle)
+    this.#handle = 0
+  }
+
+  [Symbol.dispose](): void {
+    this.dispose()
+  }
+}
+
+const forgotten = new FinalizationRegistry<number>((handle) => addon().disposeList(handle))
+
+export interface ListRunOptions {
+  signal?: Signal | undefined
+  /** An array for each `input` of the list, by name. Copied before `run` returns. */
+  inputs?: RunData | undefined
+}
+
+export interface ListRunResult {
+  /** An array for each `output` of the list, by name. */
+  outputs: Record<string, TensorData>
+}
+
+/**
+ * Operations recorded once by `device.record`, to be run any number of times, also before an earlier run
+ * has ended. Native threads do the work; runs of one device finish in the order in which they were started.
+ *
+ * @example
+ * const list = device.record((cl) => cl.add(a, b, out))
+ * await list.run()
+ * out.read()
+ */
+export class CommandList {
+  readonly device: Device
+  /** Number of operations. */
+  readonly length: number
+  readonly #places: RecordedPlaces
+  readonly #inputs: RunLayout
+  readonly #outputs: RunLayout
+  #handle: number
+
+  /** @internal Use `device.record`. */
+  constructor(device: Device, handle: number, recorder: Recorder) {
+    this.device = device
+    this.length = recorder.length
+    this.#places = recorder.places
+    this.#inputs = recorder.inputs
+    this.#outputs = recorder.outputs
+    this.#handle = handle
+    forgotten.register(this, handle, this)
+  }
+
+  /**
+   * Runs the list; resolves with its outputs when its results are there. Rejects with an `OperationError`
+   * when an operation fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
+   * buffers that the list writes hold an unfinished mixture. When the device itself fails, they cannot be used
+   * before they are written whole; `DeviceLostError` says that it takes no more runs.
+   *
+   * @example
+   * const { outputs } = await list.run({ inputs: { token: Uint32Array.of(7) } })
+   */
+  async run(options: ListRunOptions = {}): Promise<ListRunResult> {
+    checkOptions('run', options, ['signal', 'inputs'])
+    const { signal, inputs = {} } = options
+    checkSignal('run', signal)
+    if (this.#handle === 0) throw new DisposedError('[run] this command list was disposed')
+    const bytes = this.#inputs.pack(inputs)
+    throwIfAborted(signal)
+    const caller = callerOf(this.run)
+    return new Promise((resolve, reject) => {
+      let isOver = false
+      let forget = () => {}
+      const run = addon().run(
+        this.device.handle,
+        this.#handle,
+        bytes,
+        this.#outputs.bytes,
+        (status, failure, outputs) => {
+          isOver = true
+          forget()
+          if (status === RUN_STATUS.done) resolve({ outputs: this.#outputs.unpack(outputs) })
+          else if (status === RUN_STATUS.cancelled && signal?.aborted) reject(reasonOf(signal))
+          else reject(shownFrom(caller, errorOf('run', this.#places, { status, failure })))
+        },
+      )
+      if (!isOver) forget = onAbort(signal, () => addon().cancel(run))
+    })
+  }
+
+  /** @internal */
+  get handle(): number {
+    if (this.#handle === 0) throw new DisposedError('this command list was disposed')
+    return this.#handle
+  }
+
+  /**
+   * Makes ready what runs of the list need, on native threads: a GPU's kernels are compiled, several
+   * at a time. Resolves when they are; at once on the CPU. Rejects with what is wrong with the list.
+   * `run` works without it, but waits for what is not ready.
+   *
+   * @example
+   * const ready = list.prepare()
+   * await readWeights()
+   * await ready
+   */
+  async prepare(): Promise<void> {
+    if (this.#handle === 0) throw new DisposedError('[prepare] this command list was disposed')
+    const caller = callerOf(this.prepare)
+    return new Promise((resolve, reject) => {
+      addon().prepare(this.device.handle, this.#handle, (status, failure) => {
+        if (status === RUN_STATUS.done) resolve()
+        else reject(shownFrom(caller, errorOf('prepare', this.#places, { status, failure })))
+      })
+    })
+  }
+
+  /**
+   * Which kernels a GPU runs for the list, and how, as text; empty on the CPU.
+   *
+   * @internal
+   */
+  dispatches(): string {
+    if (this.#handle === 0) throw new DisposedError('[dispatches] this command list was disposed')
+    return addon().listDispatches(this.device.handle, this.#handle)
+  }
+
+  /**
+   * The kernels that an Apple GPU compiles for the list, each once, and their texts. Needs no GPU.
+   *
+   * @internal
+   */
+  kernelTexts(): KernelText[] {
+    if (this.#handle === 0) throw new DisposedError('[kernelTexts] this command list was disposed')
+    return addon().kernelTexts(this.#handle)
+  }
+
+  /** Releases the list and the memory that only it still holds. Calling it again does nothing. */
+  dispose(): void {
+    if (this.#handle === 0) return
+    forgotten.unregister(this)
+    addon().disposeList(this.#handle)
     this.#handle = 0
   }
 

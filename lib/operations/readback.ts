@@ -1,8 +1,7 @@
 // Reading tensors in the order of the runs of its device.
 
 import type { Signal } from '../support/abort.js'
-import type { CommandList } from './command-list.js'
-import type { Device } from './device.js'
+import type { CommandList, Device } from './device.js'
 import type { Tensor, TensorData } from './tensor.js'
 
 interface Slot {

@@ -55,8 +55,13 @@ export class Recorder {
   readonly inputs = new RunLayout('input')
   /** @internal What a run of the list gives. */
   readonly outputs = new RunLayout('output')
+  /** @internal What errors of a run say of an operation. */
+  readonly places = {
+    operations: [] as string[],
+    layers: [] as (string | undefined)[],
+  }
   #block: Memory | undefined
-  #length = 0
+  #layer: string | undefined
   #closed = false
 
   /** @internal */
@@ -77,7 +82,7 @@ export class Recorder {
 
   /** Operations so far. */
   get length(): number {
-    return this.#length
+    return this.places.operations.length
   }
 
   /**
@@ -89,7 +94,7 @@ export class Recorder {
    * await list.run({ inputs: { tokens: Uint32Array.of(3, 5) } })
    */
   input(name: string, dtype: DType, shape: readonly number[]): Tensor {
-    this.#checkOpen('input')
+    if (this.#closed) throw closedError('input')
     return this.inputs.add(this.#runBlock(), name, dtype, shape)
   }
 
@@ -103,8 +108,19 @@ export class Recorder {
    * outputs.token // Uint32Array of 1
    */
   output(name: string, dtype: DType, shape: readonly number[]): Tensor {
-    this.#checkOpen('output')
+    if (this.#closed) throw closedError('output')
     return this.outputs.add(this.#runBlock(), name, dtype, shape)
+  }
+
+  /** @internal What `record` appends belongs to that layer of a model: errors of a run name it. */
+  layer(name: string, record: () => void): void {
+    const outer = this.#layer
+    this.#layer = name
+    try {
+      record()
+    } finally {
+      this.#layer = outer
+    }
   }
 
   #runBlock(): Memory {
@@ -492,15 +508,10 @@ export class Recorder {
     this.#add('resolve_rows', tensors, params)
   }
 
-  #checkOpen(operation: string): void {
-    if (!this.#closed) return
-    throw new DisposedError(`[${operation}] the recording has ended: record a new command list`)
-  }
-
   /** By the names that the operation's header gives its buffers and its parameters. */
   #add(name: string, tensors: object, params: Readonly<Record<string, number>>): void {
     const operation = operationNamed(name)
-    this.#checkOpen(operation.apiName)
+    if (this.#closed) throw closedError(operation.apiName)
     const given = tensors as Readonly<Record<string, Tensor | undefined>>
     const bindings = operation.buffers.flatMap((buffer) => {
       const tensor = given[buffer.name]
@@ -509,6 +520,11 @@ export class Recorder {
         : [0, 0, 0, 0]
     })
     addon().record(this.#list, operation.number, bindings, encodeParams(operation, params))
-    this.#length += 1
+    this.places.operations.push(operation.apiName)
+    this.places.layers.push(this.#layer)
   }
+}
+
+function closedError(operation: string): Error {
+  return new DisposedError(`[${operation}] the recording has ended: record a new command list`)
 }

@@ -11,6 +11,7 @@ import {
   continuationTokens,
   type TokenSource,
 } from './continuation-tokens.js'
+import { callerOf, toldTo } from '../support/caller.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import type { Usage } from '../generation/generate.js'
 import { LOGITS, type LogitsOptions, type Prompt } from '../options/generation.js'
@@ -156,6 +157,7 @@ export class PrefixScorer {
   ): Promise<Scored> {
     const { parseSpecial, signal } = options
     checkSignal(operation, signal)
+    const caller = callerOf(this.#run)
     const prefillChunkSize = optionValue(operation, LOGITS, 'prefillChunkSize', options)
     const tokens = await continuationTokens(
       operation,
@@ -180,7 +182,7 @@ export class PrefixScorer {
       }
     } catch (error) {
       this.#engine.check(operation) // a run would say that the device was disposed of
-      throw error
+      throw toldTo(caller, error)
     } finally {
       this.#turns.leave()
     }

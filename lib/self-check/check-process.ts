@@ -1,7 +1,7 @@
 // The entry point of a process that checks a device: one request comes in as a message, what happens
 // goes out as messages. Whatever crashes here crashes nobody else.
 
-import { createDevice } from '../operations/device.js'
+import { createDevice } from '../operations/create-device.js'
 import type { Outcome } from '../verify/verify.js'
 import { type CheckRequest, runChecks } from './run.js'
 import type { Tuning } from '../operations/tuning.js'

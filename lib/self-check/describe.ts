@@ -1,12 +1,13 @@
 // A check that did not pass, in words.
 
+import { operationNamed } from '../operations/table.js'
 import type { Outcome } from '../verify/verify.js'
 
 /** The operation, what it computed with, and how far off it is. */
 export function describeFailure(outcome: Outcome): string {
   const { operation, dtype, shape, error, limit, failure } = outcome
   const what = failure === undefined ? figures(error, limit) : firstLine(failure)
-  return `[${operation}] ${dtype}, ${shape}: ${what}`
+  return `[${operationNamed(operation).apiName}] ${dtype}, ${shape}: ${what}`
 }
 
 // A compiler's message has many.

@@ -2,7 +2,8 @@
 
 import { addon } from '../operations/addon.js'
 import { cacheFolder } from '../machine/cache-folder.js'
-import { createDevice, type Device } from '../operations/device.js'
+import { createDevice } from '../operations/create-device.js'
+import type { Device } from '../operations/device.js'
 import type { Outcome } from '../verify/verify.js'
 import { describeFailure } from './describe.js'
 import { deviceKey, readDeviceRecord, type SavedOutcome, writeDeviceRecord } from './saved.js'

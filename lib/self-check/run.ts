@@ -1,7 +1,8 @@
 // Runs checks, one after the other, on a device of this process.
 
 import { throwIfAborted, type Signal } from '../support/abort.js'
-import { type Device, referenceDevice } from '../operations/device.js'
+import type { Device } from '../operations/device.js'
+import { referenceDevice } from '../operations/create-device.js'
 import type { Outcome } from '../verify/verify.js'
 import { type CheckSizeName, checksOf } from './checks.js'
 import type { Needs } from './needs.js'

@@ -7,8 +7,10 @@
 // where a level that the processor does not have has never been chosen.
 
 import type { Signal } from '../support/abort.js'
-import { createDevice, type Device, referenceDevice } from '../operations/device.js'
+import { createDevice, referenceDevice } from '../operations/create-device.js'
+import type { Device } from '../operations/device.js'
 import type { DeviceName, DeviceOptions } from '../operations/device-options.js'
+import { operationNamed } from '../operations/table.js'
 import { SelfCheckError, UnsupportedOptionError } from '../support/errors.js'
 import type { OnNotice } from '../support/notices.js'
 import type { Outcome } from '../verify/verify.js'
@@ -57,7 +59,7 @@ export async function createCheckedDevice(
   if (name === 'metal') {
     throw new SelfCheckError(
       `[loadModel] device 'metal' cannot be used: ${reason}. Use 'cpu', or 'auto', which takes the CPU here; ${again}, ${VARIABLE}=off skips it`,
-      failure,
+      { ...failure, operation: operationNamed(failure.operation).apiName },
     )
   }
   const message = `computing on the CPU, because ${reason} (${again})`

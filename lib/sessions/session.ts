@@ -1,6 +1,7 @@
 // A sequence that somebody holds: its state between calls, and copies of it.
 
 import { type Signal, throwIfAborted } from '../support/abort.js'
+import { callerOf, toldTo } from '../support/caller.js'
 import {
   booleanOption,
   checkOptions,
@@ -323,8 +324,11 @@ export class Session {
   async #alone<T>(operation: string, work: () => Promise<T>): Promise<T> {
     if (this.#running) throw this.#busy(operation)
     this.#running = operation
+    const caller = callerOf(this.#alone)
     try {
       return await work()
+    } catch (error) {
+      throw toldTo(caller, error)
     } finally {
       this.#end()
     }

@@ -147,6 +147,57 @@ export class DeviceLostError extends CodedError {
   }
 }
 
+/**
+ * `ERR_BAD_DATA`: an operation refuses what a tensor holds, such as NaN in weights that are to be quantised.
+ * `ERR_OUT_OF_MEMORY`: there was not enough memory for the run. `ERR_DEVICE_FAILED`: the device failed; what the run
+ * writes has to be written whole before it is used. `ERR_OPERATION_FAILED`: anything else, such as a kernel that this
+ * GPU cannot run.
+ */
+export type OperationErrorCode =
+  | 'ERR_BAD_DATA'
+  | 'ERR_OUT_OF_MEMORY'
+  | 'ERR_DEVICE_FAILED'
+  | 'ERR_OPERATION_FAILED'
+
+/** Where an operation was recorded, as far as it is known. */
+export interface OperationPlace {
+  /** As the recorder's method is called, `affineQuantize`. Undefined where a GPU cannot tell which one failed. */
+  operation?: string | undefined
+  /** The layer of a model that it belongs to, `layers.3`. */
+  layer?: string | undefined
+}
+
+/**
+ * A run failed. Its stack shows who called `list.run()`; where that was this package, whoever waits for a text or a
+ * session gets an error that shows his call, with the run's own as `cause`.
+ *
+ * @example
+ * try {
+ *   await list.run()
+ * } catch (error) {
+ *   if (!(error instanceof OperationError) || error.code !== 'ERR_BAD_DATA') throw error
+ *   console.error(`${error.operation} in ${error.layer}: ${error.message}`)
+ * }
+ */
+export class OperationError extends CodedError implements OperationPlace {
+  readonly code: OperationErrorCode
+  readonly operation: string | undefined
+  readonly layer: string | undefined
+  override get name(): string {
+    return 'OperationError'
+  }
+
+  constructor(
+    message: string,
+    options: OperationPlace & { code: OperationErrorCode; cause?: unknown },
+  ) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined)
+    this.code = options.code
+    this.operation = options.operation
+    this.layer = options.layer
+  }
+}
+
 /** The native addon could not be loaded. The message says why, what to do, and what was tried. */
 export class AddonNotFoundError extends CodedError {
   readonly code = 'ERR_ADDON_NOT_FOUND'

@@ -1,8 +1,7 @@
 // How long one operation takes under each of several tunings, in turns.
 
 import { throwIfAborted, type Signal } from '../support/abort.js'
-import type { CommandList } from '../operations/command-list.js'
-import type { Device } from '../operations/device.js'
+import type { CommandList, Device } from '../operations/device.js'
 import type { TuneCase } from './cases.js'
 import { Tensors } from './tensors.js'
 import { isError } from '../support/realms.js'

@@ -5,7 +5,8 @@ import { accessSync, constants, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { addon } from '../operations/addon.js'
 import { median } from '../bench/statistics.js'
-import { createDevice, type Device, type TuningSource } from '../operations/device.js'
+import { createDevice } from '../operations/create-device.js'
+import type { Device, TuningSource } from '../operations/device.js'
 import {
   CorruptFileError,
   DeviceNotAvailableError,

@@ -20,7 +20,7 @@ class CpuDevice final : public Device {
         queue_([this](const auto& run) { run->on_complete(execute(*run)); }) {}
 
   unsigned threads() const override { return pool_.threads(); }
-  const char* level() const override { return level_.name; }
+  std::optional<std::string> level() const override { return level_.name; }
 
   void submit(std::shared_ptr<Run> run) override { queue_.push(std::move(run)); }
 
@@ -29,26 +29,34 @@ class CpuDevice final : public Device {
   RunEnd execute(const Run& run) {
     pool_.watch(&run.cancelled);
     begin_run(run);
-    const char* name = "";
+    const auto& operations = run.list->operations();
+    size_t index = 0;
     try {
-      for (const Operation& operation : run.list->operations()) {
+      for (; index < operations.size(); ++index) {
         if (run.cancelled) return RunEnd::cancel();
-        name = operation.info().api_name;
-        const cpu::FastFunction fast = cpu::fast_function(operation.kind);
-        if (level_.kernels != nullptr && fast != nullptr) {
-          fast(operation, pool_, *level_.kernels);
-        } else {
-          cpu::plain_function(operation.kind)(operation, pool_);
-        }
+        compute(operations[index]);
       }
     } catch (const Cancelled&) {
       return RunEnd::cancel();
     } catch (const std::bad_alloc&) {
-      return {RunStatus::device_failed, "[" + std::string(name) + "] not enough memory", {}};
-    } catch (const std::exception& error) {
-      return RunEnd::failure(error.what());
+      const std::string message =
+          std::string("[") + operations[index].info().api_name + "] not enough memory";
+      return {RunStatus::device_failed, {message, FailureReason::out_of_memory, index}, {}};
+    } catch (const std::exception&) {
+      Failure failure = caught_failure();
+      failure.operation = index;
+      return RunEnd::fail(std::move(failure));
     }
     return end_run(run);
+  }
+
+  void compute(const Operation& operation) {
+    const cpu::FastFunction fast = cpu::fast_function(operation.kind);
+    if (level_.kernels != nullptr && fast != nullptr) {
+      fast(operation, pool_, *level_.kernels);
+    } else {
+      cpu::plain_function(operation.kind)(operation, pool_);
+    }
   }
 
   const cpu::Level level_;
@@ -58,7 +66,8 @@ class CpuDevice final : public Device {
 
 }  // namespace
 
-std::unique_ptr<Device> create_cpu_device(unsigned threads, const std::string& level) {
+std::unique_ptr<Device> create_cpu_device(unsigned threads,
+                                          const std::optional<std::string>& level) {
   if (threads == 0) throw std::invalid_argument("threads must be at least 1");
   return std::make_unique<CpuDevice>(threads, cpu::choose_level(level));
 }

@@ -77,18 +77,18 @@ std::vector<Level> available_levels() {
   return levels;
 }
 
-Level choose_level(const std::string& name) {
+Level choose_level(std::optional<std::string> name) {
   const std::vector<Level> levels = available_levels();
   const char* forced = std::getenv("SSM_METAL_CPU_LEVEL");
-  const std::string wanted = name.empty() && forced != nullptr ? forced : name;
-  if (wanted.empty()) return levels.back();
+  if (!name && forced != nullptr && *forced != '\0') name = forced;
+  if (!name) return levels.back();
   std::string names;
   for (const Level& level : levels) {
-    if (level.name == wanted) return level;
+    if (level.name == *name) return level;
     names += (names.empty() ? "" : ", ") + std::string(level.name);
   }
   throw std::invalid_argument("[createDevice] SSM_METAL_CPU_LEVEL must be one of " + names +
-                              " on this machine but is '" + wanted + "'");
+                              " on this machine but is '" + *name + "'");
 }
 
 }  // namespace ssm::cpu

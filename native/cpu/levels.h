@@ -9,6 +9,7 @@
 // The environment variable SSM_METAL_CPU_LEVEL forces one, for tests and for comparisons.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,9 +25,9 @@ struct Level {
 // What this machine can run, the slowest first.
 std::vector<Level> available_levels();
 
-// The level of this name; for an empty one the level that SSM_METAL_CPU_LEVEL names, else the
-// fastest. Throws std::invalid_argument for a name that this machine does not have, with the list
-// of those it has.
-Level choose_level(const std::string& name);
+// The level of this name; without one the level that SSM_METAL_CPU_LEVEL names, else the fastest.
+// Throws std::invalid_argument for a name that this machine does not have, with the list of those
+// it has.
+Level choose_level(std::optional<std::string> name);
 
 }  // namespace ssm::cpu

@@ -3,16 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
 #include <string>
+
+#include "native/failure.h"
 
 namespace ssm::cpu {
 
-// The token as an index. Throws std::out_of_range when the table has no such row.
+// The token as an index. Throws Failed when the table has no such row.
 inline size_t checked_token(const char* operation, uint32_t token, uint32_t vocabulary) {
   if (token >= vocabulary) {
-    throw std::out_of_range("[" + std::string(operation) + "] token id " + std::to_string(token) +
-                            " is outside the vocabulary of " + std::to_string(vocabulary));
+    throw Failed(FailureReason::bad_data,
+                 "[" + std::string(operation) + "] token id " + std::to_string(token) +
+                     " is outside the vocabulary of " + std::to_string(vocabulary));
   }
   return token;
 }

@@ -111,7 +111,7 @@ std::string kernel_text(const std::string& kernel, const std::vector<Constant>& 
 
 KernelText text_of(const Dispatch& dispatch) {
   return {dispatch.kernel, kernel_text(dispatch.kernel, dispatch.constants),
-          dispatch.threads_of_group()};
+          dispatch.threads_of_group(), dispatch.operation};
 }
 
 std::vector<KernelText> texts_of(const std::vector<Dispatch>& dispatches) {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "native/metal/kernel_text.h"
+#include "native/kernel_text.h"
 #include "native/metal/program.h"
 
 namespace ssm::metal {

@@ -14,6 +14,6 @@ bool has_metal_device();
 // `tuning`: changes to the table of Apple's GPUs. Throws std::invalid_argument when the table does
 // not allow them, std::runtime_error when there is no GPU. `timeout`: seconds, RunsInFlight's
 // limit.
-std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& tuning, double timeout);
+std::unique_ptr<Device> create_metal_device(const TuningValues& tuning, double timeout);
 
 }  // namespace ssm

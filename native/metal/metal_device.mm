@@ -23,6 +23,14 @@ using apple::EncodedList;
 using apple::Gpu;
 using apple::text_of;
 
+// What became of commands that have ended. The GPU does not tell which operation was at fault.
+std::optional<Failure> failure_of_buffer(id<MTLCommandBuffer> buffer) {
+  if (buffer.status != MTLCommandBufferStatusError) return std::nullopt;
+  const bool is_memory = buffer.error.code == NSInteger{MTLCommandBufferErrorOutOfMemory};
+  return Failure{"[metal] the GPU failed: " + text_of(buffer.error),
+                 is_memory ? FailureReason::out_of_memory : FailureReason::other};
+}
+
 // Encodes runs on the thread of its queue, because the first run of a list compiles kernels. The
 // GPU computes meanwhile; Metal tells of the end on a thread of its own.
 class MetalDevice final : public Device {
@@ -44,12 +52,12 @@ class MetalDevice final : public Device {
   }
 
   unsigned threads() const override { return 1; }
-  std::string gpu() const override {
+  std::optional<std::string> gpu() const override {
     @autoreleasepool {
       return gpu_->name();
     }
   }
-  const metal::Tuning* tuning() const override { return &limits_.tuning; }
+  TuningValues tuning() const override { return metal::values_of(limits_.tuning); }
   std::string dispatches(const CommandList& list) const override {
     return metal::describe(list, limits_);
   }
@@ -60,8 +68,8 @@ class MetalDevice final : public Device {
     pipelines.in_background([&pipelines, list = std::move(list), limits = limits_, ready] {
       try {
         pipelines.prepare(metal::kernel_texts(*list, limits), ready);
-      } catch (const std::exception& error) {
-        ready(error.what());
+      } catch (const std::exception&) {
+        ready(caught_failure());
       }
     });
   }
@@ -82,15 +90,15 @@ class MetalDevice final : public Device {
  private:
   void start(const std::shared_ptr<Run>& run) {
     if (!in_flight_->begin(run)) return;
-    std::string error;
+    std::optional<Failure> failure;
     @autoreleasepool {
       try {
         encode(run);
-      } catch (const std::exception& failure) {
-        error = failure.what();
+      } catch (const std::exception&) {
+        failure = caught_failure();
       }
     }
-    in_flight_->encoded(*run, error);
+    in_flight_->encoded(*run, std::move(failure));
   }
 
   // Hands a run to the GPU, piece by piece, or what of it is still wanted.
@@ -110,7 +118,9 @@ class MetalDevice final : public Device {
         const id<MTLCommandBuffer> buffer = [commands_ commandBufferWithUnretainedReferences];
         const id<MTLComputeCommandEncoder> encoder =
             [buffer computeCommandEncoderWithDispatchType:MTLDispatchTypeConcurrent];
-        if (encoder == nil) throw std::runtime_error("[metal] not enough memory to encode a run");
+        if (encoder == nil) {
+          throw Failed(FailureReason::out_of_memory, "[metal] not enough memory to encode a run");
+        }
         program.encode(piece, encoder, block);
         [encoder endEncoding];
         commit(buffer, run);
@@ -126,9 +136,7 @@ class MetalDevice final : public Device {
     const size_t number = in_flight->commit(*run);
     [buffer addCompletedHandler:^(id<MTLCommandBuffer> done) {
       (void)gpu, (void)queue;  // held until here
-      const bool failed = done.status == MTLCommandBufferStatusError;
-      in_flight->ended(*held, number,
-                       failed ? "[metal] the GPU failed: " + text_of(done.error) : "");
+      in_flight->ended(*held, number, failure_of_buffer(done));
     }];
     gpu_->buffers().residency().before_run();
     [buffer commit];
@@ -168,7 +176,7 @@ bool has_metal_device() {
   }
 }
 
-std::unique_ptr<Device> create_metal_device(const metal::TuningChanges& changes, double timeout) {
+std::unique_ptr<Device> create_metal_device(const TuningValues& changes, double timeout) {
   const metal::Tuning tuning = metal::tuned(metal::kAppleTuning, changes);
   keep_loaded();
   @autoreleasepool {

@@ -6,8 +6,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <stdexcept>
-#include <string>
+#include <optional>
+
+#include "native/failure.h"
 
 namespace ssm::metal {
 
@@ -16,8 +17,8 @@ template <class Key, class Value>
 class Once {
  public:
   // The value of a key. The first thread to ask makes it by `make(key)`, with no lock held; those
-  // that ask meanwhile wait. What `make` throws all of them get, as std::runtime_error with its
-  // message; who asks later makes it anew, for the fault may have been one of the moment.
+  // that ask meanwhile wait. What `make` throws all of them get, as Failed; who asks later makes it
+  // anew, for the fault may have been one of the moment.
   template <class Make>
   Value get(const Key& key, Make make) {
     std::unique_lock lock(mutex_);
@@ -29,11 +30,11 @@ class Once {
       fill(*slot, key, make);
       lock.lock();
       slot->is_done = true;
-      if (!slot->error.empty()) values_.erase(key);
+      if (slot->failure) values_.erase(key);
       done_.notify_all();
     }
     done_.wait(lock, [&] { return slot->is_done; });
-    if (!slot->error.empty()) throw std::runtime_error(slot->error);
+    if (slot->failure) throw Failed(*slot->failure);
     return slot->value;
   }
 
@@ -41,15 +42,15 @@ class Once {
   struct Slot {
     bool is_done = false;
     Value value{};
-    std::string error;
+    std::optional<Failure> failure;
   };
 
   template <class Make>
   static void fill(Slot& slot, const Key& key, Make& make) {
     try {
       slot.value = make(key);
-    } catch (const std::exception& error) {
-      slot.error = error.what();
+    } catch (const std::exception&) {
+      slot.failure = caught_failure();
     }
   }
 

@@ -6,7 +6,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
-#include <string>
+#include <optional>
 #include <utility>
 
 #include "native/device.h"
@@ -17,19 +17,19 @@ namespace ssm::metal {
 class Preparations {
  public:
   using Done = std::function<void(RunEnd)>;
+  // To be called when the list is ready, or with what is wrong with it.
+  using Ready = std::function<void(std::optional<Failure>)>;
 
-  // To be called when the list is ready, with what is wrong with it or an empty string. `done` is
-  // called once, before `cancel` has returned or never.
-  static std::function<void(std::string error)> begin(const std::shared_ptr<Preparations>& self,
-                                                      Done done) {
+  // `done` is called once, before `cancel` has returned or never.
+  static Ready begin(const std::shared_ptr<Preparations>& self, Done done) {
     const std::lock_guard lock(self->mutex_);
     const uint64_t number = self->next_++;
     self->waiting_.emplace(number, std::move(done));
-    return [self, number](std::string error) {
+    return [self, number](std::optional<Failure> failure) {
       const std::lock_guard lock(self->mutex_);
       const auto found = self->waiting_.find(number);
       if (found == self->waiting_.end()) return;
-      found->second(error.empty() ? RunEnd{} : RunEnd::failure(std::move(error)));
+      found->second(failure ? RunEnd::fail(*std::move(failure)) : RunEnd{});
       self->waiting_.erase(found);
     };
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "native/failure.h"
 #include "native/metal/kernel_source.h"
 #include "native/metal/work.h"
 
@@ -32,6 +33,7 @@ std::shared_ptr<Memory> no_memory(size_t) { return nullptr; }
 void Program::add(Dispatch dispatch) {
   check_constants(dispatch.kernel, dispatch.constants);
   dispatch.barrier = false;
+  dispatch.operation = added_.size();
   for (size_t i = last_barrier_; i < dispatches_.size() && !dispatch.barrier; ++i) {
     dispatch.barrier = conflict(dispatches_[i], dispatch);
   }
@@ -51,12 +53,14 @@ void Program::add(const Operation& operation) {
   scratch_used_ = 0;
   work_ = {};
   const size_t first_dispatch = dispatches_.size();
-  dispatch_function(operation.kind)(operation, *this);
+  on_behalf_of(added_.size(), [&] { dispatch_function(operation.kind)(operation, *this); });
   added_.push_back({first_dispatch, microseconds_of(operation, work_), is_of_a_chunk(work_)});
 }
 
 void Program::check_results() const {
-  for (const auto& [operation, check] : checks_) check(*operation);
+  for (const auto& [index, operation, check] : checks_) {
+    on_behalf_of(index, [&] { check(*operation); });
+  }
 }
 
 void Program::cut_into_pieces() {

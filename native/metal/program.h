@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "native/command_list.h"
-#include "native/metal/kernel_text.h"
+#include "native/kernel_text.h"
 #include "native/metal/tuning.h"
 #include "native/metal/work.h"
 #include "native/operation.h"
@@ -47,6 +47,7 @@ struct Dispatch {
   Size threadgroups;
   Size threads;          // of a threadgroup
   bool barrier = false;  // wait for the dispatches before this one: set by Program::add
+  size_t operation = 0;  // index in the list: likewise
 
   uint32_t threads_of_group() const { return threads.x * threads.y * threads.z; }
 };
@@ -58,7 +59,7 @@ struct Limits {
   Tuning tuning = kAppleTuning;
 };
 
-// Throws std::domain_error for bad data.
+// Throws Failed for bad data.
 using CheckResults = void (*)(const Operation& operation);
 
 class Program {
@@ -88,7 +89,7 @@ class Program {
   // Has `check` look at the results of the operation when a run of the program has ended, for what
   // a kernel that cannot throw has left there. It throws as the CPU device does.
   void check_results(const Operation& operation, CheckResults check) {
-    checks_.push_back({&operation, check});
+    checks_.push_back({added_.size(), &operation, check});
   }
   void check_results() const;
 
@@ -107,6 +108,7 @@ class Program {
     bool is_of_a_chunk;
   };
   struct Check {
+    size_t index;                // of the operation
     const Operation* operation;  // of the list, which outlives what is made of it
     CheckResults check;
   };

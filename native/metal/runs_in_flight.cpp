@@ -20,18 +20,18 @@ constexpr size_t kMostCommandBuffers = 8;
 RunEnd end_of(const Run& run) {
   try {
     run.list->compiled->check_results();
-  } catch (const std::exception& error) {
-    return RunEnd::failure(error.what());
+  } catch (const std::exception&) {
+    return RunEnd::fail(caught_failure());
   }
   return end_run(run);
 }
 
-std::string lost_message(double limit) {
+Failure lost(double limit) {
   char seconds[32];
   std::snprintf(seconds, sizeof(seconds), "%g", limit);
-  return "[metal] the GPU has ended none of its work for " + std::string(seconds) +
-         " s: this device is lost. Its runs and what they wrote are lost with it. Create another "
-         "device, or load the model again; gpuTimeout sets the seconds";
+  return {"[metal] the GPU has ended none of its work for " + std::string(seconds) +
+          " s: this device is lost. Its runs and what they wrote are lost with it. Create another "
+          "device, or load the model again; gpuTimeout sets the seconds"};
 }
 
 }  // namespace
@@ -51,7 +51,7 @@ bool RunsInFlight::begin(std::shared_ptr<Run> run) {
   if (is_closed_) {
     run->on_complete(RunEnd::cancel());
   } else if (is_lost_) {
-    run->on_complete({RunStatus::device_lost, lost_message(limit_), {}});
+    run->on_complete({RunStatus::device_lost, lost(limit_), {}});
   } else {
     entries_.push_back({});
     entries_.back().run = std::move(run);
@@ -64,7 +64,7 @@ bool RunsInFlight::wait_for_turn(const Run& run) {
   std::unique_lock lock(mutex_);
   room_.wait(lock, [this] { return has_stopped() || on_gpu_ < kMostCommandBuffers; });
   const Entry* entry = find(run);
-  return entry != nullptr && entry->error.empty() && !run.cancelled;
+  return entry != nullptr && !entry->failure && !run.cancelled;
 }
 
 size_t RunsInFlight::commit(const Run& run) {
@@ -76,7 +76,7 @@ size_t RunsInFlight::commit(const Run& run) {
   return entry == nullptr ? 0 : entry->commits++;
 }
 
-void RunsInFlight::ended(const Run& run, size_t number, std::string error) {
+void RunsInFlight::ended(const Run& run, size_t number, std::optional<Failure> failure) {
   const std::lock_guard lock(mutex_);
   on_gpu_ -= 1;
   last_progress_ = uptime();
@@ -85,20 +85,20 @@ void RunsInFlight::ended(const Run& run, size_t number, std::string error) {
   if (entry == nullptr) return;
   entry->ends += 1;
   // What follows a command buffer that failed may fail for that reason.
-  if (!error.empty() && (entry->error.empty() || number < entry->failed)) {
-    entry->error = std::move(error);
+  if (failure && (!entry->failure || number < entry->failed)) {
+    entry->failure = std::move(failure);
     entry->failed = number;
   }
   report_what_has_ended();
 }
 
-void RunsInFlight::encoded(const Run& run, std::string error) {
+void RunsInFlight::encoded(const Run& run, std::optional<Failure> failure) {
   const std::lock_guard lock(mutex_);
   Entry* entry = find(run);
   if (entry == nullptr) return;
   entry->is_encoded = true;
-  if (!error.empty() && entry->error.empty()) {
-    entry->error = std::move(error);
+  if (failure && !entry->failure) {
+    entry->failure = std::move(failure);
     entry->failed = entry->commits;
   }
   report_what_has_ended();
@@ -109,10 +109,10 @@ void RunsInFlight::report_what_has_ended() {
     Entry& first = entries_.front();
     if (!first.is_encoded || first.ends < first.commits) return;
     RunEnd end;
-    if (!first.error.empty()) {
+    if (first.failure) {
       // Of a run that never got to the GPU nothing is lost.
       const RunStatus status = first.commits > 0 ? RunStatus::device_failed : RunStatus::failed;
-      end = {status, std::move(first.error), {}};
+      end = {status, *std::move(first.failure), {}};
     }
     // Also one that computed to its end: the GPU does not stop halfway.
     else if (first.run->cancelled)
@@ -127,8 +127,8 @@ void RunsInFlight::report_what_has_ended() {
   }
 }
 
-void RunsInFlight::report_all(RunStatus status, const std::string& error) {
-  for (const Entry& entry : entries_) entry.run->on_complete({status, error, {}});
+void RunsInFlight::report_all(RunStatus status, const Failure& failure) {
+  for (const Entry& entry : entries_) entry.run->on_complete({status, failure, {}});
   entries_.clear();
   room_.notify_all();
 }
@@ -138,7 +138,7 @@ void RunsInFlight::close() {
     const std::lock_guard lock(mutex_);
     if (!is_closed_) {
       is_closed_ = true;
-      report_all(RunStatus::abandoned, "");
+      report_all(RunStatus::abandoned, {});
     }
     wake_.notify_one();
   }
@@ -157,7 +157,7 @@ void RunsInFlight::watch() {
       wake_.wait_for(lock, tick);
     if (has_stopped() || on_gpu_ == 0 || uptime() - last_progress_ <= limit_) continue;
     is_lost_ = true;
-    report_all(RunStatus::device_lost, lost_message(limit_));
+    report_all(RunStatus::device_lost, lost(limit_));
   }
 }
 

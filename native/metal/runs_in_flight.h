@@ -12,7 +12,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
-#include <string>
+#include <optional>
 #include <thread>
 
 #include "native/device.h"
@@ -39,11 +39,11 @@ class RunsInFlight {
 
   // The next command buffer of a run is about to be committed. Returns its number.
   size_t commit(const Run& run);
-  // It has ended; an empty error is success.
-  void ended(const Run& run, size_t number, std::string error);
+  // It has ended, well or with a failure.
+  void ended(const Run& run, size_t number, std::optional<Failure> failure);
 
-  // The run gets no more command buffers. `error`: what kept it from getting all of them.
-  void encoded(const Run& run, std::string error = "");
+  // The run gets no more command buffers. `failure`: what kept it from getting all of them.
+  void encoded(const Run& run, std::optional<Failure> failure = std::nullopt);
 
   // Reports all runs as abandoned, whatever the GPU still does, and waits for nothing but our own
   // thread. No run is reported afterwards.
@@ -55,15 +55,15 @@ class RunsInFlight {
     size_t commits = 0;
     size_t ends = 0;
     bool is_encoded = false;
-    size_t failed = 0;  // number of the first command buffer that failed, where there is an error
-    std::string error;
+    size_t failed = 0;  // number of the first command buffer that failed, where there is a failure
+    std::optional<Failure> failure;
   };
 
   // The mutex is held in all of these.
   Entry* find(const Run& run);
   bool has_stopped() const { return is_closed_ || is_lost_; }
   void report_what_has_ended();
-  void report_all(RunStatus status, const std::string& error);
+  void report_all(RunStatus status, const Failure& failure);
   void watch();
 
   const double limit_;

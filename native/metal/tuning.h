@@ -10,12 +10,12 @@
 #include <cstdint>
 #include <stdexcept>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "metal/matmul_shape.h"
 #include "metal/ssd_update.h"
 #include "metal/tile_shape.h"
+#include "native/tunable.h"
 
 namespace ssm::metal {
 
@@ -93,21 +93,18 @@ constexpr Tuning kNvidiaTuning = {
 #undef SSM_VALUE
 };
 
-// One parameter.
-struct Tunable {
-  const char* name;
+// One parameter and where its value is.
+struct Parameter {
+  Tunable tunable;
   uint32_t Tuning::*field;
-  uint32_t least, most;
-  std::vector<uint32_t> candidates;
-  const char* meaning;
 };
 
-inline const std::vector<Tunable>& tunables() {
+inline const std::vector<Parameter>& parameters() {
   // Never destroyed: threads may outlive main().
-  static const auto& table = *new std::vector<Tunable>{
+  static const auto& table = *new std::vector<Parameter>{
 #define SSM_LIST(...) {__VA_ARGS__}
 #define SSM_LINE(name, apple, nvidia, least, most, candidates, meaning) \
-  {#name, &Tuning::name, least, most, SSM_LIST candidates, meaning},
+  {{#name, least, most, SSM_LIST candidates, meaning}, &Tuning::name},
       SSM_TUNABLES(SSM_LINE)
 #undef SSM_LINE
 #undef SSM_LIST
@@ -115,22 +112,35 @@ inline const std::vector<Tunable>& tunables() {
   return table;
 }
 
-// Names and values from outside.
-using TuningChanges = std::vector<std::pair<std::string, int64_t>>;
+inline std::vector<Tunable> tunables() {
+  std::vector<Tunable> result;
+  for (const Parameter& parameter : parameters()) result.push_back(parameter.tunable);
+  return result;
+}
 
-// `tuning` with the changes. Throws std::invalid_argument for a name that does not exist or a value
-// out of bounds.
-inline Tuning tuned(Tuning tuning, const TuningChanges& changes) {
+// All values, in the order of `tunables`.
+inline TuningValues values_of(const Tuning& tuning) {
+  TuningValues values;
+  for (const auto& [tunable, field] : parameters()) {
+    values.emplace_back(tunable.name, tuning.*field);
+  }
+  return values;
+}
+
+// `tuning` with other values, from outside. Throws std::invalid_argument for a name that does not
+// exist or a value out of bounds.
+inline Tuning tuned(Tuning tuning, const TuningValues& changes) {
   for (const auto& [name, value] : changes) {
-    const Tunable* found = nullptr;
-    for (const Tunable& tunable : tunables()) {
-      if (tunable.name == name) found = &tunable;
+    const Parameter* found = nullptr;
+    for (const Parameter& parameter : parameters()) {
+      if (parameter.tunable.name == name) found = &parameter;
     }
     if (found == nullptr) throw std::invalid_argument("[tuning] there is no " + name);
-    if (value < found->least || value > found->most) {
+    const auto [least, most] = std::pair(found->tunable.least, found->tunable.most);
+    if (value < least || value > most) {
       throw std::invalid_argument("[tuning] " + name + " must be a whole number from " +
-                                  std::to_string(found->least) + " to " +
-                                  std::to_string(found->most) + " but is " + std::to_string(value));
+                                  std::to_string(least) + " to " + std::to_string(most) +
+                                  " but is " + std::to_string(value));
     }
     tuning.*found->field = static_cast<uint32_t>(value);
   }

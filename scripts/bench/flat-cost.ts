@@ -10,7 +10,7 @@
 import { parseArgs } from 'node:util'
 import { randomTokens } from '../../lib/bench/random-prompt.js'
 import { median } from '../../lib/bench/statistics.js'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { Engine } from '../../lib/engine/engine.js'
 import type { EngineStream } from '../../lib/engine/stream.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'

@@ -8,8 +8,8 @@
 
 import { readFileSync } from 'node:fs'
 import { median } from '../../lib/bench/statistics.js'
-import type { CommandList } from '../../lib/operations/command-list.js'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import type { CommandList, Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { recordLinear } from '../../lib/models/blocks/block.js'
 import type { Recorder } from '../../lib/operations/recorder.js'
 import type { Tensor } from '../../lib/operations/tensor.js'

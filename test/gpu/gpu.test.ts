@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDevice, referenceDevice } from '../../lib/operations/device.js'
+import { createDevice, referenceDevice } from '../../lib/operations/create-device.js'
 import { verify } from '../../lib/verify/verify.js'
 
 const here = fileURLToPath(new URL('.', import.meta.url))

@@ -57,8 +57,8 @@ class Turn {
 };
 
 // Of "name=value,name=value", for native/metal/tuning.h.
-metal::TuningChanges changes_in(const std::string& text) {
-  metal::TuningChanges changes;
+TuningValues changes_in(const std::string& text) {
+  TuningValues changes;
   std::istringstream words(text);
   for (std::string word; std::getline(words, word, ',');) {
     const size_t middle = word.find('=');
@@ -88,8 +88,8 @@ class GpuDevice final : public Device {
   ~GpuDevice() override { queue_.reset(); }
 
   unsigned threads() const override { return 1; }
-  std::string gpu() const override { return gpu_ ? gpu_->name() : "none"; }
-  const metal::Tuning* tuning() const override { return &limits_.tuning; }
+  std::optional<std::string> gpu() const override { return gpu_ ? gpu_->name() : "none"; }
+  TuningValues tuning() const override { return metal::values_of(limits_.tuning); }
   std::string dispatches(const CommandList& list) const override {
     return metal::describe(list, limits_);
   }
@@ -129,8 +129,8 @@ class GpuDevice final : public Device {
       gpu_->run(dispatches, inputs_of(*run.list), poison_);
       program.check_results();
       if (times_ && !label.empty()) write_time(dispatches, label);
-    } catch (const std::exception& error) {
-      return RunEnd::failure(error.what());
+    } catch (const std::exception&) {
+      return RunEnd::fail(caught_failure());
     }
     return end_run(run);
   }
@@ -221,15 +221,17 @@ class GpuDevice final : public Device {
 // native/create_device.cpp for this addon.
 std::vector<std::string> device_names() { return {"metal", "cpu"}; }
 
+std::vector<Tunable> tunables() { return metal::tunables(); }
+
 std::unique_ptr<Device> create_device(const std::string& name, unsigned threads,
-                                      const metal::TuningChanges& tuning, double) {
+                                      const TuningValues& tuning, double) {
   if (name == "metal")
     return std::make_unique<GpuDevice>(metal::tuned(metal::kNvidiaTuning, tuning));
   if (name == "cpu") return create_cpu_device(threads);
   throw std::invalid_argument("no device '" + name + "'");
 }
 
-std::vector<metal::KernelText> kernel_texts(const CommandList& list) {
+std::vector<KernelText> kernel_texts(const CommandList& list) {
   return metal::kernel_texts(list, {});
 }
 

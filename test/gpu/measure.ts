@@ -5,7 +5,7 @@
 // --float32, --float16: only what has such activations, so that two processes share the work.
 
 import { appendFileSync } from 'node:fs'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import type { Case } from '../../lib/verify/cases/case.js'
 import { Inputs, SharedNumbers } from '../../lib/verify/inputs.js'
 import { allCases } from '../../lib/verify/verify.js'

@@ -5,7 +5,8 @@
 // pipelines on a machine without a GPU.
 
 import { appendFileSync } from 'node:fs'
-import { createDevice, type Device, referenceDevice } from '../../lib/operations/device.js'
+import { createDevice, referenceDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { type Checkpoint, openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel, type PassContext } from '../../lib/models/language-model.js'
 import { Workspace } from '../../lib/models/workspace.js'

@@ -6,8 +6,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Addon, addon } from '../../lib/operations/addon.js'
-import { createDevice } from '../../lib/operations/device.js'
+import type { Addon } from '../../lib/addon/contract.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { builtIn, root } from './clang.js'
 import {
   ACTIVATIONS,

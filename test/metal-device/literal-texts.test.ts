@@ -3,8 +3,9 @@
 
 import { mkdirSync } from 'node:fs'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { type Addon, addon } from '../../lib/operations/addon.js'
-import { createDevice } from '../../lib/operations/device.js'
+import type { Addon } from '../../lib/addon/contract.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { Scorer } from '../../lib/engine/scoring.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { LanguageModel } from '../../lib/models/language-model.js'

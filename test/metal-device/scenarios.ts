@@ -3,8 +3,10 @@
 // Each prints one line of JSON.
 
 import { fileURLToPath } from 'node:url'
-import { type Addon, addon } from '../../lib/operations/addon.js'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import type { Addon } from '../../lib/addon/contract.js'
+import { addon } from '../../lib/operations/addon.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { loadModel } from '../../lib/index.js'
 
 /** What stand-in/module.cpp adds. */
@@ -143,11 +145,17 @@ const scenarios: Record<string, () => Promise<unknown>> = {
   async gpuErrors() {
     const device = createDevice('metal')
     const messages: Record<string, string> = {}
+    const codes: Record<string, string> = {}
     const { list, dispose } = adding(device)
     standIn.setStandIn('completionDelay', 5)
     for (const name of ['failPipelines', 'failEncoders', 'failLate', 'timeOut', 'runOutOfMemory']) {
       standIn.setStandIn(name, 1)
-      messages[name] = await messageOf(list.run())
+      const { message, code, operation } = await list.run().then(
+        () => new Error('no error'),
+        (error) => error,
+      )
+      messages[name] = message
+      codes[name] = `${code} ${operation}`
       await list.run()
     }
     standIn.setStandIn('hang', 1)
@@ -168,7 +176,7 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     messages.failQueues = await messageOf(Promise.resolve().then(() => createDevice('metal')))
     dispose()
     device.dispose()
-    return { messages, live: await liveObjects() }
+    return { messages, codes, live: await liveObjects() }
   },
 
   // What a run wrote that the GPU did not end is not used before it is written whole.

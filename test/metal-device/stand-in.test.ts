@@ -103,6 +103,14 @@ describe.each(BUILDS)('%s', (build, usual, env) => {
       afterLoseDevice: expect.stringContaining('the GPU failed: Ignored (for causing prior'),
       failQueues: '[metal] the GPU gives no command queue',
     })
+    // A GPU does not tell which operation of a command buffer was at fault.
+    expect(result.codes).toEqual({
+      failPipelines: 'ERR_OPERATION_FAILED add',
+      failEncoders: 'ERR_OUT_OF_MEMORY undefined',
+      failLate: 'ERR_DEVICE_FAILED undefined',
+      timeOut: 'ERR_DEVICE_FAILED undefined',
+      runOutOfMemory: 'ERR_OUT_OF_MEMORY undefined',
+    })
     expect(result.live).toBe(0)
   })
 

@@ -3,7 +3,7 @@
 import { readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { referenceDevice } from '../../lib/operations/device.js'
+import { referenceDevice } from '../../lib/operations/create-device.js'
 import { loadModel, perplexity } from '../../lib/index.js'
 import { Model } from '../../lib/model.js'
 import { modelIdentity } from '../../lib/models/model-identity.js'

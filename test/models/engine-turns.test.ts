@@ -2,7 +2,7 @@
 
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished, vi } from 'vitest'
-import { CommandList } from '../../lib/operations/command-list.js'
+import { CommandList } from '../../lib/operations/device.js'
 import { Prompts } from '../../lib/engine/prompts.js'
 import type { EngineStream } from '../../lib/engine/stream.js'
 import { loadModel, type Model } from '../../lib/index.js'

@@ -3,7 +3,7 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { CommandList } from '../../lib/operations/command-list.js'
+import { CommandList } from '../../lib/operations/device.js'
 import { loadModel, type Model } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 import { growFromOneSlot } from '../support/failing-runs.js'

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { randomModelShape, writeRandomModel } from '../../scripts/random-model.js'
-import { CommandList } from '../../lib/operations/command-list.js'
+import { CommandList } from '../../lib/operations/device.js'
 import {
   DisposedError,
   TokenizerNotFoundError,

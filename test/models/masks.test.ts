@@ -2,7 +2,7 @@
 
 import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
-import { CommandList } from '../../lib/operations/command-list.js'
+import { CommandList } from '../../lib/operations/device.js'
 import { CachedPrompts } from '../../lib/engine/cached-prompts.js'
 import type { Allowed, Masker } from '../../lib/engine/masks.js'
 import type { StreamOptions } from '../../lib/engine/stream.js'

@@ -4,7 +4,7 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { addon } from '../../lib/operations/addon.js'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { memoryNeeds } from '../../lib/memory/needs.js'
 import { loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'

@@ -20,10 +20,10 @@ describe('measureReadBandwidth', () => {
     await expect(measureReadBandwidth(0)).rejects.toThrow(
       '[measureReadBandwidth] threads must be a whole number from 1 to 1024',
     )
-    const error = await new Promise<string>((resolve) =>
-      addon().measureReadBandwidth(1, 2 ** 52, (_status, error) => resolve(error)),
+    const failure = await new Promise((resolve) =>
+      addon().measureReadBandwidth(1, 2 ** 52, (_status, failure) => resolve(failure)),
     )
-    expect(error).toMatch(/^not enough memory/)
+    expect(failure).toMatchObject({ message: expect.stringMatching(/^not enough memory/) })
   })
 
   it('lets the event loop run', async () => {

@@ -4,7 +4,7 @@
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { loadModel } from '../../lib/load-model.js'
 import type { LoadOptions } from '../../lib/options/loading.js'
 import type { LogitsOptions } from '../../lib/index.js'

@@ -5,7 +5,7 @@ import { cp, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
-import { CommandList } from '../../lib/operations/command-list.js'
+import { CommandList } from '../../lib/operations/device.js'
 import { logSumExp } from '../../lib/engine/logprobs.js'
 import {
   DisposedError,

@@ -4,7 +4,7 @@ import { getEventListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { onAbort, reasonOf, throwIfAborted } from '../../lib/support/abort.js'
-import { CommandList } from '../../lib/operations/command-list.js'
+import { CommandList } from '../../lib/operations/device.js'
 import { loadModel, type Model, type TextChunk } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
 

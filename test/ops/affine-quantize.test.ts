@@ -146,7 +146,12 @@ describeEachDevice('affineQuantize', (device) => {
       const run = runOnce(device(), (cl) =>
         cl.affineQuantize(upload(device(), 'float32', [1, 64], weight), matrix),
       )
-      await expect(run, `index ${index}`).rejects.toThrow('[affineQuantize] weights hold NaN')
+      await expect(run, `index ${index}`).rejects.toMatchObject({
+        name: 'OperationError',
+        message: '[affineQuantize] weights hold NaN or infinity',
+        code: 'ERR_BAD_DATA',
+        operation: 'affineQuantize',
+      })
     }
   })
 })

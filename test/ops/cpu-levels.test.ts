@@ -1,6 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import { addon } from '../../lib/operations/addon.js'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 
 const forced = process.env.SSM_METAL_CPU_LEVEL
 

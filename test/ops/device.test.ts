@@ -1,7 +1,8 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
 import { addon } from '../../lib/operations/addon.js'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import type { DeviceOptions } from '../../lib/operations/device-options.js'
 import {
   DeviceNotAvailableError,

@@ -1,7 +1,7 @@
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { expect, test } from 'vitest'
-import type { CommandList } from '../../lib/operations/command-list.js'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import type { CommandList, Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 
 /** A list of so many large operations. */
 function longList(device: Device, operations: number): CommandList {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { linear } from '../reference/linear.js'
 import {

@@ -4,7 +4,7 @@
 
 import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { operationTable } from '../../lib/operations/table.js'
 import type { AffineMatrix } from '../../lib/operations/arguments.js'
 import type { Recorder } from '../../lib/operations/recorder.js'

@@ -186,7 +186,7 @@ describe('inputs and outputs of a run', () => {
       if (device().name === 'cpu') {
         expect(error.message).toBe('[embedding] token id 9 is outside the vocabulary of 2')
         expect(error.stack).toMatch(
-          /^Error: \[embedding\] token id 9 .*\n\s+at theCaller .*run-block/,
+          /^OperationError: \[embedding\] token id 9 .*\n\s+at theCaller .*run-block/,
         )
       }
     })

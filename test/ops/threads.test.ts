@@ -2,7 +2,8 @@
 // operation, which is large enough to be shared.
 
 import { expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { operationTable } from '../../lib/operations/table.js'
 import type { Case } from '../../lib/verify/cases/case.js'
 import { Inputs, SharedNumbers } from '../../lib/verify/inputs.js'

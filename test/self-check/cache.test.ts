@@ -5,7 +5,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { createDevice, Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import { Device } from '../../lib/operations/device.js'
 import { Recorder } from '../../lib/operations/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'
 import type { Needs } from '../../lib/self-check/needs.js'
@@ -254,7 +255,7 @@ describe('a check that fails', () => {
     expect(selfCheckSummary(device)).toMatchObject({
       ...{ result: 'failed', checks: 2 },
       failure: expect.stringMatching(
-        /^\[ssd_chunk_scan\] float32, 130 tokens, 1 x 4 x 8 x 16: a result is off by [\d.e-]+, more than [\d.e-]+$/,
+        /^\[ssdChunkScan\] float32, 130 tokens, 1 x 4 x 8 x 16: a result is off by [\d.e-]+, more than [\d.e-]+$/,
       ),
     })
   })

@@ -1,7 +1,7 @@
 // What a model is said to need before it is loaded is what it uses once it runs.
 
 import { describe, expect, it, vi } from 'vitest'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { loadModel } from '../../lib/load-model.js'
 import type { LoadOptions } from '../../lib/options/loading.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'

@@ -2,7 +2,8 @@
 // output escapes.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { Recorder } from '../../lib/operations/recorder.js'
 import { CHECK_SIZES } from '../../lib/self-check/checks.js'
 import { checkProduct } from '../../lib/self-check/product.js'

@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { readTrace, type TracedRun } from './trace.js'
 
 const folder = mkdtempSync(join(tmpdir(), 'trace-'))

@@ -3,7 +3,7 @@
 
 import { fileURLToPath } from 'node:url'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { loadModel } from '../../lib/load-model.js'
 import type { Model } from '../../lib/model.js'
 import { fixture, REFERENCE_CHECKPOINTS, readGolden } from '../support/checkpoints.js'

@@ -3,7 +3,8 @@
 
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createDevice, type Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import type { AttentionTensors } from '../../lib/operations/arguments.js'
 
 const COLUMNS = 2048

@@ -279,54 +279,54 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
     to: 'part[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
     off: /\[matmul\] float32 x float32, 1 x 128 to 40, \w+/,
   },
-  'affine_matmul of a prompt': {
+  'affineMatmul of a prompt': {
     model: 'edge-mlx-4bit',
     file: 'affine_matmat.metal',
     from: 'scale * quarter_of(word, bits, i) + offset',
     to: 'scale * quarter_of(word, bits, i ^ 1u) + offset',
-    off: /\[affine_matmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
+    off: /\[affineMatmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
   },
-  'affine_matmul of one token': {
+  'affineMatmul of one token': {
     model: 'edge-mlx-8bit',
     file: 'affine_matvec.metal',
     from: 'part[j][r] += scale[i] * product[j] + offset[i] * total;',
     to: 'part[j][r] += scale[i] * product[j] + 0.999f * offset[i] * total;',
-    off: /\[affine_matmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
+    off: /\[affineMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
   },
-  ssd_chunk_scan: {
+  ssdChunkScan: {
     model: 'mamba2-hf',
     file: 'ssd_chunk_pass.metal',
     from: 'S = decay[at * p.heads + h] * S + added;',
     to: 'S = decay[at * p.heads] * S + added;',
-    off: /\[ssd_chunk_scan\] float32, 66 tokens, 1 x 2 x \d+ x \d+/,
+    off: /\[ssdChunkScan\] float32, 66 tokens, 1 x 2 x \d+ x \d+/,
   },
-  mamba2_update: {
+  mamba2Update: {
     model: 'mamba2-hf',
     file: 'mamba2_update.metal',
     from: 'dt_bias[h], p.dt_min',
     to: 'dt_bias[0], p.dt_min',
-    off: /\[mamba2_update\] float32, 1 x 2 x \d+ x \d+/,
+    off: /\[mamba2Update\] float32, 1 x 2 x \d+ x \d+/,
   },
-  'mamba2_update whose rows take the slots of their numbers': {
+  'mamba2Update whose rows take the slots of their numbers': {
     model: 'mamba2-hf',
     file: 'mamba2_update.metal',
     from: 'slot = rows[b];',
     to: 'slot = b;',
-    off: /\[mamba2_update\] float32, 1 x 2 x \d+ x \d+/,
+    off: /\[mamba2Update\] float32, 1 x 2 x \d+ x \d+/,
   },
-  attention_prefill: {
+  attentionPrefill: {
     model: 'rene',
     file: 'attention_prefill.metal',
     from: 'seen > t - int(p.window);',
     to: 'seen >= t - int(p.window);',
-    off: /\[attention_prefill\] float32, 66 tokens, 1 x 2\/1 x \d+, window 16/,
+    off: /\[attentionPrefill\] float32, 66 tokens, 1 x 2\/1 x \d+, window 16/,
   },
-  attention_decode: {
+  attentionDecode: {
     model: 'rene',
     file: 'attention_decode.metal',
     from: 'min(position[b], p.window - 1) + 1;',
     to: 'min(position[b], p.window - 2) + 1;',
-    off: /\[attention_decode\] float32, 1 x 2\/1 x \d+, window 16/,
+    off: /\[attentionDecode\] float32, 1 x 2\/1 x \d+, window 16/,
   },
   sample: {
     model: 'mamba2-hf',

@@ -2,7 +2,7 @@
 // what became of it as one line of JSON:
 //   node --import tsx check-once.ts <ms to start> <ms of a check> [<ms until it is aborted>]
 
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import type { Needs } from '../../lib/self-check/needs.js'
 import { checkDevice } from '../../lib/self-check/check-device.js'
 

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { vi } from 'vitest'
-import { CommandList } from '../../lib/operations/command-list.js'
+import { CommandList } from '../../lib/operations/device.js'
 import { type GenerateOptions, loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { fixture } from './checkpoints.js'
 import { type Draw, fingerprint } from './session-cases.js'

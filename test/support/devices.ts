@@ -1,7 +1,8 @@
 // The devices that every operation is tested on.
 
 import { addon } from '../../lib/operations/addon.js'
-import { type ActivationType, createDevice, type Device } from '../../lib/operations/device.js'
+import type { ActivationType, Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 
 export interface TestDevice {
   name: string

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { setImmediate as turn } from 'node:timers/promises'
 import { runInNewContext } from 'node:vm'
 import { expect, onTestFinished, vi } from 'vitest'
+import { FAILURE_REASON, RUN_STATUS } from '../../lib/addon/contract.js'
 import type { Model } from '../../lib/index.js'
 
 /** What the error of a run says that was made to fail. */
@@ -15,10 +16,14 @@ let failing: Failure | undefined
 let isFailing: () => boolean = () => false
 let failingBy: Failure['by']
 
-/** Which run fails: of those with inputs or without; by its device, which fails, or by an operation of its own. */
+/**
+ * Which run fails: of those with inputs or without; by its device, which fails, or by an operation of its own, that of
+ * this index.
+ */
 interface Failure {
   withInputs: boolean
   by?: 'device' | 'operation'
+  operation?: number
 }
 
 /** While `work` goes on, those runs fail for which `draw` says so, by their device unless told otherwise. */
@@ -53,16 +58,17 @@ export function failNextRun(which: Failure): void {
  * vi.mock('../../lib/operations/addon.js', async (original) => withFailures(await original()))
  */
 export function withFailures(original: AddonModule): AddonModule {
-  const { RUN_STATUS } = original
   const run: ReturnType<AddonModule['addon']>['run'] = (device, list, inputs, outputs, ended) => {
     const isNext = failing?.withInputs === inputs.byteLength > 0
     const by = isNext ? failing?.by : failingBy
+    const operation = isNext ? failing?.operation : undefined
     const status = by === 'operation' ? RUN_STATUS.failed : RUN_STATUS.deviceFailed
     if (isNext) failing = undefined
     const fails = isNext || isFailing()
     const { run, cancel } = original.addon()
     if (!fails) return run(device, list, inputs, outputs, ended)
-    const begun = run(device, list, inputs, outputs, (_, __, data) => ended(status, FAILURE, data))
+    const failure = { reason: FAILURE_REASON.other, operation, message: FAILURE }
+    const begun = run(device, list, inputs, outputs, (_, __, data) => ended(status, failure, data))
     // What it writes is left half written.
     cancel(begun)
     return begun

@@ -7,7 +7,6 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from 'vitest'
 import { DamagedBinaryError, examineBinary } from '../../lib/addon/binary.js'
 import { type Host, LEAST_NODE, thisHost } from '../../lib/addon/host.js'
-import type { Addon } from '../../lib/operations/addon.js'
 import { addonPaths, loadAddon, prebuiltPath } from '../../lib/addon/load.js'
 import { buildCommand, packageManagerOf } from '../../lib/addon/package-manager.js'
 import { AddonNotFoundError } from '../../lib/support/errors.js'
@@ -35,7 +34,7 @@ function load(root: string, other: Partial<Host> = {}) {
   const override = process.env.SSM_METAL_ADDON
   delete process.env.SSM_METAL_ADDON
   try {
-    return loadAddon<Addon>(root, { ...host, ...other })
+    return loadAddon(root, { ...host, ...other })
   } finally {
     if (override !== undefined) process.env.SSM_METAL_ADDON = override
   }

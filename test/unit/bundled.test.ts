@@ -7,7 +7,6 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, it } from 'vitest'
 import { thisHost } from '../../lib/addon/host.js'
-import type { Addon } from '../../lib/operations/addon.js'
 import { loadAddon, prebuiltPath } from '../../lib/addon/load.js'
 import { isInArchive, onDisk, packageFolder, scriptOf } from '../../lib/support/location.js'
 import { Memory } from '../../lib/operations/tensor.js'
@@ -171,7 +170,7 @@ describe("an archive of Electron's", () => {
     const override = process.env.SSM_METAL_ADDON
     delete process.env.SSM_METAL_ADDON
     try {
-      const { path, name, addon } = loadAddon<Addon>(root)
+      const { path, name, addon } = loadAddon(root)
       expect(path).toBe(prebuiltPath(unpacked, thisHost()))
       expect(name).toBe(prebuiltPath('', thisHost()))
       expect(addon.deviceNames()).toContain('cpu')

@@ -5,7 +5,7 @@ import { cp, readFile, truncate } from 'node:fs/promises'
 import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import { describe as describeValue } from '../../lib/support/option-checks.js'
 import {
   isError,

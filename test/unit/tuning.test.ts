@@ -8,7 +8,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { addon } from '../../lib/operations/addon.js'
-import { createDevice } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import {
   CorruptFileError,
   DeviceNotAvailableError,

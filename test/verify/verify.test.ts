@@ -1,7 +1,8 @@
 // `verify` on the devices of this build, and that it notices what is wrong.
 
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
-import { type Device, referenceDevice } from '../../lib/operations/device.js'
+import type { Device } from '../../lib/operations/device.js'
+import { referenceDevice } from '../../lib/operations/create-device.js'
 import { operationTable } from '../../lib/operations/table.js'
 import { Recorder } from '../../lib/operations/recorder.js'
 import { allCases, verifiedOperations, type Verification, verify } from '../../lib/verify/verify.js'

@@ -6,10 +6,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <stdexcept>
 #include <type_traits>
 
 #include "native/cpu/operations.h"
+#include "native/failure.h"
 
 namespace ssm::cpu {
 
@@ -54,7 +54,8 @@ void affine_quantize(const Operation& operation, ThreadPool& threads) {
             const float value = to_float(values[i]);
             // Each value, because min and max pass over NaN.
             if (!std::isfinite(value)) {
-              throw std::domain_error("[affineQuantize] weights hold NaN or infinity");
+              throw Failed(FailureReason::bad_data,
+                           "[affineQuantize] weights hold NaN or infinity");
             }
             low = std::min(low, value);
             high = std::max(high, value);

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "native/failure.h"
+
 namespace ssm::apple {
 
 namespace {
@@ -69,8 +71,8 @@ id<MTLBuffer> Buffers::wrap(const Memory& memory, const metal::View& view) const
                                                        (void)pages;  // held until here
                                                      }];
   if (buffer == nil) {
-    throw std::runtime_error("[metal] not enough memory: the GPU cannot map " +
-                             std::to_string(view.bytes) + " bytes");
+    throw Failed(FailureReason::out_of_memory, "[metal] not enough memory: the GPU cannot map " +
+                                                   std::to_string(view.bytes) + " bytes");
   }
   return buffer;
 }

@@ -12,7 +12,7 @@ namespace ssm::apple {
 
 class EncodedList final : public CompiledList {
  public:
-  // Throws what is wrong with the list, or with the GPU.
+  // Throws Failed: what is wrong with the list, or with the GPU.
   EncodedList(const CommandList& list, const metal::Limits& limits, Gpu& gpu);
 
   void check_results() const override { program_.check_results(); }
@@ -33,6 +33,7 @@ class EncodedList final : public CompiledList {
     id<MTLComputePipelineState> pipeline;
     std::vector<BoundBuffer> buffers;
   };
+  static Step step_of(const metal::Dispatch& dispatch, const metal::Limits& limits, Gpu& gpu);
 
   metal::Program program_;
   std::vector<Step> steps_;

@@ -41,23 +41,29 @@ EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, G
   gpu.buffers().residency().let_go();
   // All at once, and here in order. What fails before this thread asks for it is tried a second
   // time; one kernel alone is compiled here.
-  std::vector<metal::KernelText> texts = metal::texts_of(program_.dispatches());
-  if (texts.size() > 1) gpu.pipelines().prepare(std::move(texts), [](const std::string&) {});
+  std::vector<KernelText> texts = metal::texts_of(program_.dispatches());
+  if (texts.size() > 1) gpu.pipelines().prepare(std::move(texts), [](const auto&) {});
   for (const Dispatch& dispatch : program_.dispatches()) {
-    Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};
-    check(dispatch, step.pipeline, limits);
-    for (const auto& [index, binding, written] : dispatch.buffers) {
-      // The block of a run is known only when it is encoded.
-      if (binding.memory->is_run_block()) {
-        step.buffers.push_back({nil, binding.offset, index});
-        continue;
-      }
-      const auto [buffer, offset] =
-          gpu.buffers().part_of(*binding.memory, binding.offset, binding.bytes);
-      step.buffers.push_back({buffer, offset, index});
-    }
-    steps_.push_back(std::move(step));
+    steps_.push_back(
+        on_behalf_of(dispatch.operation, [&] { return step_of(dispatch, limits, gpu); }));
   }
+}
+
+EncodedList::Step EncodedList::step_of(const Dispatch& dispatch, const metal::Limits& limits,
+                                       Gpu& gpu) {
+  Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};
+  check(dispatch, step.pipeline, limits);
+  for (const auto& [index, binding, written] : dispatch.buffers) {
+    // The block of a run is known only when it is encoded.
+    if (binding.memory->is_run_block()) {
+      step.buffers.push_back({nil, binding.offset, index});
+      continue;
+    }
+    const auto [buffer, offset] =
+        gpu.buffers().part_of(*binding.memory, binding.offset, binding.bytes);
+    step.buffers.push_back({buffer, offset, index});
+  }
+  return step;
 }
 
 void EncodedList::encode(size_t piece, id<MTLComputeCommandEncoder> encoder,

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "native/failure.h"
+#include "native/kernel_text.h"
 #include "native/metal/apple/apple.h"
 #include "native/metal/background_threads.h"
-#include "native/metal/kernel_text.h"
 #include "native/metal/once.h"
 
 namespace ssm::apple {
@@ -20,18 +22,19 @@ class Pipelines {
   explicit Pipelines(id<MTLDevice> device);
 
   // Compiles kernels on threads of its own and returns at once. Calls `done` on one of them when
-  // the last is compiled, with the first error or an empty string; never, when this goes before
+  // the last is compiled, with the first failure if there is one; never, when this goes before
   // that.
-  void prepare(std::vector<metal::KernelText> kernels, std::function<void(std::string error)> done);
+  void prepare(std::vector<KernelText> kernels, std::function<void(std::optional<Failure>)> done);
 
   // The compiled kernel; waits where it is being compiled, compiles it where nobody has asked for
-  // it. Throws std::runtime_error with the compiler's message.
-  id<MTLComputePipelineState> pipeline_of(const metal::KernelText& kernel);
+  // it. Throws Failed, of the operation that needs it, with the compiler's message.
+  id<MTLComputePipelineState> pipeline_of(const KernelText& kernel);
 
   // Runs a job on one of the threads that compile. It must not throw.
   void in_background(std::function<void()> job);
 
  private:
+  id<MTLComputePipelineState> compiled(const KernelText& kernel);
   id<MTLLibrary> compile(const std::string& kernel, const std::string& text);
 
   id<MTLDevice> device_;

@@ -9,8 +9,6 @@
 
 namespace ssm::apple {
 
-using metal::KernelText;
-
 namespace {
 
 [[noreturn]] void fail(const std::string& kernel, const std::string& what, NSError* error) {
@@ -34,16 +32,16 @@ void Pipelines::in_background(std::function<void()> job) {
 }
 
 void Pipelines::prepare(std::vector<KernelText> kernels,
-                        std::function<void(std::string error)> done) {
+                        std::function<void(std::optional<Failure>)> done) {
   if (kernels.empty()) {
-    in_background([done = std::move(done)] { done(""); });
+    in_background([done = std::move(done)] { done(std::nullopt); });
     return;
   }
   struct Progress {
     std::atomic<size_t> left;
     std::mutex mutex;
-    std::string error;
-    std::function<void(std::string)> done;
+    std::optional<Failure> failure;  // the first
+    std::function<void(std::optional<Failure>)> done;
   };
   const auto progress = std::make_shared<Progress>();
   progress->left = kernels.size();
@@ -52,16 +50,20 @@ void Pipelines::prepare(std::vector<KernelText> kernels,
     in_background([this, progress, kernel = std::move(kernel)] {
       try {
         [[maybe_unused]] const id<MTLComputePipelineState> pipeline = pipeline_of(kernel);
-      } catch (const std::exception& error) {
+      } catch (const std::exception&) {
         const std::lock_guard lock(progress->mutex);
-        if (progress->error.empty()) progress->error = error.what();
+        if (!progress->failure) progress->failure = caught_failure();
       }
-      if (--progress->left == 0) progress->done(progress->error);
+      if (--progress->left == 0) progress->done(progress->failure);
     });
   }
 }
 
 id<MTLComputePipelineState> Pipelines::pipeline_of(const KernelText& kernel) {
+  return on_behalf_of(kernel.operation, [&] { return compiled(kernel); });
+}
+
+id<MTLComputePipelineState> Pipelines::compiled(const KernelText& kernel) {
   return pipelines_.get({kernel.text, kernel.threads}, [&](const auto& key) {
     @autoreleasepool {
       const id<MTLLibrary> library = libraries_.get(

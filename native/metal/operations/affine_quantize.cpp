@@ -1,5 +1,6 @@
 #include "metal/affine_quantize.h"
 
+#include "native/failure.h"
 #include "native/metal/grid.h"
 
 namespace ssm::metal {
@@ -14,7 +15,7 @@ void expect_no_nan(const Operation& operation) {
     const auto* scales = operation.data<std::remove_pointer_t<decltype(type)>>(2);
     for (size_t i = 0; i < groups; ++i) {
       if (!std::isnan(to_float(scales[i]))) continue;
-      throw std::domain_error("[affineQuantize] weights hold NaN or infinity");
+      throw Failed(FailureReason::bad_data, "[affineQuantize] weights hold NaN or infinity");
     }
   });
 }
