@@ -17,10 +17,13 @@ for (const name of waiting) {
   if (done.has(name)) continue
   done.add(name)
   const text = readFileSync(join(DIST, `${name}.d.ts`), 'utf8')
-  const renamed = text.replaceAll(/((?:from|import)[ (]')(\.[^']*)\.js'/g, (_, before, path) => {
+  // tsc quotes the imports that it adds for types in the other way.
+  const imports = /((?:from|import)[ (](['"]))(\.[^'"]*)\.js\2/g
+  const renamed = text.replaceAll(imports, (_, before, quote, path) => {
     waiting.push(join(name, '..', path))
-    return `${before}${path}.cjs'`
+    return `${before}${path}.cjs${quote}`
   })
-  if (/'\.[^']*\.js'/.test(renamed)) throw new Error(`${name}.d.ts: an import was not recognised`)
+  if (/['"]\.[^'"]*\.js['"]/.test(renamed))
+    throw new Error(`${name}.d.ts: an import was not recognised`)
   writeFileSync(join(DIST, `${name}.d.cts`), renamed)
 }

@@ -19,7 +19,6 @@ import {
   endedError,
   EngineStream,
   type PromptOptions,
-  type StreamHost,
   type StreamOptions,
 } from './stream.js'
 
@@ -37,7 +36,7 @@ export interface EngineMemory {
   workspace: number
 }
 
-export class Engine implements StreamHost {
+export class Engine {
   readonly model: LanguageModel
   readonly #lists: EngineLists
   readonly #seats: Seats
