@@ -29,7 +29,7 @@
   "targets": [{
     "target_name": "ssm",
     # Every file of these folders: one that is added is compiled.
-    "sources": ["<!@(ls native/*.cpp native/cpu/*.cpp native/cpu/operations/*.cpp native/cpu/fast/operations/*.cpp)"],
+    "sources": ["<!@(ls native/*.cpp native/addon/*.cpp native/cpu/*.cpp native/cpu/operations/*.cpp native/cpu/fast/operations/*.cpp)"],
     # The tables of operations, from the headers of metal/ that state them.
     "actions": [{
       "action_name": "operation_tables",

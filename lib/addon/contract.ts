@@ -1,4 +1,4 @@
-// The native contract: what native/addon.cpp exports. `addon()` (lib/operations/addon.ts) gives it.
+// The native contract: what native/addon/ exports. `addon()` (lib/operations/addon.ts) gives it.
 
 /** How a run ended, and with it what has become of the memory that it writes: native/device.h has the same numbers. */
 export const RUN_STATUS = {
@@ -35,7 +35,7 @@ export interface KernelText {
   threads: number
 }
 
-/** What native/addon.cpp exports. Handles are numbers; native checks that they are alive. */
+/** What native/addon/ exports. Handles are numbers; native checks that they are alive. */
 export interface Addon {
   /** What the headers of metal/ state, in the order of the operations' numbers. */
   operations(): {

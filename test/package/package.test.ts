@@ -101,7 +101,7 @@ describe('the tarball', () => {
       'dist/index.d.ts',
       'dist/index.d.cts',
       'dist/cli.js',
-      'native/addon.cpp',
+      'native/addon/addon.cpp',
     ]) {
       expect(files).toContain(name)
     }

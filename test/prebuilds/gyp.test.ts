@@ -14,6 +14,7 @@ const filesOf = (folder: string) =>
     .map((name) => `${folder}/${name}`)
 const listed = [
   'native',
+  'native/addon',
   'native/cpu',
   'native/cpu/operations',
   'native/cpu/fast/operations',
