@@ -12,7 +12,7 @@ import type { Moment } from './moments.js'
 import { resolveRows } from './recordings.js'
 import { RUNS_IN_FLIGHT } from './scheduler.js'
 import { scoringChunkSize, type ScoringOptions } from './scoring.js'
-import { copyFields } from './seats.js'
+import { copyFields } from './slot-allocator.js'
 import type { Snapshot } from './snapshot.js'
 import { StatePool } from './state-pool.js'
 

@@ -6,13 +6,13 @@ import { type EngineLists, MOST_ROWS } from './lists.js'
 import { type Allowed, MaskUpload } from './masks.js'
 import { readLogprobs } from './reports.js'
 import type { OnRunFailed, Runs } from './runs.js'
-import type { Seats } from './seats.js'
+import type { SlotAllocator } from './slot-allocator.js'
 import { type Drawn, type EngineStream, type Request, slotOf } from './stream.js'
 
 /** What draws need of their scheduler. */
 export interface DrawHost {
   readonly lists: EngineLists
-  readonly seats: Seats
+  readonly allocator: SlotAllocator
   readonly runs: Runs
   onFailed: OnRunFailed
   /** A mask has come. */
@@ -71,8 +71,8 @@ export class Draws {
 
   // Returns how many of the rows it draws.
   #startList(rows: readonly EngineStream[]): number {
-    const { lists, seats, runs } = this.#host
-    const { pools } = seats
+    const { lists, allocator, runs } = this.#host
+    const { pools } = allocator
     const reports = rows.some(({ options }) => options.alternatives !== undefined)
     const { list, width } = lists.draw(pools, rows.length, { reports })
     const streams = rows.slice(0, width)
@@ -86,7 +86,7 @@ export class Draws {
       const request = stream.undrawn!
       stream.undrawn = undefined
       stream.allowed = undefined
-      return { stream, request, logprobs: readLogprobs(seats, stream) }
+      return { stream, request, logprobs: readLogprobs(allocator, stream) }
     })
     void run.then(
       ({ outputs }) => {
@@ -106,8 +106,8 @@ export class Draws {
   }
 
   #upload(stream: EngineStream, { mask }: Allowed): void {
-    const { seats, onFailed } = this.#host
-    const { pools, device } = seats
+    const { allocator, onFailed } = this.#host
+    const { pools, device } = allocator
     const target = pools.sampling.mask.at(slotOf(stream))
     if (stream.upload?.target.memory !== target.memory) {
       stream.upload?.dispose()

@@ -11,7 +11,7 @@ import { runBeginning } from './beginning.js'
 import { EngineLists } from './lists.js'
 import type { OnRunFailed } from './runs.js'
 import { Scheduler } from './scheduler.js'
-import { Seats } from './seats.js'
+import { SlotAllocator } from './slot-allocator.js'
 import { SequenceState } from './sequence-state.js'
 import type { Snapshot } from './snapshot.js'
 import {
@@ -39,7 +39,7 @@ export interface EngineMemory {
 export class Engine {
   readonly model: LanguageModel
   readonly #lists: EngineLists
-  readonly #seats: Seats
+  readonly #allocator: SlotAllocator
   readonly #admission: Admission
   readonly #scheduler: Scheduler
   /** Stop listening to the signals of streams. */
@@ -51,11 +51,11 @@ export class Engine {
     this.model = model
     this.#maxStreams = options.maxStreams
     this.#lists = new EngineLists(model)
-    this.#seats = new Seats(model, options.maxStreams, {
+    this.#allocator = new SlotAllocator(model, options.maxStreams, {
       newPool: () => this.#lists.forget(),
       poolLost: (error) => this.#poolLost(error),
     })
-    this.#scheduler = new Scheduler(this.#lists, this.#seats, (...failed) =>
+    this.#scheduler = new Scheduler(this.#lists, this.#allocator, (...failed) =>
       this.#failed(...failed),
     )
     this.#admission = new Admission(options.maxStreams, options.maxQueue)
@@ -67,13 +67,13 @@ export class Engine {
   }
 
   get memory(): EngineMemory {
-    return { slots: this.#seats.bytes, workspace: this.#lists.bytes }
+    return { slots: this.#allocator.bytes, workspace: this.#lists.bytes }
   }
 
   /** Slots that have been allocated, and streams and calls that there are. */
   get load(): { slots: number; streams: number; waiting: number; runs: number } {
     return {
-      slots: this.#seats.slots,
+      slots: this.#allocator.slots,
       streams: this.#scheduler.streams.size,
       waiting: this.#admission.waiting,
       runs: this.#scheduler.runs,
@@ -82,12 +82,12 @@ export class Engine {
 
   /** Compiles what prompts and single streams need on a GPU; nothing is run. */
   prepare(): Promise<void> {
-    return this.#lists.prepare(this.#seats.pools)
+    return this.#lists.prepare(this.#allocator.pools)
   }
 
   /** Allocates the memory of one sequence. */
   reserve(): void {
-    void this.#seats.pools
+    void this.#allocator.pools
   }
 
   /**
@@ -95,7 +95,7 @@ export class Engine {
    * The caller disposes of them.
    */
   plan(): CommandList[] {
-    return this.#lists.plan(this.#seats.pools)
+    return this.#lists.plan(this.#allocator.pools)
   }
 
   /**
@@ -141,17 +141,17 @@ export class Engine {
 
   /** A copy of what a state holds, which nobody runs. */
   async snapshot(state: SequenceState): Promise<Snapshot> {
-    return this.#seats.snapshot(state)
+    return this.#allocator.snapshot(state)
   }
 
   /** Makes a state, which nobody runs, what a snapshot holds; that stays as it is. */
   async restore(state: SequenceState, snapshot: Snapshot): Promise<void> {
-    await this.#seats.restore(state, snapshot)
+    await this.#allocator.restore(state, snapshot)
   }
 
   /** Frees what a state has. */
   release(state: SequenceState): void {
-    this.#seats.release(state)
+    this.#allocator.release(state)
   }
 
   /** Frees the memory of all sequences. Streams reject with `DisposedError`. */
@@ -163,7 +163,7 @@ export class Engine {
       this.#scheduler.fail(stream, disposedError(stream.operation))
     }
     this.#lists.dispose()
-    this.#seats.dispose()
+    this.#allocator.dispose()
   }
 
   /** Throws `DisposedError` after `dispose`, and when the device was disposed. */
@@ -202,8 +202,8 @@ export class Engine {
     this.#forgets.get(stream)?.()
     this.#forgets.delete(stream)
     const wasThere = this.#scheduler.remove(stream, reason)
-    if (stream.isKept) this.#seats.rest(stream.state)
-    else this.#seats.release(stream.state)
+    if (stream.isKept) this.#allocator.rest(stream.state)
+    else this.#allocator.release(stream.state)
     return wasThere
   }
 
@@ -226,12 +226,12 @@ export class Engine {
       recent: sampler?.recent ?? 0,
       biases: (sampler?.biases.length ?? 0) / 2,
     }
-    const { slot, fill } = this.#seats.seat(state, needs, {
+    const { slot, fill } = this.#allocator.acquire(state, needs, {
       from,
       touches: this.#scheduler.someoneDecodes,
     })
     this.#scheduler.hasTakenTurn()
-    const { pools } = this.#seats
+    const { pools } = this.#allocator
     try {
       const run = runBeginning(this.model.device, pools, stream, { slot, fill })
       void run.then(
@@ -239,7 +239,7 @@ export class Engine {
         (error: unknown) => this.#failed(error, [stream], pools),
       )
     } catch (error) {
-      this.#seats.lose(state, error)
+      this.#allocator.lose(state, error)
       throw error
     }
   }
@@ -247,7 +247,7 @@ export class Engine {
   // A run of these streams was rejected.
   #failed(...[error, streams, pools]: Parameters<OnRunFailed>): void {
     for (const stream of streams) this.#scheduler.fail(stream, error)
-    if (leavesAMixture(error)) this.#seats.losePool(error, pools)
+    if (leavesAMixture(error)) this.#allocator.losePool(error, pools)
   }
 
   #poolLost(error: unknown): void {

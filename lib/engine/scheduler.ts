@@ -11,7 +11,7 @@ import { type Piece, type Prompt, Prompts } from './prompts.js'
 import type { Ending } from './recordings.js'
 import { readLogprobs } from './reports.js'
 import { type OnRunFailed, Runs } from './runs.js'
-import type { Seats } from './seats.js'
+import type { SlotAllocator } from './slot-allocator.js'
 import {
   type Drawn,
   endedError,
@@ -27,7 +27,7 @@ export const RUNS_IN_FLIGHT = 2
 /** Runs the streams that were added, until they are removed. */
 export class Scheduler {
   readonly #lists: EngineLists
-  readonly #seats: Seats
+  readonly #allocator: SlotAllocator
   readonly #onFailed: OnRunFailed
   readonly #streams = new Set<EngineStream>()
   readonly #prompts = new Prompts()
@@ -37,13 +37,13 @@ export class Scheduler {
   #lastWasPiece = false
   #steps = 0
 
-  constructor(lists: EngineLists, seats: Seats, onFailed: OnRunFailed) {
+  constructor(lists: EngineLists, allocator: SlotAllocator, onFailed: OnRunFailed) {
     this.#lists = lists
-    this.#seats = seats
+    this.#allocator = allocator
     this.#onFailed = onFailed
     this.#draws = new Draws({
       lists,
-      seats,
+      allocator,
       runs: this.#runs,
       onFailed,
       schedule: () => this.#schedule(),
@@ -96,7 +96,7 @@ export class Scheduler {
       const { position } = stream
       const { moments, masker } = stream.options
       const cuts = moments?.cuts(position).map((end) => end - position) ?? []
-      const { pools } = this.#seats
+      const { pools } = this.#allocator
       const ready = this.#lists.preparePrompt(pools, {
         tokens: tokens.length,
         ending: endingOf([stream]),
@@ -196,7 +196,7 @@ export class Scheduler {
   }
 
   #startStep(ready: readonly EngineStream[]): void {
-    const { pools } = this.#seats
+    const { pools } = this.#allocator
     const first = ready.slice(0, MOST_ROWS)
     const ending = endingOf(first)
     const { list, width } = this.#lists.step(pools, first.length, ending)
@@ -211,7 +211,7 @@ export class Scheduler {
       stream.started += 1
       const request = stream.wanted.shift()!
       if (ending === 'keep') stream.undrawn = request
-      const logprobs = ending === 'keep' ? undefined : readLogprobs(this.#seats, stream)
+      const logprobs = ending === 'keep' ? undefined : readLogprobs(this.#allocator, stream)
       return { stream, request, logprobs }
     })
     void run.then(
@@ -234,14 +234,14 @@ export class Scheduler {
 
   #startPiece({ prompt, first, length, isLast }: Piece): void {
     const { stream, options } = prompt
-    const { pools } = this.#seats
+    const { pools } = this.#allocator
     const ending = isLast ? endingOf([stream]) : 'none'
     const list = this.#lists.piece(pools, { length, ending })
     const tokens = prompt.tokens.subarray(first, first + length)
     const inputs = { slots: Uint32Array.of(slotOf(stream)), tokens }
     const run = this.#runs.start({ list, streams: [stream], inputs })
     const draws = isLast && ending !== 'keep'
-    const logprobs = draws ? readLogprobs(this.#seats, stream) : undefined
+    const logprobs = draws ? readLogprobs(this.#allocator, stream) : undefined
     if (isLast && !draws) stream.undrawn = prompt
     if (isLast) stream.hasPrompt = false
     stream.state.hasLogits = false
@@ -329,7 +329,7 @@ export class Scheduler {
     const receive = stream.options.moments?.receiver(place)
     if (!receive) return
     const into = stream.options.moments?.spare?.()
-    const copy = this.#seats.copy(stream.state, { logits, into })
+    const copy = this.#allocator.copy(stream.state, { logits, into })
     void Promise.all([copy, run]).then(
       ([snapshot]) => {
         if (!stream.isBroken) return receive(snapshot)

@@ -12,7 +12,7 @@ export type Place =
   | { kind: 'snapshot'; snapshot: Snapshot }
   | { kind: 'lost'; error: unknown }
 
-/** A sequence's state. Only `Seats` changes where it is. */
+/** A sequence's state. Only `SlotAllocator` changes where it is. */
 export class SequenceState {
   place: Place
   /** Whether the logits of the next token are known where the state is. */

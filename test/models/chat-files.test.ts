@@ -17,7 +17,7 @@ import {
   type SessionContents,
   writeSessionFile,
 } from '../../lib/sessions/session-file.js'
-import { Seats } from '../../lib/engine/seats.js'
+import { SlotAllocator } from '../../lib/engine/slot-allocator.js'
 import { namedFields } from '../../lib/engine/state-pool.js'
 import { lineTemplate, PLAIN, recordPrompts } from '../support/chats.js'
 import { runChild } from '../support/child-process.js'
@@ -85,9 +85,9 @@ describe('a saved chat', () => {
     using alone = model.createChat(PLAIN)
     await alone.load(file)
     const expected = await alone.send('And then?', options)
-    const { copy } = Seats.prototype
-    const late = vi.spyOn(Seats.prototype, 'copy').mockImplementation(async function (
-      this: Seats,
+    const { copy } = SlotAllocator.prototype
+    const late = vi.spyOn(SlotAllocator.prototype, 'copy').mockImplementation(async function (
+      this: SlotAllocator,
       ...args
     ) {
       const snapshot = await copy.apply(this, args)

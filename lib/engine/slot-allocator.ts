@@ -18,7 +18,7 @@ export interface Pools {
   lineage: symbol
 }
 
-export interface SeatEvents {
+export interface SlotEvents {
   /** Lists that use the pool are of no use any more. */
   newPool(): void
   /** The pool is lost, and so are the streams that run in it. */
@@ -28,10 +28,10 @@ export interface SeatEvents {
 // What a pool begins with: most calls have few stop tokens and biases, and 64 is the default context of a penalty.
 const FIRST_SIZE: PoolSize = { slots: 1, stops: 8, recent: 64, biases: 8 }
 
-export class Seats {
+export class SlotAllocator {
   readonly #model: LanguageModel
   readonly #maxSlots: number
-  readonly #on: SeatEvents
+  readonly #on: SlotEvents
   /** Memory that nobody has touched takes none of the machine's. */
   readonly #isLazy: boolean
   #size: PoolSize
@@ -47,7 +47,7 @@ export class Seats {
   #zeros: Tensor | undefined
   #uses = 0
 
-  constructor(model: LanguageModel, maxSlots: number, on: SeatEvents) {
+  constructor(model: LanguageModel, maxSlots: number, on: SlotEvents) {
     this.#model = model
     this.#maxSlots = maxSlots
     this.#on = on
@@ -87,7 +87,7 @@ export class Seats {
    * its first run. `from`: what a new state begins with. `touches`: memory that nobody has touched is cleared too,
    * which takes its time here and not in the first piece of the prompt.
    */
-  seat(
+  acquire(
     state: SequenceState,
     needs: Omit<PoolSize, 'slots'>,
     { from, touches }: { from: Snapshot | undefined; touches: boolean },
@@ -233,7 +233,7 @@ export class Seats {
         if (!idlest) throw error // there is no memory, and nobody to make room
       }
     }
-    if (!idlest) throw new Error('[seat] every slot is active')
+    if (!idlest) throw new Error('[acquire] every slot is active')
     this.#park(idlest.state, idlest.slot)
     return idlest.slot
   }
