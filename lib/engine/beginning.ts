@@ -4,7 +4,7 @@ import type { ListRunResult, Device } from '../operations/device.js'
 import type { Recorder } from '../operations/recorder.js'
 import { NO_TOKEN } from '../operations/drawn-token.js'
 import { GREEDY, SamplerSettings } from './sampler-settings.js'
-import type { Pools } from './slot-allocator.js'
+import type { Pools } from './growing-pool.js'
 import type { EngineStream } from './stream.js'
 
 // What a slot counts down from, where more are asked for.

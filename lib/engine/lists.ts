@@ -7,7 +7,7 @@ import { Workspace } from '../models/workspace.js'
 import { bytesPerElement } from '../operations/tensor.js'
 import { chunkLengths, PREFILL_CHUNK_SIZE } from './chunks.js'
 import { type Ending, recordDraw, recordPiece, recordStep } from './recordings.js'
-import type { Pools } from './slot-allocator.js'
+import type { Pools } from './growing-pool.js'
 
 /** Rows of a step at most. */
 export const MOST_ROWS = 32

@@ -5,7 +5,7 @@ import type { LanguageModel } from '../models/language-model.js'
 import type { Workspace } from '../models/workspace.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
-import type { Pools } from './slot-allocator.js'
+import type { Pools } from './growing-pool.js'
 import type { StatePool } from './state-pool.js'
 
 /**

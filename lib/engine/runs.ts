@@ -1,7 +1,7 @@
 // Runs under way, and whom each is for.
 
 import type { CommandList, ListRunResult } from '../operations/device.js'
-import type { Pools } from './slot-allocator.js'
+import type { Pools } from './growing-pool.js'
 import type { EngineStream } from './stream.js'
 
 /** A run of these streams was rejected, in these pools: there may be new ones since. */
