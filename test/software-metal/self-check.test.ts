@@ -275,8 +275,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   'matmul of one token': {
     model: 'mamba2-hf',
     file: 'matvec.metal',
-    from: 'part[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);',
-    to: 'part[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
+    from: 'sums.of[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);',
+    to: 'sums.of[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
     off: /\[matmul\] float32 x float32, 1 x 128 to 40, \w+/,
   },
   'affineMatmul of a prompt': {
@@ -289,8 +289,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   'affineMatmul of one token': {
     model: 'edge-mlx-8bit',
     file: 'affine_matvec.metal',
-    from: 'part[j][r] += scale[i] * product[j] + offset[i] * total;',
-    to: 'part[j][r] += scale[i] * product[j] + 0.999f * offset[i] * total;',
+    from: 'weights.scales[i] * product[j] + weights.biases[i] * total;',
+    to: 'weights.scales[i] * product[j] + 0.999f * weights.biases[i] * total;',
     off: /\[affineMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
   },
   ssdChunkScan: {
