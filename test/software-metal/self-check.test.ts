@@ -317,8 +317,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   attentionPrefill: {
     model: 'rene',
     file: 'attention_prefill.metal',
-    from: 'seen > t - int(p.window);',
-    to: 'seen >= t - int(p.window);',
+    from: 'seen > t - int(window);',
+    to: 'seen >= t - int(window);',
     off: /\[attentionPrefill\] float32, 66 tokens, 1 x 2\/1 x \d+, window 16/,
   },
   attentionDecode: {
