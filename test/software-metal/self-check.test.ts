@@ -331,8 +331,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   sample: {
     model: 'mamba2-hf',
     file: 'sample.metal',
-    from: 'philox(position[slot], v, seed_low, seed_high)',
-    to: 'philox(position[0], v, seed_low, seed_high)',
+    from: 'draw(score, least, position[slot], ',
+    to: 'draw(score, least, position[0], ',
     off: /\[sample\] float32, 3 x 300, temperature 0.8/,
   },
 }
