@@ -123,6 +123,200 @@ inline uint staging_place(uint begin, uint thread_index, uint threads) {
   return (thread_index + threads - begin / 8 % threads) % threads;
 }
 
+// Values of one output that a lane takes at once, and that the 32 lanes do, which is a block.
+template <uint bits>
+inline uint lane_values() {
+  return lane_words * (32 / bits);
+}
+template <uint bits>
+inline uint block_values() {
+  return 32 * lane_values<bits>();
+}
+
+// Blocks whose reads are under way at once.
+template <uint bits>
+inline uint blocks_together() {
+  return clamp(reads / vector_outputs, 1u, staged_columns / block_values<bits>());
+}
+
+// Where a thread stands in its threadgroup.
+struct Place {
+  uint thread_index, lane, simdgroup, simdgroups;
+};
+
+// What is read from device memory for the sums; the kernel has the shapes.
+template <class In, class Scale>
+struct Operands {
+  device const In* x;
+  device const Scale* scales;
+  device const Scale* biases;
+  device const float* norm_weight;
+  device const float* squares;
+  uint group_shift;  // of columns that share a scale: a division would cost more
+  uint exponent;     // exponent_of
+};
+
+// What a threadgroup keeps of x; the kernel has the shapes.
+struct StagedRows {
+  threadgroup float4* values;
+  threadgroup float* sums;     // of the values of each lane's part
+  threadgroup float* squares;  // what each simdgroup has of a row's sum of squares
+  bool stays;                  // all of x fits; else it comes again for each round
+};
+
+// Columns of x that lie in threadgroup memory together.
+struct Chunk {
+  uint group;   // of the norm, that they are in
+  uint begin;   // the first of them, in the group
+  uint column;  // the same, in the row
+  uint cols;    // how many, up to staged_columns
+};
+
+// The weights of the outputs of a simdgroup.
+struct WeightRows {
+  device const uint* words[kVectorOutputs];  // the row of each
+  ulong groups[kVectorOutputs];              // place of its first scale and bias
+};
+
+// Rows of the weight for outputs `first` and on; beyond the last output, the last row again.
+template <uint bits>
+ALWAYS_INLINE WeightRows weight_rows(device const uint* words, uint first, uint group_shift,
+                                     constant AffineMatmulParams& p) {
+  WeightRows rows;
+  UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+    const ulong n = min(first + j, p.outputs - 1);
+    rows.words[j] = words + n * (p.inputs / (32 / bits));
+    rows.groups[j] = n * (p.inputs >> group_shift);
+  }
+  return rows;
+}
+
+// What a lane has under way of blocks_together blocks: element u * vector_outputs + j is of block u
+// and output j.
+struct LaneWeights {
+  uint4 words[kVectorReads];
+  float scales[kVectorReads], biases[kVectorReads];
+};
+
+// Each lane reads its part of the blocks from column `at` of the chunk on, up to column `cols`.
+template <uint bits, class In, class Scale>
+ALWAYS_INLINE void load_weights(thread LaneWeights& to, thread const WeightRows& rows,
+                                thread const Operands<In, Scale>& from, Chunk chunk, uint at,
+                                uint cols, uint lane) {
+  UNROLL for (uint u = 0; u < blocks_together<bits>(); ++u) {
+    const uint here = at + u * block_values<bits>() + lane * lane_values<bits>();
+    const uint k = chunk.column + here;
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+      const uint i = u * vector_outputs + j;
+      if (here >= cols) continue;
+      to.words[i] = load_words(rows.words[j] + k / (32 / bits));
+      to.scales[i] = float(from.scales[rows.groups[j] + (k >> from.group_shift)]);
+      to.biases[i] = float(from.biases[rows.groups[j] + (k >> from.group_shift)]);
+    }
+  }
+}
+
+// All threads put a chunk of the rows from `first_row` on into threadgroup memory, where all can
+// read it afterwards. `squared`: what the thread has of each row's sum of squares.
+template <uint bits, class In, class Scale>
+ALWAYS_INLINE void stage_rows(StagedRows staged, thread float (&squared)[kVectorRows],
+                              thread const Operands<In, Scale>& from, uint first_row, Chunk chunk,
+                              Place at, constant AffineMatmulParams& p) {
+  const uint threads = 32 * at.simdgroups;
+  const uint place = staging_place(chunk.begin, at.thread_index, threads);
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
+    squared[r] += stage<bits>(staged.values + r * (staged_columns / 4),
+                              staged.sums + r * (staged_columns / lane_values<bits>()),
+                              from.x + ulong(first_row + r) * p.x_stride + chunk.column,
+                              from.norm_weight + chunk.column, chunk.cols, place, threads);
+    if (normed && !by_squares) {
+      const float of_simdgroup = simd_sum(squared[r]);
+      if (at.lane == 0) staged.squares[r * at.simdgroups + at.simdgroup] = of_simdgroup;
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_threadgroup);
+}
+
+// What each row is to be multiplied by. Whole simdgroups call it, after stage_rows; it is right
+// after the last chunk of a group.
+ALWAYS_INLINE void find_norm(thread float (&norm)[kVectorRows], StagedRows staged,
+                             device const float* squares, uint first_row, uint group, Place at,
+                             constant AffineMatmulParams& p) {
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
+    norm[r] = 1.0f;
+    if (!normed) continue;
+    const bool summed = !by_squares && at.lane < at.simdgroups;
+    norm[r] =
+        norm_scale(summed ? staged.squares[r * at.simdgroups + at.lane] : 0.0f, squares,
+                   first_row + r, group, p.norm_parts, p.norm_group_cols, p.norm_eps, at.lane);
+  }
+}
+
+// Adds the products of a lane's part of block `block` of the chunk with the weights that were read
+// as block `u`.
+template <uint bits>
+ALWAYS_INLINE void add_block(thread OutputSums& sums, thread const LaneWeights& weights, uint u,
+                             StagedRows staged, uint block, uint exponent, uint lane) {
+  constexpr uint kWordValues = 32 / bits;
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
+    threadgroup const float4* x = staged.values + r * (staged_columns / 4);
+    float product[kVectorOutputs] = {};
+    UNROLL for (uint w = 0; w < lane_words; ++w) {
+      float4 v[kWordValues / 4];
+      UNROLL for (uint q = 0; q < kWordValues / 4; ++q) {
+        v[q] = x[staged_at<bits>(block, lane, w * (kWordValues / 4) + q)];
+      }
+      UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+        product[j] += masked_dot<bits>(weights.words[u * vector_outputs + j][w], v, exponent);
+      }
+    }
+    const float total = staged.sums[r * (staged_columns / lane_values<bits>()) + block * 32 + lane];
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+      const uint i = u * vector_outputs + j;
+      sums.of[j][r] += weights.scales[i] * product[j] + weights.biases[i] * total;
+    }
+  }
+}
+
+// What a threadgroup carries from round to round.
+struct Progress {
+  bool staged;              // something is in threadgroup memory
+  float norm[kVectorRows];  // what each row is to be multiplied by
+};
+
+// Sums over the columns of one group of the norm, before it; all threads call it. `active`: the
+// simdgroup has an output.
+template <uint bits, class In, class Scale>
+ALWAYS_INLINE OutputSums sum_group(thread Progress& progress, thread const WeightRows& rows,
+                                   thread const Operands<In, Scale>& from, StagedRows staged,
+                                   uint first_row, uint group, bool active, Place place,
+                                   constant AffineMatmulParams& p) {
+  const uint together = blocks_together<bits>(), block = block_values<bits>();
+  const uint group_cols = normed ? p.norm_group_cols : p.inputs;
+  OutputSums sums = {};
+  float squared[kVectorRows] = {};
+  for (uint begin = 0; begin < group_cols; begin += staged_columns) {
+    const uint cols = min(group_cols - begin, staged_columns);
+    const Chunk chunk = {group, begin, group * group_cols + begin, cols};
+    const uint own_cols = active ? cols : 0;
+    for (uint at = 0; at < cols; at += together * block) {
+      LaneWeights weights;
+      load_weights<bits>(weights, rows, from, chunk, at, own_cols, place.lane);
+      if (at == 0 && !(staged.stays && progress.staged)) {
+        if (progress.staged) threadgroup_barrier(mem_flags::mem_threadgroup);  // all have read it
+        progress.staged = true;
+        stage_rows<bits>(staged, squared, from, first_row, chunk, place, p);
+        find_norm(progress.norm, staged, from.squares, first_row, group, place, p);
+      }
+      UNROLL for (uint u = 0; u < together; ++u) {
+        if (at + u * block + place.lane * lane_values<bits>() >= own_cols) continue;
+        add_block<bits>(sums, weights, u, staged, at / block + u, from.exponent, place.lane);
+      }
+    }
+  }
+  return sums;
+}
+
 template <uint bits, class In, class Out, class Scale>
 [[kernel]] void affine_matvec(
     device const In* x [[buffer(0)]],                         // (rows, inputs), rows x_stride apart
@@ -148,32 +342,22 @@ template <uint bits, class In, class Out, class Scale>
   SSM_ABSENT(by_squares, device const float* squares);
   SSM_ABSENT(gated, device const Out* gate);
   SSM_ABSENT(has_residual, device const Out* residual);
-  constexpr uint kWordValues = 32 / bits;
-  const uint lane_values = lane_words * kWordValues, block = 32 * lane_values;
-  // Blocks whose reads are under way at once.
-  const uint together = clamp(reads / vector_outputs, 1u, staged_columns / block);
-  const uint group_shift = ctz(p.group_size);  // a division would cost more
-  const uint exponent = exponent_of(p.bits);
-  const uint group_cols = normed ? p.norm_group_cols : p.inputs;  // of the norm
-  // All of x stays in threadgroup memory; else it comes again for each round.
+  const Place place = {thread_index, lane, simdgroup, simdgroups};
+  const Operands<In, Scale> from = {
+      x, scales, biases, norm_weight, squares, ctz(p.group_size), exponent_of(p.bits)};
+  const uint group_cols = normed ? p.norm_group_cols : p.inputs;
   const bool stays = norm_groups == 1 && group_cols <= staged_columns;
+  const StagedRows rows_of_x = {staged, sums, scratch, stays};
   const RowBlock rows = row_block(threadgroup_index, p.rows);
-  bool staged_before = false;
-  float norm[kVectorRows];  // what x is to be multiplied by
+  Progress progress;
+  progress.staged = false;
 
   // A round: vector_outputs outputs of each simdgroup, from `first` on.
   const uint of_threadgroup = simdgroups * vector_outputs;
   for (uint before = threadgroup_index / row_blocks * of_threadgroup; before < p.outputs;
        before += threadgroups / row_blocks * of_threadgroup) {
     const uint first = before + simdgroup * vector_outputs;
-    // Beyond the last output the last one is computed again, and not written.
-    device const uint* ws[kVectorOutputs];
-    ulong groups[kVectorOutputs];
-    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-      const ulong n = min(first + j, p.outputs - 1);
-      ws[j] = words + n * (p.inputs / kWordValues);
-      groups[j] = n * (p.inputs >> group_shift);
-    }
+    const WeightRows weights = weight_rows<bits>(words, first, from.group_shift, p);
     // Lane j finishes output first + j.
     const uint own = first + lane;
     const bool finishes = lane < vector_outputs && own < p.outputs;
@@ -183,91 +367,17 @@ template <uint bits, class In, class Out, class Scale>
       const ulong i = ulong(rows.first + r) * p.outputs + own;
       added[r] = written ? residual_of(residual, i) : 0.0f;
     }
-
-    float sum[kVectorOutputs][kVectorRows] = {};
+    OutputSums sum = {};
     for (uint group = 0; group < norm_groups; ++group) {
-      float part[kVectorOutputs][kVectorRows] = {};
-      float squared[kVectorRows] = {};
-      for (uint begin = 0; begin < group_cols; begin += staged_columns) {
-        const uint cols = min(group_cols - begin, staged_columns);
-        const uint own_cols = first < p.outputs ? cols : 0;  // nothing, without an output
-        const uint column = group * group_cols + begin;      // of x, before this chunk
-        for (uint at = 0; at < cols; at += together * block) {
-          uint4 word[kVectorReads];
-          float scale[kVectorReads], offset[kVectorReads];
-          UNROLL for (uint u = 0; u < together; ++u) {
-            const uint here = at + u * block + lane * lane_values;
-            const uint k = column + here;
-            UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-              const uint i = u * vector_outputs + j;
-              if (here >= own_cols) continue;
-              word[i] = load_words(ws[j] + k / kWordValues);
-              scale[i] = float(scales[groups[j] + (k >> group_shift)]);
-              offset[i] = float(biases[groups[j] + (k >> group_shift)]);
-            }
-          }
-          if (at == 0 && !(stays && staged_before)) {
-            if (staged_before) threadgroup_barrier(mem_flags::mem_threadgroup);  // all have read it
-            staged_before = true;
-            const uint place = staging_place(begin, thread_index, 32 * simdgroups);
-            UNROLL for (uint r = 0; r < vector_rows; ++r) {
-              squared[r] += stage<bits>(staged + r * (staged_columns / 4),
-                                        sums + r * (staged_columns / lane_values),
-                                        x + ulong(rows.first + r) * p.x_stride + column,
-                                        norm_weight + column, cols, place, 32 * simdgroups);
-              if (normed && !by_squares) {
-                const float of_simdgroup = simd_sum(squared[r]);
-                if (lane == 0) scratch[r * simdgroups + simdgroup] = of_simdgroup;
-              }
-            }
-            threadgroup_barrier(mem_flags::mem_threadgroup);
-            UNROLL for (uint r = 0; r < vector_rows; ++r) {  // right after a group's last chunk
-              norm[r] = 1.0f;
-              if (!normed) continue;
-              const bool summed = !by_squares && lane < simdgroups;
-              norm[r] =
-                  norm_scale(summed ? scratch[r * simdgroups + lane] : 0.0f, squares,
-                             rows.first + r, group, p.norm_parts, group_cols, p.norm_eps, lane);
-            }
-          }
-          UNROLL for (uint u = 0; u < together; ++u) {
-            if (at + u * block + lane * lane_values >= own_cols) continue;
-            const uint b = at / block + u;
-            UNROLL for (uint r = 0; r < vector_rows; ++r) {
-              threadgroup const float4* xs = staged + r * (staged_columns / 4);
-              float product[kVectorOutputs] = {};
-              UNROLL for (uint w = 0; w < lane_words; ++w) {
-                float4 v[kWordValues / 4];
-                UNROLL for (uint q = 0; q < kWordValues / 4; ++q) {
-                  v[q] = xs[staged_at<bits>(b, lane, w * (kWordValues / 4) + q)];
-                }
-                UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-                  product[j] += masked_dot<bits>(word[u * vector_outputs + j][w], v, exponent);
-                }
-              }
-              const float total = sums[r * (staged_columns / lane_values) + b * 32 + lane];
-              UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-                const uint i = u * vector_outputs + j;
-                part[j][r] += scale[i] * product[j] + offset[i] * total;
-              }
-            }
-          }
-        }
-      }
-      UNROLL for (uint r = 0; r < vector_rows; ++r) {
-        UNROLL for (uint j = 0; j < vector_outputs; ++j) sum[j][r] += norm[r] * part[j][r];
-      }
+      const OutputSums part = sum_group<bits>(progress, weights, from, rows_of_x, rows.first, group,
+                                              first < p.outputs, place, p);
+      add_scaled(sum, part, progress.norm);
     }
     UNROLL for (uint r = 0; r < vector_rows; ++r) {
-      float mine = 0.0f;
-      UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-        const float total = simd_sum(sum[j][r]);
-        if (lane == j) mine = total;
-      }
-      if (finishes && r >= rows.done) {
-        const ulong i = ulong(rows.first + r) * p.outputs + own;
-        store_linear(mine, own, i, bias, gate, added[r], out);
-      }
+      const float mine = own_output(sum, r, lane);
+      if (!finishes || r < rows.done) continue;
+      const ulong i = ulong(rows.first + r) * p.outputs + own;
+      store_linear(mine, own, i, bias, gate, added[r], out);
     }
   }
 }

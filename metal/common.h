@@ -12,6 +12,10 @@ using namespace metal;
 // documented.
 #define UNROLL _Pragma("clang loop unroll(full)")
 
+// Before a step of a kernel that takes arrays by reference: where a compiler thought it too large
+// to inline, they would lie in memory.
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 // Four neighbouring elements as float4. Packed vectors, because only the alignment of an element is
 // certain: tensors of a mapped file start anywhere, and rows may have an odd number of columns.
 inline float4 load4(device const float* p) { return float4(*(device const packed_float4*)p); }

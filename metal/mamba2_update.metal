@@ -32,6 +32,86 @@ SSM_CONSTANT(bool, vectors);
 // Of a simdgroup at a time: up to kStateRows, and a divisor of head_dim.
 SSM_CONSTANT(uint, state_rows);
 
+// The channel of number i of xBC for head h.
+ALWAYS_INLINE uint channel_of(uint i, uint h, constant Mamba2UpdateParams& p) {
+  const uint inner = p.heads * p.head_dim, group = h / (p.heads / p.groups);
+  uint c = h * p.head_dim + (i - 2 * p.d_state);
+  if (i < p.d_state) {
+    c = inner + group * p.d_state + i;
+  } else if (i < 2 * p.d_state) {
+    c = inner + (p.groups + group) * p.d_state + (i - p.d_state);
+  }
+  return c;
+}
+
+// All threads put the convolved channels of head h into xBC, and the token's input into the ring.
+// `inputs`: x | B | C of the token; `ring`: (width, channels) of the slot. A barrier must follow.
+template <class T>
+ALWAYS_INLINE void convolve_channels(threadgroup float* xBC, device const T* inputs, device T* ring,
+                                     device const float* conv_weight, device const float* conv_bias,
+                                     uint newest_row, uint width, uint channels, uint h,
+                                     uint thread_index, uint threads,
+                                     constant Mamba2UpdateParams& p) {
+  const bool first_of_group = h % (p.heads / p.groups) == 0;
+  for (uint i = thread_index; i < 2 * p.d_state + p.head_dim; i += threads) {
+    const uint c = channel_of(i, h, p);
+    const T newest = inputs[c];
+    xBC[i] = convolve(ring + c, float(newest), conv_weight + ulong(c) * width,
+                      has_bias ? conv_bias[c] : 0.0f, newest_row, width, channels);
+    if (first_of_group || i >= 2 * p.d_state) ring[ulong(newest_row) * channels + c] = newest;
+  }
+}
+
+// What the token does to the state of its head; B and C are in threadgroup memory.
+struct Update {
+  float step, decay;
+  threadgroup const float* B;  // (d_state)
+  threadgroup const float* C;  // (d_state)
+};
+
+// Four columns of each of state_rows rows of the state.
+struct StateVectors {
+  float4 row[kStateRows];
+};
+
+ALWAYS_INLINE void load_vectors(thread StateVectors& s, device const float4* S, uint columns,
+                                uint n) {
+  UNROLL for (uint r = 0; r < state_rows; ++r) s.row[r] = S[r * columns + n];
+}
+
+// A simdgroup updates state_rows rows from S on, `columns` vectors each, and adds to `read` what
+// each lane has of their products with C. `s` holds vector `lane` if it is `loaded`.
+ALWAYS_INLINE void update_vectors(device float4* S, thread StateVectors& s, bool loaded,
+                                  thread const float (&value)[kStateRows],
+                                  thread float (&read)[kStateRows], Update update, uint columns,
+                                  uint lane) {
+  threadgroup const float4* B = (threadgroup const float4*)update.B;
+  threadgroup const float4* C = (threadgroup const float4*)update.C;
+  for (uint n = lane; n < columns; n += 32) {
+    if (!loaded || n != lane) load_vectors(s, S, columns, n);
+    const float4 input = B[n], output = C[n];
+    UNROLL for (uint r = 0; r < state_rows; ++r) {
+      s.row[r] = update.decay * s.row[r] + update.step * value[r] * input;
+      S[r * columns + n] = s.row[r];
+      read[r] += dot(s.row[r], output);
+    }
+  }
+}
+
+// The same number by number, for any d_state.
+ALWAYS_INLINE void update_numbers(device float* S, thread const float (&value)[kStateRows],
+                                  thread float (&read)[kStateRows], Update update, uint d_state,
+                                  uint lane) {
+  UNROLL for (uint r = 0; r < state_rows; ++r) {
+    device float* row = S + r * ulong(d_state);
+    for (uint n = lane; n < d_state; n += 32) {
+      const float one = update.decay * row[n] + update.step * value[r] * update.B[n];
+      row[n] = one;
+      read[r] += one * update.C[n];
+    }
+  }
+}
+
 template <class T>
 [[kernel]] void mamba2_update(
     device const T* zxBCdt [[buffer(0)]],                     // (batch, inner + channels + heads)
@@ -57,7 +137,6 @@ template <class T>
   if (slot >= p.slots) return;  // the whole threadgroup
   const uint inner = p.heads * p.head_dim;
   const uint channels = inner + 2 * p.groups * p.d_state;
-  const uint sharing = p.heads / p.groups;  // heads of a group
   device const T* z = zxBCdt + ulong(b) * (inner + channels + p.heads);
   device const T* inputs = z + inner;
   const ulong before = ulong(slot) * inner + h * p.head_dim;  // rows of the state
@@ -66,10 +145,10 @@ template <class T>
   const uint begin = simdgroup * state_rows;
 
   // What does not depend on the convolution is read and computed before it.
-  float4 s[kStateRows];
+  StateVectors s;
   if (vectors && begin < p.head_dim && lane < columns) {
-    device const float4* S = (device const float4*)(ssm_state + (before + begin) * p.d_state);
-    UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + lane];
+    load_vectors(s, (device const float4*)(ssm_state + (before + begin) * p.d_state), columns,
+                 lane);
   }
   const bool finishes = lane < state_rows;  // lane r finishes row r
   float gate = finishes && begin < p.head_dim ? float(z[h * p.head_dim + begin + lane]) : 0.0f;
@@ -79,23 +158,11 @@ template <class T>
   const uint width = taps != 0 ? taps : p.width;
   device T* ring = conv_state + ulong(slot) * width * channels;
   const uint newest_row = position[b] % width;
-  const bool first_of_group = h % sharing == 0;
-  for (uint i = thread_index; i < 2 * p.d_state + p.head_dim; i += 32 * simdgroups) {
-    uint c = h * p.head_dim + (i - 2 * p.d_state);  // the channel
-    if (i < p.d_state) {
-      c = inner + h / sharing * p.d_state + i;
-    } else if (i < 2 * p.d_state) {
-      c = inner + (p.groups + h / sharing) * p.d_state + (i - p.d_state);
-    }
-    const T newest = inputs[c];
-    xBC[i] = convolve(ring + c, float(newest), conv_weight + ulong(c) * width,
-                      has_bias ? conv_bias[c] : 0.0f, newest_row, width, channels);
-    if (first_of_group || i >= 2 * p.d_state) ring[ulong(newest_row) * channels + c] = newest;
-  }
+  convolve_channels(xBC, inputs, ring, conv_weight, conv_bias, newest_row, width, channels, h,
+                    thread_index, 32 * simdgroups, p);
   threadgroup_barrier(mem_flags::mem_threadgroup);
 
-  threadgroup const float* B = xBC;
-  threadgroup const float* C = xBC + p.d_state;
+  const Update update = {step, decay, xBC, xBC + p.d_state};
   threadgroup const float* x = xBC + 2 * p.d_state;
   float sum = 0.0f;
   for (uint first = begin; first < p.head_dim; first += state_rows * simdgroups) {
@@ -104,30 +171,11 @@ template <class T>
       value[r] = x[first + r];
       read[r] = 0.0f;
     }
+    device float* S = ssm_state + (before + first) * p.d_state;
     if (vectors) {
-      device float4* S = (device float4*)(ssm_state + (before + first) * p.d_state);
-      threadgroup const float4* B4 = (threadgroup const float4*)B;
-      threadgroup const float4* C4 = (threadgroup const float4*)C;
-      for (uint n = lane; n < columns; n += 32) {
-        if (first != begin || n != lane) {
-          UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + n];
-        }
-        const float4 input = B4[n], output = C4[n];
-        UNROLL for (uint r = 0; r < state_rows; ++r) {
-          s[r] = decay * s[r] + step * value[r] * input;
-          S[r * columns + n] = s[r];
-          read[r] += dot(s[r], output);
-        }
-      }
+      update_vectors((device float4*)S, s, first == begin, value, read, update, columns, lane);
     } else {
-      UNROLL for (uint r = 0; r < state_rows; ++r) {
-        device float* row = ssm_state + (before + first + r) * p.d_state;
-        for (uint n = lane; n < p.d_state; n += 32) {
-          const float one = decay * row[n] + step * value[r] * B[n];
-          row[n] = one;
-          read[r] += one * C[n];
-        }
-      }
+      update_numbers(S, value, read, update, p.d_state, lane);
     }
     float y = 0.0f;
     UNROLL for (uint r = 0; r < state_rows; ++r) {

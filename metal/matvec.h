@@ -43,3 +43,26 @@ inline float norm_scale(float own, device const float* squares, uint r, uint gro
   }
   return precise::rsqrt(simd_sum(sum) / float(cols) + eps);
 }
+
+// What a lane has of the sums of vector_outputs outputs of vector_rows rows.
+struct OutputSums {
+  float of[kVectorOutputs][kVectorRows];
+};
+
+// Adds `part`, each row of it times its own factor.
+ALWAYS_INLINE void add_scaled(thread OutputSums& sum, thread const OutputSums& part,
+                              thread const float (&factor)[kVectorRows]) {
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) sum.of[j][r] += factor[r] * part.of[j][r];
+  }
+}
+
+// Row r of the simdgroup's output j in lane j, which finishes it. The whole simdgroup calls it.
+ALWAYS_INLINE float own_output(thread const OutputSums& sum, uint r, uint lane) {
+  float mine = 0.0f;
+  UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+    const float total = simd_sum(sum.of[j][r]);
+    if (lane == j) mine = total;
+  }
+  return mine;
+}

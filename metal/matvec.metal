@@ -15,6 +15,57 @@
 #include "metal/matmul.h"
 #include "metal/matvec.h"
 
+// What is read from device memory for the sums; the kernel has the shapes.
+template <class In, class Weight>
+struct Operands {
+  device const In* x;
+  uint first_row;                             // of x, in the block of rows
+  device const Weight* rows[kVectorOutputs];  // of the weight, one an output
+  device const float* norm_weight;
+};
+
+// Adds the products of eight columns from k on, and the squares of x.
+template <class In, class Weight>
+ALWAYS_INLINE void add_eight(thread OutputSums& sums, thread float (&squared)[kVectorRows],
+                             thread const Operands<In, Weight>& from, uint k,
+                             constant MatmulParams& p) {
+  float4 low[kVectorOutputs], high[kVectorOutputs];
+  UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+    load8(from.rows[j] + k, aligned_loads, low[j], high[j]);
+  }
+  float4 norm_low = float4(1.0f), norm_high = float4(1.0f);
+  if (normed) load8(from.norm_weight + k, aligned_loads, norm_low, norm_high);
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
+    float4 x_low, x_high;
+    load8(from.x + ulong(from.first_row + r) * p.x_stride + k, aligned_loads, x_low, x_high);
+    if (normed) {
+      squared[r] += dot(x_low, x_low) + dot(x_high, x_high);
+      x_low *= norm_low;
+      x_high *= norm_high;
+    }
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+      sums.of[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);
+    }
+  }
+}
+
+// The same for column k alone.
+template <class In, class Weight>
+ALWAYS_INLINE void add_one(thread OutputSums& sums, thread float (&squared)[kVectorRows],
+                           thread const Operands<In, Weight>& from, uint k,
+                           constant MatmulParams& p) {
+  const float norm_here = normed ? from.norm_weight[k] : 1.0f;
+  float weight[kVectorOutputs];
+  UNROLL for (uint j = 0; j < vector_outputs; ++j) weight[j] = float(from.rows[j][k]);
+  UNROLL for (uint r = 0; r < vector_rows; ++r) {
+    const float value = float(from.x[ulong(from.first_row + r) * p.x_stride + k]);
+    squared[r] += value * value;
+    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
+      sums.of[j][r] += value * norm_here * weight[j];
+    }
+  }
+}
+
 template <class In, class Out, class Weight>
 [[kernel]] void matvec(
     device const In* x [[buffer(0)]],                         // (rows, inputs), rows x_stride apart
@@ -36,67 +87,36 @@ template <class In, class Out, class Weight>
   const uint first = (threadgroup_index / row_blocks * simdgroups + simdgroup) * vector_outputs;
   if (first >= p.outputs) return;
   const RowBlock rows = row_block(threadgroup_index, p.rows);
+  Operands<In, Weight> from;
+  from.x = x;
+  from.first_row = rows.first;
+  from.norm_weight = norm_weight;
   // Beyond the last output the last one is computed again, and not written.
-  device const Weight* ws[kVectorOutputs];
   UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-    ws[j] = w + ulong(min(first + j, p.outputs - 1)) * p.inputs;
+    from.rows[j] = w + ulong(min(first + j, p.outputs - 1)) * p.inputs;
   }
   const uint group_cols = normed ? p.norm_group_cols : p.inputs;
-  float sum[kVectorOutputs][kVectorRows] = {};
+  OutputSums sum = {};
   for (uint group = 0; group < norm_groups; ++group) {
     const uint begin = group * group_cols, end = begin + group_cols;
-    float part[kVectorOutputs][kVectorRows] = {};
-    float squared[kVectorRows] = {};
+    OutputSums part = {};
+    float squared[kVectorRows] = {}, scale[kVectorRows];
     for (uint k = begin + 8 * lane; k + 8 <= end; k += 8 * 32) {
-      float4 low[kVectorOutputs], high[kVectorOutputs];
-      UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-        load8(ws[j] + k, aligned_loads, low[j], high[j]);
-      }
-      float4 norm_low = float4(1.0f), norm_high = float4(1.0f);
-      if (normed) load8(norm_weight + k, aligned_loads, norm_low, norm_high);
-      UNROLL for (uint r = 0; r < vector_rows; ++r) {
-        device const In* xs = x + ulong(rows.first + r) * p.x_stride + k;
-        float4 x_low, x_high;
-        load8(xs, aligned_loads, x_low, x_high);
-        if (normed) {
-          squared[r] += dot(x_low, x_low) + dot(x_high, x_high);
-          x_low *= norm_low;
-          x_high *= norm_high;
-        }
-        UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-          part[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);
-        }
-      }
+      add_eight(part, squared, from, k, p);
     }
     // The last inputs, fewer than eight: one a lane.
     const uint k = begin + (group_cols & ~7u) + lane;
-    if (k < end) {
-      const float norm_here = normed ? norm_weight[k] : 1.0f;
-      float weight[kVectorOutputs];
-      UNROLL for (uint j = 0; j < vector_outputs; ++j) weight[j] = float(ws[j][k]);
-      UNROLL for (uint r = 0; r < vector_rows; ++r) {
-        const float value = float(x[ulong(rows.first + r) * p.x_stride + k]);
-        squared[r] += value * value;
-        UNROLL for (uint j = 0; j < vector_outputs; ++j) part[j][r] +=
-            value * norm_here * weight[j];
-      }
-    }
+    if (k < end) add_one(part, squared, from, k, p);
     UNROLL for (uint r = 0; r < vector_rows; ++r) {
-      float scale = 1.0f;
-      if (normed) {
-        scale = norm_scale(squared[r], squares, rows.first + r, group, p.norm_parts, group_cols,
-                           p.norm_eps, lane);
-      }
-      UNROLL for (uint j = 0; j < vector_outputs; ++j) sum[j][r] += scale * part[j][r];
+      scale[r] = normed ? norm_scale(squared[r], squares, rows.first + r, group, p.norm_parts,
+                                     group_cols, p.norm_eps, lane)
+                        : 1.0f;
     }
+    add_scaled(sum, part, scale);
   }
   UNROLL for (uint r = 0; r < vector_rows; ++r) {
-    float mine = 0.0f;  // lane j finishes output first + j
-    UNROLL for (uint j = 0; j < vector_outputs; ++j) {
-      const float total = simd_sum(sum[j][r]);
-      if (lane == j) mine = total;
-    }
-    const uint n = first + lane;
+    const float mine = own_output(sum, r, lane);
+    const uint n = first + lane;  // lane j finishes output first + j
     if (lane < vector_outputs && n < p.outputs && r >= rows.done) {
       const ulong i = ulong(rows.first + r) * p.outputs + n;
       store_linear(mine, n, i, bias, gate, residual_of(residual, i), out);

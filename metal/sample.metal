@@ -162,10 +162,15 @@ inline uint threshold(device const float* scores, uint vocabulary, uint count, f
   return found;
 }
 
+// Where a thread stands in its threadgroup.
+struct Place {
+  uint thread_index, threads, lane, simdgroup, simdgroups;
+};
+
 // Subtracts what generated tokens cost. Ends with a barrier, as the two below.
 inline void penalise_generated(device float* scores, device const uint* counts, uint vocabulary,
-                               float presence, float frequency, uint thread_index, uint threads) {
-  for (uint v = thread_index; v < vocabulary; v += threads) {
+                               float presence, float frequency, Place place) {
+  for (uint v = place.thread_index; v < vocabulary; v += place.threads) {
     const uint count = counts[v];
     if (count > 0) scores[v] -= frequency * float(count) + presence;
   }
@@ -173,8 +178,8 @@ inline void penalise_generated(device float* scores, device const uint* counts, 
 }
 
 inline void add_biases(device float* scores, device const SampleBias* biases, uint count,
-                       uint vocabulary, uint thread_index, uint threads) {
-  for (uint i = thread_index; i < count; i += threads) {
+                       uint vocabulary, Place place) {
+  for (uint i = place.thread_index; i < count; i += place.threads) {
     const uint token = biases[i].token;
     if (token < vocabulary) scores[token] += biases[i].bias;
   }
@@ -182,13 +187,108 @@ inline void add_biases(device float* scores, device const SampleBias* biases, ui
 }
 
 // Bit v % 32 of word v / 32 of `mask` is 1 for tokens that may be drawn.
-inline void rule_out(device float* scores, device const uint* mask, uint vocabulary,
-                     uint thread_index, uint threads) {
-  for (uint v = thread_index; v < vocabulary; v += threads) {
+inline void rule_out(device float* scores, device const uint* mask, uint vocabulary, Place place) {
+  for (uint v = place.thread_index; v < vocabulary; v += place.threads) {
     const bool may_be_drawn = (mask[v / 32] >> v % 32 & 1) != 0;
     if (!may_be_drawn) scores[v] = as_type<float>(kBitsOfMinusInfinity);
   }
   threadgroup_barrier(mem_flags::mem_device);
+}
+
+// Copies the row of logits to the scores and, where `keeps`, to `copy`, which may be the row
+// itself. Ends with a barrier.
+template <class T>
+inline void copy_logits(device float* scores, device T* copy, device const T* row, bool keeps,
+                        uint vocabulary, Place place) {
+  for (uint v = place.thread_index; v < vocabulary; v += place.threads) {
+    const T logit = row[v];
+    scores[v] = float(logit);
+    if (keeps) copy[v] = logit;
+  }
+  threadgroup_barrier(mem_flags::mem_device);
+}
+
+// Each token of the ring is penalised once, by the thread that has its first place. Ends with a
+// barrier.
+template <class T>
+inline void penalise_repetition(device float* scores, device const T* row,
+                                device const uint* recent, uint places, float penalty,
+                                uint vocabulary, Place place) {
+  if (penalty != 1.0f) {
+    for (uint i = place.thread_index; i < places; i += place.threads) {
+      const uint token = recent[i];
+      bool seen = token >= vocabulary;  // an empty place of the ring
+      for (uint j = 0; j < i && !seen; ++j) seen = recent[j] == token;
+      if (seen) continue;
+      const float logit = float(row[token]);
+      scores[token] = logit > 0.0f ? logit / penalty : logit * penalty;
+    }
+  }
+  threadgroup_barrier(mem_flags::mem_device);
+}
+
+// The largest score, the same in every thread.
+inline Largest largest_score(device const float* scores, uint vocabulary, threadgroup uint* scratch,
+                             Place place) {
+  Largest best = {0, 0xffffffffu};
+  for (uint v = place.thread_index; v < vocabulary; v += place.threads) {
+    const Largest here = {key_of(scores[v]), v};
+    best = larger(best, here);
+  }
+  return threadgroup_largest(best, scratch, place.lane, place.simdgroup, place.simdgroups);
+}
+
+// Divides the scores by the temperature, relative to the largest, so that a tiny one cannot
+// overflow, and empties the bins.
+inline void apply_temperature(device float* scores, float top, float temperature,
+                              Histogram histogram, uint vocabulary, Place place) {
+  clear(histogram, place.thread_index, place.threads);
+  // The bins are empty, and everyone has read the largest.
+  threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup);
+  for (uint v = place.thread_index; v < vocabulary; v += place.threads) {
+    scores[v] = (scores[v] - top) / temperature;
+  }
+}
+
+// The smallest key of a score that top-k, top-p and min-p keep, the same in every thread.
+inline uint least_kept(device const float* scores, uint top_k, float top_p, float min_p,
+                       Histogram histogram, uint vocabulary, Place place) {
+  uint least = kKeyOfMinusInfinity + 1;
+  if (top_k > 0 && top_k < vocabulary) {
+    least = max(least, threshold(scores, vocabulary, top_k, 0.0f, 0, histogram, place.thread_index,
+                                 place.threads, place.lane));
+  }
+  if (top_p < 1.0f) {
+    least = max(least, threshold(scores, vocabulary, 0, top_p, least, histogram, place.thread_index,
+                                 place.threads, place.lane));
+  }
+  if (min_p > 0.0f) least = max(least, key_of(precise::log(min_p)));
+  return min(least, kKeyOfZero);  // the most probable token is always kept
+}
+
+// The largest score with its noise, of those whose key is at least `least`; the same in every
+// thread.
+inline Largest draw(device const float* scores, uint least, uint position, uint seed_low,
+                    uint seed_high, uint vocabulary, threadgroup uint* scratch, Place place) {
+  Largest best = {0, 0xffffffffu};
+  for (uint v = place.thread_index; v < vocabulary; v += place.threads) {
+    const float relative = scores[v];
+    if (key_of(relative) < least) continue;
+    const float random = ::uniform(philox(position, v, seed_low, seed_high).word[0]);
+    const float noise = -precise::log(-precise::log(random));
+    const Largest here = {key_of(relative + noise), v};
+    best = larger(best, here);
+  }
+  return threadgroup_largest(best, scratch, place.lane, place.simdgroup, place.simdgroups);
+}
+
+// How many tokens remain to be drawn after `token`: none if it is among the stops.
+inline uint remaining_after(uint token, uint remaining, device const uint* stops, uint count) {
+  uint left = max(remaining, 1u) - 1;
+  for (uint i = 0; i < count; ++i) {
+    if (stops[i] == token) left = 0;
+  }
+  return left;
 }
 
 template <class T>
@@ -226,100 +326,45 @@ template <class T>
     }
     return;
   }
+  device const SampleSettings& setting = settings[slot];
+  device const SampleSelection& selected = selection[slot];
+  const Histogram histogram = {bins, sums};
+  const Place place = {thread_index, threads, lane, simdgroup, simdgroups};
+
   device T* copy = kept + ulong(slot) * p.vocabulary;
   device const T* row = has_logits ? logits + ulong(b) * p.vocabulary : copy;
   device float* score = scores + ulong(b) * p.vocabulary;
+  copy_logits(score, copy, row, has_logits && selected.keeps_logits != 0, p.vocabulary, place);
   device uint* recent = history + ulong(slot) * p.history_length;
-  const uint places = min(selection[slot].recent, p.history_length);
-  const Histogram histogram = {bins, sums};
-
-  const bool keeps_logits = has_logits && selection[slot].keeps_logits != 0;
-  for (uint v = thread_index; v < p.vocabulary; v += threads) {
-    const T logit = row[v];
-    score[v] = float(logit);
-    if (keeps_logits) copy[v] = logit;
-  }
-  threadgroup_barrier(mem_flags::mem_device);
-  const float penalty = settings[slot].repetition_penalty;
-  if (penalty != 1.0f) {
-    for (uint i = thread_index; i < places; i += threads) {
-      const uint token = recent[i];
-      bool seen = token >= p.vocabulary;  // an empty place of the ring
-      for (uint j = 0; j < i && !seen; ++j) seen = recent[j] == token;
-      if (seen) continue;
-      const float logit = float(row[token]);
-      score[token] = logit > 0.0f ? logit / penalty : logit * penalty;
-    }
-  }
-  threadgroup_barrier(mem_flags::mem_device);
+  const uint places = min(selected.recent, p.history_length);
+  penalise_repetition(score, row, recent, places, setting.repetition_penalty, p.vocabulary, place);
 
   // What only some slots use: the others pay for no pass and no barrier.
   device uint* count = counts + ulong(slot) * p.vocabulary;
-  const float presence = settings[slot].presence_penalty;
-  const float frequency = settings[slot].frequency_penalty;
+  const float presence = setting.presence_penalty, frequency = setting.frequency_penalty;
   const bool uses_counts = presence != 0.0f || frequency != 0.0f;
-  if (uses_counts) {
-    penalise_generated(score, count, p.vocabulary, presence, frequency, thread_index, threads);
-  }
-  const uint bias_count = min(selection[slot].biases, p.biases);
+  if (uses_counts) penalise_generated(score, count, p.vocabulary, presence, frequency, place);
+  const uint bias_count = min(selected.biases, p.biases);
   if (bias_count > 0) {
-    add_biases(score, biases + ulong(slot) * p.biases, bias_count, p.vocabulary, thread_index,
-               threads);
+    add_biases(score, biases + ulong(slot) * p.biases, bias_count, p.vocabulary, place);
   }
-  const bool masked = selection[slot].masked != 0;
-  if (masked) {
-    const ulong words = (p.vocabulary + 31) / 32;
-    rule_out(score, mask + slot * words, p.vocabulary, thread_index, threads);
-  }
+  const bool masked = selected.masked != 0;
+  if (masked) rule_out(score, mask + slot * ulong((p.vocabulary + 31) / 32), p.vocabulary, place);
 
-  Largest best = {0, 0xffffffffu};
-  for (uint v = thread_index; v < p.vocabulary; v += threads) {
-    const Largest here = {key_of(score[v]), v};
-    best = larger(best, here);
-  }
-  best = threadgroup_largest(best, scratch, lane, simdgroup, simdgroups);
+  Largest best = largest_score(score, p.vocabulary, scratch, place);
   uint status = best.key == kKeyOfNan ? kLogitIsNan : kDrawn;
   if (masked && best.key == kKeyOfMinusInfinity) status = kNoneAllowed;
 
-  const float temperature = settings[slot].temperature;
-  if (status == kDrawn && temperature > 0.0f) {
+  if (status == kDrawn && setting.temperature > 0.0f) {
     const float top = score[best.index];
-    if (!is_finite(top)) status = kLogitIsInfinite;
-    if (status == kDrawn) {
-      clear(histogram, thread_index, threads);
-      // The bins are empty, and everyone has read the largest.
-      threadgroup_barrier(mem_flags::mem_device | mem_flags::mem_threadgroup);
-      // Relative to the largest, so that a tiny temperature cannot overflow.
-      for (uint v = thread_index; v < p.vocabulary; v += threads) {
-        score[v] = (score[v] - top) / temperature;
-      }
-      uint least = kKeyOfMinusInfinity + 1;  // the smallest key that is kept
-      const uint top_k = selection[slot].top_k;
-      if (top_k > 0 && top_k < p.vocabulary) {
-        least = max(least, threshold(score, p.vocabulary, top_k, 0.0f, 0, histogram, thread_index,
-                                     threads, lane));
-      }
-      const float top_p = settings[slot].top_p;
-      if (top_p < 1.0f) {
-        least = max(least, threshold(score, p.vocabulary, 0, top_p, least, histogram, thread_index,
-                                     threads, lane));
-      }
-      const float min_p = settings[slot].min_p;
-      if (min_p > 0.0f) least = max(least, key_of(precise::log(min_p)));
-      least = min(least, kKeyOfZero);  // the most probable token is always kept
-
-      const uint seed_low = selection[slot].seed_low, seed_high = selection[slot].seed_high;
-      best.key = 0;
-      best.index = 0xffffffffu;
-      for (uint v = thread_index; v < p.vocabulary; v += threads) {
-        const float relative = score[v];
-        if (key_of(relative) < least) continue;
-        const float random = ::uniform(philox(position[slot], v, seed_low, seed_high).word[0]);
-        const float noise = -precise::log(-precise::log(random));
-        const Largest here = {key_of(relative + noise), v};
-        best = larger(best, here);
-      }
-      best = threadgroup_largest(best, scratch, lane, simdgroup, simdgroups);
+    if (!is_finite(top)) {
+      status = kLogitIsInfinite;
+    } else {
+      apply_temperature(score, top, setting.temperature, histogram, p.vocabulary, place);
+      const uint least = least_kept(score, selected.top_k, setting.top_p, setting.min_p, histogram,
+                                    p.vocabulary, place);
+      best = draw(score, least, position[slot], selected.seed_low, selected.seed_high, p.vocabulary,
+                  scratch, place);
     }
   }
   if (thread_index == 0) {
@@ -330,11 +375,7 @@ template <class T>
       out[slot] = best.index;
       if (places > 0) recent[position[slot] % places] = best.index;
       if (uses_counts) count[best.index] += 1;
-      left = max(remaining[slot], 1u) - 1;
-      device const uint* ends = stops + ulong(slot) * p.stops;
-      for (uint i = 0; i < p.stops; ++i) {
-        if (ends[i] == best.index) left = 0;
-      }
+      left = remaining_after(best.index, remaining[slot], stops + ulong(slot) * p.stops, p.stops);
     }
     remaining[slot] = left;
   }

@@ -189,6 +189,43 @@ template <class T>
 
 INSTANTIATE(ssd_chunk_states, (float32, float16));
 
+// What the state before the chunk gives, to tokens t0 and on and rows of S, of which `rows` are
+// left.
+template <class T>
+ALWAYS_INLINE void add_carried(thread Product& product, device const T* C, device const float* S,
+                               Decays decays, uint t0, uint tokens, uint rows,
+                               threadgroup float* left, threadgroup float* right, uint thread_index,
+                               uint simdgroup, constant SsdChunkScanParams& p) {
+  for (uint n0 = 0; n0 < p.d_state; n0 += kTile) {
+    load_rows(left, C + n0, p.c_stride, tokens, p.d_state - n0, thread_index,
+              decays.scales[t0 + row_in_tile(thread_index)]);
+    load_rows(right, S + n0, p.d_state, rows, p.d_state - n0, thread_index, 1.0f);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+    add_product<false, true>(product, left, right, simdgroup);
+    threadgroup_barrier(mem_flags::mem_threadgroup);
+  }
+}
+
+// Weights of tokens s0 and on for tokens t0 and on, as a tile. A thread makes those of one token s
+// for one run. `skip`: D of the head. A barrier must follow.
+ALWAYS_INLINE void make_weights(threadgroup float* tile, device const float* scores, Decays decays,
+                                uint t0, uint s0, uint length, uint chunk_size, float skip,
+                                uint thread_index) {
+  const uint column = thread_index % kTile, run = t0 / kRun + thread_index / kTile;
+  const uint s = s0 + column;
+  float sum = 0.0f;  // of d over s + 1 .. t
+  if (s / kRun < run) sum = decays.after[s] + sum_of_runs(decays, s / kRun + 1, run);
+  for (uint t = run * kRun; t < (run + 1) * kRun; ++t) {
+    if (t > s) sum += decays.d[t];
+    float weight = 0.0f;
+    if (t >= s && t < length) {
+      weight = precise::exp(sum) * decays.step[s] * scores[t * chunk_size + s];
+      if (t == s) weight += skip;
+    }
+    tile[(t - t0) * kTileStride + column] = weight;
+  }
+}
+
 // Grid: threadgroups (tiles of chunk_size x head_dim, heads, batch * chunks).
 template <class T>
 [[kernel]] void ssd_chunk_outputs(
@@ -225,35 +262,16 @@ template <class T>
   Product product;
   clear(product);
 
-  // What the state before the chunk gives.
   device const T* Cs = C + (chunk.token + t0) * p.c_stride + g * p.d_state;
   device const float* S = states + ((ulong(group.z) * p.heads + h) * p.head_dim + row0) * p.d_state;
-  for (uint n0 = 0; n0 < p.d_state; n0 += kTile) {
-    load_rows(left, Cs + n0, p.c_stride, chunk.length - t0, p.d_state - n0, thread_index,
-              decays.scales[t0 + row_in_tile(thread_index)]);
-    load_rows(right, S + n0, p.d_state, height, p.d_state - n0, thread_index, 1.0f);
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-    add_product<false, true>(product, left, right, simdgroup);
-    threadgroup_barrier(mem_flags::mem_threadgroup);
-  }
+  add_carried(product, Cs, S, decays, t0, chunk.length - t0, height, left, right, thread_index,
+              simdgroup, p);
 
-  // What the tokens of the chunk give. A thread makes the weights of one token s for one run.
+  // What the tokens of the chunk give.
   device const T* xs = x + chunk.token * p.x_stride + h * p.head_dim + row0;
   device const float* CB = scores + (ulong(group.z) * p.groups + g) * p.chunk_size * p.chunk_size;
-  const uint column = thread_index % kTile, run = t0 / kRun + thread_index / kTile;
   for (uint s0 = 0; s0 <= t0; s0 += kTile) {
-    const uint s = s0 + column;
-    float sum = 0.0f;  // of d over s + 1 .. t
-    if (s / kRun < run) sum = decays.after[s] + sum_of_runs(decays, s / kRun + 1, run);
-    for (uint t = run * kRun; t < (run + 1) * kRun; ++t) {
-      if (t > s) sum += decays.d[t];
-      float weight = 0.0f;
-      if (t >= s && t < chunk.length) {
-        weight = precise::exp(sum) * decays.step[s] * CB[t * p.chunk_size + s];
-        if (t == s) weight += D[h];
-      }
-      left[(t - t0) * kTileStride + column] = weight;
-    }
+    make_weights(left, CB, decays, t0, s0, chunk.length, p.chunk_size, D[h], thread_index);
     load_rows(right, xs + ulong(s0) * p.x_stride, p.x_stride, chunk.length - s0, height,
               thread_index, 1.0f);
     threadgroup_barrier(mem_flags::mem_threadgroup);

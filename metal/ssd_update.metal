@@ -21,6 +21,60 @@ SSM_CONSTANT(bool, vectors);
 // Of a simdgroup: up to kStateRows, and a divisor of head_dim.
 SSM_CONSTANT(uint, state_rows);
 
+// What the token does to the state of its head.
+template <class T>
+struct Update {
+  float step, decay;
+  device const T* B;  // (d_state)
+  device const T* C;  // (d_state)
+};
+
+// What a lane holds of state_rows rows: four columns of each, and those of B and C.
+struct Vectors {
+  float4 state[kStateRows];
+  float4 input, output;
+};
+
+template <class T>
+ALWAYS_INLINE void load_vectors(thread Vectors& v, device const float4* S, uint columns, uint n,
+                                Update<T> update) {
+  UNROLL for (uint r = 0; r < state_rows; ++r) v.state[r] = S[r * columns + n];
+  v.input = load4(update.B + 4 * n);
+  v.output = load4(update.C + 4 * n);
+}
+
+// A simdgroup updates state_rows rows from S on, `columns` vectors each, and adds to `sum` what
+// each lane has of their products with C. `v` holds vector `lane`.
+template <class T>
+ALWAYS_INLINE void update_vectors(device float4* S, thread Vectors& v,
+                                  thread const float (&value)[kStateRows],
+                                  thread float (&sum)[kStateRows], Update<T> update, uint columns,
+                                  uint lane) {
+  for (uint n = lane; n < columns; n += 32) {
+    if (n != lane) load_vectors(v, S, columns, n, update);
+    UNROLL for (uint r = 0; r < state_rows; ++r) {
+      v.state[r] = update.decay * v.state[r] + update.step * value[r] * v.input;
+      S[r * columns + n] = v.state[r];
+      sum[r] += dot(v.state[r], v.output);
+    }
+  }
+}
+
+// The same number by number, for any d_state.
+template <class T>
+ALWAYS_INLINE void update_numbers(device float* S, thread const float (&value)[kStateRows],
+                                  thread float (&sum)[kStateRows], Update<T> update, uint d_state,
+                                  uint lane) {
+  UNROLL for (uint r = 0; r < state_rows; ++r) {
+    device float* row = S + r * ulong(d_state);
+    for (uint n = lane; n < d_state; n += 32) {
+      const float one = update.decay * row[n] + update.step * value[r] * float(update.B[n]);
+      row[n] = one;
+      sum[r] += one * float(update.C[n]);
+    }
+  }
+}
+
 template <class T>
 [[kernel]] void ssd_update(device const T* x [[buffer(0)]],            // (batch, heads, head_dim)
                            device const T* dt [[buffer(1)]],           // (batch, heads)
@@ -45,48 +99,26 @@ template <class T>
   const uint column = h / (p.heads / p.groups) * p.d_state;
   const uint columns = p.d_state / 4;
   device const T* xs = x + ulong(b) * p.x_stride + h * p.head_dim;
-  device const T* Bs = B + ulong(b) * p.b_stride + column;
-  device const T* Cs = C + ulong(b) * p.c_stride + column;
-  device float4* S = (device float4*)(state + (before + first) * p.d_state);
+  Update<T> update;
+  update.B = B + ulong(b) * p.b_stride + column;
+  update.C = C + ulong(b) * p.c_stride + column;
+  device float* S = state + (before + first) * p.d_state;
 
   // Reads come before what they do not depend on is computed, and those of all rows before the
   // first is written: one wait for all.
-  float4 s[kStateRows], input = float4(0.0f), output = float4(0.0f);
-  if (vectors && lane < columns) {
-    UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + lane];
-    input = load4(Bs + 4 * lane);
-    output = load4(Cs + 4 * lane);
-  }
+  Vectors v;
+  if (vectors && lane < columns) load_vectors(v, (device const float4*)S, columns, lane, update);
   float value[kStateRows], sum[kStateRows];
   UNROLL for (uint r = 0; r < state_rows; ++r) {
     value[r] = float(xs[first + r]);
     sum[r] = 0.0f;
   }
-  const float step =
-      step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
-  const float decay = precise::exp(step * A[h]);
+  update.step = step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
+  update.decay = precise::exp(update.step * A[h]);
   if (vectors) {
-    for (uint n = lane; n < columns; n += 32) {
-      if (n != lane) {
-        UNROLL for (uint r = 0; r < state_rows; ++r) s[r] = S[r * columns + n];
-        input = load4(Bs + 4 * n);
-        output = load4(Cs + 4 * n);
-      }
-      UNROLL for (uint r = 0; r < state_rows; ++r) {
-        s[r] = decay * s[r] + step * value[r] * input;
-        S[r * columns + n] = s[r];
-        sum[r] += dot(s[r], output);
-      }
-    }
+    update_vectors((device float4*)S, v, value, sum, update, columns, lane);
   } else {
-    UNROLL for (uint r = 0; r < state_rows; ++r) {
-      device float* row = state + (before + first + r) * p.d_state;
-      for (uint n = lane; n < p.d_state; n += 32) {
-        const float one = decay * row[n] + step * value[r] * float(Bs[n]);
-        row[n] = one;
-        sum[r] += one * float(Cs[n]);
-      }
-    }
+    update_numbers(S, value, sum, update, p.d_state, lane);
   }
   UNROLL for (uint r = 0; r < state_rows; ++r) {
     const float total = simd_sum(sum[r]) + D[h] * value[r];

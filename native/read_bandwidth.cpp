@@ -62,76 +62,100 @@ Vector read(const std::byte* data, size_t stride, size_t offset, size_t length) 
   return sums[0] ^ sums[1] ^ sums[2] ^ sums[3];
 }
 
-// Bytes a second of all threads together, the median of several samples.
-double measure(unsigned threads, size_t bytes, const std::atomic<bool>& cancelled) {
-  const size_t unit = threads * kStreams * kPiece;
-  bytes = std::max(bytes / unit, size_t{1}) * unit;
-  const size_t share = bytes / threads;    // of a thread
-  const size_t stride = share / kStreams;  // of a stream
-  const Buffer buffer = allocate((bytes + kHugePage - 1) / kHugePage * kHugePage);
+// One measurement by `threads` threads, this one among them.
+class Measurement {
+ public:
+  Measurement(unsigned threads, size_t bytes, const std::atomic<bool>& cancelled)
+      : threads_(threads),
+        share_(std::max(bytes / (threads * kStreams * kPiece), size_t{1}) * kStreams * kPiece),
+        buffer_(allocate((threads * share_ + kHugePage - 1) / kHugePage * kHugePage)),
+        rates_(threads, std::vector<double>(kSamples)),
+        together_(threads),
+        cancelled_(cancelled) {}
 
-  // rates[thread][sample]
-  std::vector<std::vector<double>> rates(threads, std::vector<double>(kSamples));
-  std::atomic<uint64_t> sink{0};  // so that no compiler leaves the loads out
-  std::atomic<bool> failed{false};
-  std::barrier together(threads);
-  const auto stopped = [&] { return cancelled || failed; };
-  const auto work = [&](unsigned thread) {
-    const std::byte* data = buffer.get() + thread * share;
-    // Each thread touches its part first, so that the pages are near it. Pages of zeros that were
-    // never written would be one page in the cache.
-    for (size_t i = 0; i < share && !stopped(); i += kPiece) {
-      std::memset(buffer.get() + thread * share + i, 1, kPiece);
-    }
-    Vector sum = {};
-    for (double& rate : rates[thread]) {
-      together.arrive_and_wait();
-      const auto start = Clock::now();
-      auto now = start;
-      size_t done = 0;
-      size_t offset = 0;
-      while (now - start < kWindow && !stopped()) {
-        sum ^= read(data, stride, offset, kPiece);
-        done += kStreams * kPiece;
-        offset = (offset + kPiece) % stride;
-        now = Clock::now();
+  // Bytes a second of all threads together, the median of several samples.
+  double run() {
+    std::vector<std::thread> others;
+    others.reserve(threads_);
+    const auto join = [&] {
+      for (std::thread& other : others) other.join();
+    };
+    try {
+      for (unsigned thread = 1; thread < threads_; ++thread) {
+        others.emplace_back(&Measurement::work, this, thread);
       }
-      rate = static_cast<double>(done) / std::chrono::duration<double>(now - start).count();
+    } catch (...) {
+      // The system has no more threads: those that did start must not wait for the rest.
+      failed_ = true;
+      for (size_t missing = others.size(); missing < threads_; ++missing) {
+        together_.arrive_and_drop();
+      }
+      join();
+      throw;
     }
-    sink += sum[0] ^ sum[1];
-  };
-  std::vector<std::thread> others;
-  others.reserve(threads);
-  const auto join = [&] {
-    for (std::thread& other : others) other.join();
-  };
-  try {
-    for (unsigned thread = 1; thread < threads; ++thread) others.emplace_back(work, thread);
-  } catch (...) {
-    // The system has no more threads: those that did start must not wait for the rest.
-    failed = true;
-    for (size_t missing = others.size(); missing < threads; ++missing) together.arrive_and_drop();
+    work(0);
     join();
-    throw;
+    if (cancelled_) throw std::runtime_error("the environment has ended");
+    return median();
   }
-  work(0);
-  join();
-  if (cancelled) throw std::runtime_error("the environment has ended");
 
-  std::vector<double> totals(kSamples);
-  for (const auto& of_thread : rates) {
-    for (size_t i = 0; i < kSamples; ++i) totals[i] += of_thread[i];
+ private:
+  bool stopped() const { return cancelled_ || failed_; }
+
+  // What each thread does: touches its part first, so that the pages are near it (pages of zeros
+  // that were never written would be one page in the cache), and reads it in every sample.
+  void work(unsigned thread) {
+    std::byte* data = buffer_.get() + thread * share_;
+    for (size_t i = 0; i < share_ && !stopped(); i += kPiece) std::memset(data + i, 1, kPiece);
+    Vector sum = {};
+    for (double& rate : rates_[thread]) {
+      together_.arrive_and_wait();
+      rate = take_sample(data, sum);
+    }
+    sink_ += sum[0] ^ sum[1];
   }
-  std::nth_element(totals.begin(), totals.begin() + kSamples / 2, totals.end());
-  return totals[kSamples / 2];
-}
+
+  // Bytes a second of one thread.
+  double take_sample(const std::byte* data, Vector& sum) const {
+    const size_t stride = share_ / kStreams;
+    const auto start = Clock::now();
+    auto now = start;
+    size_t done = 0;
+    size_t offset = 0;
+    while (now - start < kWindow && !stopped()) {
+      sum ^= read(data, stride, offset, kPiece);
+      done += kStreams * kPiece;
+      offset = (offset + kPiece) % stride;
+      now = Clock::now();
+    }
+    return static_cast<double>(done) / std::chrono::duration<double>(now - start).count();
+  }
+
+  double median() const {
+    std::vector<double> totals(kSamples);
+    for (const auto& of_thread : rates_) {
+      for (size_t i = 0; i < kSamples; ++i) totals[i] += of_thread[i];
+    }
+    std::nth_element(totals.begin(), totals.begin() + kSamples / 2, totals.end());
+    return totals[kSamples / 2];
+  }
+
+  const unsigned threads_;
+  const size_t share_;  // bytes of a thread
+  const Buffer buffer_;
+  std::vector<std::vector<double>> rates_;  // (threads, samples)
+  std::atomic<uint64_t> sink_{0};           // so that no compiler leaves the loads out
+  std::atomic<bool> failed_{false};
+  std::barrier<> together_;
+  const std::atomic<bool>& cancelled_;
+};
 
 }  // namespace
 
 BandwidthMeasurement::BandwidthMeasurement(unsigned threads, size_t bytes, OnComplete on_complete)
     : thread_([this, threads, bytes, on_complete = std::move(on_complete)] {
         try {
-          on_complete(measure(threads, bytes, cancelled_), std::nullopt);
+          on_complete(Measurement(threads, bytes, cancelled_).run(), std::nullopt);
         } catch (const std::system_error&) {
           // Starting a thread is all that throws this; its own text names none.
           on_complete(0, Failure{"the system starts no more threads: measure with fewer"});

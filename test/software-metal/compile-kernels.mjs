@@ -142,7 +142,8 @@ function checkIncludes(file) {
 function expandMacros(file) {
   // <metal_stdlib> is empty here, so that what comes out is our own text alone.
   const command = ['-E', '-x', 'c++', '-nostdinc', '-D__METAL__', '-D__METAL_VERSION__=310']
-  const includes = ['-I', join(here, 'include-empty'), '-I', '.']
+  // A copy of metal/ includes its own headers.
+  const includes = ['-I', join(here, 'include-empty'), '-I', dirname(dirname(file)), '-I', '.']
   try {
     return execFileSync(process.env.CXX ?? 'clang++-19', [...command, ...includes, file], {
       cwd: root, // so that places read metal/x.metal:12

@@ -60,8 +60,10 @@ export function compileMutant(
   mutation: Mutation,
   options: readonly string[] = ['-O2'],
 ): string {
-  cpSync(join(root, 'metal'), folder, { recursive: true })
-  const file = join(folder, mutation.file)
+  // Under its own name, by which the files include each other.
+  const copy = join(folder, 'metal')
+  cpSync(join(root, 'metal'), copy, { recursive: true })
+  const file = join(copy, mutation.file)
   const text = readFileSync(file, 'utf8')
   if (!text.includes(mutation.from)) throw new Error(`${mutation.file} has no ${mutation.from}`)
   writeFileSync(file, text.replace(mutation.from, mutation.to))
@@ -71,7 +73,7 @@ export function compileMutant(
   const source = join(folder, `${operation}.cpp`)
   const library = join(folder, `${operation}.so`)
   const steps: [string, string[]][] = [
-    [process.execPath, [join(here, 'compile-kernels.mjs'), join(folder, kernels), source]],
+    [process.execPath, [join(here, 'compile-kernels.mjs'), join(copy, kernels), source]],
     [
       clang,
       [

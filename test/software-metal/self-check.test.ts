@@ -275,8 +275,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   'matmul of one token': {
     model: 'mamba2-hf',
     file: 'matvec.metal',
-    from: 'part[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);',
-    to: 'part[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
+    from: 'sums.of[j][r] += dot(x_low, low[j]) + dot(x_high, high[j]);',
+    to: 'sums.of[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
     off: /\[matmul\] float32 x float32, 1 x 128 to 40, \w+/,
   },
   'affineMatmul of a prompt': {
@@ -289,8 +289,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   'affineMatmul of one token': {
     model: 'edge-mlx-8bit',
     file: 'affine_matvec.metal',
-    from: 'part[j][r] += scale[i] * product[j] + offset[i] * total;',
-    to: 'part[j][r] += scale[i] * product[j] + 0.999f * offset[i] * total;',
+    from: 'weights.scales[i] * product[j] + weights.biases[i] * total;',
+    to: 'weights.scales[i] * product[j] + 0.999f * weights.biases[i] * total;',
     off: /\[affineMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
   },
   ssdChunkScan: {
@@ -317,8 +317,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   attentionPrefill: {
     model: 'rene',
     file: 'attention_prefill.metal',
-    from: 'seen > t - int(p.window);',
-    to: 'seen >= t - int(p.window);',
+    from: 'seen > t - int(window);',
+    to: 'seen >= t - int(window);',
     off: /\[attentionPrefill\] float32, 66 tokens, 1 x 2\/1 x \d+, window 16/,
   },
   attentionDecode: {
@@ -331,8 +331,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   sample: {
     model: 'mamba2-hf',
     file: 'sample.metal',
-    from: 'philox(position[slot], v, seed_low, seed_high)',
-    to: 'philox(position[0], v, seed_low, seed_high)',
+    from: 'draw(score, least, position[slot], ',
+    to: 'draw(score, least, position[0], ',
     off: /\[sample\] float32, 3 x 300, temperature 0.8/,
   },
 }

@@ -24,19 +24,51 @@ inline void pack_rows(const LinearInput& x, size_t first, size_t count, size_t i
   kernels.pack_rows(normed, inputs, count, inputs, packed);
 }
 
-inline constexpr size_t kMatMatRows =
-    512;  // of x at once: bounds the copy of x that is worked with
+// Rows of x at once: bounds the copy of x that is worked with.
+inline constexpr size_t kMatMatRows = 512;
+// Columns at once: a panel of them stays in the first-level cache.
+inline constexpr size_t kMatMatDepth = 256;
 // Kernels do about so many products in the time of one step of a plain loop.
 inline constexpr size_t kMatMatSpeedup = 8;
 
+// `rows` rows of x from `first` on as packed tiles, in scratch memory that all threads may read.
+inline const float* pack_tiles(const LinearInput& x, size_t first, size_t rows, size_t inputs,
+                               ThreadPool& threads, const Kernels& kernels) {
+  const size_t tile = kernels.tile_rows, tiles = (rows + tile - 1) / tile;
+  float* packed = scratch<Scratch::kShared>(tiles * tile * inputs);
+  threads.parallel_for(tiles, tile * inputs, [&](size_t begin, size_t end) {
+    float* normed = scratch<Scratch::kOwn>(tile * inputs);
+    for (size_t t = begin; t < end; ++t) {
+      pack_rows(x, first + t * tile, std::min(tile, rows - t * tile), inputs, kernels, normed,
+                packed + t * tile * inputs);
+    }
+  });
+  return packed;
+}
+
+// sums (tiles of rows, sums_stride) = `tiles` packed tiles times rows n to n + cols of the weight,
+// which are packed to `panels`, kMatMatDepth columns at a time.
+template <class Weight>
+void multiply_strip(const float* packed, size_t tiles, const Weight& weight, size_t n, size_t cols,
+                    size_t inputs, float* panels, float* sums, size_t sums_stride,
+                    const Kernels& kernels) {
+  const size_t tile = kernels.tile_rows;
+  for (size_t k = 0; k < inputs; k += kMatMatDepth) {
+    const size_t depth = std::min(kMatMatDepth, inputs - k);
+    weight.pack(n, cols, k, depth, panels);
+    kernels.multiply_tiles(packed + k * tile, tile * inputs, tiles, panels,
+                           (cols + kernels.tile_cols - 1) / kernels.tile_cols, depth, sums,
+                           sums_stride, k > 0);
+  }
+}
+
 // Multiplies all rows of x with a weight. `bias` is the number of the bias buffer, as above.
 // weight.pack(first, count, first_col, depth, packed) packs columns of rows of the weight
-// (fast/mat_mat_kernels.h). Order of accumulation: blocks of kDepth columns, one product after the
-// other in each, and the blocks one after the other.
+// (fast/mat_mat_kernels.h). Order of accumulation: blocks of kMatMatDepth columns, one product
+// after the other in each, and the blocks one after the other.
 template <class Params, class Weight>
 void multiply_matrix(const Operation& operation, const Params& p, size_t bias, ThreadPool& threads,
                      const Kernels& kernels, const Weight& weight) {
-  constexpr size_t kDepth = 256;   // a panel of so many columns stays in the first-level cache
   constexpr size_t kPanels = 8;    // in a block: its packed weights stay in the second-level cache
   constexpr size_t kFewRows = 96;  // fewer are not worth packing the same weights once more
   const LinearInput x(operation, p, bias + 1);
@@ -48,14 +80,7 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias, T
   for (size_t first = 0; first < p.rows; first += kMatMatRows) {
     const size_t rows = std::min<size_t>(kMatMatRows, p.rows - first);
     const size_t tiles = (rows + tile - 1) / tile;
-    float* packed_rows = scratch<Scratch::kShared>(tiles * tile * inputs);
-    threads.parallel_for(tiles, tile * inputs, [&](size_t begin, size_t end) {
-      float* normed = scratch<Scratch::kOwn>(tile * inputs);
-      for (size_t t = begin; t < end; ++t) {
-        pack_rows(x, first + t * tile, std::min(tile, rows - t * tile), inputs, kernels, normed,
-                  packed_rows + t * tile * inputs);
-      }
-    });
+    const float* packed_rows = pack_tiles(x, first, rows, inputs, threads, kernels);
 
     // A weight with few rows gives few blocks: then rows of x are split as well.
     const size_t wanted = 3 * threads.threads();
@@ -65,24 +90,16 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t bias, T
     const size_t cost = strip * tile * inputs * block_cols / kMatMatSpeedup;
     threads.parallel_for(blocks * strips, cost, [&](size_t begin, size_t end) {
       const size_t sums_size = strip * tile * block_cols;
-      float* sums = scratch<Scratch::kOwn>(sums_size + kDepth * block_cols);
+      float* sums = scratch<Scratch::kOwn>(sums_size + kMatMatDepth * block_cols);
       float* panels = sums + sums_size;  // a multiple of a cache line: block_cols is one
       for (size_t item = begin; item < end; ++item) {
-        const size_t first_tile = item % strips * strip;
-        if (first_tile >= tiles) continue;
-        const size_t strip_tiles = std::min(strip, tiles - first_tile);
+        const size_t first_row = item % strips * strip * tile;
+        if (first_row >= rows) continue;
+        const size_t end_row = std::min(rows, first_row + strip * tile);
         const size_t n = item / strips * block_cols;
         const size_t cols = std::min<size_t>(block_cols, p.outputs - n);
-        for (size_t k = 0; k < inputs; k += kDepth) {
-          const size_t depth = std::min(kDepth, inputs - k);
-          weight.pack(n, cols, k, depth, panels);
-          kernels.multiply_tiles(packed_rows + first_tile * tile * inputs + k * tile, tile * inputs,
-                                 strip_tiles, panels,
-                                 (cols + kernels.tile_cols - 1) / kernels.tile_cols, depth, sums,
-                                 block_cols, k > 0);
-        }
-        const size_t first_row = first_tile * tile;
-        const size_t end_row = std::min(rows, first_row + strip_tiles * tile);
+        multiply_strip(packed_rows + first_row * inputs, (end_row - first_row + tile - 1) / tile,
+                       weight, n, cols, inputs, panels, sums, block_cols, kernels);
         for (size_t r = first_row; r < end_row; ++r) {
           out.finish(first + r, n, cols, sums + (r - first_row) * block_cols, kernels);
         }

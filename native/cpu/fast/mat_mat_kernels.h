@@ -108,6 +108,24 @@ SSM_INLINE Floats group_numbers(const void* numbers, const size_t (&row)[kWidth]
   return Numbers::load_floats(gathered);
 }
 
+// `count` words of each of kWidth rows, and zeros; the next panel's words are on their way then.
+SSM_INLINE void load_row_words(Words (&v)[kWidth], const uint32_t* words,
+                               const size_t (&row)[kWidth], size_t row_words, size_t count) {
+  if (count == kWidth) {
+#pragma GCC unroll 16
+    for (size_t n = 0; n < kWidth; ++n) {
+      const uint32_t* from = words + row[n] * row_words;
+      v[n] = load<Words>(from);
+      __builtin_prefetch(from + kTileCols * row_words);
+    }
+  } else {
+    for (size_t n = 0; n < kWidth; ++n) {
+      v[n] = Words{};
+      __builtin_memcpy(&v[n], words + row[n] * row_words, count * sizeof(uint32_t));
+    }
+  }
+}
+
 // Words are transposed instead of numbers: a vector then holds a word of each row, whose values are
 // taken out one by one, the scales of the rows beside them.
 template <size_t kBits, class Numbers>
@@ -127,19 +145,7 @@ void pack_affine_panel(const AffineRows& w, size_t first_row, size_t count, size
     for (size_t word = first_col / kValues; word < end; word += kWidth) {
       const size_t words = end - word < kWidth ? end - word : kWidth;
       Words v[kWidth];
-      if (words == kWidth) {
-#pragma GCC unroll 16
-        for (size_t n = 0; n < kWidth; ++n) {
-          const uint32_t* from = w.words + row[n] * row_words + word;
-          v[n] = load<Words>(from);
-          __builtin_prefetch(from + kTileCols * row_words);  // the next panel's
-        }
-      } else {
-        for (size_t n = 0; n < kWidth; ++n) {
-          v[n] = Words{};
-          __builtin_memcpy(&v[n], w.words + row[n] * row_words + word, words * sizeof(uint32_t));
-        }
-      }
+      load_row_words(v, w.words + word, row, row_words, words);
       transpose(v);
       for (size_t i = 0; i < words; ++i) {
         if (const size_t group = (word + i) / group_words; group != scaled_group) {
@@ -183,6 +189,23 @@ static void pack_affine(const AffineRows& w, size_t first_col, size_t depth, flo
   return pack_affine_bits<8>(w, first_col, depth, packed);
 }
 
+// A tile of sums = a · b, or += with `add`.
+SSM_INLINE void multiply_tile(const float* a, const float* b, size_t depth, float* sums,
+                              size_t sums_stride, bool add) {
+  for (size_t i = 0; i < kTileRows; ++i) __builtin_prefetch(sums + i * sums_stride, 1);
+  Tile tile;
+  clear(tile);
+  add_product(tile, a, 1, kTileRows, b, depth);
+  if (add) {
+    for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+      tile.sums[i][j] += load(sums + i * sums_stride + j * kWidth);
+    });
+  }
+  for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+    store(sums + i * sums_stride + j * kWidth, tile.sums[i][j]);
+  });
+}
+
 // sums (tiles * kTileRows, sums_stride) = a · b, or += with `add`: `tiles` tiles of packed rows, a
 // tile a_stride apart, times `panels` panels.
 static void multiply_tiles(const float* a, size_t a_stride, size_t tiles, const float* b,
@@ -193,19 +216,8 @@ static void multiply_tiles(const float* a, size_t a_stride, size_t tiles, const 
     const size_t last = tiles - first < kTiles ? tiles : first + kTiles;
     for (size_t panel = 0; panel < panels; ++panel) {
       for (size_t t = first; t < last; ++t) {
-        float* to = sums + t * kTileRows * sums_stride + panel * kTileCols;
-        for (size_t i = 0; i < kTileRows; ++i) __builtin_prefetch(to + i * sums_stride, 1);
-        Tile tile;
-        clear(tile);
-        add_product(tile, a + t * a_stride, 1, kTileRows, b + panel * depth * kTileCols, depth);
-        if (add) {
-          for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-            tile.sums[i][j] += load(to + i * sums_stride + j * kWidth);
-          });
-        }
-        for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-          store(to + i * sums_stride + j * kWidth, tile.sums[i][j]);
-        });
+        multiply_tile(a + t * a_stride, b + panel * depth * kTileCols, depth,
+                      sums + t * kTileRows * sums_stride + panel * kTileCols, sums_stride, add);
       }
     }
   }

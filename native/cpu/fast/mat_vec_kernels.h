@@ -222,6 +222,77 @@ SSM_INLINE Floats value(Words words, size_t j) {
   return to_floats(bits_as<Ints>(q));
 }
 
+// Scales and biases of kRows rows for the groups of a chunk, one row after the other.
+template <size_t kRows>
+struct GroupNumbers {
+  alignas(64) float scales[kRows * kScaleChunk];
+  alignas(64) float biases[kRows * kScaleChunk + kWidth];  // read as whole vectors
+};
+
+// Those of groups `chunk` to `chunk + count`, of `groups` of a row, for rows from `first` on.
+template <size_t kRows>
+SSM_INLINE void load_numbers(GroupNumbers<kRows>& to, const AffineRows& w, size_t first,
+                             size_t groups, size_t chunk, size_t count) {
+  // Where a chunk is a whole row, those of all rows lie one after the other.
+  const size_t runs = count == groups ? 1 : kRows;
+  for (size_t n = 0; n < runs; ++n) {
+    const size_t at = (first + n) * groups + chunk, length = kRows / runs * count;
+    load_scales(w.scales, w.scale_type, at, length, to.scales + n * count);
+    load_scales(w.biases, w.scale_type, at, length, to.biases + n * count);
+  }
+}
+
+// Adds the biases of `count` groups times the sums of x over them.
+template <size_t kRows, size_t kInputs>
+SSM_INLINE void add_biases(Floats (&total)[kInputs][kRows], const float* biases,
+                           const float* x_sums, size_t packed_stride, size_t count) {
+  for (size_t g = 0; g < count; g += kWidth) {
+    for (size_t n = 0; n < kRows; ++n) {
+      const Floats bias = first_lanes(load(biases + n * count + g), count - g);
+      for (size_t r = 0; r < kInputs; ++r) {
+        total[r][n] += bias * load(x_sums + r * packed_stride + g);
+      }
+    }
+  }
+}
+
+// A block of words of each row; `prefetches`: and the same of the rows that come next, as in
+// plain_block.
+template <size_t kRows>
+SSM_INLINE void load_block(Words (&q)[kRows], const uint32_t* const (&words)[kRows],
+                           size_t row_words, bool prefetches) {
+  for (size_t n = 0; n < kRows; ++n) {
+    q[n] = load<Words>(words[n]);
+    if (prefetches) __builtin_prefetch(words[n] + kRows * row_words);
+  }
+}
+
+// The last block of a row whose groups do not fill it: `left` words and zeros.
+template <size_t kRows>
+SSM_INLINE void load_last_block(Words (&q)[kRows], const uint32_t* const (&words)[kRows],
+                                size_t left) {
+  for (size_t n = 0; n < kRows; ++n) {
+    uint32_t part[kWidth] = {};
+    __builtin_memcpy(part, words[n], left * sizeof(uint32_t));
+    q[n] = load<Words>(part);
+  }
+}
+
+// Adds the products of a block of words with packed x, without the scales.
+template <size_t kBits, size_t kRows, size_t kInputs>
+SSM_INLINE void add_block(Floats (&products)[kInputs][kRows], const Words (&q)[kRows],
+                          const float* x, size_t packed_stride) {
+#pragma GCC unroll 8
+  for (size_t j = 0; j < Block<kBits>::kValues; ++j, x += kWidth) {
+    Floats xs[kInputs];
+    for (size_t r = 0; r < kInputs; ++r) xs[r] = load(x + r * packed_stride);
+    for (size_t n = 0; n < kRows; ++n) {
+      const Floats v = value<kBits>(q[n], j);
+      for (size_t r = 0; r < kInputs; ++r) products[r][n] += xs[r] * v;
+    }
+  }
+}
+
 // kRows rows of the weight from row `first` on, times kInputs packed rows of x.
 template <size_t kBits, size_t kGroupSize, size_t kRows, size_t kInputs>
 SSM_INLINE void affine_block(const AffineRows& w, size_t first, const float* packed,
@@ -237,61 +308,29 @@ SSM_INLINE void affine_block(const AffineRows& w, size_t first, const float* pac
   const float* x_sums = packed + affine_packed_values(w.cols, kBits);
   const uint32_t* words[kRows];
   for (size_t n = 0; n < kRows; ++n) words[n] = w.words + (first + n) * row_words;
-  // (kRows, groups of the chunk)
-  alignas(64) float scales[kRows * kScaleChunk], biases[kRows * kScaleChunk + kWidth];
+  GroupNumbers<kRows> numbers;
   Floats total[kInputs][kRows] = {};
   size_t left = row_words;  // of a row
   for (size_t chunk = 0; chunk < groups; chunk += kScaleChunk, x_sums += kScaleChunk) {
     const size_t count = groups - chunk < kScaleChunk ? groups - chunk : kScaleChunk;
-    // Where a chunk is a whole row, those of all rows lie one after the other.
-    const size_t runs = count == groups ? 1 : kRows;
-    for (size_t n = 0; n < runs; ++n) {
-      const size_t at = (first + n) * groups + chunk, length = kRows / runs * count;
-      load_scales(w.scales, w.scale_type, at, length, scales + n * count);
-      load_scales(w.biases, w.scale_type, at, length, biases + n * count);
-    }
-    for (size_t g = 0; g < count; g += kWidth) {
-      for (size_t n = 0; n < kRows; ++n) {
-        const Floats bias = first_lanes(load(biases + n * count + g), count - g);
-        for (size_t r = 0; r < kInputs; ++r) {
-          total[r][n] += bias * load(x_sums + r * packed_stride + g);
-        }
-      }
-    }
+    load_numbers(numbers, w, first, groups, chunk, count);
+    add_biases(total, numbers.biases, x_sums, packed_stride, count);
     for (size_t g = 0; g < count; g += kGroups) {
       Floats products[kInputs][kRows] = {};
 #pragma GCC unroll 8
-      for (size_t block = 0; block < kBlocks; ++block) {
+      for (size_t block = 0; block < kBlocks; ++block, x += Block::kValues * kWidth) {
         Words q[kRows];
         if (kGroups == 1 || left >= kWidth) {
-          for (size_t n = 0; n < kRows; ++n) {
-            q[n] = load<Words>(words[n]);
-            if (block * kWidth % kLineWords == 0) {
-              __builtin_prefetch(words[n] + kRows * row_words);  // as in plain_block
-            }
-          }
+          load_block(q, words, row_words, block * kWidth % kLineWords == 0);
         } else {
-          // The last block of a row whose groups do not fill it.
-          for (size_t n = 0; n < kRows; ++n) {
-            uint32_t part[kWidth] = {};
-            __builtin_memcpy(part, words[n], left * sizeof(uint32_t));
-            q[n] = load<Words>(part);
-          }
+          load_last_block(q, words, left);
         }
         if (kGroups > 1) left -= left < kWidth ? left : kWidth;
         for (size_t n = 0; n < kRows; ++n) words[n] += kWidth;
-#pragma GCC unroll 8
-        for (size_t j = 0; j < Block::kValues; ++j, x += kWidth) {
-          Floats xs[kInputs];
-          for (size_t r = 0; r < kInputs; ++r) xs[r] = load(x + r * packed_stride);
-          for (size_t n = 0; n < kRows; ++n) {
-            const Floats v = value<kBits>(q[n], j);
-            for (size_t r = 0; r < kInputs; ++r) products[r][n] += xs[r] * v;
-          }
-        }
+        add_block<kBits>(products, q, x, packed_stride);
       }
       for (size_t n = 0; n < kRows; ++n) {
-        const Floats scale = spread<kGroups>(scales + n * count + g, count - g);
+        const Floats scale = spread<kGroups>(numbers.scales + n * count + g, count - g);
         for (size_t r = 0; r < kInputs; ++r) total[r][n] += products[r][n] * scale;
       }
     }

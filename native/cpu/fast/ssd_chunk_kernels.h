@@ -92,20 +92,10 @@ SSM_INLINE void ssd_weights(const SsdHead& h, float* weights) {
   }
 }
 
-// One head: writes out, updates the state.
-static void ssd_chunk(const SsdHead& h) {
-  const size_t panels = (h.head_dim + kTileCols - 1) / kTileCols;
-  const size_t states = tiles_of(h.d_state) * kTileRows;
+// Rows of x as panels of columns, and the same times the factor of their token.
+SSM_INLINE void pack_inputs(const SsdHead& h, const float* factors, size_t panels, float* inputs,
+                            float* scaled) {
   const size_t panel_floats = h.length * kTileCols;
-  float* carried = h.work;  // exp(a)
-  float* weights = carried + kSsdPadding;
-  float* inputs = weights + tiles_of(h.length) * kTileRows * kScoresStride;
-  float* scaled = inputs + panels * panel_floats;
-  const size_t last = h.length - 1;
-
-  for (size_t s = 0; s < h.length; s += kWidth) {
-    store(carried + s, decay(h, last, s) * load(h.step + s));
-  }
   for (size_t s = 0; s < h.length; ++s) {
     const float* x = h.x + s * h.x_stride;
     for (size_t p = 0; p < panels * kTileCols; p += kWidth) {
@@ -113,9 +103,63 @@ static void ssd_chunk(const SsdHead& h) {
       const Floats v = left >= kWidth ? load(x + p) : load_first(x + p, left);
       const size_t at = p / kTileCols * panel_floats + s * kTileCols + p % kTileCols;
       store(inputs + at, v);
-      store(scaled + at, v * splat(carried[s]));
+      store(scaled + at, v * splat(factors[s]));
     }
   }
+}
+
+// y of a panel of rows of the head, `left` of them: diag(carried) C Sᵀ + W x.
+SSM_INLINE void write_outputs(const SsdHead& h, const float* carried, const float* weights,
+                              const float* inputs, const float* state, size_t left, float* out) {
+  for (size_t t = 0; t < h.length; t += kTileRows, out += kTileRows * h.out_stride) {
+    Tile tile;
+    clear(tile);
+    add_product(tile, h.packed_c + t * h.d_state, 1, kTileRows, state, h.d_state);
+    for_tile([&](size_t i, size_t j)
+                 __attribute__((always_inline)) { tile.sums[i][j] *= splat(carried[t + i]); });
+    const size_t depth = h.length < t + kTileRows ? h.length : t + kTileRows;
+    add_product(tile, weights + t * kScoresStride, kScoresStride, 1, inputs, depth);
+    for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+      if (t + i >= h.length) return;
+      float* to = out + i * h.out_stride + j * kWidth;
+      if (left >= (j + 1) * kWidth) {
+        store(to, tile.sums[i][j]);
+      } else if (left > j * kWidth) {
+        store_first(to, tile.sums[i][j], left - j * kWidth);
+      }
+    });
+  }
+}
+
+// Sᵀ of the same rows: forget Sᵀ + Bᵀ (w x).
+SSM_INLINE void update_state(const SsdHead& h, float forget, const float* scaled, size_t states,
+                             float* state) {
+  for (size_t n = 0; n < states; n += kTileRows) {
+    Tile tile;
+    clear(tile);
+    add_product(tile, h.padded_b + n, 1, states, scaled, h.length);
+    for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+      float* at = state + (n + i) * kTileCols + j * kWidth;
+      store(at, load(at) * splat(forget) + tile.sums[i][j]);
+    });
+  }
+}
+
+// One head: writes out, updates the state.
+static void ssd_chunk(const SsdHead& h) {
+  const size_t panels = (h.head_dim + kTileCols - 1) / kTileCols;
+  const size_t states = tiles_of(h.d_state) * kTileRows;
+  const size_t panel_floats = h.length * kTileCols;
+  float* carried = h.work;
+  float* weights = carried + kSsdPadding;
+  float* inputs = weights + tiles_of(h.length) * kTileRows * kScoresStride;
+  float* scaled = inputs + panels * panel_floats;
+  const size_t last = h.length - 1;
+
+  for (size_t s = 0; s < h.length; s += kWidth) {
+    store(carried + s, decay(h, last, s) * load(h.step + s));  // w, until the inputs have it
+  }
+  pack_inputs(h, carried, panels, inputs, scaled);
   for (size_t t = 0; t < h.length; t += kWidth) {
     store(carried + t, exp(load(h.a_high + t)));
   }
@@ -124,36 +168,9 @@ static void ssd_chunk(const SsdHead& h) {
   const float forget = exp(splat(h.a_high[last]))[0];
   for (size_t panel = 0; panel < panels; ++panel) {
     float* state = h.state + panel * states * kTileCols;
-    const size_t left = h.head_dim - panel * kTileCols;
-    for (size_t t = 0; t < h.length; t += kTileRows) {
-      Tile tile;
-      clear(tile);
-      add_product(tile, h.packed_c + t * h.d_state, 1, kTileRows, state, h.d_state);
-      for_tile([&](size_t i, size_t j)
-                   __attribute__((always_inline)) { tile.sums[i][j] *= splat(carried[t + i]); });
-      const size_t depth = h.length < t + kTileRows ? h.length : t + kTileRows;
-      add_product(tile, weights + t * kScoresStride, kScoresStride, 1,
-                  inputs + panel * panel_floats, depth);
-      float* out = h.out + t * h.out_stride + panel * kTileCols;
-      for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-        if (t + i >= h.length) return;
-        float* to = out + i * h.out_stride + j * kWidth;
-        if (left >= (j + 1) * kWidth) {
-          store(to, tile.sums[i][j]);
-        } else if (left > j * kWidth) {
-          store_first(to, tile.sums[i][j], left - j * kWidth);
-        }
-      });
-    }
-    for (size_t n = 0; n < states; n += kTileRows) {
-      Tile tile;
-      clear(tile);
-      add_product(tile, h.padded_b + n, 1, states, scaled + panel * panel_floats, h.length);
-      for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
-        float* at = state + (n + i) * kTileCols + j * kWidth;
-        store(at, load(at) * splat(forget) + tile.sums[i][j]);
-      });
-    }
+    write_outputs(h, carried, weights, inputs + panel * panel_floats, state,
+                  h.head_dim - panel * kTileCols, h.out + panel * kTileCols);
+    update_state(h, forget, scaled + panel * panel_floats, states, state);
   }
 }
 

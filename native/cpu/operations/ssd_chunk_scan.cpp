@@ -18,6 +18,76 @@
 
 namespace ssm::cpu {
 
+namespace {
+
+// The inputs of one head for the tokens of a chunk, its state, and its part of the output.
+struct Head {
+  const SsdChunkScanParams& p;
+  size_t length;    // of the chunk
+  const float* x;   // (length, head_dim), rows x_stride apart
+  const float* dt;  // (length), dt_stride apart
+  const float* B;   // (length, d_state), rows b_stride apart
+  const float* C;   // (length, d_state), rows c_stride apart
+  float A, D, dt_bias;
+  float* S;    // (head_dim, d_state)
+  float* out;  // (length, head_dim), rows of all heads apart
+};
+
+// What is known of the tokens of a chunk, and a weight for each.
+struct Tokens {
+  explicit Tokens(size_t longest) : step(longest), a(longest), weight(longest) {}
+  std::vector<float> step;
+  // In double: differences of long sums are exponents, and their error is relative error in y.
+  std::vector<double> a;
+  std::vector<float> weight;
+};
+
+void find_steps(const Head& h, Tokens& tokens) {
+  double sum = 0;
+  for (size_t t = 0; t < h.length; ++t) {
+    tokens.step[t] = step_size(h.dt[t * h.p.dt_stride], h.dt_bias, h.p.dt_min, h.p.dt_max);
+    sum += static_cast<double>(tokens.step[t]) * h.A;
+    tokens.a[t] = sum;
+  }
+}
+
+// y of token t: what earlier chunks left, D x, and what the tokens up to t give.
+void write_output(const Head& h, Tokens& tokens, size_t t) {
+  const float* C = h.C + t * h.p.c_stride;
+  const float* x = h.x + t * h.p.x_stride;
+  float* y = h.out + t * h.p.heads * h.p.head_dim;
+  const float carried = static_cast<float>(std::exp(tokens.a[t]));
+  for (size_t row = 0; row < h.p.head_dim; ++row) {
+    y[row] = carried * dot(h.S + row * h.p.d_state, C, h.p.d_state) + h.D * x[row];
+  }
+  for (size_t s = 0; s <= t; ++s) {
+    const float decay = static_cast<float>(std::exp(tokens.a[t] - tokens.a[s]));
+    tokens.weight[s] = decay * tokens.step[s] * dot(C, h.B + s * h.p.b_stride, h.p.d_state);
+  }
+  for (size_t s = 0; s <= t; ++s) {
+    const float* xs = h.x + s * h.p.x_stride;
+    for (size_t row = 0; row < h.p.head_dim; ++row) y[row] += tokens.weight[s] * xs[row];
+  }
+}
+
+// The state after the chunk.
+void update_state(const Head& h, const Tokens& tokens) {
+  const double sum = tokens.a[h.length - 1];
+  const float decay = static_cast<float>(std::exp(sum));
+  for (size_t n = 0; n < size_t{h.p.head_dim} * h.p.d_state; ++n) h.S[n] *= decay;
+  for (size_t s = 0; s < h.length; ++s) {
+    const float* x = h.x + s * h.p.x_stride;
+    const float* B = h.B + s * h.p.b_stride;
+    const float scale = static_cast<float>(std::exp(sum - tokens.a[s])) * tokens.step[s];
+    for (size_t row = 0; row < h.p.head_dim; ++row) {
+      const float input = scale * x[row];
+      for (size_t n = 0; n < h.p.d_state; ++n) h.S[row * h.p.d_state + n] += input * B[n];
+    }
+  }
+}
+
+}  // namespace
+
 void ssd_chunk_scan(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<SsdChunkScanParams>();
   const auto* x = operation.data<const float>(0);        // (batch, length, heads, head_dim)
@@ -32,58 +102,29 @@ void ssd_chunk_scan(const Operation& operation, ThreadPool& threads) {
   auto* out = operation.data<float>(9);                  // (batch, length, heads, head_dim)
   const size_t cost = size_t{p.length} * p.d_state * (2 * p.head_dim + p.chunk_size);
   threads.parallel_for(size_t{p.batch} * p.heads, cost, [&](size_t begin, size_t end) {
-    const size_t longest = std::min(p.chunk_size, p.length);
-    std::vector<float> step(longest);
-    // In double: differences of long sums are exponents, and their error is relative error in y.
-    std::vector<double> a(longest);
-    std::vector<float> weight(longest);
+    Tokens tokens(std::min(p.chunk_size, p.length));
     for (size_t i = begin; i < end; ++i) {
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
       if (rows[b] >= p.slots) continue;
-      float* S = state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
       for (size_t first = 0; first < p.length; first += p.chunk_size) {
         threads.throw_if_cancelled();
-        const size_t length = std::min<size_t>(p.chunk_size, p.length - first);
-        const auto token = [&](size_t t) { return b * p.length + first + t; };
-        const auto x_of = [&](size_t t) { return x + token(t) * p.x_stride + h * p.head_dim; };
-        const auto B_of = [&](size_t t) { return B + token(t) * p.b_stride + g * p.d_state; };
-        const auto C_of = [&](size_t t) { return C + token(t) * p.c_stride + g * p.d_state; };
-
-        double sum = 0;
-        for (size_t t = 0; t < length; ++t) {
-          step[t] = step_size(dt[token(t) * p.dt_stride + h], dt_bias[h], p.dt_min, p.dt_max);
-          sum += static_cast<double>(step[t]) * A[h];
-          a[t] = sum;
-        }
-
-        for (size_t t = 0; t < length; ++t) {
-          const float* Ct = C_of(t);
-          float* y = out + (token(t) * p.heads + h) * p.head_dim;
-          const float carried = static_cast<float>(std::exp(a[t]));
-          for (size_t row = 0; row < p.head_dim; ++row) {
-            y[row] = carried * dot(S + row * p.d_state, Ct, p.d_state) + D[h] * x_of(t)[row];
-          }
-          for (size_t s = 0; s <= t; ++s) {
-            const float decay = static_cast<float>(std::exp(a[t] - a[s]));
-            weight[s] = decay * step[s] * dot(Ct, B_of(s), p.d_state);
-          }
-          for (size_t s = 0; s <= t; ++s) {
-            const float* xs = x_of(s);
-            for (size_t row = 0; row < p.head_dim; ++row) y[row] += weight[s] * xs[row];
-          }
-        }
-
-        const float decay = static_cast<float>(std::exp(sum));
-        for (size_t n = 0; n < size_t{p.head_dim} * p.d_state; ++n) S[n] *= decay;
-        for (size_t s = 0; s < length; ++s) {
-          const float* xs = x_of(s);
-          const float* Bs = B_of(s);
-          const float scale = static_cast<float>(std::exp(sum - a[s])) * step[s];
-          for (size_t row = 0; row < p.head_dim; ++row) {
-            const float input = scale * xs[row];
-            for (size_t n = 0; n < p.d_state; ++n) S[row * p.d_state + n] += input * Bs[n];
-          }
-        }
+        const size_t token = b * p.length + first;
+        const Head head = {
+            .p = p,
+            .length = std::min<size_t>(p.chunk_size, p.length - first),
+            .x = x + token * p.x_stride + h * p.head_dim,
+            .dt = dt + token * p.dt_stride + h,
+            .B = B + token * p.b_stride + g * p.d_state,
+            .C = C + token * p.c_stride + g * p.d_state,
+            .A = A[h],
+            .D = D[h],
+            .dt_bias = dt_bias[h],
+            .S = state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state,
+            .out = out + (token * p.heads + h) * p.head_dim,
+        };
+        find_steps(head, tokens);
+        for (size_t t = 0; t < head.length; ++t) write_output(head, tokens, t);
+        update_state(head, tokens);
       }
     }
   });

@@ -11,124 +11,203 @@
 
 namespace ssm::cpu::fast {
 
-void ssd_chunk_scan(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
-  const auto p = operation.params<SsdChunkScanParams>();
-  const auto* x = operation.data<const float>(0);        // (batch, length, heads, head_dim)
-  const auto* dt = operation.data<const float>(1);       // (batch, length, heads)
-  const auto* A = operation.data<const float>(2);        // (heads), negative
-  const auto* B = operation.data<const float>(3);        // (batch, length, groups, d_state)
-  const auto* C = operation.data<const float>(4);        // (batch, length, groups, d_state)
-  const auto* D = operation.data<const float>(5);        // (heads)
-  const auto* dt_bias = operation.data<const float>(6);  // (heads)
-  auto* state = operation.data<float>(7);                // (slots, heads, head_dim, d_state)
-  const auto* rows = operation.data<const uint32_t>(8);  // (batch), each slot once
-  auto* out = operation.data<float>(9);                  // (batch, length, heads, head_dim)
+namespace {
 
-  constexpr size_t kSharedFloats = size_t{1} << 21;  // of chunks that are prepared together
-  constexpr size_t kSpeedup = 8;                     // as in fast/mat_mat.h
-  const size_t chunk = std::min({size_t{p.chunk_size}, size_t{p.length}, kLongestSsdChunk});
-  const SsdSizes sizes = kernels.ssd_sizes(chunk, p.head_dim, p.d_state);
-  const size_t c_size = cache_lines(sizes.c), b_size = cache_lines(sizes.b);
-  const size_t shared_size = c_size + b_size + cache_lines(sizes.scores);
-  const size_t sequences = size_t{p.batch} * p.groups;
-  const size_t chunks = (p.length + chunk - 1) / chunk;
-  const size_t together = std::clamp<size_t>(kSharedFloats / (sequences * shared_size), 1, chunks);
-  const size_t panels = (p.head_dim + kernels.tile_cols - 1) / kernels.tile_cols;
-  const size_t panel_size = sizes.state / panels;
-  float* shared = scratch<Scratch::kShared>(sequences * together * shared_size);
+constexpr size_t kSpeedup = 8;  // as in fast/mat_mat.h
 
-  for (size_t first_chunk = 0; first_chunk < chunks; first_chunk += together) {
-    const size_t count = std::min(together, chunks - first_chunk);
-    const auto first_of = [&](size_t c) { return (first_chunk + c) * chunk; };  // token
-    const auto length_of = [&](size_t c) { return std::min(chunk, p.length - first_of(c)); };
-    // What chunk c (of `count`) has of group g in sequence b.
-    const auto shared_of = [&](size_t b, size_t g, size_t c) {
-      return shared + ((b * p.groups + g) * count + c) * shared_size;
-    };
+// A few chunks of all sequences that are worked on together. Chunks are counted among them.
+struct Chunks {
+  size_t first;  // token of a sequence that the first of them begins with
+  size_t count;
+};
 
-    const size_t scores_cost = chunk * chunk * p.d_state / kSpeedup;
-    threads.parallel_for(sequences * count, scores_cost, [&](size_t begin, size_t end) {
-      float* work = scratch<Scratch::kOwn>(sizes.work);
-      for (size_t i = begin; i < end; ++i) {
-        const size_t c = i % count, g = i / count % p.groups, b = i / count / p.groups;
-        if (rows[b] >= p.slots) continue;
-        const size_t token = b * p.length + first_of(c);
-        float* packed = shared_of(b, g, c);
-        kernels.ssd_scores({
-            .length = length_of(c),
-            .d_state = p.d_state,
-            .B = B + token * p.b_stride + g * p.d_state,
-            .b_stride = p.b_stride,
-            .C = C + token * p.c_stride + g * p.d_state,
-            .c_stride = p.c_stride,
-            .packed_c = packed,
-            .padded_b = packed + c_size,
-            .scores = packed + c_size + b_size,
-            .work = work,
+class Scan {
+ public:
+  Scan(const Operation& operation, ThreadPool& threads, const Kernels& kernels)
+      : p_(operation.params<SsdChunkScanParams>()),
+        x_(operation.data<const float>(0)),
+        dt_(operation.data<const float>(1)),
+        A_(operation.data<const float>(2)),
+        B_(operation.data<const float>(3)),
+        C_(operation.data<const float>(4)),
+        D_(operation.data<const float>(5)),
+        dt_bias_(operation.data<const float>(6)),
+        state_(operation.data<float>(7)),
+        rows_(operation.data<const uint32_t>(8)),
+        out_(operation.data<float>(9)),
+        threads_(threads),
+        kernels_(kernels),
+        chunk_(std::min({size_t{p_.chunk_size}, size_t{p_.length}, kLongestSsdChunk})),
+        sizes_(kernels.ssd_sizes(chunk_, p_.head_dim, p_.d_state)),
+        c_size_(cache_lines(sizes_.c)),
+        b_size_(cache_lines(sizes_.b)),
+        shared_size_(c_size_ + b_size_ + cache_lines(sizes_.scores)) {}
+
+  void run() {
+    constexpr size_t kSharedFloats = size_t{1} << 21;  // of chunks that are prepared together
+    const size_t sequences = size_t{p_.batch} * p_.groups;
+    const size_t chunks = (p_.length + chunk_ - 1) / chunk_;
+    const size_t together =
+        std::clamp<size_t>(kSharedFloats / (sequences * shared_size_), 1, chunks);
+    shared_ = scratch<Scratch::kShared>(sequences * together * shared_size_);
+    for (size_t first = 0; first < chunks; first += together) {
+      const Chunks some = {first * chunk_, std::min(together, chunks - first)};
+      prepare_groups(some);
+      scan_heads(some);
+    }
+  }
+
+ private:
+  size_t first_of(Chunks some, size_t c) const { return some.first + c * chunk_; }
+  size_t length_of(Chunks some, size_t c) const {
+    return std::min(chunk_, p_.length - first_of(some, c));
+  }
+  // What chunk c has of group g in sequence b.
+  float* shared_of(Chunks some, size_t b, size_t g, size_t c) const {
+    return shared_ + ((b * p_.groups + g) * some.count + c) * shared_size_;
+  }
+
+  // What the heads of a group share.
+  void prepare_groups(Chunks some) const {
+    const size_t count = some.count, cost = chunk_ * chunk_ * p_.d_state / kSpeedup;
+    threads_.parallel_for(
+        size_t{p_.batch} * p_.groups * count, cost, [&](size_t begin, size_t end) {
+          float* work = scratch<Scratch::kOwn>(sizes_.work);
+          for (size_t i = begin; i < end; ++i) {
+            const size_t c = i % count, g = i / count % p_.groups, b = i / count / p_.groups;
+            if (rows_[b] < p_.slots) prepare_group(some, b, g, c, work);
+          }
         });
-      }
-    });
+  }
 
-    const size_t tokens = std::min(count * chunk, p.length - first_of(0));
-    const size_t cost = tokens * p.head_dim * (2 * p.d_state + chunk) / kSpeedup;
-    threads.parallel_for(size_t{p.batch} * p.heads, cost, [&](size_t begin, size_t end) {
-      const size_t state_size = cache_lines(sizes.state);
-      float* transposed = scratch<Scratch::kOwn>(state_size + sizes.work);
-      float step[kSsdPadding] = {};
-      // Two floats a number: differences of long sums are exponents, and their error is relative
-      // error in y.
-      float a_high[kSsdPadding] = {}, a_low[kSsdPadding] = {};
+  void prepare_group(Chunks some, size_t b, size_t g, size_t c, float* work) const {
+    const size_t token = b * p_.length + first_of(some, c);
+    float* packed = shared_of(some, b, g, c);
+    kernels_.ssd_scores({
+        .length = length_of(some, c),
+        .d_state = p_.d_state,
+        .B = B_ + token * p_.b_stride + g * p_.d_state,
+        .b_stride = p_.b_stride,
+        .C = C_ + token * p_.c_stride + g * p_.d_state,
+        .c_stride = p_.c_stride,
+        .packed_c = packed,
+        .padded_b = packed + c_size_,
+        .scores = packed + c_size_ + b_size_,
+        .work = work,
+    });
+  }
+
+  void scan_heads(Chunks some) const {
+    const size_t tokens = std::min(some.count * chunk_, p_.length - some.first);
+    const size_t cost = tokens * p_.head_dim * (2 * p_.d_state + chunk_) / kSpeedup;
+    threads_.parallel_for(size_t{p_.batch} * p_.heads, cost, [&](size_t begin, size_t end) {
+      const size_t state_size = cache_lines(sizes_.state);
+      float* transposed = scratch<Scratch::kOwn>(state_size + sizes_.work);
+      Steps steps;
       for (size_t i = begin; i < end; ++i) {
-        const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
-        if (rows[b] >= p.slots) continue;
-        float* S = state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
-        for (size_t panel = 0; panel < panels; ++panel) {
-          const size_t row = panel * kernels.tile_cols;
-          const PlainRows rows = {S, kFloat32, p.d_state, row,
-                                  std::min(kernels.tile_cols, p.head_dim - row)};
-          kernels.pack_plain(rows, 0, p.d_state, transposed + panel * panel_size);
+        const size_t b = i / p_.heads, h = i % p_.heads;
+        if (rows_[b] >= p_.slots) continue;
+        float* S = state_ + (size_t{rows_[b]} * p_.heads + h) * p_.head_dim * p_.d_state;
+        transpose(S, transposed);
+        for (size_t c = 0; c < some.count; ++c) {
+          threads_.throw_if_cancelled();
+          scan_chunk(some, b, h, c, steps, transposed, transposed + state_size);
         }
-        for (size_t c = 0; c < count; ++c) {
-          threads.throw_if_cancelled();
-          const size_t length = length_of(c), token = b * p.length + first_of(c);
-          double sum = 0;
-          for (size_t t = 0; t < length; ++t) {
-            const float given = dt[(token + t) * p.dt_stride + h];
-            step[t] = step_size(given, dt_bias[h], p.dt_min, p.dt_max);
-            sum += static_cast<double>(step[t]) * A[h];
-            a_high[t] = static_cast<float>(sum);
-            a_low[t] = static_cast<float>(sum - static_cast<double>(a_high[t]));
-          }
-          const float* packed = shared_of(b, g, c);
-          kernels.ssd_chunk({
-              .length = length,
-              .head_dim = p.head_dim,
-              .d_state = p.d_state,
-              .x = x + token * p.x_stride + h * p.head_dim,
-              .x_stride = p.x_stride,
-              .a_high = a_high,
-              .a_low = a_low,
-              .step = step,
-              .D = D[h],
-              .packed_c = packed,
-              .padded_b = packed + c_size,
-              .scores = packed + c_size + b_size,
-              .state = transposed,
-              .out = out + (token * p.heads + h) * p.head_dim,
-              .out_stride = size_t{p.heads} * p.head_dim,
-              .work = transposed + state_size,
-          });
-        }
-        for (size_t row = 0; row < p.head_dim; ++row) {
-          const float* from = transposed + row / kernels.tile_cols * panel_size;
-          const size_t column = row % kernels.tile_cols;
-          for (size_t n = 0; n < p.d_state; ++n) {
-            S[row * p.d_state + n] = from[n * kernels.tile_cols + column];
-          }
-        }
+        transpose_back(transposed, S);
       }
     });
   }
+
+  // Of the tokens of a chunk.
+  struct Steps {
+    float step[kSsdPadding] = {};
+    // Two floats a number: differences of long sums are exponents, and their error is relative
+    // error in y.
+    float a_high[kSsdPadding] = {}, a_low[kSsdPadding] = {};
+  };
+
+  void find_steps(size_t token, size_t length, size_t h, Steps& steps) const {
+    double sum = 0;
+    for (size_t t = 0; t < length; ++t) {
+      const float given = dt_[(token + t) * p_.dt_stride + h];
+      steps.step[t] = step_size(given, dt_bias_[h], p_.dt_min, p_.dt_max);
+      sum += static_cast<double>(steps.step[t]) * A_[h];
+      steps.a_high[t] = static_cast<float>(sum);
+      steps.a_low[t] = static_cast<float>(sum - static_cast<double>(steps.a_high[t]));
+    }
+  }
+
+  // Chunk c of head h in sequence b.
+  void scan_chunk(Chunks some, size_t b, size_t h, size_t c, Steps& steps, float* transposed,
+                  float* work) const {
+    const size_t length = length_of(some, c), token = b * p_.length + first_of(some, c);
+    find_steps(token, length, h, steps);
+    const float* packed = shared_of(some, b, h / (p_.heads / p_.groups), c);
+    kernels_.ssd_chunk({
+        .length = length,
+        .head_dim = p_.head_dim,
+        .d_state = p_.d_state,
+        .x = x_ + token * p_.x_stride + h * p_.head_dim,
+        .x_stride = p_.x_stride,
+        .a_high = steps.a_high,
+        .a_low = steps.a_low,
+        .step = steps.step,
+        .D = D_[h],
+        .packed_c = packed,
+        .padded_b = packed + c_size_,
+        .scores = packed + c_size_ + b_size_,
+        .state = transposed,
+        .out = out_ + (token * p_.heads + h) * p_.head_dim,
+        .out_stride = size_t{p_.heads} * p_.head_dim,
+        .work = work,
+    });
+  }
+
+  // The state of a head as panels of columns, and back.
+  void transpose(const float* S, float* transposed) const {
+    for (size_t row = 0; row < p_.head_dim; row += kernels_.tile_cols) {
+      const size_t count = std::min(kernels_.tile_cols, p_.head_dim - row);
+      kernels_.pack_plain({S, kFloat32, p_.d_state, row, count}, 0, p_.d_state,
+                          transposed + row / kernels_.tile_cols * panel_size());
+    }
+  }
+  void transpose_back(const float* transposed, float* S) const {
+    for (size_t row = 0; row < p_.head_dim; ++row) {
+      const float* from = transposed + row / kernels_.tile_cols * panel_size();
+      const size_t column = row % kernels_.tile_cols;
+      for (size_t n = 0; n < p_.d_state; ++n) {
+        S[row * p_.d_state + n] = from[n * kernels_.tile_cols + column];
+      }
+    }
+  }
+  size_t panel_size() const {
+    const size_t panels = (p_.head_dim + kernels_.tile_cols - 1) / kernels_.tile_cols;
+    return sizes_.state / panels;
+  }
+
+  const SsdChunkScanParams p_;
+  const float* x_;        // (batch, length, heads, head_dim)
+  const float* dt_;       // (batch, length, heads)
+  const float* A_;        // (heads), negative
+  const float* B_;        // (batch, length, groups, d_state)
+  const float* C_;        // (batch, length, groups, d_state)
+  const float* D_;        // (heads)
+  const float* dt_bias_;  // (heads)
+  float* state_;          // (slots, heads, head_dim, d_state)
+  const uint32_t* rows_;  // (batch), each slot once
+  float* out_;            // (batch, length, heads, head_dim)
+  ThreadPool& threads_;
+  const Kernels& kernels_;
+  const size_t chunk_;  // tokens
+  const SsdSizes sizes_;
+  const size_t c_size_, b_size_, shared_size_;  // floats of a chunk of a group
+  float* shared_ = nullptr;                     // (batch, groups, chunks, shared_size_)
+};
+
+}  // namespace
+
+void ssd_chunk_scan(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
+  Scan(operation, threads, kernels).run();
 }
 
 }  // namespace ssm::cpu::fast
