@@ -1,6 +1,6 @@
 // What users iterate over while a text is generated.
 
-import { callerOf, hasFrames, toldTo } from '../support/caller.js'
+import { callerOf, toldTo } from '../support/caller.js'
 import { type GenerateResult, type Generation, GenerationRun, type TextChunk } from './generate.js'
 
 // A stream that nobody holds any more, in the middle of its text, leaves its place to others.
@@ -80,7 +80,7 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
   next(): Promise<IteratorResult<TextChunk, void>> {
     const taken = this.#last.then(() => this.#take())
     this.#last = taken.catch(() => {})
-    return this.#told(taken)
+    return taken
   }
 
   /** Stops the generation: what `break` calls. */
@@ -99,23 +99,13 @@ export class TextStream implements AsyncIterableIterator<TextChunk> {
     await this.return()
   }
 
-  // Says in an error who awaits it. To take notes at each call would cost more than all else here.
-  async #told<T>(taken: Promise<T>): Promise<T> {
-    try {
-      return await taken
-    } catch (error) {
-      const awaiting = callerOf(this.#told)
-      throw toldTo(hasFrames(awaiting) ? awaiting : this.#caller, error)
-    }
-  }
-
   async #take(): Promise<IteratorResult<TextChunk, void>> {
     while (this.#kept.length === 0 && !this.#isOver) await this.#advance()
     const value = this.#kept.shift()
     if (value) return { value, done: false }
     const failure = this.#failure
     this.#failure = undefined
-    if (failure) throw failure.error
+    if (failure) throw toldTo(this.#caller, failure.error)
     return { value: undefined, done: true }
   }
 

@@ -19,14 +19,10 @@ export function callerOf(callee: Function): Caller {
   return caller
 }
 
-/** Whether anything called it that V8 knows of. */
-export function hasFrames({ stack }: Caller): boolean {
-  return stack?.includes('\n') === true
-}
-
 /** Gives an error the frames of a caller, in the place of its own. */
 export function shownFrom<E extends Error>(caller: Caller, error: E): E {
-  const frames = hasFrames(caller) ? caller.stack!.slice(caller.stack!.indexOf('\n')) : ''
+  const { stack = '' } = caller
+  const frames = stack.includes('\n') ? stack.slice(stack.indexOf('\n')) : ''
   error.stack = `${error.name}: ${error.message}${frames}`
   return error
 }

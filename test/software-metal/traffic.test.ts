@@ -17,11 +17,12 @@ const folder = mkdtempSync(join(tmpdir(), 'traffic-'))
 const trace = join(folder, 'trace.jsonl')
 let device: Device
 
+// At once: whoever asks for an operation has the addon loaded.
+process.env.SSM_METAL_ADDON = fileURLToPath(
+  new URL('build/Release/metal_device_checked.node', import.meta.url),
+)
+process.env.SSM_SOFTWARE_METAL_TRACE = trace
 beforeAll(() => {
-  process.env.SSM_METAL_ADDON = fileURLToPath(
-    new URL('build/Release/metal_device_checked.node', import.meta.url),
-  )
-  process.env.SSM_SOFTWARE_METAL_TRACE = trace
   device = createDevice('metal')
 })
 afterAll(() => {
