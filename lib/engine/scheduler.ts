@@ -7,10 +7,10 @@ import { drawnToken, NO_TOKEN } from '../operations/drawn-token.js'
 import { Draws } from './draws.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'
 import type { MomentPlace } from './moments.js'
-import { type Piece, type Prompt, Prompts } from './prompts.js'
+import { type Piece, type Prompt, Prompts } from './prompt-queue.js'
 import type { Ending } from './recordings.js'
-import { readLogprobs } from './reports.js'
-import { type OnRunFailed, Runs } from './runs.js'
+import { readLogprobs } from './logprob-reports.js'
+import { type OnRunFailed, Runs } from './runs-in-flight.js'
 import type { SlotAllocator } from './slot-allocator.js'
 import {
   type Drawn,

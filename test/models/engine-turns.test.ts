@@ -3,7 +3,7 @@
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { expect, it, onTestFinished, vi } from 'vitest'
 import { CommandList } from '../../lib/operations/device.js'
-import { Prompts } from '../../lib/engine/prompts.js'
+import { Prompts } from '../../lib/engine/prompt-queue.js'
 import type { EngineStream } from '../../lib/engine/stream.js'
 import { loadModel, type Model } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
