@@ -1,6 +1,6 @@
 // ssm-metal tune: which of the values that a GPU's kernels can be dispatched with is fastest here.
 
-import type { OperationName } from '../operations/table.js'
+import type { OperationName } from '../operations/recorder.js'
 import { formatDuration } from '../support/format.js'
 import { measuredOperations } from '../tune/cases.js'
 import { removeSavedTuning, savedTuningPath } from '../operations/saved-tuning.js'

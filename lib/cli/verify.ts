@@ -3,6 +3,7 @@
 import { addonFile } from '../operations/addon.js'
 import { homeFolder } from '../machine/cache-folder.js'
 import { createDevice, referenceDevice } from '../operations/create-device.js'
+import type { OperationName } from '../operations/recorder.js'
 import type { Device } from '../operations/device.js'
 import type { DeviceName } from '../operations/device-options.js'
 import { describeMachine } from '../machine/machine.js'
@@ -64,7 +65,8 @@ interface Options {
 /** Verifies a device as the options say, with a progress line; hands out each verification. */
 async function* verifications(device: Device, options: Options, signal: AbortSignal) {
   using reference = referenceDevice()
-  const operations = options.operation.length > 0 ? options.operation : undefined
+  const operations =
+    options.operation.length > 0 ? (options.operation as OperationName[]) : undefined
   const line = new ProgressLine()
   const total = [...allCases(device.activationTypes)].length
   let done = 0

@@ -298,7 +298,7 @@ export class Recorder {
     const check = this.#check('ssdUpdate')
     check.options(options, ['groups', 'dtLimit'])
     const params = checkSsd(check, tensors, options, 2)
-    this.#add('ssd_update', tensors, params)
+    this.#addGiven('ssd_update', tensors, params)
   }
 
   /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
@@ -308,7 +308,7 @@ export class Recorder {
     const params = checkSsd(check, tensors, options, 3)
     const chunkSize = options.chunkSize ?? 64
     check.positive('chunkSize', chunkSize)
-    this.#add('ssd_chunk_scan', tensors, {
+    this.#addGiven('ssd_chunk_scan', tensors, {
       ...params,
       length: tensors.x.shape[1]!,
       chunk_size: chunkSize,
@@ -323,7 +323,7 @@ export class Recorder {
     const check = this.#check('mamba2Update')
     check.options(options, ['groups', 'dtLimit', 'normBeforeGate'])
     const params = checkMamba2(check, tensors, options)
-    this.#add('mamba2_update', tensors, params)
+    this.#addGiven('mamba2_update', tensors, params)
   }
 
   /** out = activation(x), times `gate` when given; all of one shape. `gelu` is exact (erf). `out` may be x. */
@@ -356,7 +356,7 @@ export class Recorder {
     const check = this.#check('attentionDecode')
     check.options(options, ['headDim', 'scale'])
     const params = checkAttention(check, tensors, options, 2)
-    this.#add('attention_decode', tensors, params)
+    this.#addGiven('attention_decode', tensors, params)
   }
 
   /** A chunk of causal sliding-window attention over the rings and this chunk's own k and v. Follow with `kvCacheWrite`. */
@@ -364,7 +364,7 @@ export class Recorder {
     const check = this.#check('attentionPrefill')
     check.options(options, ['headDim', 'scale'])
     const params = checkAttention(check, tensors, options, 3)
-    this.#add('attention_prefill', tensors, {
+    this.#addGiven('attention_prefill', tensors, {
       ...params,
       length: tensors.q.shape[1]!,
     })
@@ -429,7 +429,7 @@ export class Recorder {
    */
   sample(tensors: SampleTensors): void {
     const params = checkSample(this.#check('sample'), tensors)
-    this.#add('sample', tensors, params)
+    this.#addGiven('sample', tensors, params)
   }
 
   /**
@@ -438,7 +438,7 @@ export class Recorder {
    */
   tokenLogprobs(tensors: TokenLogprobsTensors): void {
     const params = checkTokenLogprobs(this.#check('tokenLogprobs'), tensors)
-    this.#add('token_logprobs', tensors, params)
+    this.#addGiven('token_logprobs', tensors, params)
   }
 
   /** out = -log softmax(logits)[target] in nats: logits (…, vocabulary), targets uint32 (…), out (…). */
@@ -505,16 +505,30 @@ export class Recorder {
     const check = this.#check('resolveRows')
     check.options(options, ['count'])
     const params = checkResolveRows(check, tensors, options.count)
-    this.#add('resolve_rows', tensors, params)
+    this.#addGiven('resolve_rows', tensors, params)
+  }
+
+  /** Of the tensors that a caller gave by name those that the operation takes. */
+  #addGiven(name: string, given: object, params: Readonly<Record<string, number>>): void {
+    const all = given as Readonly<Record<string, Tensor | undefined>>
+    const names = operationNamed(name).buffers.map((buffer) => buffer.name)
+    this.#add(name, Object.fromEntries(names.map((each) => [each, all[each]])), params)
   }
 
   /** By the names that the operation's header gives its buffers and its parameters. */
-  #add(name: string, tensors: object, params: Readonly<Record<string, number>>): void {
+  #add(
+    name: string,
+    tensors: Readonly<Record<string, Tensor | undefined>>,
+    params: Readonly<Record<string, number>>,
+  ): void {
     const operation = operationNamed(name)
     if (this.#closed) throw closedError(operation.apiName)
-    const given = tensors as Readonly<Record<string, Tensor | undefined>>
+    const unknown = Object.keys(tensors).find((key) =>
+      operation.buffers.every((buffer) => buffer.name !== key),
+    )
+    if (unknown) throw new Error(`[${operation.apiName}] there is no buffer ${unknown}`)
     const bindings = operation.buffers.flatMap((buffer) => {
-      const tensor = given[buffer.name]
+      const tensor = tensors[buffer.name]
       return tensor
         ? [tensor.memory.handle, tensor.byteOffset, tensor.byteSpan, DTYPE_NUMBERS[tensor.dtype]]
         : [0, 0, 0, 0]
@@ -528,3 +542,15 @@ export class Recorder {
 function closedError(operation: string): Error {
   return new DisposedError(`[${operation}] the recording has ended: record a new command list`)
 }
+
+type SnakeCase<Name extends string> = Name extends `${infer First}${infer Rest}`
+  ? `${Lowercase<First>}${Rest extends Uncapitalize<Rest> ? '' : '_'}${SnakeCase<Rest>}`
+  : Name
+type NoOperation = 'close' | 'input' | 'output' | 'layer'
+
+/** The name of an operation as files and tables have it: `rms_norm` for the method `rmsNorm`. */
+export type OperationName = {
+  [Method in keyof Recorder]: Recorder[Method] extends (...args: never[]) => unknown
+    ? SnakeCase<Exclude<Method, NoOperation>>
+    : never
+}[keyof Recorder]

@@ -20,13 +20,10 @@ export interface OperationLayout {
   }[]
 }
 
-/** The name of an operation, as files have it: `rms_norm`. Those of this build are in `operationTable()`. */
-export type OperationName = string
-
-let table: ReadonlyMap<OperationName, OperationLayout> | undefined
+let table: ReadonlyMap<string, OperationLayout> | undefined
 
 /** All operations by name. Loads the addon at the first call. */
-export function operationTable(): ReadonlyMap<OperationName, OperationLayout> {
+export function operationTable(): ReadonlyMap<string, OperationLayout> {
   table ??= new Map(
     addon()
       .operations()
@@ -36,7 +33,7 @@ export function operationTable(): ReadonlyMap<OperationName, OperationLayout> {
 }
 
 /** Throws when there is none of this name: a mistake of the recorder, or an addon of another version. */
-export function operationNamed(name: OperationName): OperationLayout {
+export function operationNamed(name: string): OperationLayout {
   const operation = operationTable().get(name)
   if (!operation) throw new Error(`[${name}] this build of the addon has no such operation`)
   return operation

@@ -2,7 +2,7 @@
 
 import type { Signal } from '../support/abort.js'
 import { DEVICE_NAME } from '../operations/device-options.js'
-import type { OperationName } from '../operations/table.js'
+import type { OperationName } from '../operations/recorder.js'
 import type { OptionTable } from '../support/option-table.js'
 
 export interface TuneOptions {

@@ -1,6 +1,6 @@
 // What `tune` measures: the operations of decoding and prefill at the shapes of published models.
 
-import type { OperationName } from '../operations/table.js'
+import type { OperationName } from '../operations/recorder.js'
 import type { LinearOptions } from '../operations/arguments.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'

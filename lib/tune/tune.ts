@@ -13,7 +13,7 @@ import {
   UnsupportedOptionError,
 } from '../support/errors.js'
 import { describeMachine, type Machine } from '../machine/machine.js'
-import type { OperationName } from '../operations/table.js'
+import type { OperationName } from '../operations/recorder.js'
 import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
 import { optionNames, optionValue } from '../support/option-table.js'
 import { type Tunable, type Tuning, tunables } from '../operations/tuning.js'

@@ -2,7 +2,7 @@
 
 import { throwIfAborted, type Signal } from '../support/abort.js'
 import type { ActivationType, Device } from '../operations/device.js'
-import type { OperationName } from '../operations/table.js'
+import type { OperationName } from '../operations/recorder.js'
 import type { DType } from '../operations/tensor.js'
 import { excess, type WorstElement, worstElement } from './tolerance.js'
 import { attentionCases } from './cases/attention.js'

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <initializer_list>
 #include <optional>
 #include <stdexcept>
@@ -41,17 +42,19 @@ struct KernelBuffers {
 template <class Params>
 Dispatch make_dispatch(std::string kernel, const Operation& operation,
                        const std::optional<KernelBuffers>& own = {}) {
-  const std::span<const BufferInfo> buffers = operation.info().buffers;
-  const auto is_among = [](const std::vector<std::string_view>& names, const char* name) {
-    return std::find(names.begin(), names.end(), name) != names.end();
-  };
+  const OperationInfo& info = operation.info();
+  const std::span<const BufferInfo> buffers = info.buffers;
+  std::array<bool, kMaxBuffers> written = {}, without = {};
+  for (size_t i = 0; i < buffers.size(); ++i) written[i] = !own && is_written(buffers[i].access);
+  if (own) {
+    for (const std::string_view name : own->written) written[info.index_of(name)] = true;
+    for (const std::string_view name : own->without) without[info.index_of(name)] = true;
+  }
   Dispatch dispatch;
   dispatch.kernel = std::move(kernel);
   for (uint32_t i = 0; i < buffers.size(); ++i) {
-    const auto& [name, access, is_optional] = buffers[i];
-    if (operation.bindings[i].memory == nullptr || (own && is_among(own->without, name))) continue;
-    const bool written = own ? is_among(own->written, name) : is_written(access);
-    dispatch.buffers.push_back({i, operation.bindings[i], written});
+    if (operation.bindings[i].memory == nullptr || without[i]) continue;
+    dispatch.buffers.push_back({i, operation.bindings[i], written[i]});
   }
   dispatch.params_index = static_cast<uint32_t>(buffers.size());
   dispatch.params.resize(sizeof(Params));

@@ -12,7 +12,7 @@ import { createDevice, referenceDevice } from '../../lib/operations/create-devic
 import { CorruptFileError } from '../../lib/support/errors.js'
 import { loadModel } from '../../lib/load-model.js'
 import type { Notice } from '../../lib/support/notices.js'
-import type { OperationName } from '../../lib/operations/table.js'
+import type { OperationName } from '../../lib/operations/recorder.js'
 import * as published from '../../lib/tune/cases.js'
 import { dispatchesOf, type MeasureSettings } from '../../lib/tune/measure.js'
 import {

@@ -1,7 +1,7 @@
 // One thing to verify: an operation on one shape, in one element type.
 
 import type { ActivationType } from '../../operations/device.js'
-import type { OperationName } from '../../operations/table.js'
+import type { OperationName } from '../../operations/recorder.js'
 import type { Recorder } from '../../operations/recorder.js'
 import type { Tensor } from '../../operations/tensor.js'
 import type { Inputs } from '../inputs.js'

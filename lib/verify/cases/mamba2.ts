@@ -180,6 +180,15 @@ export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
       yield { ...scanCase(layer, activationType, length), large }
     }
   }
+  // Of many sequences, which threads share.
+  const many = { ...SMALL.at(-1)!, batch: 30 }
+  yield {
+    activationType,
+    dtype: activationType,
+    operation: 'conv1d_update',
+    shape: `${many.batch} x ${channelsOf(many)}`,
+    build: (inputs) => convolution(inputs, many, undefined),
+  }
   for (const [rows, cols, groups] of [
     [1, 1, 1],
     [3, 34, 2],

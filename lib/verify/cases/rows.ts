@@ -5,9 +5,8 @@ import { NO_SLOT } from '../../operations/arguments.js'
 import { NO_TOKEN } from '../../operations/drawn-token.js'
 import type { Tensor } from '../../operations/tensor.js'
 import { FLOAT_TYPES } from '../../weights/float-types.js'
-import { affine } from '../../weights/formats/affine.js'
-import { formatName } from '../../weights/formats/formats.js'
 import type { Inputs } from '../inputs.js'
+import { affineCases } from './affine.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'
 
 const ROWS = [
@@ -16,6 +15,7 @@ const ROWS = [
   [2, 18],
   [3, 19],
   [2, 2048],
+  [64, 2048], // threads share it
 ] as const
 const VOCABULARIES = [1, 33, 50288]
 
@@ -219,50 +219,7 @@ export function* tokenCases(): Generator<Case> {
       }
     }
   }
-  for (const format of affine.all.filter(({ scaleType }) => scaleType === 'float16')) {
-    const { bits, groupSize } = format
-    const dtype = formatName(format)
-    const [rows, cols] = [5, 3 * groupSize] as const
-    const given = { dtype, activationType, shape: `${rows} x ${cols}` } as const
-    yield {
-      ...given,
-      operation: 'affine_embedding',
-      build(inputs) {
-        const table = inputs.affine(format, 300, cols)
-        const tokens = inputs.randomIntegers([rows], 300)
-        const out = inputs.result([rows, cols])
-        return writing(out, (cl) => cl.affineEmbedding(tokens, table, out))
-      },
-    }
-    yield {
-      ...given,
-      operation: 'affine_dequantize',
-      build(inputs) {
-        const matrix = inputs.affine(format, rows, cols)
-        const out = inputs.result([rows, cols])
-        return writing(out, (cl) => cl.affineDequantize(matrix, out))
-      },
-    }
-    yield {
-      ...given,
-      operation: 'affine_quantize',
-      build(inputs) {
-        const weight = inputs.matrix('float32', rows, cols)
-        const groups = [rows, cols / groupSize]
-        const out = {
-          words: inputs.result([rows, (cols * bits) / 32], 'uint32'),
-          scales: inputs.result(groups, 'float16'),
-          biases: inputs.result(groups, 'float16'),
-          bits,
-          groupSize,
-        }
-        return {
-          record: (cl) => cl.affineQuantize(weight, out),
-          outputs: [out.words, out.scales, out.biases],
-        }
-      },
-    }
-  }
+  yield* affineCases()
   for (const vocabulary of VOCABULARIES) {
     const given = { dtype: 'float32', activationType, shape: `3 x ${vocabulary}` } as const
     yield {
@@ -287,18 +244,22 @@ export function* tokenCases(): Generator<Case> {
     yield* sampleCases(vocabulary)
     yield* logitCases(vocabulary)
   }
-  for (const dtype of ['float16', 'uint32'] as const) {
+  for (const [dtype, rows, cols] of [
+    ['float16', 3, 17],
+    ['uint32', 3, 17],
+    ['uint32', 64, 2048],
+  ] as const) {
     yield {
       operation: 'copy',
       dtype,
       activationType,
-      shape: '3 x 17',
+      shape: `${rows} x ${cols}`,
       build(inputs) {
         const x =
           dtype === 'float16'
-            ? inputs.matrix(dtype, 3, 17)
-            : inputs.randomIntegers([3, 17], 2 ** 31)
-        const out = inputs.result([3, 17], dtype)
+            ? inputs.matrix(dtype, rows, cols)
+            : inputs.randomIntegers([rows, cols], 2 ** 31)
+        const out = inputs.result([rows, cols], dtype)
         return writing(out, (cl) => cl.copy(x, out))
       },
     }

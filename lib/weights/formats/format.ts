@@ -3,7 +3,7 @@
 
 import type { LinearOptions } from '../../operations/arguments.js'
 import type { Recorder } from '../../operations/recorder.js'
-import type { OperationName } from '../../operations/table.js'
+import type { OperationName } from '../../operations/recorder.js'
 import type { DType, Tensor, TensorData } from '../../operations/tensor.js'
 import type { FileDtype, TensorEntry } from '../checkpoint.js'
 import type { WeightStore } from '../store.js'
