@@ -119,6 +119,7 @@ describe('the tarball', () => {
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
       'scripts/embed-metal.mjs',
       'scripts/kernel-file.mjs',
+      'scripts/operations.mjs',
     ])
     expect(files.filter((file) => /\.(test|spec)\.|fixtures/.test(file))).toEqual([])
   })

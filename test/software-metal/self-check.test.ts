@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { FAILURE_REASON, RUN_STATUS } from '../../lib/addon/contract.js'
 import type { Notice } from '../../lib/support/notices.js'
 import { type ChildOptions, runChild } from '../support/child-process.js'
 import { FIXTURES, fixture } from '../support/checkpoints.js'
@@ -175,12 +176,18 @@ const insteadOfRun = (text: string) => `
     dlopen(module, ...given)
     const addon = module.exports
     const run = (device, list, inputs, outputBytes, callback) => {
-      if (addon.deviceGpu(device) === '') return addon.run(device, list, inputs, outputBytes, callback)
+      if (addon.deviceGpu(device) === undefined) return addon.run(device, list, inputs, outputBytes, callback)
       ${text}
       return 0
     }
     module.exports = Object.create(addon, { run: { value: run } })
   }`
+
+/** A run that a GPU fails (lib/addon/contract.ts). */
+const gpuFails = (message: string) => {
+  const failure = { reason: FAILURE_REASON.other, operation: undefined, message }
+  return `callback(${RUN_STATUS.deviceFailed}, ${JSON.stringify(failure)}, new ArrayBuffer(0))`
+}
 
 /** An environment in which it does so in the process that checks it. */
 const failing = (text: string) => ({
@@ -209,9 +216,7 @@ describe('a device that fails', { timeout: 240_000 }, () => {
   })
 
   it('by rejecting a run says what it said', async () => {
-    const env = failing(
-      `callback(3, '[metal] the GPU failed: Caused GPU Address Fault Error', new ArrayBuffer(0))`,
-    )
+    const env = failing(gpuFails('[metal] the GPU failed: Caused GPU Address Fault Error'))
     await expectRefused('mamba2-hf', new RegExp(`${first}\\[metal\\] the GPU failed: Caused`), {
       env,
     })
@@ -358,7 +363,7 @@ describe('on the command line', { timeout: 240_000 }, () => {
     const failure = '[metal] the GPU failed: Caused GPU Address Fault Error'
     const env = {
       ...{ SSM_METAL_ADDON: ADDON, SSM_METAL_SELF_CHECK: 'tiny', XDG_CACHE_HOME: folder },
-      ...failing(`callback(3, ${JSON.stringify(failure)}, new ArrayBuffer(0))`),
+      ...failing(gpuFails(failure)),
     }
     const untold = await runChild(CLI, ['info'], { env })
     expect(untold.stdout).toMatch(/^checked +metal: not yet: the first model/m)
