@@ -10,7 +10,7 @@ struct AffineMatmulParams {
   uint32_t bits;        // 4 or 8
   uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
   uint32_t step;        // 1: rows are tokens of independent sequences; 0: a chunk
-                        // (lib/operations/recorder.ts, LinearRole)
+                        // (lib/operations/arguments.ts, LinearRole)
   uint32_t has_bias;
   uint32_t norm_group_cols;  // x is divided by the root mean square of so many columns; 0: no norm
   uint32_t norm_parts;  // 0: the norm is that of x; else by the sums of squares of so many parts

@@ -8,7 +8,7 @@ struct MatmulParams {
   uint32_t outputs;   // rows of the weight, columns of out
   uint32_t x_stride;  // elements from one row of x to the next
   uint32_t step;      // 1: rows are tokens of independent sequences; 0: a chunk
-                      // (lib/operations/recorder.ts, LinearRole)
+                      // (lib/operations/arguments.ts, LinearRole)
   uint32_t has_bias;
   uint32_t norm_group_cols;  // x is divided by the root mean square of so many columns; 0: no norm
   uint32_t norm_parts;  // 0: the norm is that of x; else by the sums of squares of so many parts

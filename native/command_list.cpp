@@ -22,7 +22,8 @@ void CommandList::add(OperationKind kind, std::vector<Binding> bindings, const v
     fail("takes " + std::to_string(info.param_bytes()) + " bytes of parameters but got " +
          std::to_string(param_bytes));
   }
-  Operation operation{kind, {}, {}};
+  Operation operation = {};
+  operation.kind = kind;
   std::memcpy(operation.param_bytes.data(), params, param_bytes);
   for (size_t i = 0; i < bindings.size(); ++i) {
     const Binding& b = bindings[i];
@@ -89,7 +90,8 @@ void CommandList::note_use(const Operation& operation, size_t buffer) {
   const auto known = std::find_if(uses_.begin(), uses_.end(),
                                   [&](const Use& use) { return use.memory == memory; });
   if (known == uses_.end()) {
-    uses_.push_back({memory, written, writes_whole(operation, *memory)});
+    uses_.push_back(
+        {.memory = memory, .written = written, .written_whole = writes_whole(operation, *memory)});
   } else {
     known->written |= written;
   }

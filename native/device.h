@@ -38,11 +38,13 @@ inline bool has_failed(RunStatus status) {
 
 struct RunEnd {
   RunStatus status = RunStatus::done;
-  Failure failure;                 // where it `has_failed`
-  std::vector<std::byte> outputs;  // of a run that is done: as many as the run has `output_bytes`
+  Failure failure = {};                 // where it `has_failed`
+  std::vector<std::byte> outputs = {};  // of a run that is done: its `output_bytes`
 
-  static RunEnd fail(Failure failure) { return {RunStatus::failed, std::move(failure), {}}; }
-  static RunEnd cancel() { return {RunStatus::cancelled, {}, {}}; }
+  static RunEnd fail(Failure failure, RunStatus status = RunStatus::failed) {
+    return {.status = status, .failure = std::move(failure)};
+  }
+  static RunEnd cancel() { return {.status = RunStatus::cancelled}; }
 };
 
 // One run of a command list. `cancelled` may be set from any thread; the device then stops before

@@ -246,8 +246,8 @@ export class CommandList {
   /**
    * Runs the list; resolves with its outputs when its results are there. Rejects with an `OperationError`
    * when an operation fails, and with `signal.reason` when aborted: work then stops inside the operation at hand, and
-   * buffers that the list writes hold an unfinished mixture. When the device itself fails, they cannot be used
-   * before they are written whole; `DeviceLostError` says that it takes no more runs.
+   * buffers that the list writes hold an unfinished mixture. When the device itself fails or has no memory for the
+   * run, they cannot be used before they are written whole; `DeviceLostError` says that it takes no more runs.
    *
    * @example
    * const { outputs } = await list.run({ inputs: { token: Uint32Array.of(7) } })

@@ -1,5 +1,6 @@
 // Tokens as the `sample` operation reads and reports them.
 
+import { OperationError } from '../support/errors.js'
 import { SAMPLE_STATUS } from './arguments.js'
 import type { TensorData } from './tensor.js'
 
@@ -7,7 +8,8 @@ import type { TensorData } from './tensor.js'
 export const NO_TOKEN = 0xffffffff
 
 /**
- * The token of a row of what `recorder.sample` reports: uint32 (batch, 2). Throws for a row that drew none.
+ * The token of a row of what `recorder.sample` reports: uint32 (batch, 2). Throws an `OperationError` for a row
+ * that drew none.
  *
  * @example const token = drawnToken(outputs.report)
  */
@@ -17,12 +19,14 @@ export function drawnToken(report: TensorData, row = 0): number {
     case SAMPLE_STATUS.drawn:
       return token
     case SAMPLE_STATUS.nan:
-      throw new Error(
-        `[sample] logit ${token} is NaN: the weights or the state hold NaN or overflow`,
-      )
+      throw undrawn(`logit ${token} is NaN: the weights or the state hold NaN or overflow`)
     case SAMPLE_STATUS.noneAllowed:
-      throw new Error('[sample] the mask allows no token that the model can give: none is drawn')
+      throw undrawn('the mask allows no token that the model can give: none is drawn')
     default:
-      throw new Error('[sample] the largest logit is infinite: no token can be drawn')
+      throw undrawn('the largest logit is infinite: no token can be drawn')
   }
+}
+
+function undrawn(why: string): OperationError {
+  return new OperationError(`[sample] ${why}`, { code: 'ERR_BAD_DATA', operation: 'sample' })
 }

@@ -19,7 +19,7 @@ const mixtures = new WeakSet<Error>()
 
 /**
  * Whether a run that was rejected with `error` left what it writes half written, so that nothing may read it
- * before it is written whole: the device failed.
+ * before it is written whole: the device failed, or had no memory in the middle of the run.
  */
 export function leavesAMixture(error: unknown): boolean {
   return error instanceof Error && mixtures.has(error)

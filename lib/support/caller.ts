@@ -28,8 +28,9 @@ export function shownFrom<E extends Error>(caller: Caller, error: E): E {
 }
 
 /**
- * What whoever waits for something gets where a run failed: an error of its own, with its call in the stack and the
- * run's as `cause`, which others may get too. All other errors, and one that was made so before, are as they were.
+ * What whoever waits for something gets where a run failed or drew no token: an error of its own, with its call in the
+ * stack and the first one as `cause`, which others may get too. All other errors, and one that was made so before, are
+ * as they were.
  */
 export function toldTo(caller: Caller, error: unknown): unknown {
   if (!isOfRun(error) || isOfRun(error.cause)) return error

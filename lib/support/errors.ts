@@ -148,10 +148,10 @@ export class DeviceLostError extends CodedError {
 }
 
 /**
- * `ERR_BAD_DATA`: an operation refuses what a tensor holds, such as NaN in weights that are to be quantised.
- * `ERR_OUT_OF_MEMORY`: there was not enough memory for the run. `ERR_DEVICE_FAILED`: the device failed; what the run
- * writes has to be written whole before it is used. `ERR_OPERATION_FAILED`: anything else, such as a kernel that this
- * GPU cannot run.
+ * `ERR_BAD_DATA`: an operation refuses what a tensor holds, such as NaN in weights that are to be quantised or in logits
+ * of which a token is to be drawn. `ERR_OUT_OF_MEMORY`: there was not enough memory for the run. `ERR_DEVICE_FAILED`:
+ * the device failed. After either of these two, what the run writes has to be written whole before it is used.
+ * `ERR_OPERATION_FAILED`: anything else, such as a kernel that this GPU cannot run.
  */
 export type OperationErrorCode =
   | 'ERR_BAD_DATA'
@@ -168,8 +168,8 @@ export interface OperationPlace {
 }
 
 /**
- * A run failed. Its stack shows who called `list.run()`; where that was this package, whoever waits for a text or a
- * session gets an error that shows his call, with the run's own as `cause`.
+ * A run failed, or gave logits of which no token can be drawn. Its stack shows who called `list.run()`; where that was
+ * this package, whoever waits for a text or a session gets an error that shows his call, with the first one as `cause`.
  *
  * @example
  * try {

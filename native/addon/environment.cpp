@@ -16,7 +16,7 @@ namespace {
 void note_end(CommandList& list, RunEnd& end) {
   list.mark_finished();
   if (end.status == RunStatus::done && list.reads_a_mixture()) {
-    end = {RunStatus::device_failed, {"[run] " + std::string(kMixture)}, {}};
+    end = RunEnd::fail({"[run] " + std::string(kMixture)}, RunStatus::device_failed);
   }
   if (end.status == RunStatus::done || leaves_a_mixture(end.status)) {
     list.mark_written(leaves_a_mixture(end.status));
@@ -42,7 +42,8 @@ Environment::Environment(Napi::Env env) : env_(env) {
 // Not napi_ok only when the environment is ending.
 Environment::End Environment::end_of(int64_t id) const {
   return [completions = completions_, id](RunEnd end, double result) {
-    auto data = std::make_unique<Completion>(Completion{id, std::move(end), result});
+    auto data =
+        std::make_unique<Completion>(Completion{.id = id, .end = std::move(end), .result = result});
     const napi_status status =
         napi_call_threadsafe_function(completions, data.get(), napi_tsfn_nonblocking);
     if (status == napi_ok) data.release();

@@ -21,10 +21,10 @@ class Environment {
  public:
   // Something that was started and has not been reported.
   struct Pending {
-    Napi::FunctionReference callback;   // (status, failure, outputs or result)
-    std::shared_ptr<Run> run;           // of a run
-    std::shared_ptr<CommandList> list;  // of a run
-    std::unique_ptr<BandwidthMeasurement> measurement;
+    Napi::FunctionReference callback;             // (status, failure, outputs or result)
+    std::shared_ptr<Run> run = nullptr;           // of a run
+    std::shared_ptr<CommandList> list = nullptr;  // of a run
+    std::unique_ptr<BandwidthMeasurement> measurement = nullptr;
   };
   // `result`: of a measurement.
   using End = std::function<void(RunEnd, double result)>;

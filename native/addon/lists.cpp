@@ -73,8 +73,10 @@ std::vector<Binding> bindings_from(Environment& environment, const Value& given)
     if (offset < 0 || length < 0 || type < kFloat32 || type > kUInt32) {
       throw std::invalid_argument("a binding is malformed");
     }
-    bindings[i] = {environment.memories().get(memory), static_cast<size_t>(offset),
-                   static_cast<size_t>(length), static_cast<DataType>(type)};
+    bindings[i] = {.memory = environment.memories().get(memory),
+                   .offset = static_cast<size_t>(offset),
+                   .bytes = static_cast<size_t>(length),
+                   .type = static_cast<DataType>(type)};
   }
   return bindings;
 }

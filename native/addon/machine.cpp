@@ -23,7 +23,7 @@ Value measure_read_bandwidth(Environment& environment, const CallbackInfo& info)
   if (threads < 1 || threads > 1024) throw std::invalid_argument("threads must be 1 to 1024");
   const size_t buffer = size(info, 1);
   const int64_t id = environment.next_id();
-  Environment::Pending pending{callback(info, 2), nullptr, nullptr, nullptr};
+  Environment::Pending pending{.callback = callback(info, 2)};
   const auto on_complete = [end_of = environment.end_of(id)](double result,
                                                              std::optional<Failure> failure) {
     end_of(failure ? RunEnd::fail(*std::move(failure)) : RunEnd{}, result);

@@ -30,7 +30,7 @@ Value prepare(Environment& environment, const CallbackInfo& info) {
   const auto& device = environment.devices().get(integer(info, 0));
   const auto& list = environment.lists().get(integer(info, 1));
   const int64_t id = environment.next_id();
-  environment.expect(id, {callback(info, 2), nullptr, nullptr, nullptr});
+  environment.expect(id, {.callback = callback(info, 2)});
   list->seal();
   device->prepare(list,
                   [end_of = environment.end_of(id)](RunEnd end) { end_of(std::move(end), 0); });
@@ -55,7 +55,7 @@ Value run(Environment& environment, const CallbackInfo& info) {
   if (list->reads_a_mixture()) throw std::runtime_error("[run] " + std::string(kMixture));
   const int64_t id = environment.next_id();
   run->on_complete = [end_of = environment.end_of(id)](RunEnd end) { end_of(std::move(end), 0); };
-  environment.expect(id, {callback(info, 4), run, list, nullptr});
+  environment.expect(id, {.callback = callback(info, 4), .run = run, .list = list});
   list->mark_submitted();
   device->submit(std::move(run));
   return handle(info, id);

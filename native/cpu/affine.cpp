@@ -33,13 +33,13 @@ void AffineMatrix::dequantize_row(size_t row, float* out) const {
 
 AffineMatrix affine_matrix(const Operation& operation, size_t first, uint32_t cols, uint32_t bits,
                            uint32_t group_size) {
-  return {operation.data<const uint32_t>(first),
-          operation.data<const void>(first + 1),
-          operation.data<const void>(first + 2),
-          operation.bindings[first + 1].type,
-          cols,
-          bits,
-          group_size};
+  return {.words = operation.data<const uint32_t>(first),
+          .scales = operation.data<const void>(first + 1),
+          .biases = operation.data<const void>(first + 2),
+          .scale_type = operation.bindings[first + 1].type,
+          .cols = cols,
+          .bits = bits,
+          .group_size = group_size};
 }
 
 }  // namespace ssm::cpu

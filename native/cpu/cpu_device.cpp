@@ -39,9 +39,11 @@ class CpuDevice final : public Device {
     } catch (const Cancelled&) {
       return RunEnd::cancel();
     } catch (const std::bad_alloc&) {
-      const std::string message =
-          std::string("[") + operations[index].info().api_name + "] not enough memory";
-      return {RunStatus::device_failed, {message, FailureReason::out_of_memory, index}, {}};
+      const std::string name = operations[index].info().api_name;
+      return RunEnd::fail({.message = "[" + name + "] not enough memory",
+                           .reason = FailureReason::out_of_memory,
+                           .operation = index},
+                          RunStatus::device_failed);
     } catch (const std::exception&) {
       Failure failure = caught_failure();
       failure.operation = index;

@@ -54,7 +54,8 @@ Dispatch make_dispatch(std::string kernel, const Operation& operation,
   dispatch.kernel = std::move(kernel);
   for (uint32_t i = 0; i < buffers.size(); ++i) {
     if (operation.bindings[i].memory == nullptr || without[i]) continue;
-    dispatch.buffers.push_back({i, operation.bindings[i], written[i]});
+    dispatch.buffers.push_back(
+        {.index = i, .binding = operation.bindings[i], .written = written[i]});
   }
   dispatch.params_index = static_cast<uint32_t>(buffers.size());
   dispatch.params.resize(sizeof(Params));

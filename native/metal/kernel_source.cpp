@@ -110,8 +110,10 @@ std::string kernel_text(const std::string& kernel, const std::vector<Constant>& 
 }
 
 KernelText text_of(const Dispatch& dispatch) {
-  return {dispatch.kernel, kernel_text(dispatch.kernel, dispatch.constants),
-          dispatch.threads_of_group(), dispatch.operation};
+  return {.kernel = dispatch.kernel,
+          .text = kernel_text(dispatch.kernel, dispatch.constants),
+          .threads = dispatch.threads_of_group(),
+          .operation = dispatch.operation};
 }
 
 std::vector<KernelText> texts_of(const std::vector<Dispatch>& dispatches) {

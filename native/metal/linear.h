@@ -22,14 +22,18 @@ struct LinearKernels {
 template <class Params>
 Binding add_norm(const Operation& operation, const Params& p, DataType type, Program& program) {
   const Binding normed = program.scratch(size_t{p.rows} * p.inputs * size_of(type), type);
-  const NormRowsParams params = {p.inputs, p.x_stride, p.norm_group_cols, p.norm_parts, p.norm_eps};
+  const NormRowsParams params = {.cols = p.inputs,
+                                 .x_stride = p.x_stride,
+                                 .group_cols = p.norm_group_cols,
+                                 .parts = p.norm_parts,
+                                 .eps = p.norm_eps};
   Dispatch dispatch;
   dispatch.kernel = kernel_name("norm_rows", operation, {"x"}) + "_" + name_of(type);
   dispatch.constants = {{"by_squares", p.norm_parts != 0}};
-  dispatch.buffers = {{0, operation.binding("x"), false},
-                      {1, operation.binding("normWeight"), false},
-                      {3, normed, true}};
-  if (p.norm_parts != 0) dispatch.buffers.push_back({2, operation.binding("squares"), false});
+  dispatch.reads(0, operation.binding("x"));
+  dispatch.reads(1, operation.binding("normWeight"));
+  if (p.norm_parts != 0) dispatch.reads(2, operation.binding("squares"));
+  dispatch.writes(3, normed);
   dispatch.params_index = 4;
   dispatch.params.resize(sizeof(params));
   std::memcpy(dispatch.params.data(), &params, sizeof(params));
@@ -78,7 +82,7 @@ struct Product {
     if (is_normed) own.without = {"x", "normWeight", "squares"};
     auto dispatch = make_dispatch<Params>(
         kernel_name(kernel, operation, {"out", kernels.type_of_weight}), operation, own);
-    dispatch.buffers.push_back({0, x, false});
+    dispatch.reads(0, x);
     std::memcpy(dispatch.params.data(), &p, sizeof(p));
     dispatch.constants = {{"has_bias", p.has_bias},
                           {"activation", p.activation},
@@ -192,7 +196,8 @@ void add_matvec(Product<Params> product, Program& program) {
 template <class Params>
 void add_linear(const Operation& operation, Program& program, const LinearKernels& kernels) {
   const auto p = operation.params<Params>();
-  const Product<Params> product = {operation, kernels, p, operation.binding("x")};
+  const Product<Params> product = {
+      .operation = operation, .kernels = kernels, .p = p, .x = operation.binding("x")};
   program.expect(
       {.arithmetic = 2.0 * p.rows * p.inputs * p.outputs, .chunk_rows = p.step != 0 ? 0 : p.rows});
   if (is_for_matvec(p, program.limits().tuning)) {

@@ -26,8 +26,11 @@ using apple::text_of;
 // What became of commands that have ended. The GPU does not tell which operation was at fault.
 std::optional<Failure> failure_of_buffer(id<MTLCommandBuffer> buffer) {
   if (buffer.status != MTLCommandBufferStatusError) return std::nullopt;
-  const bool is_memory = buffer.error.code == NSInteger{MTLCommandBufferErrorOutOfMemory};
-  return Failure{"[metal] the GPU failed: " + text_of(buffer.error),
+  NSError* error = buffer.error;
+  // The codes of other domains mean something else.
+  const bool is_memory = [error.domain isEqualToString:MTLCommandBufferErrorDomain] &&
+                         error.code == NSInteger{MTLCommandBufferErrorOutOfMemory};
+  return Failure{"[metal] the GPU failed: " + text_of(error),
                  is_memory ? FailureReason::out_of_memory : FailureReason::other};
 }
 

@@ -46,7 +46,7 @@ Binding Program::scratch(size_t bytes, DataType type) {
   const size_t offset = (scratch_used_ + kAlignment - 1) / kAlignment * kAlignment;
   scratch_used_ = offset + bytes;
   scratch_bytes_ = std::max(scratch_bytes_, scratch_used_);
-  return {nullptr, offset, bytes, type};
+  return {.memory = nullptr, .offset = offset, .bytes = bytes, .type = type};
 }
 
 void Program::add(const Operation& operation) {
@@ -54,7 +54,9 @@ void Program::add(const Operation& operation) {
   work_ = {};
   const size_t first_dispatch = dispatches_.size();
   on_behalf_of(added_.size(), [&] { dispatch_function(operation.kind)(operation, *this); });
-  added_.push_back({first_dispatch, microseconds_of(operation, work_), is_of_a_chunk(work_)});
+  added_.push_back({.first_dispatch = first_dispatch,
+                    .microseconds = microseconds_of(operation, work_),
+                    .is_of_a_chunk = is_of_a_chunk(work_)});
 }
 
 void Program::check_results() const {

@@ -6,6 +6,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "native/command_list.h"
@@ -49,6 +50,12 @@ struct Dispatch {
   bool barrier = false;  // wait for the dispatches before this one: set by Program::add
   size_t operation = 0;  // index in the list: likewise
 
+  void reads(uint32_t index, Binding binding) {
+    buffers.push_back({.index = index, .binding = std::move(binding), .written = false});
+  }
+  void writes(uint32_t index, Binding binding) {
+    buffers.push_back({.index = index, .binding = std::move(binding), .written = true});
+  }
   uint32_t threads_of_group() const { return threads.x * threads.y * threads.z; }
 };
 
@@ -89,7 +96,7 @@ class Program {
   // Has `check` look at the results of the operation when a run of the program has ended, for what
   // a kernel that cannot throw has left there. It throws as the CPU device does.
   void check_results(const Operation& operation, CheckResults check) {
-    checks_.push_back({added_.size(), &operation, check});
+    checks_.push_back({.index = added_.size(), .operation = &operation, .check = check});
   }
   void check_results() const;
 

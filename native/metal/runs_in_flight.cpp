@@ -51,7 +51,7 @@ bool RunsInFlight::begin(std::shared_ptr<Run> run) {
   if (is_closed_) {
     run->on_complete(RunEnd::cancel());
   } else if (is_lost_) {
-    run->on_complete({RunStatus::device_lost, lost(limit_), {}});
+    run->on_complete(RunEnd::fail(lost(limit_), RunStatus::device_lost));
   } else {
     entries_.push_back({});
     entries_.back().run = std::move(run);
@@ -112,7 +112,7 @@ void RunsInFlight::report_what_has_ended() {
     if (first.failure) {
       // Of a run that never got to the GPU nothing is lost.
       const RunStatus status = first.commits > 0 ? RunStatus::device_failed : RunStatus::failed;
-      end = {status, *std::move(first.failure), {}};
+      end = RunEnd::fail(*std::move(first.failure), status);
     }
     // Also one that computed to its end: the GPU does not stop halfway.
     else if (first.run->cancelled)
@@ -128,7 +128,7 @@ void RunsInFlight::report_what_has_ended() {
 }
 
 void RunsInFlight::report_all(RunStatus status, const Failure& failure) {
-  for (const Entry& entry : entries_) entry.run->on_complete({status, failure, {}});
+  for (const Entry& entry : entries_) entry.run->on_complete(RunEnd::fail(failure, status));
   entries_.clear();
   room_.notify_all();
 }

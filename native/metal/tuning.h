@@ -88,7 +88,7 @@ struct Tuning {
 
 constexpr Tuning kAppleTuning = {};
 constexpr Tuning kNvidiaTuning = {
-#define SSM_VALUE(name, apple, nvidia, ...) nvidia,
+#define SSM_VALUE(name, apple, nvidia, ...) .name = nvidia,
     SSM_TUNABLES(SSM_VALUE)
 #undef SSM_VALUE
 };
@@ -103,8 +103,9 @@ inline const std::vector<Parameter>& parameters() {
   // Never destroyed: threads may outlive main().
   static const auto& table = *new std::vector<Parameter>{
 #define SSM_LIST(...) {__VA_ARGS__}
-#define SSM_LINE(name, apple, nvidia, least, most, candidates, meaning) \
-  {{#name, least, most, SSM_LIST candidates, meaning}, &Tuning::name},
+#define SSM_LINE(tuned, apple, nvidia, from, to, list, text)                                  \
+  {{.name = #tuned, .least = from, .most = to, .candidates = SSM_LIST list, .meaning = text}, \
+   &Tuning::tuned},
       SSM_TUNABLES(SSM_LINE)
 #undef SSM_LINE
 #undef SSM_LIST

@@ -27,6 +27,8 @@ export interface Api {
   constants: Map<string, bigint>
   /** Name and type of each field, in order. */
   structs: Map<string, [string, string][]>
+  /** Constants that a framework exports, with their type. */
+  variables: Map<string, string>
   functions: Map<string, { parameters: string[]; result: string; isRetained: boolean }>
   aliases: Map<string, string>
 }
@@ -37,6 +39,7 @@ export function emptyApi(): Api {
     enums: new Map(),
     constants: new Map(),
     structs: new Map(),
+    variables: new Map(),
     functions: new Map(),
     aliases: new Map(),
   }
@@ -97,6 +100,7 @@ export function differences(ours: Api, theirs: Api): string[] {
   for (const [name, value] of ours.constants) compare(name, value, theirs.constants.get(name))
   for (const [name, fields] of ours.structs) compare(name, fields, theirs.structs.get(name))
   for (const [name, type] of ours.aliases) same(name, type, theirs.aliases.get(name))
+  for (const [name, type] of ours.variables) same(name, type, theirs.variables.get(name))
   for (const [name, mine] of ours.functions) {
     const apples = theirs.functions.get(name)
     if (apples === undefined) found.push(`${name}: Apple has none`)

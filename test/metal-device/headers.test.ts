@@ -29,6 +29,7 @@ test('everything that they declare is as Apple declares it', () => {
   expect(ours.enums.get('MTLMathMode')).toBe('NSInteger')
   expect(ours.structs.get('MTLSize')).toHaveLength(3)
   expect(ours.aliases.has('MTLCommandBufferHandler')).toBe(true)
+  expect(ours.variables.get('MTLCommandBufferErrorDomain')).toBe('NSString *')
   expect(ours.functions.has('MTLCreateSystemDefaultDevice')).toBe(true)
 })
 
@@ -73,6 +74,18 @@ describe('a mistake is found', () => {
       'NS_ENUM(NSInteger, MTLGPUFamily)',
       'NS_ENUM(int, MTLGPUFamily)',
       'MTLGPUFamily: type',
+    ],
+    [
+      'the name of a variable',
+      'MTLCommandBufferErrorDomain',
+      'MTLCommandBufferDomain',
+      'MTLCommandBufferDomain: Apple has none',
+    ],
+    [
+      'the type of a variable',
+      'NSString *const MTLCommandBufferErrorDomain',
+      'NSError *const MTLCommandBufferErrorDomain',
+      'MTLCommandBufferErrorDomain: ours "NSError *"',
     ],
     ['a struct', 'NSUInteger width, height, depth', 'NSUInteger height, width, depth', 'MTLSize'],
     [

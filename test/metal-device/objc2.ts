@@ -60,6 +60,9 @@ function readFile(source: string, api: Api, values: Map<string, string>): void {
   for (const [, name, aliased] of text.matchAll(/pub type (\w+)\s*=\s*([^;]+);/g)) {
     api.aliases.set(name!, typeOf(aliased!))
   }
+  for (const [, name, type] of text.matchAll(/pub static (\w+): &'static (\w+);/g)) {
+    api.variables.set(name!, typeOf(`&${type}`))
+  }
   for (const [, name, type] of text.matchAll(/pub struct (MTL\w+|NS\w+)\(pub (\w+)\);/g)) {
     api.enums.set(name!, type!)
   }

@@ -148,7 +148,9 @@ const scenarios: Record<string, () => Promise<unknown>> = {
     const codes: Record<string, string> = {}
     const { list, dispose } = adding(device)
     standIn.setStandIn('completionDelay', 5)
-    for (const name of ['failPipelines', 'failEncoders', 'failLate', 'timeOut', 'runOutOfMemory']) {
+    const early = ['failPipelines', 'failEncoders']
+    const onTheGpu = ['failLate', 'timeOut', 'runOutOfMemory', 'failInAnotherDomain']
+    for (const name of [...early, ...onTheGpu]) {
       standIn.setStandIn(name, 1)
       const { message, code, operation } = await list.run().then(
         () => new Error('no error'),

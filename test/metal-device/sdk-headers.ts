@@ -53,6 +53,7 @@ function visit(nodes: Node[], api: Api): void {
         api.aliases.set(name!, typeOf(qualType))
       }
     }
+    if (kind === 'VarDecl' && isApple(name)) api.variables.set(name!, typeOf(node.type!.qualType))
     // An inline function is ours.
     if (
       kind === 'FunctionDecl' &&

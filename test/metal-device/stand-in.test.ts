@@ -98,6 +98,7 @@ describe.each(BUILDS)('%s', (build, usual, env) => {
       failLate: expect.stringContaining('the GPU failed: Internal Error'),
       timeOut: expect.stringContaining('the GPU failed: Caused GPU Timeout Error'),
       runOutOfMemory: expect.stringContaining('the GPU failed: Insufficient Memory'),
+      failInAnotherDomain: expect.stringContaining('the GPU failed: The operation'),
       hang: expect.stringContaining('the GPU failed: Caused GPU Hang Error'),
       loseDevice: expect.stringContaining('the GPU failed: Ignored (for causing prior'),
       afterLoseDevice: expect.stringContaining('the GPU failed: Ignored (for causing prior'),
@@ -110,6 +111,7 @@ describe.each(BUILDS)('%s', (build, usual, env) => {
       failLate: 'ERR_DEVICE_FAILED undefined',
       timeOut: 'ERR_DEVICE_FAILED undefined',
       runOutOfMemory: 'ERR_OUT_OF_MEMORY undefined',
+      failInAnotherDomain: 'ERR_DEVICE_FAILED undefined',
     })
     expect(result.live).toBe(0)
   })

@@ -284,7 +284,10 @@ it('a mask that allows nothing, and one that fails, reject that stream alone', a
     throw new Error('no mask on purpose')
   }
   const other = model.generate([9], { maxTokens: 20, ignoreEos: true })
-  await expect(open({ first: never, after: never })).rejects.toThrow('the mask allows no token')
+  await expect(open({ first: never, after: never })).rejects.toMatchObject({
+    message: '[sample] the mask allows no token that the model can give: none is drawn',
+    ...{ name: 'OperationError', code: 'ERR_BAD_DATA', operation: 'sample' },
+  })
   await expect(open({ first: failing, after: failing })).rejects.toThrow('no mask on purpose')
   expect((await other).tokens).toHaveLength(20)
 })

@@ -9,8 +9,16 @@ import {
   SessionLostError,
 } from '../../lib/index.js'
 import { callerOf, toldTo } from '../../lib/support/caller.js'
-import { fixture } from '../support/checkpoints.js'
+import {
+  copyOfFixture,
+  fixture,
+  numbersOf,
+  rawTensor,
+  rewriteTensors,
+  temporaryFolder,
+} from '../support/checkpoints.js'
 import { FAILURE, failNextRun, whileRunsFail } from '../support/failing-runs.js'
+import { writeScriptedModel } from '../support/scripted-model.js'
 
 vi.mock('../../lib/operations/addon.js', async (original) => {
   const { withFailures } = await import('../support/failing-runs.js')
@@ -19,20 +27,23 @@ vi.mock('../../lib/operations/addon.js', async (original) => {
 
 const PROMPT = [1, 2, 3]
 
-async function load(): Promise<Model> {
-  const model = await loadModel(fixture('rene'), { device: 'cpu', promptCache: false })
+async function load(folder = fixture('rene')): Promise<Model> {
+  const model = await loadModel(folder, { device: 'cpu', promptCache: false })
   onTestFinished(() => model.dispose())
   return model
 }
 
-/** What the call is rejected with when its run with that index fails. */
-async function errorOf(index: number, call: () => Promise<unknown>): Promise<OperationError> {
-  let runs = 0
-  const failing = whileRunsFail(() => runs++ === index, call, 'operation')
-  return failing.then(
+async function reasonOf(call: Promise<unknown>): Promise<OperationError & { cause?: unknown }> {
+  return call.then(
     () => expect.unreachable('nothing failed'),
     (error) => error,
   )
+}
+
+/** What the call is rejected with when its run with that index fails. */
+async function errorOf(index: number, call: () => Promise<unknown>) {
+  let runs = 0
+  return reasonOf(whileRunsFail(() => runs++ === index, call, 'operation'))
 }
 
 describe('the stack shows the call of the user', () => {
@@ -103,6 +114,90 @@ it('streams that a run fails together have errors of their own, with one cause',
   expect(ends[0]).toBeInstanceOf(OperationError)
   expect(ends[0]).not.toBe(ends[1])
   expect(ends[0].cause).toBeInstanceOf(OperationError)
+})
+
+describe('logits of which no token can be drawn', () => {
+  // At temperature 0 an infinite logit is simply the largest one.
+  const DRAW = { temperature: 1 }
+  const NAN = '[sample] logit 0 is NaN: the weights or the state hold NaN or overflow'
+  const INFINITE = '[sample] the largest logit is infinite: no token can be drawn'
+
+  async function loadNaN(): Promise<Model> {
+    const folder = await copyOfFixture('rene')
+    await rewriteTensors(folder, (tensors) => {
+      const norm = new Float32Array(64).fill(Number.NaN)
+      return tensors.set('backbone.norm_f.weight', rawTensor('float32', [64], norm))
+    })
+    return load(folder)
+  }
+
+  /** A model that gives an infinite logit after token 1. */
+  async function loadInfinite(): Promise<Model> {
+    const folder = await temporaryFolder()
+    await writeScriptedModel(folder, [1, 2, 3])
+    await rewriteTensors(folder, (tensors) => {
+      const name = 'lm_head.weight'
+      const tensor = tensors.get(name)!
+      const values = numbersOf(tensor).map((value) => (value > 0 ? 3e38 : value))
+      return tensors.set(name, rawTensor(tensor.dtype, tensor.shape, values))
+    })
+    return load(folder)
+  }
+
+  const calls: Record<string, (model: Model) => Promise<unknown>> = {
+    async generates(model) {
+      await model.generate([1], DRAW)
+    },
+    async samples(model) {
+      await model.generate([1], { n: 2, ...DRAW })
+    },
+    async iterates(model) {
+      const stream = model.stream([1], DRAW)
+      for await (const _ of stream);
+    },
+    async asksForTheResult(model) {
+      await model.stream([1], DRAW).result
+    },
+    async continues(model) {
+      await model.createSession().generate([1], DRAW)
+    },
+    async iteratesInASession(model) {
+      const stream = model.createSession().stream([1], DRAW)
+      for await (const _ of stream);
+    },
+  }
+
+  it.each([
+    ['NaN', NAN, loadNaN],
+    ['infinite', INFINITE, loadInfinite],
+  ])('%s: each call is told with its place in the stack', async (_, message, loadBad) => {
+    const model = await loadBad()
+    for (const [name, call] of Object.entries(calls)) {
+      const error = await reasonOf(call(model))
+      expect(error).toBeInstanceOf(OperationError)
+      expect({ ...error }).toEqual({
+        code: 'ERR_BAD_DATA',
+        operation: 'sample',
+        layer: undefined,
+      })
+      expect(error.message).toBe(message)
+      const [first, ...frames] = error.stack!.split('\n')
+      expect(first).toBe(`OperationError: ${message}`)
+      expect(frames.join('\n')).toMatch(new RegExp(` ${name} \\(`))
+      expect(error.cause).toBeInstanceOf(OperationError)
+      expect(error.cause).toMatchObject({ message, code: 'ERR_BAD_DATA', operation: 'sample' })
+      expect((error.cause as Error).cause).toBeUndefined()
+    }
+  })
+
+  it('lose a session by the error of the draw', async () => {
+    const model = await loadNaN()
+    using session = model.createSession()
+    const error = await reasonOf(session.generate([1], DRAW))
+    const lost = await session.prefill([1]).catch((reason) => reason)
+    expect(lost).toBeInstanceOf(SessionLostError)
+    expect(lost.cause).toBe(error.cause)
+  })
 })
 
 it('the layer of a model is named', async () => {

@@ -48,7 +48,11 @@ static void ssd_scores(const SsdGroup& g) {
     __builtin_memcpy(to, g.B + s * g.b_stride, g.d_state * sizeof(float));
     for (size_t n = g.d_state; n < states; ++n) to[n] = 0.0f;
   }
-  const PlainRows b = {g.B, kFloat32, static_cast<uint32_t>(g.b_stride), 0, g.length};
+  const PlainRows b = {.weights = g.B,
+                       .type = kFloat32,
+                       .cols = static_cast<uint32_t>(g.b_stride),
+                       .first = 0,
+                       .count = g.length};
   pack_plain_panels<Float32Weights>(b, 0, g.d_state, g.work);
   for (size_t t = 0; t < g.length; t += kTileRows) {
     for (size_t s = 0; s < g.length && s < t + kTileRows; s += kTileCols) {

@@ -1,4 +1,4 @@
-// The kernels of one level, as one constant. Included by level_<name>.cpp with SSM_LEVEL defined.
+// The kernels of one level, as one constant. Included by levels/<name>.cpp with SSM_LEVEL defined.
 #pragma once
 
 #include "native/cpu/fast/attention_kernels.h"

@@ -51,17 +51,19 @@ EncodedList::EncodedList(const CommandList& list, const metal::Limits& limits, G
 
 EncodedList::Step EncodedList::step_of(const Dispatch& dispatch, const metal::Limits& limits,
                                        Gpu& gpu) {
-  Step step{&dispatch, gpu.pipelines().pipeline_of(metal::text_of(dispatch)), {}};
+  Step step;
+  step.dispatch = &dispatch;
+  step.pipeline = gpu.pipelines().pipeline_of(metal::text_of(dispatch));
   check(dispatch, step.pipeline, limits);
   for (const auto& [index, binding, written] : dispatch.buffers) {
     // The block of a run is known only when it is encoded.
     if (binding.memory->is_run_block()) {
-      step.buffers.push_back({nil, binding.offset, index});
+      step.buffers.push_back({.buffer = nil, .offset = binding.offset, .index = index});
       continue;
     }
     const auto [buffer, offset] =
         gpu.buffers().part_of(*binding.memory, binding.offset, binding.bytes);
-    step.buffers.push_back({buffer, offset, index});
+    step.buffers.push_back({.buffer = buffer, .offset = offset, .index = index});
   }
   return step;
 }

@@ -24,8 +24,9 @@ Gpu::Gpu(id<MTLDevice> device) : device_(device), buffers_(device), pipelines_(d
 }
 
 DeviceMemory Gpu::memory() const {
-  return {device_.recommendedMaxWorkingSetSize, device_.currentAllocatedSize,
-          device_.maxBufferLength};
+  return {.budget = device_.recommendedMaxWorkingSetSize,
+          .in_use = device_.currentAllocatedSize,
+          .largest_buffer = device_.maxBufferLength};
 }
 
 id<MTLCommandQueue> Gpu::make_queue() {

@@ -13,7 +13,7 @@ void sample(const Operation& operation, Program& program) {
   auto dispatch = make_dispatch<SampleParams>("sample_float32", operation);
   dispatch.constants = {{"has_logits", p.has_logits}};
   const Binding scores = program.scratch(size_t{p.batch} * p.vocabulary * sizeof(float));
-  dispatch.buffers.push_back({dispatch.params_index + 1, scores, true});
+  dispatch.writes(dispatch.params_index + 1, scores);
   one_threadgroup_each(dispatch, p.batch, 1, ceil_divide(p.vocabulary, 4), 1024,
                        2 * sizeof(uint32_t), program.limits());
   dispatch.threadgroup_memory.push_back({1, kBinBytes});

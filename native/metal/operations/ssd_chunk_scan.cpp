@@ -35,14 +35,14 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
   auto score =
       dispatch(kernel_name("ssd_chunk_scores", operation, {"x"}),
                {.written = {}, .without = {"x", "dt", "A", "D", "dtBias", "state", "out"}});
-  score.buffers.push_back({11, scores, true});
+  score.writes(11, scores);
   score.threadgroups = {tiles(p.chunk_size) * tiles(p.chunk_size), p.groups, chunks};
   program.add(score);
 
   auto collect = dispatch(kernel_name("ssd_chunk_states", operation, {"x"}),
                           {.written = {}, .without = {"C", "D", "state", "out"}});
-  collect.buffers.push_back({12, states, true});
-  collect.buffers.push_back({13, decay, true});
+  collect.writes(12, states);
+  collect.writes(13, decay);
   collect.threadgroup_memory.push_back({2, kDecayBytes});
   collect.threadgroups = {tiles(p.head_dim) * tiles(p.d_state), p.heads, chunks};
   program.add(collect);
@@ -50,8 +50,8 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
   auto pass =
       dispatch("ssd_chunk_pass",
                {.written = {"state"}, .without = {"x", "dt", "A", "B", "C", "D", "dtBias", "out"}});
-  pass.buffers.push_back({12, states, true});
-  pass.buffers.push_back({13, decay, false});
+  pass.writes(12, states);
+  pass.reads(13, decay);
   pass.threadgroup_memory.clear();
   pass.threads = {std::min(256u, program.limits().max_threads)};
   pass.threadgroups = {ceil_divide(p.heads * p.head_dim * p.d_state, pass.threads.x), p.batch};
@@ -59,8 +59,8 @@ void ssd_chunk_scan(const Operation& operation, Program& program) {
 
   auto output = dispatch(kernel_name("ssd_chunk_outputs", operation, {"x"}),
                          {.written = {"out"}, .without = {"B", "state"}});
-  output.buffers.push_back({11, scores, false});
-  output.buffers.push_back({12, states, false});
+  output.reads(11, scores);
+  output.reads(12, states);
   output.threadgroup_memory.push_back({2, kDecayBytes});
   output.threadgroups = {tiles(p.chunk_size) * tiles(p.head_dim), p.heads, chunks};
   program.add(output);

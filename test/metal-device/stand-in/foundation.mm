@@ -2,6 +2,7 @@
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 
 #include "objects.h"
 
@@ -25,12 +26,34 @@ using namespace metal_stand_in;
 }
 @end
 
+// What @"..." is, as clang lays it out for -fobjc-runtime=gnustep-2.0. The runtime finds flags and
+// length, a large number, where it counts references: a literal never dies. Nor is it counted as an
+// object that lives.
+struct Literal {
+  Class isa;
+  uint32_t flags, length, bytes, hash;
+  const char *text;
+};
+
+@interface NSConstantString : NSString
+@end
+@implementation NSConstantString
+- (const char *)UTF8String {
+  return reinterpret_cast<const Literal *>(self)->text;
+}
+@end
+
+NSString *const MTLCommandBufferErrorDomain = @"MTLCommandBufferErrorDomain";
+
 @implementation NSString
 + (instancetype)stringWithUTF8String:(const char *)text {
   return objc_autorelease(with_state<std::string>([NSString alloc], text));
 }
 - (const char *)UTF8String {
   return state<std::string>(self).c_str();
+}
+- (BOOL)isEqualToString:(NSString *)other {
+  return std::strcmp(self.UTF8String, other.UTF8String) == 0;
 }
 @end
 

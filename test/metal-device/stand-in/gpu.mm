@@ -49,6 +49,10 @@ Error run(const CommandBuffer &buffer) {
     return command_buffer_error(
         kOutOfMemory, "Insufficient Memory (00000008:kIOGPUCommandBufferCallbackErrorOutOfMemory)");
   }
+  if (must_fail(c.fail_in_another_domain)) {
+    // ENOEXEC, which has the number of Metal's OutOfMemory.
+    return {kSystemErrors, kOutOfMemory, "The operation couldn't be completed. Exec format error"};
+  }
   if (must_fail(c.fail_command_buffers)) {
     return command_buffer_error(kPageFault, "Caused GPU Address Fault Error "
                                             "(0000000b:kIOGPUCommandBufferCallbackErrorPageFault)");

@@ -22,6 +22,8 @@ struct Controls {
   std::atomic<uint64_t> fail_late{0};             // an internal error, after they have computed all
   std::atomic<uint64_t> time_out{0};              // the system kills them for taking long
   std::atomic<uint64_t> run_out_of_memory{0};     // their buffers cannot be made resident
+  // An error that is not one of Metal's, though its number is that of running out of memory.
+  std::atomic<uint64_t> fail_in_another_domain{0};
   // How many of the next command buffers never end, nor does any behind them. Once `end_hang` is
   // not 0, what hangs ends with an error.
   std::atomic<uint64_t> hang{0}, end_hang{0};

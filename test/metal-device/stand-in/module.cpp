@@ -34,6 +34,7 @@ std::map<std::string, std::atomic<uint64_t>*> numbers() {
           {"failLate", &c.fail_late},
           {"timeOut", &c.time_out},
           {"runOutOfMemory", &c.run_out_of_memory},
+          {"failInAnotherDomain", &c.fail_in_another_domain},
           {"hang", &c.hang},
           {"endHang", &c.end_hang},
           {"loseDevice", &c.lose_device},

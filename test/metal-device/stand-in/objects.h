@@ -36,6 +36,7 @@ bool must_fail(std::atomic<uint64_t> &count);
 
 // The domains and codes of Apple's headers.
 constexpr const char *kCommandBufferErrors = "MTLCommandBufferErrorDomain";
+constexpr const char *kSystemErrors = "NSPOSIXErrorDomain";
 constexpr const char *kLibraryErrors = "MTLLibraryErrorDomain";
 enum CommandBufferError { kInternal = 1, kTimeout, kPageFault, kAccessRevoked, kOutOfMemory = 8 };
 enum LibraryError { kCompileFailure = 3 };

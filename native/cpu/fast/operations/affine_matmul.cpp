@@ -15,9 +15,15 @@ struct AffineWeight {
   const Kernels& kernels;
 
   AffineRows rows(size_t first, size_t count) const {
-    return {matrix.words,      matrix.scales, matrix.biases,
-            matrix.scale_type, matrix.cols,   matrix.bits,
-            matrix.group_size, first,         count};
+    return {.words = matrix.words,
+            .scales = matrix.scales,
+            .biases = matrix.biases,
+            .scale_type = matrix.scale_type,
+            .cols = matrix.cols,
+            .bits = matrix.bits,
+            .group_size = matrix.group_size,
+            .first = first,
+            .count = count};
   }
   void pack(size_t first, size_t count, size_t col, size_t depth, float* to) const {
     kernels.pack_affine(rows(first, count), col, depth, to);

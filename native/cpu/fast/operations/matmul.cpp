@@ -15,8 +15,11 @@ struct FloatWeight {
   uint32_t inputs;
   const Kernels& kernels;
 
+  PlainRows rows(size_t first, size_t count) const {
+    return {.weights = weights, .type = type, .cols = inputs, .first = first, .count = count};
+  }
   void pack(size_t first, size_t count, size_t col, size_t depth, float* to) const {
-    kernels.pack_plain({weights, type, inputs, first, count}, col, depth, to);
+    kernels.pack_plain(rows(first, count), col, depth, to);
   }
   void unpack(size_t first, size_t count, float* to) const {
     with_float_type(type, [&](auto* typed) {
@@ -31,19 +34,18 @@ struct FloatWeight {
 void matmul(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
   const auto p = operation.params<MatmulParams>();
   const DataType type = operation.bindings[1].type;
-  const auto* w = operation.data<const void>(1);  // (outputs, inputs)
-  if (p.step == 0) {
-    return multiply_many(operation, p, 2, threads, kernels,
-                         FloatWeight{w, type, p.inputs, kernels});
-  }
+  const FloatWeight weight = {.weights = operation.data<const void>(1),
+                              .type = type,
+                              .inputs = p.inputs,
+                              .kernels = kernels};
+  if (p.step == 0) return multiply_many(operation, p, 2, threads, kernels, weight);
   LinearInput x(operation, p, 3);
   x.norm_rows(threads, kernels);
   const LinearOutput out(operation, p, 2);
-  multiply_step(
-      p, p.inputs * size_of(type), out, threads, kernels,
-      [&](size_t first, size_t count, size_t row, size_t rows, float* sums) {
-        kernels.mat_vec({w, type, p.inputs, first, count}, x.row(row), x.stride(), rows, sums);
-      });
+  multiply_step(p, p.inputs * size_of(type), out, threads, kernels,
+                [&](size_t first, size_t count, size_t row, size_t rows, float* sums) {
+                  kernels.mat_vec(weight.rows(first, count), x.row(row), x.stride(), rows, sums);
+                });
 }
 
 }  // namespace ssm::cpu::fast

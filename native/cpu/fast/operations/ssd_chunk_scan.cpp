@@ -167,7 +167,9 @@ class Scan {
   void transpose(const float* S, float* transposed) const {
     for (size_t row = 0; row < p_.head_dim; row += kernels_.tile_cols) {
       const size_t count = std::min(kernels_.tile_cols, p_.head_dim - row);
-      kernels_.pack_plain({S, kFloat32, p_.d_state, row, count}, 0, p_.d_state,
+      const PlainRows rows = {
+          .weights = S, .type = kFloat32, .cols = p_.d_state, .first = row, .count = count};
+      kernels_.pack_plain(rows, 0, p_.d_state,
                           transposed + row / kernels_.tile_cols * panel_size());
     }
   }

@@ -54,6 +54,7 @@ __attribute__((objc_root_class))
 
 @interface NSString : NSObject
 + (nullable instancetype)stringWithUTF8String:(const char *)text;
+- (BOOL)isEqualToString:(NSString *)other;
 @property(nullable, readonly) const char *UTF8String __attribute__((objc_returns_inner_pointer));
 @end
 

@@ -25,6 +25,7 @@ typedef NS_ENUM(NSUInteger, MTLDispatchType) {
 typedef NS_OPTIONS(NSUInteger, MTLBarrierScope) {
   MTLBarrierScopeBuffers = 1,
 };
+extern "C" NSString *const MTLCommandBufferErrorDomain;
 typedef NS_ENUM(NSUInteger, MTLCommandBufferError) {
   MTLCommandBufferErrorOutOfMemory = 8,
 };
