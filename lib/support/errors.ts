@@ -169,7 +169,7 @@ export interface OperationPlace {
 
 /**
  * A run failed. Its stack shows who called `list.run()`; where that was this package, whoever waits for a text or a
- * session gets an error that shows his call, with the run's own as `cause`.
+ * session gets an error that shows their call, with the run's own as `cause`.
  *
  * @example
  * try {
