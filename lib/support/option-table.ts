@@ -1,6 +1,7 @@
 // What an option is: one row of a table, from which the checks of the API and the flags of the command line follow.
 
 import { UnsupportedOptionError } from './errors.js'
+import { listed } from './format.js'
 import {
   booleanOption,
   checkOptions,
@@ -219,10 +220,10 @@ function checkedValue(operation: string, name: string, row: OptionRow, value: un
   }
 }
 
-/** Choices in words: `'auto' or 'cpu'`. */
-export function listed(choices: readonly (string | number)[]): string {
+/** Choices as code has them: `'auto' or 'cpu'`. */
+export function listedChoices(choices: readonly (string | number)[]): string {
   const words = choices.map((choice) => (typeof choice === 'string' ? `'${choice}'` : choice))
-  return words.length === 1 ? `${words[0]}` : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+  return listed(words, 'or')
 }
 
 function checkedChoice(operation: string, name: string, row: ChoiceRow, value: unknown): unknown {
@@ -230,7 +231,7 @@ function checkedChoice(operation: string, name: string, row: ChoiceRow, value: u
   if (value === undefined && !required) return row.default
   if (choices.includes(value as string)) return value
   throw new UnsupportedOptionError(
-    `[${operation}] ${name} must be ${listed(choices)} but is ${describe(value)}`,
+    `[${operation}] ${name} must be ${listedChoices(choices)} but is ${describe(value)}`,
   )
 }
 
