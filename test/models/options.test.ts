@@ -26,6 +26,7 @@ import {
   QUANTIZATION,
 } from '../../lib/options/loading.js'
 import { TUNE, type TuneOptions } from '../../lib/options/tune.js'
+import { tune } from '../../lib/tune/tune.js'
 import {
   type NumberRow,
   type OptionRow,
@@ -219,16 +220,23 @@ const benchmark: Taker = {
   call: (options) => bench({ ...(options as BenchOptions), models: [NOWHERE] }),
 }
 
+const tuning: Taker = {
+  command: tuneCommand as unknown as Command,
+  rows: TUNE,
+  // Where there is a GPU it ends before anything is measured, and nowhere is anything saved.
+  call: (options) => tune({ signal: AbortSignal.abort(), dryRun: true, ...options }),
+}
+
 /** What else an option needs to change something. */
 const beside = (row: OptionRow): object => {
   const needs = 'needs' in row ? row.needs?.option : undefined
   return needs === undefined ? {} : { [needs]: 1.5 }
 }
 
-const cases = Object.entries({ generation, loading, devices, benchmark }).flatMap(([of, taker]) =>
+const takers = Object.entries({ generation, loading, devices, benchmark, tuning })
+
+const cases = takers.flatMap(([of, taker]) =>
   Object.entries(taker.rows)
-    // The library leaves them to the loading of each model.
-    .filter(([name]) => taker !== benchmark || !['dtype', 'quantize'].includes(name))
     // The CPU has none.
     .filter(([name]) => name !== 'gpuTimeout')
     .flatMap(([name, row]) => samplesOf(row).map((sample) => ({ of, taker, name, row, sample }))),
@@ -289,6 +297,53 @@ describe('takes the ends of each range, and nothing beyond', () => {
     ] as const) {
       const call = () => loadModel(NOWHERE, { promptCache: { maxBytes } })
       expect(await takes(call)).toBe(isAllowed)
+    }
+  })
+})
+
+/** A value of another type than a row's options have; undefined where the row does not say. */
+const mistyped = ({ type }: OptionRow) =>
+  type === 'texts' || type === 'other' ? undefined : type === 'string' ? 5 : 'no'
+
+const mistakes = takers.flatMap(([of, taker]) =>
+  Object.entries(taker.rows)
+    .filter(([, row]) => mistyped(row) !== undefined)
+    .map(([name, row]) => ({ of, taker, name, row, value: mistyped(row) })),
+)
+
+describe('refuses a value of another type', () => {
+  it.each(mistakes)('$of: $name $value', async ({ taker, name, row, value }) => {
+    const call = async () => taker.call({ [name]: value })
+    await expect(call()).rejects.toThrow(row.type === 'choice' ? UnsupportedOptionError : TypeError)
+    await expect(call()).rejects.toThrow(new RegExp(`\\b${name}\\b.* must be `))
+  })
+
+  it('in the words of all options', async () => {
+    const odd = (options: object) => bench(options)
+    await expect(odd({ warmup: 'no' })).rejects.toThrow(
+      new TypeError('[bench] warmup must be true or false but is "no"'),
+    )
+    await expect(odd({ onProgress: 5 })).rejects.toThrow(
+      new TypeError('[bench] onProgress must be a function but is 5'),
+    )
+    await expect(odd({ dtype: 'int8' })).rejects.toThrow(
+      new UnsupportedOptionError(
+        "[bench] dtype must be 'auto', 'float32', 'float16' or 'bfloat16' but is \"int8\"",
+      ),
+    )
+    await expect(odd({ quantize: { bits: 5 } })).rejects.toThrow(
+      new UnsupportedOptionError('[bench] quantize.bits must be 4 or 8 but is 5'),
+    )
+    await expect(tune({ quick: 1 } as object)).rejects.toThrow(
+      new TypeError('[tune] quick must be true or false but is 1'),
+    )
+  })
+
+  it('but takes null and false for no quantisation', async () => {
+    for (const blank of [null, false, undefined]) {
+      const options = { quantize: blank, dtype: null } as object
+      expect(await takes(() => loading.call(options))).toBe(true)
+      expect(await takes(() => benchmark.call(options))).toBe(true)
     }
   })
 })
