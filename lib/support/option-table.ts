@@ -58,6 +58,8 @@ export interface NumberRow extends Row {
 export interface ChoiceRow<Choice extends string | number = string | number> extends Row {
   readonly type: 'choice'
   readonly choices: readonly Choice[]
+  /** What errors say that it must be. Defaults to the choices: `'auto' or 'cpu'`. */
+  readonly expected?: string
   readonly default?: Choice
   /** Of a group that is there: it has no default. */
   readonly required?: true
@@ -227,11 +229,11 @@ export function listedChoices(choices: readonly (string | number)[]): string {
 }
 
 function checkedChoice(operation: string, name: string, row: ChoiceRow, value: unknown): unknown {
-  const { choices, required } = row
+  const { choices, expected = listedChoices(choices), required } = row
   if (value === undefined && !required) return row.default
   if (choices.includes(value as string)) return value
   throw new UnsupportedOptionError(
-    `[${operation}] ${name} must be ${listedChoices(choices)} but is ${describe(value)}`,
+    `[${operation}] ${name} must be ${expected} but is ${describe(value)}`,
   )
 }
 
