@@ -14,14 +14,9 @@ export {
 } from './bench/bench.js'
 export type { BenchModel } from './bench/model.js'
 export type { BenchTest } from './bench/plan.js'
-export {
-  ChatTemplate,
-  type ChatTemplateOptions,
-  type SpecialTokens,
-} from './chat/chat-template.js'
+export { ChatTemplate, type SpecialTokens } from './chat/chat-template.js'
 export type { ChatMessage, ContentPart, ToolCall } from './chat/messages.js'
 export { Chat } from './chat/chat.js'
-export type { ChatOptions } from './chat/chat-options.js'
 export { PLAIN_CHAT_TEMPLATE } from './chat/plain-template.js'
 export { createDevice } from './operations/create-device.js'
 export { CommandList, Device, type DeviceMemory, type TuningSource } from './operations/device.js'
@@ -46,7 +41,10 @@ export type { ResponseFormat } from './grammar/response-format.js'
 export type { GenerationDefaults } from './generation/generation-config.js'
 export { loadModel } from './load-model.js'
 export type { BenchOptions, BenchProgress } from './options/bench.js'
+export type { ChatOptions, ChatTemplateOptions } from './options/chat.js'
 export type { LoadOptions, LoadProgress, PromptCacheOptions } from './options/loading.js'
+export type { ClassifyOptions, PerplexityOptions, ScoreOptions } from './options/scoring.js'
+export type { PrefillSessionOptions, SaveSessionOptions } from './options/sessions.js'
 export type { TuneOptions, TuneProgress } from './options/tune.js'
 export type { TokenLogprob } from './engine/logprobs.js'
 export type { Machine } from './machine/machine.js'
@@ -59,7 +57,7 @@ export type { Architecture, CheckpointFormat, ModelConfig } from './models/confi
 export type { Quantization } from './weights/formats/formats.js'
 export type { EndOfTextToken } from './generation/end-of-text.js'
 export type { Notice, NoticeCode, OnNotice } from './support/notices.js'
-export { type Perplexity, type PerplexityOptions, perplexity } from './scoring/perplexity.js'
+export { type Perplexity, perplexity } from './scoring/perplexity.js'
 export {
   type AffineMatrix,
   type AttentionOptions,
@@ -80,20 +78,19 @@ export {
   type TokenLogprobsTensors,
 } from './operations/arguments.js'
 export { Recorder } from './operations/recorder.js'
-export type {
-  Classification,
-  ClassifyOptions,
-  LabelProbability,
-  Score,
-  ScoreOptions,
-} from './scoring/scoring.js'
-export { type PrefillSessionOptions, type SaveSessionOptions, Session } from './sessions/session.js'
+export type { Classification, LabelProbability, Score } from './scoring/scoring.js'
+export { Session } from './sessions/session.js'
 export { SessionCheckpoint } from './sessions/session-checkpoint.js'
 export { type DType, Tensor, type TensorData } from './operations/tensor.js'
 export { TextStream } from './generation/text-stream.js'
-export type { DetokenizerOptions, DetokenizerStream } from './tokenizer/detokenizer.js'
+export type { DetokenizerStream } from './tokenizer/detokenizer.js'
 export type { EndOfText } from './tokenizer/special-tokens.js'
-export { type EncodeOptions, Tokenizer, type TokenizerOptions } from './tokenizer/tokenizer.js'
+export { Tokenizer } from './tokenizer/tokenizer.js'
+export type {
+  DetokenizerOptions,
+  EncodeOptions,
+  TokenizerOptions,
+} from './tokenizer/tokenizer-options.js'
 export {
   type TunedCase,
   type TunedValue,

@@ -13,7 +13,7 @@ import { modelIdentity } from './models/model-identity.js'
 import { openCheckpoint } from './models/checkpoint.js'
 import { endOfText } from './generation/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
-import { LOADING, MODEL_LOADING, type LoadOptions } from './options/loading.js'
+import { LOADING, MODEL_LOADING, type LoadOptions, withoutBlanks } from './options/loading.js'
 import { checkOptions, describe } from './support/option-checks.js'
 import { optionNames, optionValues } from './support/option-table.js'
 import { needsOf } from './self-check/needs.js'
@@ -108,15 +108,8 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
 /** All but those of the device, which checks its own. */
 function checkedOptions(options: LoadOptions) {
   checkOptions('loadModel', options, optionNames(LOADING))
-  const { dtype, memory, quantize, promptCache = {} } = options
-  return optionValues('loadModel', MODEL_LOADING, {
-    ...options,
-    // Null has always been as good as nothing for these, as `false` for `wanted && { bits: 4 }`.
-    dtype: dtype ?? undefined,
-    memory: memory ?? undefined,
-    quantize: quantize || undefined,
-    promptCache,
-  })
+  const { promptCache = {} } = options
+  return optionValues('loadModel', MODEL_LOADING, { ...withoutBlanks(options), promptCache })
 }
 
 /** What a prompt cache may take by default: an eighth of the memory that is available. */

@@ -1,8 +1,8 @@
 // A loaded model: what most users hold.
 
 import { Chat, type ChatHost } from './chat/chat.js'
-import { chatBeginning, type ChatOptions } from './chat/chat-options.js'
-import type { ChatTemplate, ChatTemplateOptions } from './chat/chat-template.js'
+import { chatBeginning } from './chat/chat-options.js'
+import type { ChatTemplate } from './chat/chat-template.js'
 import { applyChatTemplate, chatTemplateOf, type FoundChatTemplate } from './chat/find.js'
 import type { ChatMessage } from './chat/messages.js'
 import { Transcript } from './chat/transcript.js'
@@ -16,13 +16,14 @@ import type { GenerateResult } from './generation/generate.js'
 import {
   type GenerateOptions,
   LOGITS,
-  LOGITS_OPTIONS,
   type LogitsOptions,
   type Prompt,
-  PROMPT_OPTIONS,
+  PROMPT,
   type PromptOptions,
   type SamplesOptions,
 } from './options/generation.js'
+import type { ChatOptions, ChatTemplateOptions } from './options/chat.js'
+import type { ClassifyOptions, ScoreOptions } from './options/scoring.js'
 import type { GenerationDefaults } from './generation/generation-config.js'
 import { Generator } from './generation/generator.js'
 import type { TextStream } from './generation/text-stream.js'
@@ -30,21 +31,15 @@ import type { ModelConfig } from './models/config.js'
 import type { EndOfTextToken } from './generation/end-of-text.js'
 import type { LanguageModel } from './models/language-model.js'
 import { stateBytes } from './models/state-fields.js'
-import { checkOptions, checkPath, checkSignal } from './support/option-checks.js'
-import { optionValue } from './support/option-table.js'
+import { checkOptions, checkPath } from './support/option-checks.js'
+import { optionNames, optionValue } from './support/option-table.js'
 import { LiveSet } from './support/live-set.js'
 import type { ModelIdentity } from './models/model-identity.js'
 import { PromptReader } from './generation/prompt-reader.js'
 import { restoredState } from './sessions/session-saving.js'
 import { Session, type SessionHost } from './sessions/session.js'
 import { SessionCheckpoint } from './sessions/session-checkpoint.js'
-import {
-  type Classification,
-  type ClassifyOptions,
-  PrefixScorer,
-  type Score,
-  type ScoreOptions,
-} from './scoring/scoring.js'
+import { type Classification, PrefixScorer, type Score } from './scoring/scoring.js'
 import type { Tokenizer } from './tokenizer/tokenizer.js'
 
 // 16 GiB: what a typed array holds in every supported version of Node.
@@ -179,8 +174,8 @@ export class Model {
     options: LogitsOptions = {},
   ): Promise<{ data: Float32Array; shape: [length: number, vocabulary: number] }> {
     this.#check('logits')
-    checkOptions('logits', options, LOGITS_OPTIONS)
-    checkSignal('logits', options.signal)
+    checkOptions('logits', options, optionNames(LOGITS))
+    optionValue('logits', LOGITS, 'signal', options)
     const ids = this.#reader.tokens('logits', tokens, options)
     const vocabulary = this.config.paddedVocabSize
     if (ids.length * vocabulary > MOST_LOGITS) {
@@ -240,7 +235,7 @@ export class Model {
    * model.encode('Once upon a time') // Uint32Array
    */
   encode(prompt: Prompt, options: PromptOptions = {}): Uint32Array {
-    checkOptions('encode', options, PROMPT_OPTIONS)
+    checkOptions('encode', options, optionNames(PROMPT))
     return this.#reader.tokens('encode', prompt, options)
   }
 

@@ -1,4 +1,4 @@
-// Writes a checkpoint's affine 4- or 8-bit twin: the same files, with each linear weight and the
+// Writes a checkpoint's affine quantised twin: the same files, with each linear weight and the
 // embedding as `.weight`, `.scales`, `.biases` and a `quantization` object in config.json, as mlx-lm
 // writes them.
 //
@@ -7,22 +7,30 @@
 import { copyFile, mkdir, open, readFile, writeFile } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { AFFINE_BITS, AFFINE_GROUP_SIZES } from '../lib/operations/arguments.js'
 import { createDevice } from '../lib/operations/create-device.js'
 import type { Device } from '../lib/operations/device.js'
 import { openCheckpoint } from '../lib/models/checkpoint.js'
 import type { DType } from '../lib/operations/tensor.js'
 import type { TensorEntry } from '../lib/weights/checkpoint.js'
+import { DEFAULT_GROUP_SIZE } from '../lib/weights/formats/affine.js'
 import { type TensorData, writeSafetensors } from '../lib/weights/safetensors.js'
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { bits: { type: 'string' }, 'group-size': { type: 'string', default: '64' } },
+  options: {
+    bits: { type: 'string' },
+    'group-size': { type: 'string', default: `${DEFAULT_GROUP_SIZE}` },
+  },
 })
 const [from, to] = positionals
-const bits = Number(values.bits) as 4 | 8
-const groupSize = Number(values['group-size']) as 32 | 64 | 128
-if (!from || !to || ![4, 8].includes(bits) || ![32, 64, 128].includes(groupSize)) {
-  console.error('Usage: tsx scripts/quantize.ts FROM TO --bits 4|8 [--group-size 32|64|128]')
+const bits = AFFINE_BITS.find((each) => each === Number(values.bits))!
+const groupSize = AFFINE_GROUP_SIZES.find((each) => each === Number(values['group-size']))!
+if (!from || !to || !bits || !groupSize) {
+  const [allBits, allSizes] = [AFFINE_BITS.join('|'), AFFINE_GROUP_SIZES.join('|')]
+  console.error(
+    `Usage: tsx scripts/quantize.ts FROM TO --bits ${allBits} [--group-size ${allSizes}]`,
+  )
   process.exit(2)
 }
 

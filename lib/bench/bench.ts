@@ -8,9 +8,9 @@ import { MOST_ROWS } from '../engine/lists.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import { describeMachine, type Machine } from '../machine/machine.js'
 import { BENCH, type BenchOptions } from '../options/bench.js'
-import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
-import { optionNames, optionValue } from '../support/option-table.js'
-import { checkOnNotice } from '../support/notices.js'
+import { withoutBlanks } from '../options/loading.js'
+import { checkOptions, describe } from '../support/option-checks.js'
+import { optionNames, type OptionValues, optionValues } from '../support/option-table.js'
 import { usableSavedTuning } from '../operations/saved-tuning.js'
 import { runInChild } from './child.js'
 import { type BenchModel, describeModel } from './model.js'
@@ -18,7 +18,6 @@ import {
   type BenchTest,
   planSweep,
   planTrials,
-  type Sizes,
   SWEEP_DEPTHS,
   type TrialPlan,
   testName,
@@ -90,32 +89,27 @@ interface Trial {
  * for (const { name, median } of rows) console.log(name, median, 'tok/s')
  */
 export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
-  checkOptions('bench', options, optionNames(BENCH))
-  const { signal, device, dtype, quantize, warmup = true, sweep = false } = options
-  checkSignal('bench', signal)
-  const sizes = checkSizes(options, sweep)
-  const threadCounts = optionValue('bench', BENCH, 'threads', options)
-  const rounds = optionValue('bench', BENCH, 'repetitions', options)
-  const seed = optionValue('bench', BENCH, 'seed', options) ?? randomInt(2 ** 32)
-  optionValue('bench', BENCH, 'device', options)
-  checkOnNotice('bench', options.onNotice)
-  const names = options.models ?? [defaultModel(options.onNotice)]
+  const values = checkedOptions(options)
+  const { device, dtype, quantize, warmup, sweep, repetitions: rounds } = values
+  const { signal, onProgress, onNotice } = options
+  const seed = values.seed ?? randomInt(2 ** 32)
+  const names = options.models ?? [defaultModel(onNotice)]
   if (!Array.isArray(names) || names.length === 0) {
     throw new TypeError(`[bench] models must be a list of names but is ${describe(names)}`)
   }
   const models: BenchModel[] = []
-  for (const name of names) models.push(await describeModel(name, options))
+  for (const name of names) models.push(await describeModel(name, values))
   // Nobody hears what the processes of the trials have to say.
   if (device !== 'cpu' && addon().deviceNames().includes('metal')) {
-    usableSavedTuning(options.onNotice)
+    usableSavedTuning(onNotice)
   }
 
-  const plans = sweep ? planSweep(sizes) : planTrials(sizes)
+  const plans = sweep ? planSweep(values) : planTrials(values)
   if (plans.every((plan) => plan.length === 0)) {
     throw new RangeError('[bench] nothing to measure: both prompt and generation have 0 tokens')
   }
   const trials = models.flatMap((model) =>
-    (threadCounts ?? [undefined]).flatMap((threads) =>
+    (values.threads ?? [undefined]).flatMap((threads) =>
       plans.map((plan): Trial => ({ model, threads, plan, results: [], bandwidths: [] })),
     ),
   )
@@ -129,7 +123,7 @@ export async function bench(options: BenchOptions = {}): Promise<BenchReport> {
     for (const trial of trials) {
       const { model, threads, plan } = trial
       const label = `${model.label} ${sweep ? 'sweep' : testName(plan[0]!)}`
-      options.onProgress?.({ label, round: round + 1, rounds, done, total })
+      onProgress?.({ label, round: round + 1, rounds, done, total })
       let bandwidth = bandwidths.get(threads)
       if (bandwidth === undefined) {
         const measured = await runInChild({ kind: 'bandwidth', device, threads }, signal)
@@ -191,20 +185,15 @@ function summarise(
   }
 }
 
-function checkSizes(options: BenchOptions, sweep: boolean): Sizes {
-  const depths = sweep && options.depths === undefined ? SWEEP_DEPTHS : options.depths
-  const sizes = {
-    promptTokens: optionValue('bench', BENCH, 'promptTokens', options),
-    generationTokens: optionValue('bench', BENCH, 'generationTokens', options),
-    depths: optionValue('bench', BENCH, 'depths', { depths }),
-    batchSizes: optionValue('bench', BENCH, 'batchSizes', options),
-  }
-  if (!sweep) return sizes
+function checkedOptions(options: BenchOptions): OptionValues<typeof BENCH> {
+  checkOptions('bench', options, optionNames(BENCH))
+  const values = optionValues('bench', BENCH, withoutBlanks(options))
+  if (!values.sweep) return values
   for (const name of ['promptTokens', 'generationTokens'] as const) {
-    if (sizes[name].length === 1) continue
+    if (values[name].length === 1) continue
     throw new UnsupportedOptionError(
-      `[bench] sweep takes one number for ${name} but has ${sizes[name].length}`,
+      `[bench] sweep takes one number for ${name} but has ${values[name].length}`,
     )
   }
-  return sizes
+  return options.depths === undefined ? { ...values, depths: SWEEP_DEPTHS } : values
 }

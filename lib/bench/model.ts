@@ -2,9 +2,9 @@
 
 import { basename } from 'node:path'
 import { resolveModelPath } from '../hub/cache.js'
-import type { LoadOptions } from '../options/loading.js'
+import type { BENCH } from '../options/bench.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
-import { DEFAULT_GROUP_SIZE } from '../weights/formats/affine.js'
+import type { OptionValues } from '../support/option-table.js'
 import { kindOf, type Quantization, quantizedKind } from '../weights/formats/formats.js'
 import { plannedFormat, type WeightWishes } from '../weights/planned-format.js'
 import { parameterCount } from '../weights/parameters.js'
@@ -26,8 +26,8 @@ export interface BenchModel {
   unreadBytes: number
 }
 
-/** How the weights of a model are loaded. */
-export type WeightOptions = Pick<LoadOptions, 'dtype' | 'quantize'>
+/** Where a model is, and how its weights are loaded. */
+type ModelOptions = Pick<OptionValues<typeof BENCH>, 'dtype' | 'quantize' | 'cacheDir' | 'revision'>
 
 const TYPE_NAMES: Partial<Record<string, string>> = {
   float32: 'f32',
@@ -37,20 +37,15 @@ const TYPE_NAMES: Partial<Record<string, string>> = {
 
 export async function describeModel(
   model: string,
-  options: WeightOptions & Pick<LoadOptions, 'cacheDir' | 'revision'>,
+  { dtype, quantize, cacheDir, revision }: ModelOptions,
 ): Promise<BenchModel> {
-  const path = await resolveModelPath(model, options)
+  const path = await resolveModelPath(model, { cacheDir, revision })
   const checkpoint = await openCheckpoint(path)
   const { config } = checkpoint
-  const { dtype = 'auto' } = options
-  const quantize = options.quantize && {
-    bits: options.quantize.bits,
-    groupSize: options.quantize.groupSize ?? DEFAULT_GROUP_SIZE,
-  }
   const quantization = quantize ?? config.quantization
   const weightType = quantization
     ? quantizedKind(quantization).shortNameOf(quantization)
-    : floatType(checkpoint, options)
+    : floatType(checkpoint, dtype)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
   return {
     model,
@@ -65,7 +60,7 @@ export async function describeModel(
 }
 
 /** The type of most of the weights. */
-function floatType({ tensors }: Checkpoint, { dtype = 'auto' }: WeightOptions): string {
+function floatType({ tensors }: Checkpoint, dtype: ModelOptions['dtype']): string {
   if (dtype !== 'auto') return TYPE_NAMES[dtype]!
   const largest = [...tensors.values()].reduce((a, b) => (b.byteLength > a.byteLength ? b : a))
   return TYPE_NAMES[largest.dtype] ?? largest.dtype

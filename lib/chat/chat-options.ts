@@ -1,40 +1,20 @@
 // Options of chats and of their turns, checked.
 
 import { UnsupportedOptionError } from '../support/errors.js'
-import type { GenerateOptions } from '../options/generation.js'
-import { checkOptions, describe, stringOption } from '../support/option-checks.js'
-import type { ChatTemplateOptions } from './chat-template.js'
+import { CHAT, type ChatOptions, type ChatTemplateOptions } from '../options/chat.js'
+import { type GenerateOptions, PROMPT } from '../options/generation.js'
+import { checkOptions, describe } from '../support/option-checks.js'
+import { optionNames, optionValue } from '../support/option-table.js'
 import { type ChatMessage, copiedMessages, plainObjects, plainValue } from './messages.js'
-
-export interface ChatOptions {
-  /** The system message that the conversation begins with. */
-  system?: string | undefined
-  /** Messages that the conversation has already, after the system's. */
-  messages?: readonly ChatMessage[] | undefined
-  /** A chat template's text, or the name of one of the checkpoint's. Defaults to the checkpoint's own. */
-  template?: string | undefined
-  /** Tools that the model may call, as JSON schemas. */
-  tools?: readonly object[] | undefined
-  /** What else the template asks for, by its own names, such as `{ enable_thinking: false }`. */
-  templateArguments?: Readonly<Record<string, unknown>> | undefined
-}
-
-const CHAT_OPTIONS = [
-  'system',
-  'messages',
-  'template',
-  'tools',
-  'templateArguments',
-] as const satisfies readonly (keyof ChatOptions)[]
 
 /** What a chat begins with: the options of `model.createChat`, checked, as copies that the caller cannot change. */
 export function chatBeginning(
   operation: string,
   options: ChatOptions,
 ): { messages: readonly ChatMessage[]; templateOptions: ChatTemplateOptions } {
-  checkOptions(operation, options, CHAT_OPTIONS)
+  checkOptions(operation, options, optionNames(CHAT))
   const { messages = [], tools, templateArguments = {} } = options
-  const system = stringOption(operation, 'system', options.system)
+  const system = optionValue(operation, CHAT, 'system', options)
   const first = system === undefined ? [] : [{ role: 'system', content: system }]
   const list = tools && (plainObjects(operation, 'tools', tools) as object[])
   return {
@@ -68,7 +48,7 @@ export const CHANGE_GREEDY = [
 
 /** Throws for options of `generate` that cannot take effect in a chat. */
 export function checkTurnOptions(operation: string, options: GenerateOptions): void {
-  for (const name of ['parseSpecial', 'addSpecialTokens'] as const) {
+  for (const name of optionNames(PROMPT)) {
     if (options[name] === undefined) continue
     throw new UnsupportedOptionError(
       `[${operation}] ${name} changes nothing in a chat, whose template writes special tokens: leave it out`,

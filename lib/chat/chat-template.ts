@@ -7,7 +7,9 @@ import {
 } from '../support/errors.js'
 import { IsolatedThread, ThreadLostError } from '../support/isolated-thread.js'
 import type { OnNotice } from '../support/notices.js'
-import { booleanOption, describe, stringOption } from '../support/option-checks.js'
+import { CHAT_TEMPLATE, type ChatTemplateOptions } from '../options/chat.js'
+import { describe } from '../support/option-checks.js'
+import { optionValue } from '../support/option-table.js'
 import { messageOf } from '../support/realms.js'
 import { readTokenizerSettings, specialTokenTexts } from '../tokenizer/special-tokens.js'
 import { type ChatMessage, plainMessages, plainObjects, plainValue } from './messages.js'
@@ -28,20 +30,6 @@ const thread = new IsolatedThread<TemplateRequest, string>({
 /** Special tokens by the names that templates know: `bos_token`, `eos_token` and others. */
 export type SpecialTokens = Readonly<Record<string, string>>
 
-export interface ChatTemplateOptions {
-  /** End with what begins an assistant's turn, for it to be generated. Defaults to false. */
-  addGenerationPrompt?: boolean | undefined
-  /** Tools that the model may call, as JSON schemas. */
-  tools?: readonly object[] | undefined
-  /** Documents for the model to answer from. */
-  documents?: readonly object[] | undefined
-  /** A template's text, or the name of one of the checkpoint's, to be used instead. */
-  template?: string | undefined
-  /** What else the template asks for, under its own name, such as `enable_thinking`. */
-  [argument: string]: unknown
-}
-
-const OPTIONS = ['addGenerationPrompt', 'tools', 'documents', 'template']
 // Names of Python's options, and of what a template is given in any case.
 const TAKEN: Record<string, string> = {
   add_generation_prompt: 'addGenerationPrompt',
@@ -150,8 +138,9 @@ export class ChatTemplate {
   }
 
   /** As transformers chooses: `tool_use` where tools are given, else `default`. */
-  #selected(operation: string, { template, tools }: ChatTemplateOptions): string {
-    stringOption(operation, 'template', template)
+  #selected(operation: string, options: ChatTemplateOptions): string {
+    const template = optionValue(operation, CHAT_TEMPLATE, 'template', options)
+    const { tools } = options
     if (template !== undefined) {
       checkTemplate(operation, template)
       return this.templates.get(template) ?? template
@@ -194,8 +183,8 @@ function variablesOf(
   options: ChatTemplateOptions,
 ): Record<string, unknown> {
   const plain = plainMessages(operation, messages)
-  const { addGenerationPrompt, tools, documents } = options
-  const isBegun = booleanOption(operation, 'addGenerationPrompt', addGenerationPrompt) ?? false
+  const { tools, documents } = options
+  const isBegun = optionValue(operation, CHAT_TEMPLATE, 'addGenerationPrompt', options)
   const objects = (name: 'tools' | 'documents', values: unknown) => {
     if (values === undefined) return null
     const list = plainObjects(operation, name, values)
@@ -209,7 +198,7 @@ function variablesOf(
     add_generation_prompt: isBegun,
   }
   for (const [name, value] of Object.entries(options)) {
-    if (OPTIONS.includes(name) || value === undefined) continue
+    if (Object.hasOwn(CHAT_TEMPLATE, name) || value === undefined) continue
     if (Object.hasOwn(TAKEN, name)) {
       throw new UnsupportedOptionError(`[${operation}] ${name} is called ${TAKEN[name]} here`)
     }

@@ -5,11 +5,13 @@ import type { Engine } from '../engine/engine.js'
 import { alsoFor } from '../engine/moments.js'
 import { DisposedError, SessionBusyError, UnsupportedOptionError } from '../support/errors.js'
 import type { Begun, GenerateResult } from '../generation/generate.js'
-import { GENERATE_OPTIONS, type GenerateOptions } from '../options/generation.js'
+import type { ChatTemplateOptions } from '../options/chat.js'
+import { type GenerateOptions, GENERATION } from '../options/generation.js'
 import { withDefaults } from '../generation/generation-config.js'
 import type { Generator } from '../generation/generator.js'
 import type { ModelIdentity } from '../models/model-identity.js'
 import { checkOptions, checkPath } from '../support/option-checks.js'
+import { optionNames } from '../support/option-table.js'
 import type { StreamSettings } from '../engine/stream.js'
 import type { TextStream } from '../generation/text-stream.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
@@ -17,7 +19,7 @@ import { AfterThoughts } from './after-thoughts.js'
 import { readChat, writeChat } from './chat-file.js'
 import { ChatStates } from './chat-states.js'
 import { CHANGE_GREEDY, checkTurnOptions } from './chat-options.js'
-import type { ChatTemplate, ChatTemplateOptions } from './chat-template.js'
+import type { ChatTemplate } from './chat-template.js'
 import { type ChatMessage, copiedMessages } from './messages.js'
 import { opensReasoning, type ReasoningTags, reasoningTags } from '../generation/reasoning.js'
 import type { Transcript } from './transcript.js'
@@ -120,7 +122,7 @@ export class Chat {
    */
   async regenerate(options: GenerateOptions = {}): Promise<GenerateResult> {
     this.#check('regenerate')
-    checkOptions('regenerate', options, GENERATE_OPTIONS)
+    checkOptions('regenerate', options, optionNames(GENERATION))
     const question = () => {
       const { messages } = this.#conversation
       if (messages.at(-1)?.role === 'assistant') return messages.slice(0, -1)

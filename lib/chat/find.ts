@@ -2,13 +2,9 @@
 
 import { NoChatTemplateError } from '../support/errors.js'
 import type { OnNotice } from '../support/notices.js'
-import {
-  ChatTemplate,
-  type ChatTemplateOptions,
-  readSpecialTokens,
-  type SpecialTokens,
-} from './chat-template.js'
-import { stringOption } from '../support/option-checks.js'
+import { ChatTemplate, readSpecialTokens, type SpecialTokens } from './chat-template.js'
+import { CHAT, type ChatTemplateOptions } from '../options/chat.js'
+import { optionValue } from '../support/option-table.js'
 import type { ChatMessage } from './messages.js'
 
 /** What {@link findChatTemplate} found. */
@@ -63,7 +59,7 @@ export function chatTemplateOf(
 ): ChatTemplate {
   const found = given === undefined ? template : undefined
   if (found) return found
-  stringOption(operation, 'template', given)
+  optionValue(operation, CHAT, 'template', { template: given })
   if (given !== undefined) {
     return new ChatTemplate(template?.templates.get(given) ?? given, { specialTokens })
   }

@@ -11,6 +11,7 @@ import {
   type ParsedArguments,
   UsageError,
 } from './command.js'
+import { listed } from '../support/format.js'
 import { nearest } from '../support/nearest.js'
 
 /** Options that every verb has. */
@@ -38,15 +39,9 @@ function knownOptions(table: OptionTable) {
   return { long, short }
 }
 
-function listed(choices: readonly (string | number)[]): string {
-  return choices.length === 1
-    ? String(choices[0])
-    : `${choices.slice(0, -1).join(', ')} or ${choices.at(-1)}`
-}
-
 /** What a number must be, in words. */
 export function describeNumber(definition: NumberOption): string {
-  if (definition.choices !== undefined) return listed(definition.choices)
+  if (definition.choices !== undefined) return listed(definition.choices, 'or')
   const { type, minimum, maximum } = definition
   const noun = type === 'integer' ? 'an integer' : 'a number'
   if (minimum !== undefined && maximum !== undefined) return `${noun} from ${minimum} to ${maximum}`
@@ -82,7 +77,7 @@ function parseValue(
   if (definition.type !== 'string') return parseNumber(flag, definition, text)
   if (definition.choices !== undefined && !definition.choices.includes(text)) {
     throw new UsageError(
-      `option ${flag} must be ${listed(definition.choices)} but is ${JSON.stringify(text)}`,
+      `option ${flag} must be ${listed(definition.choices, 'or')} but is ${JSON.stringify(text)}`,
     )
   }
   return text

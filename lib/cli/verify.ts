@@ -28,7 +28,10 @@ export const verifyCommand = defineCommand({
     operation: {
       type: 'string',
       multiple: true,
-      choices: verifiedOperations(),
+      // All cases are made for it: only where it is needed.
+      get choices() {
+        return verifiedOperations()
+      },
       placeholder: 'NAME',
       description: 'verify only this operation',
     },

@@ -7,7 +7,6 @@ import type { Moments } from '../engine/moments.js'
 import type { StreamSettings } from '../engine/stream.js'
 import type { Begun, GenerateResult } from './generate.js'
 import {
-  GENERATE_OPTIONS,
   GENERATION,
   type GenerateOptions,
   type Prompt,
@@ -19,8 +18,8 @@ import { type GenerationDefaults, withDefaults } from './generation-config.js'
 import { GrammarEngine, type Matcher } from '../grammar/grammar.js'
 import { checkResponseFormat, type ConstrainedFormat } from '../grammar/response-format.js'
 import type { EndOfTextToken } from './end-of-text.js'
-import { checkOptions, checkSignal } from '../support/option-checks.js'
-import { optionValue } from '../support/option-table.js'
+import { checkOptions } from '../support/option-checks.js'
+import { optionNames, optionValue } from '../support/option-table.js'
 import type { PromptReader } from './prompt-reader.js'
 import { samples } from './samples.js'
 import { samplerOf } from './sampler.js'
@@ -127,9 +126,9 @@ export class Generator {
 
   start(operation: string, { options, tokens, begin, onEnd }: Wanted): TextStream {
     const { reader, endOfText, loadMs } = this.#facts
-    checkOptions(operation, options, GENERATE_OPTIONS)
+    checkOptions(operation, options, optionNames(GENERATION))
+    optionValue(operation, GENERATION, 'signal', options)
     const { signal, responseFormat } = options
-    checkSignal(operation, signal)
     const maxTokens = optionValue(operation, GENERATION, 'maxTokens', options)
     const alternatives = optionValue(operation, GENERATION, 'logprobs', options)
     const prefillChunkSize = optionValue(operation, GENERATION, 'prefillChunkSize', options)

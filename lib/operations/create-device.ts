@@ -7,7 +7,7 @@ import {
   UnsupportedOptionError,
 } from '../support/errors.js'
 import { checkOptions } from '../support/option-checks.js'
-import { listed, optionNames, optionValues } from '../support/option-table.js'
+import { listedChoices, optionNames, optionValues } from '../support/option-table.js'
 import { addon } from './addon.js'
 import { Device, type TuningSource } from './device.js'
 import { DEVICE, DEVICE_NAME, type DeviceName, type DeviceOptions } from './device-options.js'
@@ -39,7 +39,7 @@ export function createDevice(name: DeviceName = 'auto', options: DeviceOptions =
   }
   if (!DEVICE_NAME.choices.includes(name)) {
     throw new UnsupportedOptionError(
-      `[createDevice] device must be ${listed(DEVICE_NAME.choices)} but is ${JSON.stringify(name)}`,
+      `[createDevice] device must be ${listedChoices(DEVICE_NAME.choices)} but is ${JSON.stringify(name)}`,
     )
   }
   const names = addon().deviceNames()

@@ -98,11 +98,13 @@ export const BENCH = {
   },
   sweep: {
     type: 'boolean',
+    default: false,
     description: 'walk through context lengths up to 65,536, or those of -d, along one sequence',
     flag: { name: 'sweep' },
   },
   warmup: {
     type: 'boolean',
+    default: true,
     description: 'let each process run a few tokens before it measures',
     flag: {
       name: 'no-warmup',

@@ -5,7 +5,8 @@ import type { Signal } from '../support/abort.js'
 import { LARGEST_CHUNK_SIZE, PREFILL_CHUNK_SIZE } from '../engine/chunks.js'
 import { MOST_ALTERNATIVES } from '../engine/state-pool.js'
 import type { ResponseFormat } from '../grammar/response-format.js'
-import { optionNames, type OptionTable } from '../support/option-table.js'
+import type { OptionTable } from '../support/option-table.js'
+import { ENCODE } from '../tokenizer/tokenizer-options.js'
 
 /** A text, or token ids. */
 export type Prompt = string | ArrayLike<number>
@@ -179,7 +180,7 @@ export interface PromptOptions {
 export const PROMPT = {
   parseSpecial: {
     type: 'boolean',
-    description: 'whether <|endoftext|> and the like in the text become tokens',
+    description: ENCODE.parseSpecial.description,
     flag: {
       name: 'no-parse-special',
       negates: true,
@@ -188,7 +189,7 @@ export const PROMPT = {
   },
   addSpecialTokens: {
     type: 'boolean',
-    description: 'whether what the tokenizer puts around a text comes with it',
+    description: ENCODE.addSpecialTokens.description,
   },
 } as const satisfies OptionTable<PromptOptions>
 
@@ -251,10 +252,3 @@ export const SAMPLES = {
   ...GENERATION,
   n: { type: 'integer', min: 1, max: 128, description: 'how many texts' },
 } as const satisfies OptionTable<SamplesOptions>
-
-/** Names of `PromptOptions`, for checks. */
-export const PROMPT_OPTIONS = optionNames(PROMPT)
-/** Names of `LogitsOptions`. */
-export const LOGITS_OPTIONS = optionNames(LOGITS)
-/** Names of `GenerateOptions`. */
-export const GENERATE_OPTIONS = optionNames(GENERATION)

@@ -190,4 +190,19 @@ export const MODEL_LOADING = {
   onNotice,
 } as const satisfies OptionTable<Omit<LoadOptions, keyof typeof OF_DEVICE>>
 
+/**
+ * The options without those that say "none" in another way. Null for `dtype` or `memory`, and anything falsy for
+ * `quantize`, stands for an option that is left out, so that callers can write `quantize: wanted && { bits: 4 }`.
+ */
+export function withoutBlanks<
+  Options extends Partial<Pick<LoadOptions, 'dtype' | 'memory' | 'quantize'>>,
+>(options: Options) {
+  return {
+    ...options,
+    dtype: options.dtype ?? undefined,
+    memory: options.memory ?? undefined,
+    quantize: options.quantize || undefined,
+  }
+}
+
 export const LOADING = { ...OF_DEVICE, ...MODEL_LOADING } satisfies OptionTable<LoadOptions>

@@ -33,11 +33,13 @@ export const TUNE = {
   operations: { type: 'other', description: 'measure only by these operations' },
   quick: {
     type: 'boolean',
+    default: false,
     description: 'fewer shapes, those of Rene, and fewer rounds',
     flag: { name: 'quick' },
   },
   dryRun: {
     type: 'boolean',
+    default: false,
     description: 'measure, but save nothing',
     flag: { name: 'dry-run' },
   },

@@ -5,7 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises'
 import { type Signal, throwIfAborted } from '../support/abort.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import type { Prompt } from '../options/generation.js'
-import { booleanOption, describe } from '../support/option-checks.js'
+import { describe } from '../support/option-checks.js'
 import type { PromptReader } from '../generation/prompt-reader.js'
 import { commonLength } from '../support/token-ids.js'
 
@@ -113,7 +113,7 @@ class Reader {
 
   constructor(operation: string, parseSpecial: boolean | undefined, source: TokenSource) {
     this.#operation = operation
-    this.#parseSpecial = booleanOption(operation, 'parseSpecial', parseSpecial)
+    this.#parseSpecial = parseSpecial
     this.#source = source
   }
 

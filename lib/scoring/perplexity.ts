@@ -1,28 +1,10 @@
 // How well a model predicts a text.
 
-import type { Signal } from '../support/abort.js'
 import type { Model } from '../model.js'
 import { Scorer } from '../engine/scoring.js'
-import { LOGITS } from '../options/generation.js'
-import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
-import { optionValue } from '../support/option-table.js'
-
-export interface PerplexityOptions {
-  signal?: Signal | undefined
-  /** Tokens that run through the model at once, at most 960. Results do not depend on it. Defaults to 256. */
-  prefillChunkSize?: number | undefined
-  /** As in `generate`: `false` is for text that others wrote. Defaults to true. */
-  parseSpecial?: boolean | undefined
-  /** Called after each chunk. */
-  onProgress?: ((progress: { tokens: number; total: number }) => void) | undefined
-}
-
-const OPTIONS = [
-  'signal',
-  'prefillChunkSize',
-  'parseSpecial',
-  'onProgress',
-] as const satisfies readonly (keyof PerplexityOptions)[]
+import { PERPLEXITY, type PerplexityOptions } from '../options/scoring.js'
+import { checkOptions, describe } from '../support/option-checks.js'
+import { optionNames, optionValue } from '../support/option-table.js'
 
 export interface Perplexity {
   /** Tokens that were predicted. */
@@ -52,13 +34,13 @@ export async function perplexity(
   text: string,
   options: PerplexityOptions = {},
 ): Promise<Perplexity> {
-  checkOptions('perplexity', options, OPTIONS)
+  checkOptions('perplexity', options, optionNames(PERPLEXITY))
+  optionValue('perplexity', PERPLEXITY, 'signal', options)
   const { signal, onProgress } = options
-  checkSignal('perplexity', signal)
   if (typeof text !== 'string') {
     throw new TypeError(`[perplexity] the text must be a string but is ${describe(text)}`)
   }
-  const prefillChunkSize = optionValue('perplexity', LOGITS, 'prefillChunkSize', options)
+  const prefillChunkSize = optionValue('perplexity', PERPLEXITY, 'prefillChunkSize', options)
   const ids = model.encode(text, { parseSpecial: options.parseSpecial })
   // A stale configuration may name one that the model does not have.
   const start = model.endOfText.find(({ id }) => id < model.config.paddedVocabSize)?.id

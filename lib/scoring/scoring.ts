@@ -14,28 +14,10 @@ import {
 import { callerOf, toldTo } from '../support/caller.js'
 import { UnsupportedOptionError } from '../support/errors.js'
 import type { Usage } from '../generation/generate.js'
-import { LOGITS, type LogitsOptions, type Prompt } from '../options/generation.js'
-import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
-import { optionValue } from '../support/option-table.js'
-
-/** Text is tokenised with what the tokenizer puts around a prefix; prompts that have it are given as token ids. */
-export type ScoreOptions = Omit<LogitsOptions, 'addSpecialTokens'>
-
-export interface ClassifyOptions extends ScoreOptions {
-  /**
-   * What the log-probability of a label is divided by before labels are compared: nothing, its tokens, or its bytes in
-   * UTF-8 (labels of text only). Defaults to `none`.
-   */
-  lengthNormalization?: 'none' | 'tokens' | 'bytes' | undefined
-}
-
-const SCORE_OPTIONS = [
-  'parseSpecial',
-  'signal',
-  'prefillChunkSize',
-] as const satisfies readonly (keyof ScoreOptions)[]
-
-const NORMALIZATIONS = ['none', 'tokens', 'bytes'] as const
+import type { Prompt } from '../options/generation.js'
+import { CLASSIFY, type ClassifyOptions, SCORE, type ScoreOptions } from '../options/scoring.js'
+import { checkOptions, describe } from '../support/option-checks.js'
+import { optionNames, optionValue, optionValues } from '../support/option-table.js'
 
 /** How likely a continuation is. */
 export interface Score {
@@ -101,7 +83,7 @@ export class PrefixScorer {
     continuations: readonly Prompt[],
     options: ScoreOptions,
   ): Promise<Score[]> {
-    checkOptions('score', options, SCORE_OPTIONS)
+    checkOptions('score', options, optionNames(SCORE))
     const asked = listOf('score', 'continuations', continuations)
     const texts = { prefix, continuations: asked, noun: 'continuation' }
     const scored = await this.#run('score', texts, options)
@@ -114,13 +96,8 @@ export class PrefixScorer {
     labels: readonly Label[],
     options: ClassifyOptions,
   ): Promise<Classification<Label>> {
-    checkOptions('classify', options, [...SCORE_OPTIONS, 'lengthNormalization'])
-    const { lengthNormalization = 'none' } = options
-    if (!NORMALIZATIONS.includes(lengthNormalization)) {
-      throw new UnsupportedOptionError(
-        `[classify] lengthNormalization must be one of ${NORMALIZATIONS.join(', ')} but is ${describe(lengthNormalization)}`,
-      )
-    }
+    checkOptions('classify', options, optionNames(CLASSIFY))
+    const lengthNormalization = optionValue('classify', CLASSIFY, 'lengthNormalization', options)
     const asked = listOf('classify', 'labels', labels)
     if (lengthNormalization === 'bytes' && asked.some((label) => typeof label !== 'string')) {
       throw new UnsupportedOptionError(
@@ -155,10 +132,9 @@ export class PrefixScorer {
     texts: { prefix: Prompt; continuations: readonly Prompt[]; noun: string },
     options: ScoreOptions,
   ): Promise<Scored> {
-    const { parseSpecial, signal } = options
-    checkSignal(operation, signal)
+    const { parseSpecial, prefillChunkSize } = optionValues(operation, SCORE, options)
+    const { signal } = options
     const caller = callerOf(this.#run)
-    const prefillChunkSize = optionValue(operation, LOGITS, 'prefillChunkSize', options)
     const tokens = await continuationTokens(
       operation,
       { ...texts, parseSpecial, signal },

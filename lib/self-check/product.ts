@@ -12,8 +12,9 @@ import type { LinearOptions } from '../operations/arguments.js'
 import type { Tensor } from '../operations/tensor.js'
 import { TOLERANCES, excess, type WorstElement, worstElement } from '../verify/tolerance.js'
 import { EPS } from '../verify/cases/case.js'
-import { Inputs, numbersOf, SharedNumbers } from '../verify/inputs.js'
+import { Inputs, SharedNumbers } from '../verify/inputs.js'
 import type { Outcome } from '../verify/verify.js'
+import { numbersOf } from '../weights/convert.js'
 import { formatName, kindOf, type WeightFormat } from '../weights/formats/formats.js'
 
 export interface ProductSize {

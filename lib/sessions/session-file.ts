@@ -6,7 +6,9 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import zlib from 'node:zlib'
 import { CorruptFileError, SessionMismatchError } from '../support/errors.js'
 import type { ModelIdentity } from '../models/model-identity.js'
-import { checkOptions, describe } from '../support/option-checks.js'
+import { SAVE_SESSION, type SaveSessionOptions } from '../options/sessions.js'
+import { checkOptions } from '../support/option-checks.js'
+import { optionValue } from '../support/option-table.js'
 import { quote } from '../support/format.js'
 import { isMissing } from '../support/small-file.js'
 import { type CheckpointFile, isCount, type TensorEntry } from '../weights/checkpoint.js'
@@ -65,7 +67,7 @@ const ADVICE = 'start a new session, or use another copy of the file'
  * own. From float32 to float16 numbers are rounded to nearest, ties to even.
  *
  * @throws RangeError if a number is beyond float16, which names the field, or if lengths, shapes, names
- *   or the position are wrong; TypeError for an unknown `dtype`; the errors of `fs`.
+ *   or the position are wrong; UnsupportedOptionError for an unknown `dtype`; the errors of `fs`.
  *
  * @example
  * await writeSessionFile('chat.session', { model, position: 2, consumed: Uint32Array.of(5, 7), fields })
@@ -73,15 +75,10 @@ const ADVICE = 'start a new session, or use another copy of the file'
 export async function writeSessionFile(
   path: string,
   contents: SessionContents,
-  options: { dtype?: 'float32' | 'float16' } = {},
+  options: Pick<SaveSessionOptions, 'dtype'> = {},
 ): Promise<void> {
   checkOptions('writeSessionFile', options, ['dtype'])
-  const { dtype } = options
-  if (dtype !== undefined && dtype !== 'float32' && dtype !== 'float16') {
-    throw new TypeError(
-      `[writeSessionFile] dtype must be 'float32' or 'float16' but is ${describe(dtype)}`,
-    )
-  }
+  const dtype = optionValue('writeSessionFile', SAVE_SESSION, 'dtype', options)
   checkContents(contents)
   const { model, position, consumed, fields, chat } = contents
   const tensors = new Map<string, TensorData>()

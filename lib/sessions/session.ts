@@ -1,23 +1,19 @@
 // A sequence that somebody holds: its state between calls, and copies of it.
 
-import { type Signal, throwIfAborted } from '../support/abort.js'
+import { throwIfAborted } from '../support/abort.js'
 import { callerOf, toldTo } from '../support/caller.js'
-import {
-  booleanOption,
-  checkOptions,
-  checkPath,
-  checkSignal,
-  describe,
-} from '../support/option-checks.js'
-import {
-  DisposedError,
-  SessionBusyError,
-  SessionLostError,
-  UnsupportedOptionError,
-} from '../support/errors.js'
+import { checkOptions, checkPath } from '../support/option-checks.js'
+import { optionNames, optionValue, optionValues } from '../support/option-table.js'
+import { DisposedError, SessionBusyError, SessionLostError } from '../support/errors.js'
 import type { Begun, GenerateResult } from '../generation/generate.js'
 import type { TextStream } from '../generation/text-stream.js'
 import type { GenerateOptions, Prompt, PromptOptions } from '../options/generation.js'
+import {
+  PREFILL_SESSION,
+  type PrefillSessionOptions,
+  SAVE_SESSION,
+  type SaveSessionOptions,
+} from '../options/sessions.js'
 import { SequenceState } from '../engine/sequence-state.js'
 import type { Snapshot } from '../engine/snapshot.js'
 import type { Engine } from '../engine/engine.js'
@@ -47,24 +43,6 @@ export interface SessionHost extends CheckpointHost {
   /** Counts the memory of what is alive. */
   holds(owner: Session | SessionCheckpoint): void
   letsGo(owner: Session | SessionCheckpoint): void
-}
-
-export interface PrefillSessionOptions extends PromptOptions {
-  /** Ends between two chunks of the prompt: the session then holds those that were finished. */
-  signal?: Signal | undefined
-}
-
-const PREFILL_OPTIONS = [
-  'parseSpecial',
-  'addSpecialTokens',
-  'signal',
-] as const satisfies readonly (keyof PrefillSessionOptions)[]
-
-export interface SaveSessionOptions {
-  /** Stores the state in this type; `float16` takes half the space and loses precision. By default as it is. */
-  dtype?: 'float32' | 'float16' | undefined
-  /** Whether the token ids are saved too. Defaults to true. */
-  tokens?: boolean | undefined
 }
 
 /**
@@ -121,9 +99,9 @@ export class Session {
    * @example await session.prefill('Once upon a time')
    */
   async prefill(prompt: Prompt, options: PrefillSessionOptions = {}): Promise<void> {
-    checkOptions('prefill', options, PREFILL_OPTIONS)
+    checkOptions('prefill', options, optionNames(PREFILL_SESSION))
+    optionValue('prefill', PREFILL_SESSION, 'signal', options)
     const { signal } = options
-    checkSignal('prefill', signal)
     this.#check('prefill')
     const isFirst = this.position === 0
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
@@ -207,14 +185,8 @@ export class Session {
    */
   async save(path: string, options: SaveSessionOptions = {}): Promise<void> {
     checkPath('save', path)
-    checkOptions('save', options, ['dtype', 'tokens'])
-    const tokens = booleanOption('save', 'tokens', options.tokens) ?? true
-    const { dtype } = options
-    if (dtype !== undefined && dtype !== 'float32' && dtype !== 'float16') {
-      throw new UnsupportedOptionError(
-        `[save] dtype must be 'float32' or 'float16' but is ${describe(dtype)}`,
-      )
-    }
+    checkOptions('save', options, optionNames(SAVE_SESSION))
+    const { dtype, tokens } = optionValues('save', SAVE_SESSION, options)
     await this.withSnapshot('save', async (snapshot, history) => {
       const model = await this.#host.identity()
       const contents = savedContents(snapshot, history, { model, tokens })

@@ -1,8 +1,6 @@
 // What a caller should know though nothing failed. Nothing in the library writes to the terminal: whoever
 // wants to show notices gives a function for them, and without one they are lost.
 
-import { describe } from './option-checks.js'
-
 export interface Notice {
   /** Stable, to tell notices apart. */
   code: NoticeCode
@@ -30,9 +28,3 @@ export type NoticeCode =
 
 /** Called with a notice when there is one. */
 export type OnNotice = (notice: Notice) => void
-
-/** Throws unless the value is a function or absent. */
-export function checkOnNotice(operation: string, value: unknown): void {
-  if (value === undefined || typeof value === 'function') return
-  throw new TypeError(`[${operation}] onNotice must be a function but is ${describe(value)}`)
-}

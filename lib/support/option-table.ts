@@ -1,6 +1,7 @@
 // What an option is: one row of a table, from which the checks of the API and the flags of the command line follow.
 
 import { UnsupportedOptionError } from './errors.js'
+import { listed } from './format.js'
 import {
   booleanOption,
   checkOptions,
@@ -57,6 +58,8 @@ export interface NumberRow extends Row {
 export interface ChoiceRow<Choice extends string | number = string | number> extends Row {
   readonly type: 'choice'
   readonly choices: readonly Choice[]
+  /** What errors say that it must be. Defaults to the choices: `'auto' or 'cpu'`. */
+  readonly expected?: string
   readonly default?: Choice
   /** Of a group that is there: it has no default. */
   readonly required?: true
@@ -219,18 +222,18 @@ function checkedValue(operation: string, name: string, row: OptionRow, value: un
   }
 }
 
-/** Choices in words: `'auto' or 'cpu'`. */
-export function listed(choices: readonly (string | number)[]): string {
+/** Choices as code has them: `'auto' or 'cpu'`. */
+export function listedChoices(choices: readonly (string | number)[]): string {
   const words = choices.map((choice) => (typeof choice === 'string' ? `'${choice}'` : choice))
-  return words.length === 1 ? `${words[0]}` : `${words.slice(0, -1).join(', ')} or ${words.at(-1)}`
+  return listed(words, 'or')
 }
 
 function checkedChoice(operation: string, name: string, row: ChoiceRow, value: unknown): unknown {
-  const { choices, required } = row
+  const { choices, expected = listedChoices(choices), required } = row
   if (value === undefined && !required) return row.default
   if (choices.includes(value as string)) return value
   throw new UnsupportedOptionError(
-    `[${operation}] ${name} must be ${listed(choices)} but is ${describe(value)}`,
+    `[${operation}] ${name} must be ${expected} but is ${describe(value)}`,
   )
 }
 

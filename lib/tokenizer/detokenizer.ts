@@ -1,17 +1,7 @@
 // Tokens to text, one token at a time, without ever splitting a UTF-8 sequence.
 
 import type { TokenPieces } from './token-pieces.js'
-
-/** Options of a {@link DetokenizerStream}. */
-export interface DetokenizerOptions {
-  /** Leave special tokens such as `<|endoftext|>` out of the text. Defaults to `true`. */
-  skipSpecialTokens?: boolean
-  /**
-   * Keep the space that SentencePiece-style tokenizers put before a text's first word: for text that
-   * continues other text. Defaults to `false`. Makes no difference to byte-level tokenizers.
-   */
-  keepLeadingSpace?: boolean
-}
+import { DETOKENIZER, type DetokenizerOptions } from './tokenizer-options.js'
 
 // A byte order mark inside a text is text.
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true })
@@ -56,7 +46,7 @@ export class DetokenizerStream {
 
   constructor(pieces: TokenPieces, options: DetokenizerOptions = {}) {
     this.#pieces = pieces
-    this.#skipSpecialTokens = options.skipSpecialTokens ?? true
+    this.#skipSpecialTokens = options.skipSpecialTokens ?? DETOKENIZER.skipSpecialTokens.default
     this.#leadingCount = options.keepLeadingSpace ? 0 : pieces.leading.count
     this.#leadingLeft = this.#leadingCount
   }

@@ -2,10 +2,10 @@
 // agree to the byte with the streaming detokenizer and the library cannot stream.
 
 import { dirname, join } from 'node:path'
-import type { OnNotice } from '../support/notices.js'
-import { booleanOption, checkOptions } from '../support/option-checks.js'
+import { checkOptions } from '../support/option-checks.js'
+import { optionNames, optionValues } from '../support/option-table.js'
 import { withConfiguredTokens } from './configured-tokens.js'
-import { type DetokenizerOptions, DetokenizerStream } from './detokenizer.js'
+import { DetokenizerStream } from './detokenizer.js'
 import { type Encoder, newEncoder, withoutSpecialTokens } from './encoder.js'
 import {
   type EndOfText,
@@ -18,29 +18,14 @@ import {
 } from './special-tokens.js'
 import { decodingRules, TokenPieces } from './token-pieces.js'
 import { idsByContent, readTokenizerFile, type TokenizerDefinition } from './tokenizer-file.js'
-
-/** Options of {@link Tokenizer.fromFile}. */
-export interface TokenizerOptions {
-  /** Called with what the caller should know though nothing failed. */
-  onNotice?: OnNotice | undefined
-}
-
-/** Options of {@link Tokenizer.encode}. */
-export interface EncodeOptions {
-  /**
-   * Add what the tokenizer's files ask for around a text, such as `<s>`: `add_bos_token` and
-   * `add_eos_token` of tokenizer_config.json where it has them, else the post-processor of the
-   * tokenizer.json. Defaults to `true`. GPT-NeoX-20B's and OLMo's tokenizers add nothing.
-   */
-  addSpecialTokens?: boolean | undefined
-  /**
-   * Whether a special token written out in the text, such as `<|endoftext|>`, becomes that token. `false`
-   * is for text that others wrote: it is then encoded as any other text. Defaults to `true`.
-   */
-  parseSpecial?: boolean | undefined
-}
-
-const ENCODE_OPTIONS = ['addSpecialTokens', 'parseSpecial'] as const
+import {
+  DETOKENIZER,
+  type DetokenizerOptions,
+  ENCODE,
+  type EncodeOptions,
+  TOKENIZER,
+  type TokenizerOptions,
+} from './tokenizer-options.js'
 
 /**
  * A Hugging Face tokenizer. Everything runs on the calling thread (about 0.3 million tokens a second).
@@ -100,7 +85,7 @@ export class Tokenizer {
    * @example const tokenizer = await Tokenizer.fromFile('models/rene/tokenizer.json')
    */
   static async fromFile(path: string, options: TokenizerOptions = {}): Promise<Tokenizer> {
-    checkOptions('Tokenizer.fromFile', options, ['onNotice'])
+    checkOptions('Tokenizer.fromFile', options, optionNames(TOKENIZER))
     const definition = await readTokenizerFile(path)
     const settings = await readTokenizerSettings(dirname(path), options.onNotice)
     return new Tokenizer(path, definition, settings)
@@ -127,11 +112,10 @@ export class Tokenizer {
     if (typeof text !== 'string') {
       throw new TypeError(`[tokenizer.encode] text must be a string but is ${typeof text}`)
     }
-    checkOptions('tokenizer.encode', options, ENCODE_OPTIONS)
-    const option = (name: (typeof ENCODE_OPTIONS)[number]) =>
-      booleanOption('tokenizer.encode', name, options[name]) ?? true
-    const encoder = option('parseSpecial') ? this.#encoder : this.#plainEncoder()
-    const { before, after } = option('addSpecialTokens') ? this.#around : NOTHING_AROUND
+    checkOptions('tokenizer.encode', options, optionNames(ENCODE))
+    const { addSpecialTokens, parseSpecial } = optionValues('tokenizer.encode', ENCODE, options)
+    const encoder = parseSpecial ? this.#encoder : this.#plainEncoder()
+    const { before, after } = addSpecialTokens ? this.#around : NOTHING_AROUND
     const { ids } = encoder.encode(text, { add_special_tokens: false })
     return Int32Array.from([...before, ...ids, ...after], (id, index) => {
       if (id === undefined) {
@@ -164,7 +148,7 @@ export class Tokenizer {
    * @example const stream = tokenizer.createStream()
    */
   createStream(options: DetokenizerOptions = {}): DetokenizerStream {
-    checkOptions('tokenizer', options, ['skipSpecialTokens', 'keepLeadingSpace'])
+    checkOptions('tokenizer', options, optionNames(DETOKENIZER))
     return new DetokenizerStream(this.#pieces, options)
   }
 

@@ -7,6 +7,7 @@ import { addon } from '../operations/addon.js'
 import { median } from '../bench/statistics.js'
 import { createDevice } from '../operations/create-device.js'
 import type { Device, TuningSource } from '../operations/device.js'
+import type { DeviceName } from '../operations/device-options.js'
 import {
   CorruptFileError,
   DeviceNotAvailableError,
@@ -14,8 +15,8 @@ import {
 } from '../support/errors.js'
 import { describeMachine, type Machine } from '../machine/machine.js'
 import type { OperationName } from '../operations/recorder.js'
-import { checkOptions, checkSignal, describe } from '../support/option-checks.js'
-import { optionNames, optionValue } from '../support/option-table.js'
+import { checkOptions, describe } from '../support/option-checks.js'
+import { optionNames, optionValues } from '../support/option-table.js'
 import { type Tunable, type Tuning, tunables } from '../operations/tuning.js'
 import { TUNE, type TuneOptions } from '../options/tune.js'
 import { VERSION } from '../support/version.js'
@@ -94,22 +95,27 @@ const QUICK: MeasureSettings = { rounds: 5, milliseconds: 10, coldBytes: 2 ** 28
  */
 export async function tune(options: TuneOptions = {}): Promise<TuneReport> {
   checkOptions('tune', options, optionNames(TUNE))
-  const { operations, quick = false, signal } = options
-  checkSignal('tune', signal)
+  const { device, quick, dryRun } = optionValues('tune', TUNE, options)
+  const { operations, signal, onProgress } = options
   if (operations !== undefined) checkOperations(operations)
   const cases = publishedCases(quick).filter(
     ({ operation }) => operations?.includes(operation) ?? true,
   )
-  return tuneCases(cases, quick ? QUICK : THOROUGH, options)
+  return tuneCases(cases, quick ? QUICK : THOROUGH, { device, dryRun, signal, onProgress })
 }
 
 /** The same, on given cases. */
 export async function tuneCases(
   cases: readonly TuneCase[],
   settings: MeasureSettings,
-  { device: name = 'auto', dryRun = false, signal, onProgress }: TuneOptions = {},
+  {
+    device: name = TUNE.device.default,
+    dryRun = TUNE.dryRun.default,
+    signal,
+    onProgress,
+  }: Pick<TuneOptions, 'device' | 'dryRun' | 'signal' | 'onProgress'> = {},
 ): Promise<TuneReport> {
-  checkDevice(name)
+  checkThereIsGpu(name)
   checkFile(dryRun)
   const startedAt = new Date()
   const start = performance.now()
@@ -295,8 +301,7 @@ function checkOperations(operations: unknown): void {
   }
 }
 
-function checkDevice(name: unknown): void {
-  optionValue('tune', TUNE, 'device', { device: name })
+function checkThereIsGpu(name: DeviceName): void {
   if (name === 'auto' && !addon().deviceNames().includes('metal')) {
     throw new DeviceNotAvailableError(
       '[tune] there is nothing to tune: this machine computes on the CPU, and only the kernels of a GPU have values to choose',

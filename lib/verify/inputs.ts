@@ -11,8 +11,6 @@ import type { SampleSource, Weight } from '../weights/formats/format.js'
 import { kindOf, type WeightFormat } from '../weights/formats/formats.js'
 import { plain } from '../weights/formats/plain.js'
 
-export { numbersOf } from '../weights/convert.js'
-
 /** Where the rows of a batch have their state. */
 export interface Places {
   slots: number

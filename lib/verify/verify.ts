@@ -10,8 +10,9 @@ import type { Case, Recordable } from './cases/case.js'
 import { linearCases } from './cases/linear.js'
 import { mamba2Cases } from './cases/mamba2.js'
 import { rowCases, tokenCases } from './cases/rows.js'
-import { Inputs, numbersOf, SharedNumbers } from './inputs.js'
+import { Inputs, SharedNumbers } from './inputs.js'
 import { messageOf } from '../support/realms.js'
+import { numbersOf } from '../weights/convert.js'
 
 /** How close to the reference an operation came. */
 export interface Outcome {

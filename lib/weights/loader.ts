@@ -117,10 +117,11 @@ export class WeightLoader {
           `${extra.slice(0, 5).join(', ')}${extra.length > 5 ? ', ...' : ''}`,
       )
     }
-    if (this.#options.quantize && this.#quantized === 0) {
+    const { quantize } = this.#options
+    if (quantize && this.#quantized === 0) {
       throw new UnsupportedOptionError(
-        `[loadModel] quantize: no matrix of ${this.#checkpoint.weightsFile} has inputs that ` +
-          `groupSize ${this.#options.quantize.groupSize} divides`,
+        `[loadModel] quantize: no matrix of ${this.#checkpoint.weightsFile} has ` +
+          quantizedKind(quantize).inputsInWords(quantize),
       )
     }
   }
@@ -176,25 +177,23 @@ export class WeightLoader {
         `${weightsFile}: ${path}.scales is there but the configuration does not quantise ${path}`,
       )
     }
-    const { bits, groupSize } = quantization
+    const kind = quantizedKind(quantization)
     if (this.#options.quantize) {
       throw new UnsupportedOptionError(
-        `[loadModel] quantize: ${weightsFile} is quantised already (${bits} bits)`,
-      )
-    }
-    if (cols % groupSize !== 0) {
-      throw new CorruptFileError(
-        `${weightsFile}: ${path} has ${cols} inputs, which group size ${groupSize} does not divide`,
+        `[loadModel] quantize: ${weightsFile} is quantised already (${kind.bitsInWords(quantization)})`,
       )
     }
     const files = {
       ...{ rows, cols, store: this.#store },
+      fail: (problem: string): never => {
+        throw new CorruptFileError(`${weightsFile}: ${path} ${problem}`)
+      },
       part: (name: string) => this.#entry(`${path}.${name}`),
       expectType: (entry: TensorEntry, types: readonly string[]) => this.#expectType(entry, types),
       expectShape: (entry: TensorEntry, shape: readonly number[]) =>
         this.#expectShape(entry, [shape]),
     }
-    return quantizedKind(quantization).load(files, quantization)
+    return kind.load(files, quantization)
   }
 
   // Of its own memory, to be had after finish().

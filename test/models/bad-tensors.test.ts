@@ -1,7 +1,7 @@
 // Tensors that are missing, superfluous, or of another shape or type; and numbers that are none.
 
 import { expect, it } from 'vitest'
-import { UnsupportedOptionError } from '../../lib/support/errors.js'
+import { CorruptFileError, UnsupportedOptionError } from '../../lib/support/errors.js'
 import { loadModel } from '../../lib/load-model.js'
 import { type BadInput, describeRefused, tensorCase } from '../support/bad-input.js'
 import {
@@ -142,6 +142,19 @@ it.each(['temperature', 'greedy'])('NaN in the weights ends generation (%s)', as
   const temperature = kind === 'greedy' ? 0 : 1
   await expect(model.generate([1, 2, 3], { temperature })).rejects.toThrow(
     /logit 0 is NaN: the weights or the state hold NaN or overflow/,
+  )
+})
+
+it('a group size that does not divide the inputs', async () => {
+  const folder = await copyOfFixture('mamba2-mlx-lm-4bit')
+  await rewriteConfig(folder, (values) => ({
+    ...values,
+    quantization: { ...(values.quantization as object), group_size: 128 },
+  }))
+  const load = () => loadModel(folder, { device: 'cpu' })
+  await expect(load()).rejects.toThrow(CorruptFileError)
+  await expect(load()).rejects.toThrow(
+    /: backbone.embeddings has 64 inputs, which group size 128 does not divide$/,
   )
 })
 

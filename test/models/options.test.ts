@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { bench } from '../../lib/bench/bench.js'
+import { PLAIN_CHAT_TEMPLATE } from '../../lib/chat/plain-template.js'
 import { parseArguments } from '../../lib/cli/arguments.js'
 import { benchCommand } from '../../lib/cli/bench.js'
 import { type Command, UsageError } from '../../lib/cli/command.js'
@@ -25,13 +26,18 @@ import {
   PROMPT_CACHE,
   QUANTIZATION,
 } from '../../lib/options/loading.js'
+import type { CLASSIFY, ClassifyOptions } from '../../lib/options/scoring.js'
+import type { SAVE_SESSION, SaveSessionOptions } from '../../lib/options/sessions.js'
 import { TUNE, type TuneOptions } from '../../lib/options/tune.js'
+import { tune } from '../../lib/tune/tune.js'
 import {
   type NumberRow,
   type OptionRow,
   type OptionRows,
   optionValue,
 } from '../../lib/support/option-table.js'
+import { perplexity } from '../../lib/scoring/perplexity.js'
+import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { ROOT } from '../support/child-process.js'
 
 let model: Model
@@ -119,7 +125,9 @@ type IsComplete<Options, Rows> = [Unlisted<Options, Rows>] extends [never] ? tru
 it('a table lists every choice of its interface', () => {
   const complete: IsComplete<LoadOptions, typeof LOADING> &
     IsComplete<TuneOptions, typeof TUNE> &
-    IsComplete<NonNullable<LoadOptions['quantize']>, typeof QUANTIZATION> = true
+    IsComplete<NonNullable<LoadOptions['quantize']>, typeof QUANTIZATION> &
+    IsComplete<ClassifyOptions, typeof CLASSIFY> &
+    IsComplete<SaveSessionOptions, typeof SAVE_SESSION> = true
   expect(complete).toBe(true)
 })
 
@@ -219,16 +227,23 @@ const benchmark: Taker = {
   call: (options) => bench({ ...(options as BenchOptions), models: [NOWHERE] }),
 }
 
+const tuning: Taker = {
+  command: tuneCommand as unknown as Command,
+  rows: TUNE,
+  // Where there is a GPU it ends before anything is measured, and nowhere is anything saved.
+  call: (options) => tune({ signal: AbortSignal.abort(), dryRun: true, ...options }),
+}
+
 /** What else an option needs to change something. */
 const beside = (row: OptionRow): object => {
   const needs = 'needs' in row ? row.needs?.option : undefined
   return needs === undefined ? {} : { [needs]: 1.5 }
 }
 
-const cases = Object.entries({ generation, loading, devices, benchmark }).flatMap(([of, taker]) =>
+const takers = Object.entries({ generation, loading, devices, benchmark, tuning })
+
+const cases = takers.flatMap(([of, taker]) =>
   Object.entries(taker.rows)
-    // The library leaves them to the loading of each model.
-    .filter(([name]) => taker !== benchmark || !['dtype', 'quantize'].includes(name))
     // The CPU has none.
     .filter(([name]) => name !== 'gpuTimeout')
     .flatMap(([name, row]) => samplesOf(row).map((sample) => ({ of, taker, name, row, sample }))),
@@ -290,6 +305,132 @@ describe('takes the ends of each range, and nothing beyond', () => {
       const call = () => loadModel(NOWHERE, { promptCache: { maxBytes } })
       expect(await takes(call)).toBe(isAllowed)
     }
+  })
+})
+
+/** A value of another type than a row's options have; undefined where the row does not say. */
+const mistyped = ({ type }: OptionRow) =>
+  type === 'texts' || type === 'other' ? undefined : type === 'string' ? 5 : 'no'
+
+const mistakes = takers.flatMap(([of, taker]) =>
+  Object.entries(taker.rows)
+    .filter(([, row]) => mistyped(row) !== undefined)
+    .map(([name, row]) => ({ of, taker, name, row, value: mistyped(row) })),
+)
+
+describe('refuses a value of another type', () => {
+  it.each(mistakes)('$of: $name $value', async ({ taker, name, row, value }) => {
+    const call = async () => taker.call({ [name]: value })
+    await expect(call()).rejects.toThrow(row.type === 'choice' ? UnsupportedOptionError : TypeError)
+    await expect(call()).rejects.toThrow(new RegExp(`\\b${name}\\b.* must be `))
+  })
+
+  it('in the words of all options', async () => {
+    const odd = (options: object) => bench(options)
+    await expect(odd({ warmup: 'no' })).rejects.toThrow(
+      new TypeError('[bench] warmup must be true or false but is "no"'),
+    )
+    await expect(odd({ onProgress: 5 })).rejects.toThrow(
+      new TypeError('[bench] onProgress must be a function but is 5'),
+    )
+    await expect(odd({ dtype: 'int8' })).rejects.toThrow(
+      new UnsupportedOptionError(
+        "[bench] dtype must be 'auto', 'float32', 'float16' or 'bfloat16' but is \"int8\"",
+      ),
+    )
+    await expect(odd({ quantize: { bits: 5 } })).rejects.toThrow(
+      new UnsupportedOptionError('[bench] quantize.bits must be 4 or 8 but is 5'),
+    )
+    await expect(tune({ quick: 1 } as object)).rejects.toThrow(
+      new TypeError('[tune] quick must be true or false but is 1'),
+    )
+  })
+
+  it('but takes null and false for no quantisation', async () => {
+    for (const blank of [null, false, undefined]) {
+      const options = { quantize: blank, dtype: null } as object
+      expect(await takes(() => loading.call(options))).toBe(true)
+      expect(await takes(() => benchmark.call(options))).toBe(true)
+    }
+  })
+})
+
+describe('the words for a mistake', () => {
+  const known = (...names: string[]) => `unknown option "#". Known: ${names.join(', ')}`
+  const call: Record<string, (options: object) => unknown> = {
+    score: (options) => model.score('a', ['b'], options),
+    classify: (options) => model.classify('a', ['b'], options),
+    perplexity: (options) => perplexity(model, 'a', options),
+    prefill: (options) => model.createSession().prefill('a', options),
+    save: (options) => model.createSession().save(NOWHERE, options),
+    createChat: (options) => model.createChat(options),
+    applyChatTemplate: (options) =>
+      model.applyChatTemplate([{ role: 'user', content: 'a' }], {
+        template: PLAIN_CHAT_TEMPLATE,
+        ...options,
+      }),
+    send: (options) =>
+      model.createChat({ template: PLAIN_CHAT_TEMPLATE }).send('a', options as GenerateOptions),
+    encode: (options) => model.encode('a', options),
+    'tokenizer.encode': (options) => model.tokenizer!.encode('a', options),
+    tokenizer: (options) => model.tokenizer!.decode([5], options),
+    'Tokenizer.fromFile': (options) => Tokenizer.fromFile(NOWHERE, options),
+  }
+  const READING = ['parseSpecial', 'signal', 'prefillChunkSize']
+  const yesOrNo = 'must be true or false but is 1'
+  const changesNothing =
+    'changes nothing in a chat, whose template writes special tokens: leave it out'
+
+  it.each<[string, object, string]>([
+    ['score', { '#': 1 }, known(...READING)],
+    ['score', { parseSpecial: 1 }, `parseSpecial ${yesOrNo}`],
+    ['score', { signal: 1 }, 'signal must be an AbortSignal but is 1'],
+    [
+      'score',
+      { prefillChunkSize: 0 },
+      'prefillChunkSize must be a whole number from 1 to 960 but is 0',
+    ],
+    ['classify', { '#': 1 }, known(...READING, 'lengthNormalization')],
+    ['classify', { parseSpecial: 1 }, `parseSpecial ${yesOrNo}`],
+    [
+      'classify',
+      { lengthNormalization: 'mean' },
+      'lengthNormalization must be one of none, tokens, bytes but is "mean"',
+    ],
+    [
+      'classify',
+      { lengthNormalization: null },
+      'lengthNormalization must be one of none, tokens, bytes but is null',
+    ],
+    ['perplexity', { '#': 1 }, known('signal', 'prefillChunkSize', 'parseSpecial', 'onProgress')],
+    ['perplexity', { signal: 1 }, 'signal must be an AbortSignal but is 1'],
+    ['perplexity', { prefillChunkSize: '9' }, 'prefillChunkSize must be a number but is "9"'],
+    ['prefill', { '#': 1 }, known('parseSpecial', 'addSpecialTokens', 'signal')],
+    ['prefill', { addSpecialTokens: 1 }, `addSpecialTokens ${yesOrNo}`],
+    ['prefill', { signal: 1 }, 'signal must be an AbortSignal but is 1'],
+    ['save', { '#': 1 }, known('dtype', 'tokens')],
+    ['save', { dtype: 'bfloat16' }, `dtype must be 'float32' or 'float16' but is "bfloat16"`],
+    ['save', { tokens: 1 }, `tokens ${yesOrNo}`],
+    [
+      'createChat',
+      { '#': 1 },
+      known('system', 'messages', 'template', 'tools', 'templateArguments'),
+    ],
+    ['createChat', { system: 1 }, 'system must be a string but is 1'],
+    ['createChat', { template: 1 }, 'template must be a string but is 1'],
+    ['applyChatTemplate', { template: 1 }, 'template must be a string but is 1'],
+    ['applyChatTemplate', { addGenerationPrompt: 1 }, `addGenerationPrompt ${yesOrNo}`],
+    ['send', { parseSpecial: true }, `parseSpecial ${changesNothing}`],
+    ['send', { addSpecialTokens: false }, `addSpecialTokens ${changesNothing}`],
+    ['encode', { '#': 1 }, known('parseSpecial', 'addSpecialTokens')],
+    ['tokenizer.encode', { '#': 1 }, known('addSpecialTokens', 'parseSpecial')],
+    ['tokenizer.encode', { addSpecialTokens: 1 }, `addSpecialTokens ${yesOrNo}`],
+    ['tokenizer.encode', { parseSpecial: 1 }, `parseSpecial ${yesOrNo}`],
+    ['tokenizer', { '#': 1 }, known('skipSpecialTokens', 'keepLeadingSpace')],
+    ['Tokenizer.fromFile', { '#': 1 }, known('onNotice')],
+  ])('%s with %j', async (operation, options, problem) => {
+    const refused = (async () => call[operation]!(options))()
+    await expect(refused).rejects.toMatchObject({ message: `[${operation}] ${problem}` })
   })
 })
 

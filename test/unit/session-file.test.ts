@@ -14,7 +14,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { crc32 } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
-import { CorruptFileError, SessionMismatchError } from '../../lib/index.js'
+import { CorruptFileError, SessionMismatchError, UnsupportedOptionError } from '../../lib/index.js'
 import {
   type ModelIdentity,
   readSessionFile,
@@ -274,7 +274,11 @@ describe('writeSessionFile refuses', () => {
 
   it('options that it does not know', async () => {
     const write = (options: object) => writeSessionFile(newPath(), contents, options)
-    await expect(write({ dtype: 'bfloat16' })).rejects.toThrow(TypeError)
+    await expect(write({ dtype: 'bfloat16' })).rejects.toThrow(
+      new UnsupportedOptionError(
+        `[writeSessionFile] dtype must be 'float32' or 'float16' but is "bfloat16"`,
+      ),
+    )
     await expect(write({ type: 'float16' })).rejects.toMatchObject({
       code: 'ERR_UNSUPPORTED_OPTION',
     })

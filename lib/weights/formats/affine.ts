@@ -109,6 +109,8 @@ export const affine = {
   nameOf: (format) => `${labelOf(format)} ${format.scaleType}`,
   labelOf,
   bitsNameOf: ({ bits }) => `${bits}-bit`,
+  bitsInWords: ({ bits }) => `${bits} bits`,
+  inputsInWords: ({ groupSize }) => `inputs that groupSize ${groupSize} divides`,
   shortNameOf: ({ bits, groupSize }) => `q${bits} g${groupSize}`,
   describe: ({ bits, groupSize }) => `${bits} bits, groups of ${groupSize}`,
   inputMultiple: ({ groupSize }) => groupSize,
@@ -128,6 +130,10 @@ export const affine = {
     return scaleType && { kind: 'affine', ...stated, scaleType }
   },
   async load({ rows, cols, store, ...files }: MatrixFiles, stated: AffineQuantization) {
+    const { groupSize } = stated
+    if (cols % groupSize !== 0) {
+      files.fail(`has ${cols} inputs, which group size ${groupSize} does not divide`)
+    }
     const words = files.part('weight')
     const scales = files.part('scales')
     const biases = files.part('biases')

@@ -65,6 +65,10 @@ export interface QuantizedKind<Format extends { kind: string }, Stated> extends 
   load(files: MatrixFiles, stated: Stated): Promise<Weight>
   /** For people, in a word: `4-bit`. */
   bitsNameOf(stated: Stated): string
+  /** For people: `4 bits`. */
+  bitsInWords(stated: Stated): string
+  /** The inputs that it can quantise, in terms of the option `quantize`: `inputs that groupSize 64 divides`. */
+  inputsInWords(stated: Stated): string
   /** For a column of a table: `q4 g64`. */
   shortNameOf(stated: Stated): string
   /** For people: `4 bits, groups of 64`. */
@@ -81,6 +85,8 @@ export interface MatrixFiles {
   readonly rows: number
   readonly cols: number
   readonly store: WeightStore
+  /** Throws for a matrix that the format cannot hold: `has 100 inputs, which …`. */
+  fail(problem: string): never
   /** The tensor whose name has this last part. Throws when it is missing. */
   part(name: string): TensorEntry
   /** Throws unless the tensor is of one of these types. */
