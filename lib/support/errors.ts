@@ -168,13 +168,9 @@ export interface OperationPlace {
 }
 
 /**
-<<<<<<< HEAD
  * A run failed, or gave logits of which no token can be drawn. Its stack shows who called `list.run()`; where that was
- * this package, whoever waits for a text or a session gets an error that shows his call, with the first one as `cause`.
-=======
- * A run failed. Its stack shows who called `list.run()`; where that was this package, whoever waits for a text or a
- * session gets an error that shows their call, with the run's own as `cause`.
->>>>>>> options2
+ * this package, whoever waits for a text or a session gets an error that shows their call, with the first one as
+ * `cause`.
  *
  * @example
  * try {
