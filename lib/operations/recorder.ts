@@ -146,12 +146,7 @@ export class Recorder {
     this.#add(
       'affine_embedding',
       { tokens, ...tensors, out },
-      {
-        rows,
-        cols,
-        vocabulary,
-        ...params,
-      },
+      { rows, cols, vocabulary, ...params },
     )
   }
 
@@ -169,12 +164,7 @@ export class Recorder {
     this.#add(
       'rms_norm',
       { x, weight, out },
-      {
-        rows: x.rows,
-        cols: x.cols,
-        x_stride: x.rowStride,
-        eps,
-      },
+      { rows: x.rows, cols: x.cols, x_stride: x.rowStride, eps },
     )
   }
 
@@ -227,13 +217,7 @@ export class Recorder {
     this.#add(
       'matmul',
       { x, weight, ...linear.tensors, out },
-      {
-        rows: x.rows,
-        inputs,
-        outputs,
-        x_stride: x.rowStride,
-        ...linear.params,
-      },
+      { rows: x.rows, inputs, outputs, x_stride: x.rowStride, ...linear.params },
     )
   }
 
@@ -245,14 +229,7 @@ export class Recorder {
     this.#add(
       'affine_matmul',
       { x, ...tensors, ...linear.tensors, out },
-      {
-        rows: x.rows,
-        inputs,
-        outputs,
-        x_stride: x.rowStride,
-        ...params,
-        ...linear.params,
-      },
+      { rows: x.rows, inputs, outputs, x_stride: x.rowStride, ...params, ...linear.params },
     )
   }
 
@@ -343,11 +320,7 @@ export class Recorder {
     this.#add(
       'mlp_activation',
       { x, gate, out },
-      {
-        count: x.elements,
-        activation: activation === 'gelu' ? 0 : 1,
-        gated: gate ? 1 : 0,
-      },
+      { count: x.elements, activation: activation === 'gelu' ? 0 : 1, gated: gate ? 1 : 0 },
     )
   }
 
@@ -452,10 +425,7 @@ export class Recorder {
     this.#add(
       'cross_entropy',
       { logits, targets, out },
-      {
-        rows: logits.rows,
-        vocabulary: logits.cols,
-      },
+      { rows: logits.rows, vocabulary: logits.cols },
     )
   }
 
