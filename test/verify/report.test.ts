@@ -133,8 +133,8 @@ describe('verify --report', () => {
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     expect(stdout).toMatch(/^-+ from here on: paste this into an issue -+\n```text\nssm-metal {2}/)
     expect(stdout).toMatch(/^device {5}cpu, \d+ threads/m)
-    expect(stdout).toMatch(/^result {5}all 5 cases .*, with --quick --operation add$/m)
-    expect(stdout).toMatch(/^add +float32 +5 +- +0 /m)
+    expect(stdout).toMatch(/^result {5}all 6 cases .*, with --quick --operation add$/m)
+    expect(stdout).toMatch(/^add +float32 +6 +- +0 /m)
   })
 
   it('is of use where the addon does not load', async () => {
