@@ -29,8 +29,4 @@ uint32_t Operation::field(std::string_view name) const {
   return value;
 }
 
-OperationKind kind_named(std::string_view name) {
-  return static_cast<OperationKind>(place_of(operations(), name, "operation"));
-}
-
 }  // namespace ssm

@@ -62,9 +62,6 @@ inline const OperationInfo& info_of(OperationKind kind) {
   return operations()[static_cast<size_t>(kind)];
 }
 
-// Throws std::logic_error when there is none.
-OperationKind kind_named(std::string_view name);
-
 // Part of a Memory, bound to one argument of an operation. An absent optional argument has no
 // memory.
 struct Binding {

@@ -22,9 +22,6 @@ export interface SavedOutcome extends Outcome {
   checked: string
 }
 
-/** By the check's id. */
-export type SavedOutcomes = ReadonlyMap<string, SavedOutcome>
-
 /** A check in this very process that has begun. When its process is gone, it was the end of it. */
 export interface UnderWay {
   id: string

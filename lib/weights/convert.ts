@@ -36,7 +36,7 @@ export function halvesToFloats(halves: Uint16Array): Float32Array {
 }
 
 /** The upper halves of float32 numbers to float32, exactly. */
-export function bfloat16sToFloats(halves: Uint16Array): Float32Array {
+function bfloat16sToFloats(halves: Uint16Array): Float32Array {
   const bits = new Uint32Array(halves.length)
   for (let i = 0; i < halves.length; i++) bits[i] = halves[i]! << 16
   return new Float32Array(bits.buffer)

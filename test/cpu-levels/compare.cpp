@@ -74,6 +74,14 @@ Binding copy_of(const Binding& binding) {
   return copy;
 }
 
+OperationKind kind_named(std::string_view name) {
+  const auto all = operations();
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (name == all[i].name) return static_cast<OperationKind>(i);
+  }
+  throw std::logic_error("there is no operation " + std::string(name));
+}
+
 class Comparison {
  public:
   Comparison(const cpu::Level& level, ThreadPool& threads) : level_(level), threads_(threads) {}

@@ -50,9 +50,7 @@ export function checkSsd(
   check.divides('groups', groups, 'the heads', heads)
   check.shape('B', B, [...leading, groups * dState])
   check.shape('C', C, [...leading, groups * dState])
-  check.output('A', A, [heads])
-  check.output('D', D, [heads])
-  check.output('dtBias', dtBias, [heads])
+  checkHeads(check, tensors, heads)
   check.rows(tensors, batch)
   check.output('out', out, x.shape)
   return {
@@ -92,9 +90,7 @@ export function checkMamba2(
   check.shape('convWeight', convWeight, [channels, width])
   if (convBias) check.output('convBias', convBias, [channels])
   check.output('convState', convState, [slots, width, channels])
-  check.output('A', A, [heads])
-  check.output('D', D, [heads])
-  check.output('dtBias', dtBias, [heads])
+  checkHeads(check, tensors, heads)
   check.rows(tensors, batch)
   check.output('out', out, [batch, inner])
   check.output('squares', squares, [batch, heads])
@@ -117,4 +113,15 @@ function dtLimits(check: Checker, [min, max]: readonly [number, number]) {
     check.fail(`dtLimit must be 0 <= min <= max but is ${min}, ${max}`)
   }
   return { dt_min: min, dt_max: max }
+}
+
+/** What a model learns for each head. */
+function checkHeads(
+  check: Checker,
+  { A, D, dtBias }: Pick<SsdTensors, 'A' | 'D' | 'dtBias'>,
+  heads: number,
+): void {
+  check.output('A', A, [heads])
+  check.output('D', D, [heads])
+  check.output('dtBias', dtBias, [heads])
 }
