@@ -10,15 +10,16 @@ import type { WeightWishes } from '../weights/planned-format.js'
 import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
-import type { TensorNames } from './families/family.js'
 import {
   type Block,
   type BlockState,
+  type Norm,
   type Pass,
   recordLinear,
   type StateField,
+  type Stream,
 } from './blocks/block.js'
-import { blockKind, layerNames } from './blocks/blocks.js'
+import { blockKind, type LayerDescription } from './blocks/blocks.js'
 import { layerStateBytes, stateBytes } from './state-fields.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
@@ -46,7 +47,7 @@ export class LanguageModel {
   /** Bytes of the weights as the device holds them. */
   readonly weightBytes: number
   readonly #embedding: Weight
-  readonly #blocks: readonly Block[]
+  readonly #blocks: readonly PlacedBlock[]
   readonly #finalNorm: Tensor
   readonly #head: Linear
   readonly #owned: readonly Memory[]
@@ -56,7 +57,7 @@ export class LanguageModel {
     config: ModelConfig,
     activationType: ActivationType,
     memory: { bytes: number; owned: readonly Memory[] },
-    weights: { embedding: Weight; blocks: Block[]; finalNorm: Tensor; head: Linear },
+    weights: { embedding: Weight; blocks: PlacedBlock[]; finalNorm: Tensor; head: Linear },
   ) {
     this.device = device
     this.config = config
@@ -80,16 +81,13 @@ export class LanguageModel {
     options: LoaderOptions & { onTensors?: (model: LanguageModel) => void },
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
-    const { config, names } = checkpoint
+    const { config, names, layers } = checkpoint
     const { dModel, paddedVocabSize } = config
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
-      const blocks: Block[] = []
-      for (const index of config.layers.keys()) {
-        blocks.push(await loadBlock(loader, config, index, names, activationType))
-      }
+      const blocks = await loadBlocks(loader, config, layers, activationType)
       const finalNorm = await loader.vector(names.finalNorm, dModel)
       const head: Linear = config.tieEmbeddings
         ? { weight: embedding, bias: undefined }
@@ -117,7 +115,7 @@ export class LanguageModel {
 
   /** The fields that each block keeps of one sequence. */
   get stateFields(): readonly (readonly StateField[])[] {
-    return this.#blocks.map(({ state }) => state)
+    return this.#blocks.map(({ block }) => block.state)
   }
 
   /**
@@ -153,8 +151,17 @@ export class LanguageModel {
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     this.#embedding.lookUp(cl, tokens, hidden)
-    for (const [index, block] of this.#blocks.entries()) {
-      cl.layer(`layers.${index}`, () => block[mode](pass, hidden, state[index]!))
+    // The sum of what blocks side by side add, until the last of them has read the input.
+    const branches = this.#blocks.every(({ isLast }) => isLast)
+      ? hidden
+      : workspace.take('branches', tokens.shape, dModel, 'float32')
+    for (const [index, { block, layer, isFirst, isLast }] of this.#blocks.entries()) {
+      const stream: Stream = {
+        input: hidden,
+        residual: isFirst ? hidden : branches,
+        out: isLast ? hidden : branches,
+      }
+      cl.layer(layer, () => block[mode](pass, stream, state[index]!))
     }
     return hidden
   }
@@ -195,22 +202,41 @@ function checkStateSize({ config, configFile, tensors }: Checkpoint): void {
   )
 }
 
-async function loadBlock(
+/** A block among those that share its norm: one, or several side by side. */
+interface PlacedBlock {
+  block: Block
+  /** The layer of the checkpoint, for errors: `layers.3`. */
+  layer: string
+  isFirst: boolean
+  isLast: boolean
+}
+
+async function loadBlocks(
   loader: WeightLoader,
-  { layers, dModel, normEpsilon: eps }: ModelConfig,
-  index: number,
-  names: TensorNames,
+  { dModel, normEpsilon: eps }: ModelConfig,
+  layers: readonly LayerDescription[],
   activationType: ActivationType,
-): Promise<Block> {
-  const config = layers[index]!
-  const kind = blockKind(config.kind)
-  const block = `${names.block}.${index}`
-  return kind.load(config, {
-    loader,
-    names: layerNames(names.layers, config.kind),
-    path: (name) => `${block}.${names.layer}.${name}`,
-    dModel,
-    norm: { weight: await loader.vector(`${block}.${names.norm}`, dModel), eps },
-    state: kind.stateFields(config, activationType),
-  })
+): Promise<PlacedBlock[]> {
+  const blocks: PlacedBlock[] = []
+  let norm: Norm | undefined
+  for (const [index, layer] of layers.entries()) {
+    const { config, names, path } = layer
+    if (layer.norm !== undefined) norm = { weight: await loader.vector(layer.norm, dModel), eps }
+    const kind = blockKind(config.kind)
+    const block = await kind.load(config, {
+      loader,
+      names,
+      path: (name) => `${path}.${name}`,
+      dModel,
+      norm,
+      state: kind.stateFields(config, activationType),
+    })
+    blocks.push({
+      block,
+      layer: /layers\.\d+/.exec(path)?.[0] ?? path,
+      isFirst: layer.norm !== undefined,
+      isLast: layers[index + 1]?.norm !== undefined || index === layers.length - 1,
+    })
+  }
+  return blocks
 }

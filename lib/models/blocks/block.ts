@@ -36,14 +36,24 @@ export interface Norm {
   eps: number
 }
 
-/** A block owns its norm and its residual: hidden = hidden + layer(norm(hidden)), in place. */
+/**
+ * What a block reads and writes: float32 (batch, dModel) in decode, (batch, length, dModel) in prefill. Where blocks
+ * follow one another the three are one tensor; of blocks side by side the input stays as it was before the first.
+ */
+export interface Stream {
+  input: Tensor
+  residual: Tensor
+  out: Tensor
+}
+
+/** A block owns its norm and its residual: out = residual + layer(norm(input)). */
 export interface Block {
   /** The fields that it keeps of one sequence; all zero for one that has seen nothing. */
   readonly state: readonly StateField[]
-  /** One token a row: hidden float32 (batch, dModel). */
-  decode(pass: Pass, hidden: Tensor, state: BlockState): void
-  /** A chunk of a prompt: hidden float32 (batch, length, dModel). */
-  prefill(pass: Pass, hidden: Tensor, state: BlockState): void
+  /** One token a row. */
+  decode(pass: Pass, stream: Stream, state: BlockState): void
+  /** A chunk of a prompt. */
+  prefill(pass: Pass, stream: Stream, state: BlockState): void
 }
 
 /** What a block is loaded from. */
@@ -54,8 +64,8 @@ export interface BlockSource<Names> {
   /** The whole name of a tensor or module of the layer. */
   path(name: string): string
   dModel: number
-  /** The norm before the layer. */
-  norm: Norm
+  /** The norm before the layer; undefined where its input is normed already. */
+  norm: Norm | undefined
   /** As `stateFields` says. */
   state: readonly StateField[]
 }

@@ -9,6 +9,7 @@ import {
   type Norm,
   type Pass,
   recordLinear,
+  type Stream,
 } from './block.js'
 
 /** out_proj(activation(in_proj(x))), or out_proj(norm(activation(in_proj(x)) * gate_proj(x))). */
@@ -55,10 +56,10 @@ interface MlpWeights {
 export class MlpBlock implements Block {
   readonly state = []
   readonly #config: MlpConfig
-  readonly #norm: Norm
+  readonly #norm: Norm | undefined
   readonly #weights: MlpWeights
 
-  private constructor(config: MlpConfig, norm: Norm, weights: MlpWeights) {
+  private constructor(config: MlpConfig, norm: Norm | undefined, weights: MlpWeights) {
     this.#config = config
     this.#norm = norm
     this.#weights = weights
@@ -78,31 +79,31 @@ export class MlpBlock implements Block {
     })
   }
 
-  decode(pass: Pass, hidden: Tensor): void {
-    this.#record(pass, hidden)
+  decode(pass: Pass, stream: Stream): void {
+    this.#record(pass, stream)
   }
 
-  prefill(pass: Pass, hidden: Tensor): void {
-    this.#record(pass, hidden)
+  prefill(pass: Pass, stream: Stream): void {
+    this.#record(pass, stream)
   }
 
-  #record(pass: Pass, hidden: Tensor): void {
+  #record(pass: Pass, { input, residual, out }: Stream): void {
     const { cl, workspace, role } = pass
     const norm = this.#norm
     const { dInner, activation, normEpsilon } = this.#config
     const { inProj, gateProj, outProj, norm: innerNorm } = this.#weights
-    const leading = hidden.shape.slice(0, -1)
+    const leading = input.shape.slice(0, -1)
     let gate: Tensor | undefined
     if (gateProj) {
       gate = workspace.take('mlp gate', leading, dInner)
-      recordLinear(cl, hidden, gateProj, gate, { role, norm })
+      recordLinear(cl, input, gateProj, gate, { role, norm })
     }
     const activated = workspace.take('mlp', leading, dInner)
-    recordLinear(cl, hidden, inProj, activated, { role, norm, activation, gate })
-    recordLinear(cl, activated, outProj, hidden, {
+    recordLinear(cl, input, inProj, activated, { role, norm, activation, gate })
+    recordLinear(cl, activated, outProj, out, {
       role,
       norm: innerNorm && { weight: innerNorm, eps: normEpsilon },
-      residual: hidden,
+      residual,
     })
   }
 }

@@ -3,27 +3,25 @@
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Quantization } from '../../weights/formats/formats.js'
-import type { LayerNames } from '../blocks/blocks.js'
+import type { LayerDescription } from '../blocks/blocks.js'
 import type { ModelConfig } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
 
-/** Names inside a checkpoint. Those of a layer follow `${block}.${index}.`. */
+/** Names inside a checkpoint of what is not in a layer. */
 export interface TensorNames {
   /** Modules: their tensors are `.weight`, and `.scales` and `.biases` when quantised. */
   embedding: string
   head: string
   finalNorm: string
+  /** What the names of all layers begin with: `backbone.layers`. */
   block: string
-  /** Inside a block: the norm before the layer, and the prefix of the layer's own tensors. */
-  norm: string
-  layer: string
-  /** Of each kind of layer that the family has. */
-  layers: LayerNames
 }
 
 export interface ModelDescription {
-  config: ModelConfig
+  config: Omit<ModelConfig, 'layers'>
   names: TensorNames
+  /** In order. */
+  layers: readonly LayerDescription[]
   /**
    * What counts where a configuration ties the head to the embedding and the file has both with different
    * values: both as they are (transformers 5), or the head's for both (mamba_ssm reads the two, one after
