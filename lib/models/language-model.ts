@@ -82,7 +82,7 @@ export class LanguageModel {
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
     const { config, names, layers } = checkpoint
-    const { dModel, paddedVocabSize } = config
+    const { dModel, paddedVocabSize, logitsMultiplier = 1 } = config
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
     try {
@@ -90,8 +90,11 @@ export class LanguageModel {
       const blocks = await loadBlocks(loader, config, layers, activationType)
       const finalNorm = await loader.vector(names.finalNorm, dModel)
       const head: Linear = config.tieEmbeddings
-        ? { weight: embedding, bias: undefined }
-        : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
+        ? loader.scaled(embedding, paddedVocabSize, logitsMultiplier)
+        : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias, {
+            weight: logitsMultiplier,
+            bias: logitsMultiplier,
+          })
       loader.checkAllUsed()
       checkStateSize(checkpoint)
       const weights = { embedding, blocks, finalNorm, head }

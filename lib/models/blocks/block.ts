@@ -84,13 +84,14 @@ export interface BlockKind<Config extends { kind: string }, Names> {
   load(config: Config, source: BlockSource<Names>): Promise<Block>
 }
 
-/** out = x · weightᵀ (+ bias), whatever form the weight has, and what else the options say. */
+/** out = scale * (x · weightᵀ) + bias, whatever form the weight has, and what else the options say. */
 export function recordLinear(
   cl: Recorder,
   x: Tensor,
   linear: Linear,
   out: Tensor,
-  options: Omit<LinearOptions, 'bias'> = {},
+  options: Omit<LinearOptions, 'scale' | 'bias'> = {},
 ): void {
-  linear.weight.multiply(cl, x, out, { bias: linear.bias, ...options })
+  const { weight, scale, bias } = linear
+  weight.multiply(cl, x, out, { scale, bias, ...options })
 }

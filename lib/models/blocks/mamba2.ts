@@ -7,7 +7,7 @@
 // projections; out_proj with the gated norm and the residual.
 
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear } from '../../weights/loader.js'
+import type { Linear, Multiplier } from '../../weights/loader.js'
 import {
   type Block,
   type BlockKind,
@@ -41,6 +41,9 @@ export interface Mamba2Config {
   projectionBias: boolean
   convBias: boolean
   normEpsilon: number
+  /** What models multiply the outputs of in_proj and out_proj by. */
+  inMultiplier?: Multiplier
+  outMultiplier?: Multiplier
 }
 
 /** Columns of the convolution: x, B and C side by side. */
@@ -121,8 +124,15 @@ export class Mamba2Block implements Block {
         dInner + channels + numHeads,
         dModel,
         projectionBias,
+        config.inMultiplier,
       ),
-      outProj: await loader.linear(path(names.outProj), dModel, dInner, projectionBias),
+      outProj: await loader.linear(
+        path(names.outProj),
+        dModel,
+        dInner,
+        projectionBias,
+        config.outMultiplier,
+      ),
       convWeight: await loader.convolution(path(names.convWeight), channels, dConv),
       convBias: config.convBias ? await loader.vector(path(names.convBias), channels) : undefined,
       A:

@@ -1,7 +1,7 @@
 // out_proj(activation(in_proj(x))); gated: out_proj(norm(activation(in_proj(x)) * gate_proj(x))).
 
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear } from '../../weights/loader.js'
+import type { Linear, Multiplier } from '../../weights/loader.js'
 import {
   type Block,
   type BlockKind,
@@ -16,7 +16,7 @@ import {
 export interface MlpConfig {
   kind: 'mlp'
   dInner: number
-  activation: 'gelu' | 'silu'
+  activation: 'gelu' | 'silu' | 'relu2'
   gated: boolean
   bias: boolean
   /** An RMS norm before out_proj; only when gated. */
@@ -24,15 +24,19 @@ export interface MlpConfig {
   /** The checkpoint holds a norm that the model does not apply. */
   hasUnusedNorm?: boolean
   normEpsilon: number
+  /** What models multiply the outputs of in_proj and out_proj by; that of in_proj before the activation. */
+  inMultiplier?: Multiplier
+  outMultiplier?: Multiplier
 }
 
 /** What a family calls its modules, inside the layer. */
 export interface MlpNames {
+  /** One name for both, in_proj ‖ gate_proj, or two. */
   inProj: string
-  gateProj: string
+  gateProj?: string
   outProj: string
   /** The tensor of the norm before out_proj. */
-  norm: string
+  norm?: string
 }
 
 export const mlp = {
@@ -42,7 +46,7 @@ export const mlp = {
     `${dInner} wide, ${gated ? 'gated ' : ''}${activation}`,
   describeState: () => 'nothing',
   matrices: ({ inProj, gateProj, outProj }, { gated }) =>
-    gated ? [inProj, gateProj, outProj] : [inProj, outProj],
+    gated && gateProj !== undefined ? [inProj, gateProj, outProj] : [inProj, outProj],
   load: (config, source) => MlpBlock.load(config, source),
 } satisfies BlockKind<MlpConfig, MlpNames>
 
@@ -69,13 +73,17 @@ export class MlpBlock implements Block {
     config: MlpConfig,
     { loader, names, path, dModel, norm }: BlockSource<MlpNames>,
   ): Promise<MlpBlock> {
-    const { dInner, bias, gated } = config
-    if (config.hasUnusedNorm) loader.ignore(path(names.norm))
+    const { dInner, bias, gated, inMultiplier, outMultiplier } = config
+    const innerNorm = path(names.norm ?? 'norm.weight')
+    if (config.hasUnusedNorm) loader.ignore(innerNorm)
+    const isFused = gated && names.gateProj === undefined
+    const half = (first: number) => (isFused ? { first, count: dInner, of: 2 * dInner } : dInner)
+    const gatePath = path(names.gateProj ?? names.inProj)
     return new MlpBlock(config, norm, {
-      inProj: await loader.linear(path(names.inProj), dInner, dModel, bias),
-      gateProj: gated ? await loader.linear(path(names.gateProj), dInner, dModel, bias) : undefined,
-      outProj: await loader.linear(path(names.outProj), dModel, dInner, bias),
-      norm: config.norm ? await loader.vector(path(names.norm), dInner) : undefined,
+      inProj: await loader.linear(path(names.inProj), half(0), dModel, bias, inMultiplier),
+      gateProj: gated ? await loader.linear(gatePath, half(dInner), dModel, bias) : undefined,
+      outProj: await loader.linear(path(names.outProj), dModel, dInner, bias, outMultiplier),
+      norm: config.norm ? await loader.vector(innerNorm, dInner) : undefined,
     })
   }
 

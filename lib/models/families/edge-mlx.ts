@@ -45,6 +45,12 @@ const MLX_EPSILON = 1e-5
 export const edgeMlx: Family = {
   // Those of mlx-lm are of the other families, quantised.
   name: 'the MLX files of Cartesia Edge and mlx-lm',
+  licence: 'Apache-2.0',
+  published: [
+    { name: 'cartesia-ai/mamba2-130m-8bit-mlx', parameters: '130M' },
+    { name: 'cartesia-ai/mamba2-1.3b-4bit-mlx', parameters: '1.3B' },
+    { name: 'cartesia-ai/Rene-v0.1-1.3b-4bit-mlx', parameters: '1.3B' },
+  ],
   configInHeader(file, metadata) {
     const isEdge = Object.hasOwn(metadata, '_class_') && Object.hasOwn(metadata, 'model._class_')
     return isEdge ? new ConfigReader(file, unflatten(file, metadata)) : undefined

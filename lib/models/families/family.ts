@@ -34,9 +34,21 @@ export interface ModelDescription {
   quantizationOf(path: string): Quantization | undefined
 }
 
+/** Where people find a model of a family. */
+export interface PublishedModel {
+  /** On the Hugging Face Hub. */
+  name: string
+  /** As its authors say it: `1.3B`. */
+  parameters: string
+}
+
 export interface Family {
   /** As the error that lists what is implemented has it. */
   readonly name: string
+  /** The best known models, the smallest first. */
+  readonly published: readonly PublishedModel[]
+  /** Of all of them, as their authors name it. */
+  readonly licence: string
   /** Whether a config.json is of the family. */
   isConfig?(config: ConfigReader): boolean
   /** The configuration in the header of a weights file, where that has one of the family. */

@@ -19,6 +19,14 @@ const DEFAULTS = { d_model: 2560, n_layer: 64, vocab_size: 50277 }
 /** Checkpoints of the original implementation, but for Mamba-1 and attention layers. */
 export const stateSpaces: Family = {
   name: 'the state-spaces/mamba2 checkpoints (no model_type)',
+  licence: 'Apache-2.0',
+  published: [
+    { name: 'state-spaces/mamba2-130m', parameters: '130M' },
+    { name: 'state-spaces/mamba2-370m', parameters: '370M' },
+    { name: 'state-spaces/mamba2-780m', parameters: '780M' },
+    { name: 'state-spaces/mamba2-1.3b', parameters: '1.3B' },
+    { name: 'state-spaces/mamba2-2.7b', parameters: '2.7B' },
+  ],
   isConfig: (config) => !config.has('model_type') && config.has('ssm_cfg'),
   describe,
 }
