@@ -150,10 +150,10 @@ export class LanguageModel {
 
   #forward(pass: Pass, tokens: Tensor, state: ModelState, mode: 'decode' | 'prefill'): Tensor {
     const { cl, workspace } = pass
-    const { dModel } = this.config
+    const { dModel, embeddingMultiplier = 1 } = this.config
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
-    this.#embedding.lookUp(cl, tokens, hidden)
+    this.#embedding.lookUp(cl, tokens, hidden, { scale: embeddingMultiplier })
     // The sum of what blocks side by side add, until the last of them has read the input.
     const branches = this.#blocks.every(({ isLast }) => isLast)
       ? hidden

@@ -1,5 +1,6 @@
 // out_proj(activation(in_proj(x))); gated: out_proj(norm(activation(in_proj(x)) * gate_proj(x))).
 
+import type { Activation } from '../../operations/arguments.js'
 import type { Tensor } from '../../operations/tensor.js'
 import type { Linear, Multiplier } from '../../weights/loader.js'
 import {
@@ -16,7 +17,7 @@ import {
 export interface MlpConfig {
   kind: 'mlp'
   dInner: number
-  activation: 'gelu' | 'silu' | 'relu2'
+  activation: Activation
   gated: boolean
   bias: boolean
   /** An RMS norm before out_proj; only when gated. */
