@@ -21,6 +21,8 @@ export interface ModelConfig {
   layers: readonly LayerConfig[]
   /** Of the norms before each layer and before the head. */
   normEpsilon: number
+  /** Positions that the model is made for, where its configuration says so. Matters only to layers that keep pages. */
+  maxContext?: number | undefined
   tieEmbeddings: boolean
   headBias: boolean
   /** Tokens that end a text by the configuration alone; `model.endOfText` has all. */

@@ -19,7 +19,7 @@ import {
   type StateField,
 } from './blocks/block.js'
 import { blockKind, layerNames } from './blocks/blocks.js'
-import { layerStateBytes, stateBytes } from './state-fields.js'
+import { layerStateBytes, pagedFieldsOf, stateBytes } from './state-fields.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
 export function activationTypeOf(
@@ -43,6 +43,8 @@ export class LanguageModel {
   readonly config: ModelConfig
   /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
   readonly activationType: ActivationType
+  /** Type of the keys and values that are kept of each position. */
+  readonly kvType: ActivationType
   /** Bytes of the weights as the device holds them. */
   readonly weightBytes: number
   readonly #embedding: Weight
@@ -54,13 +56,14 @@ export class LanguageModel {
   private constructor(
     device: Device,
     config: ModelConfig,
-    activationType: ActivationType,
+    { activationType, kvType }: { activationType: ActivationType; kvType: ActivationType },
     memory: { bytes: number; owned: readonly Memory[] },
     weights: { embedding: Weight; blocks: Block[]; finalNorm: Tensor; head: Linear },
   ) {
     this.device = device
     this.config = config
     this.activationType = activationType
+    this.kvType = kvType
     this.weightBytes = memory.bytes
     this.#owned = memory.owned
     this.#embedding = weights.embedding
@@ -77,18 +80,22 @@ export class LanguageModel {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    options: LoaderOptions & { onTensors?: (model: LanguageModel) => void },
+    options: LoaderOptions & {
+      kvDtype?: ActivationType | undefined
+      onTensors?: (model: LanguageModel) => void
+    },
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
     const { config, names } = checkpoint
     const { dModel, paddedVocabSize } = config
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
+    const types = { activationType, kvType: options.kvDtype ?? activationType }
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
       const blocks: Block[] = []
       for (const index of config.layers.keys()) {
-        blocks.push(await loadBlock(loader, config, index, names, activationType))
+        blocks.push(await loadBlock(loader, config, index, names, types))
       }
       const finalNorm = await loader.vector(names.finalNorm, dModel)
       const head: Linear = config.tieEmbeddings
@@ -100,7 +107,7 @@ export class LanguageModel {
       const model = new LanguageModel(
         device,
         config,
-        activationType,
+        types,
         { bytes: loader.weightBytes, owned: store.owned },
         weights,
       )
@@ -118,6 +125,11 @@ export class LanguageModel {
   /** The fields that each block keeps of one sequence. */
   get stateFields(): readonly (readonly StateField[])[] {
     return this.#blocks.map(({ state }) => state)
+  }
+
+  /** The fields that each block keeps of each position of a sequence, in pages. */
+  get pagedFields(): readonly (readonly StateField[])[] {
+    return this.#blocks.map(({ pagedState = [] }) => pagedState)
   }
 
   /**
@@ -200,7 +212,7 @@ async function loadBlock(
   { layers, dModel, normEpsilon: eps }: ModelConfig,
   index: number,
   names: TensorNames,
-  activationType: ActivationType,
+  { activationType, kvType }: { activationType: ActivationType; kvType: ActivationType },
 ): Promise<Block> {
   const config = layers[index]!
   const kind = blockKind(config.kind)
@@ -212,5 +224,6 @@ async function loadBlock(
     dModel,
     norm: { weight: await loader.vector(`${block}.${names.norm}`, dModel), eps },
     state: kind.stateFields(config, activationType),
+    pagedState: pagedFieldsOf(config, kvType),
   })
 }
