@@ -33,12 +33,12 @@ export interface ModelConfig {
   layers: readonly LayerConfig[]
   /** Of the norms before each layer and before the head. */
   normEpsilon: number
+  /** Positions that the model is made for, where its configuration says so. Matters only to layers that keep pages. */
+  maxContext?: number | undefined
   tieEmbeddings: boolean
   /** What the rows of the embedding are multiplied by as they are looked up, and the logits. Default to 1. */
   embeddingMultiplier?: number
   logitsMultiplier?: number
-  /** Positions that the model was made for, where the configuration says so. */
-  maxContext?: number
   headBias: boolean
   /** Tokens that end a text by the configuration alone; `model.endOfText` has all. */
   eosTokenIds: readonly number[]

@@ -11,15 +11,13 @@ import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
 import {
-  type Block,
   type BlockState,
-  type Norm,
   type Pass,
   recordLinear,
   type StateField,
-  type Stream,
 } from './blocks/block.js'
-import { blockKind, type LayerDescription } from './blocks/blocks.js'
+import { blockKind } from './blocks/blocks.js'
+import { type BlockTypes, loadBlocks, type PlacedBlock, streamOf } from './placed-blocks.js'
 import { layerStateBytes, stateBytes } from './state-fields.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
@@ -44,6 +42,8 @@ export class LanguageModel {
   readonly config: ModelConfig
   /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
   readonly activationType: ActivationType
+  /** Type of the keys and values that are kept of each position. */
+  readonly kvType: ActivationType
   /** Bytes of the weights as the device holds them. */
   readonly weightBytes: number
   readonly #embedding: Weight
@@ -55,13 +55,14 @@ export class LanguageModel {
   private constructor(
     device: Device,
     config: ModelConfig,
-    activationType: ActivationType,
+    { activationType, kvType }: BlockTypes,
     memory: { bytes: number; owned: readonly Memory[] },
     weights: { embedding: Weight; blocks: PlacedBlock[]; finalNorm: Tensor; head: Linear },
   ) {
     this.device = device
     this.config = config
     this.activationType = activationType
+    this.kvType = kvType
     this.weightBytes = memory.bytes
     this.#owned = memory.owned
     this.#embedding = weights.embedding
@@ -78,16 +79,20 @@ export class LanguageModel {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    options: LoaderOptions & { onTensors?: (model: LanguageModel) => void },
+    options: LoaderOptions & {
+      kvDtype?: ActivationType | undefined
+      onTensors?: (model: LanguageModel) => void
+    },
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
     const { config, names, layers } = checkpoint
     const { dModel, paddedVocabSize, logitsMultiplier = 1 } = config
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
+    const types = { activationType, kvType: options.kvDtype ?? activationType }
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
-      const blocks = await loadBlocks(loader, config, layers, activationType)
+      const blocks = await loadBlocks(loader, config, layers, types)
       const finalNorm = await loader.vector(names.finalNorm, dModel)
       const head: Linear = config.tieEmbeddings
         ? loader.scaled(embedding, paddedVocabSize, logitsMultiplier)
@@ -101,7 +106,7 @@ export class LanguageModel {
       const model = new LanguageModel(
         device,
         config,
-        activationType,
+        types,
         { bytes: loader.weightBytes, owned: store.owned },
         weights,
       )
@@ -119,6 +124,11 @@ export class LanguageModel {
   /** The fields that each block keeps of one sequence. */
   get stateFields(): readonly (readonly StateField[])[] {
     return this.#blocks.map(({ block }) => block.state)
+  }
+
+  /** The fields that each block keeps of each position of a sequence, in pages. */
+  get pagedFields(): readonly (readonly StateField[])[] {
+    return this.#blocks.map(({ block }) => block.pagedState ?? [])
   }
 
   /**
@@ -158,13 +168,9 @@ export class LanguageModel {
     const branches = this.#blocks.every(({ isLast }) => isLast)
       ? hidden
       : workspace.take('branches', tokens.shape, dModel, 'float32')
-    for (const [index, { block, layer, isFirst, isLast }] of this.#blocks.entries()) {
-      const stream: Stream = {
-        input: hidden,
-        residual: isFirst ? hidden : branches,
-        out: isLast ? hidden : branches,
-      }
-      cl.layer(layer, () => block[mode](pass, stream, state[index]!))
+    for (const [index, placed] of this.#blocks.entries()) {
+      const stream = streamOf(placed, hidden, branches)
+      cl.layer(placed.layer, () => placed.block[mode](pass, stream, state[index]!))
     }
     return hidden
   }
@@ -203,43 +209,4 @@ function checkStateSize({ config, configFile, tensors }: Checkpoint): void {
     `${configFile}: one sequence would need ${bytes} bytes for ${cause}; ` +
       `a model with ${weightBytes} bytes of weights may need ${most}`,
   )
-}
-
-/** A block among those that share its norm: one, or several side by side. */
-interface PlacedBlock {
-  block: Block
-  /** The layer of the checkpoint, for errors: `layers.3`. */
-  layer: string
-  isFirst: boolean
-  isLast: boolean
-}
-
-async function loadBlocks(
-  loader: WeightLoader,
-  { dModel, normEpsilon: eps }: ModelConfig,
-  layers: readonly LayerDescription[],
-  activationType: ActivationType,
-): Promise<PlacedBlock[]> {
-  const blocks: PlacedBlock[] = []
-  let norm: Norm | undefined
-  for (const [index, layer] of layers.entries()) {
-    const { config, names, path } = layer
-    if (layer.norm !== undefined) norm = { weight: await loader.vector(layer.norm, dModel), eps }
-    const kind = blockKind(config.kind)
-    const block = await kind.load(config, {
-      loader,
-      names,
-      path: (name) => `${path}.${name}`,
-      dModel,
-      norm,
-      state: kind.stateFields(config, activationType),
-    })
-    blocks.push({
-      block,
-      layer: /layers\.\d+/.exec(path)?.[0] ?? path,
-      isFirst: layer.norm !== undefined,
-      isLast: layers[index + 1]?.norm !== undefined || index === layers.length - 1,
-    })
-  }
-  return blocks
 }

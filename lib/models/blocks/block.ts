@@ -15,7 +15,10 @@ export interface StateField {
   shape: readonly number[]
 }
 
-/** Where a block keeps what it remembers of the sequences: a tensor for each of its fields, (slots, ...shape). */
+/**
+ * Where a block keeps what it remembers of the sequences: a tensor for each of its fields, (slots, ...shape), and for
+ * each of its paged fields, (pages, 256, ...shape).
+ */
 export type BlockState = Readonly<Record<string, Tensor>>
 
 /** What a forward pass gives to every block. */
@@ -26,6 +29,11 @@ export interface Pass {
   rows: Tensor
   /** Tokens that the sequence of each row has seen before this pass: uint32 (batch). */
   positions: Tensor
+  /**
+   * The page of each 256 positions of each slot, `NO_PAGE` where it has none: uint32 (slots, pagesPerSlot). Undefined for
+   * models without paged fields.
+   */
+  pages?: Tensor | undefined
   /** How matrix products run: `step` for decoding and a few tokens, `chunk` for many. */
   role: 'step' | 'chunk'
 }
@@ -50,6 +58,8 @@ export interface Stream {
 export interface Block {
   /** The fields that it keeps of one sequence; all zero for one that has seen nothing. */
   readonly state: readonly StateField[]
+  /** The fields that it keeps of each position; undefined for none. */
+  readonly pagedState?: readonly StateField[]
   /** One token a row. */
   decode(pass: Pass, stream: Stream, state: BlockState): void
   /** A chunk of a prompt. */
@@ -68,6 +78,8 @@ export interface BlockSource<Names> {
   norm: Norm | undefined
   /** As `stateFields` says. */
   state: readonly StateField[]
+  /** As `pagedFields` says. */
+  pagedState: readonly StateField[]
 }
 
 /** All blocks of one kind. */
@@ -75,6 +87,8 @@ export interface BlockKind<Config extends { kind: string }, Names> {
   readonly kind: Config['kind']
   /** What it keeps of one sequence between tokens: fields of fixed size, of which other sizes are derived. */
   stateFields(config: Config, activationType: ActivationType): readonly StateField[]
+  /** What it keeps of each position of one sequence, in pages; undefined for nothing. `type`: of keys and values. */
+  pagedFields?(config: Config, type: ActivationType): readonly StateField[]
   /** For people: the sizes that distinguish it. */
   describe(config: Config): string
   /** For people: what its state is needed for. */

@@ -27,9 +27,7 @@ const DEFAULTS = {
 export const bamba: Family = {
   name: 'bamba',
   licence: 'Apache-2.0',
-  published: [
-    { name: 'ibm-ai-platform/Bamba-9B-v2', parameters: '9B' },
-  ],
+  published: [{ name: 'ibm-ai-platform/Bamba-9B-v2', parameters: '9B' }],
   isConfig: (config) => hasModelType(config, 'bamba'),
   describe,
 }

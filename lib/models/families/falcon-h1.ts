@@ -5,7 +5,7 @@ import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Factor, Multiplier } from '../../weights/loader.js'
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { FullAttentionConfig } from '../blocks/full-attention.js'
-import { type Mamba2Config } from '../blocks/mamba2.js'
+import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
@@ -132,7 +132,10 @@ function readMamba(config: ConfigReader, dModel: number, isFolded: boolean): Mam
     sections.map((rows, i) => ({ rows, factor: input * factors[i]! }))
   return {
     ...mamba2,
-    inMultiplier: { weight: isFolded ? 1 : each(config.factor('ssm_in_multiplier')), bias: each(1) },
+    inMultiplier: {
+      weight: isFolded ? 1 : each(config.factor('ssm_in_multiplier')),
+      bias: each(1),
+    },
     outMultiplier: multiplier(1, config.factor('ssm_out_multiplier'), isFolded),
   }
 }

@@ -28,9 +28,7 @@ const DEFAULTS = {
 export const hfMamba2: Family = {
   name: 'mamba2',
   licence: 'Apache-2.0',
-  published: [
-    { name: 'mistralai/Mamba-Codestral-7B-v0.1', parameters: '7B' },
-  ],
+  published: [{ name: 'mistralai/Mamba-Codestral-7B-v0.1', parameters: '7B' }],
   isConfig: (config) => hasModelType(config, 'mamba2'),
   describe,
 }

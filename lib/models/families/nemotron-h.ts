@@ -86,7 +86,10 @@ function describe(
 function readLayers(config: ConfigReader, dModel: number, block: string): LayerDescription[] {
   const types = config.has('hybrid_override_pattern')
     ? config.layerLetters('hybrid_override_pattern', PATTERN)
-    : config.layerTypes(config.has('layers_block_type') ? 'layers_block_type' : 'layer_types', BLOCK_TYPES)
+    : config.layerTypes(
+        config.has('layers_block_type') ? 'layers_block_type' : 'layer_types',
+        BLOCK_TYPES,
+      )
   if (types.includes('experts')) {
     config.unsupported('has experts (E, or moe, among its layers), which are not implemented')
   }

@@ -31,9 +31,7 @@ const ATTENTION_NAMES: AttentionNames = { qkvProj: 'in_proj', outProj: 'out_proj
 export const rene: Family = {
   name: 'rene',
   licence: 'Apache-2.0',
-  published: [
-    { name: 'cartesia-ai/Rene-v0.1-1.3b-pytorch', parameters: '1.3B' },
-  ],
+  published: [{ name: 'cartesia-ai/Rene-v0.1-1.3b-pytorch', parameters: '1.3B' }],
   isConfig: (config) => hasModelType(config, 'rene'),
   describe,
 }
