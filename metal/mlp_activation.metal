@@ -22,7 +22,9 @@ template <class T>
   if (c >= p.cols) return;
   const ulong i = ulong(at.y) * p.cols + c;
   float4 y = load_some(x + ulong(at.y) * p.x_stride + c, p.cols - c);
-  y = activation == kGelu ? gelu(y) : silu(y);
+  if (activation == kGelu) y = gelu(y);
+  if (activation == kSilu) y = silu(y);
+  if (activation == kRelu2) y = relu2(y);
   if (gated) y *= load_some(gate + i, p.cols - c);
   store_some(out + i, y, p.cols - c);
 }

@@ -44,18 +44,29 @@ export interface LinearNorm {
  */
 export type LinearRole = 'step' | 'chunk'
 
-/** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
+/** Exact (erf) `gelu`, `silu`: x * sigmoid(x), `relu2`: max(x, 0)². */
+export const ACTIVATIONS = ['gelu', 'silu', 'relu2'] as const
+export type Activation = (typeof ACTIVATIONS)[number]
+
+/** What a matrix product does besides: out = activation(scale ∘ (norm(x) · weightᵀ) + bias) * gate + residual. */
 export interface LinearOptions {
+  /** A factor for each output: (outputs). */
+  scale?: Tensor | undefined
   /** (outputs). */
   bias?: Tensor | undefined
   norm?: LinearNorm | undefined
-  activation?: 'gelu' | 'silu' | undefined
+  activation?: Activation | undefined
   /** As out. */
   gate?: Tensor | undefined
   /** As out; may be out. */
   residual?: Tensor | undefined
   /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
   role?: LinearRole | undefined
+}
+
+export interface EmbeddingOptions {
+  /** A factor of all that is looked up. Defaults to 1. */
+  scale?: number | undefined
 }
 
 export interface SsdTensors {

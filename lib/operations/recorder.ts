@@ -8,25 +8,33 @@
 
 import { DisposedError } from '../support/errors.js'
 import { addon } from './addon.js'
-import type {
-  AffineMatrix,
-  AttentionOptions,
-  AttentionTensors,
-  ConvOptions,
-  ConvTensors,
-  KeepLogitsTensors,
-  LinearOptions,
-  Mamba2Options,
-  Mamba2Tensors,
-  ResolveRowsTensors,
-  SampleTensors,
-  SsdOptions,
-  SsdTensors,
-  TokenLogprobsTensors,
+import {
+  ACTIVATIONS,
+  type Activation,
+  type AffineMatrix,
+  type AttentionOptions,
+  type AttentionTensors,
+  type ConvOptions,
+  type ConvTensors,
+  type EmbeddingOptions,
+  type KeepLogitsTensors,
+  type LinearOptions,
+  type Mamba2Options,
+  type Mamba2Tensors,
+  type ResolveRowsTensors,
+  type SampleTensors,
+  type SsdOptions,
+  type SsdTensors,
+  type TokenLogprobsTensors,
 } from './arguments.js'
 import { Checker } from './checker.js'
 import { checkAttention, checkRings } from './checks/attention.js'
-import { checkAffine, checkLinear } from './checks/linear.js'
+import {
+  ACTIVATION_NUMBERS,
+  checkAffine,
+  checkEmbeddingScale,
+  checkLinear,
+} from './checks/linear.js'
 import {
   checkKeepLogits,
   checkResolveRows,
@@ -133,25 +141,36 @@ export class Recorder {
     return this.#block
   }
 
-  /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
-  embedding(tokens: Tensor, table: Tensor, out: Tensor): void {
+  /** out[i] = scale * table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
+  embedding(tokens: Tensor, table: Tensor, out: Tensor, options: EmbeddingOptions = {}): void {
     const check = this.#check('embedding')
+    const scale = checkEmbeddingScale(check, options)
     check.type('table', table, FLOATS)
     const [vocabulary, cols] = check.matrix('table', table)
     check.tokens(tokens, out, cols)
-    this.#add('embedding', { tokens, table, out }, { rows: tokens.elements, cols, vocabulary })
+    this.#add(
+      'embedding',
+      { tokens, table, out },
+      { rows: tokens.elements, cols, vocabulary, scale },
+    )
   }
 
   /** `embedding` from a quantised table (vocabulary, cols). */
-  affineEmbedding(tokens: Tensor, table: AffineMatrix, out: Tensor): void {
+  affineEmbedding(
+    tokens: Tensor,
+    table: AffineMatrix,
+    out: Tensor,
+    options: EmbeddingOptions = {},
+  ): void {
     const check = this.#check('affineEmbedding')
+    const scale = checkEmbeddingScale(check, options)
     const { rows: vocabulary, cols, tensors, params } = checkAffine(check, table)
     check.tokens(tokens, out, cols)
     const rows = tokens.elements
     this.#add(
       'affine_embedding',
       { tokens, ...tensors, out },
-      { rows, cols, vocabulary, ...params },
+      { rows, cols, vocabulary, ...params, scale },
     )
   }
 
@@ -234,7 +253,7 @@ export class Recorder {
   }
 
   /**
-   * out = activation(norm(x) · weightᵀ + bias) * gate + residual, each of them only when given: x (…, inputs),
+   * out = activation(scale ∘ (norm(x) · weightᵀ) + bias) * gate + residual, each of them only when given: x (…, inputs),
    * weight (outputs, inputs) of any float type, out (…, outputs). An x of two dimensions is a step, (batch, inputs), one
    * of three a chunk, (batch, length, inputs), unless `role` says otherwise.
    */
@@ -314,12 +333,12 @@ export class Recorder {
   mlpActivation(
     x: Tensor,
     out: Tensor,
-    options: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
+    options: { activation: Activation; gate?: Tensor | undefined },
   ): void {
     const { activation, gate } = options
     const check = this.#check('mlpActivation')
     check.options(options, ['activation', 'gate'])
-    check.oneOf('activation', activation, ['gelu', 'silu'])
+    check.oneOf('activation', activation, ACTIVATIONS)
     check.activations({ x, gate, out })
     if (gate) check.output('gate', gate, x.shape)
     check.output('out', out, x.shape)
@@ -330,7 +349,7 @@ export class Recorder {
         rows: x.rows,
         cols: x.cols,
         x_stride: x.rowStride,
-        activation: activation === 'gelu' ? 0 : 1,
+        activation: ACTIVATION_NUMBERS[activation],
         gated: gate ? 1 : 0,
       },
     )

@@ -7,7 +7,7 @@
 // projections; out_proj with the gated norm and the residual.
 
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear } from '../../weights/loader.js'
+import type { Linear, Multiplier } from '../../weights/loader.js'
 import {
   type Block,
   type BlockKind,
@@ -17,6 +17,7 @@ import {
   type Pass,
   recordLinear,
   type StateField,
+  type Stream,
 } from './block.js'
 
 /** The Mamba-2 mixer. */
@@ -40,6 +41,9 @@ export interface Mamba2Config {
   projectionBias: boolean
   convBias: boolean
   normEpsilon: number
+  /** What models multiply the outputs of in_proj and out_proj by. */
+  inMultiplier?: Multiplier
+  outMultiplier?: Multiplier
 }
 
 /** Columns of the convolution: x, B and C side by side. */
@@ -92,13 +96,13 @@ interface Mamba2Weights {
 export class Mamba2Block implements Block {
   readonly state: readonly StateField[]
   readonly #config: Mamba2Config
-  readonly #norm: Norm
+  readonly #norm: Norm | undefined
   readonly #weights: Mamba2Weights
 
   private constructor(
     config: Mamba2Config,
     state: readonly StateField[],
-    norm: Norm,
+    norm: Norm | undefined,
     weights: Mamba2Weights,
   ) {
     this.state = state
@@ -120,8 +124,15 @@ export class Mamba2Block implements Block {
         dInner + channels + numHeads,
         dModel,
         projectionBias,
+        config.inMultiplier,
       ),
-      outProj: await loader.linear(path(names.outProj), dModel, dInner, projectionBias),
+      outProj: await loader.linear(
+        path(names.outProj),
+        dModel,
+        dInner,
+        projectionBias,
+        config.outMultiplier,
+      ),
       convWeight: await loader.convolution(path(names.convWeight), channels, dConv),
       convBias: config.convBias ? await loader.vector(path(names.convBias), channels) : undefined,
       A:
@@ -134,12 +145,12 @@ export class Mamba2Block implements Block {
     })
   }
 
-  decode(pass: Pass, hidden: Tensor, state: BlockState): void {
+  decode(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
-    const leading = hidden.shape.slice(0, -1)
-    const zxBCdt = this.#project(pass, hidden)
+    const leading = stream.input.shape.slice(0, -1)
+    const zxBCdt = this.#project(pass, stream.input)
     const out = workspace.take('ssd', leading, dInner)
     const squares = workspace.take('squares', leading, numHeads, 'float32')
     cl.mamba2Update(
@@ -159,20 +170,20 @@ export class Mamba2Block implements Block {
       },
       { groups, dtLimit, normBeforeGate },
     )
-    recordLinear(cl, out, this.#weights.outProj, hidden, {
+    recordLinear(cl, out, this.#weights.outProj, stream.out, {
       role,
       norm: { ...this.#gatedNorm(), squares },
-      residual: hidden,
+      residual: stream.residual,
     })
   }
 
-  prefill(pass: Pass, hidden: Tensor, state: BlockState): void {
+  prefill(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, dState, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const channels = convDim(this.#config)
-    const leading = hidden.shape.slice(0, -1)
-    const zxBCdt = this.#project(pass, hidden)
+    const leading = stream.input.shape.slice(0, -1)
+    const zxBCdt = this.#project(pass, stream.input)
     const xBC = workspace.take('conv', leading, channels)
     cl.conv1dPrefill({
       x: zxBCdt.columns(dInner, dInner + channels),
@@ -205,14 +216,14 @@ export class Mamba2Block implements Block {
       groups: normGroups,
       normBeforeGate,
     })
-    recordLinear(cl, y, this.#weights.outProj, hidden, { role, residual: hidden })
+    recordLinear(cl, y, this.#weights.outProj, stream.out, { role, residual: stream.residual })
   }
 
-  #project({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
+  #project({ cl, workspace, role }: Pass, input: Tensor): Tensor {
     const { dInner, numHeads } = this.#config
     const columns = dInner + convDim(this.#config) + numHeads
-    const zxBCdt = workspace.take('in_proj', hidden.shape.slice(0, -1), columns)
-    recordLinear(cl, hidden, this.#weights.inProj, zxBCdt, { role, norm: this.#norm })
+    const zxBCdt = workspace.take('in_proj', input.shape.slice(0, -1), columns)
+    recordLinear(cl, input, this.#weights.inProj, zxBCdt, { role, norm: this.#norm })
     return zxBCdt
   }
 

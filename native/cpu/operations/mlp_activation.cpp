@@ -13,8 +13,10 @@ void mlp_activation(const Operation& operation, ThreadPool& threads) {
   auto* out = operation.data<float>(2);               // (rows, cols); may be x or gate
   threads.parallel_for(size_t{p.rows} * p.cols, 30, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      const float v = x[i / p.cols * p.x_stride + i % p.cols];
-      const float y = p.activation == kGelu ? gelu(v) : silu(v);
+      float y = x[i / p.cols * p.x_stride + i % p.cols];
+      if (p.activation == kGelu) y = gelu(y);
+      if (p.activation == kSilu) y = silu(y);
+      if (p.activation == kRelu2) y = relu2(y);
       out[i] = p.gated ? y * gate[i] : y;
     }
   });
