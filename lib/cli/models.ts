@@ -38,6 +38,7 @@ function table(families: readonly Row[]): string {
     )
     return `${family} (${licence})\n${rows.join('')}`
   })
-  const more = 'Conversions of these by mlx-lm run as well, and so do others of the same families.\n'
+  const more =
+    'Conversions of these by mlx-lm run as well, and so do others of the same families.\n'
   return `${blocks.join('\n')}\n${more}`
 }

@@ -94,9 +94,22 @@ export class ConfigReader {
     return value
   }
 
-  /** A factor that the model multiplies something by: 1 when absent or null. */
-  factor(key: string): number {
-    const value = this.number(key, 1)
+  /** The same config, where the keys of the object count first. */
+  withObject(object: ConfigReader): ConfigReader {
+    const values: JsonObject = Object.assign(Object.create(null), this.#values, object.#values)
+    return new ConfigReader(this.#file, values, object.#path)
+  }
+
+  /** The same config with one key under another name. */
+  renamed(key: string, name: string): ConfigReader {
+    const values: JsonObject = Object.assign(Object.create(null), this.#values)
+    values[name] = this.#values[key]!
+    return new ConfigReader(this.#file, values, this.#path)
+  }
+
+  /** A factor that the model multiplies something by: 1, or what is given, when absent or null. */
+  factor(key: string, byDefault = 1): number {
+    const value = this.number(key, byDefault)
     if (!Number.isFinite(value) || value === 0) this.#wrong(key, 'a number other than 0', value)
     return value
   }

@@ -10,12 +10,7 @@ import type { WeightWishes } from '../weights/planned-format.js'
 import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
-import {
-  type BlockState,
-  type Pass,
-  recordLinear,
-  type StateField,
-} from './blocks/block.js'
+import { type BlockState, type Pass, recordLinear, type StateField } from './blocks/block.js'
 import { blockKind } from './blocks/blocks.js'
 import { type BlockTypes, loadBlocks, type PlacedBlock, streamOf } from './placed-blocks.js'
 import { layerStateBytes, stateBytes } from './state-fields.js'

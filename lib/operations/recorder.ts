@@ -18,10 +18,17 @@ import {
   type ConvTensors,
   type EmbeddingOptions,
   type KeepLogitsTensors,
+  type KvPagesWriteTensors,
   type LinearOptions,
   type Mamba2Options,
   type Mamba2Tensors,
+  type PagedAttentionOptions,
+  type PagedDecodeOptions,
+  type PagedDecodeTensors,
+  type PagedPrefillTensors,
   type ResolveRowsTensors,
+  type RotaryOptions,
+  type RotaryTensors,
   type SampleTensors,
   type SsdOptions,
   type SsdTensors,
@@ -35,6 +42,12 @@ import {
   checkEmbeddingScale,
   checkLinear,
 } from './checks/linear.js'
+import {
+  checkKvPagesWrite,
+  checkPagedDecode,
+  checkPagedPrefill,
+  checkRotary,
+} from './checks/paged-attention.js'
 import {
   checkKeepLogits,
   checkResolveRows,
@@ -399,6 +412,46 @@ export class Recorder {
         v_stride: v.rowStride,
       },
     )
+  }
+
+  /**
+   * Norms each head of x, then turns the first 2 * frequencies of its columns by position (RoPE), each of them only when
+   * given: queries or keys before `kvPagesWrite` and `pagedAttentionPrefill`.
+   */
+  rotary(tensors: RotaryTensors, options: RotaryOptions): void {
+    const check = this.#check('rotary')
+    check.options(options, ['headDim', 'headStride', 'eps', 'attentionFactor', 'interleaved'])
+    const params = checkRotary(check, tensors, options)
+    this.#addGiven('rotary', { ...tensors, out: tensors.out ?? tensors.x }, params)
+  }
+
+  /** Puts k and v of a step or of a chunk into the pages, from `position` on. A token that has no page is not written. */
+  kvPagesWrite(tensors: KvPagesWriteTensors): void {
+    const params = checkKvPagesWrite(this.#check('kvPagesWrite'), tensors)
+    this.#addGiven('kv_pages_write', tensors, params)
+  }
+
+  /**
+   * One token of causal attention over all positions so far: q and k are normed and turned as `rotary` does it, k and v enter
+   * the pages, then q attends to positions 0 to `position`, its own. A row that lacks a page of these does nothing.
+   */
+  pagedAttentionDecode(tensors: PagedDecodeTensors, options: PagedDecodeOptions): void {
+    const check = this.#check('pagedAttentionDecode')
+    const turn = ['eps', 'attentionFactor', 'interleaved']
+    check.options(options, ['headDim', 'scale', 'gated', ...turn])
+    const params = checkPagedDecode(check, tensors, options)
+    this.#addGiven('paged_attention_decode', tensors, params)
+  }
+
+  /**
+   * A chunk of causal attention over all positions so far. Its own keys and values are in the pages already (`kvPagesWrite`).
+   * A row that lacks a page of these positions does nothing.
+   */
+  pagedAttentionPrefill(tensors: PagedPrefillTensors, options: PagedAttentionOptions): void {
+    const check = this.#check('pagedAttentionPrefill')
+    check.options(options, ['headDim', 'scale', 'gated'])
+    const params = checkPagedPrefill(check, tensors, options)
+    this.#addGiven('paged_attention_prefill', tensors, params)
   }
 
   /** out = a + b, all of one shape. `out` may be a or b. */

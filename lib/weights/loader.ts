@@ -127,7 +127,7 @@ export class WeightLoader {
 
   /** A weight that is there, such as an embedding that is the head as well. */
   scaled(weight: Weight, outputs: number, factor: Factor): Linear {
-    const scale = isOne(factor) ? undefined : this.#constant(factors(factor, outputs))
+    const scale = isOne(factor) ? undefined : this.constant(factors(factor, outputs))
     return { weight, scale, bias: undefined }
   }
 
@@ -141,7 +141,8 @@ export class WeightLoader {
     return this.#floats(rows, [range.count], (x, i) => x * each[i]!)
   }
 
-  #constant(values: Float32Array): Tensor {
+  /** Numbers that come from the configuration, as a float32 vector. */
+  constant(values: Float32Array): Tensor {
     const tensor = this.#store.constant(values)
     this.#weightBytes += tensor.byteSpan
     return tensor

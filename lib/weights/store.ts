@@ -43,7 +43,11 @@ export interface WeightStore {
     record: RecordConversion<Part>,
   ): Promise<Record<Part, Tensor>>
   /** Floats of any type as a float32 tensor, every element mapped on the way. To be had after `finish`. */
-  floats(entry: TensorEntry, shape: readonly number[], map?: (x: number, index: number) => number): Promise<Tensor>
+  floats(
+    entry: TensorEntry,
+    shape: readonly number[],
+    map?: (x: number, index: number) => number,
+  ): Promise<Tensor>
   /** Numbers that come from the configuration, as a vector. */
   constant(values: Float32Array): Tensor
   /** Does what was put off. */

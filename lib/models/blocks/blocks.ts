@@ -2,11 +2,12 @@
 
 import { attention } from './attention.js'
 import type { BlockKind } from './block.js'
+import { fullAttention } from './full-attention.js'
 import { mamba2 } from './mamba2.js'
 import { mlp } from './mlp.js'
 
 // The table.
-const BLOCK_KINDS = [mamba2, mlp, attention] as const
+const BLOCK_KINDS = [mamba2, mlp, attention, fullAttention] as const
 
 type Kind = (typeof BLOCK_KINDS)[number]
 type NameOfKind = Kind['kind']

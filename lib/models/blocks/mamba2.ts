@@ -36,6 +36,8 @@ export interface Mamba2Config {
   /** Groups of the gated norm: `nGroups`, but 1 in files of Cartesia Edge, whose own code norms the whole row. */
   normGroups: number
   normBeforeGate: boolean
+  /** False for models whose result is gated without a norm: y * silu(z). */
+  hasGatedNorm?: boolean
   /** Bounds of the step size after softplus. */
   dtLimit: readonly [number, number]
   projectionBias: boolean
@@ -90,7 +92,7 @@ interface Mamba2Weights {
   A: Tensor
   D: Tensor
   dtBias: Tensor
-  gatedNorm: Tensor
+  gatedNorm: Tensor | undefined
 }
 
 export class Mamba2Block implements Block {
@@ -115,7 +117,7 @@ export class Mamba2Block implements Block {
     config: Mamba2Config,
     { loader, names, path, dModel, norm, state }: BlockSource<Mamba2Names>,
   ): Promise<Mamba2Block> {
-    const { dInner, numHeads, dConv, projectionBias } = config
+    const { dInner, numHeads, dConv, projectionBias, hasGatedNorm = true } = config
     const channels = convDim(config)
     const fromLog = (x: number) => -Math.exp(x)
     return new Mamba2Block(config, state, norm, {
@@ -141,7 +143,7 @@ export class Mamba2Block implements Block {
           : await loader.vector(path(names.decay), numHeads),
       D: await loader.vector(path(names.D), numHeads),
       dtBias: await loader.vector(path(names.dtBias), numHeads),
-      gatedNorm: await loader.vector(path(names.gatedNorm), dInner),
+      gatedNorm: hasGatedNorm ? await loader.vector(path(names.gatedNorm), dInner) : undefined,
     })
   }
 
@@ -152,6 +154,7 @@ export class Mamba2Block implements Block {
     const leading = stream.input.shape.slice(0, -1)
     const zxBCdt = this.#project(pass, stream.input)
     const out = workspace.take('ssd', leading, dInner)
+    const norm = this.#gatedNorm()
     const squares = workspace.take('squares', leading, numHeads, 'float32')
     cl.mamba2Update(
       {
@@ -172,7 +175,7 @@ export class Mamba2Block implements Block {
     )
     recordLinear(cl, out, this.#weights.outProj, stream.out, {
       role,
-      norm: { ...this.#gatedNorm(), squares },
+      norm: norm && { ...norm, squares },
       residual: stream.residual,
     })
   }
@@ -210,12 +213,14 @@ export class Mamba2Block implements Block {
       },
       { groups, dtLimit },
     )
-    const { weight, eps, groups: normGroups } = this.#gatedNorm()
-    cl.gatedRmsNorm(y, zxBCdt.columns(0, dInner), weight, y, {
-      eps,
-      groups: normGroups,
-      normBeforeGate,
-    })
+    const z = zxBCdt.columns(0, dInner)
+    const norm = this.#gatedNorm()
+    if (norm) {
+      const { weight, ...options } = norm
+      cl.gatedRmsNorm(y, z, weight, y, { ...options, normBeforeGate })
+    } else {
+      cl.mlpActivation(z, y, { activation: 'silu', gate: y })
+    }
     recordLinear(cl, y, this.#weights.outProj, stream.out, { role, residual: stream.residual })
   }
 
@@ -227,8 +232,10 @@ export class Mamba2Block implements Block {
     return zxBCdt
   }
 
+  /** The norm after the scan, where there is one. */
   #gatedNorm() {
     const { normEpsilon: eps, normGroups: groups } = this.#config
-    return { weight: this.#weights.gatedNorm, eps, groups }
+    const weight = this.#weights.gatedNorm
+    return weight && { weight, eps, groups }
   }
 }
