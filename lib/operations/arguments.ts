@@ -44,18 +44,29 @@ export interface LinearNorm {
  */
 export type LinearRole = 'step' | 'chunk'
 
-/** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
+/** Exact (erf) `gelu`, `silu`: x * sigmoid(x), `relu2`: max(x, 0)². */
+export const ACTIVATIONS = ['gelu', 'silu', 'relu2'] as const
+export type Activation = (typeof ACTIVATIONS)[number]
+
+/** What a matrix product does besides: out = activation(scale ∘ (norm(x) · weightᵀ) + bias) * gate + residual. */
 export interface LinearOptions {
+  /** A factor for each output: (outputs). */
+  scale?: Tensor | undefined
   /** (outputs). */
   bias?: Tensor | undefined
   norm?: LinearNorm | undefined
-  activation?: 'gelu' | 'silu' | undefined
+  activation?: Activation | undefined
   /** As out. */
   gate?: Tensor | undefined
   /** As out; may be out. */
   residual?: Tensor | undefined
   /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
   role?: LinearRole | undefined
+}
+
+export interface EmbeddingOptions {
+  /** A factor of all that is looked up. Defaults to 1. */
+  scale?: number | undefined
 }
 
 export interface SsdTensors {
@@ -86,10 +97,12 @@ export interface SsdOptions {
   groups?: number
   /** Bounds of softplus(dt + dtBias). Defaults to [0, Infinity]. */
   dtLimit?: readonly [number, number]
+  /** dt decides the decay alone, S = exp(dt·A)·S + x ⊗ B: the discrete Mamba-2 of Llamba and Mohawk. Defaults to false. */
+  discrete?: boolean
 }
 
 export interface Mamba2Tensors {
-  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order z | x | B | C | dt. */
+  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order that `columns` says. */
   zxBCdt: Tensor
   /** (channels, width), where the channels are x | B | C. */
   convWeight: Tensor
@@ -115,7 +128,9 @@ export interface Mamba2Tensors {
   squares: Tensor
 }
 
-export interface Mamba2Options extends SsdOptions {
+export interface Mamba2Options extends SsdOptions, ConvOptions {
+  /** The columns of `zxBCdt`: z | x | B | C | dt, or x | B | C | z | dt. Defaults to `zxBCdt`. */
+  columns?: 'zxBCdt' | 'xBCzdt'
   /** Defaults to false. */
   normBeforeGate?: boolean
 }
@@ -240,11 +255,15 @@ export interface PagedDecodeOptions extends PagedAttentionOptions, TurnOptions {
 export interface ConvTensors {
   /** (batch, channels), or (batch, length, channels). Rows may lie apart. */
   x: Tensor
+  /** What x is multiplied by before the convolution; as x. Only with `outputGate`. */
+  inputGate?: Tensor | undefined
+  /** What the result is multiplied by; as x. Only with `inputGate`. */
+  outputGate?: Tensor | undefined
   /** (channels, width). */
   weight: Tensor
   /** (channels). */
   bias?: Tensor | undefined
-  /** Rings of the last inputs: (slots, width, channels), updated in place. */
+  /** Rings of the last inputs, times their gate: (slots, width, channels), updated in place. */
   state: Tensor
   /** Tokens that the sequence of each row has seen before: uint32 (batch). */
   position: Tensor
@@ -252,6 +271,11 @@ export interface ConvTensors {
   rows: Tensor
   /** As x, contiguous. */
   out: Tensor
+}
+
+export interface ConvOptions {
+  /** After the convolution. Defaults to `silu`. */
+  activation?: 'silu' | 'none'
 }
 
 export interface ResolveRowsTensors {

@@ -8,31 +8,40 @@
 
 import { DisposedError } from '../support/errors.js'
 import { addon } from './addon.js'
-import type {
-  AffineMatrix,
-  AttentionOptions,
-  AttentionTensors,
-  ConvTensors,
-  KeepLogitsTensors,
-  KvPagesWriteTensors,
-  LinearOptions,
-  Mamba2Options,
-  Mamba2Tensors,
-  PagedAttentionOptions,
-  PagedDecodeOptions,
-  PagedDecodeTensors,
-  PagedPrefillTensors,
-  ResolveRowsTensors,
-  RotaryOptions,
-  RotaryTensors,
-  SampleTensors,
-  SsdOptions,
-  SsdTensors,
-  TokenLogprobsTensors,
+import {
+  ACTIVATIONS,
+  type Activation,
+  type AffineMatrix,
+  type AttentionOptions,
+  type AttentionTensors,
+  type ConvOptions,
+  type ConvTensors,
+  type EmbeddingOptions,
+  type KeepLogitsTensors,
+  type KvPagesWriteTensors,
+  type LinearOptions,
+  type Mamba2Options,
+  type Mamba2Tensors,
+  type PagedAttentionOptions,
+  type PagedDecodeOptions,
+  type PagedDecodeTensors,
+  type PagedPrefillTensors,
+  type ResolveRowsTensors,
+  type RotaryOptions,
+  type RotaryTensors,
+  type SampleTensors,
+  type SsdOptions,
+  type SsdTensors,
+  type TokenLogprobsTensors,
 } from './arguments.js'
 import { Checker } from './checker.js'
 import { checkAttention, checkRings } from './checks/attention.js'
-import { checkAffine, checkLinear } from './checks/linear.js'
+import {
+  ACTIVATION_NUMBERS,
+  checkAffine,
+  checkEmbeddingScale,
+  checkLinear,
+} from './checks/linear.js'
 import {
   checkKvPagesWrite,
   checkPagedDecode,
@@ -51,6 +60,10 @@ import { encodeParams, operationNamed } from './table.js'
 import { type DType, DTYPE_NUMBERS, type Memory, type Tensor } from './tensor.js'
 
 const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
+const MAMBA2_OPTIONS = [
+  ...['groups', 'dtLimit', 'discrete'],
+  ...['activation', 'columns', 'normBeforeGate'],
+] as const satisfies readonly (keyof Mamba2Options)[]
 
 /**
  * Appends operations to a command list: what `device.record` hands to its callback.
@@ -141,25 +154,36 @@ export class Recorder {
     return this.#block
   }
 
-  /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
-  embedding(tokens: Tensor, table: Tensor, out: Tensor): void {
+  /** out[i] = scale * table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
+  embedding(tokens: Tensor, table: Tensor, out: Tensor, options: EmbeddingOptions = {}): void {
     const check = this.#check('embedding')
+    const scale = checkEmbeddingScale(check, options)
     check.type('table', table, FLOATS)
     const [vocabulary, cols] = check.matrix('table', table)
     check.tokens(tokens, out, cols)
-    this.#add('embedding', { tokens, table, out }, { rows: tokens.elements, cols, vocabulary })
+    this.#add(
+      'embedding',
+      { tokens, table, out },
+      { rows: tokens.elements, cols, vocabulary, scale },
+    )
   }
 
   /** `embedding` from a quantised table (vocabulary, cols). */
-  affineEmbedding(tokens: Tensor, table: AffineMatrix, out: Tensor): void {
+  affineEmbedding(
+    tokens: Tensor,
+    table: AffineMatrix,
+    out: Tensor,
+    options: EmbeddingOptions = {},
+  ): void {
     const check = this.#check('affineEmbedding')
+    const scale = checkEmbeddingScale(check, options)
     const { rows: vocabulary, cols, tensors, params } = checkAffine(check, table)
     check.tokens(tokens, out, cols)
     const rows = tokens.elements
     this.#add(
       'affine_embedding',
       { tokens, ...tensors, out },
-      { rows, cols, vocabulary, ...params },
+      { rows, cols, vocabulary, ...params, scale },
     )
   }
 
@@ -178,6 +202,30 @@ export class Recorder {
       'rms_norm',
       { x, weight, out },
       { rows: x.rows, cols: x.cols, x_stride: x.rowStride, eps },
+    )
+  }
+
+  /** out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias over the last dimension: x and out (…, cols), weight and bias (cols). */
+  layerNorm(
+    x: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    options: { eps: number; bias?: Tensor | undefined },
+  ): void {
+    const { eps, bias } = options
+    const check = this.#check('layerNorm')
+    check.options(options, ['eps', 'bias'])
+    check.notNegative('eps', eps)
+    check.activations({ x })
+    check.activations({ out })
+    check.float32({ weight, bias })
+    check.shape('weight', weight, [x.cols])
+    if (bias) check.output('bias', bias, [x.cols])
+    check.output('out', out, x.shape)
+    this.#add(
+      'layer_norm',
+      { x, weight, bias, out },
+      { rows: x.rows, cols: x.cols, x_stride: x.rowStride, has_bias: bias ? 1 : 0, eps },
     )
   }
 
@@ -218,7 +266,7 @@ export class Recorder {
   }
 
   /**
-   * out = activation(norm(x) · weightᵀ + bias) * gate + residual, each of them only when given: x (…, inputs),
+   * out = activation(scale ∘ (norm(x) · weightᵀ) + bias) * gate + residual, each of them only when given: x (…, inputs),
    * weight (outputs, inputs) of any float type, out (…, outputs). An x of two dimensions is a step, (batch, inputs), one
    * of three a chunk, (batch, length, inputs), unless `role` says otherwise.
    */
@@ -246,47 +294,25 @@ export class Recorder {
     )
   }
 
-  /** One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. */
-  conv1dUpdate(tensors: ConvTensors): void {
-    const { x, weight, bias, state, position, rows, out } = tensors
-    const [batch, channels, width] = checkConvolution(this.#check('conv1dUpdate'), tensors, 2)
-    this.#add(
-      'conv1d_update',
-      { x, weight, bias, state, position, rows, out },
-      {
-        batch,
-        slots: state.shape[0]!,
-        channels,
-        width,
-        x_stride: x.rowStride,
-        has_bias: bias ? 1 : 0,
-      },
-    )
+  /**
+   * One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. With gates, as in short convolutions:
+   * x * inputGate is convolved and enters the ring, and the result is multiplied by outputGate.
+   */
+  conv1dUpdate(tensors: ConvTensors, options: ConvOptions = {}): void {
+    const params = checkConvolution(this.#check('conv1dUpdate'), tensors, options, 2)
+    this.#addGiven('conv1d_update', tensors, params)
   }
 
-  /** A chunk of the causal depthwise convolution, then SiLU, continuing from the ring `state` and leaving its last inputs there. */
-  conv1dPrefill(tensors: ConvTensors): void {
-    const { x, weight, bias, state, position, rows, out } = tensors
-    const [batch, channels, width] = checkConvolution(this.#check('conv1dPrefill'), tensors, 3)
-    this.#add(
-      'conv1d_prefill',
-      { x, weight, bias, state, position, rows, out },
-      {
-        batch,
-        slots: state.shape[0]!,
-        length: x.shape[1]!,
-        channels,
-        width,
-        x_stride: x.rowStride,
-        has_bias: bias ? 1 : 0,
-      },
-    )
+  /** `conv1dUpdate` for a chunk, continuing from the ring `state` and leaving its last inputs there. */
+  conv1dPrefill(tensors: ConvTensors, options: ConvOptions = {}): void {
+    const params = checkConvolution(this.#check('conv1dPrefill'), tensors, options, 3)
+    this.#addGiven('conv1d_prefill', tensors, { ...params, length: tensors.x.shape[1]! })
   }
 
   /** One token of the Mamba-2 recurrence: S = exp(dt·A)·S + (dt·x) ⊗ B, y = S·C + D·x. */
   ssdUpdate(tensors: SsdTensors, options: SsdOptions = {}): void {
     const check = this.#check('ssdUpdate')
-    check.options(options, ['groups', 'dtLimit'])
+    check.options(options, ['groups', 'dtLimit', 'discrete'])
     const params = checkSsd(check, tensors, options, 2)
     this.#addGiven('ssd_update', tensors, params)
   }
@@ -294,7 +320,7 @@ export class Recorder {
   /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
   ssdChunkScan(tensors: SsdTensors, options: SsdOptions & { chunkSize?: number } = {}): void {
     const check = this.#check('ssdChunkScan')
-    check.options(options, ['groups', 'dtLimit', 'chunkSize'])
+    check.options(options, ['groups', 'dtLimit', 'discrete', 'chunkSize'])
     const params = checkSsd(check, tensors, options, 3)
     const chunkSize = options.chunkSize ?? 64
     check.positive('chunkSize', chunkSize)
@@ -311,29 +337,34 @@ export class Recorder {
    */
   mamba2Update(tensors: Mamba2Tensors, options: Mamba2Options = {}): void {
     const check = this.#check('mamba2Update')
-    check.options(options, ['groups', 'dtLimit', 'normBeforeGate'])
+    check.options(options, MAMBA2_OPTIONS)
     const params = checkMamba2(check, tensors, options)
     this.#addGiven('mamba2_update', tensors, params)
   }
 
-  /** out = activation(x), times `gate` when given; all of one shape. `gelu` is exact (erf). `out` may be x. */
+  /** out = activation(x), times `gate` when given; all of one shape, rows of x may lie apart. `gelu` is exact (erf). `out` may be x or gate. */
   mlpActivation(
     x: Tensor,
     out: Tensor,
-    options: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
+    options: { activation: Activation; gate?: Tensor | undefined },
   ): void {
     const { activation, gate } = options
     const check = this.#check('mlpActivation')
     check.options(options, ['activation', 'gate'])
-    check.oneOf('activation', activation, ['gelu', 'silu'])
+    check.oneOf('activation', activation, ACTIVATIONS)
     check.activations({ x, gate, out })
-    check.output('x', x, x.shape)
     if (gate) check.output('gate', gate, x.shape)
     check.output('out', out, x.shape)
     this.#add(
       'mlp_activation',
       { x, gate, out },
-      { count: x.elements, activation: activation === 'gelu' ? 0 : 1, gated: gate ? 1 : 0 },
+      {
+        rows: x.rows,
+        cols: x.cols,
+        x_stride: x.rowStride,
+        activation: ACTIVATION_NUMBERS[activation],
+        gated: gate ? 1 : 0,
+      },
     )
   }
 

@@ -139,6 +139,13 @@ const CONVOLUTION_WRONG: Method['wrong'] = [
   ...ROWS_WRONG,
   [{ position: integers(1) }, 'position must have shape (2) but has shape (1)'],
   [{ position: floats(2) }, 'position must be uint32 but is float32'],
+  [{ inputGate: floats(2, 5) }, 'inputGate must have shape'],
+  [{ outputGate: halves(2, 6) }, 'outputGate must be float32 but is float16'],
+  [
+    ({ x }) => ({ outputGate: x }),
+    'inputGate and outputGate must both be given or both be left out',
+  ],
+  [{ activation: 'gelu' }, 'activation must be "silu" or "none" but is "gelu"'],
 ]
 
 const STATE_SPACE_WRONG: Method['wrong'] = [
@@ -194,7 +201,7 @@ const attentionOptions = ({ headDim, scale, window }: Loose) =>
 
 // Of 3 rows and 5 outputs.
 const LINEAR_WRONG: Method['wrong'] = [
-  [{ activation: 'relu' }, 'activation must be "gelu" or "silu" but is "relu"'],
+  [{ activation: 'relu' }, 'activation must be "gelu" or "silu" or "relu2" but is "relu"'],
   [{ role: 'decode' }, 'role must be "step" or "chunk" but is "decode"'],
   [{ gate: floats(3, 4) }, 'gate must have shape (3, 5) but has shape (3, 4)'],
   [{ gate: halves(3, 5) }, 'gate must be float32 but is float16'],
@@ -223,7 +230,7 @@ const normOf = ({ x }: Arguments) => ({ weight: floats((x as Tensor).cols), eps:
 const METHODS: Record<string, Method> = {
   embedding: {
     valid: () => ({ tokens: integers(2, 3), table: halves(5, 4), out: floats(2, 3, 4) }),
-    call: (cl, { tokens, table, out }) => cl.embedding(tokens, table, out),
+    call: (cl, { tokens, table, out, ...options }) => cl.embedding(tokens, table, out, options),
     wrong: [
       [{ tokens: floats(2, 3) }, 'tokens must be uint32 but is float32'],
       [{ table: integers(5, 4) }, 'table must be float32 or float16 or bfloat16 but is uint32'],
@@ -231,15 +238,19 @@ const METHODS: Record<string, Method> = {
       [{ table: apart(5, 4) }, 'table must be contiguous but is a view with rows apart'],
       [{ out: floats(6, 4) }, 'out must have shape (2, 3, 4) but has shape (6, 4)'],
       [{ out: halves(2, 3, 4) }, 'out must be float32 but is float16'],
+      [{ scale: Infinity }, 'scale must be a finite number but is Infinity'],
+      [{ scales: 2 }, 'unknown option "scales": did you mean "scale"?'],
     ],
   },
   affineEmbedding: {
     valid: () => ({ tokens: integers(3), matrix: matrix(), out: floats(3, 64) }),
-    call: (cl, { tokens, matrix, out }) => cl.affineEmbedding(tokens, matrix, out),
+    call: (cl, { tokens, matrix, out, ...options }) =>
+      cl.affineEmbedding(tokens, matrix, out, options),
     wrong: [
       ...AFFINE_WRONG,
       [{ tokens: floats(3) }, 'tokens must be uint32 but is float32'],
       [{ out: floats(3, 32) }, 'out must have shape (3, 64) but has shape (3, 32)'],
+      [{ scale: NaN }, 'scale must be a finite number but is NaN'],
     ],
   },
   rmsNorm: {
@@ -254,6 +265,24 @@ const METHODS: Record<string, Method> = {
       [{ eps: undefined }, 'eps must be a finite number, at least 0, but is undefined'],
       [{ eps: -1 }, 'eps must be a finite number, at least 0, but is -1'],
       [{ ep: 1 }, 'unknown option "ep": did you mean "eps"?'],
+    ],
+  },
+  layerNorm: {
+    valid: () => ({
+      x: apart(3, 4),
+      weight: floats(4),
+      out: floats(3, 4),
+      eps: 1e-5,
+      bias: floats(4),
+    }),
+    call: (cl, { x, weight, out, ...options }) => cl.layerNorm(x, weight, out, options),
+    wrong: [
+      [{ weight: floats(3) }, 'weight must have shape (4) but has shape (3)'],
+      [{ bias: floats(1, 4) }, 'bias must have shape (4) but has shape (1, 4)'],
+      [{ bias: halves(4) }, 'bias must be float32 but is float16'],
+      [{ out: apart(3, 4) }, 'out must be contiguous but is a view with rows apart'],
+      [{ eps: -1 }, 'eps must be a finite number, at least 0, but is -1'],
+      [{ biases: floats(4) }, 'unknown option "biases": did you mean "bias"?'],
     ],
   },
   gatedRmsNorm: {
@@ -291,6 +320,8 @@ const METHODS: Record<string, Method> = {
       [{ out: floats(5, 3) }, 'out must have shape (3, 5) but has shape (5, 3)'],
       [{ bias: floats(4) }, 'bias must have shape (5) but has shape (4)'],
       [{ bias: halves(5) }, 'bias must be float32 but is float16'],
+      [{ scale: floats(4) }, 'scale must have shape (5) but has shape (4)'],
+      [{ scale: halves(5) }, 'scale must be float32 but is float16'],
       [{ bais: floats(5) }, 'unknown option "bais": did you mean "bias"?'],
       ...LINEAR_WRONG,
     ],
@@ -323,13 +354,17 @@ const METHODS: Record<string, Method> = {
       squares: floats(2, 4),
       groups: 2,
     }),
-    call: (cl, { groups, dtLimit, normBeforeGates, ...tensors }) =>
+    call: (cl, { groups, dtLimit, normBeforeGates, columns, activation, ...tensors }) =>
       cl.mamba2Update(tensors, {
         groups,
+        columns,
+        activation,
         ...(dtLimit && { dtLimit }),
         ...(normBeforeGates && { normBeforeGates }),
       }),
     wrong: [
+      [{ columns: 'xBCdtz' }, 'columns must be "zxBCdt" or "xBCzdt" but is "xBCdtz"'],
+      [{ activation: 'relu' }, 'activation must be "silu" or "none" but is "relu"'],
       [{ zxBCdt: floats(2, 47) }, 'zxBCdt must have shape (2, 48) but has shape (2, 47)'],
       [{ zxBCdt: apart(2, 48) }, 'zxBCdt must be contiguous'],
       [{ zxBCdt: halves(2, 48) }, 'zxBCdt must be float32 but is float16'],
@@ -357,7 +392,7 @@ const METHODS: Record<string, Method> = {
   },
   conv1dUpdate: {
     valid: () => convolution(2),
-    call: (cl, given) => cl.conv1dUpdate(given),
+    call: (cl, { activation, ...given }) => cl.conv1dUpdate(given, { activation }),
     wrong: [
       ...CONVOLUTION_WRONG,
       [{ x: floats(2, 1, 6) }, 'x must have 2 dimensions but has shape (2, 1, 6)'],
@@ -366,7 +401,7 @@ const METHODS: Record<string, Method> = {
   },
   conv1dPrefill: {
     valid: () => convolution(2, 3),
-    call: (cl, given) => cl.conv1dPrefill(given),
+    call: (cl, { activation, ...given }) => cl.conv1dPrefill(given, { activation }),
     wrong: [
       ...CONVOLUTION_WRONG,
       [{ x: floats(6, 6) }, 'x must have 3 dimensions but has shape (6, 6)'],
@@ -404,13 +439,15 @@ const METHODS: Record<string, Method> = {
     valid: () => ({ x: floats(3, 4), out: floats(3, 4), activation: 'gelu' }),
     call: (cl, { x, out, ...options }) => cl.mlpActivation(x, out, options),
     wrong: [
-      [{ x: apart(3, 4) }, 'x must be contiguous but is a view with rows apart'],
       [{ x: halves(3, 4) }, 'x must be float32 but is float16'],
       [{ out: floats(12) }, 'out must have shape (3, 4) but has shape (12)'],
       [{ gate: floats(3, 5) }, 'gate must have shape (3, 4) but has shape (3, 5)'],
       [{ gate: apart(3, 4) }, 'gate must be contiguous but is a view with rows apart'],
-      [{ activation: 'relu' }, 'activation must be "gelu" or "silu" but is "relu"'],
-      [{ activation: undefined }, 'activation must be "gelu" or "silu" but is undefined'],
+      [{ activation: 'relu' }, 'activation must be "gelu" or "silu" or "relu2" but is "relu"'],
+      [
+        { activation: undefined },
+        'activation must be "gelu" or "silu" or "relu2" but is undefined',
+      ],
       [{ gates: floats(3, 4) }, 'unknown option "gates": did you mean "gate"?'],
     ],
   },

@@ -1,7 +1,7 @@
 // Operations on rows: embedding, norms, activations, choosing a token, conversions.
 
 import type { ActivationType } from '../../operations/device.js'
-import { NO_SLOT } from '../../operations/arguments.js'
+import { ACTIVATIONS, NO_SLOT } from '../../operations/arguments.js'
 import { NO_TOKEN } from '../../operations/drawn-token.js'
 import type { Tensor } from '../../operations/tensor.js'
 import { FLOAT_TYPES } from '../../weights/float-types.js'
@@ -161,6 +161,20 @@ export function* rowCases(activationType: ActivationType): Generator<Case> {
         return writing(out, (cl) => cl.rmsNorm(x, weight, out, { eps: EPS }))
       },
     }
+    for (const withBias of [false, true]) {
+      yield {
+        ...given,
+        operation: 'layer_norm',
+        shape: `${shape}${withBias ? ', bias' : ''}`,
+        build(inputs) {
+          const x = inputs.activations([rows, cols])
+          const weight = inputs.floats([cols], 0.5, 1)
+          const bias = withBias ? inputs.floats([cols]) : undefined
+          const out = inputs.activationResult([rows, cols])
+          return writing(out, (cl) => cl.layerNorm(x, weight, out, { eps: EPS, bias }))
+        },
+      }
+    }
     yield {
       ...given,
       operation: 'add',
@@ -171,7 +185,7 @@ export function* rowCases(activationType: ActivationType): Generator<Case> {
         return writing(out, (cl) => cl.add(a, b, out))
       },
     }
-    for (const activation of ['gelu', 'silu'] as const) {
+    for (const activation of ACTIVATIONS) {
       yield {
         ...given,
         operation: 'mlp_activation',

@@ -22,12 +22,12 @@ SSM_INLINE void for_row(size_t n, float* out, F f) {
 
 // As conv1d_row (cpu/fast/ssd_kernels.h), to the bit, with w (width, channels).
 static void conv1d_transposed_row(const float* const* taps, const float* w, const float* bias,
-                                  size_t channels, size_t width, float* out) {
+                                  size_t channels, size_t width, uint32_t activation, float* out) {
   for_row(
       channels, out, [&](size_t c, auto from) __attribute__((always_inline)) {
         Floats sum = bias == nullptr ? Floats{} : from(bias + c);
         for (size_t k = 0; k < width; ++k) sum += from(w + k * channels + c) * from(taps[k] + c);
-        return silu(sum);
+        return activation == kSilu ? silu(sum) : sum;
       });
 }
 
@@ -35,21 +35,27 @@ static void conv1d_transposed_row(const float* const* taps, const float* w, cons
 static void activate(const float* x, uint32_t activation, const float* gate, size_t n, float* out) {
   for_row(
       n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
-        const Floats v = activation == kGelu ? gelu(from(x + i)) : silu(from(x + i));
+        Floats v = from(x + i);
+        if (activation == kGelu) v = gelu(v);
+        if (activation == kSilu) v = silu(v);
+        if (activation == kRelu2) v = relu2(v);
         return gate == nullptr ? v : v * from(gate + i);
       });
 }
 
-// out[i] = activation(sums[i] + bias[i]) * gate[i] + residual[i] for n columns of a row; what is
-// null is left out. out may be gate or residual.
-static void finish_row(const float* sums, const float* bias, uint32_t activation, const float* gate,
-                       const float* residual, size_t n, float* out) {
+// out[i] = activation(scale[i] * sums[i] + bias[i]) * gate[i] + residual[i] for n columns of a row;
+// what is null is left out. out may be gate or residual.
+static void finish_row(const float* sums, const float* scale, const float* bias,
+                       uint32_t activation, const float* gate, const float* residual, size_t n,
+                       float* out) {
   for_row(
       n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
         Floats v = from(sums + i);
+        if (scale != nullptr) v *= from(scale + i);
         if (bias != nullptr) v += from(bias + i);
         if (activation == kGelu) v = gelu(v);
         if (activation == kSilu) v = silu(v);
+        if (activation == kRelu2) v = relu2(v);
         if (gate != nullptr) v *= from(gate + i);
         if (residual != nullptr) v += from(residual + i);
         return v;
