@@ -12,6 +12,7 @@ export type Architecture =
   | 'falcon_h1'
   | 'nemotron_h'
   | 'bamba'
+  | 'zamba2'
 
 /** The on-disk formats that are understood. */
 export type CheckpointFormat =

@@ -9,14 +9,18 @@ import { blockKind, type LayerDescription } from './blocks/blocks.js'
 import type { ModelConfig } from './config.js'
 import { pagedFieldsOf } from './state-fields.js'
 
-/** A block among those that share its norm. */
+/** A block, and where it reads and writes. */
 export interface PlacedBlock {
   block: Block
   /** The layer of the checkpoint, for errors: `layers.3`. */
   layer: string
-  isFirst: boolean
-  isLast: boolean
+  /** Each of them the stream through all layers, or what blocks side by side and aside have made of it. */
+  input: Place
+  residual: Place
+  out: Place
 }
+
+type Place = 'hidden' | 'branches'
 
 /** What blocks compute in, and what they keep of each position in. */
 export interface BlockTypes {
@@ -34,7 +38,8 @@ export async function loadBlocks(
   let norm: Norm | undefined
   for (const [index, layer] of layers.entries()) {
     const { config, names, path } = layer
-    if (layer.norm !== undefined) norm = { weight: await loader.vector(layer.norm, dModel), eps }
+    if (layer.norm === null) norm = undefined
+    else if (layer.norm) norm = { weight: await loader.vector(layer.norm, dModel), eps }
     const kind = blockKind(config.kind)
     const block = await kind.load(config, {
       loader,
@@ -45,28 +50,32 @@ export async function loadBlocks(
       state: kind.stateFields(config, activationType),
       pagedState: pagedFieldsOf(config, kvType),
     })
-    blocks.push({
-      block,
-      layer: /layers\.\d+/.exec(path)?.[0] ?? path,
-      isFirst: layer.norm !== undefined,
-      isLast: index === layers.length - 1 || layers[index + 1]!.norm !== undefined,
-    })
+    const label = layer.layer ?? /layers\.\d+/.exec(path)?.[0] ?? path
+    blocks.push({ block, layer: label, ...placesOf(layers, index) })
   }
   return blocks
 }
 
-/**
- * What a block reads and writes. Of blocks side by side all read `hidden` as it was before the first; until the last
- * one has, what they add gathers in `branches`.
- */
-export function streamOf(
-  { isFirst, isLast }: PlacedBlock,
-  hidden: Tensor,
-  branches: Tensor,
-): Stream {
+// Blocks side by side read `hidden` as it was before the first of them; what they add gathers in `branches` until the
+// last one has. What a block aside adds is in `branches` for the next one, and nowhere else.
+function placesOf(
+  layers: readonly LayerDescription[],
+  index: number,
+): Pick<PlacedBlock, 'input' | 'residual' | 'out'> {
+  const [before, layer, after] = [layers[index - 1], layers[index]!, layers[index + 1]]
+  const isBeside = layer.norm === undefined
+  const isLast = after === undefined || after.norm !== undefined
   return {
-    input: hidden,
-    residual: isFirst ? hidden : branches,
-    out: isLast ? hidden : branches,
+    input: before?.aside ? 'branches' : 'hidden',
+    residual: isBeside ? 'branches' : 'hidden',
+    out: layer.aside || !isLast ? 'branches' : 'hidden',
   }
+}
+
+/** The stream of a block. */
+export function streamOf(
+  { input, residual, out }: PlacedBlock,
+  tensors: Readonly<Record<Place, Tensor>>,
+): Stream {
+  return { input: tensors[input], residual: tensors[residual], out: tensors[out] }
 }
