@@ -91,6 +91,22 @@ export class WeightLoader {
     return this.#floats(entry, [length], map)
   }
 
+  /** A float32 vector (length) of zeros to which vectors of the file are added, each from `first` on. */
+  async sumOfVectors(
+    length: number,
+    parts: readonly { name: string; first: number; length: number }[],
+  ): Promise<Tensor> {
+    const sum = new Float32Array(length)
+    for (const part of parts) {
+      const entry = this.#entry(part.name)
+      this.#expectShape(entry, [[part.length]])
+      this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
+      const numbers = await this.#store.numbers(entry)
+      for (const [i, number] of numbers.entries()) sum[part.first + i]! += number
+    }
+    return this.constant(sum)
+  }
+
   /** Depthwise convolution taps, float32 (channels, width); files also write (C, 1, K) and (C, K, 1). */
   async convolution(name: string, channels: number, width: number): Promise<Tensor> {
     const entry = this.#entry(name)

@@ -7,6 +7,7 @@ import { edgeMlx } from './edge-mlx.js'
 import type { Family } from './family.js'
 import { falconH1 } from './falcon-h1.js'
 import { graniteHybrid } from './granite-hybrid.js'
+import { llamba } from './llamba.js'
 import { hfMamba2 } from './hf-mamba2.js'
 import { nemotronH } from './nemotron-h.js'
 import { rene } from './rene.js'
@@ -23,6 +24,7 @@ const FAMILIES: readonly Family[] = [
   nemotronH,
   bamba,
   zamba2,
+  llamba,
   edgeMlx,
 ]
 
