@@ -66,8 +66,8 @@ SSM_INLINE void delta_weights(const DeltaHead& d, float* weights, float* system)
         const Ints last = Ints{} + static_cast<int32_t>(t - s);
         const size_t at = t * kScoresStride + s;
         weight = select(lanes > last, Floats{}, load(h.scores + at) * factor);
-        coefficient = select(lanes >= last, Floats{},
-                             load(d.key_scores + at) * factor * splat(-h.step[t]));
+        coefficient =
+            select(lanes >= last, Floats{}, load(d.key_scores + at) * factor * splat(-h.step[t]));
       }
       store(weights + t * kScoresStride + s, weight);
       store(system + t * kScoresStride + s, coefficient);
