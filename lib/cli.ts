@@ -6,6 +6,7 @@ import { buildCommand } from './cli/build.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
+import { modelsCommand } from './cli/models.js'
 import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
 import { showCommand } from './cli/show.js'
@@ -24,6 +25,7 @@ process.exitCode = await runProgram(
       perplexityCommand,
       benchCommand,
       showCommand,
+      modelsCommand,
       infoCommand,
       verifyCommand,
       tuneCommand,

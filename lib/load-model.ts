@@ -8,6 +8,7 @@ import { NO_DEFAULTS, readGenerationConfig } from './generation/generation-confi
 import { resolveModelPath } from './hub/cache.js'
 import { availableMemory } from './memory/available.js'
 import { checkMemory } from './memory/check.js'
+import { checkContextOptions, contextOf } from './memory/page-budget.js'
 import { Model } from './model.js'
 import { modelIdentity } from './models/model-identity.js'
 import { openCheckpoint } from './models/checkpoint.js'
@@ -49,6 +50,9 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   const chat = await findChatTemplate({ folder, ...found }, options)
   const generation = readGenerationConfig(folder, onNotice)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }
+  const { maxContext, kvDtype } = values
+  const limits = { ...wishes, maxContext, kvDtype, memory }
+  checkContextOptions(checkpoint, limits)
   const device = await createCheckedDevice(
     options.device,
     {
@@ -67,14 +71,16 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   )
   try {
     if (memory === 'checked') await checkMemory(device, checkpoint, wishes)
+    const context = contextOf(device, checkpoint, limits)
     let engine: Engine | undefined
     let ready: Promise<void> | undefined
     const languageModel = await LanguageModel.load(device, checkpoint, {
       ...wishes,
+      kvDtype,
       signal,
       onProgress: onProgress && ((loaded, total) => onProgress({ phase: 'load', loaded, total })),
       onTensors: (model) => {
-        engine = new Engine(model, { maxStreams, maxQueue })
+        engine = new Engine(model, { maxStreams, maxQueue, context })
         if (device.name === 'cpu') return
         // While the weights are read.
         ready = engine.prepare()

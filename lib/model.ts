@@ -9,6 +9,7 @@ import { Transcript } from './chat/transcript.js'
 import type { Device } from './operations/device.js'
 import { DisposedError } from './support/errors.js'
 import type { Engine } from './engine/engine.js'
+import type { PageMemory } from './engine/paged-cache.js'
 import { CachedPrompts, type CachedPromptsOptions } from './engine/cached-prompts.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
@@ -58,6 +59,8 @@ export interface ModelMemory {
   promptCacheBytes: number
   /** The most that they may become; 0 without a prompt cache. */
   promptCacheMaxBytes: number
+  /** Keys and values of positions, of models with attention over all of them; undefined for others. */
+  pages?: PageMemory
 }
 
 /** What a model is besides its weights. */
@@ -123,6 +126,7 @@ export class Model {
     this.generationDefaults = generationDefaults
     const cachedPrompts = promptCache && new CachedPrompts(model, promptCache)
     this.#cachedPrompts = cachedPrompts
+    engine.freePages = () => cachedPrompts?.freeSome() ?? false
     this.config = model.config
     const reader = new PromptReader(model.config, facts)
     this.#reader = reader
@@ -158,6 +162,15 @@ export class Model {
     }
   }
 
+  /**
+   * The most tokens of a prompt and its text together, for models with attention over all positions; undefined for
+   * others, which have no limit.
+   */
+  get maxContext(): number | undefined {
+    const { maxContext } = this.engine.context
+    return Number.isFinite(maxContext) ? maxContext : undefined
+  }
+
   /** `mamba2` or `rene`. */
   get architecture(): ModelConfig['architecture'] {
     return this.config.architecture
@@ -177,6 +190,7 @@ export class Model {
     checkOptions('logits', options, optionNames(LOGITS))
     optionValue('logits', LOGITS, 'signal', options)
     const ids = this.#reader.tokens('logits', tokens, options)
+    this.engine.checkContext('logits', ids.length)
     const vocabulary = this.config.paddedVocabSize
     if (ids.length * vocabulary > MOST_LOGITS) {
       throw new RangeError(
@@ -316,7 +330,7 @@ export class Model {
     this.#check('loadSession')
     checkPath('loadSession', path)
     const identity = await this.#sessions.identity()
-    const { snapshot, history } = await restoredState(path, this.languageModel, identity)
+    const { snapshot, history } = await restoredState(path, this.engine, identity)
     return new Session(this.#sessions, new SequenceState(snapshot), history)
   }
 
@@ -350,7 +364,7 @@ export class Model {
   /** Bytes of native memory by what they are for. */
   memory(): ModelMemory {
     this.#check('memory')
-    const { slots: slotBytes, workspace: workspaceBytes } = this.engine.memory
+    const { slots: slotBytes, workspace: workspaceBytes, pages } = this.engine.memory
     let snapshotBytes = 0
     for (const { stateBytes } of this.#held.of(SessionCheckpoint)) snapshotBytes += stateBytes
     for (const session of this.#held.of(Session)) snapshotBytes += session.snapshotBytes
@@ -364,6 +378,7 @@ export class Model {
       workspaceBytes,
       promptCacheBytes,
       promptCacheMaxBytes,
+      ...(pages && { pages }),
     }
   }
 

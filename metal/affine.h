@@ -29,14 +29,15 @@ inline AffineShape affine_shape(uint bits, uint group_size) {
   return shape;
 }
 
-// Writes the values of word `index` of a row, given the row's scales and biases.
+// Writes the values of word `index` of a row, times `factor`, given the row's scales and biases.
 template <class T, class Scale>
 inline void dequantize_word(uint word, uint index, uint bits, AffineShape shape,
-                            device const Scale* scales, device const Scale* biases, device T* out) {
+                            device const Scale* scales, device const Scale* biases, float factor,
+                            device T* out) {
   const uint col = index << shape.word_shift;
   const uint group = col >> shape.group_shift;
   const float scale = float(scales[group]), bias = float(biases[group]);
   for (uint quarter = 0; 4 * quarter < 1u << shape.word_shift; ++quarter) {
-    store4(out + col + 4 * quarter, scale * quarter_of(word, bits, quarter) + bias);
+    store4(out + col + 4 * quarter, factor * (scale * quarter_of(word, bits, quarter) + bias));
   }
 }

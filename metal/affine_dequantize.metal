@@ -19,7 +19,7 @@ template <class Scale, class Out>
   const uint row_words = p.cols >> shape.word_shift, row_groups = p.cols >> shape.group_shift;
   if (index >= row_words) return;
   dequantize_word(words[row * row_words + index], index, p.bits, shape, scales + row * row_groups,
-                  biases + row * row_groups, out + row * p.cols);
+                  biases + row * row_groups, 1.0f, out + row * p.cols);
 }
 
 // The types of the scales, then of out.

@@ -1,4 +1,4 @@
-// out[r, c] = scale * q[tokens[r], c] + bias (affine.h)
+// out[r, c] = p.scale * (scale * q[tokens[r], c] + bias) (affine.h)
 //
 // Grid: y a row of out, x one word (4 or 8 columns) a thread; threadgroups of up to 256 threads.
 //
@@ -23,7 +23,7 @@ template <class Scale>
   if (index >= row_words) return;
   const ulong token = min(tokens[row], p.vocabulary - 1);
   dequantize_word(words[token * row_words + index], index, p.bits, shape,
-                  scales + token * row_groups, biases + token * row_groups,
+                  scales + token * row_groups, biases + token * row_groups, p.scale,
                   out + ulong(row) * p.cols);
 }
 

@@ -16,18 +16,20 @@
 
 template <uint bits, class In, class Out, class Scale>
 [[kernel]] void affine_matmat(
-    device const In* x [[buffer(0)]],                    // (rows, inputs), rows x_stride apart
-    device const uint* words [[buffer(1)]],              // (outputs, inputs * bits / 32)
-    device const Scale* scales [[buffer(2)]],            // (outputs, inputs / group_size)
-    device const Scale* biases [[buffer(3)]],            // (outputs, inputs / group_size)
-    SSM_OPTIONAL(has_bias, 4, device const float* bias)  // (outputs)
-    SSM_OPTIONAL(gated, 7, device const Out* gate)       // (rows, outputs)
-    SSM_OPTIONAL(has_residual, 8, device const Out* residual)  // (rows, outputs)
-    device Out* out [[buffer(9)]],                             // (rows, outputs); may be residual
-    constant AffineMatmulParams& p [[buffer(10)]],
+    device const In* x [[buffer(0)]],                      // (rows, inputs), rows x_stride apart
+    device const uint* words [[buffer(1)]],                // (outputs, inputs * bits / 32)
+    device const Scale* scales [[buffer(2)]],              // (outputs, inputs / group_size)
+    device const Scale* biases [[buffer(3)]],              // (outputs, inputs / group_size)
+    SSM_OPTIONAL(has_scale, 4, device const float* scale)  // (outputs)
+    SSM_OPTIONAL(has_bias, 5, device const float* bias)    // (outputs)
+    SSM_OPTIONAL(gated, 8, device const Out* gate)         // (rows, outputs)
+    SSM_OPTIONAL(has_residual, 9, device const Out* residual)  // (rows, outputs)
+    device Out* out [[buffer(10)]],                            // (rows, outputs); may be residual
+    constant AffineMatmulParams& p [[buffer(11)]],
     threadgroup float* memory [[threadgroup(0)]],  // a block of x and one of w
     uint2 tile [[threadgroup_position_in_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  SSM_ABSENT(has_scale, device const float* scale);
   SSM_ABSENT(has_bias, device const float* bias);
   SSM_ABSENT(gated, device const Out* gate);
   SSM_ABSENT(has_residual, device const Out* residual);
@@ -60,7 +62,7 @@ template <uint bits, class In, class Out, class Scale>
     add_block(sums, x_tile, w_tile, simdgroup);
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
-  store_tile(sums, memory, place, bias, gate, residual, out, thread_index, simdgroup);
+  store_tile(sums, memory, place, scale, bias, gate, residual, out, thread_index, simdgroup);
 }
 
 // The bits, then the types of x, out and the scales.

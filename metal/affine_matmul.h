@@ -11,6 +11,7 @@ struct AffineMatmulParams {
   uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
   uint32_t step;        // 1: rows are tokens of independent sequences; 0: a chunk
                         // (lib/operations/arguments.ts, LinearRole)
+  uint32_t has_scale;
   uint32_t has_bias;
   uint32_t norm_group_cols;  // x is divided by the root mean square of so many columns; 0: no norm
   uint32_t norm_parts;  // 0: the norm is that of x; else by the sums of squares of so many parts
@@ -20,5 +21,6 @@ struct AffineMatmulParams {
   uint32_t has_residual;
 };
 SSM_OPERATION(AffineMatmulParams, reads(x), reads(words), reads(scales), reads(biases),
-              reads(bias, optional), reads(normWeight, optional), reads(squares, optional),
-              reads(gate, optional), reads(residual, optional), writes(out));
+              reads(scale, optional), reads(bias, optional), reads(normWeight, optional),
+              reads(squares, optional), reads(gate, optional), reads(residual, optional),
+              writes(out));

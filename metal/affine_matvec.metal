@@ -323,13 +323,14 @@ template <uint bits, class In, class Out, class Scale>
     device const uint* words [[buffer(1)]],                   // (outputs, inputs * bits / 32)
     device const Scale* scales [[buffer(2)]],                 // (outputs, inputs / group_size)
     device const Scale* biases [[buffer(3)]],                 // (outputs, inputs / group_size)
-    SSM_OPTIONAL(has_bias, 4, device const float* bias)       // (outputs)
-    SSM_OPTIONAL(normed, 5, device const float* norm_weight)  // (inputs)
-    SSM_OPTIONAL(by_squares, 6, device const float* squares)  // (rows, norm_parts)
-    SSM_OPTIONAL(gated, 7, device const Out* gate)            // (rows, outputs)
-    SSM_OPTIONAL(has_residual, 8, device const Out* residual)  // (rows, outputs)
-    device Out* out [[buffer(9)]],                             // (rows, outputs); may be residual
-    constant AffineMatmulParams& p [[buffer(10)]],
+    SSM_OPTIONAL(has_scale, 4, device const float* scale)     // (outputs)
+    SSM_OPTIONAL(has_bias, 5, device const float* bias)       // (outputs)
+    SSM_OPTIONAL(normed, 6, device const float* norm_weight)  // (inputs)
+    SSM_OPTIONAL(by_squares, 7, device const float* squares)  // (rows, norm_parts)
+    SSM_OPTIONAL(gated, 8, device const Out* gate)            // (rows, outputs)
+    SSM_OPTIONAL(has_residual, 9, device const Out* residual)  // (rows, outputs)
+    device Out* out [[buffer(10)]],                            // (rows, outputs); may be residual
+    constant AffineMatmulParams& p [[buffer(11)]],
     threadgroup float4* staged [[threadgroup(0)]],  // (vector_rows, staged_columns / 4): staged_at
     threadgroup float* sums [[threadgroup(1)]],     // (vector_rows, staged_columns / lane_values)
     threadgroup float* scratch [[threadgroup(2)]],  // (vector_rows, simdgroups)
@@ -337,6 +338,7 @@ template <uint bits, class In, class Out, class Scale>
     uint threadgroups [[threadgroups_per_grid]], uint thread_index [[thread_index_in_threadgroup]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
+  SSM_ABSENT(has_scale, device const float* scale);
   SSM_ABSENT(has_bias, device const float* bias);
   SSM_ABSENT(normed, device const float* norm_weight);
   SSM_ABSENT(by_squares, device const float* squares);
@@ -377,7 +379,7 @@ template <uint bits, class In, class Out, class Scale>
       const float mine = own_output(sum, r, lane);
       if (!finishes || r < rows.done) continue;
       const ulong i = ulong(rows.first + r) * p.outputs + own;
-      store_linear(mine, own, i, bias, gate, added[r], out);
+      store_linear(mine, own, i, scale, bias, gate, added[r], out);
     }
   }
 }

@@ -180,6 +180,10 @@ inline float error_function(float x) {
 inline float gelu(float x) { return 0.5f * x * (1.0f + error_function(x * 0.70710678f)); }
 inline float4 gelu(float4 x) { return float4(gelu(x.x), gelu(x.y), gelu(x.z), gelu(x.w)); }
 
+// A NaN stays one.
+inline float relu2(float x) { return x < 0.0f ? 0.0f : x * x; }
+inline float4 relu2(float4 x) { return float4(relu2(x.x), relu2(x.y), relu2(x.z), relu2(x.w)); }
+
 // log(1 + exp(x)); beyond 20 it equals x in float32. Metal has no log1p: where 1 + exp(x) would
 // lose digits, the first terms of its series are exact enough.
 inline float softplus(float x) {

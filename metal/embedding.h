@@ -6,5 +6,6 @@ struct EmbeddingParams {
   uint32_t rows;        // tokens to look up (batch x length)
   uint32_t cols;        // d_model
   uint32_t vocabulary;  // rows of the table
+  float scale;
 };
 SSM_OPERATION(EmbeddingParams, reads(tokens), looks_up(table), writes(out));

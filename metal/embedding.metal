@@ -1,4 +1,4 @@
-// out[r, c] = table[tokens[r], c]
+// out[r, c] = scale * table[tokens[r], c]
 //
 // Grid: y a row of out, x four columns a thread; threadgroups of up to 256 threads.
 //
@@ -18,7 +18,7 @@ template <class Table>
   const uint row = at.y, col = 4 * at.x;
   if (col >= p.cols) return;
   const uint token = min(tokens[row], p.vocabulary - 1);
-  const float4 values = load_some(table + ulong(token) * p.cols + col, p.cols - col);
+  const float4 values = p.scale * load_some(table + ulong(token) * p.cols + col, p.cols - col);
   store_some(out + ulong(row) * p.cols + col, values, p.cols - col);
 }
 

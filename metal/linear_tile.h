@@ -110,8 +110,9 @@ inline TilePlace tile_place(uint2 tile, uint size, uint rows, uint outputs) {
 // Everyone has to be done with what was in this memory.
 template <uint size, class Out>
 inline void store_tile(thread TileSums<size>& sums, threadgroup float* memory, TilePlace place,
-                       device const float* bias, device const Out* gate, device const Out* residual,
-                       device Out* out, uint thread_index, uint simdgroup) {
+                       device const float* scale, device const float* bias, device const Out* gate,
+                       device const Out* residual, device Out* out, uint thread_index,
+                       uint simdgroup) {
   constexpr uint kStride = size + 4;
   threadgroup float* own = memory + simdgroup / 2 * 8 * kStride + simdgroup % 2 * (size / 2);
   UNROLL for (uint i = 0; i < size / 16; ++i) {
@@ -124,7 +125,7 @@ inline void store_tile(thread TileSums<size>& sums, threadgroup float* memory, T
       const uint r = stored / 8 * (size / 2) + 8 * i + stored % 8;
       if (r >= place.rows || n >= place.cols) continue;
       const ulong at = ulong(place.row + r) * place.outputs + place.col + n;
-      store_linear(memory[stored * kStride + n], place.col + n, at, bias, gate,
+      store_linear(memory[stored * kStride + n], place.col + n, at, scale, bias, gate,
                    residual_of(residual, at), out);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -17,15 +17,17 @@
 template <uint size, class In, class Out, class Weight>
 [[kernel]] void matmat(device const In* x [[buffer(0)]],      // (rows, inputs), rows x_stride apart
                        device const Weight* w [[buffer(1)]],  // (outputs, inputs)
-                       SSM_OPTIONAL(has_bias, 2, device const float* bias)        // (outputs)
-                       SSM_OPTIONAL(gated, 5, device const Out* gate)             // (rows, outputs)
-                       SSM_OPTIONAL(has_residual, 6, device const Out* residual)  // (rows, outputs)
-                       device Out* out [[buffer(7)]],  // (rows, outputs); may be residual
-                       constant MatmulParams& p [[buffer(8)]],
+                       SSM_OPTIONAL(has_scale, 2, device const float* scale)      // (outputs)
+                       SSM_OPTIONAL(has_bias, 3, device const float* bias)        // (outputs)
+                       SSM_OPTIONAL(gated, 6, device const Out* gate)             // (rows, outputs)
+                       SSM_OPTIONAL(has_residual, 7, device const Out* residual)  // (rows, outputs)
+                       device Out* out [[buffer(8)]],  // (rows, outputs); may be residual
+                       constant MatmulParams& p [[buffer(9)]],
                        threadgroup float* memory [[threadgroup(0)]],  // a block of x and one of w
                        uint2 tile [[threadgroup_position_in_grid]],
                        uint thread_index [[thread_index_in_threadgroup]],
                        uint simdgroup [[simdgroup_index_in_threadgroup]]) {
+  SSM_ABSENT(has_scale, device const float* scale);
   SSM_ABSENT(has_bias, device const float* bias);
   SSM_ABSENT(gated, device const Out* gate);
   SSM_ABSENT(has_residual, device const Out* residual);
@@ -44,7 +46,7 @@ template <uint size, class In, class Out, class Weight>
     add_block(sums, x_tile, w_tile, simdgroup);
     threadgroup_barrier(mem_flags::mem_threadgroup);
   }
-  store_tile(sums, memory, place, bias, gate, residual, out, thread_index, simdgroup);
+  store_tile(sums, memory, place, scale, bias, gate, residual, out, thread_index, simdgroup);
 }
 
 // The size of a tile, then the types of x, out and the weight.

@@ -9,6 +9,7 @@ struct MatmulParams {
   uint32_t x_stride;  // elements from one row of x to the next
   uint32_t step;      // 1: rows are tokens of independent sequences; 0: a chunk
                       // (lib/operations/arguments.ts, LinearRole)
+  uint32_t has_scale;
   uint32_t has_bias;
   uint32_t norm_group_cols;  // x is divided by the root mean square of so many columns; 0: no norm
   uint32_t norm_parts;  // 0: the norm is that of x; else by the sums of squares of so many parts
@@ -17,6 +18,6 @@ struct MatmulParams {
   uint32_t gated;       // 1: times gate
   uint32_t has_residual;
 };
-SSM_OPERATION(MatmulParams, reads(x), reads(weight), reads(bias, optional),
+SSM_OPERATION(MatmulParams, reads(x), reads(weight), reads(scale, optional), reads(bias, optional),
               reads(normWeight, optional), reads(squares, optional), reads(gate, optional),
               reads(residual, optional), writes(out));

@@ -70,15 +70,17 @@ template <class In, class Out, class Weight>
 [[kernel]] void matvec(
     device const In* x [[buffer(0)]],                         // (rows, inputs), rows x_stride apart
     device const Weight* w [[buffer(1)]],                     // (outputs, inputs)
-    SSM_OPTIONAL(has_bias, 2, device const float* bias)       // (outputs)
-    SSM_OPTIONAL(normed, 3, device const float* norm_weight)  // (inputs)
-    SSM_OPTIONAL(by_squares, 4, device const float* squares)  // (rows, norm_parts)
-    SSM_OPTIONAL(gated, 5, device const Out* gate)            // (rows, outputs)
-    SSM_OPTIONAL(has_residual, 6, device const Out* residual)  // (rows, outputs)
-    device Out* out [[buffer(7)]],                             // (rows, outputs); may be residual
-    constant MatmulParams& p [[buffer(8)]], uint threadgroup_index [[threadgroup_position_in_grid]],
+    SSM_OPTIONAL(has_scale, 2, device const float* scale)     // (outputs)
+    SSM_OPTIONAL(has_bias, 3, device const float* bias)       // (outputs)
+    SSM_OPTIONAL(normed, 4, device const float* norm_weight)  // (inputs)
+    SSM_OPTIONAL(by_squares, 5, device const float* squares)  // (rows, norm_parts)
+    SSM_OPTIONAL(gated, 6, device const Out* gate)            // (rows, outputs)
+    SSM_OPTIONAL(has_residual, 7, device const Out* residual)  // (rows, outputs)
+    device Out* out [[buffer(8)]],                             // (rows, outputs); may be residual
+    constant MatmulParams& p [[buffer(9)]], uint threadgroup_index [[threadgroup_position_in_grid]],
     uint lane [[thread_index_in_simdgroup]], uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {
+  SSM_ABSENT(has_scale, device const float* scale);
   SSM_ABSENT(has_bias, device const float* bias);
   SSM_ABSENT(normed, device const float* norm_weight);
   SSM_ABSENT(by_squares, device const float* squares);
@@ -119,7 +121,7 @@ template <class In, class Out, class Weight>
     const uint n = first + lane;  // lane j finishes output first + j
     if (lane < vector_outputs && n < p.outputs && r >= rows.done) {
       const ulong i = ulong(rows.first + r) * p.outputs + n;
-      store_linear(mine, n, i, bias, gate, residual_of(residual, i), out);
+      store_linear(mine, n, i, scale, bias, gate, residual_of(residual, i), out);
     }
   }
 }

@@ -20,7 +20,9 @@ template <class T>
   const ulong i = 4 * ulong(at);
   if (i >= p.count) return;
   float4 y = load_some(x + i, p.count - i);
-  y = activation == kGelu ? gelu(y) : silu(y);
+  if (activation == kGelu) y = gelu(y);
+  if (activation == kSilu) y = silu(y);
+  if (activation == kRelu2) y = relu2(y);
   if (gated) y *= load_some(gate + i, p.count - i);
   store_some(out + i, y, p.count - i);
 }

@@ -11,8 +11,10 @@
 //   reads(x)            all of it is read
 //   looks_up(x)         some of its rows are read
 //   reads_slots(x)      (slots, ...): the parts of the rows' slots are read
+//   reads_pages(x)      (pages, ...): pages that the rows' sequences have are read
 //   writes(x)           all of it is written, nothing of it is read
 //   updates_slots(x)    (slots, ...): parts of the rows' slots are written, or read and written
+//   updates_pages(x)    (pages, ...): pages of the rows' sequences are written, or read and written
 //
 // With `, optional` behind the name it may be absent. An operation on slots has the fields `batch`
 // and `slots`.

@@ -22,4 +22,5 @@ enum Activation : uint32_t {
   kGelu = 0,  // exact: x * (1 + erf(x / sqrt(2))) / 2
   kSilu = 1,  // x * sigmoid(x)
   kIdentity = 2,
+  kRelu2 = 3,  // max(x, 0)^2
 };

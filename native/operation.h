@@ -22,14 +22,27 @@ inline constexpr size_t kMaxBuffers = 14;
 inline constexpr size_t kMaxParamBytes = 64;
 
 // What an operation does to a buffer, in the words of metal/operation.h.
-enum class Access : uint8_t { reads, looks_up, reads_slots, writes, updates_slots };
+enum class Access : uint8_t {
+  reads,
+  looks_up,
+  reads_slots,
+  reads_pages,
+  writes,
+  updates_slots,
+  updates_pages,
+};
 
 constexpr bool is_written(Access access) {
-  return access == Access::writes || access == Access::updates_slots;
+  return access == Access::writes || access == Access::updates_slots ||
+         access == Access::updates_pages;
 }
 // Whether it has a part for each slot, of which the operation uses those of its rows.
 constexpr bool is_slotted(Access access) {
   return access == Access::reads_slots || access == Access::updates_slots;
+}
+// Whether it is made of pages, of which the operation uses those that the table of its rows names.
+constexpr bool is_paged(Access access) {
+  return access == Access::reads_pages || access == Access::updates_pages;
 }
 
 struct FieldInfo {

@@ -10,7 +10,15 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 
-const ACCESSES = ['reads', 'looks_up', 'reads_slots', 'writes', 'updates_slots']
+const ACCESSES = [
+  'reads',
+  'looks_up',
+  'reads_slots',
+  'reads_pages',
+  'writes',
+  'updates_slots',
+  'updates_pages',
+]
 
 /** rms_norm -> rmsNorm: an operation's name in TypeScript, and in messages. */
 export const apiName = (name) => name.replace(/_([a-z0-9])/g, (_, letter) => letter.toUpperCase())

@@ -39,7 +39,7 @@ export async function writeChat(
   { messages, transcript, state }: ChatContents & { state: ChatState | undefined },
   { model, engine }: ChatModel,
 ): Promise<void> {
-  const snapshot = state?.snapshot.share() ?? (await engine.snapshot(new SequenceState()))
+  const snapshot = state?.snapshot.share() ?? (await engine.snapshot(new SequenceState(), 0))
   try {
     const consumed = state?.tokens ?? new Uint32Array(0)
     const history = new TokenHistory(consumed.slice())
@@ -49,7 +49,7 @@ export async function writeChat(
       borders: transcript.borders.map(({ characters, tokens }) => [characters, tokens]),
       tokens: [...transcript.tokens.subarray(consumed.length)],
     }
-    const contents = savedContents(snapshot, history, { model, tokens: true })
+    const contents = await savedContents(snapshot, history, { engine, model, tokens: true })
     await writeSessionFile(path, { ...contents, chat: JSON.stringify(chat) })
   } finally {
     snapshot.dispose()
@@ -61,7 +61,7 @@ export async function readChat(
   path: string,
   { model, engine }: ChatModel,
 ): Promise<ChatContents & { state: ChatState }> {
-  const { snapshot, history, chat } = await restoredState(path, engine.model, model)
+  const { snapshot, history, chat } = await restoredState(path, engine, model)
   try {
     if (chat === undefined) {
       throw new CorruptFileError(

@@ -90,7 +90,8 @@ export class ChatStates {
   #find(prompt: Uint32Array): Moment | undefined {
     const state = this.longestOf(
       prompt,
-      ({ tokens, snapshot }) => tokens.length < prompt.length || snapshot.hasLogits,
+      ({ tokens, snapshot }) =>
+        !snapshot.isLost && (tokens.length < prompt.length || snapshot.hasLogits),
     )
     return state && { snapshot: state.snapshot, position: state.tokens.length }
   }

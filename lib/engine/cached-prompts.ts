@@ -10,7 +10,8 @@ import {
   type Moments,
   PendingCopies,
 } from './moments.js'
-import { type Cached, entryBytes, type Facts, PromptCache } from './prompt-cache.js'
+import { type Cached, type Entry, entryBytes, PromptCache } from './prompt-cache.js'
+import type { SharedPart } from './shared-parts.js'
 import { type Snapshot, snapshotBytes } from './snapshot.js'
 
 // Tokens of a long prompt between two snapshots: a prompt that parts from it runs so many again at most.
@@ -52,7 +53,8 @@ export class CachedPrompts {
   /** While room is made for a copy, the memory that it gives it. */
   #room: { spare: Snapshot | undefined } | undefined
 
-  readonly #isUsable = ({ isExact }: Facts) => isExact || !this.isExact
+  readonly #isUsable = ({ isExact, value }: Entry<CachedSnapshot>) =>
+    (isExact || !this.isExact) && !value.snapshot.isLost
 
   constructor(model: LanguageModel, { maxBytes, exact }: CachedPromptsOptions) {
     this.isExact = exact
@@ -72,6 +74,11 @@ export class CachedPrompts {
   /** Resolves when the copies that are being made are there; undefined where there are none. */
   ready(): Promise<void> | undefined {
     return this.#copies.settled()
+  }
+
+  /** Frees what was not used for longest; returns false where nothing is kept. */
+  freeSome(): boolean {
+    return this.#cache.evictOldest()
   }
 
   /** For the stream of a prompt. */
@@ -127,7 +134,7 @@ export class CachedPrompts {
 
   #receiver(
     prompt: CachedPrompt,
-    { prompt: length, drawn }: MomentPlace,
+    { prompt: length, drawn, pages }: MomentPlace,
   ): MomentReceiver | undefined {
     const isExact = this.isExact && drawn.length === 0 && length % SCAN_TOKENS === 0
     if (this.isExact && !isExact) return undefined
@@ -142,8 +149,8 @@ export class CachedPrompts {
         (entry.text !== undefined || text === undefined),
     )
     if (isKnown) return undefined
-    const bytes = entryBytes(this.#snapshotBytes, tokens.length, text)
-    if (!this.#makeRoom(bytes)) return undefined
+    const bytes = entryBytes(this.#snapshotBytes, tokens.length, text) + (pages?.bytes ?? 0)
+    if (!this.#makeRoom(bytes, pages?.shared)) return undefined
     this.#reserved += bytes
     return this.#copies.receiver((snapshot) => {
       this.#reserved -= bytes
@@ -155,16 +162,18 @@ export class CachedPrompts {
   }
 
   // The first write of new memory takes many times as long as one of memory that was used.
-  #makeRoom(bytes: number): boolean {
+  #makeRoom(bytes: number, parts: readonly SharedPart[] = []): boolean {
     this.#room = { spare: undefined }
-    if (this.#cache.makeRoom(this.#reserved + bytes)) return true
+    if (this.#cache.makeRoom(this.#reserved + bytes, parts)) return true
     this.#room = undefined
     return false
   }
 
   #letGo(unused: Snapshot): void {
-    if (this.#room && !this.#room.spare && unused.isAlone) this.#room.spare = unused
-    else unused.dispose()
+    if (this.#room && !this.#room.spare && unused.isAlone) {
+      unused.setPages(undefined, 0)
+      this.#room.spare = unused
+    } else unused.dispose()
   }
 
   #takeSpare(): Snapshot | undefined {
@@ -186,6 +195,10 @@ class CachedSnapshot implements Cached {
 
   get bytes(): number {
     return this.snapshot.bytes
+  }
+
+  get parts(): readonly SharedPart[] {
+    return this.snapshot.pages?.pages ?? []
   }
 
   get hasLogits(): boolean {

@@ -12,6 +12,9 @@ import type { Moment } from './moments.js'
 import { resolveRows } from './recordings.js'
 import { RUNS_IN_FLIGHT } from './scheduler.js'
 import { scoringChunkSize, type ScoringOptions } from './scoring.js'
+import { BranchingPages } from './branching-pages.js'
+import type { Engine } from './engine.js'
+import { withPages } from './page-pool.js'
 import { copyFields } from './slot-allocator.js'
 import type { Snapshot } from './snapshot.js'
 import { StatePool } from './state-pool.js'
@@ -32,30 +35,40 @@ interface Candidate {
 /**
  * Scores candidates, each at least one token, from a moment with logits, which stays as it is. The first token of each
  * costs nothing: the moment has its logits.
- * Rejects with the reason of `options.signal`, and where a log-probability is no finite number.
+ * Rejects with `ContextLengthError` where one does not fit, with the reason of `options.signal`, and where a log-probability is no finite number.
  *
  * @example
  * const from = { snapshot, position: prefix.length }
- * const [yes, no] = await scoreContinuations(model, from, [yesTokens, noTokens], { operation: 'score' })
+ * const [yes, no] = await scoreContinuations(engine, from, [yesTokens, noTokens], { operation: 'score' })
  */
 export async function scoreContinuations(
-  model: LanguageModel,
+  engine: Engine,
   from: Moment,
   tokens: readonly Uint32Array[],
   options: ScoringOptions & { operation: string },
 ): Promise<TokenScores[]> {
+  const { model } = engine
   const candidates = tokens.map((tokens) => {
     const { length } = tokens
     return { tokens, scores: { logprobs: new Float32Array(length), best: new Uint32Array(length) } }
   })
+  const longest = tokens.reduce((most, { length }) => Math.max(most, length), 0)
+  engine.checkContext(options.operation, from.position + longest)
   scoreFirstTokens(from.snapshot, candidates)
   // Tokens, targets and slots are the inputs of a run.
   const chunkSize = Math.min(scoringChunkSize(model, options), LARGEST_CHUNK_SIZE / 2)
   const lengths = tokens.map(({ length }) => length - 1)
   const { alone, together } = planContinuations(lengths, chunkSize)
   const slots = together[0]?.length ?? Math.min(alone.length, 1)
+  // Where lists are wider than what is left (see #width).
+  const beyond = model.device.name === 'cpu' ? 0 : chunkSize
   if (slots > 0) {
-    using runs = new ContinuationRuns(model, from, { ...options, slots, chunkSize })
+    using runs = new ContinuationRuns(engine, from, {
+      ...options,
+      slots,
+      chunkSize,
+      longest: longest + beyond,
+    })
     for (const i of alone) await runs.prefill(candidates[i]!)
     for (const group of together) await runs.step(group.map((i) => candidates[i]!))
     await runs.end()
@@ -89,28 +102,35 @@ interface Pass {
   score(row: number, logprob: number, best: number): void
 }
 
+interface RunsOptions extends ScoringOptions {
+  slots: number
+  chunkSize: number
+  /** Positions that a candidate writes at most. */
+  longest: number
+}
+
 /** The runs of one call, in the order in which they are started. */
 class ContinuationRuns {
   readonly #model: LanguageModel
   readonly #from: Moment
-  readonly #options: ScoringOptions & { slots: number; chunkSize: number }
+  readonly #options: RunsOptions
   readonly #states: StatePool
+  /** Where the model keeps something of each position. */
+  readonly #pages: BranchingPages | undefined
   readonly #workspace: Workspace
   /** By mode and tokens. */
   readonly #lists = new Map<string, CommandList>()
   readonly #running: (() => Promise<void>)[] = []
 
-  constructor(
-    model: LanguageModel,
-    from: Moment,
-    options: ScoringOptions & { slots: number; chunkSize: number },
-  ) {
+  constructor(engine: Engine, from: Moment, options: RunsOptions) {
+    const { model } = engine
     this.#model = model
     this.#from = from
     this.#options = options
     this.#states = new StatePool(model, options.slots)
     this.#states.remaining.write(new Uint32Array(options.slots).fill(1))
     this.#workspace = new Workspace(model.device, model.activationType)
+    this.#pages = BranchingPages.of(engine, from.snapshot, options)
   }
 
   /** Scores one candidate as a prompt. */
@@ -154,6 +174,7 @@ class ContinuationRuns {
     for (const list of this.#lists.values()) list.dispose()
     this.#workspace.dispose()
     this.#states.dispose()
+    this.#pages?.dispose()
   }
 
   [Symbol.dispose](): void {
@@ -165,6 +186,7 @@ class ContinuationRuns {
     const { slots } = this.#options
     const { snapshot, position } = this.#from
     using list = this.#model.device.record((cl) => {
+      this.#pages?.begin(cl, count)
       for (let slot = 0; slot < count; slot++) {
         copyFields(cl, snapshot, this.#states.fieldsOf(slot), 'to')
       }
@@ -224,14 +246,15 @@ class ContinuationRuns {
     const [batch, count] = isStep ? [width, 1] : [1, width]
     const shape = isStep ? [width] : [1, width]
     const workspace = this.#workspace
-    const { layers } = this.#states
+    const pages = this.#pages?.pool
+    const state = withPages(this.#states.layers, pages)
     return this.#model.device.record((cl) => {
       const { rows, positions } = resolveRows(cl, workspace, this.#states, { batch, count })
-      const pass = { cl, workspace, rows, positions }
+      const pass = { cl, workspace, rows, positions, pages: pages?.table }
       const tokens = cl.input('tokens', 'uint32', shape)
       const logits = isStep
-        ? this.#model.decode(pass, tokens, layers)
-        : this.#model.prefill(pass, tokens, layers, 'all')!
+        ? this.#model.decode(pass, tokens, state)
+        : this.#model.prefill(pass, tokens, state, 'all')!
       cl.crossEntropy(
         logits,
         cl.input('targets', 'uint32', shape),

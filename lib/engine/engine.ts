@@ -8,7 +8,9 @@ import { DisposedError } from '../support/errors.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Admission } from './admission.js'
 import { runBeginning } from './beginning.js'
+import { checkContext, type ContextLimits, UNLIMITED } from './context.js'
 import { EngineLists } from './lists.js'
+import type { PageMemory, UsedPage } from './paged-cache.js'
 import type { OnRunFailed } from './runs-in-flight.js'
 import { Scheduler } from './scheduler.js'
 import { SlotAllocator } from './slot-allocator.js'
@@ -27,6 +29,8 @@ export interface EngineOptions {
   maxStreams: number
   /** Calls that wait for one. */
   maxQueue: number
+  /** Of models that keep something of each position; others have no limit. */
+  context?: ContextLimits | undefined
 }
 
 /** In bytes. */
@@ -34,10 +38,15 @@ export interface EngineMemory {
   slots: number
   /** Scratch memory: of the passes, and of the kernels of all lists. */
   workspace: number
+  /** What is kept of positions; undefined for models whose state has a fixed size. */
+  pages: PageMemory | undefined
 }
 
 export class Engine {
   readonly model: LanguageModel
+  readonly context: ContextLimits
+  /** Frees pages that are only kept for later; returns false where there are none. */
+  freePages: () => boolean = () => false
   readonly #lists: EngineLists
   readonly #allocator: SlotAllocator
   readonly #admission: Admission
@@ -50,10 +59,13 @@ export class Engine {
   constructor(model: LanguageModel, options: EngineOptions) {
     this.model = model
     this.#maxStreams = options.maxStreams
+    this.context = options.context ?? UNLIMITED
     this.#lists = new EngineLists(model)
-    this.#allocator = new SlotAllocator(model, options.maxStreams, {
+    const sizes = { maxSlots: options.maxStreams, maxPageBytes: this.context.maxBytes }
+    this.#allocator = new SlotAllocator(model, sizes, {
       newPool: () => this.#lists.forget(),
       poolLost: (error) => this.#poolLost(error),
+      freePages: () => this.freePages(),
     })
     this.#scheduler = new Scheduler(this.#lists, this.#allocator, (...failed) =>
       this.#failed(...failed),
@@ -67,7 +79,8 @@ export class Engine {
   }
 
   get memory(): EngineMemory {
-    return { slots: this.#allocator.bytes, workspace: this.#lists.bytes }
+    const { bytes: slots, pageMemory: pages } = this.#allocator
+    return { slots, workspace: this.#lists.bytes, pages }
   }
 
   /** Slots that have been allocated, and streams and calls that there are. */
@@ -104,6 +117,7 @@ export class Engine {
    */
   async open(operation: string, options: StreamOptions): Promise<EngineStream> {
     this.check(operation)
+    this.#checkBeginning(operation, options)
     const start = performance.now()
     await this.#admission.enter(operation, options.signal)
     const queueMs = performance.now() - start
@@ -115,6 +129,7 @@ export class Engine {
 
   /** @internal Of `EngineStream`. */
   replace(stream: EngineStream, options: StreamOptions): EngineStream {
+    this.#checkBeginning(stream.operation, options)
     this.#end(stream, endedError())
     return this.#openInside(options, stream)
   }
@@ -137,11 +152,12 @@ export class Engine {
   /** @internal Of `EngineStream`. */
   close(stream: EngineStream, reason: unknown): void {
     if (this.#end(stream, reason)) this.#admission.leave()
+    this.#giveBack()
   }
 
-  /** A copy of what a state holds, which nobody runs. */
-  async snapshot(state: SequenceState): Promise<Snapshot> {
-    return this.#allocator.snapshot(state)
+  /** A copy of what a state holds, which nobody runs. `position`: tokens that it has consumed. */
+  async snapshot(state: SequenceState, position: number): Promise<Snapshot> {
+    return this.#allocator.snapshot(state, position)
   }
 
   /** Makes a state, which nobody runs, what a snapshot holds; that stays as it is. */
@@ -149,9 +165,23 @@ export class Engine {
     await this.#allocator.restore(state, snapshot)
   }
 
+  /** The pages of a snapshot, to be copied elsewhere at once: with what is recorded next. */
+  usedPages(snapshot: Snapshot): UsedPage[] {
+    return this.#allocator.usedPages(snapshot)
+  }
+
+  /**
+   * Gives a snapshot pages for `position` positions, of which `fill` records what each holds. Rejects with
+   * `InsufficientMemoryError` where there are none.
+   */
+  fillPages(...filled: Parameters<SlotAllocator['fillPages']>): Promise<void> {
+    return this.#allocator.fillPages(...filled)
+  }
+
   /** Frees what a state has. */
   release(state: SequenceState): void {
     this.#allocator.release(state)
+    this.#giveBack()
   }
 
   /** Frees the memory of all sequences. Streams reject with `DisposedError`. */
@@ -166,10 +196,24 @@ export class Engine {
     this.#allocator.dispose()
   }
 
+  /** Throws `ContextLengthError` where a sequence of so many tokens does not fit. */
+  checkContext(operation: string, tokens: number): void {
+    checkContext(operation, tokens, this)
+  }
+
   /** Throws `DisposedError` after `dispose`, and when the device was disposed. */
   check(operation: string): void {
     if (this.#isDisposed) throw disposedError(operation)
     void this.model.device.handle
+  }
+
+  #giveBack(): void {
+    if (this.#scheduler.streams.size === 0 && !this.#isDisposed) this.#allocator.giveBackPages()
+  }
+
+  // A text needs one token after its prompt.
+  #checkBeginning(operation: string, { history }: StreamOptions): void {
+    if (history.length > 0) this.checkContext(operation, history.length + 1)
   }
 
   // Gives the place back where it cannot.
@@ -183,7 +227,13 @@ export class Engine {
       const state = options.state ?? new SequenceState()
       const beginning = options.moments?.beginning()
       const { position } = beginning ?? options
-      const stream = new EngineStream(this, state, options, { operation, queueMs, position })
+      const room = this.context.maxContext - options.history.length
+      const stream = new EngineStream(this, state, endingInside(room, options), {
+        operation,
+        queueMs,
+        position,
+        room,
+      })
       this.#begin(stream, beginning?.snapshot)
       this.#scheduler.add(stream)
       if (!stream.isKept) this.#endOnAbort(stream)
@@ -254,6 +304,11 @@ export class Engine {
     this.#lists.renew()
     for (const stream of this.#scheduler.streams) this.#scheduler.fail(stream, error)
   }
+}
+
+// The token that fills the context is consumed where a state is kept, and one more is drawn then.
+function endingInside(room: number, options: StreamOptions): StreamOptions {
+  return options.maxTokens <= room + 1 ? options : { ...options, maxTokens: room + 1 }
 }
 
 function disposedError(operation: string): Error {

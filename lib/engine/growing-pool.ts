@@ -6,12 +6,15 @@ import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
 import type { Recorder } from '../operations/recorder.js'
 import { Tensor } from '../operations/tensor.js'
+import type { PagePool } from './page-pool.js'
 import { namedFields, type PoolSize, SamplingSlots, StatePool } from './state-pool.js'
 
 /** The pool and what sampling keeps for each slot. */
 export interface Pools {
   states: StatePool
   sampling: SamplingSlots
+  /** Where the model keeps something of each position. */
+  pages?: PagePool | undefined
   /** The same of a pool and of those that it has grown to: what spoils one spoils the others. */
   lineage: symbol
 }

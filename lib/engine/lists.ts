@@ -173,8 +173,9 @@ export class EngineLists {
   }
 
   // One field of each size of elements: never run.
-  #copies({ states }: Pools): CommandList {
-    const fields = new Map(states.tensors.map((tensor) => [bytesPerElement(tensor.dtype), tensor]))
+  #copies({ states, pages }: Pools): CommandList {
+    const tensors = [...states.tensors, ...(pages?.fields ?? [])]
+    const fields = new Map(tensors.map((tensor) => [bytesPerElement(tensor.dtype), tensor]))
     return this.#model.device.record((cl) => {
       for (const tensor of fields.values()) cl.copy(tensor.at(0), tensor.at(0))
     })

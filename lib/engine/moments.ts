@@ -1,5 +1,6 @@
 // States of a stream that outlive it: where it begins, and copies that somebody wants.
 
+import type { SharedPart } from './shared-parts.js'
 import type { Snapshot } from './snapshot.js'
 
 /** A state after so many tokens of a prompt. */
@@ -15,6 +16,8 @@ export interface MomentPlace {
   prompt: number
   /** Tokens that were drawn and consumed after them. */
   drawn: readonly number[]
+  /** Of models that keep something of each position: what the copy would share, and the bytes that it would take beside. */
+  pages?: { shared: readonly SharedPart[]; bytes: number }
 }
 
 /** Gets the copy, to dispose of, or undefined and why there is none. */

@@ -6,6 +6,7 @@
 import '../support/disposable.js'
 import { SCAN_TOKENS } from './chunks.js'
 import { type PrefixNode, PrefixTree } from './prefix-tree.js'
+import { type SharedPart, SharedParts } from './shared-parts.js'
 
 /** Characters (UTF-16 units) of the longest text that is kept. */
 export const MAX_TEXT_LENGTH = 2 ** 20
@@ -13,9 +14,12 @@ export const MAX_TEXT_LENGTH = 2 ** 20
 // Of an entry besides its value, tokens and text: two nodes of the tree with their maps, and the entry itself.
 const ENTRY_BYTES = 1024
 
-/** What the cache holds: memory of its own. */
+/** What the cache holds. */
 export interface Cached {
+  /** Of memory of its own. */
   readonly bytes: number
+  /** What it may share with others: counted once, however many have it. */
+  readonly parts?: readonly SharedPart[]
   readonly hasLogits: boolean
   dispose(): void
 }
@@ -105,6 +109,8 @@ export class PromptCache<T extends Cached> {
   readonly #stored = new Set<StoredEntry<T>>()
   #bytes = 0
   #leasedBytes = 0
+  readonly #parts = new SharedParts()
+  readonly #leasedParts = new SharedParts()
   #isDisposed = false
 
   constructor({ maxBytes }: { maxBytes: number }) {
@@ -113,7 +119,7 @@ export class PromptCache<T extends Cached> {
 
   /** Of all entries, and of those that have left but are leased. Never above `maxBytes`. */
   get bytes(): number {
-    return this.#bytes
+    return this.#bytes + this.#parts.bytes
   }
 
   /** How many values may be found. */
@@ -192,16 +198,26 @@ export class PromptCache<T extends Cached> {
   }
 
   /**
-   * Evicts those not used for longest until `bytes` more fit: called before they are allocated, so that memory is
-   * never above the budget. Returns false, and evicts nothing, where the budget is too small or leases hold it.
+   * Evicts those not used for longest until `bytes` more fit, and `parts`: called before they are allocated, so that
+   * memory is never above the budget. Returns false, and evicts nothing, where the budget is too small or leases hold it.
    */
-  makeRoom(bytes: number): boolean {
-    if (!this.#couldFit(bytes)) return false
+  makeRoom(bytes: number, parts: readonly SharedPart[] = []): boolean {
+    if (!this.#couldFit(bytes, parts)) return false
     for (const entry of this.#stored) {
-      if (this.#bytes + bytes <= this.maxBytes) break
+      if (this.bytes + bytes + this.#parts.missing(parts) <= this.maxBytes) break
       if (entry.leases === 0) this.#remove(entry)
     }
     return true
+  }
+
+  /** Evicts the one not used for longest. Returns false where there is none that may be. */
+  evictOldest(): boolean {
+    for (const entry of this.#stored) {
+      if (entry.leases > 0) continue
+      this.#remove(entry)
+      return true
+    }
+    return false
   }
 
   /**
@@ -214,12 +230,12 @@ export class PromptCache<T extends Cached> {
     const replaced = node.depth === tokens.length ? node.value : undefined
     const kept = text !== undefined && text.length <= MAX_TEXT_LENGTH ? text : replaced?.text
     const bytes = entryBytes(value.bytes, tokens.length, kept)
-    if (this.#isDisposed || tokens.length === 0 || !this.#couldFit(bytes + reserved)) {
+    if (this.#isDisposed || tokens.length === 0 || !this.#couldFit(bytes + reserved, value.parts)) {
       value.dispose()
       return false
     }
     if (replaced) this.#remove(replaced)
-    this.makeRoom(bytes + reserved)
+    this.makeRoom(bytes + reserved, value.parts)
     const entry: StoredEntry<T> = {
       count: tokens.length,
       value,
@@ -233,6 +249,7 @@ export class PromptCache<T extends Cached> {
     entry.node.value = entry
     this.#stored.add(entry)
     this.#bytes += bytes
+    this.#parts.add(value.parts ?? [])
     return true
   }
 
@@ -247,8 +264,9 @@ export class PromptCache<T extends Cached> {
     this.clear()
   }
 
-  #couldFit(bytes: number): boolean {
-    return this.#leasedBytes + bytes <= this.maxBytes
+  #couldFit(bytes: number, parts: readonly SharedPart[] = []): boolean {
+    const leased = this.#leasedBytes + this.#leasedParts.bytes
+    return leased + bytes + this.#leasedParts.missing(parts) <= this.maxBytes
   }
 
   #remove(entry: StoredEntry<T>): void {
@@ -260,19 +278,25 @@ export class PromptCache<T extends Cached> {
 
   #disposeOf({ value, bytes }: StoredEntry<T>): void {
     this.#bytes -= bytes
+    this.#parts.remove(value.parts ?? [])
     value.dispose()
   }
 
   #lease(entry: StoredEntry<T>): Found<T> {
     this.#stored.delete(entry)
     this.#stored.add(entry)
-    if (entry.leases++ === 0) this.#leasedBytes += entry.bytes
+    const parts = entry.value.parts ?? []
+    if (entry.leases++ === 0) {
+      this.#leasedBytes += entry.bytes
+      this.#leasedParts.add(parts)
+    }
     let isReleased = false
     const release = () => {
       if (isReleased) return
       isReleased = true
       if (--entry.leases > 0) return
       this.#leasedBytes -= entry.bytes
+      this.#leasedParts.remove(parts)
       if (!entry.isStored) this.#disposeOf(entry)
     }
     return {

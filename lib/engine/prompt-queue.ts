@@ -57,19 +57,24 @@ export class Prompts {
     )
   }
 
-  /** The next piece of the prompt whose turn it is. `othersDecode`: somebody waits for a token meanwhile. */
-  next(othersDecode: boolean): Piece | undefined {
-    const index = this.#prompts.findIndex(
-      ({ started, tokens, options }) => started < tokens.length && !options.betweenPieces?.aborted,
-    )
-    if (index < 0) return undefined
-    const [prompt] = this.#prompts.splice(index, 1) as [Prompt]
-    this.#prompts.push(prompt)
-    const { tokens, options, cuts, started: first } = prompt
-    const chunkSize = this.#size(othersDecode, options.chunkSize)
-    const length = chunkFrom(first, { tokens: tokens.length, chunkSize, cuts })
-    prompt.started += length
-    return { prompt, first, length, isLast: prompt.started === tokens.length }
+  /**
+   * The next piece of the prompt whose turn it is. `othersDecode`: somebody waits for a token meanwhile. `mayStart`: asked
+   * of a piece before it is given out.
+   */
+  next(othersDecode: boolean, mayStart: (piece: Piece) => boolean = () => true): Piece | undefined {
+    for (const prompt of this.#prompts) {
+      const { tokens, options, cuts, started: first } = prompt
+      if (first === tokens.length || options.betweenPieces?.aborted) continue
+      const chunkSize = this.#size(othersDecode, options.chunkSize)
+      const length = chunkFrom(first, { tokens: tokens.length, chunkSize, cuts })
+      const piece = { prompt, first, length, isLast: first + length === tokens.length }
+      if (!mayStart(piece)) continue
+      this.remove(prompt)
+      this.#prompts.push(prompt)
+      prompt.started += length
+      return piece
+    }
+    return undefined
   }
 
   /** A piece has taken so long. */

@@ -6,6 +6,7 @@ import type { Workspace } from '../models/workspace.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
 import type { Pools } from './growing-pool.js'
+import { withPages } from './page-pool.js'
 import type { StatePool } from './state-pool.js'
 
 /**
@@ -43,7 +44,8 @@ export function recordStep(
     const tokens = workspace.take('tokens', [], width, 'uint32')
     const wanted = { batch: width, count: 1, tokens }
     const { rows, positions } = resolveRows(cl, workspace, pools.states, wanted)
-    const logits = model.decode({ cl, workspace, rows, positions }, tokens, pools.states.layers)
+    const pass = { cl, workspace, rows, positions, pages: pools.pages?.table }
+    const logits = model.decode(pass, tokens, stateOf(pools))
     end(cl, pools, { logits, rows, ending })
   })
 }
@@ -59,9 +61,9 @@ export function recordPiece(
     const wanted = { batch: 1, count: length }
     const { rows, positions } = resolveRows(cl, workspace, pools.states, wanted)
     const tokens = cl.input('tokens', 'uint32', [1, length])
-    const pass = { cl, workspace, rows, positions }
+    const pass = { cl, workspace, rows, positions, pages: pools.pages?.table }
     const outputs = ending === 'none' ? 'none' : 'last'
-    const logits = model.prefill(pass, tokens, pools.states.layers, outputs)
+    const logits = model.prefill(pass, tokens, stateOf(pools), outputs)
     if (logits && ending !== 'none') end(cl, pools, { logits, rows, ending })
   })
 }
@@ -81,6 +83,8 @@ export function recordDraw(
     draw(cl, pools, { logits: undefined, rows, reports })
   })
 }
+
+const stateOf = ({ states, pages }: Pools) => withPages(states.layers, pages)
 
 function end(
   cl: Recorder,

@@ -150,11 +150,17 @@ export class Scheduler {
       this.#endPrompt(prompt, reasonOf(prompt.options.betweenPieces!))
     }
     this.#draws.start(this.#streams)
+    for (const stream of this.#streams) stream.isShort = false
     while (this.#runs.passes < RUNS_IN_FLIGHT) {
       const rows = this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
-      const piece = mayPiece ? this.#prompts.next(this.someoneDecodes) : undefined
-      if (!piece && rows.length === 0) return
+      const piece = mayPiece
+        ? this.#prompts.next(this.someoneDecodes, (piece) => this.#hasPagesFor(piece))
+        : undefined
+      if (!piece && rows.length === 0) {
+        this.#endOneThatIsShort()
+        return
+      }
       try {
         if (piece) this.#startPiece(piece)
         else this.#startStep(rows)
@@ -192,7 +198,41 @@ export class Scheduler {
         !(stream.isKept && keptRuns) &&
         !(stream.options.masker && masked.some((other) => other !== stream)),
     )
-    return ready.sort((a, b) => a.lastStep - b.lastStep)
+    return ready
+      .sort((a, b) => a.lastStep - b.lastStep)
+      .filter((stream) => this.#hasPages(stream, { positions: 1 }))
+  }
+
+  #hasPagesFor({ prompt, first, length }: Piece): boolean {
+    const { stream, tokens } = prompt
+    return this.#hasPages(stream, { positions: length, expected: tokens.length - first })
+  }
+
+  // Whether there are pages for what the stream does next: they are its own from now on.
+  #hasPages(
+    stream: EngineStream,
+    { positions, expected = positions }: { positions: number; expected?: number },
+  ): boolean {
+    const { state, written: from } = stream
+    try {
+      const wanted = { from, to: from + positions, expected: from + expected }
+      stream.isShort = !this.#allocator.reserve(state, wanted)
+    } catch (error) {
+      stream.isBroken = true
+      this.fail(stream, error)
+      return false
+    }
+    return !stream.isShort
+  }
+
+  // Nothing can be started. Those that are short of pages wait for others to go on and end; where there are no others,
+  // the one that came last cannot go on.
+  #endOneThatIsShort(): void {
+    const streams = [...this.#streams]
+    const last = streams.findLast(({ isShort, isDone }) => isShort && !isDone)
+    if (!last || this.#runs.count > 0 || streams.some(({ isShort }) => !isShort)) return
+    this.fail(last, this.#allocator.noPages())
+    last.isShort = false
   }
 
   #startStep(ready: readonly EngineStream[]): void {
@@ -203,12 +243,14 @@ export class Scheduler {
     const streams = ready.slice(0, width)
     const slots = new Uint32Array(width).fill(NO_SLOT)
     for (const [i, stream] of streams.entries()) slots[i] = slotOf(stream)
+    this.#allocator.writeTable()
     const run = this.#runs.start({ list, streams, inputs: { slots } })
     this.#steps += 1
     const requests = streams.map((stream) => {
       stream.lastStep = this.#steps
       stream.state.hasLogits = false
       stream.started += 1
+      stream.written += 1
       const request = stream.wanted.shift()!
       if (ending === 'keep') stream.undrawn = request
       const logprobs = ending === 'keep' ? undefined : readLogprobs(this.#allocator, stream)
@@ -239,6 +281,7 @@ export class Scheduler {
     const list = this.#lists.piece(pools, { length, ending })
     const tokens = prompt.tokens.subarray(first, first + length)
     const inputs = { slots: Uint32Array.of(slotOf(stream)), tokens }
+    this.#allocator.writeTable()
     const run = this.#runs.start({ list, streams: [stream], inputs })
     const draws = isLast && ending !== 'keep'
     const logprobs = draws ? readLogprobs(this.#allocator, stream) : undefined
@@ -246,6 +289,7 @@ export class Scheduler {
     if (isLast) stream.hasPrompt = false
     stream.state.hasLogits = false
     stream.pieces += 1
+    stream.written += length
     const end = first + length
     if (isLast || prompt.cuts.includes(end)) {
       const place = { prompt: stream.position + end, drawn: [] }
@@ -326,10 +370,12 @@ export class Scheduler {
     stream: EngineStream,
     { place, logits, run }: { place: MomentPlace; logits: boolean; run?: Promise<unknown> },
   ): void {
-    const receive = stream.options.moments?.receiver(place)
+    const position = place.prompt + place.drawn.length
+    const pages = this.#allocator.pagesOfCopy(stream.state, position)
+    const receive = stream.options.moments?.receiver({ ...place, pages })
     if (!receive) return
     const into = stream.options.moments?.spare?.()
-    const copy = this.#allocator.copy(stream.state, { logits, into })
+    const copy = this.#allocator.copy(stream.state, { logits, position, into })
     void Promise.all([copy, run]).then(
       ([snapshot]) => {
         if (!stream.isBroken) return receive(snapshot)

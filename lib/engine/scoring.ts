@@ -8,6 +8,7 @@ import type { Recorder } from '../operations/recorder.js'
 import type { RunData } from '../operations/run-block.js'
 import type { Tensor } from '../operations/tensor.js'
 import { chunkLengths, LARGEST_CHUNK_SIZE, PREFILL_CHUNK_SIZE } from './chunks.js'
+import { type PagePool, pagesOfOne, withPages } from './page-pool.js'
 import { resolveRows } from './recordings.js'
 import { StatePool } from './state-pool.js'
 
@@ -62,6 +63,8 @@ export class Scorer {
   readonly #model: LanguageModel
   readonly #states: StatePool
   readonly #workspace: Workspace
+  /** Of the text at hand, where the model keeps something of each position. */
+  #pages: PagePool | undefined
 
   constructor(model: LanguageModel) {
     this.#model = model
@@ -120,6 +123,7 @@ export class Scorer {
   dispose(): void {
     this.#workspace.dispose()
     this.#states.dispose()
+    this.#pages?.dispose()
   }
 
   [Symbol.dispose](): void {
@@ -130,6 +134,8 @@ export class Scorer {
   async #run(tokens: Uint32Array, signal: Signal | undefined, scoring: Scoring): Promise<void> {
     const recordings = new Map<number, Recorded>()
     const running: (() => Promise<void>)[] = []
+    this.#pages?.dispose()
+    this.#pages = pagesOfOne(this.#model, tokens.length)
     try {
       let first = 0
       for (const length of chunkLengths(tokens.length, scoring.chunkSize)) {
@@ -162,8 +168,9 @@ export class Scorer {
       const wanted = { batch: 1, count: length }
       const { rows, positions } = resolveRows(cl, workspace, this.#states, wanted)
       const tokens = cl.input('tokens', 'uint32', [1, length])
-      const pass = { cl, workspace, rows, positions }
-      logits = this.#model.prefill(pass, tokens, this.#states.layers, 'all')!
+      const pass = { cl, workspace, rows, positions, pages: this.#pages?.table }
+      const state = withPages(this.#states.layers, this.#pages)
+      logits = this.#model.prefill(pass, tokens, state, 'all')!
       withLogits?.(cl, logits, length)
     })
     return { list, logits: logits! }

@@ -1,14 +1,16 @@
 // The state of one sequence, wherever it is.
 
+import type { PageList } from './page-list.js'
 import type { Snapshot } from './snapshot.js'
 
 /**
- * `new`: it has seen nothing. `slot`: in the pool, where it can run. `snapshot`: in memory of its own, because it
+ * `new`: it has seen nothing. `slot`: in the pool, where it can run; `pages`: of its positions, where
+ * the model keeps such. `snapshot`: in memory of its own, because it
  * has not run yet or others needed its slot. `lost`: the device failed while it was in the pool.
  */
 export type Place =
   | { kind: 'new' }
-  | { kind: 'slot'; slot: number }
+  | { kind: 'slot'; slot: number; pages?: PageList | undefined }
   | { kind: 'snapshot'; snapshot: Snapshot }
   | { kind: 'lost'; error: unknown }
 

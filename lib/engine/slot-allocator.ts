@@ -5,7 +5,12 @@ import type { Device } from '../operations/device.js'
 import type { LanguageModel } from '../models/language-model.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
+import { leavesAMixture } from '../operations/run-errors.js'
+import { InsufficientMemoryError } from '../support/errors.js'
+import { formatBytes } from '../support/format.js'
 import { GrowingPool, type Pools } from './growing-pool.js'
+import { PAGE_SIZE, type PageList } from './page-list.js'
+import { type PageMemory, PagedCache, type SharedPages, type UsedPage } from './paged-cache.js'
 import { SequenceState } from './sequence-state.js'
 import { Snapshot } from './snapshot.js'
 import type { PoolSize } from './state-pool.js'
@@ -15,12 +20,16 @@ export interface SlotEvents {
   newPool(): void
   /** The pool is lost, and so are the streams that run in it. */
   poolLost(error: unknown): void
+  /** Frees pages that somebody only keeps for later; false where there are none. */
+  freePages(): boolean
 }
 
 export class SlotAllocator {
   readonly #model: LanguageModel
   readonly #on: SlotEvents
   readonly #pool: GrowingPool
+  /** Where the model keeps something of each position. */
+  readonly #cache: PagedCache | undefined
   /** By slot. Weak: a session that nobody holds any more leaves its slot. */
   #occupants: (WeakRef<SequenceState> | undefined)[] = []
   readonly #forgotten = new FinalizationRegistry<number>((slot) => {
@@ -28,18 +37,39 @@ export class SlotAllocator {
   })
   #uses = 0
 
-  constructor(model: LanguageModel, maxSlots: number, on: SlotEvents) {
+  /** `maxPageBytes`: of all pages. */
+  constructor(
+    model: LanguageModel,
+    { maxSlots, maxPageBytes }: { maxSlots: number; maxPageBytes: number },
+    on: SlotEvents,
+  ) {
     this.#model = model
     this.#on = on
     this.#pool = new GrowingPool(model, maxSlots, {
       newPool: on.newPool,
       growthFailed: (error, pools) => this.losePool(error, pools),
     })
+    if (model.pagedFields.every((fields) => fields.length === 0)) return
+    this.#cache = new PagedCache(
+      model,
+      { slots: maxSlots, maxBytes: maxPageBytes },
+      {
+        newPool: on.newPool,
+        freeSome: on.freePages,
+        run: (record) => this.#runInPool(record),
+      },
+    )
   }
 
   /** Allocated when it is first asked for. */
   get pools(): Pools {
-    return this.#pool.pools
+    const { pools } = this.#pool
+    return this.#cache ? { ...pools, pages: this.#cache.pool } : pools
+  }
+
+  /** Of pages; undefined where the model has none. */
+  get pageMemory(): PageMemory | undefined {
+    return this.#cache?.memory
   }
 
   /** Bytes of the pool. */
@@ -68,22 +98,42 @@ export class SlotAllocator {
   ): { slot: number; fill: (cl: Recorder) => void } {
     if (state.place.kind === 'lost') throw state.place.error
     this.#pool.provide(needs)
-    state.isActive = true
-    state.lastUse = ++this.#uses
-    if (state.place.kind === 'slot') return { slot: state.place.slot, fill: () => {} }
-    const slot = this.#freeSlot()
     const { place } = state
+    state.lastUse = ++this.#uses
+    if (place.kind === 'slot') {
+      state.isActive = true
+      return { slot: place.slot, fill: (cl) => this.#cache?.recordTable(cl) }
+    }
+    const snapshot = place.kind === 'snapshot' ? place.snapshot : from
+    const isOwn = snapshot !== from
+    // Whatever is freed for its pages, this one is not.
+    from?.share()
+    let shared: SharedPages | undefined
+    let slot: number
+    try {
+      shared = this.#pagesFrom(snapshot, { isOwn })
+      state.isActive = true
+      slot = this.#freeSlot()
+    } catch (error) {
+      state.isActive = false
+      from?.dispose()
+      if (!isOwn) shared?.pages.free()
+      else if (shared) snapshot!.setPages(shared.pages, snapshot!.position)
+      throw error
+    }
     const { states, sampling } = this.pools
     const wasUsed = this.#pool.use(slot)
     this.#occupants[slot] = new WeakRef(state)
     this.#forgotten.register(state, slot, state)
-    state.place = { kind: 'slot', slot }
+    state.place = { kind: 'slot', slot, pages: shared?.pages }
+    if (shared) this.#cache!.bind(slot, shared.pages)
     const fill = (cl: Recorder) => {
-      const snapshot = place.kind === 'snapshot' ? place.snapshot : from
+      shared?.record(cl)
+      this.#cache?.recordTable(cl)
       if (snapshot) {
         copyFields(cl, snapshot, states.fieldsOf(slot), 'to')
         if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(slot))
-        if (snapshot !== from) snapshot.dispose()
+        snapshot.dispose() // the state's own, or held since above
       } else if (wasUsed || (touches && this.#pool.isLazy)) {
         this.#pool.clear(cl, states.fieldsOf(slot))
       }
@@ -103,8 +153,10 @@ export class SlotAllocator {
     state.isActive = false
     state.hasLogits = false
     state.place = { kind: 'new' }
-    if (place.kind === 'slot') this.#leave(state, place.slot)
-    else if (place.kind === 'snapshot') place.snapshot.dispose()
+    if (place.kind === 'slot') {
+      this.#leave(state, place.slot)
+      place.pages?.free()
+    } else if (place.kind === 'snapshot') place.snapshot.dispose()
   }
 
   /** Frees what it has, because that is of no use any more. */
@@ -113,9 +165,75 @@ export class SlotAllocator {
     state.place = { kind: 'lost', error }
   }
 
-  /** A copy of what a state holds after all runs in flight, for the caller to dispose of. */
-  async snapshot(state: SequenceState): Promise<Snapshot> {
-    return this.copy(state, { logits: state.hasLogits })
+  /**
+   * Pages for positions that a state, which has a slot, is about to write. Returns false where they cannot be had: others
+   * may free some. `expected`: positions that it will have soon.
+   */
+  reserve(
+    { place }: SequenceState,
+    positions: { from: number; to: number; expected?: number | undefined },
+  ): boolean {
+    if (place.kind !== 'slot' || !place.pages) return true
+    return this.#cache!.reserve(place.pages, positions)
+  }
+
+  /** Brings the pages that were reserved to the device. Called before a run that writes them is started. */
+  writeTable(): void {
+    if (!this.#cache?.isStale) return
+    this.#runInPool((cl) => this.#cache!.recordTable(cl)).catch(() => {}) // streams are told by the loss
+  }
+
+  /** Runs what changes pages, behind what the device has. */
+  async #runInPool(record: (cl: Recorder) => void): Promise<void> {
+    const { pools } = this.#pool
+    try {
+      await this.#pool.run(record)
+    } catch (error) {
+      this.losePool(error, pools)
+      throw error
+    }
+  }
+
+  /** The pages of a snapshot, to be copied elsewhere at once. */
+  usedPages({ pages, position }: Snapshot): UsedPage[] {
+    return pages ? this.#cache!.usedPages(pages, position) : []
+  }
+
+  /**
+   * Gives a snapshot pages for `position` positions. What `fill` records for each is run behind what the device has.
+   */
+  async fillPages(
+    snapshot: Snapshot,
+    position: number,
+    fill: (cl: Recorder, page: UsedPage, index: number) => void,
+  ): Promise<void> {
+    const cache = this.#cache
+    if (!cache) return
+    const pages = cache.empty()
+    if (!cache.reserve(pages, { from: 0, to: position })) throw this.noPages()
+    snapshot.setPages(pages, position)
+    await this.#runInPool((cl) => {
+      for (const [i, page] of cache.usedPages(pages, position).entries()) fill(cl, page, i)
+    })
+  }
+
+  /** What a copy of a state takes besides its fixed size. */
+  pagesOfCopy({ place }: SequenceState, position: number): ReturnType<PagedCache['costOf']> {
+    const pages = place.kind === 'slot' ? place.pages : undefined
+    return pages ? this.#cache!.costOf(pages, position) : { shared: [], bytes: 0 }
+  }
+
+  /** Nobody runs: memory that is mostly unused is given back. */
+  giveBackPages(): void {
+    this.#cache?.giveBack()
+  }
+
+  /**
+   * A copy of what a state holds after all runs in flight, for the caller to dispose of. `position`: tokens that it has
+   * consumed.
+   */
+  async snapshot(state: SequenceState, position: number): Promise<Snapshot> {
+    return this.copy(state, { logits: state.hasLogits, position })
   }
 
   /**
@@ -124,14 +242,17 @@ export class SlotAllocator {
    */
   async copy(
     state: SequenceState,
-    { logits, into }: { logits: boolean; into?: Snapshot | undefined },
+    { logits, position, into }: { logits: boolean; position: number; into?: Snapshot | undefined },
   ): Promise<Snapshot> {
-    const { run, snapshot } = this.#copyOf(state, logits, into)
+    const pools = this.#cache && this.#pool.pools
+    const { run, snapshot } = this.#copyOf(state, { logits, position, into })
     try {
       await run
       snapshot.letGo()
       return snapshot
     } catch (error) {
+      // Its partial page lies among those of others.
+      if (pools && leavesAMixture(error)) this.losePool(error, pools)
       snapshot.dispose()
       throw error
     }
@@ -143,11 +264,20 @@ export class SlotAllocator {
     state.hasLogits = false
     if (place.kind !== 'slot') {
       this.release(state)
-      this.adopt(state, await this.snapshot(new SequenceState(snapshot)))
+      this.adopt(state, await this.snapshot(new SequenceState(snapshot), snapshot.position))
       return
+    }
+    // Its own pages first: there may be no other one free.
+    place.pages?.free()
+    const shared = this.#pagesFrom(snapshot, { isOwn: false })
+    if (shared) {
+      place.pages = shared.pages
+      this.#cache!.bind(place.slot, shared.pages)
     }
     const { states, sampling } = this.pools
     const run = this.#pool.run((cl) => {
+      shared?.record(cl)
+      this.#cache?.recordTable(cl)
       copyFields(cl, snapshot, states.fieldsOf(place.slot), 'to')
       if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(place.slot))
     })
@@ -177,16 +307,52 @@ export class SlotAllocator {
       state.hasLogits = false
     }
     this.#occupants = []
+    this.#cache?.lose(error)
     this.#on.poolLost(error)
   }
 
   dispose(): void {
     this.#pool.dispose()
+    this.#cache?.dispose()
+  }
+
+  // The pages of a new sequence; those of a snapshot, which stays as it is unless it is the sequence's own.
+  #pagesFrom(
+    snapshot: Snapshot | undefined,
+    { isOwn }: { isOwn: boolean },
+  ): SharedPages | undefined {
+    const cache = this.#cache
+    if (!cache) return undefined
+    const none = { pages: cache.empty(), record: () => {} }
+    if (!snapshot?.pages) return none
+    snapshot.pages.check()
+    if (isOwn && snapshot.isAlone) return { ...none, pages: snapshot.takePages()! }
+    return this.#share(snapshot.pages, snapshot.position)
+  }
+
+  #share(pages: PageList, position: number): SharedPages {
+    const shared = this.#cache!.share(pages, position)
+    if (!shared) throw this.noPages()
+    return shared
+  }
+
+  /** What a sequence is told for which there is no page. */
+  noPages(): Error {
+    const { maxBytes, pagesInUse, bytesPerToken } = this.#cache!.memory
+    const pageBytes = bytesPerToken * PAGE_SIZE
+    return new InsufficientMemoryError(
+      `[engine] there is no memory for ${PAGE_SIZE} positions more: sequences hold ${formatBytes(pagesInUse * pageBytes)} of the ` +
+        `${formatBytes(maxBytes)} that keys and values may take, ${formatBytes(bytesPerToken)} a token. Dispose of sessions, ` +
+        'checkpoints and chats that are not needed, run fewer or shorter prompts at once (maxStreams, maxContext), or load ' +
+        "the model with kvDtype: 'float16' where it has float32",
+      { neededBytes: pageBytes, availableBytes: 0 },
+    )
   }
 
   #leave(state: SequenceState, slot: number): void {
     this.#forgotten.unregister(state)
     this.#occupants[slot] = undefined
+    this.#cache?.unbind(slot)
   }
 
   #freeSlot(): number {
@@ -218,7 +384,9 @@ export class SlotAllocator {
   // Another sequence gets the slot: its runs are queued behind this copy.
   #park(state: SequenceState, slot: number): void {
     const { pools } = this
-    const { snapshot, run } = this.#copyOf(state, state.hasLogits)
+    const { place } = state
+    const { snapshot, run } = this.#copyOf(state, { logits: state.hasLogits, position: undefined })
+    if (place.kind === 'slot') snapshot.setPages(place.pages, 0)
     this.#leave(state, slot)
     this.adopt(state, snapshot)
     void run.then(
@@ -231,10 +399,14 @@ export class SlotAllocator {
     )
   }
 
+  // `position`: undefined where the pages of the state are to be moved.
   #copyOf(
     state: SequenceState,
-    hasLogits: boolean,
-    into?: Snapshot,
+    {
+      logits: hasLogits,
+      position,
+      into,
+    }: { logits: boolean; position: number | undefined; into?: Snapshot | undefined },
   ): { snapshot: Snapshot; run: Promise<void> } {
     const { place } = state
     if (place.kind === 'lost') {
@@ -244,7 +416,17 @@ export class SlotAllocator {
     const snapshot = into ?? new Snapshot(this.#model)
     snapshot.hasLogits = hasLogits
     if (place.kind === 'new') return { snapshot, run: Promise.resolve() }
+    const pages = place.kind === 'slot' ? place.pages : place.snapshot.pages
+    let shared: SharedPages | undefined
+    try {
+      if (pages && position !== undefined) shared = this.#share(pages, position)
+    } catch (error) {
+      snapshot.dispose()
+      throw error
+    }
+    if (shared) snapshot.setPages(shared.pages, position!)
     const run = this.#pool.run((cl) => {
+      shared?.record(cl)
       const { states, sampling } = this.pools
       const from =
         place.kind === 'slot'

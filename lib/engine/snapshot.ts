@@ -3,6 +3,7 @@
 import type { LanguageModel } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
 import { Memory, Tensor } from '../operations/tensor.js'
+import type { PageList } from './page-list.js'
 import { namedFields } from './state-pool.js'
 
 // Each field begins where any kernel may read it in whole cache lines.
@@ -18,6 +19,9 @@ export class Snapshot {
   /** float32 (1, padded vocabulary). */
   readonly logits: Tensor
   hasLogits = false
+  /** Positions that it holds, where the model keeps pages. */
+  position = 0
+  #pages: PageList | undefined
   readonly #memory: Memory
   #holders = 1
 
@@ -34,6 +38,34 @@ export class Snapshot {
 
   get bytes(): number {
     return this.#memory.byteLength
+  }
+
+  /** What it holds of its positions, where the model keeps such: it frees them. Pages may be shared with others. */
+  get pages(): PageList | undefined {
+    return this.#pages
+  }
+
+  /** Bytes of its pages, shared or not. */
+  get pageBytes(): number {
+    return this.#pages?.pages.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0
+  }
+
+  /** Whether its pages are of no use any more, because the device failed. */
+  get isLost(): boolean {
+    return this.#pages?.space.lost !== undefined
+  }
+
+  setPages(pages: PageList | undefined, position: number): void {
+    this.#pages?.free()
+    this.#pages = pages
+    this.position = position
+  }
+
+  /** Its pages, for the caller to free: it has none then. */
+  takePages(): PageList | undefined {
+    const pages = this.#pages
+    this.#pages = undefined
+    return pages
   }
 
   /** Whether there is one holder. */
@@ -55,7 +87,9 @@ export class Snapshot {
   /** Frees the memory when no holder is left. */
   dispose(): void {
     this.#holders -= 1
-    if (this.#holders === 0) this.#memory.dispose()
+    if (this.#holders > 0) return
+    this.#pages?.free()
+    this.#memory.dispose()
   }
 }
 

@@ -65,6 +65,14 @@ export type StreamSettings = Pick<
   'sampler' | 'maxTokens' | 'stopTokens' | 'masker' | 'alternatives' | 'signal'
 >
 
+/** What the engine knows of a stream when it begins. */
+interface StreamFacts {
+  operation: string
+  queueMs: number
+  position: number
+  room: number
+}
+
 /** What a stream needs of the engine that it runs on. */
 export interface StreamHost {
   startPrompt(stream: EngineStream, tokens: Uint32Array, options: PromptOptions): Promise<Drawn>
@@ -96,6 +104,12 @@ export class EngineStream {
   readonly drawn: number[] = []
   /** Steps that are asked for and not started. */
   readonly wanted: Request[] = []
+  /** Tokens that the context has room for after the prompt. */
+  readonly room: number
+  /** Tokens of its sequence that it has consumed, or will have when what was started has ended. */
+  written: number
+  /** There is no page for what it does next: it waits for others to free some. */
+  isShort = false
   /** Steps under way. */
   started = 0
   /** Pieces of its prompt under way. */
@@ -126,7 +140,7 @@ export class EngineStream {
     engine: StreamHost,
     state: SequenceState,
     options: StreamOptions,
-    { operation, queueMs, position }: { operation: string; queueMs: number; position: number },
+    { operation, queueMs, position, room }: StreamFacts,
   ) {
     this.#engine = engine
     this.options = options
@@ -134,6 +148,8 @@ export class EngineStream {
     this.operation = operation
     this.queueMs = queueMs
     this.position = position
+    this.written = position
+    this.room = room
   }
 
   /** Whether its state belongs to somebody: then nothing is cut short, and one run is under way at most. */

@@ -9,7 +9,7 @@ import { NO_TOKEN } from '../operations/drawn-token.js'
 import type { DetokenizerStream } from '../tokenizer/detokenizer.js'
 import type { StopStrings } from '../tokenizer/stop-strings.js'
 
-/** `stop`: a stop token or stop string. `length`: `maxTokens`. `abort`: the caller stopped early. */
+/** `stop`: a stop token or stop string. `length`: `maxTokens`, or the end of the context. `abort`: the caller stopped early. */
 export type FinishReason = 'stop' | 'length' | 'abort'
 
 /** What one token adds. */
@@ -148,12 +148,14 @@ export class GenerationRun {
   #stream!: EngineStream
   #kept: KeptState | undefined
   #prompt: Uint32Array
+  #maxTokens: number
   #splitter: ReasoningSplitter | undefined
   #tags: ReasoningTags | undefined
 
   constructor(generation: Generation) {
     this.#generation = generation
     this.#prompt = generation.prompt
+    this.#maxTokens = generation.maxTokens
     const promptTokens = generation.prompt.length
     this.result = {
       text: '',
@@ -198,6 +200,7 @@ export class GenerationRun {
       throwIfAborted(wanted)
       const { stream, kept, prompt, thoughts } = await this.#generation.begin(signal)
       this.#stream = stream
+      this.#maxTokens = Math.min(this.#maxTokens, stream.room)
       timings.queueMs = stream.queueMs
       if (prompt) this.#prompt = prompt
       if (thoughts) this.#split(thoughts)
@@ -312,8 +315,7 @@ export class GenerationRun {
 
   // Asks for tokens until `count` are on their way, or no further one is wanted.
   #runAhead(count: number): void {
-    const { maxTokens } = this.#generation
-    while (this.#steps.length < count && this.#started < maxTokens) {
+    while (this.#steps.length < count && this.#started < this.#maxTokens) {
       this.#ask()
       this.#started += 1
     }
@@ -329,7 +331,7 @@ export class GenerationRun {
     token: number,
     report: TokenReport | undefined,
   ): { chunk: TextChunk | undefined; done: boolean; fate: Fate } {
-    const { stopTokens, maxTokens, detokenizer, stopStrings } = this.#generation
+    const { stopTokens, detokenizer, stopStrings } = this.#generation
     const { result } = this
     if (stopTokens.has(token) || token === NO_TOKEN) {
       result.finishReason = 'stop'
@@ -341,7 +343,7 @@ export class GenerationRun {
       return { chunk, done: true, fate: 'dropped' }
     }
     result.tokens.push(token)
-    const isLast = result.tokens.length === maxTokens
+    const isLast = result.tokens.length === this.#maxTokens
     let piece = (detokenizer?.push(token) ?? '') + tagOf(token, this.#tags)
     if (isLast) piece += detokenizer?.flush() ?? ''
     const released = stopStrings.push(piece)

@@ -112,13 +112,17 @@ export class PlannedStore implements WeightStore {
   async floats(
     entry: TensorEntry,
     shape: readonly number[],
-    map?: (x: number) => number,
+    map?: (x: number, index: number) => number,
   ): Promise<Tensor> {
     const vector = this.#tensor('float32', shape)
     if (!map && isMappable(entry)) {
       this.#vectors.push({ entry, bytes: this.#device.footprint(vector.memory) })
     }
     return vector
+  }
+
+  constant(values: Float32Array): Tensor {
+    return this.#tensor('float32', [values.length])
   }
 
   /** All vectors are converted at once. */

@@ -11,6 +11,7 @@ import type { WeightSource } from '../weights/planned-format.js'
 import { mistakenFor } from '../weights/file-reader.js'
 import { readWeightsFile, readWeightsOf } from '../weights/folder.js'
 import { parseConfigJson } from '../support/json.js'
+import type { ModelConfig } from './config.js'
 import { ConfigReader } from './config-reader.js'
 import { familyInHeader, familyOf } from './families/families.js'
 import type { ModelDescription } from './families/family.js'
@@ -18,6 +19,7 @@ import { tieByFile } from './tied-head.js'
 import { skipUnused } from './unused-tensors.js'
 
 export interface Checkpoint extends ModelDescription, WeightSource {
+  config: ModelConfig
   /** Folder with the files. */
   folder: string
   /** The file that the configuration was read from. */
@@ -52,6 +54,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   notices.push(...skipUnused(description.names, tensors, weightsFile))
   return finished({
     ...description,
+    config: { ...description.config, layers: description.layers.map(({ config }) => config) },
     folder,
     configFile: inHeader ? weightsFile : configFile,
     weightsFile,

@@ -39,6 +39,10 @@ export class ConfigReader {
     return this.#get(key) === false
   }
 
+  isValue(key: string, value: string): boolean {
+    return this.#get(key) === value
+  }
+
   isTrue(key: string): boolean {
     return this.#get(key) === true
   }
@@ -90,6 +94,36 @@ export class ConfigReader {
     return value
   }
 
+  /** The same config, where the keys of the object count first. */
+  withObject(object: ConfigReader): ConfigReader {
+    const values: JsonObject = Object.assign(Object.create(null), this.#values, object.#values)
+    return new ConfigReader(this.#file, values, object.#path)
+  }
+
+  /** The same config with one key under another name. */
+  renamed(key: string, name: string): ConfigReader {
+    const values: JsonObject = Object.assign(Object.create(null), this.#values)
+    values[name] = this.#values[key]!
+    return new ConfigReader(this.#file, values, this.#path)
+  }
+
+  /** A factor that the model multiplies something by: 1, or what is given, when absent or null. */
+  factor(key: string, byDefault = 1): number {
+    const value = this.number(key, byDefault)
+    if (!Number.isFinite(value) || value === 0) this.#wrong(key, 'a number other than 0', value)
+    return value
+  }
+
+  /** A list of factors: all 1 when absent or null. */
+  factors(key: string, count: number): number[] {
+    const value = this.#get(key) ?? new Array<number>(count).fill(1)
+    const isFactor = (each: JsonValue) => Number.isFinite(each) && each !== 0
+    if (!Array.isArray(value) || value.length !== count || !value.every(isFactor)) {
+      this.#wrong(key, `a list of ${count} numbers other than 0`, value)
+    }
+    return value as number[]
+  }
+
   boolean(key: string, byDefault?: boolean): boolean {
     const value = this.#required(key, byDefault)
     if (typeof value !== 'boolean') this.#wrong(key, 'true or false', value)
@@ -130,6 +164,33 @@ export class ConfigReader {
       }
     }
     return new Set(value as number[])
+  }
+
+  /** What each layer is, as a list of words: `types` says what they mean. */
+  layerTypes<T>(key: string, types: Readonly<Record<string, T>>): T[] {
+    const value = this.#get(key)
+    if (value === undefined || value === null) this.invalid(`${this.#name(key)} is missing`)
+    if (!Array.isArray(value)) this.#wrong(key, 'a list of the types of layers', value)
+    return this.#types(key, value, types)
+  }
+
+  /** What each layer is, as a text of a letter a layer: `types` says what they mean. */
+  layerLetters<T>(key: string, types: Readonly<Record<string, T>>): T[] {
+    return this.#types(key, [...this.string(key)], types)
+  }
+
+  #types<T>(key: string, words: readonly JsonValue[], types: Readonly<Record<string, T>>): T[] {
+    if (words.length < 1 || words.length > MOST_LAYERS) {
+      this.#wrong(key, `1 to ${MOST_LAYERS} layers`, words.length)
+    }
+    return words.map((word) => {
+      if (typeof word === 'string' && Object.hasOwn(types, word)) return types[word]!
+      const known = Object.keys(types).map((type) => JSON.stringify(type))
+      const found = typeof word === 'string' ? JSON.stringify(word) : describe(word)
+      return this.unsupported(
+        `has a layer of type ${found} (${this.#name(key)}); implemented: ${known.join(', ')}`,
+      )
+    })
   }
 
   /**

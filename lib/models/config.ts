@@ -4,11 +4,23 @@
 import type { Quantization } from '../weights/formats/formats.js'
 import type { LayerConfig } from './blocks/blocks.js'
 
-/** `mamba2`: Mamba-2 layers alone. `rene`: Mamba-2, MLP and sliding-window attention. */
-export type Architecture = 'mamba2' | 'rene'
+/** `mamba2`: Mamba-2 layers alone. `rene`: Mamba-2, MLP and sliding-window attention. Others as their `model_type`. */
+export type Architecture =
+  | 'mamba2'
+  | 'rene'
+  | 'granitemoehybrid'
+  | 'falcon_h1'
+  | 'nemotron_h'
+  | 'bamba'
 
 /** The on-disk formats that are understood. */
-export type CheckpointFormat = 'rene' | 'state-spaces' | 'hf-mamba2' | 'edge-mlx' | 'mlx-lm'
+export type CheckpointFormat =
+  | 'rene'
+  | 'state-spaces'
+  | 'hf-mamba2'
+  | 'transformers'
+  | 'edge-mlx'
+  | 'mlx-lm'
 
 export interface ModelConfig {
   architecture: Architecture
@@ -21,7 +33,12 @@ export interface ModelConfig {
   layers: readonly LayerConfig[]
   /** Of the norms before each layer and before the head. */
   normEpsilon: number
+  /** Positions that the model is made for, where its configuration says so. Matters only to layers that keep pages. */
+  maxContext?: number | undefined
   tieEmbeddings: boolean
+  /** What the rows of the embedding are multiplied by as they are looked up, and the logits. Default to 1. */
+  embeddingMultiplier?: number
+  logitsMultiplier?: number
   headBias: boolean
   /** Tokens that end a text by the configuration alone; `model.endOfText` has all. */
   eosTokenIds: readonly number[]

@@ -10,15 +10,9 @@ import type { WeightWishes } from '../weights/planned-format.js'
 import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
-import type { TensorNames } from './families/family.js'
-import {
-  type Block,
-  type BlockState,
-  type Pass,
-  recordLinear,
-  type StateField,
-} from './blocks/block.js'
-import { blockKind, layerNames } from './blocks/blocks.js'
+import { type BlockState, type Pass, recordLinear, type StateField } from './blocks/block.js'
+import { blockKind } from './blocks/blocks.js'
+import { type BlockTypes, loadBlocks, type PlacedBlock, streamOf } from './placed-blocks.js'
 import { layerStateBytes, stateBytes } from './state-fields.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
@@ -43,10 +37,12 @@ export class LanguageModel {
   readonly config: ModelConfig
   /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
   readonly activationType: ActivationType
+  /** Type of the keys and values that are kept of each position. */
+  readonly kvType: ActivationType
   /** Bytes of the weights as the device holds them. */
   readonly weightBytes: number
   readonly #embedding: Weight
-  readonly #blocks: readonly Block[]
+  readonly #blocks: readonly PlacedBlock[]
   readonly #finalNorm: Tensor
   readonly #head: Linear
   readonly #owned: readonly Memory[]
@@ -54,13 +50,14 @@ export class LanguageModel {
   private constructor(
     device: Device,
     config: ModelConfig,
-    activationType: ActivationType,
+    { activationType, kvType }: BlockTypes,
     memory: { bytes: number; owned: readonly Memory[] },
-    weights: { embedding: Weight; blocks: Block[]; finalNorm: Tensor; head: Linear },
+    weights: { embedding: Weight; blocks: PlacedBlock[]; finalNorm: Tensor; head: Linear },
   ) {
     this.device = device
     this.config = config
     this.activationType = activationType
+    this.kvType = kvType
     this.weightBytes = memory.bytes
     this.#owned = memory.owned
     this.#embedding = weights.embedding
@@ -77,30 +74,34 @@ export class LanguageModel {
   static async load(
     device: Device,
     checkpoint: Checkpoint,
-    options: LoaderOptions & { onTensors?: (model: LanguageModel) => void },
+    options: LoaderOptions & {
+      kvDtype?: ActivationType | undefined
+      onTensors?: (model: LanguageModel) => void
+    },
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
-    const { config, names } = checkpoint
-    const { dModel, paddedVocabSize } = config
+    const { config, names, layers } = checkpoint
+    const { dModel, paddedVocabSize, logitsMultiplier = 1 } = config
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
+    const types = { activationType, kvType: options.kvDtype ?? activationType }
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
-      const blocks: Block[] = []
-      for (const index of config.layers.keys()) {
-        blocks.push(await loadBlock(loader, config, index, names, activationType))
-      }
+      const blocks = await loadBlocks(loader, config, layers, types)
       const finalNorm = await loader.vector(names.finalNorm, dModel)
       const head: Linear = config.tieEmbeddings
-        ? { weight: embedding, bias: undefined }
-        : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias)
+        ? loader.scaled(embedding, paddedVocabSize, logitsMultiplier)
+        : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias, {
+            weight: logitsMultiplier,
+            bias: logitsMultiplier,
+          })
       loader.checkAllUsed()
       checkStateSize(checkpoint)
       const weights = { embedding, blocks, finalNorm, head }
       const model = new LanguageModel(
         device,
         config,
-        activationType,
+        types,
         { bytes: loader.weightBytes, owned: store.owned },
         weights,
       )
@@ -117,7 +118,12 @@ export class LanguageModel {
 
   /** The fields that each block keeps of one sequence. */
   get stateFields(): readonly (readonly StateField[])[] {
-    return this.#blocks.map(({ state }) => state)
+    return this.#blocks.map(({ block }) => block.state)
+  }
+
+  /** The fields that each block keeps of each position of a sequence, in pages. */
+  get pagedFields(): readonly (readonly StateField[])[] {
+    return this.#blocks.map(({ block }) => block.pagedState ?? [])
   }
 
   /**
@@ -149,12 +155,17 @@ export class LanguageModel {
 
   #forward(pass: Pass, tokens: Tensor, state: ModelState, mode: 'decode' | 'prefill'): Tensor {
     const { cl, workspace } = pass
-    const { dModel } = this.config
+    const { dModel, embeddingMultiplier = 1 } = this.config
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
-    this.#embedding.lookUp(cl, tokens, hidden)
-    for (const [index, block] of this.#blocks.entries()) {
-      cl.layer(`layers.${index}`, () => block[mode](pass, hidden, state[index]!))
+    this.#embedding.lookUp(cl, tokens, hidden, { scale: embeddingMultiplier })
+    // The sum of what blocks side by side add, until the last of them has read the input.
+    const branches = this.#blocks.every(({ isLast }) => isLast)
+      ? hidden
+      : workspace.take('branches', tokens.shape, dModel, 'float32')
+    for (const [index, placed] of this.#blocks.entries()) {
+      const stream = streamOf(placed, hidden, branches)
+      cl.layer(placed.layer, () => placed.block[mode](pass, stream, state[index]!))
     }
     return hidden
   }
@@ -193,24 +204,4 @@ function checkStateSize({ config, configFile, tensors }: Checkpoint): void {
     `${configFile}: one sequence would need ${bytes} bytes for ${cause}; ` +
       `a model with ${weightBytes} bytes of weights may need ${most}`,
   )
-}
-
-async function loadBlock(
-  loader: WeightLoader,
-  { layers, dModel, normEpsilon: eps }: ModelConfig,
-  index: number,
-  names: TensorNames,
-  activationType: ActivationType,
-): Promise<Block> {
-  const config = layers[index]!
-  const kind = blockKind(config.kind)
-  const block = `${names.block}.${index}`
-  return kind.load(config, {
-    loader,
-    names: layerNames(names.layers, config.kind),
-    path: (name) => `${block}.${names.layer}.${name}`,
-    dModel,
-    norm: { weight: await loader.vector(`${block}.${names.norm}`, dModel), eps },
-    state: kind.stateFields(config, activationType),
-  })
 }

@@ -17,7 +17,26 @@ export function layerStateBytes(layer: LayerConfig, activationType: ActivationTy
   return fields.reduce((sum, field) => sum + fieldBytes(field), 0)
 }
 
-/** Bytes that one sequence keeps between tokens, whatever its length. */
+/** What one layer keeps of each position of a sequence, in pages. `kvType`: of keys and values. */
+export function pagedFieldsOf(layer: LayerConfig, kvType: ActivationType): readonly StateField[] {
+  return blockKind(layer.kind).pagedFields?.(layer, kvType) ?? []
+}
+
+/** Whether what a model keeps of a sequence grows with it. */
+export function hasPages(config: ModelConfig): boolean {
+  return config.layers.some((layer) => pagedFieldsOf(layer, 'float32').length > 0)
+}
+
+/** Bytes that a model keeps of each position of a sequence; 0 for one whose state has a fixed size. */
+export function contextBytesPerToken(
+  config: ModelConfig,
+  kvType: ActivationType = 'float32',
+): number {
+  const fields = config.layers.flatMap((layer) => pagedFieldsOf(layer, kvType))
+  return fields.reduce((sum, field) => sum + fieldBytes(field), 0)
+}
+
+/** Bytes that one sequence keeps between tokens, whatever its length: without what it keeps of each position. */
 export function stateBytes(
   config: ModelConfig,
   activationType: ActivationType = 'float32',

@@ -44,18 +44,29 @@ export interface LinearNorm {
  */
 export type LinearRole = 'step' | 'chunk'
 
-/** What a matrix product does besides: out = activation(norm(x) · weightᵀ + bias) * gate + residual. */
+/** Exact (erf) `gelu`, `silu`: x * sigmoid(x), `relu2`: max(x, 0)². */
+export const ACTIVATIONS = ['gelu', 'silu', 'relu2'] as const
+export type Activation = (typeof ACTIVATIONS)[number]
+
+/** What a matrix product does besides: out = activation(scale ∘ (norm(x) · weightᵀ) + bias) * gate + residual. */
 export interface LinearOptions {
+  /** A factor for each output: (outputs). */
+  scale?: Tensor | undefined
   /** (outputs). */
   bias?: Tensor | undefined
   norm?: LinearNorm | undefined
-  activation?: 'gelu' | 'silu' | undefined
+  activation?: Activation | undefined
   /** As out. */
   gate?: Tensor | undefined
   /** As out; may be out. */
   residual?: Tensor | undefined
   /** Defaults to `chunk` where x is (batch, length, inputs), else to `step`. */
   role?: LinearRole | undefined
+}
+
+export interface EmbeddingOptions {
+  /** A factor of all that is looked up. Defaults to 1. */
+  scale?: number | undefined
 }
 
 export interface SsdTensors {
@@ -201,6 +212,98 @@ export interface AttentionOptions {
   /** Of the scores. Defaults to 1 / sqrt(headDim). */
   scale?: number
 }
+
+/** Positions of a sequence whose keys and values are in one page (metal/pages.h). */
+export const PAGE_SIZE = 256
+
+/** In place of a page: there is none. */
+export const NO_PAGE = 0xffffffff
+
+/** Pages of keys and values, and which of them each sequence has. */
+export interface KvPages {
+  /** (pages, PAGE_SIZE, kvHeads * headDim), float32 or float16 whatever activations are. */
+  keys: Tensor
+  /** As keys. */
+  values: Tensor
+  /**
+   * The page of each PAGE_SIZE positions of each slot: uint32 (slots, pagesPerSlot), `NO_PAGE` beyond those that a sequence
+   * has. Slots may share pages that nobody writes.
+   */
+  pages: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+}
+
+export interface KvPagesWriteTensors extends KvPages {
+  /** (batch, kvHeads * headDim), or (batch, length, kvHeads * headDim). Rows may lie apart. */
+  k: Tensor
+  /** As k. */
+  v: Tensor
+}
+
+export interface PagedPrefillTensors extends KvPages {
+  /** (batch, length, heads * headDim), normed and turned. Rows may lie apart. `gated` says of twice as many columns. */
+  q: Tensor
+  /** (batch, length, heads * headDim), contiguous. */
+  out: Tensor
+}
+
+export interface PagedDecodeTensors extends KvPages {
+  /** (batch, heads * headDim). Rows may lie apart. `gated` says of twice as many columns. */
+  q: Tensor
+  /** (batch, kvHeads * headDim). */
+  k: Tensor
+  /** As k. */
+  v: Tensor
+  /** Weight of the norm of each head of q: (headDim). */
+  qNorm?: Tensor | undefined
+  /** The same of k. */
+  kNorm?: Tensor | undefined
+  /** As those of `rotary`. */
+  frequencies?: Tensor | undefined
+  /** (batch, heads * headDim), contiguous. */
+  out: Tensor
+}
+
+export interface PagedAttentionOptions {
+  headDim: number
+  /** Of the scores. Defaults to 1 / sqrt(headDim). */
+  scale?: number | undefined
+  /** Each head of q is followed by as many numbers of its gate: out is multiplied by their sigmoid. Defaults to false. */
+  gated?: boolean | undefined
+}
+
+export interface RotaryTensors {
+  /** (batch, heads * headDim), or (batch, length, heads * headDim). Rows may lie apart. */
+  x: Tensor
+  /** Weight of the norm of each head: (headDim). */
+  normWeight?: Tensor | undefined
+  /** Radians a position, of each pair of columns that turns: (rotaryDim / 2). */
+  frequencies?: Tensor | undefined
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). Goes with `frequencies`. */
+  position?: Tensor | undefined
+  /** (…, heads * headDim), contiguous. Left out, the result takes the place of x. */
+  out?: Tensor | undefined
+}
+
+export interface TurnOptions {
+  /** Of the norm. */
+  eps?: number | undefined
+  /** Of sine and cosine. Defaults to 1. */
+  attentionFactor?: number | undefined
+  /** Columns 2i and 2i + 1 turn together, instead of i and i + rotaryDim / 2. Defaults to false. */
+  interleaved?: boolean | undefined
+}
+
+export interface RotaryOptions extends TurnOptions {
+  headDim: number
+  /** Columns from one head of x to the next; those behind the head stay as they are. Defaults to headDim. */
+  headStride?: number | undefined
+}
+
+export interface PagedDecodeOptions extends PagedAttentionOptions, TurnOptions {}
 
 export interface ConvTensors {
   /** (batch, channels), or (batch, length, channels). Rows may lie apart. */

@@ -80,6 +80,11 @@ export class Checker {
     this.fail(`${name} must be a positive whole number but is ${value}`)
   }
 
+  finite(name: string, value: number): void {
+    if (Number.isFinite(value)) return
+    this.fail(`${name} must be a finite number but is ${describe(value)}`)
+  }
+
   /** A finite number that is not negative. */
   notNegative(name: string, value: number): void {
     if (Number.isFinite(value) && value >= 0) return

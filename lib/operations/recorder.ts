@@ -8,28 +8,49 @@
 
 import { DisposedError } from '../support/errors.js'
 import { addon } from './addon.js'
-import type {
-  AffineMatrix,
-  AttentionOptions,
-  AttentionTensors,
-  ConvTensors,
-  DeltaOptions,
-  DeltaScanTensors,
-  DeltaUpdateTensors,
-  KeepLogitsTensors,
-  LinearOptions,
-  Mamba2Options,
-  Mamba2Tensors,
-  ResolveRowsTensors,
-  SampleTensors,
-  SsdOptions,
-  SsdTensors,
-  TokenLogprobsTensors,
+import {
+  ACTIVATIONS,
+  type Activation,
+  type AffineMatrix,
+  type AttentionOptions,
+  type AttentionTensors,
+  type ConvTensors,
+  type DeltaOptions,
+  type DeltaScanTensors,
+  type DeltaUpdateTensors,
+  type EmbeddingOptions,
+  type KeepLogitsTensors,
+  type KvPagesWriteTensors,
+  type LinearOptions,
+  type Mamba2Options,
+  type Mamba2Tensors,
+  type PagedAttentionOptions,
+  type PagedDecodeOptions,
+  type PagedDecodeTensors,
+  type PagedPrefillTensors,
+  type ResolveRowsTensors,
+  type RotaryOptions,
+  type RotaryTensors,
+  type SampleTensors,
+  type SsdOptions,
+  type SsdTensors,
+  type TokenLogprobsTensors,
 } from './arguments.js'
 import { Checker } from './checker.js'
 import { checkAttention, checkRings } from './checks/attention.js'
 import { checkDeltaScan, checkDeltaUpdate } from './checks/delta.js'
-import { checkAffine, checkLinear } from './checks/linear.js'
+import {
+  ACTIVATION_NUMBERS,
+  checkAffine,
+  checkEmbeddingScale,
+  checkLinear,
+} from './checks/linear.js'
+import {
+  checkKvPagesWrite,
+  checkPagedDecode,
+  checkPagedPrefill,
+  checkRotary,
+} from './checks/paged-attention.js'
 import {
   checkKeepLogits,
   checkResolveRows,
@@ -132,25 +153,36 @@ export class Recorder {
     return this.#block
   }
 
-  /** out[i] = table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
-  embedding(tokens: Tensor, table: Tensor, out: Tensor): void {
+  /** out[i] = scale * table[tokens[i]]: tokens uint32 (…), table (vocabulary, cols) of any float type, out (…, cols). */
+  embedding(tokens: Tensor, table: Tensor, out: Tensor, options: EmbeddingOptions = {}): void {
     const check = this.#check('embedding')
+    const scale = checkEmbeddingScale(check, options)
     check.type('table', table, FLOATS)
     const [vocabulary, cols] = check.matrix('table', table)
     check.tokens(tokens, out, cols)
-    this.#add('embedding', { tokens, table, out }, { rows: tokens.elements, cols, vocabulary })
+    this.#add(
+      'embedding',
+      { tokens, table, out },
+      { rows: tokens.elements, cols, vocabulary, scale },
+    )
   }
 
   /** `embedding` from a quantised table (vocabulary, cols). */
-  affineEmbedding(tokens: Tensor, table: AffineMatrix, out: Tensor): void {
+  affineEmbedding(
+    tokens: Tensor,
+    table: AffineMatrix,
+    out: Tensor,
+    options: EmbeddingOptions = {},
+  ): void {
     const check = this.#check('affineEmbedding')
+    const scale = checkEmbeddingScale(check, options)
     const { rows: vocabulary, cols, tensors, params } = checkAffine(check, table)
     check.tokens(tokens, out, cols)
     const rows = tokens.elements
     this.#add(
       'affine_embedding',
       { tokens, ...tensors, out },
-      { rows, cols, vocabulary, ...params },
+      { rows, cols, vocabulary, ...params, scale },
     )
   }
 
@@ -209,7 +241,7 @@ export class Recorder {
   }
 
   /**
-   * out = activation(norm(x) · weightᵀ + bias) * gate + residual, each of them only when given: x (…, inputs),
+   * out = activation(scale ∘ (norm(x) · weightᵀ) + bias) * gate + residual, each of them only when given: x (…, inputs),
    * weight (outputs, inputs) of any float type, out (…, outputs). An x of two dimensions is a step, (batch, inputs), one
    * of three a chunk, (batch, length, inputs), unless `role` says otherwise.
    */
@@ -331,12 +363,12 @@ export class Recorder {
   mlpActivation(
     x: Tensor,
     out: Tensor,
-    options: { activation: 'gelu' | 'silu'; gate?: Tensor | undefined },
+    options: { activation: Activation; gate?: Tensor | undefined },
   ): void {
     const { activation, gate } = options
     const check = this.#check('mlpActivation')
     check.options(options, ['activation', 'gate'])
-    check.oneOf('activation', activation, ['gelu', 'silu'])
+    check.oneOf('activation', activation, ACTIVATIONS)
     check.activations({ x, gate, out })
     check.output('x', x, x.shape)
     if (gate) check.output('gate', gate, x.shape)
@@ -344,7 +376,7 @@ export class Recorder {
     this.#add(
       'mlp_activation',
       { x, gate, out },
-      { count: x.elements, activation: activation === 'gelu' ? 0 : 1, gated: gate ? 1 : 0 },
+      { count: x.elements, activation: ACTIVATION_NUMBERS[activation], gated: gate ? 1 : 0 },
     )
   }
 
@@ -392,6 +424,46 @@ export class Recorder {
         v_stride: v.rowStride,
       },
     )
+  }
+
+  /**
+   * Norms each head of x, then turns the first 2 * frequencies of its columns by position (RoPE), each of them only when
+   * given: queries or keys before `kvPagesWrite` and `pagedAttentionPrefill`.
+   */
+  rotary(tensors: RotaryTensors, options: RotaryOptions): void {
+    const check = this.#check('rotary')
+    check.options(options, ['headDim', 'headStride', 'eps', 'attentionFactor', 'interleaved'])
+    const params = checkRotary(check, tensors, options)
+    this.#addGiven('rotary', { ...tensors, out: tensors.out ?? tensors.x }, params)
+  }
+
+  /** Puts k and v of a step or of a chunk into the pages, from `position` on. A token that has no page is not written. */
+  kvPagesWrite(tensors: KvPagesWriteTensors): void {
+    const params = checkKvPagesWrite(this.#check('kvPagesWrite'), tensors)
+    this.#addGiven('kv_pages_write', tensors, params)
+  }
+
+  /**
+   * One token of causal attention over all positions so far: q and k are normed and turned as `rotary` does it, k and v enter
+   * the pages, then q attends to positions 0 to `position`, its own. A row that lacks a page of these does nothing.
+   */
+  pagedAttentionDecode(tensors: PagedDecodeTensors, options: PagedDecodeOptions): void {
+    const check = this.#check('pagedAttentionDecode')
+    const turn = ['eps', 'attentionFactor', 'interleaved']
+    check.options(options, ['headDim', 'scale', 'gated', ...turn])
+    const params = checkPagedDecode(check, tensors, options)
+    this.#addGiven('paged_attention_decode', tensors, params)
+  }
+
+  /**
+   * A chunk of causal attention over all positions so far. Its own keys and values are in the pages already (`kvPagesWrite`).
+   * A row that lacks a page of these positions does nothing.
+   */
+  pagedAttentionPrefill(tensors: PagedPrefillTensors, options: PagedAttentionOptions): void {
+    const check = this.#check('pagedAttentionPrefill')
+    check.options(options, ['headDim', 'scale', 'gated'])
+    const params = checkPagedPrefill(check, tensors, options)
+    this.#addGiven('paged_attention_prefill', tensors, params)
   }
 
   /** out = a + b, all of one shape. `out` may be a or b. */

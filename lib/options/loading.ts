@@ -71,6 +71,13 @@ export interface LoadOptions {
    * the bits as they would be without. `false` keeps none. docs/prompt-cache.md.
    */
   promptCache?: PromptCacheOptions | false | undefined
+  /**
+   * The most tokens of a prompt and its text together, for models with attention over all positions. Defaults to what
+   * the model is made for, as far as memory reaches. Memory grows with the tokens that there are, not with this number.
+   */
+  maxContext?: number | undefined
+  /** Type of the keys and values that such models keep of each token. Defaults to what layers compute in. */
+  kvDtype?: 'float16' | 'float32' | undefined
   /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
@@ -182,6 +189,19 @@ export const MODEL_LOADING = {
     rows: PROMPT_CACHE,
     orFalse: true,
     description: 'snapshots of prompts and turns that are kept for later prompts; false for none',
+  },
+  maxContext: {
+    type: 'integer',
+    min: 1,
+    max: 2 ** 32 - 1,
+    description: 'tokens that a prompt and its text may have, of models with attention over all',
+    flag: { name: 'max-context' },
+  },
+  kvDtype: {
+    type: 'choice',
+    choices: ['float16', 'float32'],
+    description: 'type of the keys and values of such models',
+    flag: { name: 'kv-dtype', placeholder: 'DTYPE' },
   },
   revision: { type: 'string', description: 'branch, tag or commit of a Hub name' },
   cacheDir: { type: 'string', description: 'the Hub cache' },

@@ -24,7 +24,8 @@ export interface Perplexity {
 /**
  * Measures how well a model predicts a text of any length, as one sequence whose state is carried on.
  * The text follows the model's end-of-text token, as documents did in training, so that its first token
- * counts too; throws when the model has no such token or no tokenizer.
+ * counts too; throws when the model has no such token or no tokenizer, and `ContextLengthError` where the model has a
+ * context that cannot hold the text.
  *
  * @example
  * const { bitsPerByte } = await perplexity(model, await readFile('text.txt', 'utf8'))
@@ -51,6 +52,7 @@ export async function perplexity(
   // own, when it begins with one.
   const tokens = ids[0] === start ? ids.subarray(1) : ids
   if (tokens.length === 0) throw new RangeError('[perplexity] the text holds nothing to predict')
+  model.engine.checkContext('perplexity', tokens.length)
   const inputs = new Uint32Array(tokens.length)
   inputs[0] = start
   inputs.set(tokens.subarray(0, -1), 1)

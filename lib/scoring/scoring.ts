@@ -141,7 +141,6 @@ export class PrefixScorer {
       this.#source,
     )
     const { context, candidates } = tokens
-    const { model } = this.#engine
     const reading = { operation, signal, prefillChunkSize }
     await this.#turns.enter(operation, signal)
     try {
@@ -151,7 +150,7 @@ export class PrefixScorer {
       })
       try {
         const from = { snapshot, position: context.length }
-        const scores = await scoreContinuations(model, from, candidates, reading)
+        const scores = await scoreContinuations(this.#engine, from, candidates, reading)
         return { ...tokens, scores, cachedTokens }
       } finally {
         snapshot.dispose()

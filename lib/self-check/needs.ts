@@ -1,7 +1,7 @@
 // What of a device a model uses: plain data, so that another process can be asked to check it.
 
 import type { ActivationType, Device } from '../operations/device.js'
-import { blockKind, layerNames } from '../models/blocks/blocks.js'
+import { blockKind } from '../models/blocks/blocks.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import { activationTypeOf } from '../models/language-model.js'
 import { formatName, type WeightFormat } from '../weights/formats/formats.js'
@@ -30,11 +30,11 @@ export function needsOf(
 }
 
 /** The modules that have a matrix. */
-function matrixPaths({ config, names }: Checkpoint): string[] {
-  const ofLayers = config.layers.flatMap((layer, index) =>
-    blockKind(layer.kind)
-      .matrices(layerNames(names.layers, layer.kind), layer)
-      .map((name) => `${names.block}.${index}.${names.layer}.${name}`),
+function matrixPaths({ config, names, layers }: Checkpoint): string[] {
+  const ofLayers = layers.flatMap((layer) =>
+    blockKind(layer.config.kind)
+      .matrices(layer.names, layer.config)
+      .map((name) => `${layer.path}.${name}`),
   )
   return [names.embedding, ...ofLayers, ...(config.tieEmbeddings ? [] : [names.head])]
 }

@@ -34,15 +34,19 @@ export interface SessionContents {
   /** All of them; undefined when saved without token ids. */
   consumed: Uint32Array | undefined
   fields: readonly SessionField[]
+  /** What the model keeps of each position, (position, ...shape): names begin with `pages.`. Empty for none. */
+  pages?: readonly SessionField[] | undefined
   /** What a chat adds (lib/chat/chat-file.ts); undefined for a plain session. */
   chat?: string | undefined
 }
 
 const FORMAT = 'ssm-metal session'
+/** Of a file without keys and values of positions, and of one with them. */
 const VERSION = 1
+const PAGED_VERSION = 2
 /** The tensor of token ids. */
 const CONSUMED = 'consumed'
-/** Tensors whose names begin so are for the pages of keys and values that later versions add. */
+/** Tensors whose names begin so hold something of each position: keys and values of full attention. */
 const PAGES = 'pages.'
 const KEYS: readonly string[] = [
   'format',
@@ -80,10 +84,10 @@ export async function writeSessionFile(
   checkOptions('writeSessionFile', options, ['dtype'])
   const dtype = optionValue('writeSessionFile', SAVE_SESSION, 'dtype', options)
   checkContents(contents)
-  const { model, position, consumed, fields, chat } = contents
+  const { model, position, consumed, fields, pages = [], chat } = contents
   const tensors = new Map<string, TensorData>()
   if (consumed) tensors.set(CONSUMED, { dtype: 'uint32', shape: [position], data: consumed })
-  for (const field of fields) {
+  for (const field of [...fields, ...pages]) {
     tensors.set(field.name, stored(field, dtype ?? field.dtype))
     await nextTurn() // others have something to do meanwhile
   }
@@ -95,7 +99,7 @@ export async function writeSessionFile(
   }
   const metadata = {
     format: FORMAT,
-    version: String(VERSION),
+    version: String(pages.length > 0 ? PAGED_VERSION : VERSION),
     model: model.hash,
     model_description: model.description,
     position: String(position),
@@ -106,7 +110,7 @@ export async function writeSessionFile(
   await writeSafetensors(path, tensors, { ...metadata, checksum })
 }
 
-function checkContents({ position, consumed, fields }: SessionContents): void {
+function checkContents({ position, consumed, fields, pages = [] }: SessionContents): void {
   const fail = (problem: string): never => {
     throw new RangeError(`[writeSessionFile] ${problem}`)
   }
@@ -123,10 +127,11 @@ function checkContents({ position, consumed, fields }: SessionContents): void {
     )
   }
   const names = new Set<string>()
-  for (const { name } of fields) {
-    if (name === CONSUMED || name.startsWith(PAGES)) {
-      fail(`the format reserves the name ${quote(name)}`)
-    }
+  const reserved =
+    fields.find(({ name }) => name === CONSUMED || name.startsWith(PAGES)) ??
+    pages.find(({ name }) => !name.startsWith(PAGES))
+  if (reserved) fail(`the format reserves the name ${quote(reserved.name)}`)
+  for (const { name } of [...fields, ...pages]) {
     if (names.has(name)) fail(`field ${quote(name)} is there twice`)
     names.add(name)
   }
@@ -159,6 +164,8 @@ export interface ExpectedSession {
   /** Who reads it. */
   model: ModelIdentity
   fields: readonly { name: string; shape: readonly number[] }[]
+  /** What it keeps of each position: the shape of one. */
+  pages?: readonly { name: string; shape: readonly number[] }[] | undefined
   /** Token ids are below this. */
   vocabulary: number
 }
@@ -193,7 +200,10 @@ async function readSession(file: FileReader, expected: ExpectedSession): Promise
   const header = await readHeader(file)
   const { metadata } = header
   const position = checkPosition(file.path, metadata.position)
-  checkTensors(file.path, header, expected, position)
+  // Of no position there is nothing.
+  const paged = position === 0 ? [] : (expected.pages ?? [])
+  const pages = paged.map(({ name, shape }) => ({ name, shape: [position, ...shape] }))
+  checkTensors(file.path, header, { ...expected, pages }, position)
   const data = await readData(file, header)
   const consumedBytes = data.get(CONSUMED)
   const consumed =
@@ -205,18 +215,20 @@ async function readSession(file: FileReader, expected: ExpectedSession): Promise
       `token id ${outside} is outside the vocabulary of ${expected.vocabulary} tokens`,
     )
   }
+  const fieldOf = ({ name, shape }: { name: string; shape: readonly number[] }): SessionField => ({
+    name,
+    // checkTensors has seen that it is one of the two.
+    dtype: header.tensors.get(name)!.dtype as SessionField['dtype'],
+    shape: [...shape],
+    data: data.get(name)!,
+  })
   return {
     model: { hash: metadata.model!, description: metadata.model_description! },
     position,
     consumed,
     chat: metadata.chat,
-    fields: expected.fields.map(({ name, shape }) => ({
-      name,
-      // checkTensors has seen that it is one of the two.
-      dtype: header.tensors.get(name)!.dtype as SessionField['dtype'],
-      shape: [...shape],
-      data: data.get(name)!,
-    })),
+    fields: expected.fields.map(fieldOf),
+    pages: pages.map(fieldOf),
   }
 }
 
@@ -242,10 +254,10 @@ async function readHeader(file: FileReader): Promise<CheckpointFile> {
     damaged(path, `the header gives checksum ${actual} but ${quote(checksum)} was written down`)
   }
   if (!/^[1-9]\d{0,8}$/.test(version ?? '')) damaged(path, `the version is ${quote(version)}`)
-  if (Number(version) > VERSION) {
+  if (Number(version) > PAGED_VERSION) {
     throw new SessionMismatchError(
       `${path}: a newer version of ssm-metal saved this session (format ${version}; this version ` +
-        `reads ${VERSION}): update ssm-metal, or start a new session`,
+        `reads ${PAGED_VERSION}): update ssm-metal, or start a new session`,
     )
   }
   return header
@@ -264,7 +276,7 @@ function checkPosition(path: string, text: string | undefined): number {
 function checkTensors(
   path: string,
   { metadata, tensors }: CheckpointFile,
-  { model, fields }: ExpectedSession,
+  { model, fields, pages = [] }: ExpectedSession,
   position: number,
 ): void {
   if (metadata.model !== model.hash) {
@@ -274,7 +286,8 @@ function checkTensors(
         `but this model is ${nameOf(model)}: load the one that it was saved with`,
     )
   }
-  const known = [CONSUMED, ...fields.map(({ name }) => name)]
+  const all = [...fields, ...pages]
+  const known = [CONSUMED, ...all.map(({ name }) => name)]
   const unknown =
     Object.keys(metadata).find((key) => !KEYS.includes(key)) ??
     [...tensors.keys()].find((name) => !known.includes(name))
@@ -290,7 +303,7 @@ function checkTensors(
   if (consumed && position > MOST_SAVED_TOKENS) {
     damaged(path, `it holds ${position} token ids but ${MOST_SAVED_TOKENS} at most`)
   }
-  for (const { name, shape } of fields) {
+  for (const { name, shape } of all) {
     const entry = tensors.get(name)
     if (!entry) damaged(path, `field ${quote(name)} is missing`)
     checkTensor(path, entry, ['float32', 'float16'], shape)

@@ -95,7 +95,8 @@ export class Session {
   /**
    * Consumes a text or token ids and generates nothing.
    *
-   * @throws SessionBusyError, SessionLostError; `signal.reason` when aborted.
+   * @throws SessionBusyError, SessionLostError; ContextLengthError where the context cannot hold it; `signal.reason` when
+   *   aborted.
    * @example await session.prefill('Once upon a time')
    */
   async prefill(prompt: Prompt, options: PrefillSessionOptions = {}): Promise<void> {
@@ -105,6 +106,7 @@ export class Session {
     this.#check('prefill')
     const isFirst = this.position === 0
     const tokens = this.#host.tokens('prefill', prompt, options, isFirst)
+    this.#host.engine.checkContext('prefill', this.position + tokens.length)
     throwIfAborted(signal)
     await this.#alone('prefill', async () => {
       const before = await this.#sequence.settle('prefill', signal)
@@ -189,7 +191,8 @@ export class Session {
     const { dtype, tokens } = optionValues('save', SAVE_SESSION, options)
     await this.withSnapshot('save', async (snapshot, history) => {
       const model = await this.#host.identity()
-      const contents = savedContents(snapshot, history, { model, tokens })
+      const { engine } = this.#host
+      const contents = await savedContents(snapshot, history, { engine, model, tokens })
       await writeSessionFile(path, contents, dtype && { dtype })
     })
   }
@@ -239,7 +242,7 @@ export class Session {
     this.#check(operation)
     return this.#alone(operation, async () => {
       await this.#sequence.settleAlone(operation)
-      const snapshot = await this.#host.engine.snapshot(this.#sequence.state)
+      const snapshot = await this.#host.engine.snapshot(this.#sequence.state, this.position)
       try {
         return await use(snapshot, this.#sequence.history)
       } finally {
@@ -288,7 +291,7 @@ export class Session {
     this.#check(operation)
     return this.#alone(operation, async () => {
       await this.#sequence.settleAlone(operation)
-      const snapshot = await this.#host.engine.snapshot(this.#sequence.state)
+      const snapshot = await this.#host.engine.snapshot(this.#sequence.state, this.position)
       return { snapshot, history: this.#sequence.history.copy() }
     })
   }

@@ -127,6 +127,24 @@ export class InsufficientMemoryError extends CodedError {
   }
 }
 
+/** A sequence would be longer than the context. The message says by how much, and what to do. */
+export class ContextLengthError extends CodedError {
+  readonly code = 'ERR_CONTEXT_LENGTH'
+  override get name(): string {
+    return 'ContextLengthError'
+  }
+  /** Tokens that would be needed. */
+  readonly tokens: number
+  /** Tokens that a sequence may have. */
+  readonly maxContext: number
+
+  constructor(message: string, sizes: { tokens: number; maxContext: number }) {
+    super(message)
+    this.tokens = sizes.tokens
+    this.maxContext = sizes.maxContext
+  }
+}
+
 /** Why the native addon did not load. */
 export type AddonFailure =
   | 'node-version'

@@ -52,6 +52,26 @@ export interface TensorEntry {
   byteLength: number
 }
 
+/** Rows of a tensor, as a tensor of its own. */
+export function rowsOf(
+  entry: TensorEntry,
+  { first, count }: { first: number; count: number },
+): TensorEntry {
+  const { shape, strides, dtype } = entry
+  if (first === 0 && count === shape[0]) return entry
+  const inner = shape.slice(1).reduce((product, size) => product * size, 1)
+  const bytesPerRow = ((strides?.[0] ?? inner) * bitsPerElement(dtype)) / 8
+  const byteOffset = entry.byteOffset + first * bytesPerRow
+  const end = entry.byteOffset + entry.byteLength
+  return {
+    ...entry,
+    shape: [count, ...shape.slice(1)],
+    byteOffset,
+    // Rows of a transposed matrix lie within one another.
+    byteLength: strides ? end - byteOffset : count * bytesPerRow,
+  }
+}
+
 /** The tensors of one checkpoint, which may span several files. */
 export interface CheckpointFile {
   tensors: Map<string, TensorEntry>

@@ -5,7 +5,7 @@
 import { throwIfAborted, type Signal } from '../support/abort.js'
 import { CorruptFileError, UnsupportedOptionError } from '../support/errors.js'
 import { formatShape, type Tensor } from '../operations/tensor.js'
-import type { TensorEntry } from './checkpoint.js'
+import { rowsOf, type TensorEntry } from './checkpoint.js'
 import { FLOAT_TYPES } from './float-types.js'
 import type { Weight } from './formats/format.js'
 import { isQuantized, kindOf, quantizedKind } from './formats/formats.js'
@@ -17,10 +17,28 @@ import {
 } from './planned-format.js'
 import type { WeightStore } from './store.js'
 
-/** A weight and its optional bias (outputs). */
+/** A weight, and what its products with x go through: scale * (x · weightᵀ) + bias, each (outputs). */
 export interface Linear {
   weight: Weight
+  scale?: Tensor | undefined
   bias: Tensor | undefined
+}
+
+/** Some of the rows of a matrix in a file. */
+export interface RowRange {
+  first: number
+  count: number
+  /** Rows of the whole matrix. */
+  of: number
+}
+
+/** A factor for all outputs of a matrix, or one for each run of them. */
+export type Factor = number | readonly { rows: number; factor: number }[]
+
+/** What a model multiplies the outputs of a matrix by, and its bias, which may be a different number. */
+export interface Multiplier {
+  weight: Factor
+  bias: Factor
 }
 
 export interface LoaderOptions extends WeightWishes {
@@ -83,8 +101,8 @@ export class WeightLoader {
     return this.#floats(entry, [channels, width])
   }
 
-  /** The matrix of a module (outputs, inputs), quantised when the checkpoint says so. */
-  async weight(path: string, outputs: number, inputs: number): Promise<Weight> {
+  /** The matrix of a module (outputs, inputs), or rows of it, quantised when the checkpoint says so. */
+  async weight(path: string, outputs: number | RowRange, inputs: number): Promise<Weight> {
     const weight = isQuantized(this.#checkpoint.tensors, path)
       ? await this.#quantizedMatrix(path, outputs, inputs)
       : await this.#floatMatrix(path, outputs, inputs)
@@ -92,12 +110,42 @@ export class WeightLoader {
     return weight
   }
 
-  /** The matrix and, when `bias`, the bias of a linear module. */
-  async linear(path: string, outputs: number, inputs: number, bias: boolean): Promise<Linear> {
+  /** The matrix and, when `bias`, the bias of a linear module; or rows of them. */
+  async linear(
+    path: string,
+    outputs: number | RowRange,
+    inputs: number,
+    bias: boolean,
+    multiplier: Multiplier = NO_MULTIPLIER,
+  ): Promise<Linear> {
+    const { count } = rangeOf(outputs)
     return {
-      weight: await this.weight(path, outputs, inputs),
-      bias: bias ? await this.vector(`${path}.bias`, outputs) : undefined,
+      ...this.scaled(await this.weight(path, outputs, inputs), count, multiplier.weight),
+      bias: bias ? await this.#bias(`${path}.bias`, outputs, multiplier.bias) : undefined,
     }
+  }
+
+  /** A weight that is there, such as an embedding that is the head as well. */
+  scaled(weight: Weight, outputs: number, factor: Factor): Linear {
+    const scale = isOne(factor) ? undefined : this.constant(factors(factor, outputs))
+    return { weight, scale, bias: undefined }
+  }
+
+  async #bias(name: string, outputs: number | RowRange, factor: Factor): Promise<Tensor> {
+    const range = rangeOf(outputs)
+    const entry = this.#entry(name)
+    this.#expectShape(entry, [[range.of]])
+    const rows = rowsOf(entry, range)
+    if (isOne(factor)) return this.#floats(rows, [range.count])
+    const each = factors(factor, range.count)
+    return this.#floats(rows, [range.count], (x, i) => x * each[i]!)
+  }
+
+  /** Numbers that come from the configuration, as a float32 vector. */
+  constant(values: Float32Array): Tensor {
+    const tensor = this.#store.constant(values)
+    this.#weightBytes += tensor.byteSpan
+    return tensor
   }
 
   /** Marks a tensor as accounted for without loading it. */
@@ -137,10 +185,19 @@ export class WeightLoader {
     if (!entry) {
       throw new CorruptFileError(`${this.#checkpoint.weightsFile}: tensor ${name} is missing`)
     }
+    // Rows of one may be asked for more than once.
+    if (!this.#used.has(name)) this.#loaded += entry.byteLength
     this.#used.add(name)
-    this.#loaded += entry.byteLength
     this.#options.onProgress?.(this.#loaded, this.#total)
     return entry
+  }
+
+  // A part of a matrix, of which the shape is still to be checked: a file may have another number of rows.
+  #rows(name: string, range: RowRange): TensorEntry {
+    const whole = this.#entry(name)
+    if (range.count === range.of) return whole
+    this.#expectShape(whole, [[range.of, ...whole.shape.slice(1)]])
+    return rowsOf(whole, range)
   }
 
   #expectShape(entry: TensorEntry, allowed: readonly (readonly number[])[]): void {
@@ -160,16 +217,19 @@ export class WeightLoader {
     )
   }
 
-  async #floatMatrix(path: string, rows: number, cols: number): Promise<Weight> {
-    const entry = this.#entry(`${path}.weight`)
-    this.#expectShape(entry, [[rows, cols]])
+  async #floatMatrix(path: string, outputs: number | RowRange, cols: number): Promise<Weight> {
+    const range = rangeOf(outputs)
+    const whole = this.#entry(`${path}.weight`)
+    this.#expectShape(whole, [[range.of, cols]])
+    const entry = rowsOf(whole, range)
     this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
     const format = plannedFormat(this.#checkpoint, path, this.#options)!
     if (quantizedFormat(cols, 'float32', this.#options)) this.#quantized += 1
     return kindOf(format).fromFloats(entry, format, this.#store)
   }
 
-  async #quantizedMatrix(path: string, rows: number, cols: number): Promise<Weight> {
+  async #quantizedMatrix(path: string, outputs: number | RowRange, cols: number): Promise<Weight> {
+    const range = rangeOf(outputs)
     const { weightsFile, quantizationOf } = this.#checkpoint
     const quantization = quantizationOf(path)
     if (!quantization) {
@@ -184,11 +244,11 @@ export class WeightLoader {
       )
     }
     const files = {
-      ...{ rows, cols, store: this.#store },
+      ...{ rows: range.count, cols, store: this.#store },
       fail: (problem: string): never => {
         throw new CorruptFileError(`${weightsFile}: ${path} ${problem}`)
       },
-      part: (name: string) => this.#entry(`${path}.${name}`),
+      part: (name: string) => this.#rows(`${path}.${name}`, range),
       expectType: (entry: TensorEntry, types: readonly string[]) => this.#expectType(entry, types),
       expectShape: (entry: TensorEntry, shape: readonly number[]) =>
         this.#expectShape(entry, [shape]),
@@ -200,11 +260,31 @@ export class WeightLoader {
   async #floats(
     entry: TensorEntry,
     shape: readonly number[],
-    map?: (x: number) => number,
+    map?: (x: number, index: number) => number,
   ): Promise<Tensor> {
     this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
     const vector = await this.#store.floats(entry, shape, map)
     this.#weightBytes += vector.byteSpan
     return vector
   }
+}
+
+const NO_MULTIPLIER: Multiplier = { weight: 1, bias: 1 }
+
+const rangeOf = (outputs: number | RowRange): RowRange =>
+  typeof outputs === 'number' ? { first: 0, count: outputs, of: outputs } : outputs
+
+const isOne = (factor: Factor): boolean =>
+  typeof factor === 'number' ? factor === 1 : factor.every((run) => run.factor === 1)
+
+function factors(factor: Factor, count: number): Float32Array {
+  if (typeof factor === 'number') return new Float32Array(count).fill(factor)
+  const values = new Float32Array(count)
+  let begin = 0
+  for (const run of factor) {
+    values.fill(run.factor, begin, begin + run.rows)
+    begin += run.rows
+  }
+  if (begin !== count) throw new RangeError(`factors for ${begin} rows, expected ${count}`)
+  return values
 }

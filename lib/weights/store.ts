@@ -43,7 +43,13 @@ export interface WeightStore {
     record: RecordConversion<Part>,
   ): Promise<Record<Part, Tensor>>
   /** Floats of any type as a float32 tensor, every element mapped on the way. To be had after `finish`. */
-  floats(entry: TensorEntry, shape: readonly number[], map?: (x: number) => number): Promise<Tensor>
+  floats(
+    entry: TensorEntry,
+    shape: readonly number[],
+    map?: (x: number, index: number) => number,
+  ): Promise<Tensor>
+  /** Numbers that come from the configuration, as a vector. */
+  constant(values: Float32Array): Tensor
   /** Does what was put off. */
   finish(): Promise<void>
   /** Closes files. */
@@ -132,7 +138,7 @@ export class DeviceStore implements WeightStore {
   async floats(
     entry: TensorEntry,
     shape: readonly number[],
-    map?: (x: number) => number,
+    map?: (x: number, index: number) => number,
   ): Promise<Tensor> {
     const vector = this.#keep(this.#device.tensor('float32', shape))
     if (!map && isMappable(entry)) {
@@ -142,6 +148,10 @@ export class DeviceStore implements WeightStore {
     const numbers = bytesToFloat32(entry.dtype, rowMajor(entry, await this.#read(entry)))
     vector.write(map ? numbers.map(map) : numbers)
     return vector
+  }
+
+  constant(values: Float32Array): Tensor {
+    return this.#keep(this.#device.tensor('float32', [values.length], values))
   }
 
   /** Fills the vectors all at once, because a read for each takes longer than the rest of the loading. */

@@ -13,6 +13,9 @@ inline float silu(float x) { return x / (1.0f + std::exp(-x)); }
 // Exact, with the error function, as torch.nn.GELU() and mlx.nn.gelu.
 inline float gelu(float x) { return 0.5f * x * (1.0f + std::erf(x * 0.70710678f)); }
 
+// A NaN stays one.
+inline float relu2(float x) { return x < 0.0f ? 0.0f : x * x; }
+
 // log(1 + exp(x)); beyond 20 it equals x in float32.
 inline float softplus(float x) { return x > 20.0f ? x : std::log1p(std::exp(x)); }
 

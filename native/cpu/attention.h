@@ -14,7 +14,7 @@
 namespace ssm::cpu {
 
 // out = sum over j of softmax(scale * q . key(j)) * value(j), j from 0 to count - 1 (the oldest key
-// first). `scores` has room for count numbers.
+// first); keys and values of any float type. `scores` has room for count numbers.
 template <class KeyAt, class ValueAt>
 void attend(const float* q, KeyAt key, ValueAt value, size_t count, size_t head_dim, float scale,
             float* scores, float* out) {
@@ -31,8 +31,8 @@ void attend(const float* q, KeyAt key, ValueAt value, size_t count, size_t head_
   std::fill_n(out, head_dim, 0.0f);
   for (size_t j = 0; j < count; ++j) {
     const float weight = scores[j] / sum;
-    const float* v = value(j);
-    for (size_t d = 0; d < head_dim; ++d) out[d] += weight * v[d];
+    const auto* v = value(j);
+    for (size_t d = 0; d < head_dim; ++d) out[d] += weight * to_float(v[d]);
   }
 }
 

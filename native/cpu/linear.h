@@ -53,30 +53,35 @@ class LinearInput {
   std::vector<float> normed_;
 };
 
-// out[r, n] = activation(sum + bias[n]) * gate[r, n] + residual[r, n]
+// out[r, n] = activation(scale[n] * sum + bias[n]) * gate[r, n] + residual[r, n]
 class LinearOutput {
  public:
-  // Buffers in order: bias (outputs), two of the norm, gate, residual and out, all (rows, outputs).
+  // Buffers from number `scale` on: scale (outputs), bias (outputs), two of the norm, gate,
+  // residual and out, all three (rows, outputs).
   template <class Params>
-  LinearOutput(const Operation& operation, const Params& p, size_t bias)
-      : bias_(operation.data<const float>(bias)),
-        gate_(operation.data<const float>(bias + 3)),
-        residual_(operation.data<const float>(bias + 4)),
-        out_(operation.data<float>(bias + 5)),
+  LinearOutput(const Operation& operation, const Params& p, size_t scale)
+      : scale_(operation.data<const float>(scale)),
+        bias_(operation.data<const float>(scale + 1)),
+        gate_(operation.data<const float>(scale + 4)),
+        residual_(operation.data<const float>(scale + 5)),
+        out_(operation.data<float>(scale + 6)),
         outputs_(p.outputs),
         activation_(p.activation) {}
 
   void store(size_t r, size_t n, float sum) const {
     const size_t i = r * outputs_ + n;
+    if (scale_) sum *= scale_[n];
     if (bias_) sum += bias_[n];
     if (activation_ == kGelu) sum = gelu(sum);
     if (activation_ == kSilu) sum = silu(sum);
+    if (activation_ == kRelu2) sum = relu2(sum);
     if (gate_) sum *= gate_[i];
     if (residual_) sum += residual_[i];
     out_[i] = sum;
   }
 
  private:
+  const float* scale_;
   const float* bias_;
   const float* gate_;
   const float* residual_;

@@ -84,7 +84,8 @@ struct Product {
         kernel_name(kernel, operation, {"out", kernels.type_of_weight}), operation, own);
     dispatch.reads(0, x);
     std::memcpy(dispatch.params.data(), &p, sizeof(p));
-    dispatch.constants = {{"has_bias", p.has_bias},
+    dispatch.constants = {{"has_scale", p.has_scale},
+                          {"has_bias", p.has_bias},
                           {"activation", p.activation},
                           {"gated", p.gated},
                           {"has_residual", p.has_residual}};

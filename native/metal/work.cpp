@@ -22,6 +22,7 @@ double bytes_of(const Operation& operation) {
   double bytes = 0, written_bytes = 0;
   for (size_t i = 0; i < buffers.size(); ++i) {
     const Access access = buffers[i].access;
+    if (is_paged(access)) continue;  // how many pages are used, only a run can tell
     const double part = is_slotted(access) ? used_slots_of(operation) : 1;
     const double of_buffer = part * static_cast<double>(operation.bindings[i].bytes);
     looks_up |= access == Access::looks_up;

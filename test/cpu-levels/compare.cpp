@@ -134,12 +134,16 @@ struct Extras {
 
   std::vector<Binding> bindings() const {
     const size_t results = size_t{rows} * outputs;
-    if (!all) return {{}, {}, {}, {}, {}, floats(std::vector<float>(results))};
+    if (!all) return {{}, {}, {}, {}, {}, {}, floats(std::vector<float>(results))};
     std::vector<float> squares = normals(rows * 2, std::sqrt(inputs));
     for (float& square : squares) square *= square;
-    return {floats(normals(outputs)), floats(normals(inputs)),
-            floats(squares),          floats(normals(results)),
-            floats(normals(results)), floats(std::vector<float>(results))};
+    return {floats(normals(outputs)),
+            floats(normals(outputs)),
+            floats(normals(inputs)),
+            floats(squares),
+            floats(normals(results)),
+            floats(normals(results)),
+            floats(std::vector<float>(results))};
   }
 
   template <class Params>
@@ -150,7 +154,7 @@ struct Extras {
     p.outputs = outputs;
     p.activation = kIdentity;
     if (!all) return p;
-    p.has_bias = p.gated = p.has_residual = 1;
+    p.has_scale = p.has_bias = p.gated = p.has_residual = 1;
     p.norm_group_cols = inputs;
     p.norm_parts = 2;
     p.norm_eps = 1e-5f;

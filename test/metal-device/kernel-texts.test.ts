@@ -113,7 +113,7 @@ describe('the text of a kernel', () => {
     ['ssd_update_float32_float32', 'vectors=1 state_rows=2', 'no file of metal/ has a kernel'],
     [
       'matmat_32_float32_float32_float32',
-      'has_bias=0 activation=2 gated=0 has_residual=0 by_exponent=0',
+      'has_scale=0 has_bias=0 activation=2 gated=0 has_residual=0 by_exponent=0',
       'constant by_exponent is set, but',
     ],
   ])('%s with %s is refused', (kernel, constants, message) => {

@@ -18,7 +18,18 @@ describeEachDevice('affineEmbedding', (device) => {
         await runOnce(device(), (cl) =>
           cl.affineEmbedding(upload(device(), 'uint32', [2, 2], tokens), tensors, out),
         )
-        expectClose(download(out), embedding(tokens, values).flat(), 'float32')
+        const expected = embedding(tokens, values).flat()
+        expectClose(download(out), expected, 'float32')
+        await runOnce(device(), (cl) =>
+          cl.affineEmbedding(upload(device(), 'uint32', [2, 2], tokens), tensors, out, {
+            scale: 0.5,
+          }),
+        )
+        expectClose(
+          download(out),
+          expected.map((value) => value / 2),
+          'float32',
+        )
       },
     )
   }

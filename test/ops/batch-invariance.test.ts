@@ -39,6 +39,7 @@ function optionsOf(
 ): LinearOptions {
   const { norm: groups, squares } = given
   return {
+    scale: given.scale ? bias : undefined,
     bias: given.bias ? bias : undefined,
     norm: groups
       ? {

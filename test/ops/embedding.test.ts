@@ -35,6 +35,22 @@ describeEachDevice('embedding', (device) => {
     }
   })
 
+  test('times a factor', async () => {
+    const table = seededNormals(1)(5 * 19).map(Math.fround)
+    const tokens = [4, 0, 4]
+    const out = unwritten(device(), [3, 19])
+    await runOnce(device(), (cl) => {
+      cl.embedding(
+        upload(device(), 'uint32', [3], tokens),
+        upload(device(), 'float32', [5, 19], table),
+        out,
+        { scale: 12.5 },
+      )
+    })
+    const expected = embedding(tokens, rowsOf(table, 19)).flat()
+    expect(download(out)).toEqual(expected.map((value) => Math.fround(12.5 * value)))
+  })
+
   test('a token id outside the table fails the run, and later runs work; a GPU takes the last row', async () => {
     const tokens = upload(device(), 'uint32', [2], [1, 5])
     const out = unwritten(device(), [2, 3])

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { erf, gelu, silu } from '../reference/activations.js'
+import { erf, gelu, relu2, silu } from '../reference/activations.js'
 import { download, runOnce, seededActivations, unwritten, upload } from '../support/arrays.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
 import { describeEachDevice } from '../support/with-device.js'
@@ -16,6 +16,7 @@ describeEachDevice('mlpActivation', (device) => {
   for (const [activation, reference] of [
     ['gelu', gelu],
     ['silu', silu],
+    ['relu2', relu2],
   ] as const) {
     for (const dtype of ACTIVATION_TYPES) {
       for (const gated of [false, true]) {
@@ -49,7 +50,8 @@ describeEachDevice('mlpActivation', (device) => {
       await runOnce(device(), (cl) =>
         cl.mlpActivation(upload(device(), 'float32', [x.length], x), out, { activation }),
       )
-      expectClose(download(out), x.map(reference), 'float32')
+      const expected = x.map((value) => Math.fround(reference(value)))
+      expectClose(download(out), expected, 'float32')
     })
   }
 })

@@ -194,7 +194,7 @@ const attentionOptions = ({ headDim, scale, window }: Loose) =>
 
 // Of 3 rows and 5 outputs.
 const LINEAR_WRONG: Method['wrong'] = [
-  [{ activation: 'relu' }, 'activation must be "gelu" or "silu" but is "relu"'],
+  [{ activation: 'relu' }, 'activation must be "gelu" or "silu" or "relu2" but is "relu"'],
   [{ role: 'decode' }, 'role must be "step" or "chunk" but is "decode"'],
   [{ gate: floats(3, 4) }, 'gate must have shape (3, 5) but has shape (3, 4)'],
   [{ gate: halves(3, 5) }, 'gate must be float32 but is float16'],
@@ -223,7 +223,7 @@ const normOf = ({ x }: Arguments) => ({ weight: floats((x as Tensor).cols), eps:
 const METHODS: Record<string, Method> = {
   embedding: {
     valid: () => ({ tokens: integers(2, 3), table: halves(5, 4), out: floats(2, 3, 4) }),
-    call: (cl, { tokens, table, out }) => cl.embedding(tokens, table, out),
+    call: (cl, { tokens, table, out, ...options }) => cl.embedding(tokens, table, out, options),
     wrong: [
       [{ tokens: floats(2, 3) }, 'tokens must be uint32 but is float32'],
       [{ table: integers(5, 4) }, 'table must be float32 or float16 or bfloat16 but is uint32'],
@@ -231,15 +231,19 @@ const METHODS: Record<string, Method> = {
       [{ table: apart(5, 4) }, 'table must be contiguous but is a view with rows apart'],
       [{ out: floats(6, 4) }, 'out must have shape (2, 3, 4) but has shape (6, 4)'],
       [{ out: halves(2, 3, 4) }, 'out must be float32 but is float16'],
+      [{ scale: Infinity }, 'scale must be a finite number but is Infinity'],
+      [{ scales: 2 }, 'unknown option "scales": did you mean "scale"?'],
     ],
   },
   affineEmbedding: {
     valid: () => ({ tokens: integers(3), matrix: matrix(), out: floats(3, 64) }),
-    call: (cl, { tokens, matrix, out }) => cl.affineEmbedding(tokens, matrix, out),
+    call: (cl, { tokens, matrix, out, ...options }) =>
+      cl.affineEmbedding(tokens, matrix, out, options),
     wrong: [
       ...AFFINE_WRONG,
       [{ tokens: floats(3) }, 'tokens must be uint32 but is float32'],
       [{ out: floats(3, 32) }, 'out must have shape (3, 64) but has shape (3, 32)'],
+      [{ scale: NaN }, 'scale must be a finite number but is NaN'],
     ],
   },
   rmsNorm: {
@@ -291,6 +295,8 @@ const METHODS: Record<string, Method> = {
       [{ out: floats(5, 3) }, 'out must have shape (3, 5) but has shape (5, 3)'],
       [{ bias: floats(4) }, 'bias must have shape (5) but has shape (4)'],
       [{ bias: halves(5) }, 'bias must be float32 but is float16'],
+      [{ scale: floats(4) }, 'scale must have shape (5) but has shape (4)'],
+      [{ scale: halves(5) }, 'scale must be float32 but is float16'],
       [{ bais: floats(5) }, 'unknown option "bais": did you mean "bias"?'],
       ...LINEAR_WRONG,
     ],
@@ -409,8 +415,11 @@ const METHODS: Record<string, Method> = {
       [{ out: floats(12) }, 'out must have shape (3, 4) but has shape (12)'],
       [{ gate: floats(3, 5) }, 'gate must have shape (3, 4) but has shape (3, 5)'],
       [{ gate: apart(3, 4) }, 'gate must be contiguous but is a view with rows apart'],
-      [{ activation: 'relu' }, 'activation must be "gelu" or "silu" but is "relu"'],
-      [{ activation: undefined }, 'activation must be "gelu" or "silu" but is undefined'],
+      [{ activation: 'relu' }, 'activation must be "gelu" or "silu" or "relu2" but is "relu"'],
+      [
+        { activation: undefined },
+        'activation must be "gelu" or "silu" or "relu2" but is undefined',
+      ],
       [{ gates: floats(3, 4) }, 'unknown option "gates": did you mean "gate"?'],
     ],
   },

@@ -4,6 +4,9 @@ export const sigmoid = (x: number): number => 1 / (1 + Math.exp(-x))
 
 export const silu = (x: number): number => x * sigmoid(x)
 
+/** max(x, 0)², of So et al., 2021 (Primer). */
+export const relu2 = (x: number): number => Math.max(x, 0) ** 2
+
 /** x · Φ(x), Φ the normal distribution function (Hendrycks and Gimpel, 2016). */
 export const gelu = (x: number): number => 0.5 * x * (1 + erf(x / Math.SQRT2))
 

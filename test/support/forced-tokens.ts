@@ -56,7 +56,7 @@ export class ForcedTokens {
     try {
       await run(stream)
       this.#position += count
-      return await keptLogits(this.#engine, this.#state)
+      return await keptLogits(this.#engine, this.#state, this.#position)
     } finally {
       stream.close()
     }
@@ -64,9 +64,13 @@ export class ForcedTokens {
 }
 
 /** What the next token would be drawn from. */
-async function keptLogits(engine: Engine, state: SequenceState): Promise<Float32Array> {
+async function keptLogits(
+  engine: Engine,
+  state: SequenceState,
+  position: number,
+): Promise<Float32Array> {
   state.hasLogits = true
-  const snapshot = await engine.snapshot(state)
+  const snapshot = await engine.snapshot(state, position)
   try {
     return snapshot.logits.read() as Float32Array
   } finally {

@@ -1,9 +1,9 @@
 // Options of matmul and affineMatmul, random, and what a reference makes of them.
 
 import type { Device } from '../../lib/operations/device.js'
-import type { LinearOptions, LinearRole } from '../../lib/operations/arguments.js'
+import type { Activation, LinearOptions, LinearRole } from '../../lib/operations/arguments.js'
 import type { DType } from '../../lib/operations/tensor.js'
-import { gelu, silu } from '../reference/activations.js'
+import { gelu, relu2, silu } from '../reference/activations.js'
 import { linear } from '../reference/linear.js'
 import { rmsNorm } from '../reference/norms.js'
 import { rounded, rowsOf, seededActivations, seededNormals, upload } from './arrays.js'
@@ -19,12 +19,13 @@ export interface LinearShape {
 
 export interface LinearCase {
   title: string
+  scale?: boolean
   bias?: boolean
   /** Groups of the norm. */
   norm?: number
   /** Parts of the given sums of squares, for each group. */
   squares?: number
-  activation?: 'gelu' | 'silu'
+  activation?: Activation
   gate?: boolean
   residual?: boolean
 }
@@ -38,8 +39,10 @@ export const LINEAR_CASES: readonly LinearCase[] = [
   { title: 'residual', residual: true },
   { title: 'bias, gelu', bias: true, activation: 'gelu' },
   { title: 'silu, gate', activation: 'silu', gate: true },
+  { title: 'scale, relu2', scale: true, activation: 'relu2' },
   {
     title: 'all',
+    scale: true,
     bias: true,
     norm: 2,
     squares: 1,
@@ -93,9 +96,11 @@ export function linearCase(
     : normals(rows * parts).map((s) => Math.fround((s * s + 0.1) * inputs))
   const gate = rounded(normals(rows * outputs), outType)
   const residual = rounded(normals(rows * outputs), outType)
+  const scale = given.scale ? normals(outputs) : undefined
   const floats = (shape: number[], values: number[]) => upload(device, 'float32', shape, values)
   const results = (shape: number[], values: number[]) => upload(device, outType, shape, values)
   const options: LinearOptions = {
+    scale: scale && floats([outputs], scale),
     bias: bias && floats([outputs], bias),
     norm: given.norm
       ? {
@@ -122,12 +127,13 @@ export function linearCase(
       return group.map((x, i) => (x / Math.sqrt(sum / size + eps)) * weight[i]!)
     })
   }
-  const activated = { gelu, silu, none: (x: number) => x }[given.activation ?? 'none']
+  const activated = { gelu, silu, relu2, none: (x: number) => x }[given.activation ?? 'none']
   const expected = (x: ArrayLike<number>, weight: number[][]) =>
     rowsOf(x, inputs).flatMap((row, r) =>
-      linear(normed(row, r), weight, bias).map((sum, n) => {
+      linear(normed(row, r), weight).map((product, n) => {
         const i = r * outputs + n
-        const gated = given.gate ? activated(sum) * gate[i]! : activated(sum)
+        const sum = activated((scale?.[n] ?? 1) * product + (bias?.[n] ?? 0))
+        const gated = given.gate ? sum * gate[i]! : sum
         return given.residual ? gated + residual[i]! : gated
       }),
     )

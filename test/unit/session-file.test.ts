@@ -328,13 +328,13 @@ describe('readSessionFile refuses', () => {
 
   it("a newer version's", async () => {
     const path = await changed(({ metadata, tensors }) => {
-      metadata.version = '2'
+      metadata.version = '3'
       metadata.pages = '16'
       tensors.set('pages.0.keys', { dtype: 'bfloat16', shape: [1], data: Uint16Array.of(1) })
     })
     await expectMismatch(
       path,
-      'a newer version of ssm-metal .*format 2; this version reads 1.*update',
+      'a newer version of ssm-metal .*format 3; this version reads 2.*update',
     )
   })
 

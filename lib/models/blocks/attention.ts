@@ -13,6 +13,7 @@ import {
   type Pass,
   recordLinear,
   type StateField,
+  type Stream,
 } from './block.js'
 
 /** Causal attention over the last `window` positions, without rotary embedding. */
@@ -52,14 +53,14 @@ export const attention = {
 export class AttentionBlock implements Block {
   readonly state: readonly StateField[]
   readonly #config: AttentionConfig
-  readonly #norm: Norm
+  readonly #norm: Norm | undefined
   readonly #qkvProj: Linear
   readonly #outProj: Linear
 
   private constructor(
     config: AttentionConfig,
     state: readonly StateField[],
-    norm: Norm,
+    norm: Norm | undefined,
     qkvProj: Linear,
     outProj: Linear,
   ) {
@@ -85,36 +86,36 @@ export class AttentionBlock implements Block {
     )
   }
 
-  decode(pass: Pass, hidden: Tensor, state: BlockState): void {
+  decode(pass: Pass, stream: Stream, state: BlockState): void {
     const { headDim, scale } = this.#config
-    const tensors = this.#project(pass, hidden, state)
+    const tensors = this.#project(pass, stream.input, state)
     pass.cl.attentionDecode(tensors, { headDim, scale })
-    recordLinear(pass.cl, tensors.out, this.#outProj, hidden, {
+    recordLinear(pass.cl, tensors.out, this.#outProj, stream.out, {
       role: pass.role,
-      residual: hidden,
+      residual: stream.residual,
     })
   }
 
-  prefill(pass: Pass, hidden: Tensor, state: BlockState): void {
+  prefill(pass: Pass, stream: Stream, state: BlockState): void {
     const { headDim, scale } = this.#config
-    const tensors = this.#project(pass, hidden, state)
+    const tensors = this.#project(pass, stream.input, state)
     const { k, v, rows, keys, values, position } = tensors
     pass.cl.attentionPrefill(tensors, { headDim, scale })
     pass.cl.kvCacheWrite({ k, v, rows, keys, values, position }, { headDim })
-    recordLinear(pass.cl, tensors.out, this.#outProj, hidden, {
+    recordLinear(pass.cl, tensors.out, this.#outProj, stream.out, {
       role: pass.role,
-      residual: hidden,
+      residual: stream.residual,
     })
   }
 
-  #project(pass: Pass, hidden: Tensor, state: BlockState) {
+  #project(pass: Pass, input: Tensor, state: BlockState) {
     const { cl, workspace, rows, positions, role } = pass
     const { numHeads, numKvHeads, headDim } = this.#config
-    const leading = hidden.shape.slice(0, -1)
+    const leading = input.shape.slice(0, -1)
     const queryCols = numHeads * headDim
     const keyCols = numKvHeads * headDim
     const qkv = workspace.take('in_proj', leading, queryCols + 2 * keyCols)
-    recordLinear(cl, hidden, this.#qkvProj, qkv, { role, norm: this.#norm })
+    recordLinear(cl, input, this.#qkvProj, qkv, { role, norm: this.#norm })
     return {
       q: qkv.columns(0, queryCols),
       k: qkv.columns(queryCols, queryCols + keyCols),

@@ -15,7 +15,10 @@ export interface StateField {
   shape: readonly number[]
 }
 
-/** Where a block keeps what it remembers of the sequences: a tensor for each of its fields, (slots, ...shape). */
+/**
+ * Where a block keeps what it remembers of the sequences: a tensor for each of its fields, (slots, ...shape), and for
+ * each of its paged fields, (pages, 256, ...shape).
+ */
 export type BlockState = Readonly<Record<string, Tensor>>
 
 /** What a forward pass gives to every block. */
@@ -26,6 +29,11 @@ export interface Pass {
   rows: Tensor
   /** Tokens that the sequence of each row has seen before this pass: uint32 (batch). */
   positions: Tensor
+  /**
+   * The page of each 256 positions of each slot, `NO_PAGE` where it has none: uint32 (slots, pagesPerSlot). Undefined for
+   * models without paged fields.
+   */
+  pages?: Tensor | undefined
   /** How matrix products run: `step` for decoding and a few tokens, `chunk` for many. */
   role: 'step' | 'chunk'
 }
@@ -36,14 +44,26 @@ export interface Norm {
   eps: number
 }
 
-/** A block owns its norm and its residual: hidden = hidden + layer(norm(hidden)), in place. */
+/**
+ * What a block reads and writes: float32 (batch, dModel) in decode, (batch, length, dModel) in prefill. Where blocks
+ * follow one another the three are one tensor; of blocks side by side the input stays as it was before the first.
+ */
+export interface Stream {
+  input: Tensor
+  residual: Tensor
+  out: Tensor
+}
+
+/** A block owns its norm and its residual: out = residual + layer(norm(input)). */
 export interface Block {
   /** The fields that it keeps of one sequence; all zero for one that has seen nothing. */
   readonly state: readonly StateField[]
-  /** One token a row: hidden float32 (batch, dModel). */
-  decode(pass: Pass, hidden: Tensor, state: BlockState): void
-  /** A chunk of a prompt: hidden float32 (batch, length, dModel). */
-  prefill(pass: Pass, hidden: Tensor, state: BlockState): void
+  /** The fields that it keeps of each position; undefined for none. */
+  readonly pagedState?: readonly StateField[]
+  /** One token a row. */
+  decode(pass: Pass, stream: Stream, state: BlockState): void
+  /** A chunk of a prompt. */
+  prefill(pass: Pass, stream: Stream, state: BlockState): void
 }
 
 /** What a block is loaded from. */
@@ -54,10 +74,12 @@ export interface BlockSource<Names> {
   /** The whole name of a tensor or module of the layer. */
   path(name: string): string
   dModel: number
-  /** The norm before the layer. */
-  norm: Norm
+  /** The norm before the layer; undefined where its input is normed already. */
+  norm: Norm | undefined
   /** As `stateFields` says. */
   state: readonly StateField[]
+  /** As `pagedFields` says. */
+  pagedState: readonly StateField[]
 }
 
 /** All blocks of one kind. */
@@ -65,6 +87,8 @@ export interface BlockKind<Config extends { kind: string }, Names> {
   readonly kind: Config['kind']
   /** What it keeps of one sequence between tokens: fields of fixed size, of which other sizes are derived. */
   stateFields(config: Config, activationType: ActivationType): readonly StateField[]
+  /** What it keeps of each position of one sequence, in pages; undefined for nothing. `type`: of keys and values. */
+  pagedFields?(config: Config, type: ActivationType): readonly StateField[]
   /** For people: the sizes that distinguish it. */
   describe(config: Config): string
   /** For people: what its state is needed for. */
@@ -74,13 +98,14 @@ export interface BlockKind<Config extends { kind: string }, Names> {
   load(config: Config, source: BlockSource<Names>): Promise<Block>
 }
 
-/** out = x · weightᵀ (+ bias), whatever form the weight has, and what else the options say. */
+/** out = scale * (x · weightᵀ) + bias, whatever form the weight has, and what else the options say. */
 export function recordLinear(
   cl: Recorder,
   x: Tensor,
   linear: Linear,
   out: Tensor,
-  options: Omit<LinearOptions, 'bias'> = {},
+  options: Omit<LinearOptions, 'scale' | 'bias'> = {},
 ): void {
-  linear.weight.multiply(cl, x, out, { bias: linear.bias, ...options })
+  const { weight, scale, bias } = linear
+  weight.multiply(cl, x, out, { scale, bias, ...options })
 }

@@ -2,32 +2,37 @@
 
 import { attention } from './attention.js'
 import type { BlockKind } from './block.js'
+import { fullAttention } from './full-attention.js'
 import { mamba2 } from './mamba2.js'
 import { mlp } from './mlp.js'
 
 // The table.
-const BLOCK_KINDS = [mamba2, mlp, attention] as const
+const BLOCK_KINDS = [mamba2, mlp, attention, fullAttention] as const
 
 type Kind = (typeof BLOCK_KINDS)[number]
 type NameOfKind = Kind['kind']
 type KindNamed<Name extends NameOfKind> = Extract<Kind, { kind: Name }>
+type ConfigOf<Name extends NameOfKind> = Parameters<KindNamed<Name>['load']>[0]
+type NamesOf<Name extends NameOfKind> = Parameters<KindNamed<Name>['load']>[1]['names']
 
-/** A layer of a model. */
-export type LayerConfig = Parameters<Kind['load']>[0]
+/** A block of a model. */
+export type LayerConfig = ConfigOf<NameOfKind>
 
-/** What a family calls the tensors of each kind of layer that it has. */
-export type LayerNames = {
-  readonly [Name in NameOfKind]?: Parameters<KindNamed<Name>['load']>[1]['names']
+/** A block, and where a checkpoint has its tensors. A layer of a checkpoint may be several blocks. */
+interface DescribedLayer<Name extends NameOfKind> {
+  config: ConfigOf<Name>
+  /** What the names of its tensors begin with: `backbone.layers.3.mixer`. */
+  path: string
+  /** What the family calls its tensors, after the path. */
+  names: NamesOf<Name>
+  /** The whole name of the weight of the norm before it. Absent where it reads what the block before it has read. */
+  norm?: string
 }
 
-/** The kind of a layer, which knows all about it. Its `names` are those that `layerNames` gives. */
+/** A block of any kind, as a family describes it. */
+export type LayerDescription = { [Name in NameOfKind]: DescribedLayer<Name> }[NameOfKind]
+
+/** The kind of a block, which knows all about it. */
 export function blockKind(kind: NameOfKind): BlockKind<LayerConfig, object> {
   return BLOCK_KINDS.find((candidate) => candidate.kind === kind)!
-}
-
-/** What a family calls the tensors of a layer of this kind. */
-export function layerNames(names: LayerNames, kind: NameOfKind): object {
-  const found = names[kind]
-  if (!found) throw new Error(`[models] the family has no names for layers of kind ${kind}`)
-  return found
 }

@@ -7,7 +7,7 @@
 // projections; out_proj with the gated norm and the residual.
 
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear } from '../../weights/loader.js'
+import type { Linear, Multiplier } from '../../weights/loader.js'
 import {
   type Block,
   type BlockKind,
@@ -17,6 +17,7 @@ import {
   type Pass,
   recordLinear,
   type StateField,
+  type Stream,
 } from './block.js'
 
 /** The Mamba-2 mixer. */
@@ -35,11 +36,16 @@ export interface Mamba2Config {
   /** Groups of the gated norm: `nGroups`, but 1 in files of Cartesia Edge, whose own code norms the whole row. */
   normGroups: number
   normBeforeGate: boolean
+  /** False for models whose result is gated without a norm: y * silu(z). */
+  hasGatedNorm?: boolean
   /** Bounds of the step size after softplus. */
   dtLimit: readonly [number, number]
   projectionBias: boolean
   convBias: boolean
   normEpsilon: number
+  /** What models multiply the outputs of in_proj and out_proj by. */
+  inMultiplier?: Multiplier
+  outMultiplier?: Multiplier
 }
 
 /** Columns of the convolution: x, B and C side by side. */
@@ -86,19 +92,19 @@ interface Mamba2Weights {
   A: Tensor
   D: Tensor
   dtBias: Tensor
-  gatedNorm: Tensor
+  gatedNorm: Tensor | undefined
 }
 
 export class Mamba2Block implements Block {
   readonly state: readonly StateField[]
   readonly #config: Mamba2Config
-  readonly #norm: Norm
+  readonly #norm: Norm | undefined
   readonly #weights: Mamba2Weights
 
   private constructor(
     config: Mamba2Config,
     state: readonly StateField[],
-    norm: Norm,
+    norm: Norm | undefined,
     weights: Mamba2Weights,
   ) {
     this.state = state
@@ -111,7 +117,7 @@ export class Mamba2Block implements Block {
     config: Mamba2Config,
     { loader, names, path, dModel, norm, state }: BlockSource<Mamba2Names>,
   ): Promise<Mamba2Block> {
-    const { dInner, numHeads, dConv, projectionBias } = config
+    const { dInner, numHeads, dConv, projectionBias, hasGatedNorm = true } = config
     const channels = convDim(config)
     const fromLog = (x: number) => -Math.exp(x)
     return new Mamba2Block(config, state, norm, {
@@ -120,8 +126,15 @@ export class Mamba2Block implements Block {
         dInner + channels + numHeads,
         dModel,
         projectionBias,
+        config.inMultiplier,
       ),
-      outProj: await loader.linear(path(names.outProj), dModel, dInner, projectionBias),
+      outProj: await loader.linear(
+        path(names.outProj),
+        dModel,
+        dInner,
+        projectionBias,
+        config.outMultiplier,
+      ),
       convWeight: await loader.convolution(path(names.convWeight), channels, dConv),
       convBias: config.convBias ? await loader.vector(path(names.convBias), channels) : undefined,
       A:
@@ -130,17 +143,18 @@ export class Mamba2Block implements Block {
           : await loader.vector(path(names.decay), numHeads),
       D: await loader.vector(path(names.D), numHeads),
       dtBias: await loader.vector(path(names.dtBias), numHeads),
-      gatedNorm: await loader.vector(path(names.gatedNorm), dInner),
+      gatedNorm: hasGatedNorm ? await loader.vector(path(names.gatedNorm), dInner) : undefined,
     })
   }
 
-  decode(pass: Pass, hidden: Tensor, state: BlockState): void {
+  decode(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
-    const leading = hidden.shape.slice(0, -1)
-    const zxBCdt = this.#project(pass, hidden)
+    const leading = stream.input.shape.slice(0, -1)
+    const zxBCdt = this.#project(pass, stream.input)
     const out = workspace.take('ssd', leading, dInner)
+    const norm = this.#gatedNorm()
     const squares = workspace.take('squares', leading, numHeads, 'float32')
     cl.mamba2Update(
       {
@@ -159,20 +173,20 @@ export class Mamba2Block implements Block {
       },
       { groups, dtLimit, normBeforeGate },
     )
-    recordLinear(cl, out, this.#weights.outProj, hidden, {
+    recordLinear(cl, out, this.#weights.outProj, stream.out, {
       role,
-      norm: { ...this.#gatedNorm(), squares },
-      residual: hidden,
+      norm: norm && { ...norm, squares },
+      residual: stream.residual,
     })
   }
 
-  prefill(pass: Pass, hidden: Tensor, state: BlockState): void {
+  prefill(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, rows, positions, role } = pass
     const { dInner, numHeads, dState, nGroups: groups, normBeforeGate, dtLimit } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const channels = convDim(this.#config)
-    const leading = hidden.shape.slice(0, -1)
-    const zxBCdt = this.#project(pass, hidden)
+    const leading = stream.input.shape.slice(0, -1)
+    const zxBCdt = this.#project(pass, stream.input)
     const xBC = workspace.take('conv', leading, channels)
     cl.conv1dPrefill({
       x: zxBCdt.columns(dInner, dInner + channels),
@@ -199,25 +213,29 @@ export class Mamba2Block implements Block {
       },
       { groups, dtLimit },
     )
-    const { weight, eps, groups: normGroups } = this.#gatedNorm()
-    cl.gatedRmsNorm(y, zxBCdt.columns(0, dInner), weight, y, {
-      eps,
-      groups: normGroups,
-      normBeforeGate,
-    })
-    recordLinear(cl, y, this.#weights.outProj, hidden, { role, residual: hidden })
+    const z = zxBCdt.columns(0, dInner)
+    const norm = this.#gatedNorm()
+    if (norm) {
+      const { weight, ...options } = norm
+      cl.gatedRmsNorm(y, z, weight, y, { ...options, normBeforeGate })
+    } else {
+      cl.mlpActivation(z, y, { activation: 'silu', gate: y })
+    }
+    recordLinear(cl, y, this.#weights.outProj, stream.out, { role, residual: stream.residual })
   }
 
-  #project({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
+  #project({ cl, workspace, role }: Pass, input: Tensor): Tensor {
     const { dInner, numHeads } = this.#config
     const columns = dInner + convDim(this.#config) + numHeads
-    const zxBCdt = workspace.take('in_proj', hidden.shape.slice(0, -1), columns)
-    recordLinear(cl, hidden, this.#weights.inProj, zxBCdt, { role, norm: this.#norm })
+    const zxBCdt = workspace.take('in_proj', input.shape.slice(0, -1), columns)
+    recordLinear(cl, input, this.#weights.inProj, zxBCdt, { role, norm: this.#norm })
     return zxBCdt
   }
 
+  /** The norm after the scan, where there is one. */
   #gatedNorm() {
     const { normEpsilon: eps, normGroups: groups } = this.#config
-    return { weight: this.#weights.gatedNorm, eps, groups }
+    const weight = this.#weights.gatedNorm
+    return weight && { weight, eps, groups }
   }
 }

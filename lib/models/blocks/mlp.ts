@@ -1,7 +1,8 @@
 // out_proj(activation(in_proj(x))); gated: out_proj(norm(activation(in_proj(x)) * gate_proj(x))).
 
+import type { Activation } from '../../operations/arguments.js'
 import type { Tensor } from '../../operations/tensor.js'
-import type { Linear } from '../../weights/loader.js'
+import type { Linear, Multiplier } from '../../weights/loader.js'
 import {
   type Block,
   type BlockKind,
@@ -9,13 +10,14 @@ import {
   type Norm,
   type Pass,
   recordLinear,
+  type Stream,
 } from './block.js'
 
 /** out_proj(activation(in_proj(x))), or out_proj(norm(activation(in_proj(x)) * gate_proj(x))). */
 export interface MlpConfig {
   kind: 'mlp'
   dInner: number
-  activation: 'gelu' | 'silu'
+  activation: Activation
   gated: boolean
   bias: boolean
   /** An RMS norm before out_proj; only when gated. */
@@ -23,15 +25,19 @@ export interface MlpConfig {
   /** The checkpoint holds a norm that the model does not apply. */
   hasUnusedNorm?: boolean
   normEpsilon: number
+  /** What models multiply the outputs of in_proj and out_proj by; that of in_proj before the activation. */
+  inMultiplier?: Multiplier
+  outMultiplier?: Multiplier
 }
 
 /** What a family calls its modules, inside the layer. */
 export interface MlpNames {
+  /** One name for both, in_proj ‖ gate_proj, or two. */
   inProj: string
-  gateProj: string
+  gateProj?: string
   outProj: string
   /** The tensor of the norm before out_proj. */
-  norm: string
+  norm?: string
 }
 
 export const mlp = {
@@ -41,7 +47,7 @@ export const mlp = {
     `${dInner} wide, ${gated ? 'gated ' : ''}${activation}`,
   describeState: () => 'nothing',
   matrices: ({ inProj, gateProj, outProj }, { gated }) =>
-    gated ? [inProj, gateProj, outProj] : [inProj, outProj],
+    gated && gateProj !== undefined ? [inProj, gateProj, outProj] : [inProj, outProj],
   load: (config, source) => MlpBlock.load(config, source),
 } satisfies BlockKind<MlpConfig, MlpNames>
 
@@ -55,10 +61,10 @@ interface MlpWeights {
 export class MlpBlock implements Block {
   readonly state = []
   readonly #config: MlpConfig
-  readonly #norm: Norm
+  readonly #norm: Norm | undefined
   readonly #weights: MlpWeights
 
-  private constructor(config: MlpConfig, norm: Norm, weights: MlpWeights) {
+  private constructor(config: MlpConfig, norm: Norm | undefined, weights: MlpWeights) {
     this.#config = config
     this.#norm = norm
     this.#weights = weights
@@ -68,41 +74,45 @@ export class MlpBlock implements Block {
     config: MlpConfig,
     { loader, names, path, dModel, norm }: BlockSource<MlpNames>,
   ): Promise<MlpBlock> {
-    const { dInner, bias, gated } = config
-    if (config.hasUnusedNorm) loader.ignore(path(names.norm))
+    const { dInner, bias, gated, inMultiplier, outMultiplier } = config
+    const innerNorm = path(names.norm ?? 'norm.weight')
+    if (config.hasUnusedNorm) loader.ignore(innerNorm)
+    const isFused = gated && names.gateProj === undefined
+    const half = (first: number) => (isFused ? { first, count: dInner, of: 2 * dInner } : dInner)
+    const gatePath = path(names.gateProj ?? names.inProj)
     return new MlpBlock(config, norm, {
-      inProj: await loader.linear(path(names.inProj), dInner, dModel, bias),
-      gateProj: gated ? await loader.linear(path(names.gateProj), dInner, dModel, bias) : undefined,
-      outProj: await loader.linear(path(names.outProj), dModel, dInner, bias),
-      norm: config.norm ? await loader.vector(path(names.norm), dInner) : undefined,
+      inProj: await loader.linear(path(names.inProj), half(0), dModel, bias, inMultiplier),
+      gateProj: gated ? await loader.linear(gatePath, half(dInner), dModel, bias) : undefined,
+      outProj: await loader.linear(path(names.outProj), dModel, dInner, bias, outMultiplier),
+      norm: config.norm ? await loader.vector(innerNorm, dInner) : undefined,
     })
   }
 
-  decode(pass: Pass, hidden: Tensor): void {
-    this.#record(pass, hidden)
+  decode(pass: Pass, stream: Stream): void {
+    this.#record(pass, stream)
   }
 
-  prefill(pass: Pass, hidden: Tensor): void {
-    this.#record(pass, hidden)
+  prefill(pass: Pass, stream: Stream): void {
+    this.#record(pass, stream)
   }
 
-  #record(pass: Pass, hidden: Tensor): void {
+  #record(pass: Pass, { input, residual, out }: Stream): void {
     const { cl, workspace, role } = pass
     const norm = this.#norm
     const { dInner, activation, normEpsilon } = this.#config
     const { inProj, gateProj, outProj, norm: innerNorm } = this.#weights
-    const leading = hidden.shape.slice(0, -1)
+    const leading = input.shape.slice(0, -1)
     let gate: Tensor | undefined
     if (gateProj) {
       gate = workspace.take('mlp gate', leading, dInner)
-      recordLinear(cl, hidden, gateProj, gate, { role, norm })
+      recordLinear(cl, input, gateProj, gate, { role, norm })
     }
     const activated = workspace.take('mlp', leading, dInner)
-    recordLinear(cl, hidden, inProj, activated, { role, norm, activation, gate })
-    recordLinear(cl, activated, outProj, hidden, {
+    recordLinear(cl, input, inProj, activated, { role, norm, activation, gate })
+    recordLinear(cl, activated, outProj, out, {
       role,
       norm: innerNorm && { weight: innerNorm, eps: normEpsilon },
-      residual: hidden,
+      residual,
     })
   }
 }

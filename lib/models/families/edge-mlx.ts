@@ -6,10 +6,10 @@
 import { CorruptFileError } from '../../support/errors.js'
 import { type JsonObject, type JsonValue, parseConfigJson } from '../../support/json.js'
 import type { Quantization } from '../../weights/formats/formats.js'
-import type { AttentionConfig } from '../blocks/attention.js'
-import type { LayerConfig } from '../blocks/blocks.js'
-import type { Mamba2Config } from '../blocks/mamba2.js'
-import type { MlpConfig } from '../blocks/mlp.js'
+import type { AttentionConfig, AttentionNames } from '../blocks/attention.js'
+import type { LayerDescription } from '../blocks/blocks.js'
+import type { Mamba2Config, Mamba2Names } from '../blocks/mamba2.js'
+import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import { ConfigReader } from '../config-reader.js'
 import type { Family, ModelDescription, TensorNames } from './family.js'
 import { readStated } from './mlx-quantization.js'
@@ -19,23 +19,25 @@ const EDGE_NAMES: TensorNames = {
   head: 'head.linear',
   finalNorm: 'model.norm.weight',
   block: 'model.layers',
-  norm: 'norm.weight',
-  layer: 'layer',
-  layers: {
-    mamba2: {
-      inProj: 'in_proj',
-      outProj: 'out_proj',
-      convWeight: 'conv_weight',
-      convBias: 'conv_bias',
-      dtBias: 'dt_bias',
-      D: 'D',
-      gatedNorm: 'rms_norm.weight',
-      decay: 'A',
-    },
-    mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
-    attention: { qkvProj: 'qkv_proj', outProj: 'out_proj' },
-  },
 }
+
+const MAMBA2_NAMES: Mamba2Names = {
+  inProj: 'in_proj',
+  outProj: 'out_proj',
+  convWeight: 'conv_weight',
+  convBias: 'conv_bias',
+  dtBias: 'dt_bias',
+  D: 'D',
+  gatedNorm: 'rms_norm.weight',
+  decay: 'A',
+}
+const MLP_NAMES: MlpNames = {
+  inProj: 'in_proj',
+  gateProj: 'gate_proj',
+  outProj: 'out_proj',
+  norm: 'norm.weight',
+}
+const ATTENTION_NAMES: AttentionNames = { qkvProj: 'qkv_proj', outProj: 'out_proj' }
 
 // mlx.nn.RMSNorm's default; no config of Edge chooses another.
 const MLX_EPSILON = 1e-5
@@ -43,6 +45,12 @@ const MLX_EPSILON = 1e-5
 export const edgeMlx: Family = {
   // Those of mlx-lm are of the other families, quantised.
   name: 'the MLX files of Cartesia Edge and mlx-lm',
+  licence: 'Apache-2.0',
+  published: [
+    { name: 'cartesia-ai/mamba2-130m-8bit-mlx', parameters: '130M' },
+    { name: 'cartesia-ai/mamba2-1.3b-4bit-mlx', parameters: '1.3B' },
+    { name: 'cartesia-ai/Rene-v0.1-1.3b-4bit-mlx', parameters: '1.3B' },
+  ],
   configInHeader(file, metadata) {
     const isEdge = Object.hasOwn(metadata, '_class_') && Object.hasOwn(metadata, 'model._class_')
     return isEdge ? new ConfigReader(file, unflatten(file, metadata)) : undefined
@@ -64,7 +72,14 @@ function describe(config: ConfigReader): ModelDescription {
   const repeats = sequence.has('n_layer_repeats') ? sequence.layerCount('n_layer_repeats') : 1
   const count = repeats * uniqueLayers.length
   if (count < 1 || count > 4096) config.invalid(`the model has ${count} layers, expected 1 to 4096`)
-  const layers = Array.from({ length: count }, (_, i) => uniqueLayers[i % uniqueLayers.length]!)
+  const layers = Array.from({ length: count }, (_, i): LayerDescription => {
+    const block = `${EDGE_NAMES.block}.${i}`
+    return {
+      ...uniqueLayers[i % uniqueLayers.length]!,
+      path: `${block}.layer`,
+      norm: `${block}.norm.weight`,
+    }
+  })
   const quantization = inheritedQuantization([config])
   const uniqueQuantizations = uniqueBlocks.map((block) =>
     inheritedQuantization([block.object('layer'), block, sequence, config]),
@@ -73,12 +88,11 @@ function describe(config: ConfigReader): ModelDescription {
   const tokenizer = config.object('tokenizer')
   return {
     config: {
-      architecture: layers.every((layer) => layer.kind === 'mamba2') ? 'mamba2' : 'rene',
+      architecture: layers.every(({ config }) => config.kind === 'mamba2') ? 'mamba2' : 'rene',
       format: 'edge-mlx',
       dModel,
       vocabSize,
       paddedVocabSize: vocabSize,
-      layers,
       normEpsilon: MLX_EPSILON,
       tieEmbeddings: false,
       headBias: head.boolean('bias', true),
@@ -87,6 +101,7 @@ function describe(config: ConfigReader): ModelDescription {
       tokenizerName: tokenizer.has('name') ? tokenizer.string('name') : undefined,
     },
     names: EDGE_NAMES,
+    layers,
     tying: undefined,
     quantizationOf(path) {
       if (path === EDGE_NAMES.head) return headQuantization
@@ -111,19 +126,26 @@ function className(object: ConfigReader): string {
   return object.string('_class_').split('.').at(-1)!
 }
 
-function readBlock(block: ConfigReader, dModel: number): LayerConfig {
+// A layer, but for its place.
+function readBlock(block: ConfigReader, dModel: number) {
   if (className(block) !== 'ResidualBlock') block.unsupported(`has a ${className(block)}`)
   block.only('norm_point', ['pre'])
   const layer = block.object('layer')
   switch (className(layer)) {
     case 'SSD':
-      return readSsd(layer, dModel)
+      return { config: readSsd(layer, dModel), names: MAMBA2_NAMES }
     case 'FFN':
-      return readFeedForward(layer, dModel, { expand: 4, glu: false, norm: false })
+      return {
+        config: readFeedForward(layer, dModel, { expand: 4, glu: false, norm: false }),
+        names: MLP_NAMES,
+      }
     case 'SwiGLU':
-      return readFeedForward(layer, dModel, { expand: 2, glu: true, norm: true })
+      return {
+        config: readFeedForward(layer, dModel, { expand: 2, glu: true, norm: true }),
+        names: MLP_NAMES,
+      }
     case 'SelfAttention':
-      return readAttention(layer, dModel)
+      return { config: readAttention(layer, dModel), names: ATTENTION_NAMES }
     default:
       return layer.unsupported(`has a layer of class ${className(layer)}`)
   }

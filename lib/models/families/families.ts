@@ -2,14 +2,30 @@
 
 import { listed } from '../../support/format.js'
 import type { ConfigReader } from '../config-reader.js'
+import { bamba } from './bamba.js'
 import { edgeMlx } from './edge-mlx.js'
 import type { Family } from './family.js'
+import { falconH1 } from './falcon-h1.js'
+import { graniteHybrid } from './granite-hybrid.js'
 import { hfMamba2 } from './hf-mamba2.js'
+import { nemotronH } from './nemotron-h.js'
 import { rene } from './rene.js'
 import { stateSpaces } from './state-spaces.js'
 
 // The table.
-const FAMILIES: readonly Family[] = [rene, hfMamba2, stateSpaces, edgeMlx]
+const FAMILIES: readonly Family[] = [
+  rene,
+  hfMamba2,
+  stateSpaces,
+  graniteHybrid,
+  falconH1,
+  nemotronH,
+  bamba,
+  edgeMlx,
+]
+
+/** The families, with the models that people know them by. */
+export const publishedFamilies: readonly Pick<Family, 'name' | 'licence' | 'published'>[] = FAMILIES
 
 /** A family, and the configuration that it was recognised by. */
 export interface Recognised {

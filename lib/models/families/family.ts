@@ -3,27 +3,25 @@
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Quantization } from '../../weights/formats/formats.js'
-import type { LayerNames } from '../blocks/blocks.js'
+import type { LayerDescription } from '../blocks/blocks.js'
 import type { ModelConfig } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
 
-/** Names inside a checkpoint. Those of a layer follow `${block}.${index}.`. */
+/** Names inside a checkpoint of what is not in a layer. */
 export interface TensorNames {
   /** Modules: their tensors are `.weight`, and `.scales` and `.biases` when quantised. */
   embedding: string
   head: string
   finalNorm: string
+  /** What the names of all layers begin with: `backbone.layers`. */
   block: string
-  /** Inside a block: the norm before the layer, and the prefix of the layer's own tensors. */
-  norm: string
-  layer: string
-  /** Of each kind of layer that the family has. */
-  layers: LayerNames
 }
 
 export interface ModelDescription {
-  config: ModelConfig
+  config: Omit<ModelConfig, 'layers'>
   names: TensorNames
+  /** In order. */
+  layers: readonly LayerDescription[]
   /**
    * What counts where a configuration ties the head to the embedding and the file has both with different
    * values: both as they are (transformers 5), or the head's for both (mamba_ssm reads the two, one after
@@ -36,9 +34,21 @@ export interface ModelDescription {
   quantizationOf(path: string): Quantization | undefined
 }
 
+/** Where people find a model of a family. */
+export interface PublishedModel {
+  /** On the Hugging Face Hub. */
+  name: string
+  /** As its authors say it: `1.3B`. */
+  parameters: string
+}
+
 export interface Family {
   /** As the error that lists what is implemented has it. */
   readonly name: string
+  /** The best known models, the smallest first. */
+  readonly published: readonly PublishedModel[]
+  /** Of all of them, as their authors name it. */
+  readonly licence: string
   /** Whether a config.json is of the family. */
   isConfig?(config: ConfigReader): boolean
   /** The configuration in the header of a weights file, where that has one of the family. */

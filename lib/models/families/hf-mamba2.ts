@@ -6,7 +6,7 @@ import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
-import { mambaSsmNames } from './mamba-ssm.js'
+import { MAMBA2_NAMES, mambaSsmNames, mixerLayer } from './mamba-ssm.js'
 import { readMlxQuantization } from './mlx-quantization.js'
 
 // What Mamba2Config has for keys that are left out.
@@ -27,6 +27,8 @@ const DEFAULTS = {
 
 export const hfMamba2: Family = {
   name: 'mamba2',
+  licence: 'Apache-2.0',
+  published: [{ name: 'mistralai/Mamba-Codestral-7B-v0.1', parameters: '7B' }],
   isConfig: (config) => hasModelType(config, 'mamba2'),
   describe,
 }
@@ -83,7 +85,6 @@ function describe(
       dModel,
       vocabSize,
       paddedVocabSize: vocabSize,
-      layers: Array.from({ length: config.layerCount('num_hidden_layers') }, () => mamba2),
       normEpsilon,
       tieEmbeddings: config.boolean('tie_word_embeddings', !hasBoth),
       headBias: false,
@@ -92,6 +93,11 @@ function describe(
       tokenizerName: undefined,
     },
     names,
+    layers: Array.from({ length: config.layerCount('num_hidden_layers') }, (_, i) => ({
+      config: mamba2,
+      names: MAMBA2_NAMES,
+      ...mixerLayer(names.block, i),
+    })),
     tying: 'two matrices',
     // As Mamba2Config of transformers; mlx-lm has none.
     ...(quantization ? {} : { usualEndOfText: 2 }),

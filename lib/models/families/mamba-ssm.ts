@@ -2,30 +2,33 @@
 // module, with its defaults. (mamba_ssm/modules/mamba2.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
-import type { Mamba2Config } from '../blocks/mamba2.js'
+import type { Mamba2Config, Mamba2Names } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
 import type { TensorNames } from './family.js'
 
-/** The names of mamba_ssm and of everything that follows it. */
+// The names of mamba_ssm and of everything that follows it.
 const MAMBA_SSM_NAMES: TensorNames = {
   embedding: 'backbone.embedding',
   head: 'lm_head',
   finalNorm: 'backbone.norm_f.weight',
   block: 'backbone.layers',
-  norm: 'norm.weight',
-  layer: 'mixer',
-  layers: {
-    mamba2: {
-      inProj: 'in_proj',
-      outProj: 'out_proj',
-      convWeight: 'conv1d.weight',
-      convBias: 'conv1d.bias',
-      dtBias: 'dt_bias',
-      D: 'D',
-      gatedNorm: 'norm.weight',
-      decay: 'A_log',
-    },
-  },
+}
+
+/** What mamba_ssm calls the tensors of its Mamba2 module, and everything that follows it. */
+export const MAMBA2_NAMES: Mamba2Names = {
+  inProj: 'in_proj',
+  outProj: 'out_proj',
+  convWeight: 'conv1d.weight',
+  convBias: 'conv1d.bias',
+  dtBias: 'dt_bias',
+  D: 'D',
+  gatedNorm: 'norm.weight',
+  decay: 'A_log',
+}
+
+/** A layer that is one block, a mixer after its norm, as mamba_ssm names it. */
+export function mixerLayer(block: string, index: number) {
+  return { path: `${block}.${index}.mixer`, norm: `${block}.${index}.norm.weight` }
 }
 
 const LAST_NORM = MAMBA_SSM_NAMES.finalNorm

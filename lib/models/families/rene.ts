@@ -2,25 +2,36 @@
 // model.safetensors; no tokenizer. (cartesia_pytorch/rene.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
-import type { AttentionConfig } from '../blocks/attention.js'
-import type { LayerConfig, LayerNames } from '../blocks/blocks.js'
-import type { MlpConfig } from '../blocks/mlp.js'
+import type { AttentionConfig, AttentionNames } from '../blocks/attention.js'
+import type { LayerDescription } from '../blocks/blocks.js'
+import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
-import { MAMBA_SSM_EPSILON, mambaSsmNames, readSsmConfig, roundUp } from './mamba-ssm.js'
+import {
+  MAMBA2_NAMES,
+  MAMBA_SSM_EPSILON,
+  mambaSsmNames,
+  mixerLayer,
+  readSsmConfig,
+  roundUp,
+} from './mamba-ssm.js'
 import { readMlxQuantization } from './mlx-quantization.js'
 
 // What ReneConfig has for keys that are left out.
 const DEFAULTS = { d_model: 2048, n_layer: 48, vocab_size: 50280 }
 
-// Beside its Mamba-2 layers.
-const OTHER_LAYERS: LayerNames = {
-  mlp: { inProj: 'in_proj', gateProj: 'gate_proj', outProj: 'out_proj', norm: 'norm.weight' },
-  attention: { qkvProj: 'in_proj', outProj: 'out_proj' },
+const MLP_NAMES: MlpNames = {
+  inProj: 'in_proj',
+  gateProj: 'gate_proj',
+  outProj: 'out_proj',
+  norm: 'norm.weight',
 }
+const ATTENTION_NAMES: AttentionNames = { qkvProj: 'in_proj', outProj: 'out_proj' }
 
 export const rene: Family = {
   name: 'rene',
+  licence: 'Apache-2.0',
+  published: [{ name: 'cartesia-ai/Rene-v0.1-1.3b-pytorch', parameters: '1.3B' }],
   isConfig: (config) => hasModelType(config, 'rene'),
   describe,
 }
@@ -44,15 +55,17 @@ function describe(
   const attention =
     attentionLayers.size > 0 ? readAttention(config.object('attn_cfg'), dModel) : undefined
 
-  const layers = Array.from({ length: layerCount }, (_, i): LayerConfig => {
+  const { names } = mambaSsmNames(tensors)
+  const layers = Array.from({ length: layerCount }, (_, i): LayerDescription => {
     if (attentionLayers.has(i) && mlpLayers.has(i)) {
       config.invalid(`layer ${i} stands in both attn_layer_idx and mlp_layer_idx`)
     }
-    if (attentionLayers.has(i)) return attention!
-    return mlpLayers.has(i) ? mlp! : mamba2
+    const place = mixerLayer(names.block, i)
+    if (attentionLayers.has(i)) return { config: attention!, names: ATTENTION_NAMES, ...place }
+    if (mlpLayers.has(i)) return { config: mlp!, names: MLP_NAMES, ...place }
+    return { config: mamba2, names: MAMBA2_NAMES, ...place }
   })
   const quantization = readMlxQuantization(config)
-  const { names } = mambaSsmNames(tensors)
   return {
     config: {
       architecture: 'rene',
@@ -60,7 +73,6 @@ function describe(
       dModel,
       vocabSize,
       paddedVocabSize: roundUp(vocabSize, config.dimension('pad_vocab_size_multiple', 16)),
-      layers,
       normEpsilon: MAMBA_SSM_EPSILON,
       tieEmbeddings: config.boolean('tie_word_embeddings', true),
       headBias: false,
@@ -68,7 +80,8 @@ function describe(
       quantization: quantization?.standard,
       tokenizerName: 'allenai/OLMo-1B-hf',
     },
-    names: { ...names, layers: { ...names.layers, ...OTHER_LAYERS } },
+    names,
+    layers,
     tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }

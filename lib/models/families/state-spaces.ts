@@ -4,7 +4,14 @@
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { ConfigReader } from '../config-reader.js'
 import type { Family, ModelDescription } from './family.js'
-import { MAMBA_SSM_EPSILON, mambaSsmNames, readSsmConfig, roundUp } from './mamba-ssm.js'
+import {
+  MAMBA2_NAMES,
+  MAMBA_SSM_EPSILON,
+  mambaSsmNames,
+  mixerLayer,
+  readSsmConfig,
+  roundUp,
+} from './mamba-ssm.js'
 
 // What MambaConfig has for keys that are left out.
 const DEFAULTS = { d_model: 2560, n_layer: 64, vocab_size: 50277 }
@@ -12,6 +19,14 @@ const DEFAULTS = { d_model: 2560, n_layer: 64, vocab_size: 50277 }
 /** Checkpoints of the original implementation, but for Mamba-1 and attention layers. */
 export const stateSpaces: Family = {
   name: 'the state-spaces/mamba2 checkpoints (no model_type)',
+  licence: 'Apache-2.0',
+  published: [
+    { name: 'state-spaces/mamba2-130m', parameters: '130M' },
+    { name: 'state-spaces/mamba2-370m', parameters: '370M' },
+    { name: 'state-spaces/mamba2-780m', parameters: '780M' },
+    { name: 'state-spaces/mamba2-1.3b', parameters: '1.3B' },
+    { name: 'state-spaces/mamba2-2.7b', parameters: '2.7B' },
+  ],
   isConfig: (config) => !config.has('model_type') && config.has('ssm_cfg'),
   describe,
 }
@@ -38,6 +53,7 @@ function describe(
     config.unsupported('has MLPs between its layers (d_intermediate)')
   }
   const mamba2 = readSsmConfig(ssm, dModel)
+  const { names } = mambaSsmNames(tensors)
   return {
     config: {
       architecture: 'mamba2',
@@ -45,7 +61,6 @@ function describe(
       dModel,
       vocabSize,
       paddedVocabSize: roundUp(vocabSize, config.dimension('pad_vocab_size_multiple', 8)),
-      layers: Array.from({ length: layerCount }, () => mamba2),
       normEpsilon: MAMBA_SSM_EPSILON,
       tieEmbeddings: config.boolean('tie_embeddings', true),
       headBias: false,
@@ -53,7 +68,12 @@ function describe(
       quantization: undefined,
       tokenizerName: 'EleutherAI/gpt-neox-20b',
     },
-    names: mambaSsmNames(tensors).names,
+    names,
+    layers: Array.from({ length: layerCount }, (_, i) => ({
+      config: mamba2,
+      names: MAMBA2_NAMES,
+      ...mixerLayer(names.block, i),
+    })),
     tying: 'the head',
     usualEndOfText: 0, // <|endoftext|> of EleutherAI/gpt-neox-20b
     quantizationOf: () => undefined,

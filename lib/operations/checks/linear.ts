@@ -2,9 +2,11 @@
 
 import { listed } from '../../support/format.js'
 import {
+  ACTIVATIONS,
   AFFINE_BITS,
   AFFINE_GROUP_SIZES,
   type AffineMatrix,
+  type EmbeddingOptions,
   type LinearNorm,
   type LinearOptions,
 } from '../arguments.js'
@@ -12,7 +14,7 @@ import { formatShape, type Tensor } from '../tensor.js'
 import type { Checker } from '../checker.js'
 
 /** Activation functions as metal/types.h numbers them. */
-const ACTIVATIONS = { gelu: 0, silu: 1, identity: 2 } as const
+export const ACTIVATION_NUMBERS = { gelu: 0, silu: 1, identity: 2, relu2: 3 } as const
 
 const NO_NORM = { norm_group_cols: 0, norm_parts: 0, norm_eps: 0 }
 
@@ -25,31 +27,33 @@ export function checkLinear(
   out: Tensor,
   options: LinearOptions,
 ) {
-  check.options(options, ['bias', 'norm', 'activation', 'gate', 'residual', 'role'])
-  const { bias, norm, activation, gate, residual } = options
+  check.options(options, ['scale', 'bias', 'norm', 'activation', 'gate', 'residual', 'role'])
+  const { scale, bias, norm, activation, gate, residual } = options
   const { role = x.shape.length > 2 ? 'chunk' : 'step' } = options
   check.activations({ x })
   check.activations({ out, gate, residual })
-  check.float32({ bias, 'norm.weight': norm?.weight, 'norm.squares': norm?.squares })
+  check.float32({ scale, bias, 'norm.weight': norm?.weight, 'norm.squares': norm?.squares })
   if (x.cols !== inputs) {
     check.fail(
       `x must have ${inputs} columns, as the weight has inputs, but has shape ${formatShape(x.shape)}`,
     )
   }
+  if (scale) check.output('scale', scale, [outputs])
   if (bias) check.output('bias', bias, [outputs])
   check.output('out', out, [...x.shape.slice(0, -1), outputs])
-  if (activation !== undefined) check.oneOf('activation', activation, ['gelu', 'silu'])
+  if (activation !== undefined) check.oneOf('activation', activation, ACTIVATIONS)
   check.oneOf('role', role, ['step', 'chunk'])
   if (gate) check.output('gate', gate, out.shape)
   if (residual) check.output('residual', residual, out.shape)
   const normalised = norm ? normParams(check, norm, x, inputs) : NO_NORM
   return {
-    tensors: { bias, normWeight: norm?.weight, squares: norm?.squares, gate, residual },
+    tensors: { scale, bias, normWeight: norm?.weight, squares: norm?.squares, gate, residual },
     params: {
       step: role === 'step' ? 1 : 0,
+      has_scale: scale ? 1 : 0,
       has_bias: bias ? 1 : 0,
       ...normalised,
-      activation: ACTIVATIONS[activation ?? 'identity'],
+      activation: ACTIVATION_NUMBERS[activation ?? 'identity'],
       gated: gate ? 1 : 0,
       has_residual: residual ? 1 : 0,
     },
@@ -98,4 +102,12 @@ export function checkAffine(
     tensors: { words, scales, biases },
     params: { bits, group_size: groupSize },
   }
+}
+
+/** The factor of a look-up. */
+export function checkEmbeddingScale(check: Checker, options: EmbeddingOptions): number {
+  check.options(options, ['scale'])
+  const { scale = 1 } = options
+  check.finite('scale', scale)
+  return scale
 }

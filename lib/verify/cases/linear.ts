@@ -19,13 +19,20 @@ interface Shape {
   outputs: number
 }
 
-type Form = 'plain' | 'norm' | 'norm by squares, residual' | 'bias, silu, gate' | 'gelu'
+type Form =
+  | 'plain'
+  | 'norm'
+  | 'norm by squares, residual'
+  | 'bias, silu, gate'
+  | 'gelu'
+  | 'scale, relu2'
 const FORMS: readonly Form[] = [
   'plain',
   'norm',
   'norm by squares, residual',
   'bias, silu, gate',
   'gelu',
+  'scale, relu2',
 ]
 
 const step = (rows: number, inputs: number, outputs: number): Shape => ({
@@ -86,6 +93,8 @@ function optionsOf(form: Form, inputs: Inputs, shape: Shape): LinearOptions {
       }
     case 'gelu':
       return { activation: 'gelu' }
+    case 'scale, relu2':
+      return { scale: inputs.floats([shape.outputs]), activation: 'relu2' }
   }
 }
 

@@ -1,7 +1,7 @@
 // Operations on rows: embedding, norms, activations, choosing a token, conversions.
 
 import type { ActivationType } from '../../operations/device.js'
-import { NO_SLOT } from '../../operations/arguments.js'
+import { ACTIVATIONS, NO_SLOT } from '../../operations/arguments.js'
 import { NO_TOKEN } from '../../operations/drawn-token.js'
 import type { Tensor } from '../../operations/tensor.js'
 import { FLOAT_TYPES } from '../../weights/float-types.js'
@@ -171,7 +171,7 @@ export function* rowCases(activationType: ActivationType): Generator<Case> {
         return writing(out, (cl) => cl.add(a, b, out))
       },
     }
-    for (const activation of ['gelu', 'silu'] as const) {
+    for (const activation of ACTIVATIONS) {
       yield {
         ...given,
         operation: 'mlp_activation',

@@ -7,6 +7,7 @@ import {
   type AffineBits,
   type AffineGroupSize,
   type AffineMatrix,
+  type EmbeddingOptions,
   type LinearOptions,
 } from '../../operations/arguments.js'
 import type { Recorder } from '../../operations/recorder.js'
@@ -55,8 +56,8 @@ export class AffineWeight implements Weight {
     cl.affineMatmul(x, this.matrix, out, options)
   }
 
-  lookUp(cl: Recorder, tokens: Tensor, out: Tensor): void {
-    cl.affineEmbedding(tokens, this.matrix, out)
+  lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void {
+    cl.affineEmbedding(tokens, this.matrix, out, options)
   }
 
   dequantize(cl: Recorder, out: Tensor): void {

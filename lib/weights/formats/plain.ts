@@ -1,6 +1,6 @@
 // Weights as floats: float32, float16 or bfloat16.
 
-import type { LinearOptions } from '../../operations/arguments.js'
+import type { EmbeddingOptions, LinearOptions } from '../../operations/arguments.js'
 import type { Recorder } from '../../operations/recorder.js'
 import { bytesPerElement, type Tensor } from '../../operations/tensor.js'
 import type { TensorEntry } from '../checkpoint.js'
@@ -29,8 +29,8 @@ export class PlainWeight implements Weight {
     cl.matmul(x, this.matrix, out, options)
   }
 
-  lookUp(cl: Recorder, tokens: Tensor, out: Tensor): void {
-    cl.embedding(tokens, this.matrix, out)
+  lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void {
+    cl.embedding(tokens, this.matrix, out, options)
   }
 
   readRows(): ReadRow {

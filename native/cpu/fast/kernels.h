@@ -113,8 +113,8 @@ struct Kernels {
   void (*conv1d_transposed_row)(const float* const* taps, const float* w, const float* bias,
                                 size_t channels, size_t width, float* out);
   void (*activate)(const float* x, uint32_t activation, const float* gate, size_t n, float* out);
-  void (*finish_row)(const float* sums, const float* bias, uint32_t activation, const float* gate,
-                     const float* residual, size_t n, float* out);
+  void (*finish_row)(const float* sums, const float* scale, const float* bias, uint32_t activation,
+                     const float* gate, const float* residual, size_t n, float* out);
   double (*sum_of_exps)(const float* x, float largest, size_t n);
   // cpu/fast/norm_kernels.h
   float (*sum_of_squares)(const float* x, size_t n);

@@ -81,13 +81,15 @@ class LinearInput {
 // What follows the product of a row.
 class LinearOutput {
  public:
-  // `bias` is the number of the bias buffer, which the norm's two, gate, residual and out follow.
+  // `scale` is the number of the scale's buffer, which bias, the norm's two, gate, residual and out
+  // follow.
   template <class Params>
-  LinearOutput(const Operation& operation, const Params& p, size_t bias)
-      : bias_(operation.data<const float>(bias)),
-        gate_(operation.data<const float>(bias + 3)),
-        residual_(operation.data<const float>(bias + 4)),
-        out_(operation.data<float>(bias + 5)),
+  LinearOutput(const Operation& operation, const Params& p, size_t scale)
+      : scale_(operation.data<const float>(scale)),
+        bias_(operation.data<const float>(scale + 1)),
+        gate_(operation.data<const float>(scale + 4)),
+        residual_(operation.data<const float>(scale + 5)),
+        out_(operation.data<float>(scale + 6)),
         outputs_(p.outputs),
         activation_(p.activation) {}
 
@@ -95,12 +97,14 @@ class LinearOutput {
   void finish(size_t r, size_t first_col, size_t cols, const float* sums,
               const Kernels& kernels) const {
     const size_t at = r * outputs_ + first_col;
-    kernels.finish_row(sums, bias_ == nullptr ? nullptr : bias_ + first_col, activation_,
+    kernels.finish_row(sums, scale_ == nullptr ? nullptr : scale_ + first_col,
+                       bias_ == nullptr ? nullptr : bias_ + first_col, activation_,
                        gate_ == nullptr ? nullptr : gate_ + at,
                        residual_ == nullptr ? nullptr : residual_ + at, cols, out_ + at);
   }
 
  private:
+  const float* scale_;
   const float* bias_;
   const float* gate_;
   const float* residual_;

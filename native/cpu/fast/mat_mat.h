@@ -62,17 +62,18 @@ void multiply_strip(const float* packed, size_t tiles, const Weight& weight, siz
   }
 }
 
-// Multiplies all rows of x with a weight. `bias` is the number of the bias buffer, as above.
+// Multiplies all rows of x with a weight. `scale` is the number of the scale's buffer, as in
+// LinearOutput.
 // weight.pack(first, count, first_col, depth, packed) packs columns of rows of the weight
 // (fast/mat_mat_kernels.h). Order of accumulation: blocks of kMatMatDepth columns, one product
 // after the other in each, and the blocks one after the other.
 template <class Params, class Weight>
-void multiply_matrix(const Operation& operation, const Params& p, size_t bias, ThreadPool& threads,
+void multiply_matrix(const Operation& operation, const Params& p, size_t scale, ThreadPool& threads,
                      const Kernels& kernels, const Weight& weight) {
   constexpr size_t kPanels = 8;    // in a block: its packed weights stay in the second-level cache
   constexpr size_t kFewRows = 96;  // fewer are not worth packing the same weights once more
-  const LinearInput x(operation, p, bias + 1);
-  const LinearOutput out(operation, p, bias);
+  const LinearInput x(operation, p, scale + 2);
+  const LinearOutput out(operation, p, scale);
   const size_t tile = kernels.tile_rows, inputs = p.inputs;
   const size_t block_cols = kPanels * kernels.tile_cols;
   const size_t blocks = (p.outputs + block_cols - 1) / block_cols;

@@ -13,11 +13,11 @@ namespace ssm::cpu::fast {
 // (count, inputs). What one thread hands over at once does not depend on how many there are, so
 // neither do results, as far as the library repeats its own.
 template <class Params, class Weight>
-void multiply_by_blas(const Operation& operation, const Params& p, size_t bias, ThreadPool& threads,
-                      const Kernels& kernels, const Weight& weight) {
+void multiply_by_blas(const Operation& operation, const Params& p, size_t scale,
+                      ThreadPool& threads, const Kernels& kernels, const Weight& weight) {
   constexpr size_t kCols = 256;  // of out that are computed at once
-  const LinearInput x(operation, p, bias + 1);
-  const LinearOutput out(operation, p, bias);
+  const LinearInput x(operation, p, scale + 2);
+  const LinearOutput out(operation, p, scale);
   const size_t inputs = p.inputs, blocks = (p.outputs + kCols - 1) / kCols;
   for (size_t first = 0; first < p.rows; first += kMatMatRows) {
     const size_t rows = std::min<size_t>(kMatMatRows, p.rows - first);
@@ -54,12 +54,12 @@ void multiply_by_blas(const Operation& operation, const Params& p, size_t bias, 
 namespace ssm::cpu::fast {
 
 template <class Params, class Weight>
-void multiply_many(const Operation& operation, const Params& p, size_t bias, ThreadPool& threads,
+void multiply_many(const Operation& operation, const Params& p, size_t scale, ThreadPool& threads,
                    const Kernels& kernels, const Weight& weight) {
 #if defined(SSM_BLAS_HEADER)
-  multiply_by_blas(operation, p, bias, threads, kernels, weight);
+  multiply_by_blas(operation, p, scale, threads, kernels, weight);
 #else
-  multiply_matrix(operation, p, bias, threads, kernels, weight);
+  multiply_matrix(operation, p, scale, threads, kernels, weight);
 #endif
 }
 

@@ -35,21 +35,27 @@ static void conv1d_transposed_row(const float* const* taps, const float* w, cons
 static void activate(const float* x, uint32_t activation, const float* gate, size_t n, float* out) {
   for_row(
       n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
-        const Floats v = activation == kGelu ? gelu(from(x + i)) : silu(from(x + i));
+        Floats v = from(x + i);
+        if (activation == kGelu) v = gelu(v);
+        if (activation == kSilu) v = silu(v);
+        if (activation == kRelu2) v = relu2(v);
         return gate == nullptr ? v : v * from(gate + i);
       });
 }
 
-// out[i] = activation(sums[i] + bias[i]) * gate[i] + residual[i] for n columns of a row; what is
-// null is left out. out may be gate or residual.
-static void finish_row(const float* sums, const float* bias, uint32_t activation, const float* gate,
-                       const float* residual, size_t n, float* out) {
+// out[i] = activation(scale[i] * sums[i] + bias[i]) * gate[i] + residual[i] for n columns of a row;
+// what is null is left out. out may be gate or residual.
+static void finish_row(const float* sums, const float* scale, const float* bias,
+                       uint32_t activation, const float* gate, const float* residual, size_t n,
+                       float* out) {
   for_row(
       n, out, [&](size_t i, auto from) __attribute__((always_inline)) {
         Floats v = from(sums + i);
+        if (scale != nullptr) v *= from(scale + i);
         if (bias != nullptr) v += from(bias + i);
         if (activation == kGelu) v = gelu(v);
         if (activation == kSilu) v = silu(v);
+        if (activation == kRelu2) v = relu2(v);
         if (gate != nullptr) v *= from(gate + i);
         if (residual != nullptr) v += from(residual + i);
         return v;

@@ -194,4 +194,6 @@ SSM_INLINE Floats erf(Floats x) {
 // Exact, as native/cpu/activations.h.
 SSM_INLINE Floats gelu(Floats x) { return x * 0.5f * (splat(1.0f) + erf(x * 0.70710678f)); }
 
+SSM_INLINE Floats relu2(Floats x) { return select(x < Floats{}, Floats{}, x * x); }
+
 }  // namespace ssm::cpu::SSM_LEVEL

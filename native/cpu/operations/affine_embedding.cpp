@@ -1,4 +1,4 @@
-// out[r, :] = scale * q[tokens[r], :] + bias
+// out[r, :] = p.scale * (scale * q[tokens[r], :] + bias)
 #include "metal/affine_embedding.h"
 
 #include "native/cpu/affine.h"
@@ -14,8 +14,9 @@ void affine_embedding(const Operation& operation, ThreadPool& threads) {
   auto* out = operation.data<float>(4);  // (rows, cols)
   threads.parallel_for(p.rows, p.cols, [&](size_t begin, size_t end) {
     for (size_t r = begin; r < end; ++r) {
-      table.dequantize_row(checked_token("affineEmbedding", tokens[r], p.vocabulary),
-                           out + r * p.cols);
+      float* row = out + r * p.cols;
+      table.dequantize_row(checked_token("affineEmbedding", tokens[r], p.vocabulary), row);
+      for (size_t c = 0; c < p.cols; ++c) row[c] *= p.scale;
     }
   });
 }

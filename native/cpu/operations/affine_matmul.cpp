@@ -1,4 +1,5 @@
-// out[r, n] = activation(sum over k of norm(x)[r, k] * (scale * q[n, k] + bias of the group)
+// out[r, n] = activation(scale[n] * sum over k of norm(x)[r, k] * (scale * q[n, k] + bias of the
+// group)
 //             + bias[n]) * gate[r, n] + residual[r, n]; what is absent is left out.
 // Each weight row is turned into float32 and then used as in matmul.
 #include "metal/affine_matmul.h"
@@ -14,7 +15,7 @@ namespace ssm::cpu {
 
 void affine_matmul(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<AffineMatmulParams>();
-  const LinearInput x(operation, p, 5);
+  const LinearInput x(operation, p, 6);
   const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
   const LinearOutput out(operation, p, 4);
   const size_t cost = (size_t{p.rows} + 2) * p.inputs;

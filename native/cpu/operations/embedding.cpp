@@ -1,4 +1,4 @@
-// out[r, :] = table[tokens[r], :]
+// out[r, :] = scale * table[tokens[r], :]
 #include "metal/embedding.h"
 
 #include <type_traits>
@@ -18,7 +18,7 @@ void embedding(const Operation& operation, ThreadPool& threads) {
     threads.parallel_for(p.rows, p.cols, [&](size_t begin, size_t end) {
       for (size_t r = begin; r < end; ++r) {
         const auto* row = table + checked_token("embedding", tokens[r], p.vocabulary) * p.cols;
-        for (size_t c = 0; c < p.cols; ++c) out[r * p.cols + c] = to_float(row[c]);
+        for (size_t c = 0; c < p.cols; ++c) out[r * p.cols + c] = p.scale * to_float(row[c]);
       }
     });
   });

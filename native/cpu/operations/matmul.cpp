@@ -1,4 +1,4 @@
-// out[r, n] = activation(sum over k of norm(x)[r, k] * w[n, k] + bias[n]) * gate[r, n]
+// out[r, n] = activation(scale[n] * sum over k of norm(x)[r, k] * w[n, k] + bias[n]) * gate[r, n]
 //             + residual[r, n]; what is absent is left out. Order of accumulation: dot.h
 #include "metal/matmul.h"
 
@@ -13,7 +13,7 @@ namespace ssm::cpu {
 
 void matmul(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<MatmulParams>();
-  const LinearInput x(operation, p, 3);
+  const LinearInput x(operation, p, 4);
   const LinearOutput out(operation, p, 2);
   with_float_type(operation.bindings[1].type, [&](auto* type) {
     using Weight = std::remove_pointer_t<decltype(type)>;

@@ -13,7 +13,10 @@ void mlp_activation(const Operation& operation, ThreadPool& threads) {
   auto* out = operation.data<float>(2);               // (count); may be x
   threads.parallel_for(p.count, 30, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      const float y = p.activation == kGelu ? gelu(x[i]) : silu(x[i]);
+      float y = x[i];
+      if (p.activation == kGelu) y = gelu(y);
+      if (p.activation == kSilu) y = silu(y);
+      if (p.activation == kRelu2) y = relu2(y);
       out[i] = p.gated ? y * gate[i] : y;
     }
   });

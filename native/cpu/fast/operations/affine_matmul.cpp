@@ -40,7 +40,7 @@ void affine_matmul(const Operation& operation, ThreadPool& threads, const Kernel
   const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
   const AffineWeight weight{w, kernels};
   if (p.step == 0) return multiply_many(operation, p, 4, threads, kernels, weight);
-  LinearInput x(operation, p, 5);
+  LinearInput x(operation, p, 6);
   x.norm_rows(threads, kernels);
   const LinearOutput out(operation, p, 4);
   const size_t stride = kernels.affine_packed_size(p.inputs, p.bits, p.group_size);

@@ -39,7 +39,7 @@ void matmul(const Operation& operation, ThreadPool& threads, const Kernels& kern
                               .inputs = p.inputs,
                               .kernels = kernels};
   if (p.step == 0) return multiply_many(operation, p, 2, threads, kernels, weight);
-  LinearInput x(operation, p, 3);
+  LinearInput x(operation, p, 4);
   x.norm_rows(threads, kernels);
   const LinearOutput out(operation, p, 2);
   multiply_step(p, p.inputs * size_of(type), out, threads, kernels,

@@ -1,0 +1,124 @@
+// IBM's Granite 4.0 H (transformers' `granitemoehybrid`), and the same models converted by mlx-lm.
+// (transformers/models/granitemoehybrid/modular_granitemoehybrid.py)
+
+import type { TensorEntry } from '../../weights/checkpoint.js'
+import type { LayerDescription } from '../blocks/blocks.js'
+import type { MlpNames } from '../blocks/mlp.js'
+import type { ConfigReader } from '../config-reader.js'
+import { type Family, hasModelType, type ModelDescription } from './family.js'
+import { ATTENTION_NAMES, GATED_MLP_NAMES } from './hybrid-keys.js'
+import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
+import { llamaNames } from './llama-names.js'
+import { MAMBA2_NAMES } from './mamba-ssm.js'
+import { readMlxQuantization } from './mlx-quantization.js'
+
+// What GraniteMoeHybridConfig has for keys that are left out.
+const DEFAULTS = {
+  vocab_size: 32000,
+  hidden_size: 4096,
+  num_attention_heads: 32,
+  rms_norm_eps: 1e-6,
+  num_local_experts: 8,
+  shared_intermediate_size: 1024,
+  mamba_n_heads: 128,
+}
+
+// One matrix for gate and up.
+const SHARED_MLP_NAMES: MlpNames = { inProj: 'input_linear', outProj: 'output_linear' }
+
+export const graniteHybrid: Family = {
+  name: 'granitemoehybrid',
+  licence: 'Apache-2.0',
+  published: [
+    { name: 'ibm-granite/granite-4.0-h-350m', parameters: '350M' },
+    { name: 'ibm-granite/granite-4.0-h-1b', parameters: '1.5B' },
+    { name: 'ibm-granite/granite-4.0-h-micro', parameters: '3B' },
+  ],
+  isConfig: (config) => hasModelType(config, 'granitemoehybrid'),
+  describe,
+}
+
+function describe(
+  given: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): ModelDescription {
+  const config = given.withDefaults(DEFAULTS)
+  if (config.number('num_local_experts') > 0) {
+    config.unsupported('has experts (num_local_experts), which are not implemented')
+  }
+  const dModel = config.dimension('hidden_size')
+  const vocabSize = config.dimension('vocab_size')
+  const names = llamaNames(tensors, 'norm')
+  const quantization = readMlxQuantization(config)
+  return {
+    config: {
+      architecture: 'granitemoehybrid',
+      format: quantization ? 'mlx-lm' : 'transformers',
+      dModel,
+      vocabSize,
+      paddedVocabSize: vocabSize,
+      normEpsilon: config.epsilon('rms_norm_eps'),
+      tieEmbeddings: config.boolean('tie_word_embeddings', false),
+      headBias: false,
+      embeddingMultiplier: config.factor('embedding_multiplier'),
+      logitsMultiplier: 1 / config.factor('logits_scaling'),
+      maxContext: config.dimension('max_position_embeddings', 2048),
+      eosTokenIds: config.tokenIds('eos_token_id'),
+      quantization: quantization?.standard,
+      tokenizerName: undefined,
+    },
+    names,
+    layers: readLayers(config, dModel, names.block, tensors),
+    tying: 'two matrices',
+    quantizationOf: (path) => quantization?.of(path),
+  }
+}
+
+function readLayers(
+  config: ConfigReader,
+  dModel: number,
+  block: string,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): LayerDescription[] {
+  const residual = config.factor('residual_multiplier')
+  const outMultiplier = { weight: residual, bias: residual }
+  const types = config.layerTypes('layer_types', {
+    mamba: 'mamba2',
+    linear_attention: 'mamba2',
+    attention: 'attention',
+    full_attention: 'attention',
+  })
+  const hasMamba = types.includes('mamba2')
+  const hasAttention = types.includes('attention')
+  const mamba2 = hasMamba ? { ...readMambaKeys(config, dModel), outMultiplier } : undefined
+  const attention = hasAttention
+    ? {
+        ...readAttentionKeys(config, dModel, {
+          rotary: config.only('position_embedding_type', ['nope', 'rope', null]) === 'rope',
+          scale: config.factor('attention_multiplier'),
+        }),
+        outMultiplier,
+      }
+    : undefined
+  const mlp = {
+    ...readGatedMlp(config, config.dimension('shared_intermediate_size')),
+    outMultiplier,
+  }
+  return types.flatMap((type, i): LayerDescription[] => {
+    const layer = `${block}.${i}`
+    const norm = `${layer}.input_layernorm.weight`
+    // mlx-lm parts the matrix of gate and up where there are no experts.
+    const isParted = tensors.has(`${layer}.mlp.gate_proj.weight`)
+    return [
+      type === 'mamba2'
+        ? { config: mamba2!, names: MAMBA2_NAMES, path: `${layer}.mamba`, norm }
+        : { config: attention!, names: ATTENTION_NAMES, path: `${layer}.self_attn`, norm },
+      {
+        config: mlp,
+        names: isParted ? GATED_MLP_NAMES : SHARED_MLP_NAMES,
+        path: isParted ? `${layer}.mlp` : `${layer}.shared_mlp`,
+        norm: `${layer}.post_attention_layernorm.weight`,
+      },
+    ]
+  })
+}

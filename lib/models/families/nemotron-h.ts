@@ -1,0 +1,146 @@
+// NVIDIA's Nemotron-H and Nemotron 3 Nano (transformers' `nemotron_h`), and the same models converted by mlx-lm. Every
+// layer is one block. (transformers/models/nemotron_h/modular_nemotron_h.py)
+
+import type { TensorEntry } from '../../weights/checkpoint.js'
+import type { LayerDescription } from '../blocks/blocks.js'
+import type { Mamba2Config } from '../blocks/mamba2.js'
+import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
+import type { ConfigReader } from '../config-reader.js'
+import { type Family, hasModelType, type ModelDescription } from './family.js'
+import { ATTENTION_NAMES, readAttentionKeys } from './hybrid-keys.js'
+import { MAMBA2_NAMES, mambaSsmNames, mixerLayer } from './mamba-ssm.js'
+import { readMlxQuantization } from './mlx-quantization.js'
+
+// What NemotronHConfig has for keys that are left out.
+const DEFAULTS = {
+  vocab_size: 131072,
+  hidden_size: 4096,
+  num_attention_heads: 32,
+  num_key_value_heads: 8,
+  head_dim: 128,
+  intermediate_size: 21504,
+  ssm_state_size: 128,
+  mamba_num_heads: 128,
+  mamba_head_dim: 64,
+  n_groups: 8,
+  conv_kernel: 4,
+  layer_norm_epsilon: 1e-5,
+}
+
+const MLP_NAMES: MlpNames = { inProj: 'up_proj', outProj: 'down_proj' }
+
+// As published, letters; as transformers 5 writes them, words; and the words it had before.
+const PATTERN = { M: 'mamba2', '*': 'attention', '-': 'mlp', E: 'experts' } as const
+const BLOCK_TYPES = {
+  mamba: 'mamba2',
+  linear_attention: 'mamba2',
+  attention: 'attention',
+  full_attention: 'attention',
+  mlp: 'mlp',
+  moe: 'experts',
+} as const
+
+export const nemotronH: Family = {
+  name: 'nemotron_h',
+  licence: 'NVIDIA Open Model License',
+  published: [
+    { name: 'nvidia/NVIDIA-Nemotron-3-Nano-4B-BF16', parameters: '4B' },
+    { name: 'nvidia/NVIDIA-Nemotron-Nano-9B-v2', parameters: '9B' },
+  ],
+  isConfig: (config) => hasModelType(config, 'nemotron_h'),
+  describe,
+}
+
+function describe(
+  given: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): ModelDescription {
+  const config = given.withDefaults(DEFAULTS)
+  const dModel = config.dimension('hidden_size')
+  const vocabSize = config.dimension('vocab_size')
+  const { prefix, names: found } = mambaSsmNames(tensors)
+  const names = { ...found, embedding: `${prefix}backbone.embeddings` }
+  const quantization = readMlxQuantization(config)
+  return {
+    config: {
+      architecture: 'nemotron_h',
+      format: quantization ? 'mlx-lm' : 'transformers',
+      dModel,
+      vocabSize,
+      paddedVocabSize: vocabSize,
+      normEpsilon: config.epsilon('layer_norm_epsilon'),
+      tieEmbeddings: config.boolean('tie_word_embeddings', false),
+      headBias: false,
+      maxContext: config.dimension('max_position_embeddings', 4096),
+      eosTokenIds: config.tokenIds('eos_token_id'),
+      quantization: quantization?.standard,
+      tokenizerName: undefined,
+    },
+    names,
+    layers: readLayers(config, dModel, names.block),
+    tying: 'two matrices',
+    quantizationOf: (path) => quantization?.of(path),
+  }
+}
+
+function readLayers(config: ConfigReader, dModel: number, block: string): LayerDescription[] {
+  const types = config.has('hybrid_override_pattern')
+    ? config.layerLetters('hybrid_override_pattern', PATTERN)
+    : config.layerTypes(
+        config.has('layers_block_type') ? 'layers_block_type' : 'layer_types',
+        BLOCK_TYPES,
+      )
+  if (types.includes('experts')) {
+    config.unsupported('has experts (E, or moe, among its layers), which are not implemented')
+  }
+  const mamba2 = types.includes('mamba2') ? readMamba(config) : undefined
+  const mlp = types.includes('mlp') ? readMlp(config) : undefined
+  // Without rotary embedding.
+  const attention = types.includes('attention')
+    ? readAttentionKeys(config, dModel, { rotary: false })
+    : undefined
+  return types.map((type, i): LayerDescription => {
+    const place = mixerLayer(block, i)
+    if (type === 'mamba2') return { config: mamba2!, names: MAMBA2_NAMES, ...place }
+    if (type === 'mlp') return { config: mlp!, names: MLP_NAMES, ...place }
+    return { config: attention!, names: ATTENTION_NAMES, ...place }
+  })
+}
+
+function readMamba(config: ConfigReader): Mamba2Config {
+  config.only('mamba_hidden_act', ['silu', 'swish'])
+  const numHeads = config.dimension('mamba_num_heads')
+  const headDim = config.dimension('mamba_head_dim')
+  const nGroups = config.dimension('n_groups')
+  if (numHeads % nGroups !== 0) {
+    config.invalid(`n_groups ${nGroups} does not divide mamba_num_heads ${numHeads}`)
+  }
+  return {
+    kind: 'mamba2',
+    dInner: numHeads * headDim,
+    numHeads,
+    headDim,
+    nGroups,
+    dState: config.dimension('ssm_state_size'),
+    dConv: config.dimension('conv_kernel'),
+    normGroups: nGroups,
+    normBeforeGate: false,
+    dtLimit: config.limits('time_step_limit'),
+    projectionBias: config.boolean('use_bias', false),
+    convBias: config.boolean('use_conv_bias', true),
+    normEpsilon: config.epsilon('layer_norm_epsilon'),
+  }
+}
+
+function readMlp(config: ConfigReader): MlpConfig {
+  config.only('mlp_hidden_act', ['relu2'])
+  return {
+    kind: 'mlp',
+    dInner: config.dimension('intermediate_size'),
+    activation: 'relu2',
+    gated: false,
+    bias: config.boolean('mlp_bias', false),
+    norm: false,
+    normEpsilon: config.epsilon('layer_norm_epsilon'),
+  }
+}
