@@ -12,6 +12,7 @@ export type Architecture =
   | 'falcon_h1'
   | 'nemotron_h'
   | 'bamba'
+  | 'qwen3_5'
 
 /** The on-disk formats that are understood. */
 export type CheckpointFormat =
@@ -33,6 +34,8 @@ export interface ModelConfig {
   layers: readonly LayerConfig[]
   /** Of the norms before each layer and before the head. */
   normEpsilon: number
+  /** What the weights of these norms are stored without: 1 for models that multiply by 1 + w. Defaults to 0. */
+  normOffset?: number
   /** Positions that the model is made for, where its configuration says so. Matters only to layers that keep pages. */
   maxContext?: number | undefined
   tieEmbeddings: boolean

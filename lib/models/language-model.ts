@@ -81,14 +81,14 @@ export class LanguageModel {
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
     const { config, names, layers } = checkpoint
-    const { dModel, paddedVocabSize, logitsMultiplier = 1 } = config
+    const { dModel, paddedVocabSize, normOffset, logitsMultiplier = 1 } = config
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
     const types = { activationType, kvType: options.kvDtype ?? activationType }
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
       const blocks = await loadBlocks(loader, config, layers, types)
-      const finalNorm = await loader.vector(names.finalNorm, dModel)
+      const finalNorm = await loader.vector(names.finalNorm, dModel, normOffset)
       const head: Linear = config.tieEmbeddings
         ? loader.scaled(embedding, paddedVocabSize, logitsMultiplier)
         : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias, {

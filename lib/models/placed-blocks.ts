@@ -26,7 +26,7 @@ export interface BlockTypes {
 
 export async function loadBlocks(
   loader: WeightLoader,
-  { dModel, normEpsilon: eps }: ModelConfig,
+  { dModel, normEpsilon: eps, normOffset }: ModelConfig,
   layers: readonly LayerDescription[],
   { activationType, kvType }: BlockTypes,
 ): Promise<PlacedBlock[]> {
@@ -34,7 +34,9 @@ export async function loadBlocks(
   let norm: Norm | undefined
   for (const [index, layer] of layers.entries()) {
     const { config, names, path } = layer
-    if (layer.norm !== undefined) norm = { weight: await loader.vector(layer.norm, dModel), eps }
+    if (layer.norm !== undefined) {
+      norm = { weight: await loader.vector(layer.norm, dModel, normOffset), eps }
+    }
     const kind = blockKind(config.kind)
     const block = await kind.load(config, {
       loader,

@@ -123,10 +123,7 @@ export class FullAttentionBlock implements Block {
       loader.linear(path(name), rows, dModel, qkvBias, multiplier)
     const headNorm = async (name: string | undefined) => {
       if (config.qkNormEpsilon === undefined || name === undefined) return undefined
-      const offset = config.qkNormOffset ?? 0
-      return offset === 0
-        ? await loader.vector(path(name), headDim)
-        : await loader.mappedVector(path(name), headDim, (weight) => weight + offset)
+      return await loader.vector(path(name), headDim, config.qkNormOffset)
     }
     const qRows = config.outputGate ? 2 * queryRows : queryRows
     return new FullAttentionBlock(config, pagedState, norm, {

@@ -9,6 +9,7 @@ import { falconH1 } from './falcon-h1.js'
 import { graniteHybrid } from './granite-hybrid.js'
 import { hfMamba2 } from './hf-mamba2.js'
 import { nemotronH } from './nemotron-h.js'
+import { qwen35 } from './qwen3-5.js'
 import { rene } from './rene.js'
 import { stateSpaces } from './state-spaces.js'
 
@@ -21,6 +22,7 @@ const FAMILIES: readonly Family[] = [
   falconH1,
   nemotronH,
   bamba,
+  qwen35,
   edgeMlx,
 ]
 
