@@ -8,9 +8,9 @@
 constant constexpr uint kRun = 8;  // tokens
 
 // What the tokens of one chunk do to the state of one head, in threadgroup memory of kDecayBytes.
-// Beyond the end of the chunk step and d are 0.
+// Beyond the end of the chunk factor and d are 0.
 struct Decays {
-  threadgroup float* step;    // of a token's input: dt, or beta
+  threadgroup float* factor;  // of a token's input: the step size, or beta, or 1
   threadgroup float* d;       // logarithm of what a token leaves of the state, at most 0
   threadgroup float* before;  // sum of d from the start of the token's run, the token included
   threadgroup float* after;   // sum of d over the rest of the run, the token excluded
@@ -19,7 +19,7 @@ struct Decays {
 
 inline Decays decays_in(threadgroup float* memory) {
   Decays decays;
-  decays.step = memory;
+  decays.factor = memory;
   decays.d = memory + kLongestChunk;
   decays.before = memory + 2 * kLongestChunk;
   decays.after = memory + 3 * kLongestChunk;

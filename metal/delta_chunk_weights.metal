@@ -34,7 +34,7 @@ inline float over_length(float squares, float eps) {
   return precise::rsqrt(sum + eps);
 }
 
-// `step` of the decays is beta.
+// `factor` of the decays is beta.
 template <class T>
 inline void find_gates(Decays decays, device const T* b, device const T* a, device const float* A,
                        device const float* dt_bias, Chunk chunk, uint h,
@@ -45,7 +45,7 @@ inline void find_gates(Decays decays, device const T* b, device const T* a, devi
       beta = sigmoid(float(b[(chunk.token + t) * p.b_stride + h]));
       d = A[h] * softplus(float(a[(chunk.token + t) * p.a_stride + h]) + dt_bias[h]);
     }
-    decays.step[t] = beta;
+    decays.factor[t] = beta;
     decays.d[t] = d;
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -72,7 +72,7 @@ ALWAYS_INLINE void weigh(threadgroup float* keys, threadgroup float* queries, De
     if (t > s) sum += decays.d[t];
     const uint row = t - t0, at = row * kTileStride + column;
     const float decay = precise::exp(sum) * lengths.against[column];
-    const float of_key = -decays.step[t] * lengths.key[row] * decay * keys[at];
+    const float of_key = -decays.factor[t] * lengths.key[row] * decay * keys[at];
     const float of_query = scale * lengths.query[row] * decay * queries[at];
     keys[at] = s < t && t < length ? of_key : 0.0f;
     queries[at] = s <= t && t < length ? of_query : 0.0f;
@@ -112,10 +112,10 @@ ALWAYS_INLINE void write_factors(device float* factors, Decays decays, Lengths l
     const uint t = t0 + thread_index;
     const float carried = precise::exp(sum_before(decays, t));
     const float key = lengths.key[thread_index];
-    factors[kKeyFactors + t] = -decays.step[t] * carried * key;
+    factors[kKeyFactors + t] = -decays.factor[t] * carried * key;
     factors[kQueryFactors + t] = scale * carried * lengths.query[thread_index];
     factors[kWriteFactors + t] = precise::exp(sum_after(decays, t)) * key;
-    factors[kValueFactors + t] = decays.step[t];
+    factors[kValueFactors + t] = decays.factor[t];
   } else if (t0 == 0 && thread_index == kTile) {
     factors[kForget] = precise::exp(sum_of_runs(decays, 0, kLongestChunk / kRun));
   }

@@ -69,7 +69,7 @@ void update_delta(const Operation& operation, ThreadPool& threads, const Loops& 
   for (size_t r = 0; r < p.batch; ++r) {
     if (rows[r] >= p.slots) continue;
     steps[r].emplace(conv_state + size_t{rows[r]} * p.width * channels, position[r], conv_weight,
-                     nullptr, channels, p.width);
+                     nullptr, channels, p.width, kSilu);
   }
   // Heads of q, then heads of k, of each row.
   std::vector<float> normed(size_t{p.batch} * 2 * keys);
