@@ -56,8 +56,8 @@ ALWAYS_INLINE void convolve_channels(threadgroup float* qkv, device const T* inp
   for (uint i = thread_index; i < 2 * p.key_dim + p.value_dim; i += threads) {
     const uint c = channel_of(i, h, p);
     const T newest = inputs[c];
-    qkv[i] = silu(convolve(ring + c, float(newest), conv_weight + ulong(c) * width, 0.0f,
-                           newest_row, width, channels));
+    qkv[i] = convolve(ring + c, float(newest), conv_weight + ulong(c) * width, 0.0f, newest_row,
+                      width, channels);
     if (first_of_key || i >= 2 * p.key_dim) ring[ulong(newest_row) * channels + c] = newest;
   }
 }
