@@ -85,9 +85,9 @@ function placesOf(
 export async function loadNorm(
   loader: WeightLoader,
   name: string,
-  { dModel, normEpsilon: eps, normType }: ModelConfig,
+  { dModel, normEpsilon: eps, normType, normOffset }: ModelConfig,
 ): Promise<Norm | LayerNorm> {
-  const weight = await loader.vector(name, dModel)
+  const weight = await loader.vector(name, dModel, normOffset)
   if (normType !== 'layer') return { weight, eps }
   return { weight, eps, bias: await loader.vector(name.replace(/weight$/, 'bias'), dModel) }
 }

@@ -10,6 +10,7 @@ import { graniteHybrid } from './granite-hybrid.js'
 import { llamba } from './llamba.js'
 import { hfMamba2 } from './hf-mamba2.js'
 import { nemotronH } from './nemotron-h.js'
+import { qwen35 } from './qwen3-5.js'
 import { rene } from './rene.js'
 import { stateSpaces } from './state-spaces.js'
 import { zamba2 } from './zamba2.js'
@@ -25,6 +26,7 @@ const FAMILIES: readonly Family[] = [
   bamba,
   zamba2,
   llamba,
+  qwen35,
   edgeMlx,
 ]
 
