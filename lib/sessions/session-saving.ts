@@ -2,7 +2,8 @@
 
 import type { ModelIdentity } from '../models/model-identity.js'
 import type { Engine } from '../engine/engine.js'
-import { PAGE_SIZE, pagesFor } from '../engine/page-list.js'
+import { PAGE_SIZE } from '../operations/arguments.js'
+import { pagesFor } from '../engine/page-list.js'
 import { namedPagedFields } from '../engine/page-pool.js'
 import { Snapshot } from '../engine/snapshot.js'
 import { readSessionFile, type SessionContents, type SessionField } from './session-file.js'
