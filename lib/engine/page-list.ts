@@ -45,6 +45,11 @@ export class PageList {
     return this.#held.pages
   }
 
+  /** Of all pages. */
+  get bytes(): number {
+    return this.pages.length * this.space.allocator.pageBytes
+  }
+
   /** Throws why the pages are of no use any more. */
   check(): void {
     const { lost } = this.space

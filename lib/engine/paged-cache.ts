@@ -261,7 +261,8 @@ export class PagedCache {
 
   // `expected`: what will be needed soon, these among it.
   #take(count: number, expected: Partial<Omit<PagePoolSize, 'slots'>> = {}): Page[] | undefined {
-    const { pagesPerSlot = 0, pages = count } = expected
+    const { pages = count } = expected
+    const pagesPerSlot = Math.min(expected.pagesPerSlot ?? 0, this.#maxPages)
     for (;;) {
       const { allocator } = this.#space
       const isWide = this.pool.size.pagesPerSlot >= pagesPerSlot

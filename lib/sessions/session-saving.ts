@@ -72,11 +72,12 @@ export async function restoredState(
   }
 }
 
-// Field by field: a copy of all would take as much memory again.
-async function savedPages(engine: Engine, snapshot: Snapshot): Promise<SessionField[]> {
+/** What a snapshot holds of its positions, (position, ...shape). */
+export async function savedPages(engine: Engine, snapshot: Snapshot): Promise<SessionField[]> {
   const { position } = snapshot
   const saved: SessionField[] = []
   if (!snapshot.pages || position === 0) return saved
+  // Field by field: a copy of all would take as much memory of the device again.
   for (const [index, { name, dtype, shape }] of namedPagedFields(engine.model).entries()) {
     const tensor = pagesInARow(engine, position, { dtype, shape })
     try {
