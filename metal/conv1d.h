@@ -6,10 +6,11 @@
 // Taps of the convolution, if they are few, so that their reads wait for one another no more; else
 // 0.
 SSM_CONSTANT(uint, taps);
+SSM_CONSTANT(bool, with_silu);  // else the sum as it is
 
-// silu(start + sum over k of w[k] * input of width - 1 - k tokens ago), with fma in a fixed order,
-// the oldest input first. `ring` (width, channels) points at the channel; `newest_row` is the
-// row that the newest input will take and is not read.
+// silu, if with_silu, of start + sum over k of w[k] * input of width - 1 - k tokens ago, with fma
+// in a fixed order, the oldest input first. `ring` (width, channels) points at the channel;
+// `newest_row` is the row that the newest input will take and is not read.
 template <class T>
 inline float convolve(device const T* ring, float newest, device const float* w, float start,
                       uint newest_row, uint width, uint channels) {
@@ -22,11 +23,13 @@ inline float convolve(device const T* ring, float newest, device const float* w,
       input[k] = float(ring[ulong(row) * channels]);
     }
     UNROLL for (uint k = 0; k + 1 < taps; ++k) sum = fma(weight[k], input[k], sum);
-    return silu(fma(weight[taps - 1], newest, sum));
+    sum = fma(weight[taps - 1], newest, sum);
+    return with_silu ? silu(sum) : sum;
   }
   for (uint k = 0; k + 1 < width; ++k) {
     const uint next = newest_row + 1 + k, row = next < width ? next : next - width;
     sum = fma(w[k], float(ring[ulong(row) * channels]), sum);
   }
-  return silu(fma(w[width - 1], newest, sum));
+  sum = fma(w[width - 1], newest, sum);
+  return with_silu ? silu(sum) : sum;
 }

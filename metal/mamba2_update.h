@@ -11,7 +11,10 @@ struct Mamba2UpdateParams {
   uint32_t groups;  // head h reads B and C of group h / (heads / groups)
   uint32_t width;   // taps of the convolution, rows of the conv state
   uint32_t has_bias;
+  uint32_t activation;        // enum Activation, after the convolution: kSilu or kIdentity
   uint32_t norm_before_gate;  // 1: squares are of y, else of y * silu(z)
+  uint32_t gate_after;        // 1: columns x | B | C | z | dt, else z | x | B | C | dt
+  uint32_t discrete;          // 1: dt decides the decay alone
   float dt_min;               // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };

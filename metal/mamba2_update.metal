@@ -1,12 +1,12 @@
-// One token between the projections of a Mamba-2 layer; zxBCdt holds z | x | B | C | dt, head h
-// reads B and C of group h / (heads / groups):
-//   xBC  = silu(conv1d(x | B | C) + bias); x | B | C enters row position mod width of
-//          the ring in slot rows[b] of conv_state
+// One token between the projections of a Mamba-2 layer; zxBCdt holds z | x | B | C | dt, with
+// gate_after x | B | C | z | dt; head h reads B and C of group h / (heads / groups):
+//   xBC  = silu(conv1d(x | B | C) + bias), without activation as it is; x | B | C enters row
+//          position mod width of the ring in slot rows[b] of conv_state
 //   step = clamp(softplus(dt[h] + dt_bias[h]), dt_min, dt_max)
-//   S[row, n] = exp(step * A[h]) * S[row, n] + step * x[row] * B[n]
-//   y[row]    = sum over n of S[row, n] * C[n] + D[h] * x[row]
-//   out[row]  = y[row] * silu(z[row])
-//   squares[h] = sum over row of out[row]^2, or of y[row]^2 where the norm comes before the gate
+//   S[row, n] = exp(step * A[h]) * S[row, n] + input * B[n], input = step * x[row], discrete:
+//   x[row] y[row]    = sum over n of S[row, n] * C[n] + D[h] * x[row] out[row]  = y[row] *
+//   silu(z[row]) squares[h] = sum over row of out[row]^2, or of y[row]^2 where the norm comes
+//   before the gate
 // with S, the state of head h, in slot rows[b] of ssm_state. A row of the batch that has no slot
 // does nothing.
 //
@@ -64,7 +64,8 @@ ALWAYS_INLINE void convolve_channels(threadgroup float* xBC, device const T* inp
 
 // What the token does to the state of its head; B and C are in threadgroup memory.
 struct Update {
-  float step, decay;
+  float factor;  // of x: the step size, discrete: 1
+  float decay;
   threadgroup const float* B;  // (d_state)
   threadgroup const float* C;  // (d_state)
 };
@@ -91,7 +92,7 @@ ALWAYS_INLINE void update_vectors(device float4* S, thread StateVectors& s, bool
     if (!loaded || n != lane) load_vectors(s, S, columns, n);
     const float4 input = B[n], output = C[n];
     UNROLL for (uint r = 0; r < state_rows; ++r) {
-      s.row[r] = update.decay * s.row[r] + update.step * value[r] * input;
+      s.row[r] = update.decay * s.row[r] + update.factor * value[r] * input;
       S[r * columns + n] = s.row[r];
       read[r] += dot(s.row[r], output);
     }
@@ -105,7 +106,7 @@ ALWAYS_INLINE void update_numbers(device float* S, thread const float (&value)[k
   UNROLL for (uint r = 0; r < state_rows; ++r) {
     device float* row = S + r * ulong(d_state);
     for (uint n = lane; n < d_state; n += 32) {
-      const float one = update.decay * row[n] + update.step * value[r] * update.B[n];
+      const float one = update.decay * row[n] + update.factor * value[r] * update.B[n];
       row[n] = one;
       read[r] += one * update.C[n];
     }
@@ -137,8 +138,9 @@ template <class T>
   if (slot >= p.slots) return;  // the whole threadgroup
   const uint inner = p.heads * p.head_dim;
   const uint channels = inner + 2 * p.groups * p.d_state;
-  device const T* z = zxBCdt + ulong(b) * (inner + channels + p.heads);
-  device const T* inputs = z + inner;
+  device const T* row = zxBCdt + ulong(b) * (inner + channels + p.heads);
+  device const T* z = row + (p.gate_after ? channels : 0);
+  device const T* inputs = row + (p.gate_after ? 0 : inner);
   const ulong before = ulong(slot) * inner + h * p.head_dim;  // rows of the state
   device T* y_gated = out + ulong(b) * inner + h * p.head_dim;
   const uint columns = p.d_state / 4;
@@ -152,7 +154,7 @@ template <class T>
   }
   const bool finishes = lane < state_rows;  // lane r finishes row r
   float gate = finishes && begin < p.head_dim ? float(z[h * p.head_dim + begin + lane]) : 0.0f;
-  const float step = step_size(float(inputs[channels + h]), dt_bias[h], p.dt_min, p.dt_max);
+  const float step = step_size(float(row[inner + channels + h]), dt_bias[h], p.dt_min, p.dt_max);
   const float decay = precise::exp(step * A[h]), skip = D[h];
 
   const uint width = taps != 0 ? taps : p.width;
@@ -162,7 +164,7 @@ template <class T>
                     thread_index, 32 * simdgroups, p);
   threadgroup_barrier(mem_flags::mem_threadgroup);
 
-  const Update update = {step, decay, xBC, xBC + p.d_state};
+  const Update update = {p.discrete ? 1.0f : step, decay, xBC, xBC + p.d_state};
   threadgroup const float* x = xBC + 2 * p.d_state;
   float sum = 0.0f;
   for (uint first = begin; first < p.head_dim; first += state_rows * simdgroups) {

@@ -3,7 +3,9 @@
 #include "metal/operation.h"
 
 struct MlpActivationParams {
-  uint32_t count;       // elements of x, gate and out
+  uint32_t rows;
+  uint32_t cols;
+  uint32_t x_stride;    // elements from one row of x to the next
   uint32_t activation;  // enum Activation
   uint32_t gated;       // 1: multiply by gate
 };

@@ -3,8 +3,8 @@
 // L[t, s] = exp(sum of d over s + 1 .. t), for the tokens of one chunk:
 //   y[t] = L[t, before] * S C[t] + sum over s <= t of L[t, s] step[s] (C[t] . B[s]) x[s] + D x[t]
 //   S    = L[last, before] * S   + sum over s of L[last, s] step[s] x[s] (outer) B[s]
-// where S is the state in slot rows[b]. A row of the batch that has no slot does nothing.
-// Four dispatches; the first two do not wait for each other:
+// where S is the state in slot rows[b]; discrete: x[s] is not multiplied by step[s]. A row of the
+// batch that has no slot does nothing. Four dispatches; the first two do not wait for each other:
 //   ssd_chunk_scores   scores[t, s] = C[t] . B[s], once a group for all of its heads
 //   ssd_chunk_states   what each chunk adds to the state, all chunks at once; and its decay
 //   ssd_chunk_pass     from chunk to chunk: S before each chunk, and the state that the last leaves
@@ -46,9 +46,9 @@ inline Chunk chunk_at(uint i, constant SsdChunkScanParams& p) {
 inline uint tiles(uint count) { return (count + kTile - 1) / kTile; }
 
 // What the tokens of one chunk do to the state of one head, in threadgroup memory. Runs are of kRun
-// tokens; beyond the end of the chunk step and d are 0.
+// tokens; beyond the end of the chunk factor and d are 0.
 struct Decays {
-  threadgroup float* step;    // step size
+  threadgroup float* factor;  // of x: the step size, discrete: 1
   threadgroup float* d;       // step * A
   threadgroup float* before;  // sum of d from the start of the token's run, the token included
   threadgroup float* after;   // sum of d over the rest of the run, the token excluded
@@ -57,7 +57,7 @@ struct Decays {
 
 inline Decays decays_in(threadgroup float* memory) {
   Decays decays;
-  decays.step = memory;
+  decays.factor = memory;
   decays.d = memory + kLongestChunk;
   decays.before = memory + 2 * kLongestChunk;
   decays.after = memory + 3 * kLongestChunk;
@@ -77,12 +77,13 @@ inline void find_decays(Decays decays, device const T* dt, device const float* A
                         device const float* dt_bias, Chunk chunk, uint h,
                         constant SsdChunkScanParams& p, uint t) {
   if (t < kLongestChunk) {
-    float step = 0.0f;
+    float step = 0.0f, factor = 0.0f;
     if (t < chunk.length) {
       step =
           step_size(float(dt[(chunk.token + t) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
+      factor = p.discrete ? 1.0f : step;
     }
-    decays.step[t] = step;
+    decays.factor[t] = factor;
     decays.d[t] = step * A[h];
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
@@ -161,7 +162,7 @@ template <class T>
   if (thread_index < kLongestChunk) {
     const uint s = thread_index;
     const float rest = decays.after[s] + sum_of_runs(decays, s / kRun + 1, kLongestChunk / kRun);
-    decays.scales[s] = precise::exp(rest) * decays.step[s];
+    decays.scales[s] = precise::exp(rest) * decays.factor[s];
   }
   if (group.x == 0 && thread_index == 0) {
     decay[i] = precise::exp(sum_of_runs(decays, 0, kLongestChunk / kRun));
@@ -219,7 +220,7 @@ ALWAYS_INLINE void make_weights(threadgroup float* tile, device const float* sco
     if (t > s) sum += decays.d[t];
     float weight = 0.0f;
     if (t >= s && t < length) {
-      weight = precise::exp(sum) * decays.step[s] * scores[t * chunk_size + s];
+      weight = precise::exp(sum) * decays.factor[s] * scores[t * chunk_size + s];
       if (t == s) weight += skip;
     }
     tile[(t - t0) * kTileStride + column] = weight;

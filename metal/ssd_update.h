@@ -17,7 +17,8 @@ struct SsdUpdateParams {
   uint32_t dt_stride;  // the same for dt, B and C
   uint32_t b_stride;
   uint32_t c_stride;
-  float dt_min;  // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
+  uint32_t discrete;  // 1: dt decides the decay alone
+  float dt_min;       // softplus(dt + dt_bias) is clamped to [dt_min, dt_max]
   float dt_max;
 };
 SSM_OPERATION(SsdUpdateParams, reads(x), reads(dt), reads(A), reads(B), reads(C), reads(D),

@@ -1,7 +1,8 @@
 // One token of the Mamba-2 recurrence, the state S of head h in slot rows[b] updated in place; head
 // h reads B and C of group g = h / (heads / groups):
 //   step = clamp(softplus(dt[b, h] + dt_bias[h]), dt_min, dt_max)
-//   S[row, n] = exp(step * A[h]) * S[row, n] + step * x[row] * B[g, n]
+//   S[row, n] = exp(step * A[h]) * S[row, n] + input * B[g, n], input = step * x[row], discrete:
+//   x[row]
 //   out[row]  = sum over n of S[row, n] * C[g, n] + D[h] * x[row]
 // A row of the batch that has no slot does nothing.
 // Grid: one simdgroup every state_rows rows of head_dim, threadgroups (ceil(head_dim / (simdgroups
@@ -24,7 +25,8 @@ SSM_CONSTANT(uint, state_rows);
 // What the token does to the state of its head.
 template <class T>
 struct Update {
-  float step, decay;
+  float factor;  // of x: the step size, discrete: 1
+  float decay;
   device const T* B;  // (d_state)
   device const T* C;  // (d_state)
 };
@@ -53,7 +55,7 @@ ALWAYS_INLINE void update_vectors(device float4* S, thread Vectors& v,
   for (uint n = lane; n < columns; n += 32) {
     if (n != lane) load_vectors(v, S, columns, n, update);
     UNROLL for (uint r = 0; r < state_rows; ++r) {
-      v.state[r] = update.decay * v.state[r] + update.step * value[r] * v.input;
+      v.state[r] = update.decay * v.state[r] + update.factor * value[r] * v.input;
       S[r * columns + n] = v.state[r];
       sum[r] += dot(v.state[r], v.output);
     }
@@ -68,7 +70,7 @@ ALWAYS_INLINE void update_numbers(device float* S, thread const float (&value)[k
   UNROLL for (uint r = 0; r < state_rows; ++r) {
     device float* row = S + r * ulong(d_state);
     for (uint n = lane; n < d_state; n += 32) {
-      const float one = update.decay * row[n] + update.step * value[r] * float(update.B[n]);
+      const float one = update.decay * row[n] + update.factor * value[r] * float(update.B[n]);
       row[n] = one;
       sum[r] += one * float(update.C[n]);
     }
@@ -113,8 +115,10 @@ template <class T>
     value[r] = float(xs[first + r]);
     sum[r] = 0.0f;
   }
-  update.step = step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
-  update.decay = precise::exp(update.step * A[h]);
+  const float step =
+      step_size(float(dt[ulong(b) * p.dt_stride + h]), dt_bias[h], p.dt_min, p.dt_max);
+  update.factor = p.discrete ? 1.0f : step;
+  update.decay = precise::exp(step * A[h]);
   if (vectors) {
     update_vectors((device float4*)S, v, value, sum, update, columns, lane);
   } else {

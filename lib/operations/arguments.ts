@@ -97,10 +97,12 @@ export interface SsdOptions {
   groups?: number
   /** Bounds of softplus(dt + dtBias). Defaults to [0, Infinity]. */
   dtLimit?: readonly [number, number]
+  /** dt decides the decay alone, S = exp(dt·A)·S + x ⊗ B: the discrete Mamba-2 of Llamba and Mohawk. Defaults to false. */
+  discrete?: boolean
 }
 
 export interface Mamba2Tensors {
-  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order z | x | B | C | dt. */
+  /** What in_proj gives: (batch, 2 * heads * headDim + 2 * groups * dState + heads), columns in the order that `columns` says. */
   zxBCdt: Tensor
   /** (channels, width), where the channels are x | B | C. */
   convWeight: Tensor
@@ -126,7 +128,9 @@ export interface Mamba2Tensors {
   squares: Tensor
 }
 
-export interface Mamba2Options extends SsdOptions {
+export interface Mamba2Options extends SsdOptions, ConvOptions {
+  /** The columns of `zxBCdt`: z | x | B | C | dt, or x | B | C | z | dt. Defaults to `zxBCdt`. */
+  columns?: 'zxBCdt' | 'xBCzdt'
   /** Defaults to false. */
   normBeforeGate?: boolean
 }
@@ -251,11 +255,15 @@ export interface PagedDecodeOptions extends PagedAttentionOptions, TurnOptions {
 export interface ConvTensors {
   /** (batch, channels), or (batch, length, channels). Rows may lie apart. */
   x: Tensor
+  /** What x is multiplied by before the convolution; as x. Only with `outputGate`. */
+  inputGate?: Tensor | undefined
+  /** What the result is multiplied by; as x. Only with `inputGate`. */
+  outputGate?: Tensor | undefined
   /** (channels, width). */
   weight: Tensor
   /** (channels). */
   bias?: Tensor | undefined
-  /** Rings of the last inputs: (slots, width, channels), updated in place. */
+  /** Rings of the last inputs, times their gate: (slots, width, channels), updated in place. */
   state: Tensor
   /** Tokens that the sequence of each row has seen before: uint32 (batch). */
   position: Tensor
@@ -263,6 +271,11 @@ export interface ConvTensors {
   rows: Tensor
   /** As x, contiguous. */
   out: Tensor
+}
+
+export interface ConvOptions {
+  /** After the convolution. Defaults to `silu`. */
+  activation?: 'silu' | 'none'
 }
 
 export interface ResolveRowsTensors {

@@ -14,6 +14,7 @@ import {
   type AffineMatrix,
   type AttentionOptions,
   type AttentionTensors,
+  type ConvOptions,
   type ConvTensors,
   type EmbeddingOptions,
   type KeepLogitsTensors,
@@ -59,6 +60,10 @@ import { encodeParams, operationNamed } from './table.js'
 import { type DType, DTYPE_NUMBERS, type Memory, type Tensor } from './tensor.js'
 
 const FLOATS: readonly DType[] = ['float32', 'float16', 'bfloat16']
+const MAMBA2_OPTIONS = [
+  ...['groups', 'dtLimit', 'discrete'],
+  ...['activation', 'columns', 'normBeforeGate'],
+] as const satisfies readonly (keyof Mamba2Options)[]
 
 /**
  * Appends operations to a command list: what `device.record` hands to its callback.
@@ -200,6 +205,30 @@ export class Recorder {
     )
   }
 
+  /** out = (x - mean(x)) / sqrt(variance(x) + eps) * weight + bias over the last dimension: x and out (…, cols), weight and bias (cols). */
+  layerNorm(
+    x: Tensor,
+    weight: Tensor,
+    out: Tensor,
+    options: { eps: number; bias?: Tensor | undefined },
+  ): void {
+    const { eps, bias } = options
+    const check = this.#check('layerNorm')
+    check.options(options, ['eps', 'bias'])
+    check.notNegative('eps', eps)
+    check.activations({ x })
+    check.activations({ out })
+    check.float32({ weight, bias })
+    check.shape('weight', weight, [x.cols])
+    if (bias) check.output('bias', bias, [x.cols])
+    check.output('out', out, x.shape)
+    this.#add(
+      'layer_norm',
+      { x, weight, bias, out },
+      { rows: x.rows, cols: x.cols, x_stride: x.rowStride, has_bias: bias ? 1 : 0, eps },
+    )
+  }
+
   /**
    * The norm after a Mamba-2 scan, with x, z and out (…, cols), weight (cols): rms(x * silu(z)) * weight, or with
    * `normBeforeGate` rms(x) * weight * silu(z). Each of `groups` equal parts of a row is normed by itself. `out` may be x.
@@ -265,47 +294,25 @@ export class Recorder {
     )
   }
 
-  /** One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. */
-  conv1dUpdate(tensors: ConvTensors): void {
-    const { x, weight, bias, state, position, rows, out } = tensors
-    const [batch, channels, width] = checkConvolution(this.#check('conv1dUpdate'), tensors, 2)
-    this.#add(
-      'conv1d_update',
-      { x, weight, bias, state, position, rows, out },
-      {
-        batch,
-        slots: state.shape[0]!,
-        channels,
-        width,
-        x_stride: x.rowStride,
-        has_bias: bias ? 1 : 0,
-      },
-    )
+  /**
+   * One token of the causal depthwise convolution, then SiLU; x enters the ring `state`. With gates, as in short convolutions:
+   * x * inputGate is convolved and enters the ring, and the result is multiplied by outputGate.
+   */
+  conv1dUpdate(tensors: ConvTensors, options: ConvOptions = {}): void {
+    const params = checkConvolution(this.#check('conv1dUpdate'), tensors, options, 2)
+    this.#addGiven('conv1d_update', tensors, params)
   }
 
-  /** A chunk of the causal depthwise convolution, then SiLU, continuing from the ring `state` and leaving its last inputs there. */
-  conv1dPrefill(tensors: ConvTensors): void {
-    const { x, weight, bias, state, position, rows, out } = tensors
-    const [batch, channels, width] = checkConvolution(this.#check('conv1dPrefill'), tensors, 3)
-    this.#add(
-      'conv1d_prefill',
-      { x, weight, bias, state, position, rows, out },
-      {
-        batch,
-        slots: state.shape[0]!,
-        length: x.shape[1]!,
-        channels,
-        width,
-        x_stride: x.rowStride,
-        has_bias: bias ? 1 : 0,
-      },
-    )
+  /** `conv1dUpdate` for a chunk, continuing from the ring `state` and leaving its last inputs there. */
+  conv1dPrefill(tensors: ConvTensors, options: ConvOptions = {}): void {
+    const params = checkConvolution(this.#check('conv1dPrefill'), tensors, options, 3)
+    this.#addGiven('conv1d_prefill', tensors, { ...params, length: tensors.x.shape[1]! })
   }
 
   /** One token of the Mamba-2 recurrence: S = exp(dt·A)·S + (dt·x) ⊗ B, y = S·C + D·x. */
   ssdUpdate(tensors: SsdTensors, options: SsdOptions = {}): void {
     const check = this.#check('ssdUpdate')
-    check.options(options, ['groups', 'dtLimit'])
+    check.options(options, ['groups', 'dtLimit', 'discrete'])
     const params = checkSsd(check, tensors, options, 2)
     this.#addGiven('ssd_update', tensors, params)
   }
@@ -313,7 +320,7 @@ export class Recorder {
   /** The recurrence of `ssdUpdate` over many tokens, in the chunked SSD form; continues from `state` and leaves the last one there. */
   ssdChunkScan(tensors: SsdTensors, options: SsdOptions & { chunkSize?: number } = {}): void {
     const check = this.#check('ssdChunkScan')
-    check.options(options, ['groups', 'dtLimit', 'chunkSize'])
+    check.options(options, ['groups', 'dtLimit', 'discrete', 'chunkSize'])
     const params = checkSsd(check, tensors, options, 3)
     const chunkSize = options.chunkSize ?? 64
     check.positive('chunkSize', chunkSize)
@@ -330,12 +337,12 @@ export class Recorder {
    */
   mamba2Update(tensors: Mamba2Tensors, options: Mamba2Options = {}): void {
     const check = this.#check('mamba2Update')
-    check.options(options, ['groups', 'dtLimit', 'normBeforeGate'])
+    check.options(options, MAMBA2_OPTIONS)
     const params = checkMamba2(check, tensors, options)
     this.#addGiven('mamba2_update', tensors, params)
   }
 
-  /** out = activation(x), times `gate` when given; all of one shape. `gelu` is exact (erf). `out` may be x. */
+  /** out = activation(x), times `gate` when given; all of one shape, rows of x may lie apart. `gelu` is exact (erf). `out` may be x or gate. */
   mlpActivation(
     x: Tensor,
     out: Tensor,
@@ -346,13 +353,18 @@ export class Recorder {
     check.options(options, ['activation', 'gate'])
     check.oneOf('activation', activation, ACTIVATIONS)
     check.activations({ x, gate, out })
-    check.output('x', x, x.shape)
     if (gate) check.output('gate', gate, x.shape)
     check.output('out', out, x.shape)
     this.#add(
       'mlp_activation',
       { x, gate, out },
-      { count: x.elements, activation: ACTIVATION_NUMBERS[activation], gated: gate ? 1 : 0 },
+      {
+        rows: x.rows,
+        cols: x.cols,
+        x_stride: x.rowStride,
+        activation: ACTIVATION_NUMBERS[activation],
+        gated: gate ? 1 : 0,
+      },
     )
   }
 

@@ -37,15 +37,18 @@ void update_mamba2(const Operation& operation, ThreadPool& threads, const Loops&
   auto* out = operation.data<float>(10);                     // (batch, heads, head_dim)
   auto* squares = operation.data<float>(11);                 // (batch, heads)
 
+  const size_t first_z = p.gate_after != 0 ? channels : 0;
+  const size_t first_x = p.gate_after != 0 ? 0 : inner;
+
   std::vector<float> BC(p.batch * shared);
   std::vector<std::optional<ConvStep>> steps(p.batch);  // of rows that have a slot
   std::vector<const float*> taps(p.width);
   for (size_t b = 0; b < p.batch; ++b) {
     if (rows[b] >= p.slots) continue;
     steps[b].emplace(conv_state + size_t{rows[b]} * p.width * channels, position[b], conv_weight,
-                     conv_bias, channels, p.width);
-    steps[b]->run(loops.conv1d_row, zxBCdt + b * columns + 2 * inner, inner, shared, taps.data(),
-                  BC.data() + b * shared);
+                     conv_bias, channels, p.width, p.activation);
+    steps[b]->run(loops.conv1d_row, zxBCdt + b * columns + first_x + inner, inner, shared,
+                  taps.data(), BC.data() + b * shared);
   }
 
   const size_t cost = size_t{p.head_dim} * p.d_state * 3;
@@ -56,16 +59,16 @@ void update_mamba2(const Operation& operation, ThreadPool& threads, const Loops&
       const size_t b = i / p.heads, h = i % p.heads, g = h / (p.heads / p.groups);
       if (!steps[b]) continue;
       float* S = ssm_state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
-      const float* z = zxBCdt + b * columns + h * p.head_dim;
+      const float* z = zxBCdt + b * columns + first_z + h * p.head_dim;
+      const float* input = zxBCdt + b * columns + first_x + h * p.head_dim;
       const float dt = zxBCdt[b * columns + inner + channels + h];
       const float step = step_size(dt, dt_bias[h], p.dt_min, p.dt_max);
       const float* B = BC.data() + b * shared + g * p.d_state;
       const float* C = B + shared / 2;
       float* y = out + i * p.head_dim;
-      steps[b]->run(loops.conv1d_row, z + inner, h * p.head_dim, p.head_dim, own_taps.data(),
-                    x.data());
-      loops.ssd_step(x.data(), step, std::exp(step * A[h]), B, C, D[h], S, y, p.head_dim,
-                     p.d_state);
+      steps[b]->run(loops.conv1d_row, input, h * p.head_dim, p.head_dim, own_taps.data(), x.data());
+      loops.ssd_step(x.data(), p.discrete != 0 ? 1.0f : step, std::exp(step * A[h]), B, C, D[h], S,
+                     y, p.head_dim, p.d_state);
       if (p.norm_before_gate != 0) squares[i] = loops.sum_of_squares(y, p.head_dim);
       loops.gate_row(y, z, p.head_dim, y);
       if (p.norm_before_gate == 0) squares[i] = loops.sum_of_squares(y, p.head_dim);

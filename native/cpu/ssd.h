@@ -1,7 +1,9 @@
 // One token of the Mamba-2 recurrence for one head, which ssd_update and mamba2_update share:
-//   S[p, :] = exp(step * A) * S[p, :] + step * x[p] * B
+//   S[p, :] = decay * S[p, :] + factor * x[p] * B
 //   y[p]    = S[p, :] . C + D * x[p]
-// (Dao and Gu, "Transformers are SSMs", 2024; mamba_ssm: selective_state_update)
+// with decay = exp(step * A) and factor = step, or 1 where the recurrence is discrete.
+// (Dao and Gu, "Transformers are SSMs", 2024; mamba_ssm: selective_state_update; discrete: Bick et
+// al., "Transformers to SSMs", 2024)
 #pragma once
 
 #include <cmath>
@@ -14,12 +16,11 @@
 
 namespace ssm::cpu {
 
-// x and y (head_dim), B and C (d_state), S (head_dim, d_state) updated in place; `step` is dt after
-// bias, softplus and limits, `decay` is exp(step * A).
-inline void ssd_step(const float* x, float step, float decay, const float* B, const float* C,
+// x and y (head_dim), B and C (d_state), S (head_dim, d_state) updated in place.
+inline void ssd_step(const float* x, float factor, float decay, const float* B, const float* C,
                      float D, float* S, float* y, size_t head_dim, size_t d_state) {
   for (size_t row = 0; row < head_dim; ++row, S += d_state) {
-    const float input = step * x[row];
+    const float input = factor * x[row];
     for (size_t n = 0; n < d_state; ++n) S[n] = decay * S[n] + input * B[n];
     y[row] = dot(S, C, d_state) + D * x[row];
   }
@@ -46,9 +47,10 @@ void update_ssd(const Operation& operation, ThreadPool& threads, const Step& ssd
       if (rows[b] >= p.slots) continue;
       const float step = step_size(dt[b * p.dt_stride + h], dt_bias[h], p.dt_min, p.dt_max);
       float* S = state + (size_t{rows[b]} * p.heads + h) * p.head_dim * p.d_state;
-      ssd_step(x + b * p.x_stride + h * p.head_dim, step, std::exp(step * A[h]),
-               B + b * p.b_stride + g * p.d_state, C + b * p.c_stride + g * p.d_state, D[h], S,
-               out + i * p.head_dim, p.head_dim, p.d_state);
+      ssd_step(x + b * p.x_stride + h * p.head_dim, p.discrete != 0 ? 1.0f : step,
+               std::exp(step * A[h]), B + b * p.b_stride + g * p.d_state,
+               C + b * p.c_stride + g * p.d_state, D[h], S, out + i * p.head_dim, p.head_dim,
+               p.d_state);
     }
   });
 }

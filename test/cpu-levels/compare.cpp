@@ -260,10 +260,22 @@ void state_spaces(Comparison& comparison) {
     const Binding out = floats(std::vector<float>(batch * inner));
     const Binding x = floats(normals(batch * inner)), dt = floats(normals(batch * s.heads));
     const Binding B = floats(normals(batch * shared)), C = floats(normals(batch * shared));
-    comparison.run(kind_named("conv1d_update"),
-                   Conv1dUpdateParams{batch, slots, channels, s.width, channels, 1},
-                   {floats(normals(batch * channels)), w, bias, ring, position, rows,
-                    floats(std::vector<float>(batch * channels))});
+    for (const uint32_t gated : {0, 1}) {
+      const auto gate = [&] { return gated ? floats(normals(batch * channels)) : Binding{}; };
+      comparison.run(kind_named("conv1d_update"),
+                     Conv1dUpdateParams{.batch = batch,
+                                        .slots = slots,
+                                        .channels = channels,
+                                        .width = s.width,
+                                        .x_stride = channels,
+                                        .input_gate_stride = channels,
+                                        .output_gate_stride = channels,
+                                        .has_bias = 1,
+                                        .gated = gated,
+                                        .activation = gated ? kIdentity : kSilu},
+                     {floats(normals(batch * channels)), w, bias, gate(), gate(), ring, position,
+                      rows, floats(std::vector<float>(batch * channels))});
+    }
     const SsdUpdateParams p{.batch = batch,
                             .slots = slots,
                             .heads = s.heads,
@@ -277,9 +289,22 @@ void state_spaces(Comparison& comparison) {
                             .dt_min = 0.0f,
                             .dt_max = INFINITY};
     comparison.run(kind_named("ssd_update"), p, {x, dt, A, B, C, D, dt_bias, state, rows, out});
-    for (const uint32_t before : {0, 1}) {
-      const Mamba2UpdateParams m{batch,   slots, s.heads, s.head_dim, s.d_state, s.groups,
-                                 s.width, 1,     before,  0.0f,       INFINITY};
+    for (const uint32_t variant : {0, 1, 2}) {  // gate first, norm first, discrete
+      const uint32_t discrete = variant == 2;
+      const Mamba2UpdateParams m{.batch = batch,
+                                 .slots = slots,
+                                 .heads = s.heads,
+                                 .head_dim = s.head_dim,
+                                 .d_state = s.d_state,
+                                 .groups = s.groups,
+                                 .width = s.width,
+                                 .has_bias = 1,
+                                 .activation = discrete ? kIdentity : kSilu,
+                                 .norm_before_gate = variant == 1,
+                                 .gate_after = discrete,
+                                 .discrete = discrete,
+                                 .dt_min = 0.0f,
+                                 .dt_max = INFINITY};
       comparison.run(kind_named("mamba2_update"), m,
                      {floats(normals(batch * columns)), w, bias, ring, A, D, dt_bias, state,
                       position, rows, out, floats(std::vector<float>(batch * s.heads))});
@@ -319,19 +344,26 @@ void chunks_of_tokens(Comparison& comparison) {
                     floats(normals(tokens * shared, 0.3f)), floats(normals(s.heads)),
                     floats(normals(s.heads)), floats(normals(slots * inner * s.d_state)),
                     slots_of(s.batch), floats(std::vector<float>(tokens * inner))});
-    for (const uint32_t width : {1, 4}) {
-      comparison.run(kind_named("conv1d_prefill"),
-                     Conv1dPrefillParams{.batch = s.batch,
-                                         .slots = slots,
-                                         .length = s.length,
-                                         .channels = channels,
-                                         .width = width,
-                                         .x_stride = channels,
-                                         .has_bias = 1},
-                     {floats(normals(tokens * channels)), floats(normals(channels * width, 0.5f)),
-                      floats(normals(channels)), floats(normals(slots * width * channels)),
-                      integers(std::vector<uint32_t>(s.batch, 7)), slots_of(s.batch),
-                      floats(std::vector<float>(tokens * channels))});
+    for (const uint32_t width : {1, 3, 4}) {
+      const uint32_t gated = width == 3;
+      const auto gate = [&] { return gated ? floats(normals(tokens * channels)) : Binding{}; };
+      comparison.run(
+          kind_named("conv1d_prefill"),
+          Conv1dPrefillParams{.batch = s.batch,
+                              .slots = slots,
+                              .length = s.length,
+                              .channels = channels,
+                              .width = width,
+                              .x_stride = channels,
+                              .input_gate_stride = channels,
+                              .output_gate_stride = channels,
+                              .has_bias = 1,
+                              .gated = gated,
+                              .activation = gated ? kIdentity : kSilu},
+          {floats(normals(tokens * channels)), floats(normals(channels * width, 0.5f)),
+           floats(normals(channels)), gate(), gate(), floats(normals(slots * width * channels)),
+           integers(std::vector<uint32_t>(s.batch, 7)), slots_of(s.batch),
+           floats(std::vector<float>(tokens * channels))});
     }
   }
   for (const uint32_t head_dim : {1, 10, 64}) {
@@ -363,10 +395,13 @@ void elements(Comparison& comparison) {
     const Binding out = floats(std::vector<float>(count));
     for (const uint32_t activation : {kGelu, kSilu}) {
       for (const uint32_t gated : {0, 1}) {
-        comparison.run(
-            kind_named("mlp_activation"),
-            MlpActivationParams{.count = count, .activation = activation, .gated = gated},
-            {x, gated ? gate : Binding{}, out});
+        comparison.run(kind_named("mlp_activation"),
+                       MlpActivationParams{.rows = 1,
+                                           .cols = count,
+                                           .x_stride = count,
+                                           .activation = activation,
+                                           .gated = gated},
+                       {x, gated ? gate : Binding{}, out});
       }
     }
     comparison.run(kind_named("cross_entropy"), CrossEntropyParams{.rows = 3, .vocabulary = count},

@@ -50,22 +50,19 @@ export function unfused(pass: PassContext, device: Device): PassContext {
 
   function mamba2Update(tensors: Mamba2Tensors, options: Mamba2Options = {}) {
     const { zxBCdt, convWeight, convBias, convState, A, D, dtBias, ssmState } = tensors
-    const { normBeforeGate = false, groups = 1, ...rest } = options
+    const { normBeforeGate = false, groups = 1, activation = 'silu', columns, ...rest } = options
     const [, heads, headDim, dState] = ssmState.shape as [number, number, number, number]
     const inner = heads * headDim
     const channels = convState.cols
-    const x = zxBCdt.columns(inner, inner + channels)
+    const [firstZ, firstX] = columns === 'xBCzdt' ? [channels, 0] : [0, inner]
+    const x = zxBCdt.columns(firstX, firstX + channels)
     const xBC = take('conv', x)
     const y = take('y', tensors.out)
-    cl.conv1dUpdate({
-      x,
-      weight: convWeight,
-      bias: convBias,
-      state: convState,
-      position: tensors.position,
-      rows: tensors.rows,
-      out: xBC,
-    })
+    const { position, rows } = tensors
+    cl.conv1dUpdate(
+      { x, weight: convWeight, bias: convBias, state: convState, position, rows, out: xBC },
+      { activation },
+    )
     cl.ssdUpdate(
       {
         x: xBC.columns(0, inner),
@@ -76,12 +73,17 @@ export function unfused(pass: PassContext, device: Device): PassContext {
         D,
         dtBias,
         state: ssmState,
-        rows: tensors.rows,
+        rows,
         out: y,
       },
       { groups, ...rest },
     )
-    gated = { y, z: zxBCdt.columns(0, inner), squares: tensors.squares, normBeforeGate }
+    gated = {
+      y,
+      z: zxBCdt.columns(firstZ, firstZ + inner),
+      squares: tensors.squares,
+      normBeforeGate,
+    }
   }
 
   const parts: Partial<Record<keyof Recorder, unknown>> = {

@@ -30,6 +30,16 @@ const CASES = [
   { positions: [3, 8], length: 60, channels: 160, width: 4 }, // large enough to be shared
 ]
 
+// Without activation, wider than kernels are compiled for, and with gates, as short convolutions have them.
+const VARIANTS = [
+  { positions: [0], length: 1, channels: 1, width: 3, activation: 'none', gated: true },
+  { positions: [0, 1, 17], length: 2, channels: 17, width: 3, activation: 'none', gated: true },
+  { positions: [5, 2], length: 9, channels: 6, width: 4, activation: 'silu', gated: true },
+  { positions: [2, 0, 40], length: 11, channels: 6, width: 16, activation: 'none', gated: false },
+  { positions: [20, 3], length: 10, channels: 5, width: 7, activation: 'none', gated: true },
+  { positions: [4], length: 3, channels: 5, width: 2, activation: 'none', gated: true },
+] as const
+
 describeEachDevice('conv1dPrefill', (device) => {
   for (const { layout, dtype, place } of LAYOUTS) {
     for (const withBias of [false, true]) {
@@ -70,56 +80,126 @@ describeEachDevice('conv1dPrefill', (device) => {
     }
   }
 
-  test('two chunks and single tokens give what one chunk gives, to the bit', async () => {
-    const [channels, width] = [7, 4]
-    const positions = [0, 3, 6]
-    const length = 11
-    const normals = seededNormals(1)
-    const batch = randomBatch(normals, { positions, length, cols: channels })
-    const weight = upload(device(), 'float32', [channels, width], normals(channels * width))
-    const bias = upload(device(), 'float32', [channels], normals(channels))
-    const places = slotsOf(positions.length)
-    const rows = upload(device(), 'uint32', [positions.length], places.rows)
-
-    /** Results of chunks that end at `ends`; with `update` those of one token use conv1dUpdate. */
-    const results = async (ends: number[], update: boolean) => {
-      const state = upload(
-        device(),
-        'float32',
-        [places.slots, width, channels],
-        inSlots(places, ringsAfter(batch, 0, width)),
-      )
-      const tokens: number[][] = Array.from({ length: positions.length }, () => [])
-      let start = 0
-      for (const end of ends) {
-        const single = update && end === start + 1
-        const shape = single
-          ? [positions.length, channels]
-          : [positions.length, end - start, channels]
-        const x = uploadApart(device(), 'float32', shape, newTokens(batch, start, end))
-        const out = unwritten(device(), shape)
-        const seen = positions.map((before) => before + start)
-        const position = upload(device(), 'uint32', [positions.length], seen)
-        await runOnce(device(), (cl) => {
-          const tensors = { x, weight, bias, state, position, rows, out }
-          if (single) cl.conv1dUpdate(tensors)
-          else cl.conv1dPrefill(tensors)
-        })
-        for (const [b, results] of rowsOf(download(out), (end - start) * channels).entries()) {
-          tokens[b]!.push(...results)
+  test.each(VARIANTS)(
+    'positions $positions, $length tokens of $channels channels, width $width, activation $activation, gated $gated',
+    async ({ positions, length, channels, width, activation, gated }) => {
+      for (const { dtype, place } of LAYOUTS) {
+        const normals = seededNormals(channels + width)
+        const activations = (count: number) => rounded(normals(count), dtype)
+        const batch = randomBatch(activations, { positions, length, cols: channels })
+        const weight = normals(channels * width)
+        const bias = normals(channels)
+        const shape = [positions.length, length, channels]
+        const x = newTokens(batch)
+        const [inputGate, outputGate] = [activations(x.length), activations(x.length)]
+        if (gated) {
+          // What enters the convolution is rounded as the ring holds it.
+          const products = rounded(
+            x.map((value, i) => Math.fround(value * inputGate[i]!)),
+            dtype,
+          )
+          for (const [i, row] of rowsOf(products, channels).entries()) {
+            const b = Math.floor(i / length)
+            batch.sequences[b]![positions[b]! + (i % length)] = row
+          }
         }
-        start = end
+        const places = slotsOf(positions.length)
+        const state = upload(
+          device(),
+          dtype,
+          [places.slots, width, channels],
+          inSlots(places, ringsAfter(batch, 0, width)),
+        )
+        const out = unwritten(device(), shape, dtype)
+        await runOnce(device(), (cl) =>
+          cl.conv1dPrefill(
+            {
+              x: place(device(), shape, x),
+              inputGate: gated ? place(device(), shape, inputGate) : undefined,
+              outputGate: gated ? place(device(), shape, outputGate) : undefined,
+              weight: upload(device(), 'float32', [channels, width], weight),
+              bias: upload(device(), 'float32', [channels], bias),
+              state,
+              position: upload(device(), 'uint32', [positions.length], positions),
+              rows: upload(device(), 'uint32', [positions.length], places.rows),
+              out,
+            },
+            { activation },
+          ),
+        )
+        const convolved = batch.sequences.map((tokens) =>
+          causalConvolution(tokens, rowsOf(weight, width), bias, activation),
+        )
+        const expected = resultsOfNewTokens(convolved, length).map((value, i) =>
+          gated ? value * outputGate[i]! : value,
+        )
+        expectClose(download(out), expected, dtype)
+        expectSame(download(state), inSlots(places, ringsAfter(batch, length, width)))
       }
-      return { out: tokens, state: download(state) }
-    }
+    },
+  )
 
-    const whole = await results([length], false)
-    expect(await results([1, length], false)).toEqual(whole)
-    expect(await results([3, 5, length], false)).toEqual(whole)
-    const single = Array.from({ length }, (_, t) => t + 1)
-    expect(await results(single, true)).toEqual(whole)
-    expect(await results([6, ...single.slice(6)], true)).toEqual(whole)
-  })
+  test.each([
+    { width: 4, gated: false },
+    { width: 3, gated: true },
+    { width: 6, gated: true },
+  ])(
+    'two chunks and single tokens give what one chunk gives, to the bit: width $width, gated $gated',
+    async ({ width, gated }) => {
+      const channels = 7
+      const positions = [0, 3, 6]
+      const length = 11
+      const normals = seededNormals(1)
+      const batch = randomBatch(normals, { positions, length, cols: channels })
+      const gates = [1, 2].map(() => randomBatch(normals, { positions, length, cols: channels }))
+      const weight = upload(device(), 'float32', [channels, width], normals(channels * width))
+      const bias = upload(device(), 'float32', [channels], normals(channels))
+      const places = slotsOf(positions.length)
+      const rows = upload(device(), 'uint32', [positions.length], places.rows)
+
+      /** Results of chunks that end at `ends`; with `update` those of one token use conv1dUpdate. */
+      const results = async (ends: number[], update: boolean) => {
+        const state = upload(
+          device(),
+          'float32',
+          [places.slots, width, channels],
+          inSlots(places, ringsAfter(batch, 0, width)),
+        )
+        const tokens: number[][] = Array.from({ length: positions.length }, () => [])
+        let start = 0
+        for (const end of ends) {
+          const single = update && end === start + 1
+          const shape = single
+            ? [positions.length, channels]
+            : [positions.length, end - start, channels]
+          const place = (values: number[]) => uploadApart(device(), 'float32', shape, values)
+          const x = place(newTokens(batch, start, end))
+          const [inputGate, outputGate] = gates.map((gate) => place(newTokens(gate, start, end)))
+          const out = unwritten(device(), shape)
+          const seen = positions.map((before) => before + start)
+          const position = upload(device(), 'uint32', [positions.length], seen)
+          await runOnce(device(), (cl) => {
+            const given = { x, weight, bias, state, position, rows, out }
+            const tensors = gated ? { ...given, inputGate, outputGate } : given
+            if (single) cl.conv1dUpdate(tensors)
+            else cl.conv1dPrefill(tensors)
+          })
+          for (const [b, results] of rowsOf(download(out), (end - start) * channels).entries()) {
+            tokens[b]!.push(...results)
+          }
+          start = end
+        }
+        return { out: tokens, state: download(state) }
+      }
+
+      const whole = await results([length], false)
+      expect(await results([1, length], false)).toEqual(whole)
+      expect(await results([3, 5, length], false)).toEqual(whole)
+      const single = Array.from({ length }, (_, t) => t + 1)
+      expect(await results(single, true)).toEqual(whole)
+      expect(await results([6, ...single.slice(6)], true)).toEqual(whole)
+    },
+  )
 
   test('rows without a slot do nothing', async () => {
     await expectRowsWithoutSlotDoNothing(

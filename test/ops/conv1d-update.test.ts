@@ -25,6 +25,14 @@ const CASES = [
   { positions: [2, 5, 8, 11, 14, 30], channels: 1500, width: 4 }, // large enough to be shared
 ]
 
+// Without activation, wider than kernels are compiled for, and with gates, as short convolutions have them.
+const VARIANTS = [
+  { positions: [0, 1, 17], channels: 17, width: 3, activation: 'none', gated: true },
+  { positions: [0], channels: 1, width: 4, activation: 'silu', gated: true },
+  { positions: [2, 0, 40], channels: 6, width: 16, activation: 'none', gated: false },
+  { positions: [20, 3], channels: 5, width: 7, activation: 'none', gated: true },
+] as const
+
 describeEachDevice('conv1dUpdate', (device) => {
   for (const { layout, dtype, place } of LAYOUTS) {
     for (const withBias of [false, true]) {
@@ -64,6 +72,65 @@ describeEachDevice('conv1dUpdate', (device) => {
       )
     }
   }
+
+  test.each(VARIANTS)(
+    'positions $positions, $channels channels, width $width, activation $activation, gated $gated',
+    async ({ positions, channels, width, activation, gated }) => {
+      for (const { dtype, place } of LAYOUTS) {
+        const normals = seededNormals(channels + width)
+        const activations = (count: number) => rounded(normals(count), dtype)
+        const batch = randomBatch(activations, { positions, length: 1, cols: channels })
+        const weight = normals(channels * width)
+        const bias = normals(channels)
+        const shape = [positions.length, channels]
+        const x = newTokens(batch)
+        const [inputGate, outputGate] = [activations(x.length), activations(x.length)]
+        if (gated) {
+          // What enters the convolution is rounded as the ring holds it.
+          const products = rounded(
+            x.map((value, i) => Math.fround(value * inputGate[i]!)),
+            dtype,
+          )
+          for (const [i, row] of rowsOf(products, channels).entries()) {
+            const b = Math.floor(i / 1)
+            batch.sequences[b]![positions[b]! + (i % 1)] = row
+          }
+        }
+        const places = slotsOf(positions.length)
+        const state = upload(
+          device(),
+          dtype,
+          [places.slots, width, channels],
+          inSlots(places, ringsAfter(batch, 0, width)),
+        )
+        const out = unwritten(device(), shape, dtype)
+        await runOnce(device(), (cl) =>
+          cl.conv1dUpdate(
+            {
+              x: place(device(), shape, x),
+              inputGate: gated ? place(device(), shape, inputGate) : undefined,
+              outputGate: gated ? place(device(), shape, outputGate) : undefined,
+              weight: upload(device(), 'float32', [channels, width], weight),
+              bias: upload(device(), 'float32', [channels], bias),
+              state,
+              position: upload(device(), 'uint32', [positions.length], positions),
+              rows: upload(device(), 'uint32', [positions.length], places.rows),
+              out,
+            },
+            { activation },
+          ),
+        )
+        const convolved = batch.sequences.map((tokens) =>
+          causalConvolution(tokens, rowsOf(weight, width), bias, activation),
+        )
+        const expected = resultsOfNewTokens(convolved, 1).map((value, i) =>
+          gated ? value * outputGate[i]! : value,
+        )
+        expectClose(download(out), expected, dtype)
+        expectSame(download(state), inSlots(places, ringsAfter(batch, 1, width)))
+      }
+    },
+  )
 
   test('rows without a slot do nothing', async () => {
     await expectRowsWithoutSlotDoNothing(

@@ -42,6 +42,31 @@ describeEachDevice('mamba2Update', (device) => {
     }
   }
 
+  // The discrete recurrence of Llamba, and each of its differences alone.
+  for (const options of [
+    { columns: 'xBCzdt', discrete: true, activation: 'none' },
+    { columns: 'xBCzdt' },
+    { discrete: true },
+    { activation: 'none' },
+  ] as const) {
+    test.each(SHAPES)(
+      `${JSON.stringify(options)}, positions $positions, $heads heads of $headDim, state $dState, $groups groups, width $width`,
+      async (shape) => {
+        for (const activationType of ACTIVATION_TYPES) {
+          const given = randomMamba2(shape, { ...options, activationType })
+          const tensors = mamba2Tensors(device(), given)
+          await runOnce(device(), (cl) =>
+            cl.mamba2Update(tensors, { groups: shape.groups, ...options }),
+          )
+          const expected = expectedMamba2(given, false)
+          expectClose(download(tensors.out), expected.out, activationType)
+          expectClose(download(tensors.ssmState), expected.ssmState, 'float32')
+          expectSame(download(tensors.convState), expected.convState)
+        }
+      },
+    )
+  }
+
   for (const activationType of ACTIVATION_TYPES) {
     test(`rows without a slot do nothing, ${activationType}`, async () => {
       const shape = { heads: 4, headDim: 33, dState: 65, groups: 2, width: 4 }

@@ -1,6 +1,13 @@
 import { expect, test } from 'vitest'
 import { erf, gelu, relu2, silu } from '../reference/activations.js'
-import { download, runOnce, seededActivations, unwritten, upload } from '../support/arrays.js'
+import {
+  download,
+  runOnce,
+  seededActivations,
+  unwritten,
+  upload,
+  uploadApart,
+} from '../support/arrays.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
@@ -27,7 +34,9 @@ describeEachDevice('mlpActivation', (device) => {
             const count = shape.reduce((a, b) => a * b)
             const [x, gate] = [normals(count, 3), normals(count)]
             const out = unwritten(device(), shape, dtype)
+            const apart = unwritten(device(), shape, dtype)
             const inPlace = upload(device(), dtype, shape, x)
+            const overGate = upload(device(), dtype, shape, gate)
             const options = {
               activation,
               gate: gated ? upload(device(), dtype, shape, gate) : undefined,
@@ -35,10 +44,19 @@ describeEachDevice('mlpActivation', (device) => {
             await runOnce(device(), (cl) => {
               cl.mlpActivation(upload(device(), dtype, shape, x), out, options)
               cl.mlpActivation(inPlace, inPlace, options)
+              const rowsApart = uploadApart(device(), dtype, shape, x)
+              cl.mlpActivation(rowsApart, apart, options)
+              cl.mlpActivation(rowsApart, overGate, { activation, gate: overGate })
             })
             const expected = x.map((value, i) => reference(value) * (gated ? gate[i]! : 1))
             expectClose(download(out), expected, dtype)
             expectClose(download(inPlace), expected, dtype)
+            expectClose(download(apart), expected, dtype)
+            expectClose(
+              download(overGate),
+              x.map((value, i) => reference(value) * gate[i]!),
+              dtype,
+            )
           },
         )
       }

@@ -111,8 +111,11 @@ describeEachDevice('a failed run', (device) => {
 describe('the API’s spelling leads', () => {
   test('when a parameter is too large for a kernel', () => {
     const encode = () =>
-      encodeParams(operationNamed('mlp_activation'), { count: 2 ** 32, activation: 0, gated: 0 })
-    expect(encode).toThrow('[mlpActivation] count must be below 2^32 but is 4294967296')
+      encodeParams(operationNamed('mlp_activation'), {
+        ...{ rows: 2 ** 32, cols: 1, x_stride: 1 },
+        ...{ activation: 0, gated: 0 },
+      })
+    expect(encode).toThrow('[mlpActivation] rows must be below 2^32 but is 4294967296')
   })
 
   test('when a recording has ended', () => {

@@ -139,6 +139,13 @@ const CONVOLUTION_WRONG: Method['wrong'] = [
   ...ROWS_WRONG,
   [{ position: integers(1) }, 'position must have shape (2) but has shape (1)'],
   [{ position: floats(2) }, 'position must be uint32 but is float32'],
+  [{ inputGate: floats(2, 5) }, 'inputGate must have shape'],
+  [{ outputGate: halves(2, 6) }, 'outputGate must be float32 but is float16'],
+  [
+    ({ x }) => ({ outputGate: x }),
+    'inputGate and outputGate must both be given or both be left out',
+  ],
+  [{ activation: 'gelu' }, 'activation must be "silu" or "none" but is "gelu"'],
 ]
 
 const STATE_SPACE_WRONG: Method['wrong'] = [
@@ -260,6 +267,24 @@ const METHODS: Record<string, Method> = {
       [{ ep: 1 }, 'unknown option "ep": did you mean "eps"?'],
     ],
   },
+  layerNorm: {
+    valid: () => ({
+      x: apart(3, 4),
+      weight: floats(4),
+      out: floats(3, 4),
+      eps: 1e-5,
+      bias: floats(4),
+    }),
+    call: (cl, { x, weight, out, ...options }) => cl.layerNorm(x, weight, out, options),
+    wrong: [
+      [{ weight: floats(3) }, 'weight must have shape (4) but has shape (3)'],
+      [{ bias: floats(1, 4) }, 'bias must have shape (4) but has shape (1, 4)'],
+      [{ bias: halves(4) }, 'bias must be float32 but is float16'],
+      [{ out: apart(3, 4) }, 'out must be contiguous but is a view with rows apart'],
+      [{ eps: -1 }, 'eps must be a finite number, at least 0, but is -1'],
+      [{ biases: floats(4) }, 'unknown option "biases": did you mean "bias"?'],
+    ],
+  },
   gatedRmsNorm: {
     valid: () => ({
       x: floats(3, 4),
@@ -329,13 +354,17 @@ const METHODS: Record<string, Method> = {
       squares: floats(2, 4),
       groups: 2,
     }),
-    call: (cl, { groups, dtLimit, normBeforeGates, ...tensors }) =>
+    call: (cl, { groups, dtLimit, normBeforeGates, columns, activation, ...tensors }) =>
       cl.mamba2Update(tensors, {
         groups,
+        columns,
+        activation,
         ...(dtLimit && { dtLimit }),
         ...(normBeforeGates && { normBeforeGates }),
       }),
     wrong: [
+      [{ columns: 'xBCdtz' }, 'columns must be "zxBCdt" or "xBCzdt" but is "xBCdtz"'],
+      [{ activation: 'relu' }, 'activation must be "silu" or "none" but is "relu"'],
       [{ zxBCdt: floats(2, 47) }, 'zxBCdt must have shape (2, 48) but has shape (2, 47)'],
       [{ zxBCdt: apart(2, 48) }, 'zxBCdt must be contiguous'],
       [{ zxBCdt: halves(2, 48) }, 'zxBCdt must be float32 but is float16'],
@@ -363,7 +392,7 @@ const METHODS: Record<string, Method> = {
   },
   conv1dUpdate: {
     valid: () => convolution(2),
-    call: (cl, given) => cl.conv1dUpdate(given),
+    call: (cl, { activation, ...given }) => cl.conv1dUpdate(given, { activation }),
     wrong: [
       ...CONVOLUTION_WRONG,
       [{ x: floats(2, 1, 6) }, 'x must have 2 dimensions but has shape (2, 1, 6)'],
@@ -372,7 +401,7 @@ const METHODS: Record<string, Method> = {
   },
   conv1dPrefill: {
     valid: () => convolution(2, 3),
-    call: (cl, given) => cl.conv1dPrefill(given),
+    call: (cl, { activation, ...given }) => cl.conv1dPrefill(given, { activation }),
     wrong: [
       ...CONVOLUTION_WRONG,
       [{ x: floats(6, 6) }, 'x must have 3 dimensions but has shape (6, 6)'],
@@ -410,7 +439,6 @@ const METHODS: Record<string, Method> = {
     valid: () => ({ x: floats(3, 4), out: floats(3, 4), activation: 'gelu' }),
     call: (cl, { x, out, ...options }) => cl.mlpActivation(x, out, options),
     wrong: [
-      [{ x: apart(3, 4) }, 'x must be contiguous but is a view with rows apart'],
       [{ x: halves(3, 4) }, 'x must be float32 but is float16'],
       [{ out: floats(12) }, 'out must have shape (3, 4) but has shape (12)'],
       [{ gate: floats(3, 5) }, 'gate must have shape (3, 4) but has shape (3, 5)'],

@@ -64,32 +64,51 @@ describeEachDevice('ssdChunkScan', (device) => {
     }
   }
 
-  test('continues from a state: chunks of any length and single tokens give one result', async () => {
-    const shape = shapeOf(2, 23, 4, 3, 9, 2)
-    const given = randomStateSpace(shape)
-    const expected = expectedStateSpace(given)
-    const single = Array.from({ length: shape.length }, (_, t) => t + 1)
-    for (const ends of [[10, 23], [1, 2, 22, 23], single, [13, ...single.slice(13)]]) {
-      let state = stateSpaceTensors(device(), given, apart).state
-      const y: number[][] = Array.from({ length: shape.batch }, () => [])
-      let start = 0
-      for (const end of ends) {
-        const update = ends.length > 4 && end === start + 1
-        const range = { start, end, state, single: update }
-        const tensors = stateSpaceTensors(device(), given, apart, range)
-        await runOnce(device(), (cl) => {
-          if (update) cl.ssdUpdate(tensors, { groups: shape.groups })
-          else cl.ssdChunkScan(tensors, { groups: shape.groups, chunkSize: 5 })
-        })
-        const out = download(tensors.out)
-        for (const [b, row] of rowsOf(out, out.length / shape.batch).entries()) y[b]!.push(...row)
-        state = tensors.state
-        start = end
+  test.each(CASES)(
+    'discrete: $shape.batch x $shape.length tokens, $shape.heads heads of $shape.headDim, state $shape.dState, $shape.groups groups, chunks of $chunkSize',
+    async ({ shape, chunkSize }) => {
+      for (const { dtype, place } of LAYOUTS.slice(1)) {
+        const given = randomStateSpace(shape, [0, Infinity], dtype, true)
+        const tensors = stateSpaceTensors(device(), given, place)
+        const options = optionsOf(shape.groups, [0, Infinity], chunkSize)
+        await runOnce(device(), (cl) => cl.ssdChunkScan(tensors, { ...options, discrete: true }))
+        const expected = expectedStateSpace(given)
+        expectClose(download(tensors.out), expected.y, dtype)
+        expectClose(download(tensors.state), expected.state, 'float32')
       }
-      expectClose(y.flat(), expected.y, 'float32')
-      expectClose(download(state), expected.state, 'float32')
-    }
-  })
+    },
+  )
+
+  test.each([false, true])(
+    'continues from a state: chunks of any length and single tokens give one result, discrete %s',
+    async (discrete) => {
+      const shape = shapeOf(2, 23, 4, 3, 9, 2)
+      const given = randomStateSpace(shape, [0, Infinity], 'float32', discrete)
+      const expected = expectedStateSpace(given)
+      const single = Array.from({ length: shape.length }, (_, t) => t + 1)
+      for (const ends of [[10, 23], [1, 2, 22, 23], single, [13, ...single.slice(13)]]) {
+        let state = stateSpaceTensors(device(), given, apart).state
+        const y: number[][] = Array.from({ length: shape.batch }, () => [])
+        let start = 0
+        for (const end of ends) {
+          const update = ends.length > 4 && end === start + 1
+          const range = { start, end, state, single: update }
+          const tensors = stateSpaceTensors(device(), given, apart, range)
+          await runOnce(device(), (cl) => {
+            const options = { groups: shape.groups, discrete }
+            if (update) cl.ssdUpdate(tensors, options)
+            else cl.ssdChunkScan(tensors, { ...options, chunkSize: 5 })
+          })
+          const out = download(tensors.out)
+          for (const [b, row] of rowsOf(out, out.length / shape.batch).entries()) y[b]!.push(...row)
+          state = tensors.state
+          start = end
+        }
+        expectClose(y.flat(), expected.y, 'float32')
+        expectClose(download(state), expected.state, 'float32')
+      }
+    },
+  )
 
   test('rows without a slot do nothing', async () => {
     const shape = { batch: 5, length: 20, heads: 4, headDim: 33, dState: 65, groups: 2 }

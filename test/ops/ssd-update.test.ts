@@ -32,6 +32,22 @@ describeEachDevice('ssdUpdate', (device) => {
     }
   }
 
+  test.each(SHAPES)(
+    'discrete: batch $batch, $heads heads of $headDim, state $dState, $groups groups',
+    async (shape) => {
+      for (const { dtype, place } of LAYOUTS) {
+        const given = randomStateSpace({ ...shape, length: 1 }, [0, Infinity], dtype, true)
+        const tensors = stateSpaceTensors(device(), given, place, { single: true })
+        await runOnce(device(), (cl) =>
+          cl.ssdUpdate(tensors, { groups: shape.groups, discrete: true }),
+        )
+        const expected = expectedStateSpace(given)
+        expectClose(download(tensors.out), expected.y, dtype)
+        expectClose(download(tensors.state), expected.state, 'float32')
+      }
+    },
+  )
+
   test('rows without a slot do nothing', async () => {
     const shape = { batch: 5, length: 1, heads: 4, headDim: 33, dState: 65, groups: 2 }
     const given = randomStateSpace(shape)

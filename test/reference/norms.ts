@@ -1,4 +1,5 @@
-// Root mean square norms of one row (Zhang and Sennrich, 2019), and the gated one of Mamba-2.
+// Norms of one row: root mean square (Zhang and Sennrich, 2019), the gated one of Mamba-2, and with mean and variance
+// (Ba, Kiros and Hinton, 2016).
 
 import { silu } from './activations.js'
 
@@ -22,4 +23,16 @@ export function gatedRmsNorm(
     )
   }
   return normBeforeGate ? gated(normed(row)) : normed(gated(row))
+}
+
+export function layerNorm(
+  row: number[],
+  weight: number[],
+  bias: number[] | undefined,
+  eps: number,
+) {
+  const meanOf = (values: number[]) => values.reduce((sum, x) => sum + x, 0) / values.length
+  const mean = meanOf(row)
+  const variance = meanOf(row.map((x) => (x - mean) ** 2))
+  return row.map((x, i) => ((x - mean) / Math.sqrt(variance + eps)) * weight[i]! + (bias?.[i] ?? 0))
 }

@@ -1,5 +1,6 @@
 // The Mamba-2 recurrence, one token after the other (Dao and Gu, "Transformers are SSMs", 2024):
 //   Δ = clamp(softplus(dt + bias)),  S ← exp(Δ A) S + Δ x Bᵀ,  y = S C + D x     for each head
+// and the discrete one (Bick et al., "Transformers to SSMs", 2024): S ← exp(Δ A) S + x Bᵀ
 
 import { softplus } from './activations.js'
 
@@ -12,6 +13,7 @@ export interface StateSpaceParameters {
   D: number[]
   dtBias: number[]
   dtLimit: readonly [number, number]
+  discrete?: boolean
 }
 
 /** One token: x has heads · headDim numbers, dt heads, B and C groups · dState. */
@@ -28,7 +30,7 @@ export function stateSpaceRecurrence(
   parameters: StateSpaceParameters,
   initial: number[],
 ): { y: number[][]; state: number[] } {
-  const { heads, headDim, dState, groups, A, D, dtBias, dtLimit } = parameters
+  const { heads, headDim, dState, groups, A, D, dtBias, dtLimit, discrete = false } = parameters
   const state = [...initial]
   const y = tokens.map(({ x, dt, B, C }) => {
     const out = new Array<number>(heads * headDim).fill(0)
@@ -39,7 +41,7 @@ export function stateSpaceRecurrence(
         let sum = D[head]! * x[row]!
         for (let n = 0; n < dState; n++) {
           const i = row * dState + n
-          const input = step * x[row]! * B[group * dState + n]!
+          const input = (discrete ? 1 : step) * x[row]! * B[group * dState + n]!
           state[i] = Math.exp(step * A[head]!) * state[i]! + input
           sum += state[i] * C[group * dState + n]!
         }

@@ -28,6 +28,9 @@ export function randomMamba2(
     convBias = true,
     dtLimit = [0, Infinity] as readonly [number, number],
     activationType = 'float32' as DType,
+    discrete = false,
+    activation = 'silu' as 'silu' | 'none',
+    columns = 'zxBCdt' as 'zxBCdt' | 'xBCzdt',
   } = {},
 ) {
   const { positions, heads, headDim, dState, groups, width } = shape
@@ -45,9 +48,12 @@ export function randomMamba2(
     D: normals(heads),
     dtBias: normals(heads),
     dtLimit,
+    discrete,
   }
   return {
     shape,
+    activation,
+    columns,
     activationType,
     parameters,
     channels,
@@ -69,7 +75,9 @@ export function mamba2Tensors(device: Device, given: Mamba2Case): Mamba2Tensors 
   const batch = positions.length
   const places = slotsOf(batch)
   const xBC = rowsOf(newTokens(convolved), channels)
-  const zxBCdt = z.flatMap((row, b) => [...row, ...xBC[b]!, ...dt[b]!])
+  const zxBCdt = z.flatMap((row, b) =>
+    given.columns === 'zxBCdt' ? [...row, ...xBC[b]!, ...dt[b]!] : [...xBC[b]!, ...row, ...dt[b]!],
+  )
   const floats = (dimensions: number[], values: number[]) =>
     upload(device, 'float32', dimensions, values)
   return {
@@ -102,7 +110,9 @@ export function expectedMamba2(given: Mamba2Case, normBeforeGate: boolean) {
   const places = slotsOf(positions.length)
   const results = positions.map((_, b) => {
     const weight = rowsOf(convWeight, width)
-    const xBC = causalConvolution(convolved.sequences[b]!, weight, convBias).at(-1)!
+    const xBC = causalConvolution(convolved.sequences[b]!, weight, convBias, given.activation).at(
+      -1,
+    )!
     const token = {
       x: xBC.slice(0, inner),
       B: xBC.slice(inner, inner + groups * dState),

@@ -35,6 +35,7 @@ export function randomStateSpace(
   shape: StateSpaceShape,
   dtLimit: readonly [number, number] = [0, Infinity],
   dtype: ActivationType = 'float32',
+  discrete = false,
 ): StateSpaceCase {
   const { batch, length, heads, headDim, dState, groups } = shape
   const normals = seededNormals(length + heads)
@@ -52,6 +53,7 @@ export function randomStateSpace(
       D: normals(heads),
       dtBias: normals(heads),
       dtLimit,
+      discrete,
     },
     sequences: Array.from({ length: batch }, () =>
       Array.from({ length }, () => ({

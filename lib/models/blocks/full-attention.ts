@@ -1,5 +1,5 @@
 // Causal attention over all positions so far, with grouped heads:
-//   q, k, v = q_proj(x), k_proj(x), v_proj(x)
+//   q, k, v = q_proj(x), k_proj(x), v_proj(x)         or columns of qkv_proj(x), perhaps convolved along the positions
 //   q, k    = rotary(norm(q)), rotary(norm(k))        where the model has them
 //   out     = out_proj(softmax(scale * q · k) v * sigmoid(gate))
 // Keys and values lie in pages. Decode takes five operations: three products, attention with all that stands before it,
@@ -38,6 +38,8 @@ export interface FullAttentionConfig {
   outputGate?: boolean
   qkvBias: boolean
   outBias: boolean
+  /** Taps of a causal convolution over the columns of qkv_proj, which has a bias and no activation. */
+  dConv?: number
   /** What models multiply the outputs of the projections by. */
   qMultiplier?: Multiplier
   kMultiplier?: Multiplier
@@ -47,10 +49,12 @@ export interface FullAttentionConfig {
 
 /** What a family calls its modules, inside the layer. */
 export interface FullAttentionNames {
-  qProj: string
-  kProj: string
-  vProj: string
+  /** Three modules, or one for q ‖ k ‖ v. */
+  projections: readonly [q: string, k: string, v: string] | readonly [qkv: string]
   outProj: string
+  /** Tensors of the convolution. */
+  convWeight?: string
+  convBias?: string
   /** Tensors of the norms of queries and keys. */
   qNorm?: string
   kNorm?: string
@@ -58,7 +62,11 @@ export interface FullAttentionNames {
 
 export const fullAttention = {
   kind: 'full_attention',
-  stateFields: () => [],
+  stateFields(config, activationType) {
+    const { dConv } = config
+    if (dConv === undefined) return []
+    return [{ name: 'conv', dtype: activationType, shape: [dConv, qkvCols(config)] }]
+  },
   pagedFields({ numKvHeads, headDim }, type) {
     const shape = [numKvHeads * headDim]
     return [
@@ -76,16 +84,22 @@ export const fullAttention = {
     ]
     return parts.join(', ')
   },
-  describeState: () => 'attention over all positions',
-  matrices: ({ qProj, kProj, vProj, outProj }) => [qProj, kProj, vProj, outProj],
+  describeState: () => 'the convolutions of its attention layers',
+  matrices: ({ projections, outProj }) => [...projections, outProj],
   load: (config, source) => FullAttentionBlock.load(config, source),
 } satisfies BlockKind<FullAttentionConfig, FullAttentionNames>
 
+/** Columns of q, k and v side by side. */
+function qkvCols({ numHeads, numKvHeads, headDim }: FullAttentionConfig): number {
+  return (numHeads + 2 * numKvHeads) * headDim
+}
+
 interface FullAttentionWeights {
-  qProj: Linear
-  kProj: Linear
-  vProj: Linear
+  /** Of q, k and v, or of all of them. */
+  projections: readonly Linear[]
   outProj: Linear
+  convWeight: Tensor | undefined
+  convBias: Tensor | undefined
   qNorm: Tensor | undefined
   kNorm: Tensor | undefined
   /** float32 (rotary columns / 2). */
@@ -93,7 +107,7 @@ interface FullAttentionWeights {
 }
 
 export class FullAttentionBlock implements Block {
-  readonly state = []
+  readonly state: readonly StateField[]
   readonly pagedState: readonly StateField[]
   readonly #config: FullAttentionConfig
   readonly #norm: Norm | undefined
@@ -101,10 +115,10 @@ export class FullAttentionBlock implements Block {
 
   private constructor(
     config: FullAttentionConfig,
-    pagedState: readonly StateField[],
-    norm: Norm | undefined,
+    { state, pagedState, norm }: BlockSource<FullAttentionNames>,
     weights: FullAttentionWeights,
   ) {
+    this.state = state
     this.pagedState = pagedState
     this.#config = config
     this.#norm = norm
@@ -115,31 +129,28 @@ export class FullAttentionBlock implements Block {
     config: FullAttentionConfig,
     source: BlockSource<FullAttentionNames>,
   ): Promise<FullAttentionBlock> {
-    const { loader, names, path, dModel, norm, pagedState } = source
-    const { numHeads, numKvHeads, headDim, qkvBias, outBias, rotary } = config
-    const queryRows = numHeads * headDim
-    const keyRows = numKvHeads * headDim
-    const project = (name: string, rows: number, multiplier: Multiplier | undefined) =>
-      loader.linear(path(name), rows, dModel, qkvBias, multiplier)
+    const { loader, names, path, dModel } = source
+    const { numHeads, headDim, outBias, rotary, dConv, qkNormEpsilon, qkNormOffset = 0 } = config
     const headNorm = async (name: string | undefined) => {
-      if (config.qkNormEpsilon === undefined || name === undefined) return undefined
-      const offset = config.qkNormOffset ?? 0
-      return offset === 0
-        ? await loader.vector(path(name), headDim)
-        : await loader.mappedVector(path(name), headDim, (weight) => weight + offset)
+      if (qkNormEpsilon === undefined || name === undefined) return undefined
+      return loader.mappedVector(path(name), headDim, (weight) => weight + qkNormOffset)
     }
-    const qRows = config.outputGate ? 2 * queryRows : queryRows
-    return new FullAttentionBlock(config, pagedState, norm, {
-      qProj: await project(names.qProj, qRows, config.qMultiplier),
-      kProj: await project(names.kProj, keyRows, config.kMultiplier),
-      vProj: await project(names.vProj, keyRows, config.vMultiplier),
+    const convolution = names.convWeight !== undefined && dConv !== undefined
+    return new FullAttentionBlock(config, source, {
+      projections: await loadProjections(config, source),
       outProj: await loader.linear(
         path(names.outProj),
         dModel,
-        queryRows,
+        numHeads * headDim,
         outBias,
         config.outMultiplier,
       ),
+      convWeight: convolution
+        ? await loader.convolution(path(names.convWeight!), qkvCols(config), dConv)
+        : undefined,
+      convBias: convolution
+        ? await loader.vector(path(names.convBias!), qkvCols(config))
+        : undefined,
       qNorm: await headNorm(names.qNorm),
       kNorm: await headNorm(names.kNorm),
       frequencies: rotary && loader.constant(Float32Array.from(rotary.frequencies)),
@@ -149,7 +160,7 @@ export class FullAttentionBlock implements Block {
   decode(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, role } = pass
     const { headDim, scale, outputGate: gated } = this.#config
-    const { q, k, v } = this.#project(pass, stream.input)
+    const { q, k, v } = this.#project(pass, stream.input, state)
     const { qNorm, kNorm, frequencies } = this.#weights
     const out = workspace.take('attention', [q.shape[0]!], this.#queryCols)
     cl.pagedAttentionDecode(
@@ -162,7 +173,7 @@ export class FullAttentionBlock implements Block {
   prefill(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, role } = pass
     const { headDim, scale, outputGate: gated, qkNormEpsilon, rotary } = this.#config
-    const { q, k, v } = this.#project(pass, stream.input)
+    const { q, k, v } = this.#project(pass, stream.input, state)
     const { qNorm, kNorm, frequencies } = this.#weights
     const pages = this.#pages(pass, state)
     if (qkNormEpsilon !== undefined || rotary) {
@@ -191,18 +202,65 @@ export class FullAttentionBlock implements Block {
     return { keys: keys!, values: values!, pages: pages!, position: positions, rows }
   }
 
-  #project({ cl, workspace, role }: Pass, input: Tensor) {
-    const { numKvHeads, headDim, outputGate } = this.#config
-    const { qProj, kProj, vProj } = this.#weights
+  #project(pass: Pass, input: Tensor, state: BlockState) {
+    const { cl, workspace, role } = pass
+    const { projections, convWeight } = this.#weights
     const leading = input.shape.slice(0, -1)
-    const keyCols = numKvHeads * headDim
-    const q = workspace.take('queries', leading, (outputGate ? 2 : 1) * this.#queryCols)
-    const k = workspace.take('keys', leading, keyCols)
-    const v = workspace.take('values', leading, keyCols)
-    const options = { role, norm: this.#norm }
-    recordLinear(cl, input, qProj, q, options)
-    recordLinear(cl, input, kProj, k, options)
-    recordLinear(cl, input, vProj, v, options)
-    return { q, k, v }
+    const cols = this.#projectedCols()
+    const outputs = projections.length === 1 ? [cols.q + cols.k + cols.v] : Object.values(cols)
+    const results = projections.map((projection, i) => {
+      const result = workspace.take(PROJECTED[i]!, leading, outputs[i]!)
+      recordLinear(cl, input, projection, result, { role, norm: this.#norm })
+      return result
+    })
+    if (results.length === 3) return { q: results[0]!, k: results[1]!, v: results[2]! }
+    const qkv = convWeight ? this.#convolve(pass, results[0]!, state) : results[0]!
+    return {
+      q: qkv.columns(0, cols.q),
+      k: qkv.columns(cols.q, cols.q + cols.k),
+      v: qkv.columns(cols.q + cols.k, qkv.cols),
+    }
   }
+
+  #convolve({ cl, workspace, positions, rows }: Pass, qkv: Tensor, state: BlockState): Tensor {
+    const out = workspace.take('conv', qkv.shape.slice(0, -1), qkv.cols)
+    const tensors = {
+      x: qkv,
+      weight: this.#weights.convWeight!,
+      bias: this.#weights.convBias,
+      state: state.conv!,
+      position: positions,
+      rows,
+      out,
+    }
+    if (qkv.shape.length === 2) cl.conv1dUpdate(tensors, { activation: 'none' })
+    else cl.conv1dPrefill(tensors, { activation: 'none' })
+    return out
+  }
+
+  #projectedCols() {
+    const { numKvHeads, headDim, outputGate } = this.#config
+    const keyCols = numKvHeads * headDim
+    return { q: (outputGate ? 2 : 1) * this.#queryCols, k: keyCols, v: keyCols }
+  }
+}
+
+// Scratch tensors of the projections; all of them in the first where they are one.
+const PROJECTED = ['queries', 'keys', 'values'] as const
+
+async function loadProjections(
+  config: FullAttentionConfig,
+  { loader, names, path, dModel }: BlockSource<FullAttentionNames>,
+): Promise<Linear[]> {
+  const { numHeads, numKvHeads, headDim, qkvBias, outputGate } = config
+  const load = (name: string, rows: number, multiplier?: Multiplier) =>
+    loader.linear(path(name), rows, dModel, qkvBias, multiplier)
+  const [q, k, v] = names.projections
+  if (k === undefined || v === undefined) return [await load(q, qkvCols(config))]
+  const keyRows = numKvHeads * headDim
+  return [
+    await load(q, (outputGate ? 2 : 1) * numHeads * headDim, config.qMultiplier),
+    await load(k, keyRows, config.kMultiplier),
+    await load(v, keyRows, config.vMultiplier),
+  ]
 }

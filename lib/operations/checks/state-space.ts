@@ -1,6 +1,7 @@
 // Checks of convolutions and of the SSM recurrence.
 
 import type {
+  ConvOptions,
   ConvTensors,
   Mamba2Options,
   Mamba2Tensors,
@@ -12,10 +13,12 @@ import type { Checker } from '../checker.js'
 export function checkConvolution(
   check: Checker,
   tensors: ConvTensors,
+  options: ConvOptions,
   dimensions: 2 | 3,
-): [batch: number, channels: number, width: number] {
-  const { x, weight, bias, state, out } = tensors
-  check.activations({ x, state, out })
+) {
+  const { x, inputGate, outputGate, weight, bias, state, out } = tensors
+  check.options(options, ['activation'])
+  check.activations({ x, inputGate, outputGate, state, out })
   check.float32({ weight, bias })
   check.dimensions('x', x, dimensions)
   const batch = x.shape[0]!
@@ -27,13 +30,35 @@ export function checkConvolution(
   check.output('state', state, [state.shape[0]!, width, channels])
   check.rows(tensors, batch)
   check.output('out', out, x.shape)
-  return [batch, channels, width]
+  if (inputGate) check.shape('inputGate', inputGate, x.shape)
+  if (outputGate) check.shape('outputGate', outputGate, x.shape)
+  if (!inputGate !== !outputGate) {
+    check.fail('inputGate and outputGate must both be given or both be left out')
+  }
+  return {
+    batch,
+    slots: state.shape[0]!,
+    channels,
+    width,
+    x_stride: x.rowStride,
+    input_gate_stride: inputGate?.rowStride ?? 0,
+    output_gate_stride: outputGate?.rowStride ?? 0,
+    has_bias: bias ? 1 : 0,
+    gated: inputGate ? 1 : 0,
+    activation: convActivation(check, options),
+  }
+}
+
+/** enum Activation of metal/types.h. */
+function convActivation(check: Checker, { activation = 'silu' }: ConvOptions): number {
+  check.oneOf('activation', activation, ['silu', 'none'])
+  return activation === 'silu' ? 1 : 2
 }
 
 export function checkSsd(
   check: Checker,
   tensors: SsdTensors,
-  { groups = 1, dtLimit = [0, Infinity] }: SsdOptions,
+  { groups = 1, dtLimit = [0, Infinity], discrete = false }: SsdOptions,
   dimensions: 2 | 3,
 ) {
   const { x, dt, A, B, C, D, dtBias, state, out } = tensors
@@ -64,15 +89,14 @@ export function checkSsd(
     dt_stride: dt.rowStride,
     b_stride: B.rowStride,
     c_stride: C.rowStride,
+    discrete: discrete ? 1 : 0,
     ...dtLimits(check, dtLimit),
   }
 }
 
-export function checkMamba2(
-  check: Checker,
-  tensors: Mamba2Tensors,
-  { groups = 1, dtLimit = [0, Infinity], normBeforeGate = false }: Mamba2Options,
-) {
+export function checkMamba2(check: Checker, tensors: Mamba2Tensors, options: Mamba2Options) {
+  const { groups = 1, dtLimit = [0, Infinity], columns = 'zxBCdt' } = options
+  check.oneOf('columns', columns, ['zxBCdt', 'xBCzdt'])
   const { zxBCdt, convWeight, convBias, convState, A, D, dtBias, ssmState } = tensors
   const { out, squares } = tensors
   check.activations({ zxBCdt, convState, out })
@@ -103,7 +127,10 @@ export function checkMamba2(
     groups,
     width,
     has_bias: convBias ? 1 : 0,
-    norm_before_gate: normBeforeGate ? 1 : 0,
+    activation: convActivation(check, options),
+    norm_before_gate: options.normBeforeGate ? 1 : 0,
+    gate_after: columns === 'xBCzdt' ? 1 : 0,
+    discrete: options.discrete ? 1 : 0,
     ...dtLimits(check, dtLimit),
   }
 }

@@ -1,5 +1,6 @@
 // What a Mamba-2 layer does between its projections: convolution, recurrence, gated norm.
 
+import type { Mamba2Options } from '../../operations/arguments.js'
 import type { ActivationType } from '../../operations/device.js'
 import type { Tensor } from '../../operations/tensor.js'
 import type { Inputs } from '../inputs.js'
@@ -41,27 +42,48 @@ function headParameters(inputs: Inputs, heads: number) {
   }
 }
 
-function convolution(inputs: Inputs, layer: Layer, length: number | undefined): Recordable {
-  const { batch } = layer
+interface Convolution {
+  batch: number
+  channels: number
+  width: number
+  activation: 'silu' | 'none'
+  gated: boolean
+}
+
+function convolution(
+  inputs: Inputs,
+  { batch, channels, width, activation, gated }: Convolution,
+  length: number | undefined,
+): Recordable {
   const places = inputs.places(batch)
-  const channels = channelsOf(layer)
   const leading = length === undefined ? [batch] : [batch, length]
+  const x = () => inputs.activations([...leading, channels])
   const tensors = {
-    x: inputs.activations([...leading, channels]),
-    weight: inputs.floats([channels, WIDTH], 0.5),
+    x: x(),
+    inputGate: gated ? x() : undefined,
+    outputGate: gated ? x() : undefined,
+    weight: inputs.floats([channels, width], 0.5),
     bias: inputs.floats([channels]),
-    state: inputs.rings(places, [WIDTH, channels]),
+    state: inputs.rings(places, [width, channels]),
     position: inputs.integers(positionsOf(batch)),
     rows: places.rows,
     out: inputs.activationResult([...leading, channels]),
   }
   return {
-    record: (cl) => (length === undefined ? cl.conv1dUpdate(tensors) : cl.conv1dPrefill(tensors)),
+    record: (cl) =>
+      length === undefined
+        ? cl.conv1dUpdate(tensors, { activation })
+        : cl.conv1dPrefill(tensors, { activation }),
     outputs: [tensors.out, tensors.state],
   }
 }
 
-function recurrence(inputs: Inputs, layer: Layer, length: number | undefined): Recordable {
+function recurrence(
+  inputs: Inputs,
+  layer: Layer,
+  length: number | undefined,
+  discrete = false,
+): Recordable {
   const { batch, heads, headDim, dState, groups } = layer
   const leading = length === undefined ? [batch] : [batch, length]
   // So that results are about 1, whatever d_state is.
@@ -80,13 +102,13 @@ function recurrence(inputs: Inputs, layer: Layer, length: number | undefined): R
   return {
     record: (cl) =>
       length === undefined
-        ? cl.ssdUpdate(tensors, { groups })
-        : cl.ssdChunkScan(tensors, { groups }),
+        ? cl.ssdUpdate(tensors, { groups, discrete })
+        : cl.ssdChunkScan(tensors, { groups, discrete }),
     outputs: [tensors.out, tensors.state],
   }
 }
 
-function wholeUpdate(inputs: Inputs, layer: Layer, normBeforeGate: boolean): Recordable {
+function wholeUpdate(inputs: Inputs, layer: Layer, options: Mamba2Options): Recordable {
   const { batch, heads, headDim, dState, groups } = layer
   const channels = channelsOf(layer)
   const places = inputs.places(batch)
@@ -104,7 +126,7 @@ function wholeUpdate(inputs: Inputs, layer: Layer, normBeforeGate: boolean): Rec
   }
   const { out, squares, convState, ssmState } = tensors
   return {
-    record: (cl) => cl.mamba2Update(tensors, { groups, normBeforeGate }),
+    record: (cl) => cl.mamba2Update(tensors, { groups, ...options }),
     outputs: [out, squares, convState, ssmState],
   }
 }
@@ -133,7 +155,7 @@ export function updateCase(
     dtype: activationType,
     activationType,
     shape: normBeforeGate ? `${sizeOf(layer)}, norm before gate` : sizeOf(layer),
-    build: (inputs) => wholeUpdate(inputs, layer, normBeforeGate),
+    build: (inputs) => wholeUpdate(inputs, layer, { normBeforeGate }),
   }
 }
 
@@ -148,18 +170,80 @@ export function scanCase(layer: Layer, activationType: ActivationType, length: n
   }
 }
 
+const convolutionOf = (layer: Layer): Convolution => ({
+  batch: layer.batch,
+  channels: channelsOf(layer),
+  width: WIDTH,
+  activation: 'silu',
+  gated: false,
+})
+
+const shapeOf = ({ batch, channels, width, activation, gated }: Convolution, length?: number) =>
+  `${batch} x ${length === undefined ? '' : `${length} x `}${channels}` +
+  (width === WIDTH ? '' : `, width ${width}`) +
+  (activation === 'silu' ? '' : `, no activation`) +
+  (gated ? ', gated' : '')
+
+function convolutionCase(
+  convolved: Convolution,
+  activationType: ActivationType,
+  length: number | undefined,
+): Case {
+  return {
+    activationType,
+    dtype: activationType,
+    operation: length === undefined ? 'conv1d_update' : 'conv1d_prefill',
+    shape: shapeOf(convolved, length),
+    build: (inputs) => convolution(inputs, convolved, length),
+  }
+}
+
+/** The discrete recurrence of Llamba, whose groups are its heads. */
+function* discreteCases(activationType: ActivationType): Generator<Case> {
+  for (const layer of SMALL) {
+    const given = { activationType, dtype: activationType, shape: `${sizeOf(layer)}, discrete` }
+    yield {
+      ...given,
+      operation: 'ssd_update',
+      build: (inputs) => recurrence(inputs, layer, undefined, true),
+    }
+    yield {
+      ...given,
+      operation: 'mamba2_update',
+      build: (inputs) =>
+        wholeUpdate(inputs, layer, { discrete: true, activation: 'none', columns: 'xBCzdt' }),
+    }
+    yield {
+      ...given,
+      operation: 'ssd_chunk_scan',
+      shape: `65 tokens, ${given.shape}`,
+      build: (inputs) => recurrence(inputs, layer, 65, true),
+    }
+  }
+}
+
+/** Convolutions of other widths, without activation, and with the gates of short convolutions. */
+function* shortConvolutionCases(activationType: ActivationType): Generator<Case> {
+  for (const [channels, width, gated] of [
+    [17, 3, true],
+    [1024, 3, true],
+    [33, 7, true],
+    [33, 16, false],
+  ] as const) {
+    const convolved: Convolution = { batch: 2, channels, width, activation: 'none', gated }
+    for (const length of [undefined, 1, 2, 33]) {
+      yield convolutionCase(convolved, activationType, length)
+    }
+  }
+}
+
 export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
   for (const layer of [...SMALL, ...LARGE]) {
     const large = LARGE.includes(layer)
     const given = { activationType, dtype: activationType, large }
     const shape = sizeOf(layer)
-    const channels = `${layer.batch} x ${channelsOf(layer)}`
-    yield {
-      ...given,
-      operation: 'conv1d_update',
-      shape: channels,
-      build: (inputs) => convolution(inputs, layer, undefined),
-    }
+    const convolved = convolutionOf(layer)
+    yield { ...convolutionCase(convolved, activationType, undefined), large }
     yield {
       ...given,
       operation: 'ssd_update',
@@ -171,24 +255,15 @@ export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
     }
     // Shorter than the convolution is wide, one past a chunk, several chunks.
     for (const length of large ? [128] : [1, 2, 65, 130]) {
-      yield {
-        ...given,
-        operation: 'conv1d_prefill',
-        shape: `${layer.batch} x ${length} x ${channelsOf(layer)}`,
-        build: (inputs) => convolution(inputs, layer, length),
-      }
+      yield { ...convolutionCase(convolved, activationType, length), large }
       yield { ...scanCase(layer, activationType, length), large }
     }
   }
   // Of many sequences, which threads share.
   const many = { ...SMALL.at(-1)!, batch: 30 }
-  yield {
-    activationType,
-    dtype: activationType,
-    operation: 'conv1d_update',
-    shape: `${many.batch} x ${channelsOf(many)}`,
-    build: (inputs) => convolution(inputs, many, undefined),
-  }
+  yield convolutionCase(convolutionOf(many), activationType, undefined)
+  yield* discreteCases(activationType)
+  yield* shortConvolutionCases(activationType)
   for (const [rows, cols, groups] of [
     [1, 1, 1],
     [3, 34, 2],

@@ -161,6 +161,20 @@ export function* rowCases(activationType: ActivationType): Generator<Case> {
         return writing(out, (cl) => cl.rmsNorm(x, weight, out, { eps: EPS }))
       },
     }
+    for (const withBias of [false, true]) {
+      yield {
+        ...given,
+        operation: 'layer_norm',
+        shape: `${shape}${withBias ? ', bias' : ''}`,
+        build(inputs) {
+          const x = inputs.activations([rows, cols])
+          const weight = inputs.floats([cols], 0.5, 1)
+          const bias = withBias ? inputs.floats([cols]) : undefined
+          const out = inputs.activationResult([rows, cols])
+          return writing(out, (cl) => cl.layerNorm(x, weight, out, { eps: EPS, bias }))
+        },
+      }
+    }
     yield {
       ...given,
       operation: 'add',

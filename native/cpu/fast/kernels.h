@@ -65,7 +65,7 @@ struct SsdHead {
   size_t x_stride;
   const float* a_high;  // (kSsdPadding) sums of dt * A up to each token, rounded
   const float* a_low;   // (kSsdPadding) what that left
-  const float* step;    // (kSsdPadding) dt
+  const float* factor;  // (kSsdPadding) of x: dt, or 1
   float D;
   const float* packed_c;
   const float* padded_b;
@@ -98,7 +98,7 @@ struct Kernels {
   void (*ssd_chunk)(const SsdHead& head);
   // cpu/fast/row_kernels.h
   void (*conv1d_transposed_row)(const float* const* taps, const float* w, const float* bias,
-                                size_t channels, size_t width, float* out);
+                                size_t channels, size_t width, uint32_t activation, float* out);
   void (*activate)(const float* x, uint32_t activation, const float* gate, size_t n, float* out);
   void (*finish_row)(const float* sums, const float* scale, const float* bias, uint32_t activation,
                      const float* gate, const float* residual, size_t n, float* out);
@@ -108,9 +108,9 @@ struct Kernels {
   void (*scale_row)(const float* x, const float* w, float scale, size_t n, float* out);
   // cpu/fast/ssd_kernels.h
   void (*conv1d_row)(const float* const* taps, const float* w, const float* bias, size_t channels,
-                     size_t width, float* out);
-  void (*ssd_step)(const float* x, float step, float decay, const float* B, const float* C, float D,
-                   float* S, float* y, size_t head_dim, size_t d_state);
+                     size_t width, uint32_t activation, float* out);
+  void (*ssd_step)(const float* x, float factor, float decay, const float* B, const float* C,
+                   float D, float* S, float* y, size_t head_dim, size_t d_state);
   void (*gate_row)(const float* x, const float* z, size_t n, float* out);
   // cpu/fast/attention_kernels.h
   void (*attend)(const float* q, const float* keys, const float* values, size_t row_stride,

@@ -22,12 +22,12 @@ SSM_INLINE void for_row(size_t n, float* out, F f) {
 
 // As conv1d_row (cpu/fast/ssd_kernels.h), to the bit, with w (width, channels).
 static void conv1d_transposed_row(const float* const* taps, const float* w, const float* bias,
-                                  size_t channels, size_t width, float* out) {
+                                  size_t channels, size_t width, uint32_t activation, float* out) {
   for_row(
       channels, out, [&](size_t c, auto from) __attribute__((always_inline)) {
         Floats sum = bias == nullptr ? Floats{} : from(bias + c);
         for (size_t k = 0; k < width; ++k) sum += from(w + k * channels + c) * from(taps[k] + c);
-        return silu(sum);
+        return activation == kSilu ? silu(sum) : sum;
       });
 }
 

@@ -86,7 +86,7 @@ SSM_INLINE void ssd_weights(const SsdHead& h, float* weights) {
     for (size_t s = 0; s < depth; s += kWidth) {
       Floats w = {};
       if (t < h.length && s <= t) {
-        const Floats product = load(h.scores + t * kScoresStride + s) * load(h.step + s);
+        const Floats product = load(h.scores + t * kScoresStride + s) * load(h.factor + s);
         const Ints after = lanes > static_cast<int32_t>(t - s);
         w = select(after, Floats{}, product * decay(h, t, s));
       }
@@ -161,7 +161,7 @@ static void ssd_chunk(const SsdHead& h) {
   const size_t last = h.length - 1;
 
   for (size_t s = 0; s < h.length; s += kWidth) {
-    store(carried + s, decay(h, last, s) * load(h.step + s));  // w, until the inputs have it
+    store(carried + s, decay(h, last, s) * load(h.factor + s));  // w, until the inputs have it
   }
   pack_inputs(h, carried, panels, inputs, scaled);
   for (size_t t = 0; t < h.length; t += kWidth) {

@@ -1,5 +1,5 @@
-// One token of the causal depthwise convolution with bias and SiLU; the ring of inputs is updated
-// in place. Formula and ring: conv1d.h.
+// One token of the causal depthwise convolution with bias, SiLU and gates; the ring of inputs is
+// updated in place. Formula and ring: conv1d.h.
 #include "native/cpu/conv1d.h"
 #include "native/cpu/operations.h"
 

@@ -1,5 +1,6 @@
-// One token between in_proj and the norm of a Mamba-2 layer; zxBCdt holds z | x | B | C | dt:
-//   xBC = silu(conv1d(x | B | C) + bias)             as conv1d_update
+// One token between in_proj and the norm of a Mamba-2 layer; zxBCdt holds z | x | B | C | dt,
+// with gate_after x | B | C | z | dt:
+//   xBC = activation(conv1d(x | B | C) + bias)       as conv1d_update
 //   y   = SSD(x, dt, A, B, C, D)                     as ssd_update
 //   out = y * silu(z)
 // squares holds the sum of squares of each head of out, or of y when the norm comes before the

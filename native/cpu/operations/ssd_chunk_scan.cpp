@@ -5,6 +5,7 @@
 //        + sum over s <= t of exp(a[t] - a[s]) dt[s] (C[t] . B[s]) x[s]    inside the chunk
 //        + D x[t]
 //   S    = exp(a[last]) S + sum over s of exp(a[last] - a[s]) dt[s] x[s] (outer) B[s]
+// Discrete: x[s] is not multiplied by dt[s].
 // (Dao and Gu, "Transformers are SSMs", 2024, section 6 and listing 1)
 #include "metal/ssd_chunk_scan.h"
 
@@ -35,8 +36,8 @@ struct Head {
 
 // What is known of the tokens of a chunk, and a weight for each.
 struct Tokens {
-  explicit Tokens(size_t longest) : step(longest), a(longest), weight(longest) {}
-  std::vector<float> step;
+  explicit Tokens(size_t longest) : factor(longest), a(longest), weight(longest) {}
+  std::vector<float> factor;  // of x: dt, discrete: 1
   // In double: differences of long sums are exponents, and their error is relative error in y.
   std::vector<double> a;
   std::vector<float> weight;
@@ -45,8 +46,9 @@ struct Tokens {
 void find_steps(const Head& h, Tokens& tokens) {
   double sum = 0;
   for (size_t t = 0; t < h.length; ++t) {
-    tokens.step[t] = step_size(h.dt[t * h.p.dt_stride], h.dt_bias, h.p.dt_min, h.p.dt_max);
-    sum += static_cast<double>(tokens.step[t]) * h.A;
+    const float step = step_size(h.dt[t * h.p.dt_stride], h.dt_bias, h.p.dt_min, h.p.dt_max);
+    tokens.factor[t] = h.p.discrete != 0 ? 1.0f : step;
+    sum += static_cast<double>(step) * h.A;
     tokens.a[t] = sum;
   }
 }
@@ -62,7 +64,7 @@ void write_output(const Head& h, Tokens& tokens, size_t t) {
   }
   for (size_t s = 0; s <= t; ++s) {
     const float decay = static_cast<float>(std::exp(tokens.a[t] - tokens.a[s]));
-    tokens.weight[s] = decay * tokens.step[s] * dot(C, h.B + s * h.p.b_stride, h.p.d_state);
+    tokens.weight[s] = decay * tokens.factor[s] * dot(C, h.B + s * h.p.b_stride, h.p.d_state);
   }
   for (size_t s = 0; s <= t; ++s) {
     const float* xs = h.x + s * h.p.x_stride;
@@ -78,7 +80,7 @@ void update_state(const Head& h, const Tokens& tokens) {
   for (size_t s = 0; s < h.length; ++s) {
     const float* x = h.x + s * h.p.x_stride;
     const float* B = h.B + s * h.p.b_stride;
-    const float scale = static_cast<float>(std::exp(sum - tokens.a[s])) * tokens.step[s];
+    const float scale = static_cast<float>(std::exp(sum - tokens.a[s])) * tokens.factor[s];
     for (size_t row = 0; row < h.p.head_dim; ++row) {
       const float input = scale * x[row];
       for (size_t n = 0; n < h.p.d_state; ++n) h.S[row * h.p.d_state + n] += input * B[n];

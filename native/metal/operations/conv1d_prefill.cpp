@@ -1,5 +1,6 @@
 #include "metal/conv1d_prefill.h"
 
+#include "metal/conv1d_shape.h"
 #include "native/metal/dispatch.h"
 
 namespace ssm::metal {
@@ -13,7 +14,10 @@ void conv1d_prefill(const Operation& operation, Program& program) {
   auto outputs =
       make_dispatch<Conv1dPrefillParams>(kernel_name("conv1d_prefill", operation, {"x"}), operation,
                                          {{.written = {"out"}, .without = {}}});
-  outputs.constants = {{"has_bias", p.has_bias}, {"four_taps", p.width == 4}};
+  outputs.constants = {{"has_bias", p.has_bias},
+                       {"gated", p.gated},
+                       {"taps", p.width <= kMostTaps ? p.width : 0},
+                       {"with_silu", p.activation == kSilu}};
   outputs.threads = {threads};
   outputs.threadgroups = {columns, ceil_divide(p.length, kConvTokens), p.batch};
   program.add(outputs);
@@ -21,7 +25,8 @@ void conv1d_prefill(const Operation& operation, Program& program) {
   // It writes what the first reads, so Program::add puts a barrier between them.
   auto state = make_dispatch<Conv1dPrefillParams>(
       kernel_name("conv1d_prefill_state", operation, {"x"}), operation,
-      {{.written = {"state"}, .without = {"weight", "bias", "out"}}});
+      {{.written = {"state"}, .without = {"weight", "bias", "outputGate", "out"}}});
+  state.constants = {{"gated", p.gated}};
   state.threads = {threads};
   state.threadgroups = {columns, std::min(p.length, p.width), p.batch};
   program.add(state);

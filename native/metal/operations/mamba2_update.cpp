@@ -31,7 +31,8 @@ void mamba2_update(const Operation& operation, Program& program) {
   dispatch.constants = {{"has_bias", p.has_bias},
                         {"vectors", vectors},
                         {"state_rows", rows},
-                        {"taps", p.width <= kMostTaps ? p.width : 0}};
+                        {"taps", p.width <= kMostTaps ? p.width : 0},
+                        {"with_silu", p.activation == kSilu}};
   dispatch.threads = {threads};
   dispatch.threadgroup_memory = {{0, static_cast<uint32_t>(bytes)},
                                  {1, static_cast<uint32_t>(scratch)}};

@@ -9,7 +9,7 @@ void mlp_activation(const Operation& operation, Program& program) {
   auto dispatch = make_dispatch<MlpActivationParams>(
       kernel_name("mlp_activation", operation, {"x"}), operation);
   dispatch.constants = {{"gated", p.gated}, {"activation", p.activation}};
-  one_thread_each(dispatch, ceil_divide(p.count, 4), 1, program.limits());
+  one_thread_each(dispatch, ceil_divide(p.cols, 4), p.rows, program.limits());
   program.add(dispatch);
 }
 

@@ -17,7 +17,7 @@ void conv1d_prefill(const Operation& operation, ThreadPool& threads, const Kerne
     for (size_t k = 0; k < p.width; ++k) weights[k * p.channels + c] = w[c * p.width + k];
   }
   prefill_conv1d(operation, threads, [&](const float* const* taps, float* out) {
-    kernels.conv1d_transposed_row(taps, weights, bias, p.channels, p.width, out);
+    kernels.conv1d_transposed_row(taps, weights, bias, p.channels, p.width, p.activation, out);
   });
 }
 

@@ -120,7 +120,7 @@ class Scan {
 
   // Of the tokens of a chunk.
   struct Steps {
-    float step[kSsdPadding] = {};
+    float factor[kSsdPadding] = {};  // of x: dt, discrete: 1
     // Two floats a number: differences of long sums are exponents, and their error is relative
     // error in y.
     float a_high[kSsdPadding] = {}, a_low[kSsdPadding] = {};
@@ -130,8 +130,9 @@ class Scan {
     double sum = 0;
     for (size_t t = 0; t < length; ++t) {
       const float given = dt_[(token + t) * p_.dt_stride + h];
-      steps.step[t] = step_size(given, dt_bias_[h], p_.dt_min, p_.dt_max);
-      sum += static_cast<double>(steps.step[t]) * A_[h];
+      const float step = step_size(given, dt_bias_[h], p_.dt_min, p_.dt_max);
+      steps.factor[t] = p_.discrete != 0 ? 1.0f : step;
+      sum += static_cast<double>(step) * A_[h];
       steps.a_high[t] = static_cast<float>(sum);
       steps.a_low[t] = static_cast<float>(sum - static_cast<double>(steps.a_high[t]));
     }
@@ -151,7 +152,7 @@ class Scan {
         .x_stride = p_.x_stride,
         .a_high = steps.a_high,
         .a_low = steps.a_low,
-        .step = steps.step,
+        .factor = steps.factor,
         .D = D_[h],
         .packed_c = packed,
         .padded_b = packed + c_size_,
