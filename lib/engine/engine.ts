@@ -14,6 +14,7 @@ import type { PageMemory, UsedPage } from './paged-cache.js'
 import type { OnRunFailed } from './runs-in-flight.js'
 import { Scheduler } from './scheduler.js'
 import { SlotAllocator } from './slot-allocator.js'
+import type { SequencePages } from './sequence-pages.js'
 import { SequenceState } from './sequence-state.js'
 import type { Snapshot } from './snapshot.js'
 import {
@@ -79,8 +80,8 @@ export class Engine {
   }
 
   get memory(): EngineMemory {
-    const { bytes: slots, pageMemory: pages } = this.#allocator
-    return { slots, workspace: this.#lists.bytes, pages }
+    const { bytes: slots, pages } = this.#allocator
+    return { slots, workspace: this.#lists.bytes, pages: pages.memory }
   }
 
   /** Slots that have been allocated, and streams and calls that there are. */
@@ -167,15 +168,15 @@ export class Engine {
 
   /** The pages of a snapshot, to be copied elsewhere at once: with what is recorded next. */
   usedPages(snapshot: Snapshot): UsedPage[] {
-    return this.#allocator.usedPages(snapshot)
+    return this.#allocator.pages.used(snapshot)
   }
 
   /**
-   * Gives a snapshot pages for `position` positions, of which `fill` records what each holds. Rejects with
+   * Gives a snapshot pages for `position` positions, of which `record` records what each holds. Rejects with
    * `InsufficientMemoryError` where there are none.
    */
-  fillPages(...filled: Parameters<SlotAllocator['fillPages']>): Promise<void> {
-    return this.#allocator.fillPages(...filled)
+  fillPages(...filled: Parameters<SequencePages['fill']>): Promise<void> {
+    return this.#allocator.pages.fill(...filled)
   }
 
   /** Frees what a state has. */
@@ -208,7 +209,7 @@ export class Engine {
   }
 
   #giveBack(): void {
-    if (this.#scheduler.streams.size === 0 && !this.#isDisposed) this.#allocator.giveBackPages()
+    if (this.#scheduler.streams.size === 0 && !this.#isDisposed) this.#allocator.pages.giveBack()
   }
 
   // A text needs one token after its prompt.

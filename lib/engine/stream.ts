@@ -108,8 +108,6 @@ export class EngineStream {
   readonly room: number
   /** Tokens of its sequence that it has consumed, or will have when what was started has ended. */
   written: number
-  /** There is no page for what it does next: it waits for others to free some. */
-  isShort = false
   /** Steps under way. */
   started = 0
   /** Pieces of its prompt under way. */
