@@ -9,7 +9,7 @@ import type { LanguageModel } from '../models/language-model.js'
 import { Admission } from './admission.js'
 import { runBeginning } from './beginning.js'
 import { EngineLists } from './lists.js'
-import type { OnRunFailed } from './runs-in-flight.js'
+import { type OnRunFailed, wasCut } from './runs-in-flight.js'
 import { Scheduler } from './scheduler.js'
 import { SlotAllocator } from './slot-allocator.js'
 import { SequenceState } from './sequence-state.js'
@@ -246,13 +246,19 @@ export class Engine {
 
   // A run of these streams was rejected.
   #failed(...[error, streams, pools]: Parameters<OnRunFailed>): void {
-    for (const stream of streams) this.#scheduler.fail(stream, error)
+    for (const stream of streams) {
+      stream.isBroken ||= !wasCut(error)
+      this.#scheduler.fail(stream, error)
+    }
     if (leavesAMixture(error)) this.#allocator.losePool(error, pools)
   }
 
   #poolLost(error: unknown): void {
     this.#lists.renew()
-    for (const stream of this.#scheduler.streams) this.#scheduler.fail(stream, error)
+    for (const stream of this.#scheduler.streams) {
+      stream.isBroken = true
+      this.#scheduler.fail(stream, error)
+    }
   }
 }
 

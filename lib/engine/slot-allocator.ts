@@ -26,6 +26,8 @@ export class SlotAllocator {
   readonly #forgotten = new FinalizationRegistry<number>((slot) => {
     if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
   })
+  /** Copies of states that have left their slots, until they have ended. */
+  readonly #parking = new Map<Snapshot, SequenceState>()
   #uses = 0
 
   constructor(model: LanguageModel, maxSlots: number, on: SlotEvents) {
@@ -168,7 +170,7 @@ export class SlotAllocator {
    * gets a new pool. Does nothing where that has happened already.
    */
   losePool(error: unknown, pools: Pools): void {
-    if (!this.#pool.lose(pools)) return
+    if (!this.#pool.lose(pools, error)) return
     for (const occupant of this.#occupants) {
       const state = occupant?.deref()
       if (!state) continue
@@ -177,6 +179,9 @@ export class SlotAllocator {
       state.hasLogits = false
     }
     this.#occupants = []
+    for (const [snapshot, state] of this.#parking) {
+      if (holds(state, snapshot)) this.lose(state, error)
+    }
     this.#on.poolLost(error)
   }
 
@@ -221,12 +226,16 @@ export class SlotAllocator {
     const { snapshot, run } = this.#copyOf(state, state.hasLogits)
     this.#leave(state, slot)
     this.adopt(state, snapshot)
+    this.#parking.set(snapshot, state)
     void run.then(
-      () => snapshot.letGo(),
+      () => {
+        this.#parking.delete(snapshot)
+        snapshot.letGo()
+      },
       (error: unknown) => {
-        if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
-          this.lose(state, error)
-        } else this.losePool(error, pools) // it has a slot again
+        this.#parking.delete(snapshot)
+        if (holds(state, snapshot)) this.lose(state, error)
+        else this.losePool(error, pools) // it has a slot again
       },
     )
   }
@@ -244,8 +253,8 @@ export class SlotAllocator {
     const snapshot = into ?? new Snapshot(this.#model)
     snapshot.hasLogits = hasLogits
     if (place.kind === 'new') return { snapshot, run: Promise.resolve() }
-    const run = this.#pool.run((cl) => {
-      const { states, sampling } = this.pools
+    const { states, sampling, lineage } = this.pools
+    const copied = this.#pool.run((cl) => {
       const from =
         place.kind === 'slot'
           ? states.fieldsOf(place.slot)
@@ -255,8 +264,17 @@ export class SlotAllocator {
       const logits = place.kind === 'slot' ? sampling.kept.at(place.slot) : place.snapshot.logits
       cl.copy(logits, snapshot.logits)
     })
+    const run = copied.then(() => {
+      // What the copy read was lost already, and nobody knew.
+      if (place.kind === 'slot' && lineage.loss) throw lineage.loss.error
+      if (state.place.kind === 'lost') throw state.place.error
+    })
     return { snapshot, run }
   }
+}
+
+function holds({ place }: SequenceState, snapshot: Snapshot): boolean {
+  return place.kind === 'snapshot' && place.snapshot === snapshot
 }
 
 /** Copies the fields of a snapshot to those of a slot, or from them. */

@@ -14,6 +14,7 @@ import {
   FAILURE,
   failNextRun,
   NO_MEMORY,
+  occupy,
   growFromOneSlot,
   refuseTensor,
   whileRunsFail,
@@ -118,6 +119,43 @@ describe('a device that fails', () => {
     await expectWhole(model)
   })
 
+  it.each(['device', 'operation'] as const)(
+    'while the pool grows (%s): so does a copy of what did not get there',
+    async (by) => {
+      const model = await load()
+      growFromOneSlot(model, 32)
+      using session = model.createSession()
+      await session.prefill(PROMPT)
+      const release = occupy(model.device)
+      failNextRun({ withInputs: false, by })
+      const growing = expect(model.generate([3], OPTIONS)).rejects.toThrow(FAILURE)
+      await vi.waitFor(() => expect(model.engine.load.streams).toBe(1), { interval: 1 })
+      const copying = expect(session.checkpoint()).rejects.toThrow(FAILURE)
+      await turn()
+      await release()
+      await Promise.all([growing, copying])
+      await expectWhole(model)
+    },
+  )
+
+  it('while the pool grows, and a session leaves its slot before that is known: it is lost', async () => {
+    const model = await load({ maxStreams: 2 })
+    growFromOneSlot(model, 2)
+    using session = model.createSession()
+    await session.prefill(PROMPT)
+    const release = occupy(model.device)
+    failNextRun({ withInputs: false })
+    // The second needs the session's slot.
+    const calls = [3, 4].map((token) =>
+      expect(model.generate([token], OPTIONS)).rejects.toThrow(FAILURE),
+    )
+    await vi.waitFor(() => expect(model.engine.load.streams).toBe(2), { interval: 1 })
+    await release()
+    await Promise.all(calls)
+    await expect(session.generate('', OPTIONS)).rejects.toThrow(SessionLostError)
+    await expectWhole(model)
+  })
+
   it('while a session leaves its slot: the session is lost', async () => {
     const model = await load({ maxStreams: 1 })
     using session = model.createSession()
@@ -158,7 +196,8 @@ describe('a device that fails', () => {
       const stopTokens = Array.from({ length: count }, (_, i) => 200 + i)
       return model.generate([7, count], { ...OPTIONS, stopTokens })
     })
-    for (const call of [stream.result, ...longer]) await expect(call).rejects.toThrow(FAILURE)
+    const calls = [stream.result, ...longer]
+    await Promise.all(calls.map((call) => expect(call).rejects.toThrow(FAILURE)))
     await expectWhole(model)
   })
 

@@ -7,7 +7,7 @@ import { loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { Memory } from '../../lib/operations/tensor.js'
 import { fixture } from '../support/checkpoints.js'
 import { drawCall, hear, IDLE, tokensOf } from '../support/company.js'
-import { FAILURE, whileRunsFail } from '../support/failing-runs.js'
+import { FAILURE, occupy, whileRunsFail } from '../support/failing-runs.js'
 import { PromptClient } from '../support/prompt-clients.js'
 import { watchSnapshots } from '../support/live-memory.js'
 import { seededIntegers } from '../unit/random.js'
@@ -73,6 +73,28 @@ describe.each(['device', 'operation'] as const)('a run that fails by its %s', (b
       await idle(model)
     }
     expect(failures).toBeGreaterThan(4)
+  })
+
+  it('in front of a prompt, known only when all of it has run: nothing of that is kept', async () => {
+    const model = await load({ maxBytes: 2 ** 30, exact: true })
+    const prompt = PROMPT.slice(0, 100)
+    const release = occupy(model.device)
+    let runs = 0
+    // The first brings the state to its slot. Behind it are two pieces, and a copy of what the first of them leaves.
+    await whileRunsFail(
+      () => ++runs === 1,
+      async () => {
+        const call = expect(model.generate(prompt, OPTIONS)).rejects.toThrow(FAILURE)
+        await vi.waitFor(() => expect(model.engine.load.runs).toBe(2), { interval: 1 })
+        await release()
+        await call
+      },
+      by,
+    )
+    const { logprobs: expected } = await cold.generate(prompt, OPTIONS)
+    const { logprobs, usage } = await model.generate(prompt, OPTIONS)
+    expect(usage.cachedTokens).toBe(0)
+    expect(logprobs).toEqual(expected)
   })
 })
 
