@@ -8,7 +8,7 @@ import { QueueFullError, SessionLostError } from '../../lib/support/errors.js'
 import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
 import { samplerOf } from '../../lib/generation/sampler.js'
 import { fixture } from '../support/checkpoints.js'
-import { IDLE, tokensOf, watchRuns } from '../support/company.js'
+import { expectIdle, IDLE, tokensOf, watchRuns } from '../support/company.js'
 import {
   collectGarbage,
   FAILURE,
@@ -50,8 +50,7 @@ async function expectWhole(model: Model): Promise<void> {
     return { tokens, logprobs }
   }
   expect(await hear(model)).toEqual(await hear(await load()))
-  await turn()
-  expect(model.engine.load).toMatchObject(IDLE)
+  await expectIdle(model)
 }
 
 describe('a device that fails', () => {
@@ -99,7 +98,7 @@ describe('a device that fails', () => {
       async () => {
         await expect(session.prefill(tokensOf(600, seededIntegers(2)))).rejects.toThrow(FAILURE)
         session.reset()
-        await vi.waitFor(() => expect(model.engine.load).toMatchObject(IDLE))
+        await expectIdle(model)
       },
     )
     expect(runs).toBe(3)
@@ -435,10 +434,13 @@ describe('whoever does not come back', () => {
       await session.stream(PROMPT, OPTIONS).next()
     })()
     expect(model.engine.load.streams).toBe(2)
-    await vi.waitFor(async () => {
-      await collectGarbage()
-      expect(model.engine.load).toMatchObject(IDLE)
-    })
+    await vi.waitFor(
+      async () => {
+        await collectGarbage()
+        expect(model.engine.load).toMatchObject(IDLE)
+      },
+      { timeout: 10_000 },
+    )
     await expectWhole(model)
   })
 })
