@@ -67,7 +67,7 @@ SSM_INLINE void delta_weights(const DeltaHead& d, float* weights, float* system)
         const size_t at = t * kScoresStride + s;
         weight = select(lanes > last, Floats{}, load(h.scores + at) * factor);
         coefficient =
-            select(lanes >= last, Floats{}, load(d.key_scores + at) * factor * splat(-h.step[t]));
+            select(lanes >= last, Floats{}, load(d.key_scores + at) * factor * splat(-h.factor[t]));
       }
       store(weights + t * kScoresStride + s, weight);
       store(system + t * kScoresStride + s, coefficient);
@@ -88,7 +88,7 @@ SSM_INLINE void right_side(const DeltaHead& d, const float* carried, const float
     }
     const Floats held = splat(carried[t + i]) * tile.sums[i][j];
     // Beyond the last token both are 0, whatever stands there.
-    tile.sums[i][j] = t + i < h.length ? splat(h.step[t + i]) * (given - held) : Floats{};
+    tile.sums[i][j] = t + i < h.length ? splat(h.factor[t + i]) * (given - held) : Floats{};
   });
 }
 
