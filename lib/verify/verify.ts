@@ -9,6 +9,7 @@ import { attentionCases } from './cases/attention.js'
 import type { Case, Recordable } from './cases/case.js'
 import { linearCases } from './cases/linear.js'
 import { mamba2Cases } from './cases/mamba2.js'
+import { pagedAttentionCases } from './cases/paged-attention.js'
 import { rowCases, tokenCases } from './cases/rows.js'
 import { Inputs, SharedNumbers } from './inputs.js'
 import { messageOf } from '../support/realms.js'
@@ -52,6 +53,7 @@ export function* allCases(activationTypes: readonly ActivationType[]): Generator
     yield* linearCases(type)
     yield* mamba2Cases(type)
     yield* attentionCases(type)
+    yield* pagedAttentionCases(type)
     yield* rowCases(type)
   }
   yield* tokenCases()
