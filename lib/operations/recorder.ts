@@ -16,6 +16,9 @@ import {
   type AttentionTensors,
   type ConvOptions,
   type ConvTensors,
+  type DeltaOptions,
+  type DeltaScanTensors,
+  type DeltaUpdateTensors,
   type EmbeddingOptions,
   type KeepLogitsTensors,
   type KvPagesWriteTensors,
@@ -36,6 +39,7 @@ import {
 } from './arguments.js'
 import { Checker } from './checker.js'
 import { checkAttention, checkRings } from './checks/attention.js'
+import { checkDeltaScan, checkDeltaUpdate } from './checks/delta.js'
 import {
   ACTIVATION_NUMBERS,
   checkAffine,
@@ -342,6 +346,26 @@ export class Recorder {
     this.#addGiven('mamba2_update', tensors, params)
   }
 
+  /**
+   * One token between the projections of a gated DeltaNet layer: `conv1dUpdate` of q, k and v, the gated delta rule of
+   * `deltaChunkScan`, then the gate, in one pass over the state. The norm of each head, which comes before the gate, and
+   * out_proj follow as one `matmul` of `out` whose norm is given `squares`.
+   */
+  deltaUpdate(tensors: DeltaUpdateTensors, options: DeltaOptions = {}): void {
+    const params = checkDeltaUpdate(this.#check('deltaUpdate'), tensors, options)
+    this.#addGiven('delta_update', tensors, params)
+  }
+
+  /**
+   * The gated delta rule over many tokens. For each head, with its state S (valueDim, keyDim), q and k brought to length 1 and
+   * q divided by sqrt(keyDim): S = exp(A softplus(a + dtBias)) S, then S = S + sigmoid(b) (v - S k) kᵀ, out = S q. Head h reads q
+   * and k of head h / (heads / keyHeads) (Yang, Kautz and Hatamizadeh, "Gated delta networks", 2024; Qwen3.5).
+   */
+  deltaChunkScan(tensors: DeltaScanTensors, options: DeltaOptions = {}): void {
+    const params = checkDeltaScan(this.#check('deltaChunkScan'), tensors, options)
+    this.#addGiven('delta_chunk_scan', tensors, params)
+  }
+
   /** out = activation(x), times `gate` when given; all of one shape, rows of x may lie apart. `gelu` is exact (erf). `out` may be x or gate. */
   mlpActivation(
     x: Tensor,
@@ -460,6 +484,25 @@ export class Recorder {
     check.activations({ a, b, out })
     for (const [name, tensor] of Object.entries({ a, b, out })) check.output(name, tensor, a.shape)
     this.#add('add', { a, b, out }, { count: a.elements })
+  }
+
+  /** out = a ‖ b, row by row: a (…, m), b (…, n), out (…, m + n). Rows of a and b may lie apart. */
+  concatenate(a: Tensor, b: Tensor, out: Tensor): void {
+    const check = this.#check('concatenate')
+    check.activations({ a, b, out })
+    check.shape('b', b, [...a.shape.slice(0, -1), b.cols])
+    check.output('out', out, [...a.shape.slice(0, -1), a.cols + b.cols])
+    this.#add(
+      'concatenate',
+      { a, b, out },
+      {
+        rows: a.rows,
+        a_cols: a.cols,
+        b_cols: b.cols,
+        a_stride: a.rowStride,
+        b_stride: b.rowStride,
+      },
+    )
   }
 
   /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). A row that holds NaN gives 0xffffffff. */
