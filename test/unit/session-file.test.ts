@@ -16,6 +16,7 @@ import { crc32 } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CorruptFileError, SessionMismatchError, UnsupportedOptionError } from '../../lib/index.js'
 import {
+  type ExpectedSession,
   type ModelIdentity,
   readSessionFile,
   type SessionContents,
@@ -243,7 +244,10 @@ describe('a session file', () => {
 })
 
 describe('a session file with what is kept of each position', () => {
-  const pages = [floatField('pages.layers.0.keys', [3, 2]), floatField('pages.layers.0.values', [3, 2])]
+  const pages = [
+    floatField('pages.layers.0.keys', [3, 2]),
+    floatField('pages.layers.0.values', [3, 2]),
+  ]
   const shapes = pages.map(({ name }) => ({ name, shape: [2] }))
   const paged = { ...expected, pages: shapes }
 
@@ -265,7 +269,10 @@ describe('a session file with what is kept of each position', () => {
     const more = [...shapes, { name: 'pages.layers.1.keys', shape: [2] }]
     await expectCorrupt(path, '"pages.layers.1.keys" is missing', { ...paged, pages: more })
     const wide = shapes.map(({ name }) => ({ name, shape: [3] }))
-    await expectCorrupt(path, 'must have shape .3,3. but has shape .3,2.', { ...paged, pages: wide })
+    await expectCorrupt(path, 'must have shape .3,3. but has shape .3,2.', {
+      ...paged,
+      pages: wide,
+    })
   })
 
   it('has names that begin as they have to', async () => {
