@@ -12,6 +12,7 @@ export type Architecture =
   | 'falcon_h1'
   | 'nemotron_h'
   | 'bamba'
+  | 'zamba2'
   | 'llamba'
   | 'mohawk'
 

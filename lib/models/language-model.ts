@@ -29,6 +29,7 @@ import {
   streamOf,
 } from './placed-blocks.js'
 import { layerStateBytes, stateBytes } from './state-fields.js'
+import type { Workspace } from './workspace.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
 export function activationTypeOf(
@@ -179,19 +180,31 @@ export class LanguageModel {
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     this.#embedding.lookUp(cl, tokens, hidden, { scale: embeddingMultiplier })
-    // The sum of what blocks side by side add, until the last of them has read the input.
-    const branches = this.#blocks.every(({ isLast }) => isLast)
-      ? hidden
-      : workspace.take('branches', tokens.shape, dModel, 'float32')
-    let normed: Tensor | undefined
+    const embedding = this.#keptEmbedding(pass, tokens)
+    const branches = this.#branches(workspace, tokens.shape) ?? hidden
+    let normed = hidden
     for (const [index, placed] of this.#blocks.entries()) {
       cl.layer(placed.layer, () => {
-        const { isFirst, layerNorm, block } = placed
-        if (isFirst) normed = layerNorm && recordLayerNorm(pass, hidden, layerNorm)
-        block[mode](pass, streamOf(placed, hidden, branches, normed), state[index]!)
+        if (placed.layerNorm) normed = recordLayerNorm(pass, hidden, placed.layerNorm)
+        const stream = streamOf(placed, { hidden, branches, normed })
+        placed.block[mode]({ ...pass, embedding }, stream, state[index]!)
       })
     }
     return hidden
+  }
+
+  #branches(workspace: Workspace, shape: readonly number[]): Tensor | undefined {
+    if (this.#blocks.every(({ out }) => out === 'hidden')) return undefined
+    return workspace.take('branches', shape, this.config.dModel, 'float32')
+  }
+
+  // Of a copy that stays as it is while the stream goes through the layers.
+  #keptEmbedding({ cl, workspace }: Pass, tokens: Tensor): Tensor | undefined {
+    if (!this.#blocks.some(({ block }) => block.readsEmbedding)) return undefined
+    const { dModel, embeddingMultiplier: scale } = this.config
+    const embedding = workspace.take('embedding', tokens.shape, dModel, 'float32')
+    this.#embedding.lookUp(cl, tokens, embedding, { scale })
+    return embedding
   }
 
   #logits({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {

@@ -9,16 +9,20 @@ import { blockKind, type LayerDescription } from './blocks/blocks.js'
 import type { ModelConfig } from './config.js'
 import { pagedFieldsOf } from './state-fields.js'
 
-/** A block among those that share its norm. */
+/** A block, and where it reads and writes. */
 export interface PlacedBlock {
   block: Block
   /** The layer of the checkpoint, for errors: `layers.3`. */
   layer: string
-  isFirst: boolean
-  isLast: boolean
-  /** Where the norm is not the block's own. */
-  layerNorm: LayerNorm | undefined
+  /** Each of them the stream through all layers, or what blocks side by side and aside have made of it. */
+  input: Place
+  residual: Place
+  out: Place
+  /** Makes its input, and that of the blocks beside it, of the stream. */
+  layerNorm?: LayerNorm | undefined
 }
+
+type Place = 'hidden' | 'branches' | 'normed'
 
 /** What blocks compute in, and what they keep of each position in. */
 export interface BlockTypes {
@@ -36,7 +40,8 @@ export async function loadBlocks(
   let norm: Norm | LayerNorm | undefined
   for (const [index, layer] of layers.entries()) {
     const { names, path } = layer
-    if (layer.norm !== undefined) norm = await loadNorm(loader, layer.norm, config)
+    if (layer.norm === null) norm = undefined
+    else if (layer.norm) norm = await loadNorm(loader, layer.norm, config)
     const layerNorm = norm && isLayerNorm(norm) ? norm : undefined
     const kind = blockKind(layer.config.kind)
     const block = await kind.load(layer.config, {
@@ -48,13 +53,10 @@ export async function loadBlocks(
       state: kind.stateFields(layer.config, activationType),
       pagedState: pagedFieldsOf(layer.config, kvType),
     })
-    blocks.push({
-      block,
-      layer: /layers\.\d+/.exec(path)?.[0] ?? path,
-      isFirst: layer.norm !== undefined,
-      isLast: index === layers.length - 1 || layers[index + 1]!.norm !== undefined,
-      layerNorm,
-    })
+    const label = layer.layer ?? /layers\.\d+/.exec(path)?.[0] ?? path
+    const placed = { block, layer: label, ...placesOf(layers, index) }
+    if (!layerNorm) blocks.push(placed)
+    else blocks.push({ ...placed, input: 'normed', ...(layer.norm && { layerNorm }) })
   }
   return blocks
 }
@@ -85,19 +87,26 @@ export function recordLayerNorm(
   return normed
 }
 
-/**
- * What a block reads and writes. Of blocks side by side all read `hidden` as it was before the first; until the last
- * one has, what they add gathers in `branches`. `normed`: what their layer norm has made of `hidden`.
- */
-export function streamOf(
-  { isFirst, isLast }: PlacedBlock,
-  hidden: Tensor,
-  branches: Tensor,
-  normed: Tensor | undefined,
-): Stream {
+// Blocks side by side read `hidden` as it was before the first of them; what they add gathers in `branches` until the
+// last one has. What a block aside adds is in `branches` for the next one, and nowhere else.
+function placesOf(
+  layers: readonly LayerDescription[],
+  index: number,
+): Pick<PlacedBlock, 'input' | 'residual' | 'out'> {
+  const [before, layer, after] = [layers[index - 1], layers[index]!, layers[index + 1]]
+  const isBeside = layer.norm === undefined
+  const isLast = after === undefined || after.norm !== undefined
   return {
-    input: normed ?? hidden,
-    residual: isFirst ? hidden : branches,
-    out: isLast ? hidden : branches,
+    input: before?.aside ? 'branches' : 'hidden',
+    residual: isBeside ? 'branches' : 'hidden',
+    out: layer.aside || !isLast ? 'branches' : 'hidden',
   }
+}
+
+/** The stream of a block. */
+export function streamOf(
+  { input, residual, out }: PlacedBlock,
+  tensors: Readonly<Record<Place, Tensor>>,
+): Stream {
+  return { input: tensors[input], residual: tensors[residual], out: tensors[out] }
 }

@@ -53,6 +53,8 @@ export class WeightLoader {
   readonly #options: LoaderOptions
   readonly #store: WeightStore
   readonly #used = new Set<string>()
+  /** Those that several layers share are loaded once. */
+  readonly #weights = new Map<string, Weight>()
   readonly #total: number
   #loaded = 0
   #quantized = 0
@@ -119,9 +121,14 @@ export class WeightLoader {
 
   /** The matrix of a module (outputs, inputs), or rows of it, quantised when the checkpoint says so. */
   async weight(path: string, outputs: number | RowRange, inputs: number): Promise<Weight> {
+    const { first, count } = rangeOf(outputs)
+    const key = `${path} ${first} ${count}`
+    const known = this.#weights.get(key)
+    if (known) return known
     const weight = isQuantized(this.#checkpoint.tensors, path)
       ? await this.#quantizedMatrix(path, outputs, inputs)
       : await this.#floatMatrix(path, outputs, inputs)
+    this.#weights.set(key, weight)
     this.#weightBytes += weight.byteSpan
     return weight
   }

@@ -34,6 +34,8 @@ export interface Pass {
    * models without paged fields.
    */
   pages?: Tensor | undefined
+  /** What the tokens were looked up as, for blocks that read it: float32, as the stream. */
+  embedding?: Tensor | undefined
   /** How matrix products run: `step` for decoding and a few tokens, `chunk` for many. */
   role: 'step' | 'chunk'
 }
@@ -66,6 +68,8 @@ export interface Block {
   readonly state: readonly StateField[]
   /** The fields that it keeps of each position; undefined for none. */
   readonly pagedState?: readonly StateField[]
+  /** Whether it reads `Pass.embedding`. */
+  readonly readsEmbedding?: boolean
   /** One token a row. */
   decode(pass: Pass, stream: Stream, state: BlockState): void
   /** A chunk of a prompt. */

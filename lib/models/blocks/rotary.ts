@@ -50,6 +50,12 @@ export function readRotary(config: ConfigReader, headDim: number): Rotary {
   }
 }
 
+/** Rotary embedding of the first `dim` columns of a head, as it was published first. */
+export function plainRotary(theta: number, dim: number): Rotary {
+  const frequencies = standard(theta, dim).map((power) => fround(1 / power))
+  return { frequencies, attentionFactor: 1, description: `theta ${theta}, ${dim} columns` }
+}
+
 // theta ** (2i / dim) for each pair.
 function standard(theta: number, dim: number): number[] {
   return Array.from({ length: dim / 2 }, (_, i) => fround(theta ** fround((2 * i) / dim)))

@@ -12,6 +12,7 @@ import { hfMamba2 } from './hf-mamba2.js'
 import { nemotronH } from './nemotron-h.js'
 import { rene } from './rene.js'
 import { stateSpaces } from './state-spaces.js'
+import { zamba2 } from './zamba2.js'
 
 // The table.
 const FAMILIES: readonly Family[] = [
@@ -22,6 +23,7 @@ const FAMILIES: readonly Family[] = [
   falconH1,
   nemotronH,
   bamba,
+  zamba2,
   llamba,
   edgeMlx,
 ]

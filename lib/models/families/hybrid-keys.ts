@@ -9,9 +9,7 @@ import type { ConfigReader } from '../config-reader.js'
 
 /** What transformers calls the modules of attention in Llama and all that follow it. */
 export const ATTENTION_NAMES: FullAttentionNames = {
-  qProj: 'q_proj',
-  kProj: 'k_proj',
-  vProj: 'v_proj',
+  projections: ['q_proj', 'k_proj', 'v_proj'],
   outProj: 'o_proj',
 }
 

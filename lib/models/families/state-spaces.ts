@@ -2,6 +2,9 @@
 // pytorch_model.bin; no tokenizer. (mamba_ssm/models/config_mamba.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
+import type { LayerDescription } from '../blocks/blocks.js'
+import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-attention.js'
+import { plainRotary } from '../blocks/rotary.js'
 import type { ConfigReader } from '../config-reader.js'
 import type { Family, ModelDescription } from './family.js'
 import {
@@ -16,7 +19,14 @@ import {
 // What MambaConfig has for keys that are left out.
 const DEFAULTS = { d_model: 2560, n_layer: 64, vocab_size: 50277 }
 
-/** Checkpoints of the original implementation, but for Mamba-1 and attention layers. */
+const ATTENTION_NAMES: FullAttentionNames = {
+  projections: ['in_proj'],
+  outProj: 'out_proj',
+  convWeight: 'conv1d.weight',
+  convBias: 'conv1d.bias',
+}
+
+/** Checkpoints of the original implementation, but for Mamba-1. */
 export const stateSpaces: Family = {
   name: 'the state-spaces/mamba2 checkpoints (no model_type)',
   licence: 'Apache-2.0',
@@ -26,6 +36,7 @@ export const stateSpaces: Family = {
     { name: 'state-spaces/mamba2-780m', parameters: '780M' },
     { name: 'state-spaces/mamba2-1.3b', parameters: '1.3B' },
     { name: 'state-spaces/mamba2-2.7b', parameters: '2.7B' },
+    { name: 'state-spaces/mamba2attn-2.7b', parameters: '2.7B' },
   ],
   isConfig: (config) => !config.has('model_type') && config.has('ssm_cfg'),
   describe,
@@ -46,9 +57,9 @@ function describe(
   const dModel = config.dimension('d_model')
   const layerCount = config.layerCount('n_layer')
   const vocabSize = config.dimension('vocab_size')
-  if (config.layerIndices('attn_layer_idx', layerCount).size > 0) {
-    config.unsupported('has attention layers with rotary embedding (attn_layer_idx)')
-  }
+  const attentionLayers = config.layerIndices('attn_layer_idx', layerCount)
+  const attention =
+    attentionLayers.size > 0 ? readAttention(config.object('attn_cfg'), dModel) : undefined
   if (config.number('d_intermediate', 0) !== 0) {
     config.unsupported('has MLPs between its layers (d_intermediate)')
   }
@@ -69,13 +80,61 @@ function describe(
       tokenizerName: 'EleutherAI/gpt-neox-20b',
     },
     names,
-    layers: Array.from({ length: layerCount }, (_, i) => ({
-      config: mamba2,
-      names: MAMBA2_NAMES,
-      ...mixerLayer(names.block, i),
-    })),
+    layers: Array.from({ length: layerCount }, (_, i): LayerDescription => {
+      const place = mixerLayer(names.block, i)
+      return attentionLayers.has(i)
+        ? { config: attention!, names: ATTENTION_NAMES, ...place }
+        : { config: mamba2, names: MAMBA2_NAMES, ...place }
+    }),
     tying: 'the head',
     usualEndOfText: 0, // <|endoftext|> of EleutherAI/gpt-neox-20b
     quantizationOf: () => undefined,
+  }
+}
+
+// Keyword arguments of mamba_ssm's MHA module. (mamba_ssm/modules/mha.py)
+function readAttention(attention: ConfigReader, dModel: number): FullAttentionConfig {
+  attention.onlyKnown([
+    'causal',
+    'd_conv',
+    'head_dim',
+    'num_heads',
+    'num_heads_kv',
+    'out_proj_bias',
+    'qkv_proj_bias',
+    'rotary_emb_base',
+    'rotary_emb_dim',
+    'rotary_emb_interleaved',
+    'softmax_scale',
+  ])
+  attention.only('causal', [true])
+  attention.only('rotary_emb_interleaved', [false])
+  const numHeads = attention.dimension('num_heads')
+  const numKvHeads = attention.has('num_heads_kv') ? attention.dimension('num_heads_kv') : numHeads
+  if (numHeads % numKvHeads !== 0) {
+    attention.invalid(`attn_cfg.num_heads_kv ${numKvHeads} does not divide num_heads ${numHeads}`)
+  }
+  if (!attention.has('head_dim') && dModel % numHeads !== 0) {
+    attention.invalid(`attn_cfg.num_heads ${numHeads} does not divide d_model ${dModel}`)
+  }
+  const headDim = attention.has('head_dim') ? attention.dimension('head_dim') : dModel / numHeads
+  const rotaryDim = attention.number('rotary_emb_dim', 0)
+  if (!(rotaryDim >= 0 && rotaryDim <= headDim && rotaryDim % 2 === 0)) {
+    attention.invalid(`attn_cfg.rotary_emb_dim ${rotaryDim} is no even number up to ${headDim}`)
+  }
+  const dConv = attention.number('d_conv', 0) === 0 ? undefined : attention.dimension('d_conv')
+  return {
+    kind: 'full_attention',
+    numHeads,
+    numKvHeads,
+    headDim,
+    scale: attention.factor('softmax_scale', 1 / Math.sqrt(headDim)),
+    rotary:
+      rotaryDim === 0
+        ? undefined
+        : plainRotary(attention.number('rotary_emb_base', 10_000), rotaryDim),
+    qkvBias: attention.boolean('qkv_proj_bias', true),
+    outBias: attention.boolean('out_proj_bias', true),
+    ...(dConv === undefined ? {} : { dConv }),
   }
 }
