@@ -6,9 +6,10 @@ import { fullAttention } from './full-attention.js'
 import { mamba2 } from './mamba2.js'
 import { mlp } from './mlp.js'
 import { sharedTransformer } from './shared-transformer.js'
+import { shortConv } from './short-conv.js'
 
 // The table.
-const BLOCK_KINDS = [mamba2, mlp, attention, fullAttention, sharedTransformer] as const
+const BLOCK_KINDS = [mamba2, mlp, attention, fullAttention, sharedTransformer, shortConv] as const
 
 type Kind = (typeof BLOCK_KINDS)[number]
 type NameOfKind = Kind['kind']
