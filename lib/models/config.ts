@@ -16,6 +16,7 @@ export type Architecture =
   | 'lfm2'
   | 'llamba'
   | 'mohawk'
+  | 'qwen3_5'
 
 /** The on-disk formats that are understood. */
 export type CheckpointFormat =
@@ -40,6 +41,8 @@ export interface ModelConfig {
   normEpsilon: number
   /** What they are: RMS norms, or layer norms with mean and bias. Defaults to `rms`. */
   normType?: 'rms' | 'layer'
+  /** What the weights of these norms are stored without: 1 for models that multiply by 1 + w. Defaults to 0. */
+  normOffset?: number
   /** Positions that the model is made for, where its configuration says so. Matters only to layers that keep pages. */
   maxContext?: number | undefined
   tieEmbeddings: boolean

@@ -180,14 +180,17 @@ export class LanguageModel {
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     this.#embedding.lookUp(cl, tokens, hidden, { scale: embeddingMultiplier })
+    const places = {
+      hidden,
+      branches: this.#branches(workspace, tokens.shape) ?? hidden,
+      normed: hidden,
+    }
     const embedding = this.#keptEmbedding(pass, tokens)
-    const branches = this.#branches(workspace, tokens.shape) ?? hidden
-    let normed = hidden
     for (const [index, placed] of this.#blocks.entries()) {
-      cl.layer(placed.layer, () => {
-        if (placed.layerNorm) normed = recordLayerNorm(pass, hidden, placed.layerNorm)
-        const stream = streamOf(placed, { hidden, branches, normed })
-        placed.block[mode]({ ...pass, embedding }, stream, state[index]!)
+      const { block, layer, layerNorm } = placed
+      cl.layer(layer, () => {
+        if (layerNorm) places.normed = recordLayerNorm(pass, hidden, layerNorm)
+        block[mode]({ ...pass, embedding }, streamOf(placed, places), state[index]!)
       })
     }
     return hidden

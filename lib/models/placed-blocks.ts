@@ -18,8 +18,8 @@ export interface PlacedBlock {
   input: Place
   residual: Place
   out: Place
-  /** Makes its input, and that of the blocks beside it, of the stream. */
-  layerNorm?: LayerNorm | undefined
+  /** The norm to record before the block: of it alone or of several, which read its result. */
+  layerNorm: LayerNorm | undefined
 }
 
 type Place = 'hidden' | 'branches' | 'normed'
@@ -53,21 +53,41 @@ export async function loadBlocks(
       state: kind.stateFields(layer.config, activationType),
       pagedState: pagedFieldsOf(layer.config, kvType),
     })
-    const label = layer.layer ?? /layers\.\d+/.exec(path)?.[0] ?? path
-    const placed = { block, layer: label, ...placesOf(layers, index) }
-    if (!layerNorm) blocks.push(placed)
-    else blocks.push({ ...placed, input: 'normed', ...(layer.norm && { layerNorm }) })
+    const places = placesOf(layers, index)
+    blocks.push({
+      block,
+      layer: layer.layer ?? /layers\.\d+/.exec(path)?.[0] ?? path,
+      ...places,
+      ...(layerNorm && { input: 'normed' }),
+      layerNorm: layer.norm === undefined ? undefined : layerNorm,
+    })
   }
   return blocks
+}
+
+// Blocks side by side read `hidden` as it was before the first of them; what they add gathers in `branches` until the
+// last one has. What a block aside adds is in `branches` for the next one, and nowhere else.
+function placesOf(
+  layers: readonly LayerDescription[],
+  index: number,
+): Pick<PlacedBlock, 'input' | 'residual' | 'out'> {
+  const [before, layer, after] = [layers[index - 1], layers[index]!, layers[index + 1]]
+  const isBeside = layer.norm === undefined
+  const isLast = after === undefined || after.norm !== undefined
+  return {
+    input: before?.aside ? 'branches' : 'hidden',
+    residual: isBeside ? 'branches' : 'hidden',
+    out: layer.aside || !isLast ? 'branches' : 'hidden',
+  }
 }
 
 /** The norm whose weight has this name, of the type that the model has. */
 export async function loadNorm(
   loader: WeightLoader,
   name: string,
-  { dModel, normEpsilon: eps, normType }: ModelConfig,
+  { dModel, normEpsilon: eps, normType, normOffset }: ModelConfig,
 ): Promise<Norm | LayerNorm> {
-  const weight = await loader.vector(name, dModel)
+  const weight = await loader.vector(name, dModel, normOffset)
   if (normType !== 'layer') return { weight, eps }
   return { weight, eps, bias: await loader.vector(name.replace(/weight$/, 'bias'), dModel) }
 }
@@ -85,22 +105,6 @@ export function recordLayerNorm(
   const normed = workspace.take('normed', x.shape.slice(0, -1), x.cols)
   cl.layerNorm(x, weight, normed, { bias, eps })
   return normed
-}
-
-// Blocks side by side read `hidden` as it was before the first of them; what they add gathers in `branches` until the
-// last one has. What a block aside adds is in `branches` for the next one, and nowhere else.
-function placesOf(
-  layers: readonly LayerDescription[],
-  index: number,
-): Pick<PlacedBlock, 'input' | 'residual' | 'out'> {
-  const [before, layer, after] = [layers[index - 1], layers[index]!, layers[index + 1]]
-  const isBeside = layer.norm === undefined
-  const isLast = after === undefined || after.norm !== undefined
-  return {
-    input: before?.aside ? 'branches' : 'hidden',
-    residual: isBeside ? 'branches' : 'hidden',
-    out: layer.aside || !isLast ? 'branches' : 'hidden',
-  }
 }
 
 /** The stream of a block. */

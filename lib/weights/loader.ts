@@ -77,11 +77,20 @@ export class WeightLoader {
     return this.#checkpoint.tensors.has(name)
   }
 
-  /** A float32 vector (length). */
-  async vector(name: string, length: number): Promise<Tensor> {
+  /** A float32 vector (length), `offset` added to each element. */
+  async vector(name: string, length: number, offset = 0): Promise<Tensor> {
+    if (offset !== 0) return await this.mappedVector(name, length, (x) => x + offset)
     const entry = this.#entry(name)
     this.#expectShape(entry, [[length]])
     return this.#floats(entry, [length])
+  }
+
+  /** A float32 vector (times * length): one of so many elements, over and over. */
+  async repeatedVector(name: string, length: number, times: number): Promise<Tensor> {
+    const entry = this.#entry(name)
+    this.#expectShape(entry, [[length]])
+    const strides = [0, entry.strides?.[0] ?? 1]
+    return this.#floats({ ...entry, shape: [times, length], strides }, [times * length])
   }
 
   /** A float32 vector, every element mapped on the way. */

@@ -11,6 +11,7 @@ import { lfm2 } from './lfm2.js'
 import { llamba } from './llamba.js'
 import { hfMamba2 } from './hf-mamba2.js'
 import { nemotronH } from './nemotron-h.js'
+import { qwen35 } from './qwen3-5.js'
 import { rene } from './rene.js'
 import { stateSpaces } from './state-spaces.js'
 import { zamba2 } from './zamba2.js'
@@ -27,6 +28,7 @@ const FAMILIES: readonly Family[] = [
   zamba2,
   lfm2,
   llamba,
+  qwen35,
   edgeMlx,
 ]
 

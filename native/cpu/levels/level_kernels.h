@@ -2,11 +2,13 @@
 #pragma once
 
 #include "native/cpu/fast/attention_kernels.h"
+#include "native/cpu/fast/delta_kernels.h"
 #include "native/cpu/fast/kernels.h"
 #include "native/cpu/fast/largest_kernels.h"
 #include "native/cpu/fast/mat_mat_kernels.h"
 #include "native/cpu/fast/mat_vec_kernels.h"
 #include "native/cpu/fast/norm_kernels.h"
+#include "native/cpu/fast/paged_attention_kernels.h"
 #include "native/cpu/fast/row_kernels.h"
 #include "native/cpu/fast/ssd_chunk_kernels.h"
 #include "native/cpu/fast/ssd_kernels.h"
@@ -29,6 +31,9 @@ const Kernels kernels = {
     .ssd_sizes = ssd_sizes,
     .ssd_scores = ssd_scores,
     .ssd_chunk = ssd_chunk,
+    .delta_step = delta_step,
+    .delta_work = delta_work,
+    .delta_chunk = delta_chunk,
     .conv1d_transposed_row = conv1d_transposed_row,
     .activate = activate,
     .finish_row = finish_row,
@@ -39,6 +44,12 @@ const Kernels kernels = {
     .ssd_step = ssd_step,
     .gate_row = gate_row,
     .attend = attend,
+    .widen = widen,
+    .pack_columns = pack_columns,
+    .take_scores = take_scores,
+    .correct_sums = correct_sums,
+    .attend_keys = attend_keys,
+    .finish_head = finish_head,
     .largest_value = largest_value,
 };
 
