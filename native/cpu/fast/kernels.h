@@ -76,7 +76,7 @@ struct SsdHead {
   float* work;
 };
 
-// Tokens of one head of the gated delta rule: x are values, `step` is beta, `a` sums logarithms of
+// Tokens of one head of the gated delta rule: x are values, `factor` is beta, `a` sums logarithms of
 // decays, B are keys and C queries; D is 0.
 struct DeltaHead {
   SsdHead ssd;
