@@ -33,6 +33,7 @@ enum TileShape : uint32_t {
   kLargestHead = 256,
   kDecodeHeads = 2,  // query heads of a threadgroup of attention_decode, at most
   kDecodeKeys = 8,   // keys that a lane of attention_decode reads at once, at most
+  kMostParts = 64,   // of the keys of a row of paged_attention_decode
   kDiagonalBytes = 4 * 8 * 8 * 4,
 };
 

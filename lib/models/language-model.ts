@@ -10,10 +10,26 @@ import type { WeightWishes } from '../weights/planned-format.js'
 import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
-import { type BlockState, type Pass, recordLinear, type StateField } from './blocks/block.js'
+import {
+  type BlockState,
+  type LayerNorm,
+  type Norm,
+  type Pass,
+  recordLinear,
+  type StateField,
+} from './blocks/block.js'
 import { blockKind } from './blocks/blocks.js'
-import { type BlockTypes, loadBlocks, type PlacedBlock, streamOf } from './placed-blocks.js'
+import {
+  type BlockTypes,
+  isLayerNorm,
+  loadBlocks,
+  loadNorm,
+  type PlacedBlock,
+  recordLayerNorm,
+  streamOf,
+} from './placed-blocks.js'
 import { layerStateBytes, stateBytes } from './state-fields.js'
+import type { Workspace } from './workspace.js'
 
 /** What layers compute in: float32, or float16 where `dtype` asks for it and the device can. */
 export function activationTypeOf(
@@ -43,7 +59,7 @@ export class LanguageModel {
   readonly weightBytes: number
   readonly #embedding: Weight
   readonly #blocks: readonly PlacedBlock[]
-  readonly #finalNorm: Tensor
+  readonly #finalNorm: Norm | LayerNorm
   readonly #head: Linear
   readonly #owned: readonly Memory[]
 
@@ -52,7 +68,12 @@ export class LanguageModel {
     config: ModelConfig,
     { activationType, kvType }: BlockTypes,
     memory: { bytes: number; owned: readonly Memory[] },
-    weights: { embedding: Weight; blocks: PlacedBlock[]; finalNorm: Tensor; head: Linear },
+    weights: {
+      embedding: Weight
+      blocks: PlacedBlock[]
+      finalNorm: Norm | LayerNorm
+      head: Linear
+    },
   ) {
     this.device = device
     this.config = config
@@ -81,14 +102,14 @@ export class LanguageModel {
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
     const { config, names, layers } = checkpoint
-    const { dModel, paddedVocabSize, normOffset, logitsMultiplier = 1 } = config
+    const { dModel, paddedVocabSize, logitsMultiplier = 1 } = config
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
     const types = { activationType, kvType: options.kvDtype ?? activationType }
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
       const blocks = await loadBlocks(loader, config, layers, types)
-      const finalNorm = await loader.vector(names.finalNorm, dModel, normOffset)
+      const finalNorm = await loadNorm(loader, names.finalNorm, config)
       const head: Linear = config.tieEmbeddings
         ? loader.scaled(embedding, paddedVocabSize, logitsMultiplier)
         : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias, {
@@ -159,24 +180,47 @@ export class LanguageModel {
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     this.#embedding.lookUp(cl, tokens, hidden, { scale: embeddingMultiplier })
-    // The sum of what blocks side by side add, until the last of them has read the input.
-    const branches = this.#blocks.every(({ isLast }) => isLast)
-      ? hidden
-      : workspace.take('branches', tokens.shape, dModel, 'float32')
+    const places = {
+      hidden,
+      branches: this.#branches(workspace, tokens.shape) ?? hidden,
+      normed: hidden,
+    }
+    const embedding = this.#keptEmbedding(pass, tokens)
     for (const [index, placed] of this.#blocks.entries()) {
-      const stream = streamOf(placed, hidden, branches)
-      cl.layer(placed.layer, () => placed.block[mode](pass, stream, state[index]!))
+      const { block, layer, layerNorm } = placed
+      cl.layer(layer, () => {
+        if (layerNorm) places.normed = recordLayerNorm(pass, hidden, layerNorm)
+        block[mode]({ ...pass, embedding }, streamOf(placed, places), state[index]!)
+      })
     }
     return hidden
   }
 
+  #branches(workspace: Workspace, shape: readonly number[]): Tensor | undefined {
+    if (this.#blocks.every(({ out }) => out === 'hidden')) return undefined
+    return workspace.take('branches', shape, this.config.dModel, 'float32')
+  }
+
+  // Of a copy that stays as it is while the stream goes through the layers.
+  #keptEmbedding({ cl, workspace }: Pass, tokens: Tensor): Tensor | undefined {
+    if (!this.#blocks.some(({ block }) => block.readsEmbedding)) return undefined
+    const { dModel, embeddingMultiplier: scale } = this.config
+    const embedding = workspace.take('embedding', tokens.shape, dModel, 'float32')
+    this.#embedding.lookUp(cl, tokens, embedding, { scale })
+    return embedding
+  }
+
   #logits({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
-    const { paddedVocabSize, normEpsilon: eps } = this.config
+    const { paddedVocabSize } = this.config
+    const norm = this.#finalNorm
     const logits = workspace.take('logits', hidden.shape.slice(0, -1), paddedVocabSize, 'float32')
-    recordLinear(cl, hidden, this.#head, logits, {
-      role,
-      norm: { weight: this.#finalNorm, eps },
-    })
+    if (isLayerNorm(norm)) {
+      recordLinear(cl, recordLayerNorm({ cl, workspace }, hidden, norm), this.#head, logits, {
+        role,
+      })
+    } else {
+      recordLinear(cl, hidden, this.#head, logits, { role, norm })
+    }
     return logits
   }
 

@@ -486,6 +486,25 @@ export class Recorder {
     this.#add('add', { a, b, out }, { count: a.elements })
   }
 
+  /** out = a ‖ b, row by row: a (…, m), b (…, n), out (…, m + n). Rows of a and b may lie apart. */
+  concatenate(a: Tensor, b: Tensor, out: Tensor): void {
+    const check = this.#check('concatenate')
+    check.activations({ a, b, out })
+    check.shape('b', b, [...a.shape.slice(0, -1), b.cols])
+    check.output('out', out, [...a.shape.slice(0, -1), a.cols + b.cols])
+    this.#add(
+      'concatenate',
+      { a, b, out },
+      {
+        rows: a.rows,
+        a_cols: a.cols,
+        b_cols: b.cols,
+        a_stride: a.rowStride,
+        b_stride: b.rowStride,
+      },
+    )
+  }
+
   /** out = index of the largest element of each row, of equal ones the first: x (…, cols), out uint32 (…). A row that holds NaN gives 0xffffffff. */
   argmax(x: Tensor, out: Tensor): void {
     const check = this.#check('argmax')

@@ -53,6 +53,8 @@ export class WeightLoader {
   readonly #options: LoaderOptions
   readonly #store: WeightStore
   readonly #used = new Set<string>()
+  /** Those that several layers share are loaded once. */
+  readonly #weights = new Map<string, Weight>()
   readonly #total: number
   #loaded = 0
   #quantized = 0
@@ -98,6 +100,22 @@ export class WeightLoader {
     return this.#floats(entry, [length], map)
   }
 
+  /** A float32 vector (length) of zeros to which vectors of the file are added, each from `first` on. */
+  async sumOfVectors(
+    length: number,
+    parts: readonly { name: string; first: number; length: number }[],
+  ): Promise<Tensor> {
+    const sum = new Float32Array(length)
+    for (const part of parts) {
+      const entry = this.#entry(part.name)
+      this.#expectShape(entry, [[part.length]])
+      this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
+      const numbers = await this.#store.numbers(entry)
+      for (const [i, number] of numbers.entries()) sum[part.first + i]! += number
+    }
+    return this.constant(sum)
+  }
+
   /** Depthwise convolution taps, float32 (channels, width); files also write (C, 1, K) and (C, K, 1). */
   async convolution(name: string, channels: number, width: number): Promise<Tensor> {
     const entry = this.#entry(name)
@@ -112,9 +130,14 @@ export class WeightLoader {
 
   /** The matrix of a module (outputs, inputs), or rows of it, quantised when the checkpoint says so. */
   async weight(path: string, outputs: number | RowRange, inputs: number): Promise<Weight> {
+    const { first, count } = rangeOf(outputs)
+    const key = `${path} ${first} ${count}`
+    const known = this.#weights.get(key)
+    if (known) return known
     const weight = isQuantized(this.#checkpoint.tensors, path)
       ? await this.#quantizedMatrix(path, outputs, inputs)
       : await this.#floatMatrix(path, outputs, inputs)
+    this.#weights.set(key, weight)
     this.#weightBytes += weight.byteSpan
     return weight
   }

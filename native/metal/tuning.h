@@ -64,11 +64,13 @@ namespace ssm::metal {
     "rows of the state that a simdgroup of mamba2_update takes at once; rounded down to a power "  \
     "of two that divides the head and leaves no simdgroup idle")                                   \
   X(attention_heads, 2, 1, 1, kDecodeHeads, (1, 2),                                                \
-    "the most query heads that a threadgroup of attention_decode computes")                        \
+    "the most query heads that a threadgroup of attention over one token computes")                 \
   X(attention_simdgroups, 32, 32, 1, 32, (8, 16, 32),                                              \
-    "the most simdgroups in a threadgroup of attention_decode")                                    \
+    "the most simdgroups in a threadgroup of attention over one token")                             \
   X(attention_keys, 2, 2, 1, kDecodeKeys, (1, 2, 4, 8),                                            \
-    "keys that a lane of attention_decode reads at once; rounded down to a power of two")          \
+    "keys that a lane of attention over one token reads at once; rounded down to a power of two")   \
+  X(attention_parts, 16, 32, 1, kMostParts, (4, 8, 16, 32),                                         \
+    "the most parts that paged_attention_decode divides the keys of a row into")                   \
   X(chunk_size, 64, 64, 32, kLongestChunk, (32, 64),                                               \
     "the most tokens in a chunk of ssd_chunk_scan")                                                \
   X(piece_microseconds, 50'000, 50'000, 100, 10'000'000, (50'000),                                 \

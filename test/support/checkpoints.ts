@@ -17,11 +17,15 @@ export const FIXTURES = fileURLToPath(new URL('../fixtures/', import.meta.url))
 export const REFERENCE_CHECKPOINTS = [
   'edge-mlx-4bit',
   'edge-mlx-8bit',
+  'llamba',
+  'llamba-bin',
+  'llamba-edge-4bit',
   'mamba2-hf',
   'mamba2-hf-groups',
   'mamba2-mlx-lm-4bit',
   'mamba2-mlx-lm-groups-8bit',
   'mamba2-state-spaces',
+  'mohawk-edge-4bit',
   'rene',
   'rene-gate-first',
 ] as const

@@ -34,6 +34,8 @@ export interface Pass {
    * models without paged fields.
    */
   pages?: Tensor | undefined
+  /** What the tokens were looked up as, for blocks that read it: float32, as the stream. */
+  embedding?: Tensor | undefined
   /** How matrix products run: `step` for decoding and a few tokens, `chunk` for many. */
   role: 'step' | 'chunk'
 }
@@ -44,9 +46,15 @@ export interface Norm {
   eps: number
 }
 
+/** One with mean and bias: (x - mean) / sqrt(variance + eps) * weight + bias. No product has it within. */
+export interface LayerNorm extends Norm {
+  bias: Tensor
+}
+
 /**
  * What a block reads and writes: float32 (batch, dModel) in decode, (batch, length, dModel) in prefill. Where blocks
- * follow one another the three are one tensor; of blocks side by side the input stays as it was before the first.
+ * follow one another the three are one tensor; of blocks side by side the input stays as it was before the first. An
+ * input that is normed already is what layers compute in.
  */
 export interface Stream {
   input: Tensor
@@ -60,6 +68,8 @@ export interface Block {
   readonly state: readonly StateField[]
   /** The fields that it keeps of each position; undefined for none. */
   readonly pagedState?: readonly StateField[]
+  /** Whether it reads `Pass.embedding`. */
+  readonly readsEmbedding?: boolean
   /** One token a row. */
   decode(pass: Pass, stream: Stream, state: BlockState): void
   /** A chunk of a prompt. */

@@ -6,9 +6,17 @@ import { fullAttention } from './full-attention.js'
 import { gatedDeltaNet } from './gated-delta-net.js'
 import { mamba2 } from './mamba2.js'
 import { mlp } from './mlp.js'
+import { sharedTransformer } from './shared-transformer.js'
 
 // The table.
-const BLOCK_KINDS = [mamba2, mlp, attention, fullAttention, gatedDeltaNet] as const
+const BLOCK_KINDS = [
+  mamba2,
+  mlp,
+  attention,
+  fullAttention,
+  sharedTransformer,
+  gatedDeltaNet,
+] as const
 
 type Kind = (typeof BLOCK_KINDS)[number]
 type NameOfKind = Kind['kind']
@@ -26,8 +34,15 @@ interface DescribedLayer<Name extends NameOfKind> {
   path: string
   /** What the family calls its tensors, after the path. */
   names: NamesOf<Name>
-  /** The whole name of the weight of the norm before it. Absent where it reads what the block before it has read. */
-  norm?: string
+  /**
+   * The whole name of the weight of the norm before it. Absent where it reads what the block before it has read, and
+   * null where it has norms of its own.
+   */
+  norm?: string | null
+  /** The layer that errors name, where the path does not say it: `layers.3`. */
+  layer?: string
+  /** What it adds, the next block alone reads. */
+  aside?: true
 }
 
 /** A block of any kind, as a family describes it. */

@@ -185,6 +185,16 @@ export function* rowCases(activationType: ActivationType): Generator<Case> {
         return writing(out, (cl) => cl.add(a, b, out))
       },
     }
+    yield {
+      ...given,
+      operation: 'concatenate',
+      shape,
+      build(inputs) {
+        const [a, b] = [inputs.activations([rows, cols]), inputs.activations([rows, cols + 3])]
+        const out = inputs.activationResult([rows, 2 * cols])
+        return writing(out, (cl) => cl.concatenate(a, b.columns(3, cols + 3), out))
+      },
+    }
     for (const activation of ACTIVATIONS) {
       yield {
         ...given,

@@ -76,6 +76,12 @@ struct SsdHead {
   float* work;
 };
 
+// The softmax of one query over the keys so far: weights are exp(score - largest).
+struct RunningSoftmax {
+  float largest = -3.4028235e38f;
+  float total = 0.0f;  // of the weights
+};
+
 // Tokens of one head of the gated delta rule: x are values, `factor` is beta, `a` sums logarithms of
 // decays, B are keys and C queries; D is 0.
 struct DeltaHead {
@@ -129,6 +135,16 @@ struct Kernels {
   void (*attend)(const float* q, const float* keys, const float* values, size_t row_stride,
                  size_t window, size_t oldest, size_t count, size_t head_dim, float scale,
                  float* scores, float* out);
+  // cpu/fast/paged_attention_kernels.h
+  void (*widen)(const void* from, uint32_t type, size_t n, float* to);
+  void (*pack_columns)(const PlainRows& w, size_t first_col, size_t cols, float* packed);
+  float (*take_scores)(float* scores, size_t visible, size_t count, float scale,
+                       RunningSoftmax* softmax);
+  void (*correct_sums)(float* sums, size_t n, float factor);
+  void (*attend_keys)(const float* q, const float* keys, const float* values, size_t row_stride,
+                      size_t count, size_t head_dim, float scale, float* scores,
+                      RunningSoftmax* softmax, float* sums);
+  void (*finish_head)(const float* sums, float total, const float* gate, size_t n, float* out);
   // cpu/fast/largest_kernels.h
   float (*largest_value)(const float* x, size_t n);
 };

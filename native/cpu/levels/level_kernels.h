@@ -8,6 +8,7 @@
 #include "native/cpu/fast/mat_mat_kernels.h"
 #include "native/cpu/fast/mat_vec_kernels.h"
 #include "native/cpu/fast/norm_kernels.h"
+#include "native/cpu/fast/paged_attention_kernels.h"
 #include "native/cpu/fast/row_kernels.h"
 #include "native/cpu/fast/ssd_chunk_kernels.h"
 #include "native/cpu/fast/ssd_kernels.h"
@@ -43,6 +44,12 @@ const Kernels kernels = {
     .ssd_step = ssd_step,
     .gate_row = gate_row,
     .attend = attend,
+    .widen = widen,
+    .pack_columns = pack_columns,
+    .take_scores = take_scores,
+    .correct_sums = correct_sums,
+    .attend_keys = attend_keys,
+    .finish_head = finish_head,
     .largest_value = largest_value,
 };
 
