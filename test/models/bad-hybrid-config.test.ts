@@ -1,6 +1,19 @@
 // Configurations of hybrids that are incomplete, impossible, or at odds with the tensors beside them.
 
-import { type BadInput, configCase, describeRefused, set } from '../support/bad-input.js'
+import { UnsupportedArchitectureError } from '../../lib/support/errors.js'
+import { type BadInput, configCase, describeRefused, set, weights } from '../support/bad-input.js'
+
+// What is right in itself, but not implemented.
+const unsupportedCase = (...args: Parameters<typeof configCase>): BadInput => ({
+  ...configCase(...args),
+  error: UnsupportedArchitectureError,
+})
+
+// What the tensors show: the error names their file.
+const tensorsCase = (...args: Parameters<typeof configCase>): BadInput => ({
+  ...configCase(...args),
+  file: weights,
+})
 
 const LAYERS: BadInput[] = [
   configCase(
