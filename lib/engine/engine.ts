@@ -11,7 +11,7 @@ import { runBeginning } from './beginning.js'
 import { checkContext, type ContextLimits, UNLIMITED } from './context.js'
 import { EngineLists } from './lists.js'
 import type { PageMemory, UsedPage } from './paged-cache.js'
-import type { OnRunFailed } from './runs-in-flight.js'
+import { type OnRunFailed, wasCut } from './runs-in-flight.js'
 import { Scheduler } from './scheduler.js'
 import { SlotAllocator } from './slot-allocator.js'
 import type { SequencePages } from './sequence-pages.js'
@@ -297,13 +297,19 @@ export class Engine {
 
   // A run of these streams was rejected.
   #failed(...[error, streams, pools]: Parameters<OnRunFailed>): void {
-    for (const stream of streams) this.#scheduler.fail(stream, error)
+    for (const stream of streams) {
+      stream.isBroken ||= !wasCut(error)
+      this.#scheduler.fail(stream, error)
+    }
     if (leavesAMixture(error)) this.#allocator.losePool(error, pools)
   }
 
   #poolLost(error: unknown): void {
     this.#lists.renew()
-    for (const stream of this.#scheduler.streams) this.#scheduler.fail(stream, error)
+    for (const stream of this.#scheduler.streams) {
+      stream.isBroken = true
+      this.#scheduler.fail(stream, error)
+    }
   }
 }
 

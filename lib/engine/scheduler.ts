@@ -237,7 +237,6 @@ export class Scheduler {
       (error: unknown) => {
         for (const { stream, request } of requests) {
           stream.started -= 1
-          stream.isBroken ||= !stream.isDiscarded
           request.reject(stream.failure ?? error)
         }
         this.#onFailed(error, streams, pools)
@@ -279,7 +278,7 @@ export class Scheduler {
       },
       (error: unknown) => {
         stream.pieces -= 1
-        stream.isBroken ||= !stream.isDiscarded
+        stream.isBroken = true // also where it was cut short: the next one may have run on
         this.#endPrompt(prompt, stream.failure ?? error)
         this.#onFailed(error, [stream], pools)
       },
@@ -305,7 +304,8 @@ export class Scheduler {
     { report }: ListRunResult['outputs'],
     { row, logprobs }: { row: number; logprobs: Drawn['logprobs'] },
   ): void {
-    if (stream.isDiscarded || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
+    const { isDiscarded, isBroken } = stream
+    if (isDiscarded || isBroken || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
       reject(stream.failure ?? endedError())
       return
     }

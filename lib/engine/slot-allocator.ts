@@ -33,6 +33,8 @@ export class SlotAllocator {
   readonly #forgotten = new FinalizationRegistry<number>((slot) => {
     if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
   })
+  /** Copies of states that have left their slots, until they have ended. */
+  readonly #parking = new Map<Snapshot, SequenceState>()
   #uses = 0
 
   /** `maxPageBytes`: of all pages. */
@@ -226,7 +228,7 @@ export class SlotAllocator {
    * gets a new pool. Does nothing where that has happened already.
    */
   losePool(error: unknown, pools: Pools): void {
-    if (!this.#pool.lose(pools)) return
+    if (!this.#pool.lose(pools, error)) return
     for (const occupant of this.#occupants) {
       const state = occupant?.deref()
       if (!state) continue
@@ -235,6 +237,9 @@ export class SlotAllocator {
       state.hasLogits = false
     }
     this.#occupants = []
+    for (const [snapshot, state] of this.#parking) {
+      if (holds(state, snapshot)) this.lose(state, error)
+    }
     this.pages.lose(error)
     this.#on.poolLost(error)
   }
@@ -295,12 +300,16 @@ export class SlotAllocator {
     if (place.kind === 'slot') snapshot.setPages(place.pages, 0)
     this.#leave(state, slot)
     this.adopt(state, snapshot)
+    this.#parking.set(snapshot, state)
     void run.then(
-      () => snapshot.letGo(),
+      () => {
+        this.#parking.delete(snapshot)
+        snapshot.letGo()
+      },
       (error: unknown) => {
-        if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
-          this.lose(state, error)
-        } else this.losePool(error, pools) // it has a slot again
+        this.#parking.delete(snapshot)
+        if (holds(state, snapshot)) this.lose(state, error)
+        else this.losePool(error, pools) // it has a slot again
       },
     )
   }
@@ -331,7 +340,8 @@ export class SlotAllocator {
       throw error
     }
     if (shared) snapshot.setPages(shared.pages, position!)
-    const run = this.#pool.run((cl) => {
+    const { lineage } = this.pools
+    const copied = this.#pool.run((cl) => {
       shared?.record(cl)
       const { states, sampling } = this.pools
       const from =
@@ -343,8 +353,17 @@ export class SlotAllocator {
       const logits = place.kind === 'slot' ? sampling.kept.at(place.slot) : place.snapshot.logits
       cl.copy(logits, snapshot.logits)
     })
+    const run = copied.then(() => {
+      // What the copy read was lost already, and nobody knew.
+      if (place.kind === 'slot' && lineage.loss) throw lineage.loss.error
+      if (state.place.kind === 'lost') throw state.place.error
+    })
     return { snapshot, run }
   }
+}
+
+function holds({ place }: SequenceState, snapshot: Snapshot): boolean {
+  return place.kind === 'snapshot' && place.snapshot === snapshot
 }
 
 /** Copies the fields of a snapshot to those of a slot, or from them. */

@@ -120,7 +120,10 @@ export class EngineStream {
   isDone = false
   /** Nobody wants what it computes. */
   isDiscarded = false
-  /** A run that it needed was rejected, or drew no token: what its state holds is not what its tokens give. */
+  /**
+   * A run that it needed has failed, or drew no token: what its state holds is not what its tokens give. Runs end in the
+   * order in which they were started, so what ended before that is right.
+   */
   isBroken = false
   /** Why nothing more comes, where that is no end of its own. */
   failure: unknown

@@ -17,6 +17,7 @@ export const FIXTURES = fileURLToPath(new URL('../fixtures/', import.meta.url))
 export const REFERENCE_CHECKPOINTS = [
   'edge-mlx-4bit',
   'edge-mlx-8bit',
+  'lfm2',
   'llamba',
   'llamba-bin',
   'llamba-edge-4bit',

@@ -5,7 +5,7 @@
 //   L[t, s] = beta[t] exp(a[t] - a[s]) (K Kᵀ)[t, s], s < t
 // (Yang and others, "Parallelizing linear transformers with the delta rule", 2024, section 3, and
 // "Gated delta networks", 2024, section 3.3). Then U takes the place that x has in the SSD form
-// (ssd_chunk_kernels.h), with K for B, Q for C and steps of 1. The triangular system is solved tile
+// (ssd_chunk_kernels.h), with K for B, Q for C and factors of 1. The triangular system is solved tile
 // by tile: what the tiles above give is a product, and within a tile, whose rows are in registers,
 // one row after the other. No inverse is made.
 #pragma once
@@ -67,7 +67,7 @@ SSM_INLINE void delta_weights(const DeltaHead& d, float* weights, float* system)
         const size_t at = t * kScoresStride + s;
         weight = select(lanes > last, Floats{}, load(h.scores + at) * factor);
         coefficient =
-            select(lanes >= last, Floats{}, load(d.key_scores + at) * factor * splat(-h.step[t]));
+            select(lanes >= last, Floats{}, load(d.key_scores + at) * factor * splat(-h.factor[t]));
       }
       store(weights + t * kScoresStride + s, weight);
       store(system + t * kScoresStride + s, coefficient);
@@ -88,7 +88,7 @@ SSM_INLINE void right_side(const DeltaHead& d, const float* carried, const float
     }
     const Floats held = splat(carried[t + i]) * tile.sums[i][j];
     // Beyond the last token both are 0, whatever stands there.
-    tile.sums[i][j] = t + i < h.length ? splat(h.step[t + i]) * (given - held) : Floats{};
+    tile.sums[i][j] = t + i < h.length ? splat(h.factor[t + i]) * (given - held) : Floats{};
   });
 }
 

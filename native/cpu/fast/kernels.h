@@ -82,7 +82,7 @@ struct RunningSoftmax {
   float total = 0.0f;  // of the weights
 };
 
-// Tokens of one head of the gated delta rule: x are values, `step` is beta, `a` sums logarithms of
+// Tokens of one head of the gated delta rule: x are values, `factor` is beta, `a` sums logarithms of
 // decays, B are keys and C queries; D is 0.
 struct DeltaHead {
   SsdHead ssd;

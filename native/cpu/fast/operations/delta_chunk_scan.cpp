@@ -188,7 +188,7 @@ class Scan {
                 .x_stride = p_.v_stride,
                 .a_high = steps.a_high,
                 .a_low = steps.a_low,
-                .step = steps.beta,
+                .factor = steps.beta,
                 .D = 0.0f,
                 .packed_c = shared.packed_q,
                 .padded_b = shared.padded_k,

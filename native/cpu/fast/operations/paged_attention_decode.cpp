@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kParts = 16;  // of a row, at most
 
-struct Sizes {
+struct DecodeSizes {
   PagedAttentionDecodeParams p;
   size_t head_dim, cols, sharing;
   DataType type;
@@ -23,9 +23,9 @@ struct Sizes {
 
 // What one part of the keys gives for the heads of a key/value head: for each of them sums of
 // columns, and the softmax that they belong to.
-void attend_part(const Sizes& sizes, const void* keys, const void* values, const RowPages& pages,
-                 size_t kv, size_t first, size_t end, const float* queries, const Kernels& kernels,
-                 RunningSoftmax* softmax, float* sums) {
+void attend_part(const DecodeSizes& sizes, const void* keys, const void* values,
+                 const RowPages& pages, size_t kv, size_t first, size_t end, const float* queries,
+                 const Kernels& kernels, RunningSoftmax* softmax, float* sums) {
   const size_t head_dim = sizes.head_dim, bytes = size_of(sizes.type);
   float* scores = scratch<Scratch::kOwn>(kPagePositions * (1 + 2 * head_dim));
   float* wide_keys = scores + kPagePositions;
@@ -90,8 +90,8 @@ void paged_attention_decode(const Operation& operation, ThreadPool& threads,
   const auto* rows = operation.data<const uint32_t>(10);     // (batch), each slot once
   auto* out = operation.data<float>(11);                     // (batch, heads, head_dim)
   const size_t head_dim = p.head_dim, heads = size_t{p.batch} * p.heads;
-  const Sizes sizes = {p, head_dim, p.kv_heads * head_dim, p.heads / p.kv_heads,
-                       operation.bindings[6].type};
+  const DecodeSizes sizes = {p, head_dim, p.kv_heads * head_dim, p.heads / p.kv_heads,
+                             operation.bindings[6].type};
 
   // Queries; then of each row and part: sums of all heads; then their softmax.
   constexpr size_t kFloatsOfSoftmax = sizeof(RunningSoftmax) / sizeof(float);
