@@ -5,12 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, it, vi } from 'vitest'
 import { loadModel, type Model, type Session, type SessionCheckpoint } from '../../lib/index.js'
-import { failNextRun, FAILURE, whileRunsFail, withFailures } from '../support/failing-runs.js'
+import { failNextRun, FAILURE, whileRunsFail } from '../support/failing-runs.js'
 import { writeHybrid } from '../support/hybrid.js'
 import { promptOf } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
 
-vi.mock('../../lib/operations/addon.js', async (original) => withFailures(await original()))
+vi.mock('../../lib/operations/addon.js', async (original) => {
+  const { withFailures } = await import('../support/failing-runs.js')
+  return withFailures(await original())
+})
 
 let folder: string
 beforeAll(async () => {
@@ -29,11 +32,14 @@ async function load(promptCache: { maxBytes: number } | false): Promise<Model> {
   return model
 }
 
-/** What is left when nobody wants anything, and nothing is kept for later. */
-async function pagesLeft(model: Model): Promise<number> {
+/** Nothing is left when nobody wants anything, and nothing is kept for later. Copies may be on their way. */
+async function expectNoPages(model: Model): Promise<void> {
   await expect.poll(() => model.engine.load).toMatchObject({ streams: 0, runs: 0, waiting: 0 })
-  while (model.engine.freePages());
-  return model.memory().pages!.pagesInUse
+  const left = () => {
+    while (model.engine.freePages());
+    return model.memory().pages!.pagesInUse
+  }
+  await expect.poll(left).toBe(0)
 }
 
 /** One call after another at random; errors are part of it. */
@@ -73,17 +79,13 @@ async function user(model: Model, draw: (n: number) => number): Promise<void> {
     if (draw(6) === 0) pick(sessions)?.dispose()
     if (draw(6) === 0) pick(moments)?.dispose()
   }
-  for (const { dispose } of [...sessions, ...moments].map((held) => ({
-    dispose: () => held.dispose(),
-  }))) {
-    dispose()
-  }
+  for (const held of [...sessions, ...moments]) held.dispose()
 }
 
 it.each([1, 2])('many users at once leave nothing, seed %i', async (seed) => {
   const model = await load({ maxBytes: 300_000 })
   await Promise.all([1, 2, 3].map((i) => user(model, seededIntegers(10 * seed + i))))
-  expect(await pagesLeft(model)).toBe(0)
+  await expectNoPages(model)
 })
 
 it.each(['device', 'operation'] as const)('nor do they where runs fail by the %s', async (by) => {
@@ -96,7 +98,7 @@ it.each(['device', 'operation'] as const)('nor do they where runs fail by the %s
     },
     by,
   )
-  expect(await pagesLeft(model)).toBe(0)
+  await expectNoPages(model)
   // It goes on as if nothing had happened.
   const prompt = promptOf(model, 300, draw)
   const other = await load(false)
