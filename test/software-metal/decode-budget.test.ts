@@ -38,7 +38,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const PROMPT_TOKENS = 5
 const DECODED = 3
 
-const matvec = /^(affine_)?matvec_/
+const matvec = /^(quantized_)?matvec_/
 
 /** The dispatches of a layer, in order. */
 function kernelsOf(layer: LayerConfig): RegExp[] {
@@ -107,7 +107,7 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
 
   const expected = [
     /^resolve_rows$/,
-    /^(affine_)?embedding_/,
+    /^(quantized_)?embedding_/,
     ...layers.flatMap(kernelsOf),
     matvec, // the final norm and the head
     /^sample_/,
