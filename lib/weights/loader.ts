@@ -15,6 +15,7 @@ import {
   type WeightSource,
   type WeightWishes,
 } from './planned-format.js'
+import { type RowRange, rowsOfEntry } from './stacked-rows.js'
 import type { WeightStore } from './store.js'
 
 /** A weight and its optional bias (outputs). */
@@ -57,9 +58,9 @@ export class WeightLoader {
     return this.#checkpoint.tensors.has(name)
   }
 
-  /** A float32 vector (length). */
-  async vector(name: string, length: number): Promise<Tensor> {
-    const entry = this.#entry(name)
+  /** A float32 vector (length), with `range` part of a longer one. */
+  async vector(name: string, length: number, range?: RowRange): Promise<Tensor> {
+    const entry = this.#rows(name, length, range)
     this.#expectShape(entry, [[length]])
     return this.#floats(entry, [length])
   }
@@ -83,20 +84,29 @@ export class WeightLoader {
     return this.#floats(entry, [channels, width])
   }
 
-  /** The matrix of a module (outputs, inputs), quantised when the checkpoint says so. */
-  async weight(path: string, outputs: number, inputs: number): Promise<Weight> {
+  /**
+   * The matrix of a module (outputs, inputs), quantised when the checkpoint says so. With `range` it is part of a matrix
+   * with more rows; it stays in the file as others do.
+   */
+  async weight(path: string, outputs: number, inputs: number, range?: RowRange): Promise<Weight> {
     const weight = isQuantized(this.#checkpoint.tensors, path)
-      ? await this.#quantizedMatrix(path, outputs, inputs)
-      : await this.#floatMatrix(path, outputs, inputs)
+      ? await this.#quantizedMatrix(path, outputs, inputs, range)
+      : await this.#floatMatrix(path, outputs, inputs, range)
     this.#weightBytes += weight.byteSpan
     return weight
   }
 
-  /** The matrix and, when `bias`, the bias of a linear module. */
-  async linear(path: string, outputs: number, inputs: number, bias: boolean): Promise<Linear> {
+  /** The matrix and, when `bias`, the bias of a linear module; with `range` part of both. */
+  async linear(
+    path: string,
+    outputs: number,
+    inputs: number,
+    bias: boolean,
+    range?: RowRange,
+  ): Promise<Linear> {
     return {
-      weight: await this.weight(path, outputs, inputs),
-      bias: bias ? await this.vector(`${path}.bias`, outputs) : undefined,
+      weight: await this.weight(path, outputs, inputs, range),
+      bias: bias ? await this.vector(`${path}.bias`, outputs, range) : undefined,
     }
   }
 
@@ -131,12 +141,13 @@ export class WeightLoader {
     await this.#store.finish()
   }
 
-  #entry(name: string): TensorEntry {
+  #entry(name: string, part = (whole: TensorEntry) => whole): TensorEntry {
     throwIfAborted(this.#options.signal)
-    const entry = this.#checkpoint.tensors.get(name)
-    if (!entry) {
+    const whole = this.#checkpoint.tensors.get(name)
+    if (!whole) {
       throw new CorruptFileError(`${this.#checkpoint.weightsFile}: tensor ${name} is missing`)
     }
+    const entry = part(whole)
     this.#used.add(name)
     this.#loaded += entry.byteLength
     this.#options.onProgress?.(this.#loaded, this.#total)
@@ -160,8 +171,25 @@ export class WeightLoader {
     )
   }
 
-  async #floatMatrix(path: string, rows: number, cols: number): Promise<Weight> {
-    const entry = this.#entry(`${path}.weight`)
+  // With `range`, so many rows of it.
+  #rows(name: string, rows: number, range: RowRange | undefined): TensorEntry {
+    if (!range) return this.#entry(name)
+    const whole = this.#checkpoint.tensors.get(name)
+    if (whole && whole.shape[0] !== range.of) {
+      throw new CorruptFileError(
+        `${whole.file}: tensor ${name} must have ${range.of} rows but has shape ${formatShape(whole.shape)}`,
+      )
+    }
+    return this.#entry(name, (entry) => rowsOfEntry(entry, range.first, rows))
+  }
+
+  async #floatMatrix(
+    path: string,
+    rows: number,
+    cols: number,
+    range: RowRange | undefined,
+  ): Promise<Weight> {
+    const entry = this.#rows(`${path}.weight`, rows, range)
     this.#expectShape(entry, [[rows, cols]])
     this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
     const format = plannedFormat(this.#checkpoint, path, this.#options)!
@@ -175,7 +203,12 @@ export class WeightLoader {
     return kind.fromFloats(entry, format, this.#store)
   }
 
-  async #quantizedMatrix(path: string, rows: number, cols: number): Promise<Weight> {
+  async #quantizedMatrix(
+    path: string,
+    rows: number,
+    cols: number,
+    range: RowRange | undefined,
+  ): Promise<Weight> {
     const { weightsFile, quantizationOf } = this.#checkpoint
     const quantization = quantizationOf(path)
     if (!quantization) {
@@ -194,7 +227,7 @@ export class WeightLoader {
       fail: (problem: string): never => {
         throw new CorruptFileError(`${weightsFile}: ${path} ${problem}`)
       },
-      part: (name: string) => this.#entry(`${path}.${name}`),
+      part: (name: string) => this.#rows(`${path}.${name}`, rows, range),
       expectType: (entry: TensorEntry, types: readonly string[]) => this.#expectType(entry, types),
       expectShape: (entry: TensorEntry, shape: readonly number[]) =>
         this.#expectShape(entry, [shape]),
