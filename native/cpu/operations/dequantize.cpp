@@ -1,17 +1,17 @@
 // out[r, c] = scale * q[r, c] + bias (affine.h)
-#include "metal/affine_dequantize.h"
+#include "metal/dequantize.h"
 
 #include <type_traits>
 #include <vector>
 
-#include "native/cpu/affine.h"
 #include "native/cpu/operations.h"
+#include "native/cpu/quantized.h"
 
 namespace ssm::cpu {
 
-void affine_dequantize(const Operation& operation, ThreadPool& threads) {
-  const auto p = operation.params<AffineDequantizeParams>();
-  const AffineMatrix w = affine_matrix(operation, 0, p.cols, p.bits, p.group_size);
+void dequantize(const Operation& operation, ThreadPool& threads) {
+  const auto p = operation.params<DequantizeParams>();
+  const QuantizedMatrix w = quantized_matrix(operation, 0, p.cols, p);
   with_float_type(operation.bindings[3].type, [&](auto* type) {
     using Out = std::remove_const_t<std::remove_pointer_t<decltype(type)>>;
     auto* out = operation.data<Out>(3);  // (rows, cols)

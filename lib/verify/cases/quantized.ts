@@ -1,7 +1,7 @@
 // Operations on quantised matrices other than products.
 
-import { affine } from '../../weights/formats/affine.js'
-import { formatName } from '../../weights/formats/formats.js'
+import type { AffineFormat } from '../../weights/formats/affine.js'
+import { ALL_FORMATS, formatName, kindOf } from '../../weights/formats/formats.js'
 import { type Case, writing } from './case.js'
 
 // Rows, and groups of a row. Threads share the last.
@@ -10,34 +10,40 @@ const SHAPES = [
   [64, 32],
 ] as const
 
+const isTypical = ({ scaleType }: AffineFormat) => scaleType === 'float16'
+
 /** Looking rows up, and turning floats into the format and back. */
-export function* affineCases(): Generator<Case> {
+export function* quantizedCases(): Generator<Case> {
   const activationType = 'float32'
-  for (const format of affine.all.filter(({ scaleType }) => scaleType === 'float16')) {
-    const { bits, groupSize } = format
+  const formats = ALL_FORMATS.filter(
+    (format) => format.kind !== 'plain' && (format.kind !== 'affine' || isTypical(format)),
+  )
+  for (const format of formats) {
     const dtype = formatName(format)
     for (const [rows, groups] of SHAPES) {
-      const cols = groups * groupSize
+      const cols = groups * kindOf(format).inputMultiple(format)
       const given = { dtype, activationType, shape: `${rows} x ${cols}` } as const
       yield {
         ...given,
-        operation: 'affine_embedding',
+        operation: 'quantized_embedding',
         build(inputs) {
-          const table = inputs.affine(format, 300, cols)
+          const table = inputs.quantized(format, 300, cols)
           const tokens = inputs.randomIntegers([rows], 300)
           const out = inputs.result([rows, cols])
-          return writing(out, (cl) => cl.affineEmbedding(tokens, table, out))
+          return writing(out, (cl) => cl.quantizedEmbedding(tokens, table, out))
         },
       }
       yield {
         ...given,
-        operation: 'affine_dequantize',
+        operation: 'dequantize',
         build(inputs) {
-          const matrix = inputs.affine(format, rows, cols)
+          const matrix = inputs.quantized(format, rows, cols)
           const out = inputs.result([rows, cols])
-          return writing(out, (cl) => cl.affineDequantize(matrix, out))
+          return writing(out, (cl) => cl.dequantize(matrix, out))
         },
       }
+      if (format.kind !== 'affine') continue
+      const { bits, groupSize } = format
       yield {
         ...given,
         operation: 'affine_quantize',

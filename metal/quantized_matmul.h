@@ -1,14 +1,15 @@
-// Parameters of affine_matmul, written by the host, read by the kernel.
+// Parameters of quantized_matmul, written by the host, read by the kernel.
 #pragma once
 #include "metal/operation.h"
 
-struct AffineMatmulParams {
+struct QuantizedMatmulParams {
   uint32_t rows;        // rows of x (batch x length)
   uint32_t inputs;      // columns of x; a multiple of group_size
   uint32_t outputs;     // rows of the weight, columns of out
   uint32_t x_stride;    // elements from one row of x to the next
-  uint32_t bits;        // 4 or 8
-  uint32_t group_size;  // 32, 64 or 128 values share a scale and a bias
+  uint32_t mode;        // a QuantizedMode
+  uint32_t bits;        // of a value
+  uint32_t group_size;  // columns that share a scale, and a bias where there are biases
   uint32_t step;        // 1: rows are tokens of independent sequences; 0: a chunk
                         // (lib/operations/arguments.ts, LinearRole)
   uint32_t has_scale;
@@ -20,7 +21,7 @@ struct AffineMatmulParams {
   uint32_t gated;       // 1: times gate
   uint32_t has_residual;
 };
-SSM_OPERATION(AffineMatmulParams, reads(x), reads(words), reads(scales), reads(biases),
+SSM_OPERATION(QuantizedMatmulParams, reads(x), reads(words), reads(scales), reads(biases, optional),
               reads(scale, optional), reads(bias, optional), reads(normWeight, optional),
               reads(squares, optional), reads(gate, optional), reads(residual, optional),
               writes(out));

@@ -2,21 +2,21 @@
 // group)
 //             + bias[n]) * gate[r, n] + residual[r, n]; what is absent is left out.
 // Each weight row is turned into float32 and then used as in matmul.
-#include "metal/affine_matmul.h"
+#include "metal/quantized_matmul.h"
 
 #include <vector>
 
-#include "native/cpu/affine.h"
 #include "native/cpu/dot.h"
 #include "native/cpu/linear.h"
 #include "native/cpu/operations.h"
+#include "native/cpu/quantized.h"
 
 namespace ssm::cpu {
 
-void affine_matmul(const Operation& operation, ThreadPool& threads) {
-  const auto p = operation.params<AffineMatmulParams>();
+void quantized_matmul(const Operation& operation, ThreadPool& threads) {
+  const auto p = operation.params<QuantizedMatmulParams>();
   const LinearInput x(operation, p, 6);
-  const AffineMatrix w = affine_matrix(operation, 1, p.inputs, p.bits, p.group_size);
+  const QuantizedMatrix w = quantized_matrix(operation, 1, p.inputs, p);
   const LinearOutput out(operation, p, 4);
   const size_t cost = (size_t{p.rows} + 2) * p.inputs;
   threads.parallel_for(p.outputs, cost, [&](size_t begin, size_t end) {
