@@ -366,7 +366,7 @@ export class Model {
     this.#check('memory')
     const { slots: slotBytes, workspace: workspaceBytes, pages } = this.engine.memory
     let snapshotBytes = 0
-    for (const { stateBytes } of this.#held.of(SessionCheckpoint)) snapshotBytes += stateBytes
+    for (const { snapshot } of this.#held.of(SessionCheckpoint)) snapshotBytes += snapshot.bytes
     for (const session of this.#held.of(Session)) snapshotBytes += session.snapshotBytes
     for (const chat of this.#held.of(Chat)) snapshotBytes += chat.snapshotBytes
     const { bytes: promptCacheBytes = 0, maxBytes: promptCacheMaxBytes = 0 } =

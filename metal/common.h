@@ -147,6 +147,8 @@ inline Largest threadgroup_largest(Largest mine, threadgroup uint* scratch, uint
   return all;
 }
 
+inline float sigmoid(float x) { return 1.0f / (1.0f + precise::exp(-x)); }
+
 inline float silu(float x) { return x / (1.0f + precise::exp(-x)); }
 inline float4 silu(float4 x) { return float4(silu(x.x), silu(x.y), silu(x.z), silu(x.w)); }
 

@@ -21,10 +21,9 @@
 // Limits: no slot twice; chunks of at most 64 tokens, 128 threads, 11 KB of threadgroup memory.
 #include <metal_stdlib>
 
+#include "metal/chunk_decays.h"
 #include "metal/ssd_chunk_scan.h"
 #include "metal/tile_product.h"
-
-constant constexpr uint kRun = 8;  // tokens
 
 struct Chunk {
   uint length;  // tokens in it
@@ -45,33 +44,6 @@ inline Chunk chunk_at(uint i, constant SsdChunkScanParams& p) {
 
 inline uint tiles(uint count) { return (count + kTile - 1) / kTile; }
 
-// What the tokens of one chunk do to the state of one head, in threadgroup memory. Runs are of kRun
-// tokens; beyond the end of the chunk factor and d are 0.
-struct Decays {
-  threadgroup float* factor;  // of x: the step size, discrete: 1
-  threadgroup float* d;       // step * A
-  threadgroup float* before;  // sum of d from the start of the token's run, the token included
-  threadgroup float* after;   // sum of d over the rest of the run, the token excluded
-  threadgroup float* scales;  // for the kernel
-};
-
-inline Decays decays_in(threadgroup float* memory) {
-  Decays decays;
-  decays.factor = memory;
-  decays.d = memory + kLongestChunk;
-  decays.before = memory + 2 * kLongestChunk;
-  decays.after = memory + 3 * kLongestChunk;
-  decays.scales = memory + 4 * kLongestChunk;
-  return decays;
-}
-
-// Sum of d over the runs begin .. end - 1.
-inline float sum_of_runs(Decays decays, uint begin, uint end) {
-  float sum = 0.0f;
-  for (uint run = begin; run < end; ++run) sum += decays.before[run * kRun + kRun - 1];
-  return sum;
-}
-
 template <class T>
 inline void find_decays(Decays decays, device const T* dt, device const float* A,
                         device const float* dt_bias, Chunk chunk, uint h,
@@ -87,15 +59,7 @@ inline void find_decays(Decays decays, device const T* dt, device const float* A
     decays.d[t] = step * A[h];
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
-  if (t < kLongestChunk) {
-    const uint run = t / kRun * kRun;
-    float before = 0.0f, after = 0.0f;
-    for (uint s = run; s <= t; ++s) before += decays.d[s];
-    for (uint s = t + 1; s < run + kRun; ++s) after += decays.d[s];
-    decays.before[t] = before;
-    decays.after[t] = after;
-  }
-  threadgroup_barrier(mem_flags::mem_threadgroup);
+  sum_decays(decays, t);
 }
 
 // Grid: threadgroups (tiles of t x s, groups, batch * chunks); tiles above the diagonal do nothing.
@@ -161,8 +125,7 @@ template <class T>
   find_decays(decays, dt, A, dt_bias, chunk, h, p, thread_index);
   if (thread_index < kLongestChunk) {
     const uint s = thread_index;
-    const float rest = decays.after[s] + sum_of_runs(decays, s / kRun + 1, kLongestChunk / kRun);
-    decays.scales[s] = precise::exp(rest) * decays.factor[s];
+    decays.scales[s] = precise::exp(sum_after(decays, s)) * decays.factor[s];
   }
   if (group.x == 0 && thread_index == 0) {
     decay[i] = precise::exp(sum_of_runs(decays, 0, kLongestChunk / kRun));
@@ -256,8 +219,7 @@ template <class T>
   find_decays(decays, dt, A, dt_bias, chunk, h, p, thread_index);
   if (thread_index < kLongestChunk) {
     const uint t = thread_index;
-    const float sum = decays.before[t] + sum_of_runs(decays, 0, t / kRun);
-    decays.scales[t] = precise::exp(sum);
+    decays.scales[t] = precise::exp(sum_before(decays, t));
   }
   threadgroup_barrier(mem_flags::mem_threadgroup);
   Product product;

@@ -15,6 +15,20 @@ enum TileShape : uint32_t {
   kLongestChunk = 64,
   kDecayBytes = 5 * kLongestChunk * 4,
 
+  // delta_chunk_scan
+  kKeyTiles = 8,  // of 32 columns of the state, at most
+  // What delta_chunk_weights leaves of a head and a chunk of kLongestChunk tokens: two matrices
+  // (64, 64), how the updates of tokens s enter those of tokens t and how they enter the outputs;
+  kChunkMatrix = kLongestChunk * kLongestChunk,
+  kChunkMatrices = 2 * kChunkMatrix,
+  // and four numbers a token, and one for the state, at these places.
+  kKeyFactors = 0,                    // of k where the state is asked what it holds for it
+  kQueryFactors = kLongestChunk,      // of q where it reads the state
+  kWriteFactors = 2 * kLongestChunk,  // of k where it is written
+  kValueFactors = 3 * kLongestChunk,  // of v
+  kForget = 4 * kLongestChunk,        // of the state
+  kChunkFactors = 4 * kLongestChunk + 4,
+
   // attention
   kLargestHead = 256,
   kDecodeHeads = 2,  // query heads of a threadgroup of attention_decode, at most

@@ -3,7 +3,8 @@
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
 import type { Engine } from './engine.js'
-import { PAGE_SIZE, pagesFor } from './page-list.js'
+import { PAGE_SIZE } from '../operations/arguments.js'
+import { pagesFor } from './page-list.js'
 import { PagePool } from './page-pool.js'
 import type { Snapshot } from './snapshot.js'
 

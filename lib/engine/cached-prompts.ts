@@ -149,8 +149,10 @@ export class CachedPrompts {
         (entry.text !== undefined || text === undefined),
     )
     if (isKnown) return undefined
-    const bytes = entryBytes(this.#snapshotBytes, tokens.length, text) + (pages?.bytes ?? 0)
-    if (!this.#makeRoom(bytes, pages?.shared)) return undefined
+    const { shared, bytes: own } = pages ?? { shared: [], bytes: 0 }
+    const least = entryBytes(this.#snapshotBytes, tokens.length, text) + own
+    if (!this.#makeRoom(least, shared)) return undefined
+    const bytes = least + this.#cache.missing(shared)
     this.#reserved += bytes
     return this.#copies.receiver((snapshot) => {
       this.#reserved -= bytes
@@ -162,7 +164,7 @@ export class CachedPrompts {
   }
 
   // The first write of new memory takes many times as long as one of memory that was used.
-  #makeRoom(bytes: number, parts: readonly SharedPart[] = []): boolean {
+  #makeRoom(bytes: number, parts: readonly SharedPart[]): boolean {
     this.#room = { spare: undefined }
     if (this.#cache.makeRoom(this.#reserved + bytes, parts)) return true
     this.#room = undefined

@@ -4,7 +4,7 @@ import type { LanguageModel } from '../models/language-model.js'
 import { contextBytesPerToken } from '../models/state-fields.js'
 import { ContextLengthError } from '../support/errors.js'
 import { formatBytes } from '../support/format.js'
-import { PAGE_SIZE } from './page-list.js'
+import { PAGE_SIZE } from '../operations/arguments.js'
 
 export interface ContextLimits {
   /** Tokens of a prompt and what follows it. */

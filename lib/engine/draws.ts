@@ -95,10 +95,7 @@ export class Draws {
         }
       },
       (error: unknown) => {
-        for (const { stream, request } of requests) {
-          stream.isBroken ||= !stream.isDiscarded
-          request.reject(stream.failure ?? error)
-        }
+        for (const { stream, request } of requests) request.reject(stream.failure ?? error)
         this.#host.onFailed(error, streams, pools)
       },
     )

@@ -11,9 +11,10 @@ import { runBeginning } from './beginning.js'
 import { checkContext, type ContextLimits, UNLIMITED } from './context.js'
 import { EngineLists } from './lists.js'
 import type { PageMemory, UsedPage } from './paged-cache.js'
-import type { OnRunFailed } from './runs-in-flight.js'
+import { type OnRunFailed, wasCut } from './runs-in-flight.js'
 import { Scheduler } from './scheduler.js'
 import { SlotAllocator } from './slot-allocator.js'
+import type { SequencePages } from './sequence-pages.js'
 import { SequenceState } from './sequence-state.js'
 import type { Snapshot } from './snapshot.js'
 import {
@@ -79,8 +80,8 @@ export class Engine {
   }
 
   get memory(): EngineMemory {
-    const { bytes: slots, pageMemory: pages } = this.#allocator
-    return { slots, workspace: this.#lists.bytes, pages }
+    const { bytes: slots, pages } = this.#allocator
+    return { slots, workspace: this.#lists.bytes, pages: pages.memory }
   }
 
   /** Slots that have been allocated, and streams and calls that there are. */
@@ -167,15 +168,15 @@ export class Engine {
 
   /** The pages of a snapshot, to be copied elsewhere at once: with what is recorded next. */
   usedPages(snapshot: Snapshot): UsedPage[] {
-    return this.#allocator.usedPages(snapshot)
+    return this.#allocator.pages.used(snapshot)
   }
 
   /**
-   * Gives a snapshot pages for `position` positions, of which `fill` records what each holds. Rejects with
+   * Gives a snapshot pages for `position` positions, of which `record` records what each holds. Rejects with
    * `InsufficientMemoryError` where there are none.
    */
-  fillPages(...filled: Parameters<SlotAllocator['fillPages']>): Promise<void> {
-    return this.#allocator.fillPages(...filled)
+  fillPages(...filled: Parameters<SequencePages['fill']>): Promise<void> {
+    return this.#allocator.pages.fill(...filled)
   }
 
   /** Frees what a state has. */
@@ -208,7 +209,7 @@ export class Engine {
   }
 
   #giveBack(): void {
-    if (this.#scheduler.streams.size === 0 && !this.#isDisposed) this.#allocator.giveBackPages()
+    if (this.#scheduler.streams.size === 0 && !this.#isDisposed) this.#allocator.pages.giveBack()
   }
 
   // A text needs one token after its prompt.
@@ -296,13 +297,19 @@ export class Engine {
 
   // A run of these streams was rejected.
   #failed(...[error, streams, pools]: Parameters<OnRunFailed>): void {
-    for (const stream of streams) this.#scheduler.fail(stream, error)
+    for (const stream of streams) {
+      stream.isBroken ||= !wasCut(error)
+      this.#scheduler.fail(stream, error)
+    }
     if (leavesAMixture(error)) this.#allocator.losePool(error, pools)
   }
 
   #poolLost(error: unknown): void {
     this.#lists.renew()
-    for (const stream of this.#scheduler.streams) this.#scheduler.fail(stream, error)
+    for (const stream of this.#scheduler.streams) {
+      stream.isBroken = true
+      this.#scheduler.fail(stream, error)
+    }
   }
 }
 

@@ -16,7 +16,13 @@ export interface Pools {
   /** Where the model keeps something of each position. */
   pages?: PagePool | undefined
   /** The same of a pool and of those that it has grown to: what spoils one spoils the others. */
-  lineage: symbol
+  lineage: Lineage
+}
+
+/** Pools that have grown one out of the other. */
+export interface Lineage {
+  /** Why nothing in them is of use any more. */
+  loss: { error: unknown } | undefined
 }
 
 export interface GrowthEvents {
@@ -110,8 +116,9 @@ export class GrowingPool {
    * Forgets the pool, whether it has grown since or not: the next one is new. Returns false where that has happened
    * already.
    */
-  lose({ lineage }: Pools): boolean {
+  lose({ lineage }: Pools, error: unknown): boolean {
     if (this.#pools?.lineage !== lineage) return false
+    lineage.loss = { error }
     this.#pools.states.dispose()
     this.#pools.sampling.dispose()
     this.#pools = undefined
@@ -180,7 +187,7 @@ export class GrowingPool {
   #makePools(
     size: PoolSize,
     states = new StatePool(this.#model, size.slots),
-    lineage = Symbol('pool'),
+    lineage: Lineage = { loss: undefined },
   ): Pools {
     try {
       return { states, sampling: new SamplingSlots(this.#model, size), lineage }

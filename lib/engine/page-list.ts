@@ -1,12 +1,7 @@
 // The pages of one sequence.
 
+import { PAGE_SIZE } from '../operations/arguments.js'
 import type { Page, PageAllocator } from './page-allocator.js'
-
-/** Positions of a page. */
-export const PAGE_SIZE = 256
-
-/** The entry of a table that names no page. */
-export const NO_PAGE = 0xffffffff
 
 /** Pages that hold so many positions. */
 export function pagesFor(positions: number): number {
@@ -48,6 +43,11 @@ export class PageList {
 
   get pages(): readonly Page[] {
     return this.#held.pages
+  }
+
+  /** Of all pages. */
+  get bytes(): number {
+    return this.pages.length * this.space.allocator.pageBytes
   }
 
   /** Throws why the pages are of no use any more. */

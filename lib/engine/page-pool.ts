@@ -4,7 +4,8 @@ import type { LanguageModel, ModelState } from '../models/language-model.js'
 import { fieldBytes } from '../models/state-fields.js'
 import { elementCount, type Tensor } from '../operations/tensor.js'
 import type { NamedField } from './state-pool.js'
-import { NO_PAGE, PAGE_SIZE, pagesFor } from './page-list.js'
+import { NO_PAGE, PAGE_SIZE } from '../operations/arguments.js'
+import { pagesFor } from './page-list.js'
 
 /** How much a pool of pages holds. */
 export interface PagePoolSize {

@@ -6,7 +6,8 @@ import type { LanguageModel } from '../models/language-model.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
 import { PageAllocator, type Page } from './page-allocator.js'
-import { PAGE_SIZE, PageList, pagesFor, type PageSpace } from './page-list.js'
+import { PAGE_SIZE } from '../operations/arguments.js'
+import { PageList, pagesFor, type PageSpace } from './page-list.js'
 import { pageBytes, PagePool, type PagePoolSize } from './page-pool.js'
 
 export interface PagedCacheOptions {
@@ -260,7 +261,8 @@ export class PagedCache {
 
   // `expected`: what will be needed soon, these among it.
   #take(count: number, expected: Partial<Omit<PagePoolSize, 'slots'>> = {}): Page[] | undefined {
-    const { pagesPerSlot = 0, pages = count } = expected
+    const { pages = count } = expected
+    const pagesPerSlot = Math.min(expected.pagesPerSlot ?? 0, this.#maxPages)
     for (;;) {
       const { allocator } = this.#space
       const isWide = this.pool.size.pagesPerSlot >= pagesPerSlot

@@ -122,6 +122,11 @@ export class PromptCache<T extends Cached> {
     return this.#bytes + this.#parts.bytes
   }
 
+  /** Bytes of those parts that no value here has. */
+  missing(parts: readonly SharedPart[]): number {
+    return this.#parts.missing(parts)
+  }
+
   /** How many values may be found. */
   get entries(): number {
     return this.#stored.size

@@ -7,6 +7,14 @@ import type { EngineStream } from './stream.js'
 /** A run of these streams was rejected, in these pools: there may be new ones since. */
 export type OnRunFailed = (error: unknown, streams: readonly EngineStream[], pools: Pools) => void
 
+// What a run is rejected with that nobody wants.
+const CUT = new DOMException('nobody wants what this run computes', 'AbortError')
+
+/** Whether a run was rejected because it was cut short, and not because it failed. */
+export function wasCut(error: unknown): boolean {
+  return error === CUT
+}
+
 interface Running {
   streams: readonly EngineStream[]
   cut: AbortController
@@ -67,7 +75,7 @@ export class Runs {
   /** Cuts those short of which nobody wants what any row computes. */
   cutDiscarded(): void {
     for (const { streams, cut } of this.#running) {
-      if (streams.every(({ isDiscarded }) => isDiscarded)) cut.abort()
+      if (streams.every(({ isDiscarded }) => isDiscarded)) cut.abort(CUT)
     }
   }
 }

@@ -7,6 +7,7 @@ import { drawnToken, NO_TOKEN } from '../operations/drawn-token.js'
 import { Draws } from './draws.js'
 import { type EngineLists, MOST_ROWS } from './lists.js'
 import type { MomentPlace } from './moments.js'
+import { PageShortage } from './page-shortage.js'
 import { type Piece, type Prompt, Prompts } from './prompt-queue.js'
 import type { Ending } from './recordings.js'
 import { readLogprobs } from './logprob-reports.js'
@@ -33,6 +34,7 @@ export class Scheduler {
   readonly #prompts = new Prompts()
   readonly #runs = new Runs(() => this.#schedule())
   readonly #draws: Draws
+  readonly #shortage: PageShortage
   #isScheduled = false
   #lastWasPiece = false
   #steps = 0
@@ -41,6 +43,7 @@ export class Scheduler {
     this.#lists = lists
     this.#allocator = allocator
     this.#onFailed = onFailed
+    this.#shortage = new PageShortage(allocator.pages, (stream, error) => this.fail(stream, error))
     this.#draws = new Draws({
       lists,
       allocator,
@@ -150,15 +153,15 @@ export class Scheduler {
       this.#endPrompt(prompt, reasonOf(prompt.options.betweenPieces!))
     }
     this.#draws.start(this.#streams)
-    for (const stream of this.#streams) stream.isShort = false
+    this.#shortage.forget()
     while (this.#runs.passes < RUNS_IN_FLIGHT) {
       const rows = this.#rowsReady()
       const mayPiece = rows.length === 0 || !this.#lastWasPiece
       const piece = mayPiece
-        ? this.#prompts.next(this.someoneDecodes, (piece) => this.#hasPagesFor(piece))
+        ? this.#prompts.next(this.someoneDecodes, (piece) => this.#shortage.mayStart(piece))
         : undefined
       if (!piece && rows.length === 0) {
-        this.#endOneThatIsShort()
+        if (this.#runs.count === 0) this.#shortage.endOne(this.#streams)
         return
       }
       try {
@@ -200,39 +203,7 @@ export class Scheduler {
     )
     return ready
       .sort((a, b) => a.lastStep - b.lastStep)
-      .filter((stream) => this.#hasPages(stream, { positions: 1 }))
-  }
-
-  #hasPagesFor({ prompt, first, length }: Piece): boolean {
-    const { stream, tokens } = prompt
-    return this.#hasPages(stream, { positions: length, expected: tokens.length - first })
-  }
-
-  // Whether there are pages for what the stream does next: they are its own from now on.
-  #hasPages(
-    stream: EngineStream,
-    { positions, expected = positions }: { positions: number; expected?: number },
-  ): boolean {
-    const { state, written: from } = stream
-    try {
-      const wanted = { from, to: from + positions, expected: from + expected }
-      stream.isShort = !this.#allocator.reserve(state, wanted)
-    } catch (error) {
-      stream.isBroken = true
-      this.fail(stream, error)
-      return false
-    }
-    return !stream.isShort
-  }
-
-  // Nothing can be started. Those that are short of pages wait for others to go on and end; where there are no others,
-  // the one that came last cannot go on.
-  #endOneThatIsShort(): void {
-    const streams = [...this.#streams]
-    const last = streams.findLast(({ isShort, isDone }) => isShort && !isDone)
-    if (!last || this.#runs.count > 0 || streams.some(({ isShort }) => !isShort)) return
-    this.fail(last, this.#allocator.noPages())
-    last.isShort = false
+      .filter((stream) => this.#shortage.mayStep(stream))
   }
 
   #startStep(ready: readonly EngineStream[]): void {
@@ -243,7 +214,7 @@ export class Scheduler {
     const streams = ready.slice(0, width)
     const slots = new Uint32Array(width).fill(NO_SLOT)
     for (const [i, stream] of streams.entries()) slots[i] = slotOf(stream)
-    this.#allocator.writeTable()
+    this.#allocator.pages.writeTable()
     const run = this.#runs.start({ list, streams, inputs: { slots } })
     this.#steps += 1
     const requests = streams.map((stream) => {
@@ -266,7 +237,6 @@ export class Scheduler {
       (error: unknown) => {
         for (const { stream, request } of requests) {
           stream.started -= 1
-          stream.isBroken ||= !stream.isDiscarded
           request.reject(stream.failure ?? error)
         }
         this.#onFailed(error, streams, pools)
@@ -281,7 +251,7 @@ export class Scheduler {
     const list = this.#lists.piece(pools, { length, ending })
     const tokens = prompt.tokens.subarray(first, first + length)
     const inputs = { slots: Uint32Array.of(slotOf(stream)), tokens }
-    this.#allocator.writeTable()
+    this.#allocator.pages.writeTable()
     const run = this.#runs.start({ list, streams: [stream], inputs })
     const draws = isLast && ending !== 'keep'
     const logprobs = draws ? readLogprobs(this.#allocator, stream) : undefined
@@ -308,7 +278,7 @@ export class Scheduler {
       },
       (error: unknown) => {
         stream.pieces -= 1
-        stream.isBroken ||= !stream.isDiscarded
+        stream.isBroken = true // also where it was cut short: the next one may have run on
         this.#endPrompt(prompt, stream.failure ?? error)
         this.#onFailed(error, [stream], pools)
       },
@@ -334,7 +304,8 @@ export class Scheduler {
     { report }: ListRunResult['outputs'],
     { row, logprobs }: { row: number; logprobs: Drawn['logprobs'] },
   ): void {
-    if (stream.isDiscarded || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
+    const { isDiscarded, isBroken } = stream
+    if (isDiscarded || isBroken || report![2 * row + 1] === SAMPLE_STATUS.skipped) {
       reject(stream.failure ?? endedError())
       return
     }
@@ -371,7 +342,7 @@ export class Scheduler {
     { place, logits, run }: { place: MomentPlace; logits: boolean; run?: Promise<unknown> },
   ): void {
     const position = place.prompt + place.drawn.length
-    const pages = this.#allocator.pagesOfCopy(stream.state, position)
+    const pages = this.#allocator.pages.costOfCopy(stream.state, position)
     const receive = stream.options.moments?.receiver({ ...place, pages })
     if (!receive) return
     const into = stream.options.moments?.spare?.()

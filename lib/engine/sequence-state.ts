@@ -29,3 +29,9 @@ export class SequenceState {
     this.hasLogits = snapshot?.hasLogits ?? false
   }
 }
+
+/** Bytes of the pages that a state has, shared or not. */
+export function pageBytesOf({ place }: SequenceState): number {
+  if (place.kind === 'slot') return place.pages?.bytes ?? 0
+  return place.kind === 'snapshot' ? place.snapshot.pageBytes : 0
+}

@@ -6,11 +6,9 @@ import type { LanguageModel } from '../models/language-model.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
 import { leavesAMixture } from '../operations/run-errors.js'
-import { InsufficientMemoryError } from '../support/errors.js'
-import { formatBytes } from '../support/format.js'
 import { GrowingPool, type Pools } from './growing-pool.js'
-import { PAGE_SIZE, type PageList } from './page-list.js'
-import { type PageMemory, PagedCache, type SharedPages, type UsedPage } from './paged-cache.js'
+import type { SharedPages } from './paged-cache.js'
+import { SequencePages } from './sequence-pages.js'
 import { SequenceState } from './sequence-state.js'
 import { Snapshot } from './snapshot.js'
 import type { PoolSize } from './state-pool.js'
@@ -28,13 +26,15 @@ export class SlotAllocator {
   readonly #model: LanguageModel
   readonly #on: SlotEvents
   readonly #pool: GrowingPool
-  /** Where the model keeps something of each position. */
-  readonly #cache: PagedCache | undefined
+  /** What sequences keep of their positions. */
+  readonly pages: SequencePages
   /** By slot. Weak: a session that nobody holds any more leaves its slot. */
   #occupants: (WeakRef<SequenceState> | undefined)[] = []
   readonly #forgotten = new FinalizationRegistry<number>((slot) => {
     if (!this.#occupants[slot]?.deref()) this.#occupants[slot] = undefined
   })
+  /** Copies of states that have left their slots, until they have ended. */
+  readonly #parking = new Map<Snapshot, SequenceState>()
   #uses = 0
 
   /** `maxPageBytes`: of all pages. */
@@ -49,8 +49,7 @@ export class SlotAllocator {
       newPool: on.newPool,
       growthFailed: (error, pools) => this.losePool(error, pools),
     })
-    if (model.pagedFields.every((fields) => fields.length === 0)) return
-    this.#cache = new PagedCache(
+    this.pages = new SequencePages(
       model,
       { slots: maxSlots, maxBytes: maxPageBytes },
       {
@@ -64,12 +63,8 @@ export class SlotAllocator {
   /** Allocated when it is first asked for. */
   get pools(): Pools {
     const { pools } = this.#pool
-    return this.#cache ? { ...pools, pages: this.#cache.pool } : pools
-  }
-
-  /** Of pages; undefined where the model has none. */
-  get pageMemory(): PageMemory | undefined {
-    return this.#cache?.memory
+    const pages = this.pages.pool
+    return pages ? { ...pools, pages } : pools
   }
 
   /** Bytes of the pool. */
@@ -102,7 +97,7 @@ export class SlotAllocator {
     state.lastUse = ++this.#uses
     if (place.kind === 'slot') {
       state.isActive = true
-      return { slot: place.slot, fill: (cl) => this.#cache?.recordTable(cl) }
+      return { slot: place.slot, fill: (cl) => this.pages.recordTable(cl) }
     }
     const snapshot = place.kind === 'snapshot' ? place.snapshot : from
     const isOwn = snapshot !== from
@@ -111,7 +106,7 @@ export class SlotAllocator {
     let shared: SharedPages | undefined
     let slot: number
     try {
-      shared = this.#pagesFrom(snapshot, { isOwn })
+      shared = this.pages.from(snapshot, { isOwn })
       state.isActive = true
       slot = this.#freeSlot()
     } catch (error) {
@@ -126,10 +121,10 @@ export class SlotAllocator {
     this.#occupants[slot] = new WeakRef(state)
     this.#forgotten.register(state, slot, state)
     state.place = { kind: 'slot', slot, pages: shared?.pages }
-    if (shared) this.#cache!.bind(slot, shared.pages)
+    this.pages.bind(slot, shared)
     const fill = (cl: Recorder) => {
       shared?.record(cl)
-      this.#cache?.recordTable(cl)
+      this.pages.recordTable(cl)
       if (snapshot) {
         copyFields(cl, snapshot, states.fieldsOf(slot), 'to')
         if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(slot))
@@ -166,69 +161,6 @@ export class SlotAllocator {
   }
 
   /**
-   * Pages for positions that a state, which has a slot, is about to write. Returns false where they cannot be had: others
-   * may free some. `expected`: positions that it will have soon.
-   */
-  reserve(
-    { place }: SequenceState,
-    positions: { from: number; to: number; expected?: number | undefined },
-  ): boolean {
-    if (place.kind !== 'slot' || !place.pages) return true
-    return this.#cache!.reserve(place.pages, positions)
-  }
-
-  /** Brings the pages that were reserved to the device. Called before a run that writes them is started. */
-  writeTable(): void {
-    if (!this.#cache?.isStale) return
-    this.#runInPool((cl) => this.#cache!.recordTable(cl)).catch(() => {}) // streams are told by the loss
-  }
-
-  /** Runs what changes pages, behind what the device has. */
-  async #runInPool(record: (cl: Recorder) => void): Promise<void> {
-    const { pools } = this.#pool
-    try {
-      await this.#pool.run(record)
-    } catch (error) {
-      this.losePool(error, pools)
-      throw error
-    }
-  }
-
-  /** The pages of a snapshot, to be copied elsewhere at once. */
-  usedPages({ pages, position }: Snapshot): UsedPage[] {
-    return pages ? this.#cache!.usedPages(pages, position) : []
-  }
-
-  /**
-   * Gives a snapshot pages for `position` positions. What `fill` records for each is run behind what the device has.
-   */
-  async fillPages(
-    snapshot: Snapshot,
-    position: number,
-    fill: (cl: Recorder, page: UsedPage, index: number) => void,
-  ): Promise<void> {
-    const cache = this.#cache
-    if (!cache) return
-    const pages = cache.empty()
-    if (!cache.reserve(pages, { from: 0, to: position })) throw this.noPages()
-    snapshot.setPages(pages, position)
-    await this.#runInPool((cl) => {
-      for (const [i, page] of cache.usedPages(pages, position).entries()) fill(cl, page, i)
-    })
-  }
-
-  /** What a copy of a state takes besides its fixed size. */
-  pagesOfCopy({ place }: SequenceState, position: number): ReturnType<PagedCache['costOf']> {
-    const pages = place.kind === 'slot' ? place.pages : undefined
-    return pages ? this.#cache!.costOf(pages, position) : { shared: [], bytes: 0 }
-  }
-
-  /** Nobody runs: memory that is mostly unused is given back. */
-  giveBackPages(): void {
-    this.#cache?.giveBack()
-  }
-
-  /**
    * A copy of what a state holds after all runs in flight, for the caller to dispose of. `position`: tokens that it has
    * consumed.
    */
@@ -244,7 +176,7 @@ export class SlotAllocator {
     state: SequenceState,
     { logits, position, into }: { logits: boolean; position: number; into?: Snapshot | undefined },
   ): Promise<Snapshot> {
-    const pools = this.#cache && this.#pool.pools
+    const pools = this.pages.pool && this.#pool.pools
     const { run, snapshot } = this.#copyOf(state, { logits, position, into })
     try {
       await run
@@ -269,15 +201,13 @@ export class SlotAllocator {
     }
     // Its own pages first: there may be no other one free.
     place.pages?.free()
-    const shared = this.#pagesFrom(snapshot, { isOwn: false })
-    if (shared) {
-      place.pages = shared.pages
-      this.#cache!.bind(place.slot, shared.pages)
-    }
+    const shared = this.pages.from(snapshot, { isOwn: false })
+    place.pages = shared?.pages
+    this.pages.bind(place.slot, shared)
     const { states, sampling } = this.pools
     const run = this.#pool.run((cl) => {
       shared?.record(cl)
-      this.#cache?.recordTable(cl)
+      this.pages.recordTable(cl)
       copyFields(cl, snapshot, states.fieldsOf(place.slot), 'to')
       if (snapshot.hasLogits) cl.copy(snapshot.logits, sampling.kept.at(place.slot))
     })
@@ -298,7 +228,7 @@ export class SlotAllocator {
    * gets a new pool. Does nothing where that has happened already.
    */
   losePool(error: unknown, pools: Pools): void {
-    if (!this.#pool.lose(pools)) return
+    if (!this.#pool.lose(pools, error)) return
     for (const occupant of this.#occupants) {
       const state = occupant?.deref()
       if (!state) continue
@@ -307,52 +237,33 @@ export class SlotAllocator {
       state.hasLogits = false
     }
     this.#occupants = []
-    this.#cache?.lose(error)
+    for (const [snapshot, state] of this.#parking) {
+      if (holds(state, snapshot)) this.lose(state, error)
+    }
+    this.pages.lose(error)
     this.#on.poolLost(error)
   }
 
   dispose(): void {
     this.#pool.dispose()
-    this.#cache?.dispose()
+    this.pages.dispose()
   }
 
-  // The pages of a new sequence; those of a snapshot, which stays as it is unless it is the sequence's own.
-  #pagesFrom(
-    snapshot: Snapshot | undefined,
-    { isOwn }: { isOwn: boolean },
-  ): SharedPages | undefined {
-    const cache = this.#cache
-    if (!cache) return undefined
-    const none = { pages: cache.empty(), record: () => {} }
-    if (!snapshot?.pages) return none
-    snapshot.pages.check()
-    if (isOwn && snapshot.isAlone) return { ...none, pages: snapshot.takePages()! }
-    return this.#share(snapshot.pages, snapshot.position)
-  }
-
-  #share(pages: PageList, position: number): SharedPages {
-    const shared = this.#cache!.share(pages, position)
-    if (!shared) throw this.noPages()
-    return shared
-  }
-
-  /** What a sequence is told for which there is no page. */
-  noPages(): Error {
-    const { maxBytes, pagesInUse, bytesPerToken } = this.#cache!.memory
-    const pageBytes = bytesPerToken * PAGE_SIZE
-    return new InsufficientMemoryError(
-      `[engine] there is no memory for ${PAGE_SIZE} positions more: sequences hold ${formatBytes(pagesInUse * pageBytes)} of the ` +
-        `${formatBytes(maxBytes)} that keys and values may take, ${formatBytes(bytesPerToken)} a token. Dispose of sessions, ` +
-        'checkpoints and chats that are not needed, run fewer or shorter prompts at once (maxStreams, maxContext), or load ' +
-        "the model with kvDtype: 'float16' where it has float32",
-      { neededBytes: pageBytes, availableBytes: 0 },
-    )
+  // Runs what changes pages, behind what the device has.
+  async #runInPool(record: (cl: Recorder) => void): Promise<void> {
+    const { pools } = this.#pool
+    try {
+      await this.#pool.run(record)
+    } catch (error) {
+      this.losePool(error, pools)
+      throw error
+    }
   }
 
   #leave(state: SequenceState, slot: number): void {
     this.#forgotten.unregister(state)
     this.#occupants[slot] = undefined
-    this.#cache?.unbind(slot)
+    this.pages.unbind(slot)
   }
 
   #freeSlot(): number {
@@ -389,12 +300,16 @@ export class SlotAllocator {
     if (place.kind === 'slot') snapshot.setPages(place.pages, 0)
     this.#leave(state, slot)
     this.adopt(state, snapshot)
+    this.#parking.set(snapshot, state)
     void run.then(
-      () => snapshot.letGo(),
+      () => {
+        this.#parking.delete(snapshot)
+        snapshot.letGo()
+      },
       (error: unknown) => {
-        if (state.place.kind === 'snapshot' && state.place.snapshot === snapshot) {
-          this.lose(state, error)
-        } else this.losePool(error, pools) // it has a slot again
+        this.#parking.delete(snapshot)
+        if (holds(state, snapshot)) this.lose(state, error)
+        else this.losePool(error, pools) // it has a slot again
       },
     )
   }
@@ -419,13 +334,14 @@ export class SlotAllocator {
     const pages = place.kind === 'slot' ? place.pages : place.snapshot.pages
     let shared: SharedPages | undefined
     try {
-      if (pages && position !== undefined) shared = this.#share(pages, position)
+      if (pages && position !== undefined) shared = this.pages.share(pages, position)
     } catch (error) {
       snapshot.dispose()
       throw error
     }
     if (shared) snapshot.setPages(shared.pages, position!)
-    const run = this.#pool.run((cl) => {
+    const { lineage } = this.pools
+    const copied = this.#pool.run((cl) => {
       shared?.record(cl)
       const { states, sampling } = this.pools
       const from =
@@ -437,8 +353,17 @@ export class SlotAllocator {
       const logits = place.kind === 'slot' ? sampling.kept.at(place.slot) : place.snapshot.logits
       cl.copy(logits, snapshot.logits)
     })
+    const run = copied.then(() => {
+      // What the copy read was lost already, and nobody knew.
+      if (place.kind === 'slot' && lineage.loss) throw lineage.loss.error
+      if (state.place.kind === 'lost') throw state.place.error
+    })
     return { snapshot, run }
   }
+}
+
+function holds({ place }: SequenceState, snapshot: Snapshot): boolean {
+  return place.kind === 'snapshot' && place.snapshot === snapshot
 }
 
 /** Copies the fields of a snapshot to those of a slot, or from them. */

@@ -47,7 +47,7 @@ export class Snapshot {
 
   /** Bytes of its pages, shared or not. */
   get pageBytes(): number {
-    return this.#pages?.pages.reduce((sum, { bytes }) => sum + bytes, 0) ?? 0
+    return this.#pages?.bytes ?? 0
   }
 
   /** Whether its pages are of no use any more, because the device failed. */

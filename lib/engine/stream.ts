@@ -108,8 +108,6 @@ export class EngineStream {
   readonly room: number
   /** Tokens of its sequence that it has consumed, or will have when what was started has ended. */
   written: number
-  /** There is no page for what it does next: it waits for others to free some. */
-  isShort = false
   /** Steps under way. */
   started = 0
   /** Pieces of its prompt under way. */
@@ -122,7 +120,10 @@ export class EngineStream {
   isDone = false
   /** Nobody wants what it computes. */
   isDiscarded = false
-  /** A run that it needed was rejected, or drew no token: what its state holds is not what its tokens give. */
+  /**
+   * A run that it needed has failed, or drew no token: what its state holds is not what its tokens give. Runs end in the
+   * order in which they were started, so what ended before that is right.
+   */
   isBroken = false
   /** Why nothing more comes, where that is no end of its own. */
   failure: unknown

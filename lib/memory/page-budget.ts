@@ -2,7 +2,8 @@
 
 import type { Device } from '../operations/device.js'
 import { type ContextLimits, contextLimits } from '../engine/context.js'
-import { PAGE_SIZE, pagesFor } from '../engine/page-list.js'
+import { PAGE_SIZE } from '../operations/arguments.js'
+import { pagesFor } from '../engine/page-list.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import { activationTypeOf } from '../models/language-model.js'
 import { contextBytesPerToken, hasPages } from '../models/state-fields.js'

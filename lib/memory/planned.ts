@@ -121,6 +121,10 @@ export class PlannedStore implements WeightStore {
     return vector
   }
 
+  async numbers(entry: TensorEntry): Promise<Float32Array> {
+    return new Float32Array(elementCount(entry.shape))
+  }
+
   constant(values: Float32Array): Tensor {
     return this.#tensor('float32', [values.length])
   }

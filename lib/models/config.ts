@@ -13,11 +13,16 @@ export type Architecture =
   | 'nemotron_h'
   | 'bamba'
   | 'zamba2'
+  | 'lfm2'
+  | 'llamba'
+  | 'mohawk'
+  | 'qwen3_5'
 
 /** The on-disk formats that are understood. */
 export type CheckpointFormat =
   | 'rene'
   | 'state-spaces'
+  | 'llamba'
   | 'hf-mamba2'
   | 'transformers'
   | 'edge-mlx'
@@ -34,6 +39,10 @@ export interface ModelConfig {
   layers: readonly LayerConfig[]
   /** Of the norms before each layer and before the head. */
   normEpsilon: number
+  /** What they are: RMS norms, or layer norms with mean and bias. Defaults to `rms`. */
+  normType?: 'rms' | 'layer'
+  /** What the weights of these norms are stored without: 1 for models that multiply by 1 + w. Defaults to 0. */
+  normOffset?: number
   /** Positions that the model is made for, where its configuration says so. Matters only to layers that keep pages. */
   maxContext?: number | undefined
   tieEmbeddings: boolean

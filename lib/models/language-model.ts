@@ -10,9 +10,24 @@ import type { WeightWishes } from '../weights/planned-format.js'
 import { DeviceStore, type WeightStore } from '../weights/store.js'
 import type { Checkpoint } from './checkpoint.js'
 import type { ModelConfig } from './config.js'
-import { type BlockState, type Pass, recordLinear, type StateField } from './blocks/block.js'
+import {
+  type BlockState,
+  type LayerNorm,
+  type Norm,
+  type Pass,
+  recordLinear,
+  type StateField,
+} from './blocks/block.js'
 import { blockKind } from './blocks/blocks.js'
-import { type BlockTypes, loadBlocks, type PlacedBlock, streamOf } from './placed-blocks.js'
+import {
+  type BlockTypes,
+  isLayerNorm,
+  loadBlocks,
+  loadNorm,
+  type PlacedBlock,
+  recordLayerNorm,
+  streamOf,
+} from './placed-blocks.js'
 import { layerStateBytes, stateBytes } from './state-fields.js'
 import type { Workspace } from './workspace.js'
 
@@ -44,7 +59,7 @@ export class LanguageModel {
   readonly weightBytes: number
   readonly #embedding: Weight
   readonly #blocks: readonly PlacedBlock[]
-  readonly #finalNorm: Tensor
+  readonly #finalNorm: Norm | LayerNorm
   readonly #head: Linear
   readonly #owned: readonly Memory[]
 
@@ -53,7 +68,12 @@ export class LanguageModel {
     config: ModelConfig,
     { activationType, kvType }: BlockTypes,
     memory: { bytes: number; owned: readonly Memory[] },
-    weights: { embedding: Weight; blocks: PlacedBlock[]; finalNorm: Tensor; head: Linear },
+    weights: {
+      embedding: Weight
+      blocks: PlacedBlock[]
+      finalNorm: Norm | LayerNorm
+      head: Linear
+    },
   ) {
     this.device = device
     this.config = config
@@ -89,7 +109,7 @@ export class LanguageModel {
     try {
       const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
       const blocks = await loadBlocks(loader, config, layers, types)
-      const finalNorm = await loader.vector(names.finalNorm, dModel)
+      const finalNorm = await loadNorm(loader, names.finalNorm, config)
       const head: Linear = config.tieEmbeddings
         ? loader.scaled(embedding, paddedVocabSize, logitsMultiplier)
         : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias, {
@@ -160,12 +180,17 @@ export class LanguageModel {
     // What runs through all layers is float32, whatever they compute in.
     const hidden = workspace.take('hidden', tokens.shape, dModel, 'float32')
     this.#embedding.lookUp(cl, tokens, hidden, { scale: embeddingMultiplier })
-    const places = { hidden, branches: this.#branches(workspace, tokens.shape) ?? hidden }
+    const places = {
+      hidden,
+      branches: this.#branches(workspace, tokens.shape) ?? hidden,
+      normed: hidden,
+    }
     const embedding = this.#keptEmbedding(pass, tokens)
     for (const [index, placed] of this.#blocks.entries()) {
-      const stream = streamOf(placed, places)
-      cl.layer(placed.layer, () => {
-        placed.block[mode]({ ...pass, embedding }, stream, state[index]!)
+      const { block, layer, layerNorm } = placed
+      cl.layer(layer, () => {
+        if (layerNorm) places.normed = recordLayerNorm(pass, hidden, layerNorm)
+        block[mode]({ ...pass, embedding }, streamOf(placed, places), state[index]!)
       })
     }
     return hidden
@@ -186,12 +211,16 @@ export class LanguageModel {
   }
 
   #logits({ cl, workspace, role }: Pass, hidden: Tensor): Tensor {
-    const { paddedVocabSize, normEpsilon: eps } = this.config
+    const { paddedVocabSize } = this.config
+    const norm = this.#finalNorm
     const logits = workspace.take('logits', hidden.shape.slice(0, -1), paddedVocabSize, 'float32')
-    recordLinear(cl, hidden, this.#head, logits, {
-      role,
-      norm: { weight: this.#finalNorm, eps },
-    })
+    if (isLayerNorm(norm)) {
+      recordLinear(cl, recordLayerNorm({ cl, workspace }, hidden, norm), this.#head, logits, {
+        role,
+      })
+    } else {
+      recordLinear(cl, hidden, this.#head, logits, { role, norm })
+    }
     return logits
   }
 

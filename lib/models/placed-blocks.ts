@@ -4,7 +4,7 @@
 import type { ActivationType } from '../operations/device.js'
 import type { Tensor } from '../operations/tensor.js'
 import type { WeightLoader } from '../weights/loader.js'
-import type { Block, Norm, Stream } from './blocks/block.js'
+import type { Block, LayerNorm, Norm, Pass, Stream } from './blocks/block.js'
 import { blockKind, type LayerDescription } from './blocks/blocks.js'
 import type { ModelConfig } from './config.js'
 import { pagedFieldsOf } from './state-fields.js'
@@ -18,9 +18,11 @@ export interface PlacedBlock {
   input: Place
   residual: Place
   out: Place
+  /** The norm to record before the block: of it alone or of several, which read its result. */
+  layerNorm: LayerNorm | undefined
 }
 
-type Place = 'hidden' | 'branches'
+type Place = 'hidden' | 'branches' | 'normed'
 
 /** What blocks compute in, and what they keep of each position in. */
 export interface BlockTypes {
@@ -30,28 +32,35 @@ export interface BlockTypes {
 
 export async function loadBlocks(
   loader: WeightLoader,
-  { dModel, normEpsilon: eps }: ModelConfig,
+  config: ModelConfig,
   layers: readonly LayerDescription[],
   { activationType, kvType }: BlockTypes,
 ): Promise<PlacedBlock[]> {
   const blocks: PlacedBlock[] = []
-  let norm: Norm | undefined
+  let norm: Norm | LayerNorm | undefined
   for (const [index, layer] of layers.entries()) {
-    const { config, names, path } = layer
+    const { names, path } = layer
     if (layer.norm === null) norm = undefined
-    else if (layer.norm) norm = { weight: await loader.vector(layer.norm, dModel), eps }
-    const kind = blockKind(config.kind)
-    const block = await kind.load(config, {
+    else if (layer.norm) norm = await loadNorm(loader, layer.norm, config)
+    const layerNorm = norm && isLayerNorm(norm) ? norm : undefined
+    const kind = blockKind(layer.config.kind)
+    const block = await kind.load(layer.config, {
       loader,
       names,
       path: (name) => `${path}.${name}`,
-      dModel,
-      norm,
-      state: kind.stateFields(config, activationType),
-      pagedState: pagedFieldsOf(config, kvType),
+      dModel: config.dModel,
+      norm: layerNorm ? undefined : norm,
+      state: kind.stateFields(layer.config, activationType),
+      pagedState: pagedFieldsOf(layer.config, kvType),
     })
-    const label = layer.layer ?? /layers\.\d+/.exec(path)?.[0] ?? path
-    blocks.push({ block, layer: label, ...placesOf(layers, index) })
+    const places = placesOf(layers, index)
+    blocks.push({
+      block,
+      layer: layer.layer ?? /layers\.\d+/.exec(path)?.[0] ?? path,
+      ...places,
+      ...(layerNorm && { input: 'normed' }),
+      layerNorm: layer.norm === undefined ? undefined : layerNorm,
+    })
   }
   return blocks
 }
@@ -70,6 +79,32 @@ function placesOf(
     residual: isBeside ? 'branches' : 'hidden',
     out: layer.aside || !isLast ? 'branches' : 'hidden',
   }
+}
+
+/** The norm whose weight has this name, of the type that the model has. */
+export async function loadNorm(
+  loader: WeightLoader,
+  name: string,
+  { dModel, normEpsilon: eps, normType, normOffset }: ModelConfig,
+): Promise<Norm | LayerNorm> {
+  const weight = await loader.vector(name, dModel, normOffset)
+  if (normType !== 'layer') return { weight, eps }
+  return { weight, eps, bias: await loader.vector(name.replace(/weight$/, 'bias'), dModel) }
+}
+
+export function isLayerNorm(norm: Norm | LayerNorm): norm is LayerNorm {
+  return 'bias' in norm
+}
+
+/** Records a layer norm: the scratch tensor of what layers compute in. */
+export function recordLayerNorm(
+  { cl, workspace }: Pick<Pass, 'cl' | 'workspace'>,
+  x: Tensor,
+  { weight, bias, eps }: LayerNorm,
+): Tensor {
+  const normed = workspace.take('normed', x.shape.slice(0, -1), x.cols)
+  cl.layerNorm(x, weight, normed, { bias, eps })
+  return normed
 }
 
 /** The stream of a block. */

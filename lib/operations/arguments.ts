@@ -135,6 +135,63 @@ export interface Mamba2Options extends SsdOptions, ConvOptions {
   normBeforeGate?: boolean
 }
 
+export interface DeltaUpdateTensors {
+  /** (batch, 2 * keyHeads * keyDim + heads * valueDim), columns in the order q | k | v, before the convolution. Rows may lie apart. */
+  qkv: Tensor
+  /** The gate: (batch, heads * valueDim). Rows may lie apart. */
+  z: Tensor
+  /** (batch, heads): sigmoid(b) is how much of the old value for k is replaced. Rows may lie apart. */
+  b: Tensor
+  /** (batch, heads): exp(A * softplus(a + dtBias)) is what is left of the state. Rows may lie apart. */
+  a: Tensor
+  /** (channels, width), where the channels are q | k | v. */
+  convWeight: Tensor
+  /** Rings of the last inputs of the convolution: (slots, width, channels), updated in place. */
+  convState: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (slots, heads, valueDim, keyDim), updated in place. */
+  state: Tensor
+  /** Tokens that the sequence of each row has seen before: uint32 (batch). */
+  position: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** o * silu(z): (batch, heads * valueDim). */
+  out: Tensor
+  /** Sum of squares of each head of o, for the norm that comes before the gate: float32 (batch, heads). */
+  squares: Tensor
+}
+
+export interface DeltaScanTensors {
+  /** (batch, length, keyHeads * keyDim), after convolution and silu. Rows may lie apart. */
+  q: Tensor
+  /** As q. */
+  k: Tensor
+  /** (batch, length, heads * valueDim), after convolution and silu. Rows may lie apart. */
+  v: Tensor
+  /** (batch, length, heads), as that of `deltaUpdate`. Rows may lie apart. */
+  b: Tensor
+  /** As b. */
+  a: Tensor
+  /** (heads), negative. */
+  A: Tensor
+  /** (heads). */
+  dtBias: Tensor
+  /** (slots, heads, valueDim, keyDim), updated in place. */
+  state: Tensor
+  /** Slot of each row: uint32 (batch). See `Recorder`. */
+  rows: Tensor
+  /** As v, contiguous. */
+  out: Tensor
+}
+
+export interface DeltaOptions {
+  /** Added to the sum of squares of each head of q and k, which are brought to length 1. Defaults to 1e-6. */
+  eps?: number
+}
+
 export interface AttentionTensors {
   /** (batch, heads * headDim), or (batch, length, heads * headDim). Rows may lie apart. */
   q: Tensor

@@ -16,6 +16,9 @@ import {
   type AttentionTensors,
   type ConvOptions,
   type ConvTensors,
+  type DeltaOptions,
+  type DeltaScanTensors,
+  type DeltaUpdateTensors,
   type EmbeddingOptions,
   type KeepLogitsTensors,
   type KvPagesWriteTensors,
@@ -36,6 +39,7 @@ import {
 } from './arguments.js'
 import { Checker } from './checker.js'
 import { checkAttention, checkRings } from './checks/attention.js'
+import { checkDeltaScan, checkDeltaUpdate } from './checks/delta.js'
 import {
   ACTIVATION_NUMBERS,
   checkAffine,
@@ -340,6 +344,26 @@ export class Recorder {
     check.options(options, MAMBA2_OPTIONS)
     const params = checkMamba2(check, tensors, options)
     this.#addGiven('mamba2_update', tensors, params)
+  }
+
+  /**
+   * One token between the projections of a gated DeltaNet layer: `conv1dUpdate` of q, k and v, the gated delta rule of
+   * `deltaChunkScan`, then the gate, in one pass over the state. The norm of each head, which comes before the gate, and
+   * out_proj follow as one `matmul` of `out` whose norm is given `squares`.
+   */
+  deltaUpdate(tensors: DeltaUpdateTensors, options: DeltaOptions = {}): void {
+    const params = checkDeltaUpdate(this.#check('deltaUpdate'), tensors, options)
+    this.#addGiven('delta_update', tensors, params)
+  }
+
+  /**
+   * The gated delta rule over many tokens. For each head, with its state S (valueDim, keyDim), q and k brought to length 1 and
+   * q divided by sqrt(keyDim): S = exp(A softplus(a + dtBias)) S, then S = S + sigmoid(b) (v - S k) kᵀ, out = S q. Head h reads q
+   * and k of head h / (heads / keyHeads) (Yang, Kautz and Hatamizadeh, "Gated delta networks", 2024; Qwen3.5).
+   */
+  deltaChunkScan(tensors: DeltaScanTensors, options: DeltaOptions = {}): void {
+    const params = checkDeltaScan(this.#check('deltaChunkScan'), tensors, options)
+    this.#addGiven('delta_chunk_scan', tensors, params)
   }
 
   /** out = activation(x), times `gate` when given; all of one shape, rows of x may lie apart. `gelu` is exact (erf). `out` may be x or gate. */

@@ -33,9 +33,9 @@ export class SessionCheckpoint {
     return this.history.length
   }
 
-  /** Bytes in memory. */
+  /** Bytes in memory; those of pages that it shares with others among them. */
   get stateBytes(): number {
-    return this.#isDisposed ? 0 : this.snapshot.bytes
+    return this.#isDisposed ? 0 : this.snapshot.bytes + this.snapshot.pageBytes
   }
 
   get isDisposed(): boolean {

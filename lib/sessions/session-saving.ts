@@ -2,7 +2,8 @@
 
 import type { ModelIdentity } from '../models/model-identity.js'
 import type { Engine } from '../engine/engine.js'
-import { PAGE_SIZE, pagesFor } from '../engine/page-list.js'
+import { PAGE_SIZE } from '../operations/arguments.js'
+import { pagesFor } from '../engine/page-list.js'
 import { namedPagedFields } from '../engine/page-pool.js'
 import { Snapshot } from '../engine/snapshot.js'
 import { readSessionFile, type SessionContents, type SessionField } from './session-file.js'
@@ -71,11 +72,12 @@ export async function restoredState(
   }
 }
 
-// Field by field: a copy of all would take as much memory again.
-async function savedPages(engine: Engine, snapshot: Snapshot): Promise<SessionField[]> {
+/** What a snapshot holds of its positions, (position, ...shape). */
+export async function savedPages(engine: Engine, snapshot: Snapshot): Promise<SessionField[]> {
   const { position } = snapshot
   const saved: SessionField[] = []
   if (!snapshot.pages || position === 0) return saved
+  // Field by field: a copy of all would take as much memory of the device again.
   for (const [index, { name, dtype, shape }] of namedPagedFields(engine.model).entries()) {
     const tensor = pagesInARow(engine, position, { dtype, shape })
     try {

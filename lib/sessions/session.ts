@@ -14,7 +14,7 @@ import {
   SAVE_SESSION,
   type SaveSessionOptions,
 } from '../options/sessions.js'
-import { SequenceState } from '../engine/sequence-state.js'
+import { pageBytesOf, SequenceState } from '../engine/sequence-state.js'
 import type { Snapshot } from '../engine/snapshot.js'
 import type { Engine } from '../engine/engine.js'
 import type { EngineStream, StreamSettings } from '../engine/stream.js'
@@ -87,9 +87,13 @@ export class Session {
     return this.#sequence.history.known()
   }
 
-  /** Bytes in memory, whatever the number of tokens. */
+  /**
+   * Bytes in memory, whatever the number of tokens; of models that attend to all of them also what they keep of each, in
+   * pages that forks and checkpoints may share.
+   */
   get stateBytes(): number {
-    return this.#sequence.isDisposed ? 0 : this.#host.stateBytes
+    const { isDisposed, state } = this.#sequence
+    return isDisposed ? 0 : this.#host.stateBytes + pageBytesOf(state)
   }
 
   /**
@@ -189,9 +193,8 @@ export class Session {
     checkPath('save', path)
     checkOptions('save', options, optionNames(SAVE_SESSION))
     const { dtype, tokens } = optionValues('save', SAVE_SESSION, options)
-    await this.withSnapshot('save', async (snapshot, history) => {
+    await this.withSnapshot('save', async (snapshot, history, engine) => {
       const model = await this.#host.identity()
-      const { engine } = this.#host
       const contents = await savedContents(snapshot, history, { engine, model, tokens })
       await writeSessionFile(path, contents, dtype && { dtype })
     })
@@ -237,14 +240,14 @@ export class Session {
    */
   async withSnapshot<T>(
     operation: string,
-    use: (snapshot: Snapshot, history: TokenHistory) => Promise<T>,
+    use: (snapshot: Snapshot, history: TokenHistory, engine: Engine) => Promise<T>,
   ): Promise<T> {
     this.#check(operation)
     return this.#alone(operation, async () => {
       await this.#sequence.settleAlone(operation)
       const snapshot = await this.#host.engine.snapshot(this.#sequence.state, this.position)
       try {
-        return await use(snapshot, this.#sequence.history)
+        return await use(snapshot, this.#sequence.history, this.#host.engine)
       } finally {
         snapshot.dispose()
       }

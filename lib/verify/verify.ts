@@ -8,6 +8,7 @@ import { excess, type WorstElement, worstElement } from './tolerance.js'
 import { attentionCases } from './cases/attention.js'
 import type { Case, Recordable } from './cases/case.js'
 import { linearCases } from './cases/linear.js'
+import { deltaCases } from './cases/delta.js'
 import { mamba2Cases } from './cases/mamba2.js'
 import { pagedAttentionCases } from './cases/paged-attention.js'
 import { rowCases, tokenCases } from './cases/rows.js'
@@ -52,6 +53,7 @@ export function* allCases(activationTypes: readonly ActivationType[]): Generator
   for (const type of activationTypes) {
     yield* linearCases(type)
     yield* mamba2Cases(type)
+    yield* deltaCases(type)
     yield* attentionCases(type)
     yield* pagedAttentionCases(type)
     yield* rowCases(type)

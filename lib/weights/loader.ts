@@ -77,11 +77,20 @@ export class WeightLoader {
     return this.#checkpoint.tensors.has(name)
   }
 
-  /** A float32 vector (length). */
-  async vector(name: string, length: number): Promise<Tensor> {
+  /** A float32 vector (length), `offset` added to each element. */
+  async vector(name: string, length: number, offset = 0): Promise<Tensor> {
+    if (offset !== 0) return await this.mappedVector(name, length, (x) => x + offset)
     const entry = this.#entry(name)
     this.#expectShape(entry, [[length]])
     return this.#floats(entry, [length])
+  }
+
+  /** A float32 vector (times * length): one of so many elements, over and over. */
+  async repeatedVector(name: string, length: number, times: number): Promise<Tensor> {
+    const entry = this.#entry(name)
+    this.#expectShape(entry, [[length]])
+    const strides = [0, entry.strides?.[0] ?? 1]
+    return this.#floats({ ...entry, shape: [times, length], strides }, [times * length])
   }
 
   /** A float32 vector, every element mapped on the way. */
@@ -89,6 +98,22 @@ export class WeightLoader {
     const entry = this.#entry(name)
     this.#expectShape(entry, [[length]])
     return this.#floats(entry, [length], map)
+  }
+
+  /** A float32 vector (length) of zeros to which vectors of the file are added, each from `first` on. */
+  async sumOfVectors(
+    length: number,
+    parts: readonly { name: string; first: number; length: number }[],
+  ): Promise<Tensor> {
+    const sum = new Float32Array(length)
+    for (const part of parts) {
+      const entry = this.#entry(part.name)
+      this.#expectShape(entry, [[part.length]])
+      this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
+      const numbers = await this.#store.numbers(entry)
+      for (const [i, number] of numbers.entries()) sum[part.first + i]! += number
+    }
+    return this.constant(sum)
   }
 
   /** Depthwise convolution taps, float32 (channels, width); files also write (C, 1, K) and (C, K, 1). */

@@ -48,6 +48,8 @@ export interface WeightStore {
     shape: readonly number[],
     map?: (x: number, index: number) => number,
   ): Promise<Tensor>
+  /** Floats of any type as numbers of JavaScript, to make a constant of. */
+  numbers(entry: TensorEntry): Promise<Float32Array>
   /** Numbers that come from the configuration, as a vector. */
   constant(values: Float32Array): Tensor
   /** Does what was put off. */
@@ -145,9 +147,13 @@ export class DeviceStore implements WeightStore {
       this.#casts.push([entry, vector])
       return vector
     }
-    const numbers = bytesToFloat32(entry.dtype, rowMajor(entry, await this.#read(entry)))
+    const numbers = await this.numbers(entry)
     vector.write(map ? numbers.map(map) : numbers)
     return vector
+  }
+
+  async numbers(entry: TensorEntry): Promise<Float32Array> {
+    return bytesToFloat32(entry.dtype, rowMajor(entry, await this.#read(entry)))
   }
 
   constant(values: Float32Array): Tensor {

@@ -6,6 +6,8 @@
 
 namespace ssm::cpu {
 
+inline float sigmoid(float x) { return 1.0f / (1.0f + std::exp(-x)); }
+
 inline float silu(float x) { return x / (1.0f + std::exp(-x)); }
 
 // Exact, with the error function, as torch.nn.GELU() and mlx.nn.gelu.

@@ -8,12 +8,13 @@ import { QueueFullError, SessionLostError } from '../../lib/support/errors.js'
 import { type GenerateResult, loadModel, type Model } from '../../lib/index.js'
 import { samplerOf } from '../../lib/generation/sampler.js'
 import { fixture } from '../support/checkpoints.js'
-import { IDLE, tokensOf, watchRuns } from '../support/company.js'
+import { expectIdle, IDLE, tokensOf, watchRuns } from '../support/company.js'
 import {
   collectGarbage,
   FAILURE,
   failNextRun,
   NO_MEMORY,
+  occupy,
   growFromOneSlot,
   refuseTensor,
   whileRunsFail,
@@ -49,8 +50,7 @@ async function expectWhole(model: Model): Promise<void> {
     return { tokens, logprobs }
   }
   expect(await hear(model)).toEqual(await hear(await load()))
-  await turn()
-  expect(model.engine.load).toMatchObject(IDLE)
+  await expectIdle(model)
 }
 
 describe('a device that fails', () => {
@@ -98,7 +98,7 @@ describe('a device that fails', () => {
       async () => {
         await expect(session.prefill(tokensOf(600, seededIntegers(2)))).rejects.toThrow(FAILURE)
         session.reset()
-        await vi.waitFor(() => expect(model.engine.load).toMatchObject(IDLE))
+        await expectIdle(model)
       },
     )
     expect(runs).toBe(3)
@@ -114,6 +114,43 @@ describe('a device that fails', () => {
     await session.prefill(PROMPT)
     failNextRun({ withInputs: false, by })
     await expect(model.generate([3], { ...OPTIONS, maxTokens: 1000 })).rejects.toThrow(FAILURE)
+    await expect(session.generate('', OPTIONS)).rejects.toThrow(SessionLostError)
+    await expectWhole(model)
+  })
+
+  it.each(['device', 'operation'] as const)(
+    'while the pool grows (%s): so does a copy of what did not get there',
+    async (by) => {
+      const model = await load()
+      growFromOneSlot(model, 32)
+      using session = model.createSession()
+      await session.prefill(PROMPT)
+      const release = occupy(model.device)
+      failNextRun({ withInputs: false, by })
+      const growing = expect(model.generate([3], OPTIONS)).rejects.toThrow(FAILURE)
+      await vi.waitFor(() => expect(model.engine.load.streams).toBe(1), { interval: 1 })
+      const copying = expect(session.checkpoint()).rejects.toThrow(FAILURE)
+      await turn()
+      await release()
+      await Promise.all([growing, copying])
+      await expectWhole(model)
+    },
+  )
+
+  it('while the pool grows, and a session leaves its slot before that is known: it is lost', async () => {
+    const model = await load({ maxStreams: 2 })
+    growFromOneSlot(model, 2)
+    using session = model.createSession()
+    await session.prefill(PROMPT)
+    const release = occupy(model.device)
+    failNextRun({ withInputs: false })
+    // The second needs the session's slot.
+    const calls = [3, 4].map((token) =>
+      expect(model.generate([token], OPTIONS)).rejects.toThrow(FAILURE),
+    )
+    await vi.waitFor(() => expect(model.engine.load.streams).toBe(2), { interval: 1 })
+    await release()
+    await Promise.all(calls)
     await expect(session.generate('', OPTIONS)).rejects.toThrow(SessionLostError)
     await expectWhole(model)
   })
@@ -158,7 +195,8 @@ describe('a device that fails', () => {
       const stopTokens = Array.from({ length: count }, (_, i) => 200 + i)
       return model.generate([7, count], { ...OPTIONS, stopTokens })
     })
-    for (const call of [stream.result, ...longer]) await expect(call).rejects.toThrow(FAILURE)
+    const calls = [stream.result, ...longer]
+    await Promise.all(calls.map((call) => expect(call).rejects.toThrow(FAILURE)))
     await expectWhole(model)
   })
 
@@ -396,10 +434,13 @@ describe('whoever does not come back', () => {
       await session.stream(PROMPT, OPTIONS).next()
     })()
     expect(model.engine.load.streams).toBe(2)
-    await vi.waitFor(async () => {
-      await collectGarbage()
-      expect(model.engine.load).toMatchObject(IDLE)
-    })
+    await vi.waitFor(
+      async () => {
+        await collectGarbage()
+        expect(model.engine.load).toMatchObject(IDLE)
+      },
+      { timeout: 10_000 },
+    )
     await expectWhole(model)
   })
 })

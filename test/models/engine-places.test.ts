@@ -5,7 +5,7 @@ import { describe, expect, it, onTestFinished } from 'vitest'
 import { DisposedError, QueueFullError } from '../../lib/support/errors.js'
 import { loadModel, type Model, type Session } from '../../lib/index.js'
 import { fixture } from '../support/checkpoints.js'
-import { IDLE, tokensOf } from '../support/company.js'
+import { expectIdle, tokensOf } from '../support/company.js'
 import { collectGarbage, growFromOneSlot } from '../support/failing-runs.js'
 import { fingerprint } from '../support/session-cases.js'
 import { seededIntegers } from '../unit/random.js'
@@ -75,7 +75,7 @@ describe('a queue', () => {
     const third = session.prefill([4]).then(() => order.push('third'))
     await Promise.all([third, model.generate([3], OPTIONS).then(() => order.push('fourth'))])
     expect(order.slice(2)).toEqual(['third', 'fourth'])
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
   })
 
   it('refuses whoever comes when it is full, and takes the next one when it is not', async () => {
@@ -127,7 +127,7 @@ describe('a queue', () => {
     )
     expect(outcomes).toEqual([reason, reason, 20, reason])
     await turn()
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
   })
 
   it('ends when the model is disposed of: whoever runs or waits is told', async () => {
@@ -152,7 +152,7 @@ describe('a queue', () => {
       ),
     )
     await turn()
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
     session.dispose()
   })
 

@@ -12,8 +12,8 @@ import {
   alone,
   type Call,
   drawCall,
+  expectIdle,
   hear,
-  IDLE,
   live,
   tokensOf,
   watchRuns,
@@ -66,7 +66,7 @@ describe.each(MODELS)('%s', (name) => {
     const model = await load(name, maxStreams)
     await compare(name, model, drawCalls(count, count))
     await turn()
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
   })
 
   it('13 streams in a pool that grows', async () => {

@@ -11,7 +11,7 @@ import { IsolatedThread } from '../../lib/support/isolated-thread.js'
 import { samplerOf } from '../../lib/generation/sampler.js'
 import { NO_TOKEN } from '../../lib/operations/drawn-token.js'
 import { fixture } from '../support/checkpoints.js'
-import { IDLE, tokensOf, watchRuns } from '../support/company.js'
+import { expectIdle, tokensOf, watchRuns } from '../support/company.js'
 import { expectClose } from '../tolerance.js'
 import { seededIntegers } from '../unit/random.js'
 
@@ -27,6 +27,8 @@ const isAllowed = (previous: number, token: number) => (token * 7 + previous * 1
 /** Takes up to `delay` milliseconds for a mask, and says that the text is over after `length` tokens. */
 class TestMasker implements Masker {
   readonly given: number[] = []
+  /** Masks that were asked for and are not there. */
+  pending = 0
   readonly #vocabulary: number
   readonly #delay: number
   readonly #length: number
@@ -47,7 +49,9 @@ class TestMasker implements Masker {
   }
 
   async #after(previous: number): Promise<Allowed> {
+    this.pending += 1
     if (this.#delay > 0) await sleep(this.#delay * Math.random())
+    this.pending -= 1
     const mask = new Uint32Array(Math.ceil(this.#vocabulary / 32))
     for (let token = 0; token < this.#vocabulary; token++) {
       if (isAllowed(previous, token)) mask[token >>> 5]! |= 1 << (token & 31)
@@ -121,7 +125,7 @@ it.each([1, 5, 64, 65, 300])(
     const drawn = await run(model, { prompt, maxTokens: 12, masker })
     expect(drawn).toEqual(await plainLoop(model, prompt, 12))
     expect(masker.given).toEqual(drawn.slice(0, -1))
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
   },
 )
 
@@ -144,13 +148,14 @@ it('changes nothing for those beside it, nor they for it', async () => {
   const fresh = await load()
   for (const [i, each] of wanted.entries())
     expect(together[i], `${i}`).toEqual(await one(fresh, each))
-  expect(model.engine.load).toMatchObject(IDLE)
+  await expectIdle(model)
 })
 
 it('streams whose masks come at different times share their passes', async () => {
   const model = await load()
   const length = 16
   const passes = new Set<CommandList>()
+  const maskers = Array.from({ length: 8 }, () => new TestMasker(model, { delay: 4 }))
   let started = 0
   const decode = vi.spyOn(model.languageModel, 'decode')
   const record = model.device.record.bind(model.device)
@@ -168,15 +173,16 @@ it('streams whose masks come at different times share their passes', async () =>
     if (!passes.has(this)) return runList.call(this, options) // it draws or copies
     started += 1
     const result = await runList.call(this, options)
-    await sleep(15) // a pass takes longer than a mask
+    // A pass takes longer than a mask, however busy the machine is.
+    while (maskers.some(({ pending }) => pending > 0)) await setImmediate()
     return result
   })
   onTestFinished(() => {
     for (const spy of [decode, recordings, runs]) spy.mockRestore()
   })
-  const one = (i: number) =>
-    run(model, { prompt: [i], maxTokens: length, masker: new TestMasker(model, { delay: 4 }) })
-  await Promise.all(Array.from({ length: 8 }, (_, i) => one(i + 1)))
+  await Promise.all(
+    maskers.map((masker, i) => run(model, { prompt: [i + 1], maxTokens: length, masker })),
+  )
   // The prompts end one after another; two groups that never meet would take twice as many.
   expect(started).toBeGreaterThanOrEqual(length - 1)
   expect(started).toBeLessThanOrEqual(length + 3)
@@ -238,7 +244,7 @@ describe('a text that is over', () => {
     const masker = new TestMasker(model, { length: 4 })
     const drawn = await run(model, { prompt: [5], maxTokens: 9, masker })
     expect(drawn).toEqual([...(await plainLoop(model, [5], 4)), NO_TOKEN])
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
   })
 
   it.each([0, 1, 4])(

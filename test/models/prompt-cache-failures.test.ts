@@ -6,8 +6,8 @@ import { snapshotBytes } from '../../lib/engine/snapshot.js'
 import { loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { Memory } from '../../lib/operations/tensor.js'
 import { fixture } from '../support/checkpoints.js'
-import { drawCall, hear, IDLE, tokensOf } from '../support/company.js'
-import { FAILURE, whileRunsFail } from '../support/failing-runs.js'
+import { drawCall, expectIdle, hear, tokensOf } from '../support/company.js'
+import { FAILURE, occupy, whileRunsFail } from '../support/failing-runs.js'
 import { PromptClient } from '../support/prompt-clients.js'
 import { watchSnapshots } from '../support/live-memory.js'
 import { seededIntegers } from '../unit/random.js'
@@ -31,8 +31,6 @@ beforeAll(async () => {
   cold = await loadModel(fixture('rene'), { device: 'cpu', promptCache: false })
 })
 afterAll(() => cold.dispose())
-
-const idle = (model: Model) => vi.waitFor(() => expect(model.engine.load).toMatchObject(IDLE))
 
 // What is the same to the bit where a prompt begins at a multiple of 64, and nearly so elsewhere.
 async function expectRight(model: Model, prompt: number[]): Promise<void> {
@@ -70,9 +68,31 @@ describe.each(['device', 'operation'] as const)('a run that fails by its %s', (b
         expect(error.message).toBe(FAILURE)
         failures += 1
       })
-      await idle(model)
+      await expectIdle(model)
     }
     expect(failures).toBeGreaterThan(4)
+  })
+
+  it('in front of a prompt, known only when all of it has run: nothing of that is kept', async () => {
+    const model = await load({ maxBytes: 2 ** 30, exact: true })
+    const prompt = PROMPT.slice(0, 100)
+    const release = occupy(model.device)
+    let runs = 0
+    // The first brings the state to its slot. Behind it are two pieces, and a copy of what the first of them leaves.
+    await whileRunsFail(
+      () => ++runs === 1,
+      async () => {
+        const call = expect(model.generate(prompt, OPTIONS)).rejects.toThrow(FAILURE)
+        await vi.waitFor(() => expect(model.engine.load.runs).toBe(2), { interval: 1 })
+        await release()
+        await call
+      },
+      by,
+    )
+    const { logprobs: expected } = await cold.generate(prompt, OPTIONS)
+    const { logprobs, usage } = await model.generate(prompt, OPTIONS)
+    expect(usage.cachedTokens).toBe(0)
+    expect(logprobs).toEqual(expected)
   })
 })
 
@@ -105,7 +125,7 @@ it.each([true, false])('whichever runs fail in company, exact: %s', async (exact
         await expectRight(model, prompt)
       }
     }
-    await idle(model)
+    await expectIdle(model)
   }
   expect(failed).toBeGreaterThan(25)
   expect(given).toBeGreaterThan(25)
@@ -122,7 +142,7 @@ it('prompts that are aborted anywhere leave nothing wrong, and nothing behind', 
     await sleep(draw(12))
     controller.abort(new Error('enough'))
     await call.catch((error: Error) => expect(error.message).toBe('enough'))
-    await idle(model)
+    await expectIdle(model)
     if (i % 8 > 0) continue
     const { tokens, logprobs } = await model.generate(prompt, OPTIONS)
     expect({ tokens, logprobs }).toEqual({ tokens: expected.tokens, logprobs: expected.logprobs })
@@ -141,7 +161,7 @@ it('without memory for a copy nothing is kept, and the text is right', async () 
   })
   onTestFinished(() => spy.mockRestore())
   await expectRight(model, PROMPT)
-  await idle(model)
+  await expectIdle(model)
   expect(model.memory().promptCacheBytes).toBe(0)
   spy.mockRestore()
   await expectRight(model, PROMPT)

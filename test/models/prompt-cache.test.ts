@@ -7,7 +7,7 @@ import { snapshotBytes } from '../../lib/engine/snapshot.js'
 import { type GenerateResult, loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { Memory } from '../../lib/operations/tensor.js'
 import { fixture } from '../support/checkpoints.js'
-import { type Call, drawCall, hear, IDLE, tokensOf } from '../support/company.js'
+import { type Call, drawCall, expectIdle, hear, tokensOf } from '../support/company.js'
 import { consumedTokens, PromptClient } from '../support/prompt-clients.js'
 import type { Draw } from '../support/session-cases.js'
 import { watchSnapshots } from '../support/live-memory.js'
@@ -132,7 +132,7 @@ describe.each(MODELS)('%s', (name) => {
     budget.atMost(maxBytes)
     if (snapshots === 0) expect([cached, budget.most]).toEqual([0, 0])
     else expect(cached).toBeGreaterThan(0)
-    await vi.waitFor(() => expect(warm.engine.load).toMatchObject(IDLE))
+    await expectIdle(warm)
     expect(warm.memory()).toMatchObject({ promptCacheMaxBytes: maxBytes, snapshotBytes: 0 })
     if (snapshots === 1000) expect(warm.memory().promptCacheBytes).toBeGreaterThan(budget.most / 2)
   })

@@ -27,7 +27,7 @@ import {
   temporaryFolder,
 } from '../support/checkpoints.js'
 import { writeScriptedModel } from '../support/scripted-model.js'
-import { IDLE, tokensOf, watchRuns } from '../support/company.js'
+import { expectIdle, tokensOf, watchRuns } from '../support/company.js'
 import { watchMemory } from '../support/live-memory.js'
 import { expectClose } from '../tolerance.js'
 import { seededIntegers } from '../unit/random.js'
@@ -358,7 +358,7 @@ describe('rene', () => {
     ['an odd parseSpecial', 'a', ['b'], { parseSpecial: 1 }, /parseSpecial must be true or false/],
   ])('refuses %s', async (_, prefix, continuations, options, message) => {
     await expect(model.score(prefix, continuations as Prompt[], options)).rejects.toThrow(message)
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
   })
 
   it('refuses an odd normalisation, and labels that are none', async () => {
@@ -481,11 +481,24 @@ describe('in company', () => {
     expect(most).toBeGreaterThan(5)
     expect(alive.size + lists.size).toBe(0)
     const controller = new AbortController()
-    const call = model.score([1, 2], continuations, { signal: controller.signal })
-    const outcome = expect(call).rejects.toThrow()
-    while (alive.size < 5) await turn()
-    controller.abort()
-    await outcome
+    const { run } = CommandList.prototype
+    let atAbort = 0
+    vi.spyOn(CommandList.prototype, 'run').mockImplementation(function (
+      this: CommandList,
+      options,
+    ) {
+      const running = run.call(this, options)
+      // The first pass over candidates is under way.
+      if (options?.inputs?.targets && !controller.signal.aborted) {
+        atAbort = alive.size
+        controller.abort()
+      }
+      return running
+    })
+    await expect(
+      model.score([1, 2], continuations, { signal: controller.signal }),
+    ).rejects.toThrow()
+    expect(atAbort).toBeGreaterThan(5)
     expect(alive.size + lists.size).toBe(0)
   })
 
@@ -519,7 +532,7 @@ describe('in company', () => {
     expect(ends).toContain('aborted')
     expect(getEventListeners(shared.signal, 'abort')).toEqual([])
     expect(model.memory()).toEqual(before)
-    expect(model.engine.load).toMatchObject(IDLE)
+    await expectIdle(model)
     expect(await model.score(prefix, continuations)).toEqual(expected)
     const aborted = AbortSignal.abort(new Error('before'))
     await expect(model.score([1], [[2]], { signal: aborted })).rejects.toThrow('before')

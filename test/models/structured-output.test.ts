@@ -17,7 +17,7 @@ import {
 } from '../../lib/index.js'
 import { IsolatedThread } from '../../lib/support/isolated-thread.js'
 import { fixture } from '../support/checkpoints.js'
-import { IDLE, watchRuns } from '../support/company.js'
+import { expectIdle, watchRuns } from '../support/company.js'
 import { randomSchema } from '../support/random-schema.js'
 import { allowedTokens } from '../unit/grammar-walk.js'
 import { seededIntegers } from '../unit/random.js'
@@ -75,7 +75,6 @@ function isValid(schema: object | boolean, text: string): boolean {
 }
 
 /** A pass that was started ahead may still be ending. */
-const expectIdle = () => vi.waitFor(() => expect(model.engine.load).toMatchObject(IDLE))
 
 /** Goes through the tokens of a result, which a format allows one after another. */
 async function follow(format: ConstrainedFormat, { tokens }: GenerateResult): Promise<void> {
@@ -157,7 +156,7 @@ describe('200 random schemas', () => {
       ])
       expect(other.tokens).toEqual(alone[beside]!.tokens)
       expect(other.logprobs).toEqual(alone[beside]!.logprobs)
-      await expectIdle()
+      await expectIdle(model)
     }
     expect(ends.stop + ends.length + ends.impossible).toBe(200)
     expect(ends.stop).toBeGreaterThan(50)
@@ -250,7 +249,7 @@ describe('other options', () => {
     const options = { logitBias, presencePenalty: 2, frequencyPenalty: 2, repetitionPenalty: 100 }
     const { text } = await model.generate(PROMPT, { responseFormat: LETTERS, ...options })
     expect(text).toMatch(/^[ab]{5}$/)
-    await expectIdle()
+    await expectIdle(model)
   })
 
   it('maxTokens of 1', async () => {
@@ -372,7 +371,7 @@ describe('what ends early', () => {
       for (let i = 0; i < turns; i++) await turn()
       controller.abort(reason)
       await expect(call).rejects.toBe(reason)
-      await expectIdle()
+      await expectIdle(model)
     }
     // Those of aborted compilations are freed once they are there.
     await model.generate(PROMPT, { responseFormat: LETTERS })
@@ -414,7 +413,7 @@ describe('what ends early', () => {
       expect(await Promise.all(calls)).toHaveLength(25)
     }
     expect(watched.held).toEqual(new Set())
-    await expectIdle()
+    await expectIdle(model)
   })
 
   it.each([0, 1, 20, 200])('says that the model was disposed of after %i turns', async (turns) => {
@@ -461,7 +460,7 @@ describe('formats that are none', () => {
     using session = model.createSession()
     await expect(session.generate(PROMPT, { responseFormat })).rejects.toThrow(message)
     expect(watched.runs).toEqual([])
-    await expectIdle()
+    await expectIdle(model)
     expect((await session.generate(PROMPT, { maxTokens: 2 })).tokens).toHaveLength(2)
   })
 

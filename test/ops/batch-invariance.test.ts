@@ -214,6 +214,35 @@ describeEachDevice('a row', (device) => {
     })
   })
 
+  test.each(ACTIVATION_TYPES)('of deltaUpdate, %s', async (dtype) => {
+    const { heads, headDim: keyDim, dState: valueDim, width } = NUMBERS
+    const values = heads * valueDim
+    const channels = 2 * keyDim + values
+    const parameters = {
+      convWeight: floats(device(), [channels, width]),
+      A: upload(device(), 'float32', [heads], [-0.5, -1, -2]),
+      dtBias: floats(device(), [heads]),
+    }
+    await expectRowsAlone(device(), (cl, take, rows) => {
+      const tensors = {
+        ...parameters,
+        qkv: take([channels], { dtype }),
+        z: take([values], { dtype }),
+        b: take([heads], { dtype }),
+        a: take([heads], { dtype }),
+        rows: inOrder(device(), rows),
+        convState: take([width, channels], { dtype }),
+        state: take([heads, valueDim, keyDim]),
+        position: take([], { dtype: 'uint32', numberOf: (id) => id }),
+        out: unwritten(device(), [rows, values], dtype),
+        squares: unwritten(device(), [rows, heads]),
+      }
+      cl.deltaUpdate(tensors)
+      const { out, squares, state, convState } = tensors
+      return [out, squares, state, convState]
+    })
+  })
+
   test.each(ACTIVATION_TYPES)('of conv1dUpdate and ssdUpdate, %s', async (dtype) => {
     const { heads, headDim, dState, width } = NUMBERS
     const inner = heads * headDim

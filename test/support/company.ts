@@ -1,7 +1,7 @@
 // Streams and sessions that run beside one another on one model, as seeds say.
 
 import { setTimeout as sleep } from 'node:timers/promises'
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import { CommandList } from '../../lib/operations/device.js'
 import { type GenerateOptions, loadModel, type LoadOptions, type Model } from '../../lib/index.js'
 import { fixture } from './checkpoints.js'
@@ -158,6 +158,11 @@ export async function live(model: Model, draw: Draw, pause = 0): Promise<string[
 
 /** The load of an engine that serves nobody. */
 export const IDLE = { streams: 0, waiting: 0, runs: 0 }
+
+/** Nobody is served any more: a run that was started ahead, or cut short, ends a little after its stream. */
+export async function expectIdle({ engine }: Pick<Model, 'engine'>): Promise<void> {
+  await vi.waitFor(() => expect(engine.load).toMatchObject(IDLE), { interval: 1, timeout: 10_000 })
+}
 
 /** The inputs of a run: whose rows it has, and the tokens of a piece of a prompt. */
 export interface RunOfEngine {

@@ -6,6 +6,8 @@ import { runInNewContext } from 'node:vm'
 import { expect, onTestFinished, vi } from 'vitest'
 import { FAILURE_REASON, RUN_STATUS } from '../../lib/addon/contract.js'
 import type { Model } from '../../lib/index.js'
+import type { Device } from '../../lib/operations/device.js'
+import type { Tensor } from '../../lib/operations/tensor.js'
 
 /** What the error of a run says that was made to fail. */
 export const FAILURE = 'the device failed on purpose'
@@ -76,6 +78,31 @@ export function withFailures(original: AddonModule): AddonModule {
   // Its own properties cannot be written.
   const addon = () => Object.create(original.addon(), { run: { value: run } })
   return { ...original, addon }
+}
+
+/**
+ * The device is busy until `release`: what is started meanwhile runs after that, one behind the other, and nobody
+ * hears of it before.
+ *
+ * @example
+ * const release = occupy(model.device)
+ * const call = model.generate(prompt)
+ * await release()
+ */
+export function occupy(device: Device): () => Promise<void> {
+  const [from, to] = [0, 1].map(() => device.tensor('float32', [2 ** 22])) as [Tensor, Tensor]
+  using list = device.record((cl) => {
+    // For minutes.
+    for (let i = 0; i < 10_000; i++) cl.copy(from, to)
+  })
+  const controller = new AbortController()
+  const run = list.run({ signal: controller.signal }).catch(() => {})
+  return async () => {
+    controller.abort()
+    await run
+    from.dispose()
+    to.dispose()
+  }
 }
 
 /** What the error says where there was no memory. */

@@ -3,6 +3,7 @@
 import { createHash } from 'node:crypto'
 import { expect } from 'vitest'
 import type { GenerateOptions, Model } from '../../lib/index.js'
+import { savedPages } from '../../lib/sessions/session-saving.js'
 import type { Session } from '../../lib/sessions/session.js'
 
 /** A number from 0 to n - 1: `seededIntegers`. */
@@ -10,8 +11,10 @@ export type Draw = (n: number) => number
 
 /** Everything that a session remembers, as one short text. */
 export async function fingerprint(session: Session): Promise<string> {
-  return session.withSnapshot('fingerprint', async ({ fields, logits, hasLogits }, history) => {
+  return session.withSnapshot('fingerprint', async (snapshot, history, engine) => {
+    const { fields, logits, hasLogits } = snapshot
     const hash = createHash('sha1')
+    for (const { data } of await savedPages(engine, snapshot)) hash.update(data)
     for (const { tensor } of fields) hash.update(bytesOf(tensor.read()))
     hash.update(hasLogits ? bytesOf(logits.read()) : 'no logits')
     hash.update(bytesOf(history.all()))

@@ -46,9 +46,15 @@ export interface Norm {
   eps: number
 }
 
+/** One with mean and bias: (x - mean) / sqrt(variance + eps) * weight + bias. No product has it within. */
+export interface LayerNorm extends Norm {
+  bias: Tensor
+}
+
 /**
  * What a block reads and writes: float32 (batch, dModel) in decode, (batch, length, dModel) in prefill. Where blocks
- * follow one another the three are one tensor; of blocks side by side the input stays as it was before the first.
+ * follow one another the three are one tensor; of blocks side by side the input stays as it was before the first. An
+ * input that is normed already is what layers compute in.
  */
 export interface Stream {
   input: Tensor

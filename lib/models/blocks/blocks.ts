@@ -3,12 +3,22 @@
 import { attention } from './attention.js'
 import type { BlockKind } from './block.js'
 import { fullAttention } from './full-attention.js'
+import { gatedDeltaNet } from './gated-delta-net.js'
 import { mamba2 } from './mamba2.js'
 import { mlp } from './mlp.js'
 import { sharedTransformer } from './shared-transformer.js'
+import { shortConv } from './short-conv.js'
 
 // The table.
-const BLOCK_KINDS = [mamba2, mlp, attention, fullAttention, sharedTransformer] as const
+const BLOCK_KINDS = [
+  mamba2,
+  mlp,
+  attention,
+  fullAttention,
+  sharedTransformer,
+  gatedDeltaNet,
+  shortConv,
+] as const
 
 type Kind = (typeof BLOCK_KINDS)[number]
 type NameOfKind = Kind['kind']

@@ -3,9 +3,15 @@
 //   xBC        = silu(conv1d(xBC) + bias)
 //   y          = SSD(x, dt, A, B, C, D)
 //   out        = out_proj(gated_norm(y, z))
+// and the discrete one of Llamba and Mohawk (Bick et al., "Transformers to SSMs", 2024):
+//   xBC, z, A_log = in_proj(u)              columns in the order x | B | C | z | A_log
+//   xBC           = conv1d(xBC) + bias
+//   S             = exp(-softplus(A_log)) * S + x ⊗ B,   y = S · C + D * x
+//   out           = out_proj(y * silu(z + z_bias))
 // Decode takes three operations: in_proj with the norm before the layer; what lies between the
 // projections; out_proj with the gated norm and the residual.
 
+import type { Mamba2Options } from '../../operations/arguments.js'
 import type { Tensor } from '../../operations/tensor.js'
 import type { Linear, Multiplier } from '../../weights/loader.js'
 import {
@@ -36,6 +42,10 @@ export interface Mamba2Config {
   /** Groups of the gated norm: `nGroups`, but 1 in files of Cartesia Edge, whose own code norms the whole row. */
   normGroups: number
   normBeforeGate: boolean
+  /** The discrete one: each token states the decay itself. Defaults to false. */
+  discrete?: boolean
+  /** After the convolution. Defaults to `silu`. */
+  convActivation?: 'silu' | 'none'
   /** False for models whose result is gated without a norm: y * silu(z). */
   hasGatedNorm?: boolean
   /** Bounds of the step size after softplus. */
@@ -59,11 +69,14 @@ export interface Mamba2Names {
   outProj: string
   convWeight: string
   convBias: string
-  dtBias: string
   D: string
-  gatedNorm: string
-  /** A = -exp(A_log), or A as it is. */
-  decay: 'A_log' | 'A'
+  gatedNorm?: string
+  /** Not where it is discrete. */
+  dtBias?: string
+  /** A = -exp(A_log), or A as it is. Not where it is discrete. */
+  decay?: 'A_log' | 'A'
+  /** What is added to z. */
+  zBias?: string
 }
 
 export const mamba2 = {
@@ -75,8 +88,9 @@ export const mamba2 = {
       { name: 'ssm', dtype: 'float32', shape: [numHeads, headDim, dState] },
     ]
   },
-  describe({ numHeads, headDim, dState, nGroups, dConv, normBeforeGate }) {
-    const order = normBeforeGate ? 'norm before gate' : 'gate before norm'
+  describe({ numHeads, headDim, dState, nGroups, dConv, normBeforeGate, discrete }) {
+    const gated = normBeforeGate ? 'norm before gate' : 'gate before norm'
+    const order = discrete ? 'discrete' : gated
     return `${numHeads} heads x ${headDim}, d_state ${dState}, n_groups ${nGroups}, d_conv ${dConv}, ${order}`
   },
   describeState: () => 'the states of its Mamba-2 layers',
@@ -117,17 +131,10 @@ export class Mamba2Block implements Block {
     config: Mamba2Config,
     { loader, names, path, dModel, norm, state }: BlockSource<Mamba2Names>,
   ): Promise<Mamba2Block> {
-    const { dInner, numHeads, dConv, projectionBias, hasGatedNorm = true } = config
+    const { dInner, dConv, projectionBias, hasGatedNorm = true } = config
     const channels = convDim(config)
-    const fromLog = (x: number) => -Math.exp(x)
     return new Mamba2Block(config, state, norm, {
-      inProj: await loader.linear(
-        path(names.inProj),
-        dInner + channels + numHeads,
-        dModel,
-        projectionBias,
-        config.inMultiplier,
-      ),
+      inProj: await loadInProj(config, { loader, names, path, dModel }),
       outProj: await loader.linear(
         path(names.outProj),
         dModel,
@@ -137,19 +144,16 @@ export class Mamba2Block implements Block {
       ),
       convWeight: await loader.convolution(path(names.convWeight), channels, dConv),
       convBias: config.convBias ? await loader.vector(path(names.convBias), channels) : undefined,
-      A:
-        names.decay === 'A_log'
-          ? await loader.mappedVector(path(names.decay), numHeads, fromLog)
-          : await loader.vector(path(names.decay), numHeads),
-      D: await loader.vector(path(names.D), numHeads),
-      dtBias: await loader.vector(path(names.dtBias), numHeads),
-      gatedNorm: hasGatedNorm ? await loader.vector(path(names.gatedNorm), dInner) : undefined,
+      ...(await loadHeads(config, { loader, names, path })),
+      gatedNorm: hasGatedNorm
+        ? await loader.vector(path(names.gatedNorm ?? 'norm.weight'), dInner)
+        : undefined,
     })
   }
 
   decode(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, rows, positions, role } = pass
-    const { dInner, numHeads, nGroups: groups, normBeforeGate, dtLimit } = this.#config
+    const { dInner, numHeads } = this.#config
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const leading = stream.input.shape.slice(0, -1)
     const zxBCdt = this.#project(pass, stream.input)
@@ -171,7 +175,7 @@ export class Mamba2Block implements Block {
         out,
         squares,
       },
-      { groups, dtLimit, normBeforeGate },
+      this.#options,
     )
     recordLinear(cl, out, this.#weights.outProj, stream.out, {
       role,
@@ -182,21 +186,26 @@ export class Mamba2Block implements Block {
 
   prefill(pass: Pass, stream: Stream, state: BlockState): void {
     const { cl, workspace, rows, positions, role } = pass
-    const { dInner, numHeads, dState, nGroups: groups, normBeforeGate, dtLimit } = this.#config
+    const { dInner, numHeads, dState } = this.#config
+    const { groups, dtLimit, discrete, activation, columns, normBeforeGate } = this.#options
     const { convWeight, convBias, A, D, dtBias } = this.#weights
     const channels = convDim(this.#config)
     const leading = stream.input.shape.slice(0, -1)
     const zxBCdt = this.#project(pass, stream.input)
+    const [firstZ, firstX] = columns === 'xBCzdt' ? [channels, 0] : [0, dInner]
     const xBC = workspace.take('conv', leading, channels)
-    cl.conv1dPrefill({
-      x: zxBCdt.columns(dInner, dInner + channels),
-      weight: convWeight,
-      bias: convBias,
-      rows,
-      state: state.conv!,
-      position: positions,
-      out: xBC,
-    })
+    cl.conv1dPrefill(
+      {
+        x: zxBCdt.columns(firstX, firstX + channels),
+        weight: convWeight,
+        bias: convBias,
+        rows,
+        state: state.conv!,
+        position: positions,
+        out: xBC,
+      },
+      { activation },
+    )
     const y = workspace.take('ssd', leading, dInner)
     cl.ssdChunkScan(
       {
@@ -211,9 +220,9 @@ export class Mamba2Block implements Block {
         state: state.ssm!,
         out: y,
       },
-      { groups, dtLimit },
+      { groups, dtLimit, discrete },
     )
-    const z = zxBCdt.columns(0, dInner)
+    const z = zxBCdt.columns(firstZ, firstZ + dInner)
     const norm = this.#gatedNorm()
     if (norm) {
       const { weight, ...options } = norm
@@ -232,10 +241,59 @@ export class Mamba2Block implements Block {
     return zxBCdt
   }
 
+  get #options(): Required<Mamba2Options> {
+    const { nGroups: groups, dtLimit, normBeforeGate, discrete = false } = this.#config
+    const { convActivation: activation = 'silu' } = this.#config
+    const columns = discrete ? 'xBCzdt' : 'zxBCdt'
+    return { groups, dtLimit, normBeforeGate, discrete, activation, columns }
+  }
+
   /** The norm after the scan, where there is one. */
   #gatedNorm() {
     const { normEpsilon: eps, normGroups: groups } = this.#config
     const weight = this.#weights.gatedNorm
     return weight && { weight, eps, groups }
+  }
+}
+
+type Source = Pick<BlockSource<Mamba2Names>, 'loader' | 'names' | 'path'>
+
+/** What is added to z is a bias of in_proj. */
+async function loadInProj(
+  config: Mamba2Config,
+  { loader, names, path, dModel }: Source & { dModel: number },
+): Promise<Linear> {
+  const { dInner, numHeads, projectionBias, inMultiplier } = config
+  const channels = convDim(config)
+  const outputs = dInner + channels + numHeads
+  const inProj = path(names.inProj)
+  if (names.zBias === undefined) {
+    return loader.linear(inProj, outputs, dModel, projectionBias, inMultiplier)
+  }
+  const first = config.discrete ? channels : 0
+  const bias = await loader.sumOfVectors(outputs, [
+    { name: path(names.zBias), first, length: dInner },
+    ...(projectionBias ? [{ name: `${inProj}.bias`, first: 0, length: outputs }] : []),
+  ])
+  return { ...(await loader.linear(inProj, outputs, dModel, false, inMultiplier)), bias }
+}
+
+/** What the recurrence has for each head. The discrete one learns D alone. */
+async function loadHeads(
+  { numHeads }: Mamba2Config,
+  { loader, names, path }: Source,
+): Promise<Pick<Mamba2Weights, 'A' | 'D' | 'dtBias'>> {
+  const { decay, dtBias } = names
+  const negated = (x: number) => -Math.exp(x)
+  const same = (value: number) => loader.constant(new Float32Array(numHeads).fill(value))
+  return {
+    A:
+      decay === 'A_log'
+        ? await loader.mappedVector(path(decay), numHeads, negated)
+        : decay === 'A'
+          ? await loader.vector(path(decay), numHeads)
+          : same(-1),
+    D: await loader.vector(path(names.D), numHeads),
+    dtBias: dtBias === undefined ? same(0) : await loader.vector(path(dtBias), numHeads),
   }
 }

@@ -149,7 +149,7 @@ export class PagedAttention {
     const { headDim, rotary, dConv, qkNormEpsilon, qkNormOffset = 0 } = config
     const headNorm = async (name: string | undefined) => {
       if (qkNormEpsilon === undefined || name === undefined) return undefined
-      return loader.mappedVector(path(name), headDim, (weight) => weight + qkNormOffset)
+      return loader.vector(path(name), headDim, qkNormOffset)
     }
     const convolution = names.convWeight !== undefined && dConv !== undefined
     return new PagedAttention(config, norm, {

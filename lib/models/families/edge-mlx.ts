@@ -10,7 +10,9 @@ import type { AttentionConfig, AttentionNames } from '../blocks/attention.js'
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { Mamba2Config, Mamba2Names } from '../blocks/mamba2.js'
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
+import type { Architecture } from '../config.js'
 import { ConfigReader } from '../config-reader.js'
+import { discreteMamba2 } from './discrete-mamba2.js'
 import type { Family, ModelDescription, TensorNames } from './family.js'
 import { readStated } from './mlx-quantization.js'
 
@@ -31,6 +33,15 @@ const MAMBA2_NAMES: Mamba2Names = {
   gatedNorm: 'rms_norm.weight',
   decay: 'A',
 }
+// Of the discrete recurrence.
+const DISCRETE_NAMES: Mamba2Names = {
+  inProj: 'in_proj',
+  outProj: 'out_proj',
+  convWeight: 'conv_weight',
+  convBias: 'conv_bias',
+  D: 'D',
+  zBias: 'z_bias',
+}
 const MLP_NAMES: MlpNames = {
   inProj: 'in_proj',
   gateProj: 'gate_proj',
@@ -39,7 +50,7 @@ const MLP_NAMES: MlpNames = {
 }
 const ATTENTION_NAMES: AttentionNames = { qkvProj: 'qkv_proj', outProj: 'out_proj' }
 
-// mlx.nn.RMSNorm's default; no config of Edge chooses another.
+// The default of mlx.nn.RMSNorm and mlx.nn.LayerNorm; no config of Edge chooses another.
 const MLX_EPSILON = 1e-5
 
 export const edgeMlx: Family = {
@@ -50,6 +61,10 @@ export const edgeMlx: Family = {
     { name: 'cartesia-ai/mamba2-130m-8bit-mlx', parameters: '130M' },
     { name: 'cartesia-ai/mamba2-1.3b-4bit-mlx', parameters: '1.3B' },
     { name: 'cartesia-ai/Rene-v0.1-1.3b-4bit-mlx', parameters: '1.3B' },
+    { name: 'cartesia-ai/Mohawk-v0.1-1.3B-4bit-mlx', parameters: '1.3B' },
+    { name: 'cartesia-ai/Llamba-1B-4bit-mlx', parameters: '1.4B' },
+    { name: 'cartesia-ai/Llamba-3B-4bit-mlx', parameters: '3.6B' },
+    { name: 'cartesia-ai/Llamba-8B-4bit-mlx', parameters: '8.3B' },
   ],
   configInHeader(file, metadata) {
     const isEdge = Object.hasOwn(metadata, '_class_') && Object.hasOwn(metadata, 'model._class_')
@@ -60,6 +75,7 @@ export const edgeMlx: Family = {
 
 function describe(config: ConfigReader): ModelDescription {
   const sequence = config.object('model')
+  sequence.only('pre_norm', [false])
   sequence.only('post_norm', [true])
   sequence.only('final_proj', [false])
   const dModel = config.dimension('d_model')
@@ -68,32 +84,38 @@ function describe(config: ConfigReader): ModelDescription {
     : config.object('embedding').dimension('n_tokens')
   const head = config.object('head')
   const uniqueBlocks = sequence.numberedObjects('unique_layers')
-  const uniqueLayers = uniqueBlocks.map((block) => readBlock(block, dModel))
+  const blocks = uniqueBlocks.map((block) => readBlock(block, dModel))
   const repeats = sequence.has('n_layer_repeats') ? sequence.layerCount('n_layer_repeats') : 1
-  const count = repeats * uniqueLayers.length
+  const count = repeats * blocks.length
   if (count < 1 || count > 4096) config.invalid(`the model has ${count} layers, expected 1 to 4096`)
-  const layers = Array.from({ length: count }, (_, i): LayerDescription => {
-    const block = `${EDGE_NAMES.block}.${i}`
-    return {
-      ...uniqueLayers[i % uniqueLayers.length]!,
-      path: `${block}.layer`,
-      norm: `${block}.norm.weight`,
-    }
-  })
+  const layers = Array.from({ length: count }, (_, i) =>
+    placed(blocks[i % blocks.length]!, `${EDGE_NAMES.block}.${i}`),
+  ).flat()
+  const normType = sequence.only('norm_type', ['rms', 'layer'])
+  // One type of norm for all: as in all models that there are.
+  if (blocks.some((block) => block.normType !== normType)) {
+    config.unsupported(`has norms of different types before its layers and its head (${normType})`)
+  }
   const quantization = inheritedQuantization([config])
-  const uniqueQuantizations = uniqueBlocks.map((block) =>
-    inheritedQuantization([block.object('layer'), block, sequence, config]),
+  const partQuantizations = uniqueBlocks.map((block) =>
+    Object.fromEntries(
+      PARTS.map((part) => [
+        part,
+        inheritedQuantization([block.object(part), block, sequence, config]),
+      ]),
+    ),
   )
   const headQuantization = inheritedQuantization([head, config])
   const tokenizer = config.object('tokenizer')
   return {
     config: {
-      architecture: layers.every(({ config }) => config.kind === 'mamba2') ? 'mamba2' : 'rene',
+      architecture: architectureOf(layers),
       format: 'edge-mlx',
       dModel,
       vocabSize,
       paddedVocabSize: vocabSize,
       normEpsilon: MLX_EPSILON,
+      ...(normType === 'layer' && { normType }),
       tieEmbeddings: false,
       headBias: head.boolean('bias', true),
       eosTokenIds: config.tokenIds('eos'),
@@ -105,10 +127,37 @@ function describe(config: ConfigReader): ModelDescription {
     tying: undefined,
     quantizationOf(path) {
       if (path === EDGE_NAMES.head) return headQuantization
-      const layer = Number(/^model\.layers\.(\d+)\./.exec(path)?.[1])
-      return uniqueQuantizations[layer % uniqueLayers.length]
+      const [, layer, part] = /^model\.layers\.(\d+)\.(\w+)\./.exec(path) ?? []
+      return partQuantizations[Number(layer) % blocks.length]?.[part!]
     },
   }
+}
+
+// Modules of a block that have matrices: the one of a ResidualBlock, the two of a PhiBlock.
+const PARTS = ['layer', 'time_mixing', 'channel_mixing'] as const
+type Part = (typeof PARTS)[number]
+
+/** A block of the file, but for its place: what follows its norm, side by side. */
+interface EdgeBlock {
+  normType: 'rms' | 'layer'
+  parts: readonly (Pick<LayerDescription, 'config' | 'names'> & { name: Part })[]
+}
+
+// The parts of a block in the place of its number.
+function placed({ parts }: EdgeBlock, block: string): LayerDescription[] {
+  const norm = `${block}.norm.weight`
+  return parts.map(
+    ({ name, ...part }, i) =>
+      ({ ...part, path: `${block}.${name}`, ...(i === 0 && { norm }) }) as LayerDescription,
+  )
+}
+
+function architectureOf(layers: readonly LayerDescription[]): Architecture {
+  const configs = layers.map(({ config }) => config)
+  if (configs.some((config) => config.kind === 'mamba2' && config.discrete)) {
+    return layers.every(({ norm }) => norm !== undefined) ? 'llamba' : 'mohawk'
+  }
+  return configs.every(({ kind }) => kind === 'mamba2') ? 'mamba2' : 'rene'
 }
 
 // Of the innermost object that says something; null says that nothing is quantised.
@@ -126,14 +175,38 @@ function className(object: ConfigReader): string {
   return object.string('_class_').split('.').at(-1)!
 }
 
-// A layer, but for its place.
-function readBlock(block: ConfigReader, dModel: number) {
-  if (className(block) !== 'ResidualBlock') block.unsupported(`has a ${className(block)}`)
-  block.only('norm_point', ['pre'])
-  const layer = block.object('layer')
+function readBlock(block: ConfigReader, dModel: number): EdgeBlock {
+  switch (className(block)) {
+    case 'ResidualBlock':
+      block.only('norm_point', ['pre'])
+      return {
+        normType: 'rms',
+        parts: [{ name: 'layer', ...readLayer(block.object('layer'), dModel) }],
+      }
+    case 'PhiBlock':
+      return {
+        normType: 'layer',
+        parts: (['time_mixing', 'channel_mixing'] as const).map((name) => ({
+          name,
+          ...readLayer(block.object(name), dModel),
+        })),
+      }
+    default:
+      return block.unsupported(`has a ${className(block)}`)
+  }
+}
+
+function readLayer(
+  layer: ConfigReader,
+  dModel: number,
+): Pick<LayerDescription, 'config' | 'names'> {
   switch (className(layer)) {
     case 'SSD':
       return { config: readSsd(layer, dModel), names: MAMBA2_NAMES }
+    case 'LlambaSSD':
+      return { config: readDiscrete(layer, dModel, 32), names: DISCRETE_NAMES }
+    case 'MohawkSSD':
+      return { config: readDiscrete(layer, dModel, undefined), names: DISCRETE_NAMES }
     case 'FFN':
       return {
         config: readFeedForward(layer, dModel, { expand: 4, glu: false, norm: false }),
@@ -149,6 +222,31 @@ function readBlock(block: ConfigReader, dModel: number) {
     default:
       return layer.unsupported(`has a layer of class ${className(layer)}`)
   }
+}
+
+function readDiscrete(
+  layer: ConfigReader,
+  dModel: number,
+  usualHeads: number | undefined,
+): Mamba2Config {
+  const [min, max] = layer.limits('dt_limit')
+  if (min > 0 || max < Number.POSITIVE_INFINITY) {
+    layer.unsupported('bounds the decay of its tokens (dt_limit), which is not implemented')
+  }
+  const dInner = layer.dimension('expand', 2) * dModel
+  const numHeads = layer.dimension('n_heads', usualHeads)
+  if (dInner % numHeads !== 0) layer.invalid(`n_heads ${numHeads} does not divide ${dInner}`)
+  return discreteMamba2({
+    dInner,
+    numHeads,
+    nGroups: numHeads,
+    dState: layer.dimension('d_state', 64),
+    dConv: layer.dimension('kernel_size', 4),
+    projectionBias: layer.boolean('bias', false),
+    // The convolution adds conv_bias whatever its flag says, as in SSD.
+    convBias: true,
+    convActivation: layer.boolean('conv_swish', false) ? 'silu' : 'none',
+  })
 }
 
 function readSsd(layer: ConfigReader, dModel: number): Mamba2Config {
@@ -186,7 +284,8 @@ function readFeedForward(
   const dInner = Math.round(expand * dModel)
   if (!(dInner >= 1 && dInner <= 2 ** 24)) layer.invalid(`expand ${expand} is out of range`)
   const gated = layer.boolean('glu', defaults.glu)
-  const norm = layer.boolean('norm', defaults.norm)
+  const norm = layer.isNull('norm') ? false : layer.boolean('norm', defaults.norm)
+  layer.only('bugged', [false])
   return {
     kind: 'mlp',
     dInner,

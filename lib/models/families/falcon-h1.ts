@@ -9,7 +9,7 @@ import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
-import { ATTENTION_NAMES, GATED_MLP_NAMES } from './hybrid-keys.js'
+import { ATTENTION_NAMES, GATED_MLP_NAMES, hasTurnedTaps } from './hybrid-keys.js'
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
 import { MAMBA2_NAMES } from './mamba-ssm.js'
@@ -50,7 +50,8 @@ function describe(
   const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'final_layernorm')
   const quantization = readMlxQuantization(config)
-  const isFolded = areFolded(tensors, names.block)
+  // mlx-lm multiplies the weights as it turns the taps.
+  const isFolded = hasTurnedTaps(tensors, '.mamba.conv1d.weight')
   const embeddingMultiplier = config.factor('embedding_multiplier')
   const headMultiplier = config.factor('lm_head_multiplier')
   const tieEmbeddings = config.boolean('tie_word_embeddings', false)
@@ -78,12 +79,6 @@ function describe(
     tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
-}
-
-// mlx-lm multiplies the weights as it turns the taps of the convolution from (C, 1, K) to (C, K, 1).
-function areFolded(tensors: ReadonlyMap<string, TensorEntry>, block: string): boolean {
-  const [, inner, last] = tensors.get(`${block}.0.mamba.conv1d.weight`)?.shape ?? []
-  return inner !== undefined && last !== undefined && last <= inner
 }
 
 function readLayers(

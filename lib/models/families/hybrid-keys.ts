@@ -1,6 +1,7 @@
 // What configurations of hybrids that follow transformers' Bamba say of their layers: `mamba_*` keys, attention as in
 // Llama, and where one is gated, an MLP as in Llama. (transformers/models/bamba/modular_bamba.py)
 
+import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-attention.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
@@ -98,4 +99,11 @@ export function readGatedMlp(config: ConfigReader, dInner: number, bias = false)
     norm: false,
     normEpsilon: config.epsilon('rms_norm_eps'),
   }
+}
+
+/** Whether mlx-lm has written the file: it turns the taps of convolutions, whose names end in `name`, from (C, 1, K) to (C, K, 1). */
+export function hasTurnedTaps(tensors: ReadonlyMap<string, TensorEntry>, name: string): boolean {
+  const taps = [...tensors.values()].find((tensor) => tensor.name.endsWith(name))
+  const [, inner, last] = taps?.shape ?? []
+  return inner !== undefined && last !== undefined && last <= inner
 }

@@ -51,7 +51,7 @@ struct SsdGroup {
   const float* C;
   size_t c_stride;
   float* packed_c;
-  float* padded_b;
+  float* padded_b;  // may be null
   float* scores;
   float* work;
 };
@@ -82,6 +82,14 @@ struct RunningSoftmax {
   float total = 0.0f;  // of the weights
 };
 
+// Tokens of one head of the gated delta rule: x are values, `factor` is beta, `a` sums logarithms of
+// decays, B are keys and C queries; D is 0.
+struct DeltaHead {
+  SsdHead ssd;
+  const float* packed_k;    // as packed_c, of the keys
+  const float* key_scores;  // as scores, of keys with keys
+};
+
 struct Kernels {
   // cpu/fast/mat_vec_kernels.h
   void (*mat_vec)(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums);
@@ -102,6 +110,11 @@ struct Kernels {
   SsdSizes (*ssd_sizes)(size_t length, size_t head_dim, size_t d_state);
   void (*ssd_scores)(const SsdGroup& group);
   void (*ssd_chunk)(const SsdHead& head);
+  // cpu/fast/delta_kernels.h
+  void (*delta_step)(const float* q, const float* k, const float* v, float beta, float decay,
+                     float* S, float* o, size_t value_dim, size_t key_dim);
+  size_t (*delta_work)(size_t length);
+  void (*delta_chunk)(const DeltaHead& head);
   // cpu/fast/row_kernels.h
   void (*conv1d_transposed_row)(const float* const* taps, const float* w, const float* bias,
                                 size_t channels, size_t width, uint32_t activation, float* out);

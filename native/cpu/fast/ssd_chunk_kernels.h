@@ -43,7 +43,7 @@ static void ssd_scores(const SsdGroup& g) {
     const size_t rows = g.length - t < kTileRows ? g.length - t : kTileRows;
     pack_rows(g.C + t * g.c_stride, g.c_stride, rows, g.d_state, g.packed_c + t * g.d_state);
   }
-  for (size_t s = 0; s < g.length; ++s) {
+  for (size_t s = 0; s < g.length && g.padded_b != nullptr; ++s) {
     float* to = g.padded_b + s * states;
     __builtin_memcpy(to, g.B + s * g.b_stride, g.d_state * sizeof(float));
     for (size_t n = g.d_state; n < states; ++n) to[n] = 0.0f;

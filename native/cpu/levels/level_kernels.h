@@ -2,6 +2,7 @@
 #pragma once
 
 #include "native/cpu/fast/attention_kernels.h"
+#include "native/cpu/fast/delta_kernels.h"
 #include "native/cpu/fast/kernels.h"
 #include "native/cpu/fast/largest_kernels.h"
 #include "native/cpu/fast/mat_mat_kernels.h"
@@ -30,6 +31,9 @@ const Kernels kernels = {
     .ssd_sizes = ssd_sizes,
     .ssd_scores = ssd_scores,
     .ssd_chunk = ssd_chunk,
+    .delta_step = delta_step,
+    .delta_work = delta_work,
+    .delta_chunk = delta_chunk,
     .conv1d_transposed_row = conv1d_transposed_row,
     .activate = activate,
     .finish_row = finish_row,

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "native/cpu/activations.h"
+#include "native/cpu/fast/head_states.h"
 #include "native/cpu/fast/scratch.h"
 #include "native/cpu/operations.h"
 
@@ -39,6 +40,7 @@ class Scan {
         kernels_(kernels),
         chunk_(std::min({size_t{p_.chunk_size}, size_t{p_.length}, kLongestSsdChunk})),
         sizes_(kernels.ssd_sizes(chunk_, p_.head_dim, p_.d_state)),
+        states_(kernels, p_.head_dim, p_.d_state, sizes_.state),
         c_size_(cache_lines(sizes_.c)),
         b_size_(cache_lines(sizes_.b)),
         shared_size_(c_size_ + b_size_ + cache_lines(sizes_.scores)) {}
@@ -108,12 +110,12 @@ class Scan {
         const size_t b = i / p_.heads, h = i % p_.heads;
         if (rows_[b] >= p_.slots) continue;
         float* S = state_ + (size_t{rows_[b]} * p_.heads + h) * p_.head_dim * p_.d_state;
-        transpose(S, transposed);
+        states_.transpose(S, transposed);
         for (size_t c = 0; c < some.count; ++c) {
           threads_.throw_if_cancelled();
           scan_chunk(some, b, h, c, steps, transposed, transposed + state_size);
         }
-        transpose_back(transposed, S);
+        states_.transpose_back(transposed, S);
       }
     });
   }
@@ -164,30 +166,6 @@ class Scan {
     });
   }
 
-  // The state of a head as panels of columns, and back.
-  void transpose(const float* S, float* transposed) const {
-    for (size_t row = 0; row < p_.head_dim; row += kernels_.tile_cols) {
-      const size_t count = std::min(kernels_.tile_cols, p_.head_dim - row);
-      const PlainRows rows = {
-          .weights = S, .type = kFloat32, .cols = p_.d_state, .first = row, .count = count};
-      kernels_.pack_plain(rows, 0, p_.d_state,
-                          transposed + row / kernels_.tile_cols * panel_size());
-    }
-  }
-  void transpose_back(const float* transposed, float* S) const {
-    for (size_t row = 0; row < p_.head_dim; ++row) {
-      const float* from = transposed + row / kernels_.tile_cols * panel_size();
-      const size_t column = row % kernels_.tile_cols;
-      for (size_t n = 0; n < p_.d_state; ++n) {
-        S[row * p_.d_state + n] = from[n * kernels_.tile_cols + column];
-      }
-    }
-  }
-  size_t panel_size() const {
-    const size_t panels = (p_.head_dim + kernels_.tile_cols - 1) / kernels_.tile_cols;
-    return sizes_.state / panels;
-  }
-
   const SsdChunkScanParams p_;
   const float* x_;        // (batch, length, heads, head_dim)
   const float* dt_;       // (batch, length, heads)
@@ -203,6 +181,7 @@ class Scan {
   const Kernels& kernels_;
   const size_t chunk_;  // tokens
   const SsdSizes sizes_;
+  const HeadStates states_;
   const size_t c_size_, b_size_, shared_size_;  // floats of a chunk of a group
   float* shared_ = nullptr;                     // (batch, groups, chunks, shared_size_)
 };

@@ -1,0 +1,180 @@
+// Alibaba's Qwen3.5 (transformers' `qwen3_5_text`, and the text model inside `qwen3_5`), and the same models converted by
+// mlx-lm. Gated DeltaNet and gated attention, each followed by an MLP. (transformers/models/qwen3_5/modular_qwen3_5.py)
+
+import type { TensorEntry } from '../../weights/checkpoint.js'
+import type { LayerDescription } from '../blocks/blocks.js'
+import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-attention.js'
+import type { GatedDeltaNetConfig, GatedDeltaNetNames } from '../blocks/gated-delta-net.js'
+import type { ConfigReader } from '../config-reader.js'
+import { type Family, hasModelType, type ModelDescription } from './family.js'
+import {
+  ATTENTION_NAMES,
+  GATED_MLP_NAMES,
+  hasTurnedTaps,
+  readAttentionKeys,
+  readGatedMlp,
+} from './hybrid-keys.js'
+import { llamaNames } from './llama-names.js'
+import { readMlxQuantization } from './mlx-quantization.js'
+
+// What Qwen3_5TextConfig has for keys that are left out.
+const DEFAULTS = {
+  vocab_size: 248320,
+  hidden_size: 4096,
+  intermediate_size: 12288,
+  num_hidden_layers: 32,
+  num_attention_heads: 16,
+  num_key_value_heads: 4,
+  head_dim: 256,
+  rms_norm_eps: 1e-6,
+  partial_rotary_factor: 0.25,
+}
+
+const DELTA_NAMES: GatedDeltaNetNames = {
+  inProjQkv: 'in_proj_qkv',
+  inProjZ: 'in_proj_z',
+  inProjB: 'in_proj_b',
+  inProjA: 'in_proj_a',
+  outProj: 'out_proj',
+  convWeight: 'conv1d.weight',
+  dtBias: 'dt_bias',
+  aLog: 'A_log',
+  gatedNorm: 'norm.weight',
+}
+
+const GATED_ATTENTION_NAMES: FullAttentionNames = {
+  ...ATTENTION_NAMES,
+  qNorm: 'q_norm.weight',
+  kNorm: 'k_norm.weight',
+}
+
+export const qwen35: Family = {
+  name: 'qwen3_5',
+  licence: 'Apache-2.0',
+  published: [
+    { name: 'Qwen/Qwen3.5-0.8B', parameters: '0.8B' },
+    { name: 'Qwen/Qwen3.5-2B', parameters: '2B' },
+    { name: 'Qwen/Qwen3.5-4B', parameters: '4B' },
+    { name: 'Qwen/Qwen3.5-9B', parameters: '9B' },
+  ],
+  isConfig: (config) => hasModelType(config, 'qwen3_5') || hasModelType(config, 'qwen3_5_text'),
+  describe,
+}
+
+function describe(
+  given: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): ModelDescription {
+  // The vision-language model, which is what gets published, has the text model's keys apart.
+  const text = given.has('text_config') ? given.withInner('text_config') : given
+  const config = text.withDefaults(DEFAULTS)
+  const dModel = config.dimension('hidden_size')
+  const vocabSize = config.dimension('vocab_size')
+  const names = llamaNames(tensors, 'norm')
+  const quantization = readMlxQuantization(config)
+  const isMlx = hasTurnedTaps(tensors, '.linear_attn.conv1d.weight')
+  // mlx-lm adds the 1 as it turns the taps.
+  const normOffset = isMlx ? 0 : 1
+  return {
+    config: {
+      architecture: 'qwen3_5',
+      format: quantization || isMlx ? 'mlx-lm' : 'transformers',
+      dModel,
+      vocabSize,
+      paddedVocabSize: vocabSize,
+      normEpsilon: config.epsilon('rms_norm_eps'),
+      normOffset,
+      tieEmbeddings: config.boolean('tie_word_embeddings', false),
+      headBias: false,
+      maxContext: config.dimension('max_position_embeddings', 32_768),
+      eosTokenIds: config.tokenIds('eos_token_id'),
+      quantization: quantization?.standard,
+      tokenizerName: undefined,
+    },
+    names,
+    layers: readLayers(config, dModel, names.block, normOffset),
+    tying: 'two matrices',
+    quantizationOf: (path) => quantization?.of(path),
+  }
+}
+
+function readLayers(
+  config: ConfigReader,
+  dModel: number,
+  block: string,
+  normOffset: number,
+): LayerDescription[] {
+  const types = readLayerTypes(config)
+  const delta = types.includes('delta') ? readDelta(config) : undefined
+  const attention = types.includes('attention')
+    ? readAttention(config, dModel, normOffset)
+    : undefined
+  const mlp = readGatedMlp(config, config.dimension('intermediate_size'))
+  return types.flatMap((type, i): LayerDescription[] => {
+    const layer = `${block}.${i}`
+    const norm = `${layer}.input_layernorm.weight`
+    return [
+      type === 'delta'
+        ? { config: delta!, names: DELTA_NAMES, path: `${layer}.linear_attn`, norm }
+        : { config: attention!, names: GATED_ATTENTION_NAMES, path: `${layer}.self_attn`, norm },
+      {
+        config: mlp,
+        names: GATED_MLP_NAMES,
+        path: `${layer}.mlp`,
+        norm: `${layer}.post_attention_layernorm.weight`,
+      },
+    ]
+  })
+}
+
+// Either a list, or how many layers there are to one that attends.
+function readLayerTypes(config: ConfigReader): ('delta' | 'attention')[] {
+  const count = config.layerCount('num_hidden_layers')
+  if (!config.has('layer_types')) {
+    const interval = config.dimension('full_attention_interval', 4)
+    return Array.from({ length: count }, (_, i) =>
+      (i + 1) % interval === 0 ? 'attention' : 'delta',
+    )
+  }
+  const types = config.layerTypes('layer_types', {
+    linear_attention: 'delta' as const,
+    full_attention: 'attention' as const,
+  })
+  if (types.length !== count) {
+    config.invalid(`layer_types has ${types.length} layers but num_hidden_layers is ${count}`)
+  }
+  return types
+}
+
+function readDelta(config: ConfigReader): GatedDeltaNetConfig {
+  const numKeyHeads = config.dimension('linear_num_key_heads', 16)
+  const numHeads = config.dimension('linear_num_value_heads', 32)
+  if (numHeads % numKeyHeads !== 0) {
+    config.invalid(
+      `linear_num_key_heads ${numKeyHeads} does not divide linear_num_value_heads ${numHeads}`,
+    )
+  }
+  return {
+    kind: 'gated_delta_net',
+    numKeyHeads,
+    numHeads,
+    keyDim: config.dimension('linear_key_head_dim', 128),
+    valueDim: config.dimension('linear_value_head_dim', 128),
+    dConv: config.dimension('linear_conv_kernel_dim', 4),
+    normEpsilon: config.epsilon('rms_norm_eps'),
+  }
+}
+
+function readAttention(
+  config: ConfigReader,
+  dModel: number,
+  normOffset: number,
+): FullAttentionConfig {
+  config.only('attn_output_gate', [true])
+  return {
+    ...readAttentionKeys(config, dModel, { rotary: true }),
+    qkNormEpsilon: config.epsilon('rms_norm_eps'),
+    qkNormOffset: normOffset,
+    outputGate: true,
+  }
+}
