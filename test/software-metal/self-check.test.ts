@@ -322,8 +322,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   attentionPrefill: {
     model: 'rene',
     file: 'attention_prefill.metal',
-    from: 'seen > t - int(window);',
-    to: 'seen >= t - int(window);',
+    from: 'int(p.window), simdgroup',
+    to: 'int(p.window) - 1, simdgroup',
     off: /\[attentionPrefill\] float32, 66 tokens, 1 x 2\/1 x \d+, window 16/,
   },
   attentionDecode: {
@@ -332,6 +332,13 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
     from: 'min(position[b], p.window - 1) + 1;',
     to: 'min(position[b], p.window - 2) + 1;',
     off: /\[attentionDecode\] float32, 1 x 2\/1 x \d+, window 16/,
+  },
+  pagedAttentionDecode: {
+    model: 'nemotron-h',
+    file: 'paged_attention_decode.metal',
+    from: 'part.first + pages_each * kPagePositions, position);',
+    to: 'part.first + pages_each * kPagePositions, position - 1);',
+    off: /\[pagedAttentionDecode\] float32, 1 x \d+\/2 x \d+ at 265, float32 pages/,
   },
   sample: {
     model: 'mamba2-hf',

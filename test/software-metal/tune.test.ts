@@ -112,6 +112,7 @@ describe('every value', () => {
     'ssd_update',
     'mamba2_update',
     'attention_decode',
+    'paged_attention_decode',
     'ssd_chunk_scan',
   ]
   // Each case once on the CPU, and once under each combination.
