@@ -61,6 +61,7 @@ const needs: Needs = {
   formats: [{ kind: 'affine', bits: 4, groupSize: 64, scaleType: 'float16' }],
   mamba2: [{ numHeads: 64, headDim: 64, dState: 128, nGroups: 1, normBeforeGate: true }],
   attention: [{ numHeads: 16, numKvHeads: 1, headDim: 128, window: 2048 }],
+  short_conv: [],
 }
 
 describe('the checks', () => {
