@@ -67,6 +67,7 @@ const needs: Needs = {
   mamba2: [{ numHeads: 64, headDim: 64, dState: 128, nGroups: 1, normBeforeGate: true }],
   attention: [{ numHeads: 16, numKvHeads: 1, headDim: 128, window: 2048 }],
   full_attention: [],
+  short_conv: [],
 }
 
 describe('the checks', () => {
