@@ -22,11 +22,11 @@ enum TileShape : uint32_t {
   kChunkMatrix = kLongestChunk * kLongestChunk,
   kChunkMatrices = 2 * kChunkMatrix,
   // and four numbers a token, and one for the state, at these places.
-  kKeyFactors = 0,                      // of k where the state is asked what it holds for it
-  kQueryFactors = kLongestChunk,        // of q where it reads the state
-  kWriteFactors = 2 * kLongestChunk,    // of k where it is written
-  kValueFactors = 3 * kLongestChunk,    // of v
-  kForget = 4 * kLongestChunk,          // of the state
+  kKeyFactors = 0,                    // of k where the state is asked what it holds for it
+  kQueryFactors = kLongestChunk,      // of q where it reads the state
+  kWriteFactors = 2 * kLongestChunk,  // of k where it is written
+  kValueFactors = 3 * kLongestChunk,  // of v
+  kForget = 4 * kLongestChunk,        // of the state
   kChunkFactors = 4 * kLongestChunk + 4,
 
   // attention

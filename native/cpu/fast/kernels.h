@@ -82,8 +82,8 @@ struct RunningSoftmax {
   float total = 0.0f;  // of the weights
 };
 
-// Tokens of one head of the gated delta rule: x are values, `factor` is beta, `a` sums logarithms of
-// decays, B are keys and C queries; D is 0.
+// Tokens of one head of the gated delta rule: x are values, `factor` is beta, `a` sums logarithms
+// of decays, B are keys and C queries; D is 0.
 struct DeltaHead {
   SsdHead ssd;
   const float* packed_k;    // as packed_c, of the keys

@@ -19,7 +19,7 @@ void delta_chunk_scan(const Operation& operation, Program& program) {
   const uint64_t of_state = 6 * uint64_t{p.key_dim} * p.value_dim;
   const uint64_t within_chunk = 2 * uint64_t{kLongestChunk} * (p.key_dim + p.value_dim);
   program.expect({.arithmetic = static_cast<double>(rows) * p.heads *
-                                 static_cast<double>(of_state + within_chunk),
+                                static_cast<double>(of_state + within_chunk),
                   .chunk_rows = rows});
   const uint32_t chunks = ceil_divide(p.length, kLongestChunk) * p.batch;
   const size_t parts = size_t{chunks} * p.heads;

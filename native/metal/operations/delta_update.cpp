@@ -29,8 +29,9 @@ void delta_update(const Operation& operation, Program& program) {
 
   auto dispatch =
       make_dispatch<DeltaUpdateParams>(kernel_name("delta_update", operation, {"qkv"}), operation);
-  dispatch.constants = {
-      {"vectors", vectors}, {"state_rows", rows}, {"taps", p.width <= kMostTaps ? p.width : 0},
+  dispatch.constants = {{"vectors", vectors},
+                        {"state_rows", rows},
+                        {"taps", p.width <= kMostTaps ? p.width : 0},
                         {"with_silu", true}};
   dispatch.threads = {threads};
   dispatch.threadgroup_memory = {{0, static_cast<uint32_t>(bytes)},
