@@ -104,9 +104,9 @@ describeEachDevice('deltaChunkScan', (device) => {
   })
 
   test('errors do not grow with the position', async () => {
-    const shape = { batch: 1, length: 3000, ...heads(1, 4, 16, 8) }
+    const shape = { batch: 1, length: 3000, ...heads(1, 2, 16, 8) }
     const given = randomDeltaScan(shape)
-    given.parameters.A = [-1e-6, -1e-3, -0.1, -1]
+    given.parameters.A = [-1e-6, -0.1]
     const tensors = deltaScanTensors(device(), given, LAYOUTS[0]!.place)
     await runOnce(device(), (cl) => cl.deltaChunkScan(tensors))
     const expected = expectedDeltaScan(given).out
