@@ -13,6 +13,7 @@ export type Architecture =
   | 'nemotron_h'
   | 'bamba'
   | 'zamba2'
+  | 'lfm2'
   | 'llamba'
   | 'mohawk'
   | 'qwen3_5'

@@ -47,6 +47,13 @@ function kernelsOf(layer: LayerConfig): RegExp[] {
       return [matvec, /^mamba2_update_/, matvec]
     case 'attention':
       return [matvec, /^attention_decode_/, matvec]
+    case 'full_attention':
+      // Projections of q, k and v; attention in parts, which are joined; out_proj.
+      return [
+        ...[matvec, matvec, matvec],
+        ...[/^paged_attention_decode_/, /^paged_attention_join_/],
+        matvec,
+      ]
     case 'mlp':
       // A gate projection of its own is one more.
       return layer.gated ? [matvec, matvec, matvec] : [matvec, matvec]

@@ -12,6 +12,7 @@ const needs: Needs = {
   formats: [{ kind: 'plain', type: 'float16' }],
   mamba2: [],
   attention: [],
+  full_attention: [],
 }
 const controller = new AbortController()
 if (abort !== undefined) setTimeout(() => controller.abort(new Error('enough')), abort)

@@ -7,6 +7,7 @@ import { gatedDeltaNet } from './gated-delta-net.js'
 import { mamba2 } from './mamba2.js'
 import { mlp } from './mlp.js'
 import { sharedTransformer } from './shared-transformer.js'
+import { shortConv } from './short-conv.js'
 
 // The table.
 const BLOCK_KINDS = [
@@ -16,6 +17,7 @@ const BLOCK_KINDS = [
   fullAttention,
   sharedTransformer,
   gatedDeltaNet,
+  shortConv,
 ] as const
 
 type Kind = (typeof BLOCK_KINDS)[number]

@@ -7,6 +7,7 @@ import { edgeMlx } from './edge-mlx.js'
 import type { Family } from './family.js'
 import { falconH1 } from './falcon-h1.js'
 import { graniteHybrid } from './granite-hybrid.js'
+import { lfm2 } from './lfm2.js'
 import { llamba } from './llamba.js'
 import { hfMamba2 } from './hf-mamba2.js'
 import { nemotronH } from './nemotron-h.js'
@@ -25,6 +26,7 @@ const FAMILIES: readonly Family[] = [
   nemotronH,
   bamba,
   zamba2,
+  lfm2,
   llamba,
   qwen35,
   edgeMlx,
