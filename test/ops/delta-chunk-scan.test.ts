@@ -125,7 +125,7 @@ describeEachDevice('deltaChunkScan', (device) => {
       '[deltaChunkScan] q must have whole heads of 7 but has 15 columns',
     )
     expect(record({ q: floats(2, 2, 21) })).toThrow('does not divide the heads of the state, 4')
-    expect(record({ k: floats(2, 3, 14) })).toThrow('k must have shape (2, 2, 14)')
+    expect(record({ k: floats(2, 3, 14) })).toThrow('[deltaChunkScan] k must have shape (2, 2, 14)')
     expect(record({ v: floats(2, 2, 21) })).toThrow('v must have shape (2, 2, 20)')
     expect(record({ b: floats(2, 2, 5) })).toThrow('b must have shape (2, 2, 4)')
     expect(record({ a: floats(2, 2, 5) })).toThrow('a must have shape (2, 2, 4)')
