@@ -9,7 +9,7 @@ import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeNeeds, memoryNeeds } from '../memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { blockKind, type LayerConfig } from '../models/blocks/blocks.js'
-import { bytesPerToken, stateBytes } from '../models/state-fields.js'
+import { contextBytesPerToken, stateBytes } from '../models/state-fields.js'
 import { endOfText as endOfTextOf } from '../generation/end-of-text.js'
 import { type GenerationDefaults, readGenerationConfig } from '../generation/generation-config.js'
 import { SAMPLING } from '../options/generation.js'
@@ -89,7 +89,7 @@ function describeCheckpoint(checkpoint: Checkpoint) {
     weightBytes,
     bytesByDtype: dtypes,
     stateBytes: stateBytes(config),
-    bytesPerToken: bytesPerToken(config),
+    bytesPerToken: contextBytesPerToken(config, 'float32'),
   }
 }
 
