@@ -24,6 +24,11 @@ export interface Linear {
   bias: Tensor | undefined
 }
 
+/** The matrices of so many experts, one after the other. */
+interface Experts {
+  experts: number
+}
+
 export interface LoaderOptions extends WeightWishes {
   signal?: Signal | undefined
   /** Called after each tensor with the bytes of the checkpoint dealt with so far. */
@@ -88,7 +93,12 @@ export class WeightLoader {
    * The matrix of a module (outputs, inputs), quantised when the checkpoint says so. With `range` it is part of a matrix
    * with more rows; it stays in the file as others do.
    */
-  async weight(path: string, outputs: number, inputs: number, range?: RowRange): Promise<Weight> {
+  async weight(
+    path: string,
+    outputs: number,
+    inputs: number,
+    range?: RowRange | Experts,
+  ): Promise<Weight> {
     const weight = isQuantized(this.#checkpoint.tensors, path)
       ? await this.#quantizedMatrix(path, outputs, inputs, range)
       : await this.#floatMatrix(path, outputs, inputs, range)
@@ -108,6 +118,14 @@ export class WeightLoader {
       weight: await this.weight(path, outputs, inputs, range),
       bias: bias ? await this.vector(`${path}.bias`, outputs, range) : undefined,
     }
+  }
+
+  /**
+   * The matrices of `experts` experts, (experts, outputs, inputs) in the file, one after the other: (experts * outputs,
+   * inputs), for `Weight.multiplyExperts`.
+   */
+  async experts(path: string, experts: number, outputs: number, inputs: number): Promise<Weight> {
+    return this.weight(path, experts * outputs, inputs, { experts })
   }
 
   /** Marks a tensor as accounted for without loading it. */
@@ -172,8 +190,22 @@ export class WeightLoader {
   }
 
   // With `range`, so many rows of it.
-  #rows(name: string, rows: number, range: RowRange | undefined): TensorEntry {
+  #rows(name: string, rows: number, range: RowRange | Experts | undefined): TensorEntry {
     if (!range) return this.#entry(name)
+    if ('experts' in range) {
+      const shape = this.#checkpoint.tensors.get(name)?.shape
+      const outputs = rows / range.experts
+      if (shape && (shape.length !== 3 || shape[0] !== range.experts || shape[1] !== outputs)) {
+        throw new CorruptFileError(
+          `${this.#checkpoint.weightsFile}: tensor ${name} must have ${outputs} rows for each of ` +
+            `${range.experts} experts but has shape ${formatShape(shape)}`,
+        )
+      }
+      return this.#entry(name, (entry) => {
+        if (!entry.strides) return { ...entry, shape: [rows, entry.shape[2]!] }
+        throw new CorruptFileError(`${entry.file}: the elements of tensor ${name} lie apart`)
+      })
+    }
     const whole = this.#checkpoint.tensors.get(name)
     if (whole && whole.shape[0] !== range.of) {
       throw new CorruptFileError(
@@ -187,7 +219,7 @@ export class WeightLoader {
     path: string,
     rows: number,
     cols: number,
-    range: RowRange | undefined,
+    range: RowRange | Experts | undefined,
   ): Promise<Weight> {
     const entry = this.#rows(`${path}.weight`, rows, range)
     this.#expectShape(entry, [[rows, cols]])
@@ -207,7 +239,7 @@ export class WeightLoader {
     path: string,
     rows: number,
     cols: number,
-    range: RowRange | undefined,
+    range: RowRange | Experts | undefined,
   ): Promise<Weight> {
     const { weightsFile, quantizationOf } = this.#checkpoint
     const quantization = quantizationOf(path)
