@@ -22,6 +22,7 @@ const alone = ['test/models/event-loop.test.ts', 'test/ops/event-loop.test.ts']
 const operationTests = [
   'test/ops/batch-invariance.test.ts',
   'test/ops/operation-errors.test.ts',
+  'test/ops/quantized-reference.test.ts',
   ...readdirSync(new URL('native/metal/operations', import.meta.url))
     .filter((name) => name.endsWith('.cpp'))
     .map((name) => `test/ops/${basename(name, '.cpp').replaceAll('_', '-')}.test.ts`)

@@ -82,6 +82,44 @@ export interface LinearOptions {
   role?: LinearRole | undefined
 }
 
+/** The experts that tokens are sent to. */
+export interface RouteExpertsTensors {
+  /** (…, experts), float32. */
+  logits: Tensor
+  /** Added to scores for the choice alone: (experts), float32. */
+  bias?: Tensor | undefined
+  /** The chosen experts of each token, the best first: uint32 (…, k). */
+  experts: Tensor
+  /** Their weights: float32 (…, k). */
+  weights: Tensor
+}
+
+export interface RouteExpertsOptions {
+  /** What logits become. Weights are scores. */
+  scores: 'softmax' | 'sigmoid'
+  /** Divides the weights of a token by their sum. Defaults to false. */
+  normalised?: boolean | undefined
+  /** Added to that sum. Defaults to 0. */
+  epsilon?: number | undefined
+  /** A factor of weights. Defaults to 1. */
+  scale?: number | undefined
+  /** Equal parts of the experts, up to 32, of which a token keeps some to choose from: those whose two largest sum up to most. Defaults to 1. */
+  groups?: number | undefined
+  /** Defaults to all groups. */
+  keptGroups?: number | undefined
+}
+
+/** What a product with experts does besides: out = activation(x · weightᵀ) * gate. */
+export interface ExpertsOptions {
+  activation?: Activation | undefined
+  /** As out. */
+  gate?: Tensor | undefined
+  /** How many experts there are. */
+  experts: number
+  /** Rows of the weight from one expert to the next. Defaults to the columns of out. */
+  expertRows?: number | undefined
+}
+
 export interface EmbeddingOptions {
   /** A factor of all that is looked up. Defaults to 1. */
   scale?: number | undefined

@@ -21,6 +21,7 @@ import {
   type DeltaScanTensors,
   type DeltaUpdateTensors,
   type EmbeddingOptions,
+  type ExpertsOptions,
   type KeepLogitsTensors,
   type KvPagesWriteTensors,
   type LinearOptions,
@@ -33,6 +34,8 @@ import {
   type ResolveRowsTensors,
   type RotaryOptions,
   type RotaryTensors,
+  type RouteExpertsOptions,
+  type RouteExpertsTensors,
   type SampleTensors,
   type SsdOptions,
   type SsdTensors,
@@ -41,6 +44,7 @@ import {
 import { Checker } from './checker.js'
 import { checkAttention, checkRings } from './checks/attention.js'
 import { checkDeltaScan, checkDeltaUpdate } from './checks/delta.js'
+import { checkExperts, checkRouteExperts } from './checks/experts.js'
 import {
   ACTIVATION_NUMBERS,
   checkQuantized,
@@ -301,6 +305,84 @@ export class Recorder {
       'quantized_matmul',
       { x, ...tensors, ...linear.tensors, out },
       { rows: x.rows, inputs, outputs, x_stride: x.rowStride, ...params, ...linear.params },
+    )
+  }
+
+  /** The experts that each token is sent to, and how much each of them counts. */
+  routeExperts(tensors: RouteExpertsTensors, options: RouteExpertsOptions): void {
+    const params = checkRouteExperts(this.#check('routeExperts'), tensors, options)
+    const { logits, bias, experts, weights } = tensors
+    this.#add('route_experts', { logits, bias, experts, weights }, params)
+  }
+
+  /**
+   * out = activation(x · weightᵀ) * gate of the experts that each token has chosen: chosen uint32 (…, k), out (…, k,
+   * outputs); x (…, inputs), which a token's experts share, or (…, k, inputs). The weight (rows, inputs), of any float
+   * type, has the rows of one expert after the other.
+   */
+  expertsMatmul(
+    x: Tensor,
+    weight: Tensor,
+    chosen: Tensor,
+    out: Tensor,
+    options: ExpertsOptions,
+  ): void {
+    const check = this.#check('expertsMatmul')
+    check.type('weight', weight, FLOATS)
+    const [rows, inputs] = check.matrix('weight', weight)
+    const params = checkExperts(check, x, { rows, inputs }, chosen, out, options)
+    this.#add('experts_matmul', { x, weight, chosen, gate: options.gate, out }, params)
+  }
+
+  /** `expertsMatmul` with a quantised weight. */
+  quantizedExpertsMatmul(
+    x: Tensor,
+    weight: QuantizedMatrix,
+    chosen: Tensor,
+    out: Tensor,
+    options: ExpertsOptions,
+  ): void {
+    const check = this.#check('quantizedExpertsMatmul')
+    const { rows, cols: inputs, tensors, params: format } = checkQuantized(check, weight)
+    const params = checkExperts(check, x, { rows, inputs }, chosen, out, options)
+    this.#add(
+      'quantized_experts_matmul',
+      { x, ...tensors, chosen, gate: options.gate, out },
+      { ...params, ...format },
+    )
+  }
+
+  /**
+   * out = scale * sum over the experts of a token of their weight times what they gave, plus residual: x (…, k, cols),
+   * weights float32 (…, k), out and residual (…, cols). `out` may be the residual.
+   */
+  mixExperts(
+    x: Tensor,
+    weights: Tensor,
+    out: Tensor,
+    options: { scale?: number | undefined; residual?: Tensor | undefined } = {},
+  ): void {
+    const check = this.#check('mixExperts')
+    check.options(options, ['scale', 'residual'])
+    const { scale = 1, residual } = options
+    check.activations({ x })
+    check.activations({ out, residual })
+    check.float32({ weights })
+    check.finite('scale', scale)
+    check.output('x', x, [...weights.shape, x.cols])
+    check.output('weights', weights, weights.shape)
+    check.output('out', out, [...weights.shape.slice(0, -1), x.cols])
+    if (residual) check.output('residual', residual, out.shape)
+    this.#add(
+      'mix_experts',
+      { x, weights, residual, out },
+      {
+        rows: weights.rows,
+        chosen: weights.cols,
+        cols: x.cols,
+        has_residual: residual ? 1 : 0,
+        scale,
+      },
     )
   }
 

@@ -7,6 +7,7 @@ import type { DType } from '../operations/tensor.js'
 import { excess, type WorstElement, worstElement } from './tolerance.js'
 import { attentionCases } from './cases/attention.js'
 import type { Case, Recordable } from './cases/case.js'
+import { expertCases } from './cases/experts.js'
 import { linearCases } from './cases/linear.js'
 import { deltaCases } from './cases/delta.js'
 import { mamba2Cases } from './cases/mamba2.js'
@@ -52,6 +53,7 @@ const TIMED_RUNS = 5
 export function* allCases(activationTypes: readonly ActivationType[]): Generator<Case> {
   for (const type of activationTypes) {
     yield* linearCases(type)
+    yield* expertCases(type)
     yield* mamba2Cases(type)
     yield* deltaCases(type)
     yield* attentionCases(type)

@@ -30,6 +30,8 @@ export interface RowRange {
   count: number
   /** Rows of the whole matrix. */
   of: number
+  /** The file has it as a matrix for each of so many experts. */
+  experts?: number
 }
 
 /** A factor for all outputs of a matrix, or one for each run of them. */
@@ -180,6 +182,19 @@ export class WeightLoader {
     return tensor
   }
 
+  /**
+   * Matrices of experts, which a file has as (experts, rows, inputs), one after the other, for `Weight.multiplyExperts`:
+   * ((experts - 1) * rows + outputs, inputs), from row `first` of the first expert on.
+   */
+  async experts(
+    path: string,
+    { experts, rows, first = 0 }: { experts: number; rows: number; first?: number },
+    inputs: number,
+  ): Promise<Weight> {
+    const of = experts * rows
+    return this.weight(path, { first, count: of - first, of, experts }, inputs)
+  }
+
   /** Marks a tensor as accounted for without loading it. */
   ignore(name: string): void {
     this.#used.add(name)
@@ -224,9 +239,24 @@ export class WeightLoader {
     return entry
   }
 
+  // Matrices of experts as one.
+  #flat(name: string, { of, experts }: RowRange): TensorEntry {
+    const entry = this.#entry(name)
+    if (experts === undefined) return entry
+    const { shape, strides, file } = entry
+    if (shape.length !== 3 || shape[0] !== experts || shape[1] !== of / experts) {
+      throw new CorruptFileError(
+        `${file}: tensor ${name} must have ${of / experts} rows for each of ${experts} experts ` +
+          `but has shape ${formatShape(shape)}`,
+      )
+    }
+    if (strides) throw new CorruptFileError(`${file}: the elements of tensor ${name} lie apart`)
+    return { ...entry, shape: [of, shape[2]!] }
+  }
+
   // A part of a matrix, of which the shape is still to be checked: a file may have another number of rows.
   #rows(name: string, range: RowRange): TensorEntry {
-    const whole = this.#entry(name)
+    const whole = this.#flat(name, range)
     if (range.count === range.of) return whole
     this.#expectShape(whole, [[range.of, ...whole.shape.slice(1)]])
     return rowsOf(whole, range)
@@ -251,7 +281,7 @@ export class WeightLoader {
 
   async #floatMatrix(path: string, outputs: number | RowRange, cols: number): Promise<Weight> {
     const range = rangeOf(outputs)
-    const whole = this.#entry(`${path}.weight`)
+    const whole = this.#flat(`${path}.weight`, range)
     this.#expectShape(whole, [[range.of, cols]])
     const entry = rowsOf(whole, range)
     this.#expectType(entry, [...FLOAT_TYPES, 'float64'])

@@ -730,6 +730,85 @@ const METHODS: Record<string, Method> = {
       [{ weight: apart(5, 64) }, 'weight must be contiguous but is a view with rows apart'],
     ],
   },
+  routeExperts: {
+    valid: () => ({
+      logits: floats(3, 8),
+      bias: floats(8),
+      experts: integers(3, 2),
+      weights: floats(3, 2),
+      options: { scores: 'softmax' },
+    }),
+    call: (cl, { options, ...tensors }) => cl.routeExperts(tensors, options),
+    wrong: [
+      [{ logits: halves(3, 8) }, 'logits must be float32 but is float16'],
+      [{ bias: floats(7) }, 'bias must have shape (8) but has shape (7)'],
+      [{ experts: floats(3, 2) }, 'experts must be uint32 but is float32'],
+      [{ weights: floats(3, 3) }, 'weights must have shape (3, 2) but has shape (3, 3)'],
+      [{ options: {} }, 'scores must be "softmax" or "sigmoid" but is undefined'],
+      [{ options: { scores: 'softmax', topK: 2 } }, 'unknown option "topK"'],
+      [{ options: { scores: 'softmax', groups: 3 } }, 'groups 3 does not divide the experts, 8'],
+      [
+        { options: { scores: 'softmax', groups: 8, keptGroups: 1 } },
+        'experts has 2 columns, but only 1 experts may be chosen',
+      ],
+      [
+        { options: { scores: 'softmax', groups: 2, keptGroups: 3 } },
+        'keptGroups must be at most groups, 2, but is 3',
+      ],
+    ],
+  },
+  expertsMatmul: {
+    valid: () => ({
+      x: floats(3, 4),
+      weight: halves(10, 4),
+      chosen: integers(3, 2),
+      out: floats(3, 2, 5),
+      experts: 2,
+    }),
+    call: (cl, { x, weight, chosen, out, ...options }) =>
+      cl.expertsMatmul(x, weight, chosen, out, options),
+    wrong: [
+      [
+        { x: floats(3, 5) },
+        'x must have 4 columns, as the weight has inputs, but has shape (3, 5)',
+      ],
+      [{ x: floats(4, 4) }, 'x must have a row for each of 3 tokens or of 6 chosen experts'],
+      [{ weight: integers(10, 4) }, 'weight must be float32 or float16 or bfloat16 but is uint32'],
+      [{ chosen: floats(3, 2) }, 'chosen must be uint32 but is float32'],
+      [{ out: floats(3, 5) }, 'out must have shape (3, 2, 5) but has shape (3, 5)'],
+      [{ gate: floats(3, 2, 4) }, 'gate must have shape (3, 2, 5) but has shape (3, 2, 4)'],
+      [{ activation: 'relu' }, 'activation must be "gelu" or "silu" or "relu2" but is "relu"'],
+      [{ experts: undefined }, 'experts must be a positive whole number but is undefined'],
+      [{ experts: 3 }, '3 experts, 5 rows apart, need 15 rows, but the weight has 10'],
+    ],
+  },
+  quantizedExpertsMatmul: {
+    valid: () => ({
+      x: floats(3, 64),
+      matrix: matrix(),
+      chosen: integers(3, 2),
+      out: floats(3, 2, 1),
+      experts: 5,
+    }),
+    call: (cl, { x, matrix, chosen, out, ...options }) =>
+      cl.quantizedExpertsMatmul(x, matrix, chosen, out, options),
+    wrong: [
+      ...AFFINE_WRONG,
+      [{ experts: 6 }, '6 experts, 1 rows apart, need 6 rows, but the weight has 5'],
+    ],
+  },
+  mixExperts: {
+    valid: () => ({ x: floats(3, 2, 4), weights: floats(3, 2), out: floats(3, 4) }),
+    call: (cl, { x, weights, out, ...options }) => cl.mixExperts(x, weights, out, options),
+    wrong: [
+      [{ x: floats(3, 3, 4) }, 'x must have shape (3, 2, 4) but has shape (3, 3, 4)'],
+      [{ weights: halves(3, 2) }, 'weights must be float32 but is float16'],
+      [{ out: floats(3, 5) }, 'out must have shape (3, 4) but has shape (3, 5)'],
+      [{ residual: floats(4, 3) }, 'residual must have shape (3, 4) but has shape (4, 3)'],
+      [{ scale: NaN }, 'scale must be a finite number but is NaN'],
+      [{ factor: 2 }, 'unknown option "factor"'],
+    ],
+  },
   dequantize: {
     valid: () => ({ matrix: matrix(), out: halves(5, 64) }),
     call: (cl, { matrix, out }) => cl.dequantize(matrix, out),

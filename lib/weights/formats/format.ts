@@ -1,7 +1,7 @@
 // What a weight format is. Each has a file of its own in this folder, with all that lib knows about it, and a line in
 // the table of formats.ts. Formats are plain data, so that another process can be told of them; `kind` names the file.
 
-import type { EmbeddingOptions, LinearOptions } from '../../operations/arguments.js'
+import type { EmbeddingOptions, ExpertsOptions, LinearOptions } from '../../operations/arguments.js'
 import type { Recorder } from '../../operations/recorder.js'
 import type { OperationName } from '../../operations/recorder.js'
 import type { DType, Tensor, TensorData } from '../../operations/tensor.js'
@@ -17,6 +17,14 @@ export interface Weight {
   readonly byteSpan: number
   /** out = x · weightᵀ, and what else the options say. */
   multiply(cl: Recorder, x: Tensor, out: Tensor, options: LinearOptions): void
+  /** out = x · weightᵀ of the experts that each token has chosen, whose rows follow one another. */
+  multiplyExperts(
+    cl: Recorder,
+    x: Tensor,
+    chosen: Tensor,
+    out: Tensor,
+    options: ExpertsOptions,
+  ): void
   /** out = the rows at the token ids, times what the options say. */
   lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void
   /** out = all of it, float32. Only quantised weights have it. */

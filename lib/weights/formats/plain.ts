@@ -1,6 +1,6 @@
 // Weights as floats: float32, float16 or bfloat16.
 
-import type { EmbeddingOptions, LinearOptions } from '../../operations/arguments.js'
+import type { EmbeddingOptions, ExpertsOptions, LinearOptions } from '../../operations/arguments.js'
 import type { Recorder } from '../../operations/recorder.js'
 import { bytesPerElement, type Tensor } from '../../operations/tensor.js'
 import type { TensorEntry } from '../checkpoint.js'
@@ -27,6 +27,16 @@ export class PlainWeight implements Weight {
 
   multiply(cl: Recorder, x: Tensor, out: Tensor, options: LinearOptions): void {
     cl.matmul(x, this.matrix, out, options)
+  }
+
+  multiplyExperts(
+    cl: Recorder,
+    x: Tensor,
+    chosen: Tensor,
+    out: Tensor,
+    options: ExpertsOptions,
+  ): void {
+    cl.expertsMatmul(x, this.matrix, chosen, out, options)
   }
 
   lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void {

@@ -3,6 +3,7 @@
 
 import type {
   EmbeddingOptions,
+  ExpertsOptions,
   LinearOptions,
   QuantizedMatrix,
 } from '../../operations/arguments.js'
@@ -35,6 +36,16 @@ export class QuantizedWeight<Matrix extends QuantizedMatrix = QuantizedMatrix> i
 
   multiply(cl: Recorder, x: Tensor, out: Tensor, options: LinearOptions): void {
     cl.quantizedMatmul(x, this.matrix, out, options)
+  }
+
+  multiplyExperts(
+    cl: Recorder,
+    x: Tensor,
+    chosen: Tensor,
+    out: Tensor,
+    options: ExpertsOptions,
+  ): void {
+    cl.quantizedExpertsMatmul(x, this.matrix, chosen, out, options)
   }
 
   lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void {
