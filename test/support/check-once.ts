@@ -13,6 +13,7 @@ const needs: Needs = {
   mamba2: [],
   attention: [],
   full_attention: [],
+  shared_transformer: [],
 }
 const controller = new AbortController()
 if (abort !== undefined) setTimeout(() => controller.abort(new Error('enough')), abort)
