@@ -54,16 +54,19 @@ export type { AttentionConfig } from './models/blocks/attention.js'
 export type { LayerConfig } from './models/blocks/blocks.js'
 export type { Mamba2Config } from './models/blocks/mamba2.js'
 export type { MlpConfig } from './models/blocks/mlp.js'
+export type { ShortConvConfig } from './models/blocks/short-conv.js'
 export type { Architecture, CheckpointFormat, ModelConfig } from './models/config.js'
 export type { Quantization } from './weights/formats/formats.js'
 export type { EndOfTextToken } from './generation/end-of-text.js'
 export type { Notice, NoticeCode, OnNotice } from './support/notices.js'
 export { type Perplexity, perplexity } from './scoring/perplexity.js'
 export {
+  type Activation,
   type AffineMatrix,
   type AttentionOptions,
   type AttentionTensors,
   type ConvTensors,
+  type EmbeddingOptions,
   type KeepLogitsTensors,
   type LinearNorm,
   type LinearOptions,
@@ -71,6 +74,8 @@ export {
   type Mamba2Options,
   type Mamba2Tensors,
   NO_SLOT,
+  type QuantizedMatrix,
+  type QuantizedMode,
   type ResolveRowsTensors,
   SAMPLE_STATUS,
   type SampleTensors,

@@ -111,7 +111,12 @@ export class LanguageModel {
       const blocks = await loadBlocks(loader, config, layers, types)
       const finalNorm = await loadNorm(loader, names.finalNorm, config)
       const head: Linear = config.tieEmbeddings
-        ? loader.scaled(embedding, paddedVocabSize, logitsMultiplier)
+        ? {
+            ...loader.scaled(embedding, paddedVocabSize, logitsMultiplier),
+            bias: config.headBias
+              ? await loader.vector(`${names.head}.bias`, paddedVocabSize)
+              : undefined,
+          }
         : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias, {
             weight: logitsMultiplier,
             bias: logitsMultiplier,

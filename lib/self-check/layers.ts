@@ -11,8 +11,9 @@ import type { PagedAttentionConfig } from '../models/blocks/paged-attention.js'
 import type { SharedTransformerConfig } from '../models/blocks/shared-transformer.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
-import { scanCase, updateCase } from '../verify/cases/mamba2.js'
+import { convolutionCase, scanCase, updateCase } from '../verify/cases/mamba2.js'
 import { pagedDecodeCase, pagedPrefillCase, rotaryCase } from '../verify/cases/paged-attention.js'
+import type { ShortConvConfig } from '../models/blocks/short-conv.js'
 import type { ProductSize } from './product.js'
 
 /** How large the checks are. */
@@ -41,10 +42,11 @@ const LARGEST_DIMENSION = 256
 // decides over the kernels and is the layer's own.
 const mamba2: LayerCheck<
   Mamba2Config,
-  Pick<Mamba2Config, 'numHeads' | 'headDim' | 'dState' | 'nGroups' | 'normBeforeGate'>
+  Pick<Mamba2Config, 'numHeads' | 'headDim' | 'dState' | 'nGroups' | 'normBeforeGate' | 'discrete'>
 > = {
-  shapeOf: ({ numHeads, headDim, dState, nGroups, normBeforeGate }) => ({
+  shapeOf: ({ numHeads, headDim, dState, nGroups, normBeforeGate, discrete }) => ({
     ...{ numHeads, headDim, dState, nGroups, normBeforeGate },
+    ...(discrete && { discrete }),
   }),
   casesOf(layer, activationType, size) {
     const groups = Math.min(2, layer.nGroups)
@@ -55,9 +57,12 @@ const mamba2: LayerCheck<
       dState: Math.min(LARGEST_DIMENSION, layer.dState),
       groups,
     }
+    const variant = layer.discrete
+      ? ({ discrete: true, activation: 'none', columns: 'xBCzdt' } as const)
+      : { normBeforeGate: layer.normBeforeGate }
     return [
-      scanCase(shape, activationType, size.tokens),
-      updateCase(shape, activationType, layer.normBeforeGate),
+      scanCase(shape, activationType, size.tokens, variant),
+      updateCase(shape, activationType, variant),
     ]
   },
 }
@@ -135,12 +140,30 @@ const sharedTransformer: LayerCheck<SharedTransformerConfig, PagedAttentionShape
   shapeOf: ({ attention }) => pagedAttentionShape(attention),
 }
 
+const shortConv: LayerCheck<ShortConvConfig, Pick<ShortConvConfig, 'dInner' | 'dConv'>> = {
+  shapeOf: ({ dInner, dConv }) => ({ dInner, dConv }),
+  casesOf({ dInner, dConv }, activationType, size) {
+    const convolved = {
+      batch: 1,
+      channels: Math.min(LARGEST_DIMENSION, dInner),
+      width: Math.min(LARGEST_DIMENSION, dConv),
+      activation: 'none',
+      gated: true,
+    } as const
+    return [
+      convolutionCase(convolved, activationType, size.tokens),
+      convolutionCase(convolved, activationType, undefined),
+    ]
+  },
+}
+
 // The table.
 const LAYER_CHECKS = {
   mamba2,
   attention,
   full_attention: fullAttention,
   shared_transformer: sharedTransformer,
+  short_conv: shortConv,
 } satisfies Partial<Record<LayerConfig['kind'], unknown>>
 type Kind = keyof typeof LAYER_CHECKS
 

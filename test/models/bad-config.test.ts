@@ -260,7 +260,7 @@ const CONFIGS: BadInput[] = [
     '3 bits',
     'mamba2-mlx-lm-4bit',
     set('quantization.bits', 3),
-    /quantization.bits = 3; implemented: 4 or 8/,
+    /quantization.bits = 3; implemented: 4 or 5 or 6 or 8/,
     UnsupportedArchitectureError,
   ),
   configCase(
@@ -273,8 +273,15 @@ const CONFIGS: BadInput[] = [
   configCase(
     'another mode',
     'mamba2-mlx-lm-4bit',
-    set('quantization.mode', 'mxfp4'),
-    /quantization.mode = "mxfp4"/,
+    set('quantization.mode', 'mxfp8'),
+    /quantization.mode = "mxfp8"; implemented: "affine" or "mxfp4" or "nvfp4"/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'mxfp4 in groups of 64',
+    'mamba2-mlx-lm-mixed',
+    set('quantization.group_size', 64),
+    /quantization.group_size = 64; implemented: 32/,
     UnsupportedArchitectureError,
   ),
   configCase(
@@ -395,12 +402,114 @@ const MISMATCHES: BadInput[] = [
   },
 ]
 
+const RECURRENT_FAMILIES: BadInput[] = [
+  configCase('no width', 'llamba', set('d_model', 0), /d_model .* but is 0/),
+  configCase(
+    'heads that do not divide the width',
+    'llamba',
+    set('ssm_cfg.n_v_heads', 3),
+    /ssm_cfg.n_v_heads 3 does not divide expand \* d_model, 64/,
+  ),
+  configCase(
+    'groups that do not divide the heads',
+    'llamba-bin',
+    set('ssm_cfg.n_qk_heads', 3),
+    /ssm_cfg.n_qk_heads 3 does not divide n_v_heads 4/,
+  ),
+  {
+    ...configCase(
+      'a convolution wider than its taps',
+      'llamba',
+      set('ssm_cfg.d_conv', 2 ** 24),
+      /conv1d.weight must have shape/,
+    ),
+    file: weights,
+  },
+  configCase('a billion layers', 'llamba', set('n_layer', 1e9), /n_layer .* 1000000000/),
+  configCase(
+    'an MLP of no width',
+    'llamba',
+    set('mlp_cfg.intermediate_size', undefined),
+    /mlp_cfg.intermediate_size is missing/,
+  ),
+  configCase(
+    'another activation',
+    'llamba',
+    set('ssm_cfg.activation', 'gelu'),
+    /ssm_cfg.activation = "gelu"/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'another activation of the MLP',
+    'llamba',
+    set('mlp_cfg.act_fn', 'relu'),
+    /mlp_cfg.act_fn = "relu"/,
+    UnsupportedArchitectureError,
+  ),
+  {
+    ...configCase(
+      'no bias of the head',
+      'llamba',
+      set('lm_head_bias', true),
+      /lm_head.bias is missing/,
+    ),
+    file: weights,
+  },
+  configCase(
+    'a convolution of no width',
+    'lfm2',
+    set('conv_L_cache', 0),
+    /conv_L_cache .* but is 0/,
+  ),
+  {
+    ...configCase(
+      'a bias that is not there',
+      'lfm2',
+      set('conv_bias', true),
+      /in_proj.bias is missing/,
+    ),
+    file: weights,
+  },
+  configCase(
+    'a layer of another type',
+    'lfm2',
+    set('layer_types', ['conv', 'mamba']),
+    /has a layer of type "mamba"/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'attention in a layer that does not exist',
+    'lfm2',
+    (config) => Object.assign(config, { layer_types: null, full_attn_idxs: [5] }),
+    /full_attn_idxs must be a list of layer numbers from 0 to 4 but is 5/,
+  ),
+  configCase(
+    'a huge MLP',
+    'lfm2',
+    set('block_ffn_dim_multiplier', 1e30),
+    /block_ffn_dim_multiplier 1e\+30 give/,
+  ),
+  configCase(
+    'an MLP of a negative width',
+    'lfm2',
+    set('block_ffn_dim_multiplier', -1),
+    /block_ffn_dim_multiplier -1 give/,
+  ),
+  configCase(
+    'key heads that do not divide the query heads',
+    'lfm2',
+    set('num_key_value_heads', 3),
+    /num_key_value_heads 3 does not divide num_attention_heads 4/,
+  ),
+]
+
 describeRefused('configurations', CONFIGS)
+describeRefused('configurations of recurrent families', RECURRENT_FAMILIES)
 describeRefused('configurations and tensors that disagree', MISMATCHES)
 
 describe('metadata of an Edge file', () => {
-  const edit = async (key: string, value: string | undefined) => {
-    const folder = await copyOfFixture('edge-mlx-4bit')
+  const edit = async (key: string, value: string | undefined, name = 'edge-mlx-4bit') => {
+    const folder = await copyOfFixture(name)
     const file = join(folder, weights)
     const { tensors, metadata } = await readRawTensors(file)
     const entries = Object.entries(metadata).filter(([name]) => name !== key)
@@ -446,10 +555,26 @@ describe('metadata of an Edge file', () => {
       /activation = "relu"/,
       UnsupportedArchitectureError,
     ],
-    ['quantization_kwargs.bits', '6', /quantization_kwargs.bits = 6/, UnsupportedArchitectureError],
+    ['quantization_kwargs.bits', '3', /quantization_kwargs.bits = 3/, UnsupportedArchitectureError],
     ['head.bias', 'true', /head.linear.bias is missing/, CorruptFileError],
   ])('%s = %s', async (key, value, says, error) => {
     const file = await edit(key, value)
+    await expectRefused(file, error, file, says)
+  })
+
+  const phi = 'model.unique_layers.0'
+  it.each<[string, string | undefined, RegExp, ErrorClass]>([
+    ['model.norm_type', '"rms"', /norms of different types/, UnsupportedArchitectureError],
+    ['model.pre_norm', 'true', /model.pre_norm = true/, UnsupportedArchitectureError],
+    [`${phi}._class_`, '"layers.Phi4Block"', /has a Phi4Block/, UnsupportedArchitectureError],
+    [`${phi}.time_mixing.n_heads`, undefined, /time_mixing.n_heads is missing/, CorruptFileError],
+    [`${phi}.time_mixing.n_heads`, '5', /n_heads 5 does not divide 64/, CorruptFileError],
+    [`${phi}.time_mixing.d_state`, '17', /must have shape/, CorruptFileError],
+    [`${phi}.time_mixing.dt_limit.1`, '0.5', /dt_limit/, UnsupportedArchitectureError],
+    [`${phi}.channel_mixing.bugged`, 'true', /bugged = true/, UnsupportedArchitectureError],
+    [`${phi}.channel_mixing.bias`, 'false', /tensors that this model does not/, CorruptFileError],
+  ])('of Mohawk: %s = %s', async (key, value, says, error) => {
+    const file = await edit(key, value, 'mohawk-edge-4bit')
     await expectRefused(file, error, file, says)
   })
 })

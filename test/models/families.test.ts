@@ -11,6 +11,7 @@ import {
   fixture,
   mapTensors,
   converted,
+  numbersOf,
   rawTensor,
   type RawTensors,
   readGolden,
@@ -106,6 +107,46 @@ describe('state-spaces and Rene', () => {
     await using shifted = await loadModel(folder)
     expect(shifted.weightBytes).toBe(aligned.weightBytes)
     expect((await shifted.logits([1, 2, 3])).data).toEqual((await aligned.logits([1, 2, 3])).data)
+  })
+})
+
+describe('Llamba', () => {
+  it('adds the bias of z to that of in_proj', async () => {
+    const folder = await copyOfFixture('llamba')
+    await rewriteConfig(folder, (config) => ({
+      ...config,
+      ssm_cfg: { ...(config.ssm_cfg as object), bias: true },
+    }))
+    await rewriteTensors(folder, (tensors) => {
+      for (const [name, tensor] of [...tensors].filter(([key]) => key.endsWith('.z_bias'))) {
+        const mixer = name.slice(0, -'.z_bias'.length)
+        const half = numbersOf(tensor).map((value) => value / 2)
+        const [outputs] = tensors.get(`${mixer}.in_proj.weight`)!.shape as [number]
+        const bias = new Array<number>(outputs).fill(0)
+        // x | B | C | z | A_log, of 4 heads.
+        bias.splice(outputs - 4 - half.length, half.length, ...half)
+        tensors.set(name, rawTensor('float32', [half.length], half))
+        tensors.set(`${mixer}.in_proj.bias`, rawTensor('float32', [outputs], bias))
+        const zeros = new Array<number>(half.length).fill(0)
+        tensors.set(`${mixer}.out_proj.bias`, rawTensor('float32', [half.length], zeros))
+      }
+      return tensors
+    })
+    await expectGolden(folder, 'llamba')
+  })
+
+  it('has a bias of its head beside the embedding that is the head', async () => {
+    const folder = await copyOfFixture('llamba')
+    await rewriteConfig(folder, (config) => ({ ...config, lm_head_bias: true }))
+    const bias = Array.from({ length: 256 }, (_, i) => Math.sin(i))
+    await rewriteTensors(folder, (tensors) =>
+      tensors.set('lm_head.bias', rawTensor('float32', [256], bias)),
+    )
+    const { tokens, logits } = await readGolden('llamba')
+    await using model = await loadModel(folder, { device: 'cpu' })
+    const expected = logits.map((value, i) => value + bias[i % 256]!)
+    const { data } = await model.logits(tokens)
+    expect(relativeL2(data, expected)).toBeLessThan(GOLDEN_RELATIVE_L2)
   })
 })
 

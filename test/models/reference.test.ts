@@ -93,6 +93,34 @@ describe.each(REFERENCE_CHECKPOINTS)('%s gives its golden logits', (name) => {
   })
 })
 
+describe.each(['llamba-bin', 'mohawk-edge-4bit', 'lfm2'])(
+  '%s, a prompt longer than a chunk',
+  (name) => {
+    it('gives the same logits in chunks of 2, 255, 256 and 257, and one at a time', async () => {
+      const tokens = randomTokens(250, 300, 5)
+      using model = await loadModel(fixture(name), { device: 'cpu' })
+      const expected = (await model.logits(tokens, { prefillChunkSize: 300 })).data
+      for (const prefillChunkSize of [2, 255, 256, 257]) {
+        expectSameLogits((await model.logits(tokens, { prefillChunkSize })).data, expected)
+      }
+      expectSameLogits(await oneByOne(fixture(name), tokens, 1), expected)
+    })
+
+    it('lets no token know of later ones', async () => {
+      const tokens = randomTokens(250, 300, 5)
+      using model = await loadModel(fixture(name), { device: 'cpu' })
+      const before = (await model.logits(tokens)).data
+      const changed = tokens.with(280, (tokens[280]! + 1) % 250)
+      const after = (await model.logits(changed)).data
+      const cols = before.length / tokens.length
+      expectSameLogits(after.subarray(0, 280 * cols), before.subarray(0, 280 * cols))
+      expect(relativeL2(after.subarray(280 * cols), before.subarray(280 * cols))).toBeGreaterThan(
+        0.01,
+      )
+    })
+  },
+)
+
 // A checkpoint says the same whatever file it lies in.
 describe('the same tensors in another file', () => {
   it('in shards with an index', async () => {
@@ -293,7 +321,7 @@ describe('quantize on load', () => {
         }
         using list = device.record((cl) => {
           cl.affineQuantize(matrix, affine)
-          cl.affineDequantize(affine, matrix)
+          cl.dequantize(affine, matrix)
         })
         await list.run()
         return [name, rawTensor('float32', shape, matrix.read())] as const

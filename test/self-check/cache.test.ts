@@ -28,6 +28,7 @@ const needs: Needs = {
   attention: [],
   full_attention: [],
   shared_transformer: [],
+  short_conv: [],
 }
 const ids = checksOf(needs, 'short').map(({ id }) => id)
 

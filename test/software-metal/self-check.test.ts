@@ -284,19 +284,19 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
     to: 'sums.of[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
     off: /\[matmul\] float32 x float32, 1 x 128 to 40, \w+/,
   },
-  'affineMatmul of a prompt': {
+  'quantizedMatmul of a prompt': {
     model: 'edge-mlx-4bit',
-    file: 'affine_matmat.metal',
+    file: 'quantized_matmat.metal',
     from: 'scale * quarter_of(word, bits, i) + offset',
     to: 'scale * quarter_of(word, bits, i ^ 1u) + offset',
-    off: /\[affineMatmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
+    off: /\[quantizedMatmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
   },
-  'affineMatmul of one token': {
+  'quantizedMatmul of one token': {
     model: 'edge-mlx-8bit',
-    file: 'affine_matvec.metal',
+    file: 'quantized_matvec.metal',
     from: 'weights.scales[i] * product[j] + weights.biases[i] * total;',
     to: 'weights.scales[i] * product[j] + 0.999f * weights.biases[i] * total;',
-    off: /\[affineMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
+    off: /\[quantizedMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
   },
   ssdChunkScan: {
     model: 'mamba2-hf',

@@ -108,7 +108,7 @@ describe('every value', () => {
 
   const operations: OperationName[] = [
     'matmul',
-    'affine_matmul',
+    'quantized_matmul',
     'ssd_update',
     'mamba2_update',
     'attention_decode',

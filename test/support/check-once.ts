@@ -14,6 +14,7 @@ const needs: Needs = {
   attention: [],
   full_attention: [],
   shared_transformer: [],
+  short_conv: [],
 }
 const controller = new AbortController()
 if (abort !== undefined) setTimeout(() => controller.abort(new Error('enough')), abort)

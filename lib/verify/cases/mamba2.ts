@@ -42,7 +42,8 @@ function headParameters(inputs: Inputs, heads: number) {
   }
 }
 
-interface Convolution {
+/** A convolution alone: of a short convolution, or of a layer of Mamba-2. */
+export interface Convolution {
   batch: number
   channels: number
   width: number
@@ -144,29 +145,43 @@ function gatedNorm(
   return writing(out, (cl) => cl.gatedRmsNorm(x, z, weight, out, { eps: EPS, ...options }))
 }
 
+/** What distinguishes one layer of Mamba-2 from another, besides its sizes. */
+export type LayerVariant = Omit<Mamba2Options, 'groups' | 'dtLimit'>
+
+/** That of Llamba and Mohawk. */
+const DISCRETE: LayerVariant = { discrete: true, activation: 'none', columns: 'xBCzdt' }
+
+const variantOf = ({ normBeforeGate, discrete }: LayerVariant) =>
+  (normBeforeGate ? ', norm before gate' : '') + (discrete ? ', discrete' : '')
+
 /** All of a layer between its projections, for one token. */
 export function updateCase(
   layer: Layer,
   activationType: ActivationType,
-  normBeforeGate: boolean,
+  variant: LayerVariant,
 ): Case {
   return {
     operation: 'mamba2_update',
     dtype: activationType,
     activationType,
-    shape: normBeforeGate ? `${sizeOf(layer)}, norm before gate` : sizeOf(layer),
-    build: (inputs) => wholeUpdate(inputs, layer, { normBeforeGate }),
+    shape: sizeOf(layer) + variantOf(variant),
+    build: (inputs) => wholeUpdate(inputs, layer, variant),
   }
 }
 
 /** The recurrence over the tokens of a prompt. */
-export function scanCase(layer: Layer, activationType: ActivationType, length: number): Case {
+export function scanCase(
+  layer: Layer,
+  activationType: ActivationType,
+  length: number,
+  { discrete = false }: LayerVariant = {},
+): Case {
   return {
     operation: 'ssd_chunk_scan',
     dtype: activationType,
     activationType,
-    shape: `${length} tokens, ${sizeOf(layer)}`,
-    build: (inputs) => recurrence(inputs, layer, length),
+    shape: `${length} tokens, ${sizeOf(layer)}${variantOf({ discrete })}`,
+    build: (inputs) => recurrence(inputs, layer, length, discrete),
   }
 }
 
@@ -184,7 +199,8 @@ const shapeOf = ({ batch, channels, width, activation, gated }: Convolution, len
   (activation === 'silu' ? '' : `, no activation`) +
   (gated ? ', gated' : '')
 
-function convolutionCase(
+/** For one token, or for a chunk of `length`. */
+export function convolutionCase(
   convolved: Convolution,
   activationType: ActivationType,
   length: number | undefined,
@@ -198,27 +214,17 @@ function convolutionCase(
   }
 }
 
-/** The discrete recurrence of Llamba, whose groups are its heads. */
 function* discreteCases(activationType: ActivationType): Generator<Case> {
   for (const layer of SMALL) {
-    const given = { activationType, dtype: activationType, shape: `${sizeOf(layer)}, discrete` }
     yield {
-      ...given,
+      activationType,
+      dtype: activationType,
       operation: 'ssd_update',
+      shape: sizeOf(layer) + variantOf(DISCRETE),
       build: (inputs) => recurrence(inputs, layer, undefined, true),
     }
-    yield {
-      ...given,
-      operation: 'mamba2_update',
-      build: (inputs) =>
-        wholeUpdate(inputs, layer, { discrete: true, activation: 'none', columns: 'xBCzdt' }),
-    }
-    yield {
-      ...given,
-      operation: 'ssd_chunk_scan',
-      shape: `65 tokens, ${given.shape}`,
-      build: (inputs) => recurrence(inputs, layer, 65, true),
-    }
+    yield updateCase(layer, activationType, DISCRETE)
+    yield scanCase(layer, activationType, 65, DISCRETE)
   }
 }
 
@@ -251,7 +257,7 @@ export function* mamba2Cases(activationType: ActivationType): Generator<Case> {
       build: (inputs) => recurrence(inputs, layer, undefined),
     }
     for (const normBeforeGate of [false, true]) {
-      yield { ...updateCase(layer, activationType, normBeforeGate), large }
+      yield { ...updateCase(layer, activationType, { normBeforeGate }), large }
     }
     // Shorter than the convolution is wide, one past a chunk, several chunks.
     for (const length of large ? [128] : [1, 2, 65, 130]) {
