@@ -7,6 +7,8 @@ import type { AttentionConfig } from '../models/blocks/attention.js'
 import type { LayerConfig } from '../models/blocks/blocks.js'
 import type { FullAttentionConfig } from '../models/blocks/full-attention.js'
 import type { Mamba2Config } from '../models/blocks/mamba2.js'
+import type { PagedAttentionConfig } from '../models/blocks/paged-attention.js'
+import type { SharedTransformerConfig } from '../models/blocks/shared-transformer.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
 import { convolutionCase, scanCase, updateCase } from '../verify/cases/mamba2.js'
@@ -90,20 +92,26 @@ const attention: LayerCheck<
   },
 }
 
-const fullAttention: LayerCheck<
-  FullAttentionConfig,
-  Pick<FullAttentionConfig, 'numHeads' | 'numKvHeads' | 'headDim'> & {
-    rotaryDim: number
-    normed: boolean
-    gated: boolean
-  }
-> = {
-  shapeOf: ({ numHeads, numKvHeads, headDim, rotary, qkNormEpsilon, outputGate }) => ({
-    ...{ numHeads, numKvHeads, headDim },
-    rotaryDim: 2 * (rotary?.frequencies.length ?? 0),
-    normed: qkNormEpsilon !== undefined,
-    gated: outputGate === true,
-  }),
+interface PagedAttentionShape {
+  numHeads: number
+  numKvHeads: number
+  headDim: number
+  rotaryDim: number
+  normed: boolean
+  gated: boolean
+}
+
+const pagedAttentionShape = (config: PagedAttentionConfig): PagedAttentionShape => ({
+  numHeads: config.numHeads,
+  numKvHeads: config.numKvHeads,
+  headDim: config.headDim,
+  rotaryDim: 2 * (config.rotary?.frequencies.length ?? 0),
+  normed: config.qkNormEpsilon !== undefined,
+  gated: config.outputGate === true,
+})
+
+const fullAttention: LayerCheck<FullAttentionConfig, PagedAttentionShape> = {
+  shapeOf: pagedAttentionShape,
   casesOf({ numHeads, numKvHeads, ...layer }, activationType, size) {
     const kvHeads = Math.min(2, numKvHeads)
     const headDim = Math.min(LARGEST_DIMENSION, layer.headDim)
@@ -125,6 +133,11 @@ const fullAttention: LayerCheck<
       ...(turns ? [rotaryCase(shape, activationType, 3)] : []),
     ]
   },
+}
+
+const sharedTransformer: LayerCheck<SharedTransformerConfig, PagedAttentionShape> = {
+  ...fullAttention,
+  shapeOf: ({ attention }) => pagedAttentionShape(attention),
 }
 
 const shortConv: LayerCheck<ShortConvConfig, Pick<ShortConvConfig, 'dInner' | 'dConv'>> = {
@@ -149,6 +162,7 @@ const LAYER_CHECKS = {
   mamba2,
   attention,
   full_attention: fullAttention,
+  shared_transformer: sharedTransformer,
   short_conv: shortConv,
 } satisfies Partial<Record<LayerConfig['kind'], unknown>>
 type Kind = keyof typeof LAYER_CHECKS

@@ -27,6 +27,7 @@ const needs: Needs = {
   mamba2: [{ numHeads: 4, headDim: 8, dState: 16, nGroups: 1, normBeforeGate: false }],
   attention: [],
   full_attention: [],
+  shared_transformer: [],
   short_conv: [],
 }
 const ids = checksOf(needs, 'short').map(({ id }) => id)

@@ -67,6 +67,7 @@ const needs: Needs = {
   mamba2: [{ numHeads: 64, headDim: 64, dState: 128, nGroups: 1, normBeforeGate: true }],
   attention: [{ numHeads: 16, numKvHeads: 1, headDim: 128, window: 2048 }],
   full_attention: [],
+  shared_transformer: [],
   short_conv: [],
 }
 
@@ -115,6 +116,8 @@ describe('the checks', () => {
     const ids = checksOf(hostile, 'full').map(({ id }) => id)
     expect(ids).toContain('mamba2_update float16 1 x 16 x 256 x 256, 2 groups')
     expect(ids).toContain('attention_decode float16 1 x 16/2 x 256, window 512')
-    expect(ids).toContain('paged_attention_decode float16 1 x 16/2 x 256 at 265, float16 pages')
+    expect(ids).toContain(
+      'paged_attention_decode float16 1 x 16/2 x 256 at 265, float16 pages, rotary 256, norm, gate',
+    )
   })
 })

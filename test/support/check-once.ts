@@ -13,6 +13,7 @@ const needs: Needs = {
   mamba2: [],
   attention: [],
   full_attention: [],
+  shared_transformer: [],
   short_conv: [],
 }
 const controller = new AbortController()

@@ -119,8 +119,12 @@ function rotary(inputs: Inputs, shape: PagedShape, length: number): Recordable {
   return writing(out, (cl) => cl.rotary(tensors, options))
 }
 
-const sizeOf = ({ positions, heads, kvHeads, headDim, stored }: PagedShape) =>
-  `${positions.length} x ${heads}/${kvHeads} x ${headDim} at ${positions.join(', ')}, ${stored} pages`
+function sizeOf(shape: PagedShape): string {
+  const { positions, heads, kvHeads, headDim, stored, rotaryDim, normed, gated } = shape
+  const size = `${positions.length} x ${heads}/${kvHeads} x ${headDim} at ${positions.join(', ')}`
+  const rotary = rotaryDim ? `, rotary ${rotaryDim}` : ''
+  return `${size}, ${stored} pages${rotary}${normed ? ', norm' : ''}${gated ? ', gate' : ''}`
+}
 
 /** One token of each sequence. */
 export function pagedDecodeCase(shape: PagedShape, activationType: ActivationType): Case {
