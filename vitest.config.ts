@@ -5,6 +5,9 @@ import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { compile } from './test/support/compiled.js'
+
+compile()
 
 // Forks, because a native addon that crashes must not take the runner with it.
 const test = { pool: 'forks', testTimeout: 60_000 } as const

@@ -92,10 +92,10 @@ struct Part {
 
 ALWAYS_INLINE Part part_of(uint index, uint position) {
   const uint pages = position / kPagePositions + 1;
-  const uint pages_each = (pages + parts - 1) / parts;
+  const uint pages_each = ceil_divide(pages, parts);
   Part part;
   part.index = index;
-  part.used = (pages + pages_each - 1) / pages_each;
+  part.used = ceil_divide(pages, pages_each);
   part.first = min(index * pages_each * kPagePositions, position);
   part.past_end = min(part.first + pages_each * kPagePositions, position);
   return part;
@@ -156,7 +156,7 @@ template <class T, class Stored>
   if (slot >= p.slots) return;  // the whole threadgroup, as below
   const uint own = position[b], row_page_count = own / kPagePositions + 1;
   const uint sharing = p.heads / p.kv_heads;  // query heads of this key/value head
-  const uint blocks = (sharing + block_heads - 1) / block_heads;
+  const uint blocks = ceil_divide(sharing, block_heads);
   const uint first_head = group.x % blocks * block_heads;
   const Part part = part_of(group.x / blocks, own);
   if (row_page_count > p.pages_per_slot || part.index >= part.used) return;

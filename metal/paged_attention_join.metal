@@ -26,8 +26,7 @@ template <class T>
   const uint h = group.x, b = group.y, slot = rows[b];
   if (slot >= p.slots) return;  // the whole threadgroup, as below
   const uint row_page_count = position[b] / kPagePositions + 1;
-  const uint pages_each = (row_page_count + parts - 1) / parts;
-  const uint used = (row_page_count + pages_each - 1) / pages_each;
+  const uint used = ceil_divide(row_page_count, ceil_divide(row_page_count, parts));
   if (row_page_count > p.pages_per_slot || used == 1) return;
   device const uint* row_pages = pages + ulong(slot) * p.pages_per_slot;
   if (!pages_exist(row_pages, row_page_count, p.page_count, lane)) return;

@@ -9,7 +9,7 @@ import { defaultPromptCacheBytes } from '../load-model.js'
 import { describeNeeds, memoryNeeds } from '../memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { blockKind, type LayerConfig } from '../models/blocks/blocks.js'
-import { stateBytes } from '../models/state-fields.js'
+import { bytesPerToken, stateBytes } from '../models/state-fields.js'
 import { endOfText as endOfTextOf } from '../generation/end-of-text.js'
 import { type GenerationDefaults, readGenerationConfig } from '../generation/generation-config.js'
 import { SAMPLING } from '../options/generation.js'
@@ -17,6 +17,7 @@ import { findTokenizer } from '../tokenizer/find.js'
 import { quantizedKind } from '../weights/formats/formats.js'
 import { parameterCount } from '../weights/parameters.js'
 import { defineCommand } from './command.js'
+import { layerLine } from './layer-line.js'
 import { showNotice } from './notice.js'
 import { formatBytes, formatCount } from '../support/format.js'
 import { exitCodes } from './program.js'
@@ -88,6 +89,7 @@ function describeCheckpoint(checkpoint: Checkpoint) {
     weightBytes,
     bytesByDtype: dtypes,
     stateBytes: stateBytes(config),
+    bytesPerToken: bytesPerToken(config),
   }
 }
 
@@ -96,13 +98,13 @@ type Facts = ReturnType<typeof describeCheckpoint> &
     memory: Awaited<ReturnType<typeof memoryOf>>
   }
 
-function table(facts: Facts, { config }: Checkpoint): string {
+function table(facts: Facts, { config, layers }: Checkpoint): string {
   const { quantization, vocabSize, paddedVocabSize } = config
   const rows: [string, string][] = [
     ['path', facts.path],
     ['architecture', `${config.architecture} (${config.format})`],
     ['parameters', formatCount(facts.parameters)],
-    ['layers', layerSummary(config.layers)],
+    ['layers', layerLine(layers)],
     ['d_model', String(config.dModel)],
   ]
   for (const layer of uniqueLayers(config.layers)) {
@@ -126,8 +128,13 @@ function table(facts: Facts, { config }: Checkpoint): string {
     ['weights', formatBytes(facts.weightBytes)],
     ['state', `${formatBytes(facts.stateBytes)} a sequence, whatever its length`],
   )
+  if (facts.bytesPerToken > 0) {
+    const most = config.maxContext === undefined ? '' : `, made for ${config.maxContext} tokens`
+    rows.push(['context', `${formatBytes(facts.bytesPerToken)} a token in float32${most}`])
+  }
   if (facts.memory) {
     rows.push(['memory needed', memoryNeeded(facts.memory)])
+    if (facts.bytesPerToken > 0) rows.push(['with a context', memoryByContext(facts, facts.memory)])
     rows.push(['prompt cache', promptCache(facts, facts.memory)])
   }
   if (facts.tokenizer.problem !== null) {
@@ -168,6 +175,23 @@ function memoryNeeded(memory: NonNullable<Facts['memory']>): string {
   return `${formatBytes(totalBytes)} on ${device}: ${parts}${mapped}`
 }
 
+// Weights, states and scratch memory, and the keys and values of one sequence.
+function memoryByContext(
+  { bytesPerToken, maxContext }: Facts,
+  { totalBytes }: NonNullable<Facts['memory']>,
+): string {
+  const fitting = CONTEXTS.filter((tokens) => tokens <= (maxContext ?? Number.POSITIVE_INFINITY))
+  const contexts = fitting.length > 0 ? fitting : [maxContext!]
+  return contexts
+    .map((tokens) => {
+      const label = tokens % 1024 === 0 ? `${tokens / 1024}k` : String(tokens)
+      return `${formatBytes(totalBytes + tokens * bytesPerToken)} at ${label}`
+    })
+    .join(', ')
+}
+
+const CONTEXTS = [4, 32, 128].map((thousands) => 1024 * thousands)
+
 // A snapshot is a state and the logits of the next token.
 function promptCache(
   { stateBytes, paddedVocabSize }: Facts,
@@ -175,13 +199,6 @@ function promptCache(
 ): string {
   const snapshot = formatBytes(stateBytes + 4 * paddedVocabSize)
   return `up to ${formatBytes(promptCacheBytes)} by default, ${snapshot} a prompt or turn`
-}
-
-function layerSummary(layers: readonly LayerConfig[]): string {
-  const counts = new Map<string, number>()
-  for (const { kind } of layers) counts.set(kind, (counts.get(kind) ?? 0) + 1)
-  const parts = [...counts].map(([kind, count]) => `${count} ${kind}`)
-  return `${layers.length}: ${parts.join(', ')}`
 }
 
 function uniqueLayers(layers: readonly LayerConfig[]): LayerConfig[] {

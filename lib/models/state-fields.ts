@@ -43,3 +43,10 @@ export function stateBytes(
 ): number {
   return config.layers.reduce((sum, layer) => sum + layerStateBytes(layer, activationType), 0)
 }
+
+/** Bytes that one sequence keeps of each position, in pages. */
+export function bytesPerToken(config: ModelConfig, kvType: ActivationType = 'float32'): number {
+  return config.layers
+    .flatMap((layer) => pagedFieldsOf(layer, kvType))
+    .reduce((sum, field) => sum + fieldBytes(field), 0)
+}

@@ -1,14 +1,17 @@
 // What the layers of a model use of a device, and the cases that check it: a line in the table for each kind of block
 // that has operations of its own besides matrix products.
 
+import { PAGE_SIZE } from '../operations/arguments.js'
 import type { ActivationType } from '../operations/device.js'
 import type { AttentionConfig } from '../models/blocks/attention.js'
 import type { LayerConfig } from '../models/blocks/blocks.js'
+import type { FullAttentionConfig } from '../models/blocks/full-attention.js'
 import type { Mamba2Config } from '../models/blocks/mamba2.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
 import type { ShortConvConfig } from '../models/blocks/short-conv.js'
 import { convolutionCase, scanCase, updateCase } from '../verify/cases/mamba2.js'
+import { pagedDecodeCase, pagedPrefillCase, rotaryCase } from '../verify/cases/paged-attention.js'
 import type { ProductSize } from './product.js'
 
 /** How large the checks are. */
@@ -87,6 +90,43 @@ const attention: LayerCheck<
   },
 }
 
+const fullAttention: LayerCheck<
+  FullAttentionConfig,
+  Pick<FullAttentionConfig, 'numHeads' | 'numKvHeads' | 'headDim'> & {
+    rotaryDim: number
+    normed: boolean
+    gated: boolean
+  }
+> = {
+  shapeOf: ({ numHeads, numKvHeads, headDim, rotary, qkNormEpsilon, outputGate }) => ({
+    ...{ numHeads, numKvHeads, headDim },
+    rotaryDim: 2 * (rotary?.frequencies.length ?? 0),
+    normed: qkNormEpsilon !== undefined,
+    gated: outputGate === true,
+  }),
+  casesOf({ numHeads, numKvHeads, ...layer }, activationType, size) {
+    const kvHeads = Math.min(2, numKvHeads)
+    const headDim = Math.min(LARGEST_DIMENSION, layer.headDim)
+    const shape = {
+      ...layer,
+      // A few keys into the second page.
+      positions: [PAGE_SIZE + 9],
+      heads: kvHeads * Math.max(1, Math.min(size.heads, numHeads / numKvHeads)),
+      kvHeads,
+      headDim,
+      rotaryDim: Math.min(headDim, layer.rotaryDim),
+      stored: activationType,
+    }
+    const tokens = Math.min(size.tokens, 70)
+    const turns = shape.normed || shape.rotaryDim > 0
+    return [
+      pagedPrefillCase(shape, activationType, tokens),
+      pagedDecodeCase(shape, activationType),
+      ...(turns ? [rotaryCase(shape, activationType, 3)] : []),
+    ]
+  },
+}
+
 const shortConv: LayerCheck<ShortConvConfig, Pick<ShortConvConfig, 'dInner' | 'dConv'>> = {
   shapeOf: ({ dInner, dConv }) => ({ dInner, dConv }),
   casesOf({ dInner, dConv }, activationType, size) {
@@ -105,9 +145,12 @@ const shortConv: LayerCheck<ShortConvConfig, Pick<ShortConvConfig, 'dInner' | 'd
 }
 
 // The table.
-const LAYER_CHECKS = { mamba2, attention, short_conv: shortConv } satisfies Partial<
-  Record<LayerConfig['kind'], unknown>
->
+const LAYER_CHECKS = {
+  mamba2,
+  attention,
+  full_attention: fullAttention,
+  short_conv: shortConv,
+} satisfies Partial<Record<LayerConfig['kind'], unknown>>
 type Kind = keyof typeof LAYER_CHECKS
 
 /** The distinct shapes among the layers of each kind. */

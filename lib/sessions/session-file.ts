@@ -228,7 +228,7 @@ async function readSession(file: FileReader, expected: ExpectedSession): Promise
     consumed,
     chat: metadata.chat,
     fields: expected.fields.map(fieldOf),
-    pages: pages.map(fieldOf),
+    ...(pages.length > 0 ? { pages: pages.map(fieldOf) } : {}),
   }
 }
 

@@ -5,7 +5,7 @@ import type { Engine } from '../engine/engine.js'
 import type { SequenceState } from '../engine/sequence-state.js'
 import type { Snapshot } from '../engine/snapshot.js'
 import type { EngineStream, StreamOptions, StreamSettings } from '../engine/stream.js'
-import { DisposedError } from '../support/errors.js'
+import { DisposedError, InsufficientMemoryError } from '../support/errors.js'
 import type { Begun, KeptState } from '../generation/generate.js'
 import { TokenHistory } from '../engine/token-history.js'
 import { concatenated } from '../support/token-ids.js'
@@ -86,7 +86,7 @@ export class SessionSequence {
       return stream
     } catch (error) {
       stream.close()
-      this.#lost = error
+      this.#loseBy(error)
       throw error
     }
   }
@@ -134,7 +134,7 @@ export class SessionSequence {
         })
         this.state.hasLogits = true
       } catch (error) {
-        if (!ended.signal.aborted || error !== ended.signal.reason) this.#lost = error
+        if (!ended.signal.aborted || error !== ended.signal.reason) this.#loseBy(error)
         throw error
       } finally {
         stream.close()
@@ -168,6 +168,7 @@ export class SessionSequence {
 
   #kept(operation: string, prompt: Uint32Array, onEnd: () => void): KeptState {
     let ofPrompt = 0
+    let last: number | undefined
     return {
       prompt,
       history: this.history.all(),
@@ -178,17 +179,24 @@ export class SessionSequence {
       consumes: (token) => {
         if (this.#isDisposed) throw disposedError(operation)
         this.history.push(token)
+        last = token
       },
       leaves: (token) => {
         this.history.push(token)
         this.#pending = token
       },
       ended: (failure) => {
-        if (failure) this.#lost = failure.error
+        // The run that was to consume it has not been started.
+        if (failure && isShortage(failure.error)) this.#pending = last
+        else if (failure) this.#lost = failure.error
         else if (ofPrompt === prompt.length) this.state.hasLogits = true
         onEnd()
       },
     }
+  }
+
+  #loseBy(error: unknown): void {
+    if (!isShortage(error)) this.#lost = error
   }
 
   #become(history: TokenHistory): void {
@@ -196,6 +204,11 @@ export class SessionSequence {
     this.#pending = undefined
     this.#lost = undefined
   }
+}
+
+/** There was no page for what comes next: nothing was started, and what the state holds is whole. */
+function isShortage(error: unknown): boolean {
+  return error instanceof InsufficientMemoryError
 }
 
 export function disposedError(operation: string): Error {

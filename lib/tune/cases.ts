@@ -1,7 +1,7 @@
 // What `tune` measures: the operations of decoding and prefill at the shapes of published models.
 
 import type { OperationName } from '../operations/recorder.js'
-import type { LinearOptions } from '../operations/arguments.js'
+import { type LinearOptions, PAGE_SIZE } from '../operations/arguments.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
 import { FORMAT_KINDS, kindOf, type WeightFormat } from '../weights/formats/formats.js'
@@ -33,6 +33,8 @@ export interface TuneModel {
   groups: number
   vocabulary: number
   attention?: { heads: number; kvHeads: number; headDim: number; window: number }
+  /** Attention over all of so many positions. */
+  fullAttention?: { heads: number; kvHeads: number; headDim: number; positions: number }
   /** Of a prompt. */
   tokens: number
 }
@@ -51,6 +53,10 @@ const PUBLISHED: readonly TuneModel[] = MODELS.map((model) => ({
   tokens: 512,
   ...(model.name === 'rene-1.3b' && {
     attention: { heads: 16, kvHeads: 1, headDim: 128, window: 2048 },
+  }),
+  // As many heads as Granite 4.0 H Tiny has.
+  ...(model.name === 'mamba2-2.7b' && {
+    fullAttention: { heads: 12, kvHeads: 4, headDim: 128, positions: 8192 },
   }),
 }))
 
@@ -102,6 +108,7 @@ export function casesOf(model: TuneModel): TuneCase[] {
     shape: `${name} ${tokens} tokens, 1 x ${heads} x ${headDim} x ${dState}`,
     build: (t, copies) => ssd(t, copies, model, [1, tokens]),
   })
+  if (model.fullAttention) cases.push(...fullAttentionCases(model, model.fullAttention))
   if (!attention) return cases
   const window = `${attention.heads}/${attention.kvHeads} x ${attention.headDim}, window ${attention.window}`
   for (const batch of SEQUENCES) {
@@ -119,6 +126,28 @@ export function casesOf(model: TuneModel): TuneCase[] {
     build: (t, copies) => attend(t, copies, attention, [1, tokens]),
   })
   return cases
+}
+
+function fullAttentionCases(
+  { name, tokens }: TuneModel,
+  attention: NonNullable<TuneModel['fullAttention']>,
+): TuneCase[] {
+  const { heads, kvHeads, headDim, positions } = attention
+  const shape = `1 x ${heads}/${kvHeads} x ${headDim}, ${positions} positions`
+  return [
+    {
+      operation: 'paged_attention_decode',
+      dtype: 'float32',
+      shape: `${name} ${shape}`,
+      build: (t, copies) => attendPages(t, copies, attention, [1]),
+    },
+    {
+      operation: 'paged_attention_prefill',
+      dtype: 'float32',
+      shape: `${name} ${tokens} tokens, ${shape}`,
+      build: (t, copies) => attendPages(t, copies, attention, [1, tokens]),
+    },
+  ]
 }
 
 const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)
@@ -240,4 +269,31 @@ function attend(
     if (leading.length === 1) cl.attentionDecode(all, { headDim })
     else cl.attentionPrefill(all, { headDim })
   }
+}
+
+/** Attention whose last token is the last of the positions: of one token for leading dimensions (1), else (1, tokens). */
+function attendPages(
+  tensors: Tensors,
+  copies: number,
+  { heads, kvHeads, headDim, positions }: NonNullable<TuneModel['fullAttention']>,
+  leading: readonly number[],
+): Record {
+  const count = Math.ceil(positions / PAGE_SIZE)
+  const pages = () => tensors.numbers([count, PAGE_SIZE, kvHeads * headDim])
+  const stored = times(copies, () => ({ keys: pages(), values: pages() }))
+  const given = {
+    q: tensors.numbers([...leading, heads * headDim]),
+    pages: tensors.integers(
+      Array.from({ length: count }, (_, i) => i),
+      [1, count],
+    ),
+    position: tensors.integers([positions - (leading[1] ?? 1)]),
+    rows: rowsOf(tensors, 1),
+    out: tensors.result([...leading, heads * headDim]),
+  }
+  if (leading.length > 1) {
+    return (cl, copy) => cl.pagedAttentionPrefill({ ...given, ...stored[copy]! }, { headDim })
+  }
+  const [k, v] = [tensors.numbers([1, kvHeads * headDim]), tensors.numbers([1, kvHeads * headDim])]
+  return (cl, copy) => cl.pagedAttentionDecode({ ...given, ...stored[copy]!, k, v }, { headDim })
 }

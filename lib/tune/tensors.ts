@@ -38,8 +38,8 @@ export class Tensors {
     return this.#make('float32', shape, values)
   }
 
-  integers(values: readonly number[]): Tensor {
-    const tensor = this.#make('uint32', [values.length])
+  integers(values: readonly number[], shape: readonly number[] = [values.length]): Tensor {
+    const tensor = this.#make('uint32', shape)
     tensor.write(Uint32Array.from(values))
     return tensor
   }

@@ -99,6 +99,14 @@ export class Inputs {
     return this.#upload(dtype, shape, values)
   }
 
+  /** Numbers from -1 to 1 that are of this type on every device. */
+  typed(dtype: ActivationType, shape: readonly number[]): Tensor {
+    const values = this.#share((random) =>
+      filled(new Float32Array(elementCount(shape)), () => random()),
+    )
+    return this.#upload(dtype, shape, values)
+  }
+
   /** The weight of a norm: eighths from 1/2 to 3/2. */
   normWeight(cols: number): Tensor {
     const values = this.#share((random) =>

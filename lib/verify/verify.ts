@@ -10,6 +10,7 @@ import type { Case, Recordable } from './cases/case.js'
 import { linearCases } from './cases/linear.js'
 import { deltaCases } from './cases/delta.js'
 import { mamba2Cases } from './cases/mamba2.js'
+import { pagedAttentionCases } from './cases/paged-attention.js'
 import { rowCases, tokenCases } from './cases/rows.js'
 import { Inputs, SharedNumbers } from './inputs.js'
 import { messageOf } from '../support/realms.js'
@@ -54,6 +55,7 @@ export function* allCases(activationTypes: readonly ActivationType[]): Generator
     yield* mamba2Cases(type)
     yield* deltaCases(type)
     yield* attentionCases(type)
+    yield* pagedAttentionCases(type)
     yield* rowCases(type)
   }
   yield* tokenCases()

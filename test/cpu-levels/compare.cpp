@@ -19,6 +19,8 @@
 #include "metal/mamba2_update.h"
 #include "metal/matmul.h"
 #include "metal/mlp_activation.h"
+#include "metal/paged_attention_decode.h"
+#include "metal/paged_attention_prefill.h"
 #include "metal/rms_norm.h"
 #include "metal/ssd_chunk_scan.h"
 #include "metal/ssd_update.h"
@@ -432,6 +434,57 @@ void attention(Comparison& comparison) {
   }
 }
 
+// A sequence within its first page, and one whose keys are in two pages and a bit.
+void attention_over_pages(Comparison& comparison) {
+  for (const auto& [head_dim, type] :
+       {std::pair(1u, kFloat32), {10u, kFloat16}, {64u, kFloat32}, {100u, kFloat16}}) {
+    const uint32_t batch = 2, slots = 3, page_count = 5, heads = 6, kv_heads = 2, length = 75;
+    const uint32_t row = kv_heads * head_dim, inner = 2 * heads * head_dim;
+    const float scale = 1 / std::sqrt(1.0f * head_dim);
+    const Binding keys = floats(normals(page_count * 256 * row), type);
+    const Binding values = floats(normals(page_count * 256 * row), type);
+    const Binding table = integers({9, 9, 9, 4, 0, 2, 1, 9, 9});
+    const PagedAttentionDecodeParams decode{.batch = batch,
+                                            .slots = slots,
+                                            .page_count = page_count,
+                                            .pages_per_slot = 3,
+                                            .heads = heads,
+                                            .kv_heads = kv_heads,
+                                            .head_dim = head_dim,
+                                            .rotary_dim = head_dim / 2 * 2,
+                                            .interleaved = 0,
+                                            .gated = 1,
+                                            .q_stride = inner,
+                                            .k_stride = row,
+                                            .v_stride = row,
+                                            .eps = 0.1f,
+                                            .attention_factor = 1.1f,
+                                            .scale = scale};
+    comparison.run(
+        kind_named("paged_attention_decode"), decode,
+        {floats(normals(batch * inner)), floats(normals(batch * row)), floats(normals(batch * row)),
+         floats(normals(head_dim)), floats(normals(head_dim)),
+         head_dim > 1 ? floats(normals(head_dim / 2)) : Binding{}, keys, values, table,
+         integers({40, 519}), integers({2, 1}),
+         floats(std::vector<float>(batch * heads * head_dim))});
+    const PagedAttentionPrefillParams prefill{.batch = batch,
+                                              .slots = slots,
+                                              .page_count = page_count,
+                                              .pages_per_slot = 3,
+                                              .length = length,
+                                              .heads = heads,
+                                              .kv_heads = kv_heads,
+                                              .head_dim = head_dim,
+                                              .gated = 1,
+                                              .q_stride = inner,
+                                              .scale = scale};
+    comparison.run(
+        kind_named("paged_attention_prefill"), prefill,
+        {floats(normals(batch * length * inner)), keys, values, table, integers({40, 519}),
+         integers({2, 1}), floats(std::vector<float>(batch * length * heads * head_dim))});
+  }
+}
+
 void largest(Comparison& comparison) {
   for (const uint32_t cols : {1, 9, 64, 1001}) {
     std::vector<float> x = normals(3 * cols);
@@ -460,6 +513,7 @@ int main() {
     chunks_of_tokens(comparison);
     elements(comparison);
     attention(comparison);
+    attention_over_pages(comparison);
     largest(comparison);
     std::printf("%s: %d cases %s\n", level.name, comparison.cases(),
                 comparison.failed() ? "differ" : "agree");

@@ -3,6 +3,7 @@
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
+import { programWords } from '../support/compiled.js'
 import { builtIn, root, run } from './clang.js'
 
 const PAGE = 16384
@@ -11,7 +12,7 @@ function play(name: string, argument = '') {
   const file = join(root, 'test/metal-device/memory-scenarios.ts')
   const { status, signal, stdout, stderr } = run(
     process.execPath,
-    ['--import', 'tsx', file, name, argument],
+    [...programWords(file), name, argument],
     { SSM_METAL_ADDON: builtIn('Release/metal_device.node'), SSM_METAL_SELF_CHECK: 'off' },
   )
   expect({ status, signal, stderr }).toEqual({ status: 0, signal: null, stderr: '' })

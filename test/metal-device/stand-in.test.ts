@@ -2,6 +2,7 @@
 
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { programWords } from '../support/compiled.js'
 import { builtIn, root, run } from './clang.js'
 
 const asan = run(process.env.CXX ?? 'clang++-19', [
@@ -15,7 +16,7 @@ const BUILDS = [
 function scenario(name: string, addon: string, env: Record<string, string>) {
   const { status, signal, stdout, stderr } = run(
     process.execPath,
-    ['--import', 'tsx', join(root, 'test/metal-device/scenarios.ts'), name],
+    [...programWords(join(root, 'test/metal-device/scenarios.ts')), name],
     {
       ...env,
       SSM_METAL_ADDON: builtIn(join('Release', addon)),

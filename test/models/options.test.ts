@@ -86,6 +86,7 @@ describe('the ranges, so that none changes unseen', () => {
         gpuTimeout: [0.1, 86_400],
         maxStreams: [1, 256],
         maxQueue: [0, 2 ** 20],
+        maxContext: [1, 2 ** 32 - 1],
       },
     ],
     ['the prompt cache', PROMPT_CACHE, { maxBytes: [0, undefined] }],

@@ -325,6 +325,39 @@ describe('without pages for all', () => {
     expect(pagesInUse(model)).toBe(0)
   })
 
+  it('a session that cannot go on holds what it has consumed, and goes on once there is room', async () => {
+    const whole = await hybridOfTest()
+    const model = await hybridOfTest({}, 3)
+    const prompt = promptOf(model, 250, seededIntegers(1))
+    const options = { ...sampled, maxTokens: 30 }
+    const expected = await whole.generate(prompt, options)
+    for (const length of [0, 200]) {
+      using other = model.createSession()
+      await other.prefill(promptOf(model, 300, seededIntegers(2)))
+      using session = model.createSession()
+      await session.prefill(prompt.slice(0, length || undefined))
+      const more = length === 0 ? [] : [...prompt.slice(length), ...expected.tokens.slice(0, 10)]
+      // In its text, and in its prompt.
+      await expect(
+        length === 0 ? session.generate('', options) : session.prefill(more),
+      ).rejects.toThrow(InsufficientMemoryError)
+      const { position } = session
+      expect(position).toBe(length === 0 ? 257 : 200)
+      other.dispose()
+      const left = { ...options, maxTokens: 280 - position }
+      if (length === 0) {
+        const { tokens } = await session.generate('', left)
+        expect([...session.consumed.slice(250, 257), ...tokens]).toEqual(
+          expected.tokens.slice(0, 30),
+        )
+      } else {
+        await session.prefill(more)
+        expect(session.position).toBe(260)
+      }
+    }
+    expect(pagesInUse(model)).toBe(0)
+  })
+
   it('the stream that cannot go on is told what to do', async () => {
     const model = await hybridOfTest({}, 3)
     using session = model.createSession()

@@ -4,7 +4,7 @@
 import { expect, test } from 'vitest'
 import type { ActivationType, Device } from '../../lib/operations/device.js'
 import type { LinearOptions } from '../../lib/operations/arguments.js'
-import type { Tensor } from '../../lib/operations/tensor.js'
+import { Tensor } from '../../lib/operations/tensor.js'
 import { AFFINE_FORMATS, affineMatrix } from '../support/affine.js'
 import { FLOAT_TYPES, seededNormals, unwritten, upload, uploadApart } from '../support/arrays.js'
 import { type RecordRows, rowsThatDiffer, type TakeRows } from '../support/batch-invariance.js'
@@ -214,6 +214,35 @@ describeEachDevice('a row', (device) => {
     })
   })
 
+  test.each(ACTIVATION_TYPES)('of deltaUpdate, %s', async (dtype) => {
+    const { heads, headDim: keyDim, dState: valueDim, width } = NUMBERS
+    const values = heads * valueDim
+    const channels = 2 * keyDim + values
+    const parameters = {
+      convWeight: floats(device(), [channels, width]),
+      A: upload(device(), 'float32', [heads], [-0.5, -1, -2]),
+      dtBias: floats(device(), [heads]),
+    }
+    await expectRowsAlone(device(), (cl, take, rows) => {
+      const tensors = {
+        ...parameters,
+        qkv: take([channels], { dtype }),
+        z: take([values], { dtype }),
+        b: take([heads], { dtype }),
+        a: take([heads], { dtype }),
+        rows: inOrder(device(), rows),
+        convState: take([width, channels], { dtype }),
+        state: take([heads, valueDim, keyDim]),
+        position: take([], { dtype: 'uint32', numberOf: (id) => id }),
+        out: unwritten(device(), [rows, values], dtype),
+        squares: unwritten(device(), [rows, heads]),
+      }
+      cl.deltaUpdate(tensors)
+      const { out, squares, state, convState } = tensors
+      return [out, squares, state, convState]
+    })
+  })
+
   test.each(ACTIVATION_TYPES)('of conv1dUpdate and ssdUpdate, %s', async (dtype) => {
     const { heads, headDim, dState, width } = NUMBERS
     const inner = heads * headDim
@@ -260,6 +289,37 @@ describeEachDevice('a row', (device) => {
       }
       cl.attentionDecode(tensors, { headDim })
       return [tensors.out, tensors.keys, tensors.values]
+    })
+  })
+
+  test.each(ACTIVATION_TYPES)('of pagedAttentionDecode, %s', async (dtype) => {
+    const [heads, kvHeads, headDim] = [3, 1, 4]
+    await expectRowsAlone(device(), (cl, take, rows) => {
+      const cols = kvHeads * headDim
+      // Two pages a row.
+      const stored = () => {
+        const { memory } = take([2, 256, cols])
+        return new Tensor(memory, 'float32', [2 * rows, 256, cols])
+      }
+      const tensors = {
+        q: take([heads * headDim], { dtype }),
+        k: take([cols], { dtype }),
+        v: take([cols], { dtype }),
+        frequencies: floats(device(), [2]),
+        rows: inOrder(device(), rows),
+        keys: stored(),
+        values: stored(),
+        pages: upload(
+          device(),
+          'uint32',
+          [rows, 2],
+          Array.from({ length: 2 * rows }, (_, i) => i),
+        ),
+        position: take([], { dtype: 'uint32', numberOf: (id) => (15 * id) % 512 }),
+        out: unwritten(device(), [rows, heads * headDim], dtype),
+      }
+      cl.pagedAttentionDecode(tensors, { headDim })
+      return [tensors.out]
     })
   })
 

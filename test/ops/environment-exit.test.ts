@@ -4,6 +4,7 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
+import { programWords } from '../support/compiled.js'
 
 const script = fileURLToPath(new URL('../support/environment-exit.ts', import.meta.url))
 
@@ -18,7 +19,7 @@ function endingOf(mode: string): Promise<Ending> {
   return new Promise((resolve) => {
     const child = execFile(
       process.execPath,
-      ['--import', 'tsx', script, mode],
+      [...programWords(script), mode],
       // Far less than the runs last, far more than ending should take.
       { timeout: 20_000, killSignal: 'SIGKILL' },
       (_error, stdout, stderr) => {

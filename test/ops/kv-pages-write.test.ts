@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { NO_PAGE, NO_SLOT, PAGE_SIZE } from '../../lib/operations/arguments.js'
 import { download, LAYOUTS, runOnce } from '../support/arrays.js'
 import {
+  LAYOUTS_AND_PAGES,
   pagedTensors,
   pagesWith,
   type PagedShape,
@@ -18,27 +19,25 @@ const CASES: (PagedShape & { length: number })[] = [
 ]
 
 describeEachDevice('kvPagesWrite', (device) => {
-  for (const { layout, dtype, place } of LAYOUTS) {
-    for (const stored of ['float32', 'float16'] as const) {
-      test.each(CASES)(
-        `positions $positions, $length tokens, $kvHeads x $headDim, ${stored} in pages, ${layout}`,
-        async ({ length, ...shape }) => {
-          const given = randomPaged({ ...shape, stored }, length, dtype)
-          const tensors = pagedTensors(device(), given, (b) => given.past[b]!)
-          const leading = length === 1 ? [shape.positions.length] : [shape.positions.length, length]
-          const cols = shape.kvHeads * shape.headDim
-          const k = place(device(), [...leading, cols], given.k)
-          const v = place(device(), [...leading, cols], given.v)
-          await runOnce(device(), (cl) => cl.kvPagesWrite({ ...tensors, k, v }))
-          for (const of of ['keys', 'values'] as const) {
-            expectSame(
-              download(tensors[of]),
-              pagesWith(given, (b) => storedRows(given, b)[of]),
-            )
-          }
-        },
-      )
-    }
+  for (const { layout, stored, dtype, place } of LAYOUTS_AND_PAGES) {
+    test.each(CASES)(
+      `positions $positions, $length tokens, $kvHeads x $headDim, ${layout}`,
+      async ({ length, ...shape }) => {
+        const given = randomPaged({ ...shape, stored }, length, dtype)
+        const tensors = pagedTensors(device(), given, (b) => given.past[b]!)
+        const leading = length === 1 ? [shape.positions.length] : [shape.positions.length, length]
+        const cols = shape.kvHeads * shape.headDim
+        const k = place(device(), [...leading, cols], given.k)
+        const v = place(device(), [...leading, cols], given.v)
+        await runOnce(device(), (cl) => cl.kvPagesWrite({ ...tensors, k, v }))
+        for (const of of ['keys', 'values'] as const) {
+          expectSame(
+            download(tensors[of]),
+            pagesWith(given, (b) => storedRows(given, b)[of]),
+          )
+        }
+      },
+    )
   }
 
   test('tokens without a slot or a page are not written', async () => {

@@ -6,6 +6,7 @@ import {
   decodeOptions,
   decodeTensors,
   expectedOut,
+  LAYOUTS_AND_PAGES,
   pagesWith,
   type PagedShape,
   randomPaged,
@@ -37,26 +38,24 @@ const CASES: PagedShape[] = [
 ]
 
 describeEachDevice('pagedAttentionDecode', (device) => {
-  for (const { layout, dtype, place } of LAYOUTS) {
-    for (const stored of ['float32', 'float16'] as const) {
-      test.each(CASES)(
-        `$positions, $heads heads of $headDim over $kvHeads, ${stored} in pages, ${layout}`,
-        async (shape) => {
-          const given = randomPaged({ ...shape, stored }, 1, dtype)
-          const tensors = decodeTensors(device(), given, place)
-          await runOnce(device(), (cl) => cl.pagedAttentionDecode(tensors, decodeOptions(given)))
-          expectClose(download(tensors.out), expectedOut(given), dtype)
-          const after = (of: 'keys' | 'values') => pagesWith(given, (b) => storedRows(given, b)[of])
-          expectSame(download(tensors.values), after('values'))
-          const [keys, expected] = [download(tensors.keys), after('keys')]
-          const written = expected.flatMap((x, i) =>
-            Number.isNaN(x) && Number.isNaN(keys[i]) ? [] : [i],
-          )
-          const at = (all: number[]) => written.map((i) => all[i]!)
-          expectClose(at(keys), at(expected), stored)
-        },
-      )
-    }
+  for (const { layout, stored, dtype, place } of LAYOUTS_AND_PAGES) {
+    test.each(CASES)(
+      `$positions, $heads heads of $headDim over $kvHeads, ${layout}`,
+      async (shape) => {
+        const given = randomPaged({ ...shape, stored }, 1, dtype)
+        const tensors = decodeTensors(device(), given, place)
+        await runOnce(device(), (cl) => cl.pagedAttentionDecode(tensors, decodeOptions(given)))
+        expectClose(download(tensors.out), expectedOut(given), dtype)
+        const after = (of: 'keys' | 'values') => pagesWith(given, (b) => storedRows(given, b)[of])
+        expectSame(download(tensors.values), after('values'))
+        const [keys, expected] = [download(tensors.keys), after('keys')]
+        const written = expected.flatMap((x, i) =>
+          Number.isNaN(x) && Number.isNaN(keys[i]) ? [] : [i],
+        )
+        const at = (all: number[]) => written.map((i) => all[i]!)
+        expectClose(at(keys), at(expected), stored)
+      },
+    )
   }
 
   test('rows without a slot or without one of their pages do nothing', async () => {

@@ -1,7 +1,13 @@
 import { expect, test } from 'vitest'
 import { NO_PAGE, NO_SLOT } from '../../lib/operations/arguments.js'
 import { download, LAYOUTS, rowsOf, runOnce } from '../support/arrays.js'
-import { expectedOut, type PagedShape, prefillTensors, randomPaged } from '../support/pages.js'
+import {
+  expectedOut,
+  LAYOUTS_AND_PAGES,
+  type PagedShape,
+  prefillTensors,
+  randomPaged,
+} from '../support/pages.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -20,21 +26,19 @@ const CASES: (PagedShape & { length: number })[] = [
 ]
 
 describeEachDevice('pagedAttentionPrefill', (device) => {
-  for (const { layout, dtype, place } of LAYOUTS) {
-    for (const stored of ['float32', 'float16'] as const) {
-      test.each(CASES)(
-        `$positions, $length tokens, $heads heads of $headDim over $kvHeads, ${stored} in pages, ${layout}`,
-        async ({ length, ...shape }) => {
-          const given = randomPaged({ ...shape, stored }, length, dtype)
-          const tensors = prefillTensors(device(), given, place)
-          const { headDim, scale, gated } = shape
-          await runOnce(device(), (cl) =>
-            cl.pagedAttentionPrefill(tensors, { headDim, scale, gated }),
-          )
-          expectClose(download(tensors.out), expectedOut(given), dtype)
-        },
-      )
-    }
+  for (const { layout, stored, dtype, place } of LAYOUTS_AND_PAGES) {
+    test.each(CASES)(
+      `$positions, $length tokens, $heads heads of $headDim over $kvHeads, ${layout}`,
+      async ({ length, ...shape }) => {
+        const given = randomPaged({ ...shape, stored }, length, dtype)
+        const tensors = prefillTensors(device(), given, place)
+        const { headDim, scale, gated } = shape
+        await runOnce(device(), (cl) =>
+          cl.pagedAttentionPrefill(tensors, { headDim, scale, gated }),
+        )
+        expectClose(download(tensors.out), expectedOut(given), dtype)
+      },
+    )
   }
 
   test('rows without a slot or without one of their pages do nothing', async () => {

@@ -65,6 +65,27 @@ const attention = (...leading: number[]) => ({
   out: floats(...leading, 12),
 })
 
+const pages = () => ({
+  keys: floats(5, 256, 8),
+  values: floats(5, 256, 8),
+  pages: integers(3, 2),
+  position: integers(2),
+  rows: integers(2),
+})
+
+const pagedDecode = () => ({
+  ...pages(),
+  q: floats(2, 16), // 4 heads of 4 over 2
+  k: floats(2, 8),
+  v: floats(2, 8),
+  qNorm: floats(4),
+  kNorm: floats(4),
+  frequencies: floats(2),
+  out: floats(2, 16),
+  headDim: 4,
+  eps: 1,
+})
+
 const sampler = () => ({
   logits: floats(2, 9),
   rows: integers(2),
@@ -191,6 +212,36 @@ const ssdOptions = ({ groups, dtLimit, chunkSize, chunk }: Loose) =>
       ([, value]) => value !== undefined,
     ),
   ) as { groups?: number }
+
+const PAGES_WRONG: Method['wrong'] = [
+  [{ keys: device.tensor('bfloat16', [5, 256, 8]) }, 'keys must be float32 or float16 but is bfl'],
+  [{ keys: halves(5, 256, 8) }, 'values must be float16 but is float32'],
+  [{ keys: floats(5, 255, 8) }, 'keys must have shape (5, 256, 8) but has shape (5, 255, 8)'],
+  [{ keys: apart(5, 256, 8) }, 'keys must be contiguous'],
+  [{ values: floats(4, 256, 8) }, 'values must have shape (5, 256, 8) but has shape (4, 256, 8)'],
+  [{ values: apart(5, 256, 8) }, 'values must be contiguous'],
+  [{ pages: floats(3, 2) }, 'pages must be uint32 but is float32'],
+  [{ pages: integers(6) }, 'pages must have 2 dimensions but has shape (6)'],
+  [{ position: integers(3) }, 'position must have shape (2) but has shape (3)'],
+  [{ rows: floats(2) }, 'rows must be uint32 but is float32'],
+]
+
+const TURN_WRONG: Method['wrong'] = [
+  [{ frequencies: halves(2) }, 'frequencies must be float32 but is float16'],
+  [{ frequencies: floats(1, 2) }, 'frequencies must have 1 dimensions but has shape (1, 2)'],
+  [{ frequencies: floats(3) }, 'frequencies are 3, more than half of headDim 4'],
+  [{ eps: undefined }, 'eps must be a finite number, at least 0, but is undefined'],
+  [{ eps: -1 }, 'eps must be a finite number, at least 0, but is -1'],
+  [{ attentionFactor: Infinity }, 'attentionFactor must be a finite number'],
+]
+
+/** Options among the arguments, one that does not exist too. */
+const optionsAmong = (given: Loose) =>
+  Object.fromEntries(
+    Object.entries(given).filter(
+      ([, value]) => !(value instanceof Object && 'memory' in value) && value !== undefined,
+    ),
+  ) as unknown as { headDim: number }
 
 const attentionOptions = ({ headDim, scale, window }: Loose) =>
   ({
@@ -485,6 +536,85 @@ const METHODS: Record<string, Method> = {
       [{ k: floats(6, 6) }, 'k must have 3 dimensions but has shape (6, 6)'],
       [{ v: floats(2, 2, 6) }, 'v must have shape (2, 3, 6) but has shape (2, 2, 6)'],
       [{ k: halves(2, 3, 6) }, 'k must be float32 but is float16'],
+    ],
+  },
+  rotary: {
+    valid: () => ({
+      x: floats(2, 3, 12),
+      normWeight: floats(4),
+      frequencies: floats(2),
+      position: integers(2),
+      out: floats(2, 3, 12),
+      headDim: 4,
+      eps: 1,
+    }),
+    call: (cl, given) => cl.rotary(given, optionsAmong(given)),
+    wrong: [
+      ...TURN_WRONG,
+      [{ normWeight: undefined, frequencies: undefined }, 'needs normWeight or frequencies'],
+      [{ x: floats(2, 3, 1, 12) }, 'x must have 3 dimensions but has shape (2, 3, 1, 12)'],
+      [{ x: halves(2, 3, 12) }, 'x must be float32 but is float16'],
+      [{ headDim: 5 }, 'headStride 5 does not divide the columns of x, 12'],
+      [{ headStride: 3 }, 'headStride 3 is less than headDim 4'],
+      [{ headStride: 6 }, 'out must have shape (2, 3, 8) but has shape (2, 3, 12)'],
+      [{ normWeight: floats(3) }, 'normWeight must have shape (4) but has shape (3)'],
+      [{ normWeight: undefined }, 'eps has no effect without normWeight'],
+      [{ position: undefined }, 'frequencies need position'],
+      [{ position: integers(3) }, 'position must have shape (2) but has shape (3)'],
+      [{ frequencies: undefined }, 'position has no effect without frequencies'],
+      [
+        { frequencies: undefined, position: undefined, interleaved: true },
+        'interleaved has no effect without frequencies',
+      ],
+      [{ out: apart(2, 3, 12) }, 'out must be contiguous'],
+      [{ scale: 1 }, 'unknown option "scale"'],
+    ],
+  },
+  kvPagesWrite: {
+    valid: () => ({ ...pages(), k: floats(2, 3, 8), v: floats(2, 3, 8) }),
+    call: (cl, given) => cl.kvPagesWrite(given),
+    wrong: [
+      ...PAGES_WRONG,
+      [{ k: floats(2, 3, 1, 8) }, 'k must have 3 dimensions but has shape (2, 3, 1, 8)'],
+      [{ k: halves(2, 3, 8) }, 'k must be float32 but is float16'],
+      [{ v: floats(2, 2, 8) }, 'v must have shape (2, 3, 8) but has shape (2, 2, 8)'],
+      [{ k: floats(2, 7), v: floats(2, 7) }, 'keys must have shape (5, 256, 7) but has shape'],
+    ],
+  },
+  pagedAttentionDecode: {
+    valid: pagedDecode,
+    call: (cl, given) => cl.pagedAttentionDecode(given, optionsAmong(given)),
+    wrong: [
+      ...PAGES_WRONG,
+      ...TURN_WRONG,
+      [{ q: floats(2, 1, 16) }, 'q must have 2 dimensions but has shape (2, 1, 16)'],
+      [{ q: halves(2, 16) }, 'q must be float32 but is float16'],
+      [{ q: floats(2, 12) }, 'the number of key/value heads 2 does not divide the query heads, 3'],
+      [{ k: floats(1, 8) }, 'k must have shape (2, 8) but has shape (1, 8)'],
+      [{ v: floats(2, 4) }, 'v must have shape (2, 8) but has shape (2, 4)'],
+      [{ headDim: 3 }, 'headDim 3 does not divide the columns of q, 16'],
+      [{ gated: true }, 'out must have shape (2, 8) but has shape (2, 16)'],
+      [{ scale: NaN }, 'scale must be a finite number, at least 0, but is NaN'],
+      [{ qNorm: undefined }, 'qNorm and kNorm go together'],
+      [{ kNorm: floats(8) }, 'kNorm must have shape (4) but has shape (8)'],
+      [{ qNorm: undefined, kNorm: undefined }, 'eps has no effect without qNorm'],
+      [
+        { frequencies: undefined, attentionFactor: 2 },
+        'attentionFactor has no effect without frequencies',
+      ],
+      [{ out: apart(2, 16) }, 'out must be contiguous'],
+      [{ window: 5 }, 'unknown option "window"'],
+    ],
+  },
+  pagedAttentionPrefill: {
+    valid: () => ({ ...pages(), q: floats(2, 3, 16), out: floats(2, 3, 16), headDim: 4 }),
+    call: (cl, given) => cl.pagedAttentionPrefill(given, optionsAmong(given)),
+    wrong: [
+      ...PAGES_WRONG.slice(1),
+      [{ q: floats(6, 16) }, 'q must have 3 dimensions but has shape (6, 16)'],
+      [{ out: floats(2, 3, 8) }, 'out must have shape (2, 3, 16) but has shape (2, 3, 8)'],
+      [{ headDim: 16 }, 'headDim 16 does not divide the columns of keys, 8'],
+      [{ eps: 1 }, 'unknown option "eps"'],
     ],
   },
   add: {

@@ -13,13 +13,16 @@ import { embedding, linear } from './linear.js'
 import { gatedRmsNorm, rmsNorm } from './norms.js'
 import { stateSpaceRecurrence } from './state-space.js'
 
+/** The kinds of layers that this reference computes. */
+export type ReferenceLayer = Extract<LayerConfig, { kind: 'mamba2' | 'mlp' | 'attention' }>
+
 export interface ReferenceTensor {
   shape: readonly number[]
   values: readonly number[]
 }
 
 export interface ReferenceModel {
-  layers: readonly LayerConfig[]
+  layers: readonly ReferenceLayer[]
   normEpsilon: number
   /** Without a `lm_head.weight` here, the head is the embedding. */
   tensors: ReadonlyMap<string, ReferenceTensor>
@@ -61,7 +64,7 @@ function rowsOf({ shape, values }: ReferenceTensor): number[][] {
   return Array.from({ length: rows }, (_, row) => values.slice(row * cols, (row + 1) * cols))
 }
 
-function applyLayer(layer: LayerConfig, tokens: number[][], tensors: LayerTensors): number[][] {
+function applyLayer(layer: ReferenceLayer, tokens: number[][], tensors: LayerTensors): number[][] {
   if (layer.kind === 'mamba2') return mamba2(layer, tensors, tokens)
   return layer.kind === 'mlp' ? mlp(layer, tensors, tokens) : attention(layer, tensors, tokens)
 }

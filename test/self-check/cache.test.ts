@@ -26,6 +26,7 @@ const needs: Needs = {
   formats: [{ kind: 'plain', type: 'float16' }],
   mamba2: [{ numHeads: 4, headDim: 8, dState: 16, nGroups: 1, normBeforeGate: false }],
   attention: [],
+  full_attention: [],
   short_conv: [],
 }
 const ids = checksOf(needs, 'short').map(({ id }) => id)

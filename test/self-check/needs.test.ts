@@ -61,6 +61,7 @@ const needs: Needs = {
   formats: [{ kind: 'affine', bits: 4, groupSize: 64, scaleType: 'float16' }],
   mamba2: [{ numHeads: 64, headDim: 64, dState: 128, nGroups: 1, normBeforeGate: true }],
   attention: [{ numHeads: 16, numKvHeads: 1, headDim: 128, window: 2048 }],
+  full_attention: [],
   short_conv: [],
 }
 
@@ -99,9 +100,16 @@ describe('the checks', () => {
         },
       ],
       attention: [{ numHeads: 2 ** 30, numKvHeads: 2 ** 20, headDim: 2 ** 30, window: 2 ** 30 }],
+      full_attention: [
+        {
+          ...{ numHeads: 2 ** 30, numKvHeads: 2 ** 20, headDim: 2 ** 30 },
+          ...{ rotaryDim: 2 ** 30, normed: true, gated: true },
+        },
+      ],
     }
     const ids = checksOf(hostile, 'full').map(({ id }) => id)
     expect(ids).toContain('mamba2_update float16 1 x 16 x 256 x 256, 2 groups')
     expect(ids).toContain('attention_decode float16 1 x 16/2 x 256, window 512')
+    expect(ids).toContain('paged_attention_decode float16 1 x 16/2 x 256 at 265, float16 pages')
   })
 })

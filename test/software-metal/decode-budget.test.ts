@@ -9,7 +9,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
 import type { LoadOptions } from '../../lib/options/loading.js'
 import type { Model } from '../../lib/model.js'
-import type { LayerConfig } from '../../lib/models/blocks/blocks.js'
+import { blockKind, type LayerConfig } from '../../lib/models/blocks/blocks.js'
+import { fieldBytes, pagedFieldsOf } from '../../lib/models/state-fields.js'
 import { convDim } from '../../lib/models/blocks/mamba2.js'
 import { bytesPerElement } from '../../lib/operations/tensor.js'
 import { fixture, REFERENCE_CHECKPOINTS, temporaryFolder } from '../support/checkpoints.js'
@@ -39,19 +40,46 @@ const PROMPT_TOKENS = 5
 const DECODED = 3
 
 const matvec = /^(affine_)?matvec_/
+const layerNorm = /^layer_norm_/
+
+// A projection, and what is added to it: up(down(x)).
+const ADAPTED = [matvec, matvec, matvec]
 
 /** The dispatches of a layer, in order. */
 function kernelsOf(layer: LayerConfig): RegExp[] {
   switch (layer.kind) {
     case 'mamba2':
       return [matvec, /^mamba2_update_/, matvec]
+    case 'gated_delta_net':
+      // Projections of q, k and v, of the gate, and of what decides over decay and step.
+      return [...[matvec, matvec, matvec, matvec], /^delta_update_/, matvec]
+    case 'short_conv':
+      return [matvec, /^conv1d_update_/, matvec]
+    case 'shared_transformer': {
+      const projected = layer.attention.adapterRank === undefined ? [matvec] : ADAPTED
+      return [
+        /^concatenate_/,
+        ...[...projected, ...projected, ...projected],
+        ...[/^paged_attention_decode_/, /^paged_attention_join_/, matvec],
+        ...[...ADAPTED, ...ADAPTED, /^mlp_activation_/, matvec, matvec],
+      ]
+    }
     case 'attention':
       return [matvec, /^attention_decode_/, matvec]
+    case 'full_attention':
+      // Projections of q, k and v; attention in parts, which are joined; out_proj.
+      return [
+        ...[matvec, matvec, matvec],
+        ...[/^paged_attention_decode_/, /^paged_attention_join_/],
+        matvec,
+      ]
     case 'mlp':
       // A gate projection of its own is one more.
       return layer.gated ? [matvec, matvec, matvec] : [matvec, matvec]
   }
 }
+
+const sumOf = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0)
 
 /**
  * Bytes that one token must read and write: weights once (of models whose head is the embedding
@@ -68,12 +96,15 @@ function leastBytes(model: Model, position: number): number {
       const rows = Math.min(position, layer.window - 1) + 1 // all but the new one read, it written
       return sum + 2 * element * rows * layer.numKvHeads * layer.headDim
     }
-    return sum
+    const kind = blockKind(layer.kind)
+    // Windows of convolutions are read and a row of them written; other fields are read and written.
+    const fields = kind.stateFields(layer, languageModel.activationType)
+    const fixed = fields.map((field) => (field.name === 'conv' ? 1 : 2) * fieldBytes(field))
+    const paged = pagedFieldsOf(layer, languageModel.kvType)
+    return sum + sumOf(fixed) + (position + 1) * sumOf(paged.map(fieldBytes))
   }, 0)
   return model.weightBytes + state
 }
-
-const sum = (numbers: number[]) => numbers.reduce((a, b) => a + b, 0)
 
 /** Bytes of the matrices that mat-vec kernels read: each time, and once. */
 function weightReads(dispatches: TracedDispatch[]): { read: number; distinct: number } {
@@ -81,8 +112,8 @@ function weightReads(dispatches: TracedDispatch[]): { read: number; distinct: nu
     .filter(({ kernel }) => matvec.test(kernel))
     .map(({ buffers }) => buffers.find(({ index }) => index === 1)!)
   return {
-    read: sum(buffers.map(({ read }) => read)),
-    distinct: sum(buffers.map(({ distinctRead }) => distinctRead)),
+    read: sumOf(buffers.map(({ read }) => read)),
+    distinct: sumOf(buffers.map(({ distinctRead }) => distinctRead)),
   }
 }
 
@@ -103,12 +134,19 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
   // The first token comes from the prefill.
   await model.generate(prompt, { maxTokens: 1 + DECODED, ignoreEos: true })
   const runs = readTrace(trace).slice(-DECODED)
-  const { layers } = model.config
+  const { layers, normType } = model.config
+  const hasLayerNorms = normType === 'layer'
+  const keepsEmbedding = layers.some(({ kind }) => kind === 'shared_transformer')
 
   const expected = [
     /^resolve_rows$/,
     /^(affine_)?embedding_/,
-    ...layers.flatMap(kernelsOf),
+    ...(keepsEmbedding ? [/^(affine_)?embedding_/] : []),
+    ...layers.flatMap((layer, i) => {
+      // A mixer and the MLP beside it read one norm.
+      return hasLayerNorms && i % 2 === 0 ? [layerNorm, ...kernelsOf(layer)] : kernelsOf(layer)
+    }),
+    ...(hasLayerNorms ? [layerNorm] : []),
     matvec, // the final norm and the head
     /^sample_/,
   ]
@@ -127,7 +165,7 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
 
   const { dispatches } = runs.at(-1)!
   const buffers = dispatches.flatMap(({ buffers }) => buffers)
-  const bytes = sum(buffers.map((buffer) => buffer.distinctRead + buffer.distinctWritten))
+  const bytes = sumOf(buffers.map((buffer) => buffer.distinctRead + buffer.distinctWritten))
   const least = leastBytes(model, PROMPT_TOKENS + DECODED - 1)
   const barriers = dispatches.filter(({ barrier }) => barrier).length
   rows.push({ model: name, dispatches: dispatches.length, barriers, bytes, least })

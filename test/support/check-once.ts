@@ -12,6 +12,7 @@ const needs: Needs = {
   formats: [{ kind: 'plain', type: 'float16' }],
   mamba2: [],
   attention: [],
+  full_attention: [],
   short_conv: [],
 }
 const controller = new AbortController()

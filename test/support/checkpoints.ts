@@ -15,8 +15,14 @@ export const FIXTURES = fileURLToPath(new URL('../fixtures/', import.meta.url))
 
 /** Checkpoints with logits of the official implementations beside them, one of each kind. */
 export const REFERENCE_CHECKPOINTS = [
+  'bamba',
   'edge-mlx-4bit',
   'edge-mlx-8bit',
+  'falcon-h1',
+  'falcon-h1-4bit',
+  'falcon-h1-norm',
+  'granite-h',
+  'granite-h-mixed',
   'lfm2',
   'llamba',
   'llamba-bin',
@@ -26,9 +32,16 @@ export const REFERENCE_CHECKPOINTS = [
   'mamba2-mlx-lm-4bit',
   'mamba2-mlx-lm-groups-8bit',
   'mamba2-state-spaces',
+  'mamba2attn',
   'mohawk-edge-4bit',
+  'nemotron-h',
+  'qwen3-5',
+  'qwen3-5-4bit',
+  'qwen3-5-vl',
   'rene',
   'rene-gate-first',
+  'zamba2',
+  'zamba2-plain',
 ] as const
 
 /** The folder of a reference checkpoint. */

@@ -4,6 +4,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { onTestFinished } from 'vitest'
+import { programWords } from './compiled.js'
 
 /** The folder of this clone. */
 export const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -38,7 +39,7 @@ export function startChild(
   words: readonly string[],
   { input = '', holdInput = false, nodeOptions = [], env, timeout = 60_000 }: ChildOptions = {},
 ): Child {
-  const child = spawn(process.execPath, [...nodeOptions, '--import', 'tsx', file, ...words], {
+  const child = spawn(process.execPath, [...nodeOptions, ...programWords(file), ...words], {
     cwd: ROOT,
     env: { ...process.env, NODE_NO_WARNINGS: '1', ...env },
     timeout,

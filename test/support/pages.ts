@@ -3,7 +3,7 @@
 import type { ActivationType, Device } from '../../lib/operations/device.js'
 import { type KvPages, NO_PAGE, PAGE_SIZE } from '../../lib/operations/arguments.js'
 import { attendHeads, headsOf, type Turn, turned } from '../reference/paged-attention.js'
-import { type Layout, rounded, seededNormals, unwritten, upload } from './arrays.js'
+import { type Layout, LAYOUTS, rounded, seededNormals, unwritten, upload } from './arrays.js'
 import { slotsOf } from './slots.js'
 
 export interface PagedShape {
@@ -26,6 +26,15 @@ export interface PagedShape {
 }
 
 export const EPS = 1e-3
+
+/** Ways in which inputs may come and types of pages, so that each type meets each other once. */
+export const LAYOUTS_AND_PAGES = LAYOUTS.flatMap(({ layout, ...rest }) => {
+  const stored: readonly ActivationType[] =
+    rest.dtype === 'float16'
+      ? ['float32', 'float16']
+      : [layout === 'rows together' ? 'float32' : 'float16']
+  return stored.map((stored) => ({ ...rest, stored, layout: `${stored} in pages, ${layout}` }))
+})
 
 export interface PagedCase {
   shape: PagedShape

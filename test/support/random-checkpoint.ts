@@ -4,12 +4,11 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { AttentionConfig } from '../../lib/models/blocks/attention.js'
-import type { LayerConfig } from '../../lib/models/blocks/blocks.js'
 import type { Mamba2Config } from '../../lib/models/blocks/mamba2.js'
 import type { MlpConfig } from '../../lib/models/blocks/mlp.js'
 import type { FileDtype } from '../../lib/weights/checkpoint.js'
 import { writeSafetensors } from '../../lib/weights/safetensors.js'
-import { type ReferenceModel, modelLogits } from '../reference/model.js'
+import { modelLogits, type ReferenceLayer, type ReferenceModel } from '../reference/model.js'
 import { seededIntegers } from '../unit/random.js'
 import { seededNormals } from './arrays.js'
 import { numbersOf, quantized, type RawTensor, rawTensor, type RawTensors } from './checkpoints.js'
@@ -23,7 +22,7 @@ import {
 export interface RandomModel {
   dModel: number
   vocabSize: number
-  layers: readonly LayerConfig[]
+  layers: readonly ReferenceLayer[]
   normEpsilon: number
   tied: boolean
   headBias?: boolean
@@ -149,13 +148,13 @@ export function randomTokens(vocabSize: number, length: number, seed: number): n
 }
 
 // The first layer of a kind stands for all: these formats have one configuration for each kind.
-function layerOf<K extends LayerConfig['kind']>(model: RandomModel, kind: K) {
+function layerOf<K extends ReferenceLayer['kind']>(model: RandomModel, kind: K) {
   return model.layers.find((layer) => layer.kind === kind) as
-    | Extract<LayerConfig, { kind: K }>
+    | Extract<ReferenceLayer, { kind: K }>
     | undefined
 }
 
-const indicesOf = (model: RandomModel, kind: LayerConfig['kind']) =>
+const indicesOf = (model: RandomModel, kind: ReferenceLayer['kind']) =>
   [...model.layers.keys()].filter((i) => model.layers[i]!.kind === kind)
 
 function ssmConfig(layer: Mamba2Config) {
@@ -350,7 +349,7 @@ export async function writeMlxLm(
   return meaning
 }
 
-const EDGE_LAYER_NAMES: Record<LayerConfig['kind'], [from: string, to: string][]> = {
+const EDGE_LAYER_NAMES: Record<ReferenceLayer['kind'], [from: string, to: string][]> = {
   mamba2: [
     ['conv1d.weight', 'conv_weight'],
     ['conv1d.bias', 'conv_bias'],
@@ -377,7 +376,7 @@ function edgeName(model: RandomModel, name: string): string {
     .replace('lm_head.', 'head.linear.')
 }
 
-function edgeLayer(model: RandomModel, layer: LayerConfig): Record<string, unknown> {
+function edgeLayer(model: RandomModel, layer: ReferenceLayer): Record<string, unknown> {
   const expand = (dInner: number) => dInner / model.dModel
   switch (layer.kind) {
     case 'mamba2':

@@ -85,7 +85,8 @@ describe('parseArguments', () => {
   it.each([
     [['--tmp', '1'], 'unknown option --tmp; did you mean --temp?'],
     [['--tempature=1'], 'unknown option --tempature; did you mean --temperature?'],
-    [['--max', '1'], 'unknown option --max; did you mean --max-tokens?'],
+    [['--max-tok', '1'], 'unknown option --max-tok; did you mean --max-tokens?'],
+    [['--max', '1'], 'unknown option --max'],
     [['--xyzzyx'], 'unknown option --xyzzyx'],
     [['-x'], 'unknown option -x'],
     [['--__proto__=1'], 'unknown option --__proto__'],

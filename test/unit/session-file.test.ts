@@ -16,6 +16,7 @@ import { crc32 } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { CorruptFileError, SessionMismatchError, UnsupportedOptionError } from '../../lib/index.js'
 import {
+  type ExpectedSession,
   type ModelIdentity,
   readSessionFile,
   type SessionContents,
@@ -83,7 +84,7 @@ async function written(changes: Partial<SessionContents> = {}): Promise<string> 
   return path
 }
 
-async function refusal(path: string, expecting = expected): Promise<Error> {
+async function refusal(path: string, expecting: ExpectedSession = expected): Promise<Error> {
   const thrown = await readSessionFile(path, expecting).then(
     () => undefined,
     (error: unknown) => error,
@@ -93,7 +94,11 @@ async function refusal(path: string, expecting = expected): Promise<Error> {
   return thrown as Error
 }
 
-async function expectCorrupt(path: string, message: string | RegExp, expecting = expected) {
+async function expectCorrupt(
+  path: string,
+  message: string | RegExp,
+  expecting: ExpectedSession = expected,
+) {
   const error = await refusal(path, expecting)
   expect(error).toBeInstanceOf(CorruptFileError)
   expect(error.message).toMatch(new RegExp(message))
@@ -235,6 +240,44 @@ describe('a session file', () => {
       model_description: model.description,
       position: '3',
     })
+  })
+})
+
+describe('a session file with what is kept of each position', () => {
+  const pages = [
+    floatField('pages.layers.0.keys', [3, 2]),
+    floatField('pages.layers.0.values', [3, 2]),
+  ]
+  const shapes = pages.map(({ name }) => ({ name, shape: [2] }))
+  const paged = { ...expected, pages: shapes }
+
+  it('comes back as it was', async () => {
+    const path = await written({ pages })
+    expect(await readSessionFile(path, paged)).toEqual({ ...contents, pages })
+    expect((await readRawTensors(path)).metadata.version).toBe('2')
+  })
+
+  it('has nothing of no position', async () => {
+    const none = { position: 0, consumed: undefined }
+    const path = await written(none)
+    expect(await readSessionFile(path, paged)).toEqual({ ...contents, ...none })
+  })
+
+  it('is refused by a model that keeps other things', async () => {
+    const path = await written({ pages })
+    await expectMismatch(path, '"pages.layers.0.keys", which this version')
+    const more = [...shapes, { name: 'pages.layers.1.keys', shape: [2] }]
+    await expectCorrupt(path, '"pages.layers.1.keys" is missing', { ...paged, pages: more })
+    const wide = shapes.map(({ name }) => ({ name, shape: [3] }))
+    await expectCorrupt(path, 'must have shape .3,3. but has shape .3,2.', {
+      ...paged,
+      pages: wide,
+    })
+  })
+
+  it('has names that begin as they have to', async () => {
+    const writing = written({ pages: [floatField('keys', [3, 2])] })
+    await expect(writing).rejects.toThrow('the format reserves the name "keys"')
   })
 })
 

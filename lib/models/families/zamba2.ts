@@ -80,10 +80,10 @@ function readLayers(config: ConfigReader, dModel: number, block: string): LayerD
   const key = config.has('layers_block_type') ? 'layers_block_type' : 'layer_types'
   const types = config.layerTypes(key, BLOCK_TYPES)
   const mamba2 = readMamba(config, dModel)
-  const shared = types.includes('hybrid') ? readShared(config, dModel) : undefined
   const hybrids = [...types.keys()].filter((i) => types[i] === 'hybrid')
   const blocks = config.dimension('num_mem_blocks')
   const hasAdapters = config.boolean('use_shared_attention_adapter', false)
+  const shared = hybrids.length > 0 ? readShared(config, dModel, hasAdapters) : undefined
   return types.flatMap((type, i): LayerDescription[] => {
     const layer = `${block}.${i}`
     if (type === 'mamba') return [mambaLayer(mamba2, layer)]
@@ -167,7 +167,11 @@ function readMamba(config: ConfigReader, dModel: number): Mamba2Config {
   }
 }
 
-function readShared(config: ConfigReader, dModel: number): SharedTransformerConfig {
+function readShared(
+  config: ConfigReader,
+  dModel: number,
+  hasAdapters: boolean,
+): SharedTransformerConfig {
   const numHeads = config.dimension('num_attention_heads')
   const numKvHeads = config.has('num_key_value_heads')
     ? config.dimension('num_key_value_heads')
@@ -194,7 +198,7 @@ function readShared(config: ConfigReader, dModel: number): SharedTransformerConf
       scale: 1 / Math.sqrt(headDim / 2),
       rotary: isRotary ? readRotary(config, headDim) : undefined,
       qkvBias: false,
-      adapterRank,
+      ...(hasAdapters && { adapterRank }),
     },
     dInner: config.has('intermediate_size') ? config.dimension('intermediate_size') : 4 * dModel,
     activation: config.only('hidden_act', ['gelu', 'silu']),

@@ -5,9 +5,9 @@
 //   L[t, s] = beta[t] exp(a[t] - a[s]) (K Kᵀ)[t, s], s < t
 // (Yang and others, "Parallelizing linear transformers with the delta rule", 2024, section 3, and
 // "Gated delta networks", 2024, section 3.3). Then U takes the place that x has in the SSD form
-// (ssd_chunk_kernels.h), with K for B, Q for C and steps of 1. The triangular system is solved tile
-// by tile: what the tiles above give is a product, and within a tile, whose rows are in registers,
-// one row after the other. No inverse is made.
+// (ssd_chunk_kernels.h), with K for B, Q for C and factors of 1. The triangular system is solved
+// tile by tile: what the tiles above give is a product, and within a tile, whose rows are in
+// registers, one row after the other. No inverse is made.
 #pragma once
 
 #include "native/cpu/fast/kernels.h"

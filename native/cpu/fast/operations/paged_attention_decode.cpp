@@ -15,7 +15,7 @@ namespace {
 
 constexpr size_t kParts = 16;  // of a row, at most
 
-struct Sizes {
+struct DecodeSizes {
   PagedAttentionDecodeParams p;
   size_t head_dim, cols, sharing;
   DataType type;
@@ -23,9 +23,9 @@ struct Sizes {
 
 // What one part of the keys gives for the heads of a key/value head: for each of them sums of
 // columns, and the softmax that they belong to.
-void attend_part(const Sizes& sizes, const void* keys, const void* values, const RowPages& pages,
-                 size_t kv, size_t first, size_t end, const float* queries, const Kernels& kernels,
-                 RunningSoftmax* softmax, float* sums) {
+void attend_part(const DecodeSizes& sizes, const void* keys, const void* values,
+                 const RowPages& pages, size_t kv, size_t first, size_t end, const float* queries,
+                 const Kernels& kernels, RunningSoftmax* softmax, float* sums) {
   const size_t head_dim = sizes.head_dim, bytes = size_of(sizes.type);
   float* scores = scratch<Scratch::kOwn>(kPagePositions * (1 + 2 * head_dim));
   float* wide_keys = scores + kPagePositions;
@@ -90,15 +90,18 @@ void paged_attention_decode(const Operation& operation, ThreadPool& threads,
   const auto* rows = operation.data<const uint32_t>(10);     // (batch), each slot once
   auto* out = operation.data<float>(11);                     // (batch, heads, head_dim)
   const size_t head_dim = p.head_dim, heads = size_t{p.batch} * p.heads;
-  const Sizes sizes = {p, head_dim, p.kv_heads * head_dim, p.heads / p.kv_heads,
-                       operation.bindings[6].type};
+  const DecodeSizes sizes = {p, head_dim, p.kv_heads * head_dim, p.heads / p.kv_heads,
+                             operation.bindings[6].type};
 
-  // Queries; then of each row and part: sums of all heads; then their softmax.
+  // Parts that a row has, at most; then queries, and of each row and part sums of all heads and
+  // their softmax.
+  const size_t last = *std::max_element(position, position + p.batch);
+  const size_t parts = std::min({kParts, size_t{p.pages_per_slot}, last / kPagePositions + 1});
   constexpr size_t kFloatsOfSoftmax = sizeof(RunningSoftmax) / sizeof(float);
   float* queries =
-      scratch<Scratch::kShared>(heads * (head_dim + kParts * (head_dim + kFloatsOfSoftmax)));
+      scratch<Scratch::kShared>(heads * (head_dim + parts * (head_dim + kFloatsOfSoftmax)));
   float* sums = queries + heads * head_dim;
-  auto* softmax = reinterpret_cast<RunningSoftmax*>(sums + heads * kParts * head_dim);
+  auto* softmax = reinterpret_cast<RunningSoftmax*>(sums + heads * parts * head_dim);
   const size_t longest = enter_pages(operation, p, queries);
 
   const auto pages_each = [&](size_t count) {
@@ -106,25 +109,25 @@ void paged_attention_decode(const Operation& operation, ThreadPool& threads,
   };
   const size_t cost =
       std::min<size_t>(longest, pages_each(longest) * kPagePositions) * head_dim * sizes.sharing;
-  threads.parallel_for(size_t{p.batch} * kParts * p.kv_heads, cost, [&](size_t begin, size_t end) {
+  threads.parallel_for(size_t{p.batch} * parts * p.kv_heads, cost, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
-      const size_t kv = i % p.kv_heads, part = i / p.kv_heads % kParts;
-      const size_t b = i / p.kv_heads / kParts, count = size_t{position[b]} + 1;
+      const size_t kv = i % p.kv_heads, part = i / p.kv_heads % parts;
+      const size_t b = i / p.kv_heads / parts, count = size_t{position[b]} + 1;
       const size_t positions = pages_each(count) * kPagePositions, first = part * positions;
       const RowPages pages(p, table, rows[b], count);
       if (!pages || first >= count) continue;
-      const size_t head = kv * sizes.sharing, at = (b * kParts + part) * p.heads + head;
+      const size_t head = kv * sizes.sharing, at = (b * parts + part) * p.heads + head;
       attend_part(sizes, keys, values, pages, kv, first, std::min(count, first + positions),
                   queries + (b * p.heads + head) * head_dim, kernels, softmax + at,
                   sums + at * head_dim);
     }
   });
-  threads.parallel_for(heads, kParts * head_dim, [&](size_t begin, size_t end) {
+  threads.parallel_for(heads, parts * head_dim, [&](size_t begin, size_t end) {
     for (size_t i = begin; i < end; ++i) {
       const size_t b = i / p.heads, h = i % p.heads, count = size_t{position[b]} + 1;
       if (!RowPages(p, table, rows[b], count)) continue;
       const size_t positions = pages_each(count) * kPagePositions;
-      const size_t at = b * kParts * p.heads + h;
+      const size_t at = b * parts * p.heads + h;
       join_parts((count + positions - 1) / positions, head_dim, p.heads, p.heads * head_dim,
                  kernels, softmax + at, sums + at * head_dim);
       const float* gate = p.gated ? q + b * p.q_stride + (2 * h + 1) * head_dim : nullptr;

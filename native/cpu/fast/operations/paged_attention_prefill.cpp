@@ -13,19 +13,19 @@ namespace ssm::cpu::fast {
 
 namespace {
 
-constexpr size_t kTokens = 64;  // of a block, about
+constexpr size_t kBlockTokens = 64;  // of a block, about
 // Kernels do about so many products in the time of one step of a plain loop.
-constexpr size_t kSpeedup = 8;
+constexpr size_t kProductSpeedup = 8;
 
 constexpr size_t round_up(size_t n, size_t to) { return (n + to - 1) / to * to; }
 
-// Sizes of what a thread works with, in floats.
-struct Sizes {
-  Sizes(const PagedAttentionPrefillParams& p, const Kernels& kernels)
+// PrefillSizes of what a thread works with, in floats.
+struct PrefillSizes {
+  PrefillSizes(const PagedAttentionPrefillParams& p, const Kernels& kernels)
       : head_dim(p.head_dim),
         cols(size_t{p.kv_heads} * p.head_dim),
         sharing(p.heads / p.kv_heads),
-        tokens(round_up(kTokens, kernels.tile_rows)),
+        tokens(round_up(kBlockTokens, kernels.tile_rows)),
         key_stride(round_up(kPagePositions, kernels.tile_cols)),
         sum_stride(round_up(p.head_dim, kernels.tile_cols)) {}
 
@@ -36,8 +36,8 @@ struct Sizes {
 };
 
 // What a thread works with, in its scratch memory.
-struct Work {
-  explicit Work(const Sizes& s) {
+struct PrefillWork {
+  explicit PrefillWork(const PrefillSizes& s) {
     const size_t rows = s.sharing * s.tokens;
     const size_t sizes[] = {rows * s.head_dim,
                             rows * s.sum_stride,
@@ -67,7 +67,7 @@ struct Work {
 };
 
 // A block of tokens of one sequence and the query heads of one key/value head.
-struct Block {
+struct TokenBlock {
   const float* q;     // the first head of the first token
   const float* gate;  // of that head, or null
   float* out;
@@ -75,7 +75,8 @@ struct Block {
   size_t kv, position, tokens;  // position of the first token
 };
 
-void pack_queries(const Sizes& s, const Block& block, const Kernels& kernels, const Work& work) {
+void pack_queries(const PrefillSizes& s, const TokenBlock& block, const Kernels& kernels,
+                  const PrefillWork& work) {
   const size_t tile = kernels.tile_rows;
   for (size_t h = 0; h < s.sharing; ++h) {
     for (size_t t = 0; t < block.tokens; t += tile) {
@@ -89,8 +90,8 @@ void pack_queries(const Sizes& s, const Block& block, const Kernels& kernels, co
 }
 
 // Takes `count` keys from position `first` on, whose panels are packed, into one head.
-void attend_page(const Sizes& s, const Block& block, size_t h, size_t first, size_t count,
-                 float scale, const Kernels& kernels, const Work& work) {
+void attend_page(const PrefillSizes& s, const TokenBlock& block, size_t h, size_t first,
+                 size_t count, float scale, const Kernels& kernels, const PrefillWork& work) {
   const size_t tile = kernels.tile_rows, tiles = (block.tokens + tile - 1) / tile;
   const auto panels = [&](size_t n) { return (n + kernels.tile_cols - 1) / kernels.tile_cols; };
   float* sums = work.sums + h * s.tokens * s.sum_stride;
@@ -111,7 +112,8 @@ void attend_page(const Sizes& s, const Block& block, size_t h, size_t first, siz
                          sums, s.sum_stride, true);
 }
 
-void finish(const Sizes& s, const Block& block, const Kernels& kernels, const Work& work) {
+void finish_block(const PrefillSizes& s, const TokenBlock& block, const Kernels& kernels,
+                  const PrefillWork& work) {
   for (size_t h = 0; h < s.sharing; ++h) {
     for (size_t t = 0; t < block.tokens; ++t) {
       const size_t at = h * s.tokens + t;
@@ -136,7 +138,7 @@ void paged_attention_prefill(const Operation& operation, ThreadPool& threads,
   const auto* rows = operation.data<const uint32_t>(5);      // (batch), each slot once
   auto* out = operation.data<float>(6);                      // (batch, length, heads, head_dim)
   const DataType type = operation.bindings[1].type;
-  const Sizes s(p, kernels);
+  const PrefillSizes s(p, kernels);
   const size_t blocks = (p.length + s.tokens - 1) / s.tokens;
   const size_t head_stride = p.gated ? 2 * s.head_dim : s.head_dim;
 
@@ -144,21 +146,21 @@ void paged_attention_prefill(const Operation& operation, ThreadPool& threads,
     const RowPages pages(p, table, rows[b], size_t{position[b]} + p.length);
     if (!pages) continue;
     const size_t cost = (position[b] + p.length / 2 + 1) * s.head_dim * s.sharing *
-                        std::min<size_t>(s.tokens, p.length) * 2 / kSpeedup;
+                        std::min<size_t>(s.tokens, p.length) * 2 / kProductSpeedup;
     threads.parallel_for(blocks * p.kv_heads, cost, [&](size_t begin, size_t end) {
-      const Work work(s);
+      const PrefillWork work(s);
       for (size_t i = begin; i < end; ++i) {
         const size_t kv = i / blocks, t0 = i % blocks * s.tokens, h = kv * s.sharing;
         const float* queries = q + (b * p.length + t0) * p.q_stride + h * head_stride;
-        const Block block = {queries,
-                             p.gated ? queries + s.head_dim : nullptr,
-                             out + ((b * p.length + t0) * p.heads + h) * s.head_dim,
-                             p.q_stride,
-                             head_stride,
-                             size_t{p.heads} * s.head_dim,
-                             kv,
-                             position[b] + t0,
-                             std::min(s.tokens, p.length - t0)};
+        const TokenBlock block = {queries,
+                                  p.gated ? queries + s.head_dim : nullptr,
+                                  out + ((b * p.length + t0) * p.heads + h) * s.head_dim,
+                                  p.q_stride,
+                                  head_stride,
+                                  size_t{p.heads} * s.head_dim,
+                                  kv,
+                                  position[b] + t0,
+                                  std::min(s.tokens, p.length - t0)};
         pack_queries(s, block, kernels, work);
         const size_t seen = block.position + block.tokens;
         for (size_t first = 0; first < seen; first += kPagePositions) {
@@ -174,7 +176,7 @@ void paged_attention_prefill(const Operation& operation, ThreadPool& threads,
             attend_page(s, block, each, first, count, p.scale, kernels, work);
           }
         }
-        finish(s, block, kernels, work);
+        finish_block(s, block, kernels, work);
       }
     });
   }
