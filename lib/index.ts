@@ -61,10 +61,12 @@ export type { EndOfTextToken } from './generation/end-of-text.js'
 export type { Notice, NoticeCode, OnNotice } from './support/notices.js'
 export { type Perplexity, perplexity } from './scoring/perplexity.js'
 export {
+  type Activation,
   type AffineMatrix,
   type AttentionOptions,
   type AttentionTensors,
   type ConvTensors,
+  type EmbeddingOptions,
   type KeepLogitsTensors,
   type LinearNorm,
   type LinearOptions,
@@ -72,6 +74,8 @@ export {
   type Mamba2Options,
   type Mamba2Tensors,
   NO_SLOT,
+  type QuantizedMatrix,
+  type QuantizedMode,
   type ResolveRowsTensors,
   SAMPLE_STATUS,
   type SampleTensors,

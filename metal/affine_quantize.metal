@@ -1,20 +1,21 @@
-// Turns a float matrix into the affine format (affine.h), group by group as MLX does: the end of
+// Turns a float matrix into the affine format (quantized.h), group by group as MLX does: the end of
 // the group's range with the larger magnitude becomes the bias, and the scale is adjusted so that 0
 // is represented exactly. Values are rounded with the scale and bias as they are stored.
 //
 // Grid: one simdgroup a group of columns, threadgroups of up to 8 simdgroups. A lane takes every
-// 32nd value; neighbouring lanes put their bits together into words by shuffles.
+// 32nd value; eight neighbouring lanes put their bits together by shuffles, and each of them writes
+// a byte.
 //
 // Limits: a group that holds NaN or infinity gets a scale and a bias of NaN and words of 0: the
 // host fails the run. A group whose scale is too small to store gets words of 0.
 #include <metal_stdlib>
 
-#include "metal/affine.h"
 #include "metal/affine_quantize.h"
+#include "metal/common.h"
 
 template <class Weight, class Scale>
 [[kernel]] void affine_quantize(device const Weight* w [[buffer(0)]],  // (rows, cols)
-                                device uint* words [[buffer(1)]],      // (rows, cols * bits / 32)
+                                device uchar* words [[buffer(1)]],     // (rows, cols * bits / 8)
                                 device Scale* scales [[buffer(2)]],    // (rows, cols / group_size)
                                 device Scale* biases [[buffer(3)]],    // (rows, cols / group_size)
                                 constant AffineQuantizeParams& p [[buffer(4)]],
@@ -52,17 +53,25 @@ template <class Weight, class Scale>
   scale = float(Scale(scale));
   bias = float(Scale(bias));
 
-  const uint per_word = 32 / p.bits;
-  device uint* out = words + group * (p.group_size / per_word);
+  device uchar* out = words + group * (p.group_size / 8 * p.bits);
   for (uint i = lane; i < p.group_size; i += 32) {
     const float q = round((float(values[i]) - bias) / scale);
     // Of a scale of 0, NaN or infinity: no step at all.
     const bool counts = is_finite(scale) && scale != 0.0f && q > 0.0f;
-    uint word = counts ? uint(min(q, bins)) << (p.bits * (i % per_word)) : 0u;
-    for (uint distance = 1; distance < per_word; distance *= 2) {
-      word |= simd_shuffle_xor(word, ushort(distance));
+    const uint value = counts ? uint(min(q, bins)) : 0u;
+    // The bits of eight values, in two words.
+    const uint at = i % 8 * p.bits;
+    uint first = at < 32 ? value << at : 0u;
+    uint second = at >= 32 ? value << (at - 32) : at + p.bits > 32 ? value >> (32 - at) : 0u;
+    for (uint distance = 1; distance < 8; distance *= 2) {
+      first |= simd_shuffle_xor(first, ushort(distance));
+      second |= simd_shuffle_xor(second, ushort(distance));
     }
-    if (i % per_word == 0) out[i / per_word] = word;
+    const uint byte = i % 8;
+    if (byte < p.bits) {
+      out[i / 8 * p.bits + byte] =
+          uchar(byte < 4 ? first >> (8 * byte) : second >> (8 * (byte - 4)));
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-// What matmul and affine_matmul do around the product itself, with float32 in between:
+// What matmul and quantized_matmul do around the product itself, with float32 in between:
 //   out[r, n] = activation(scale[n] * product of normed x and w [r, n] + bias[n]) * gate[r, n]
 //               + residual[r, n]
 // Each part is there only when its constant says so.

@@ -1,4 +1,4 @@
-// What the mat-mat kernels of matmul and affine_matmul share: products of tiles in threadgroup
+// What the mat-mat kernels of matmul and quantized_matmul share: products of tiles in threadgroup
 // memory, whose elements are of type T: half where activations are float16, else float. Sums are
 // float32 in either case. A threadgroup of kTileThreads threads computes size x size outputs, where
 // size is kTile or kLargeTile, from blocks of kTile columns of x and of the weight. Its four

@@ -1,4 +1,4 @@
-// What the mat-vec kernels of matmul and affine_matmul share. They take in the norm of x; the
+// What the mat-vec kernels of matmul and quantized_matmul share. They take in the norm of x; the
 // mat-mat kernels are given x normed (norm_rows.metal).
 #pragma once
 #include "metal/linear.h"

@@ -10,11 +10,19 @@ enum DataType : uint32_t {
   kFloat16 = 1,
   kBFloat16 = 2,
   kUInt32 = 3,
+  kUInt8 = 4,
 };
 
 // In place of a slot: a row that has none. Kernels take every number that is no slot for this one.
 enum Slot : uint32_t {
   kNoSlot = 0xffffffff,
+};
+
+// Quantised formats (metal/quantized.h), named as MLX does.
+enum QuantizedMode : uint32_t {
+  kAffine = 0,
+  kMxfp4 = 1,
+  kNvfp4 = 2,
 };
 
 // Activation functions of an MLP.

@@ -9,10 +9,13 @@
 
 namespace ssm {
 
-inline size_t size_of(DataType type) { return type == kFloat16 || type == kBFloat16 ? 2 : 4; }
+inline size_t size_of(DataType type) {
+  if (type == kUInt8) return 1;
+  return type == kFloat16 || type == kBFloat16 ? 2 : 4;
+}
 
 inline const char* name_of(DataType type) {
-  constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "uint32"};
+  constexpr const char* kNames[] = {"float32", "float16", "bfloat16", "uint32", "uint8"};
   return kNames[type];
 }
 

@@ -4,12 +4,13 @@
 import { onAbort, throwIfAborted } from '../support/abort.js'
 import type { CommandList } from '../operations/device.js'
 import { leavesAMixture } from '../operations/run-errors.js'
-import { DisposedError } from '../support/errors.js'
+import { DisposedError, InsufficientMemoryError } from '../support/errors.js'
 import type { LanguageModel } from '../models/language-model.js'
 import { Admission } from './admission.js'
 import { runBeginning } from './beginning.js'
 import { checkContext, type ContextLimits, UNLIMITED } from './context.js'
 import { EngineLists } from './lists.js'
+import type { Moment } from './moments.js'
 import type { PageMemory, UsedPage } from './paged-cache.js'
 import { type OnRunFailed, wasCut } from './runs-in-flight.js'
 import { Scheduler } from './scheduler.js'
@@ -43,6 +44,14 @@ export interface EngineMemory {
   pages: PageMemory | undefined
 }
 
+/** What is known of a stream when it has a place. */
+interface Opened {
+  operation: string
+  queueMs: number
+  /** What it begins with, in the place of nothing. */
+  beginning: Moment | undefined
+}
+
 export class Engine {
   readonly model: LanguageModel
   readonly context: ContextLimits
@@ -54,6 +63,8 @@ export class Engine {
   readonly #scheduler: Scheduler
   /** Stop listening to the signals of streams. */
   readonly #forgets = new Map<EngineStream, () => void>()
+  /** Tell streams that wait for a page to begin with that another one has ended. */
+  readonly #awaitEnd = new Set<() => void>()
   readonly #maxStreams: number
   #isDisposed = false
 
@@ -125,14 +136,25 @@ export class Engine {
     // They are ahead of this stream on the device too.
     const copies = options.moments?.ready()
     if (copies) await copies
-    return this.#openInside(options, { operation, queueMs })
+    const beginning = options.moments?.beginning()
+    const snapshot = beginning?.snapshot.share() // it may be evicted while this waits
+    try {
+      return await this.#openWithPages(options, { operation, queueMs, beginning })
+    } finally {
+      snapshot?.dispose()
+    }
   }
 
   /** @internal Of `EngineStream`. */
   replace(stream: EngineStream, options: StreamOptions): EngineStream {
-    this.#checkBeginning(stream.operation, options)
     this.#end(stream, endedError())
-    return this.#openInside(options, stream)
+    const { operation, queueMs } = stream
+    try {
+      return this.#openInside(options, { operation, queueMs, beginning: undefined })
+    } catch (error) {
+      this.#admission.leave()
+      throw error
+    }
   }
 
   /** @internal Of `EngineStream`. */
@@ -193,6 +215,7 @@ export class Engine {
     for (const stream of this.#scheduler.streams) {
       this.#scheduler.fail(stream, disposedError(stream.operation))
     }
+    this.#hasEnded()
     this.#lists.dispose()
     this.#allocator.dispose()
   }
@@ -217,32 +240,51 @@ export class Engine {
     if (history.length > 0) this.checkContext(operation, history.length + 1)
   }
 
-  // Gives the place back where it cannot.
-  #openInside(
-    options: StreamOptions,
-    { operation, queueMs }: { operation: string; queueMs: number },
-  ): EngineStream {
-    try {
-      this.check(operation)
-      throwIfAborted(options.signal)
-      const state = options.state ?? new SequenceState()
-      const beginning = options.moments?.beginning()
-      const { position } = beginning ?? options
-      const room = this.context.maxContext - options.history.length
-      const stream = new EngineStream(this, state, endingInside(room, options), {
-        operation,
-        queueMs,
-        position,
-        room,
-      })
-      this.#begin(stream, beginning?.snapshot)
-      this.#scheduler.add(stream)
-      if (!stream.isKept) this.#endOnAbort(stream)
-      return stream
-    } catch (error) {
-      this.#admission.leave()
-      throw error
+  // Gives the place back where it cannot. Where there is no page to begin with, it waits for others to end.
+  async #openWithPages(options: StreamOptions, opened: Opened): Promise<EngineStream> {
+    for (;;) {
+      try {
+        return this.#openInside(options, opened)
+      } catch (error) {
+        const mayWait = error instanceof InsufficientMemoryError && this.#scheduler.streams.size > 0
+        if (!mayWait) {
+          this.#admission.leave()
+          throw error
+        }
+        await this.#anotherEnds(options.signal)
+      }
     }
+  }
+
+  #openInside(options: StreamOptions, { operation, queueMs, beginning }: Opened): EngineStream {
+    this.check(operation)
+    throwIfAborted(options.signal)
+    this.#checkBeginning(operation, options)
+    const state = options.state ?? new SequenceState()
+    const { position } = beginning ?? options
+    const room = this.context.maxContext - options.history.length
+    const facts = { operation, queueMs, position, room }
+    const stream = new EngineStream(this, state, endingInside(room, options), facts)
+    this.#begin(stream, beginning?.snapshot)
+    this.#scheduler.add(stream)
+    if (!stream.isKept) this.#endOnAbort(stream)
+    return stream
+  }
+
+  async #anotherEnds(signal: StreamOptions['signal']): Promise<void> {
+    let forget = () => {}
+    await new Promise<void>((resolve) => {
+      this.#awaitEnd.add(resolve)
+      forget = onAbort(signal, resolve)
+    })
+    forget()
+  }
+
+  // Streams that wait for others to end look again.
+  #hasEnded(): void {
+    const waiting = [...this.#awaitEnd]
+    this.#awaitEnd.clear()
+    for (const look of waiting) look()
   }
 
   // Returns whether it had a place.
@@ -255,6 +297,7 @@ export class Engine {
     const wasThere = this.#scheduler.remove(stream, reason)
     if (stream.isKept) this.#allocator.rest(stream.state)
     else this.#allocator.release(stream.state)
+    this.#hasEnded()
     return wasThere
   }
 

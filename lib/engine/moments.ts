@@ -28,8 +28,8 @@ export interface Moments {
   /** Resolves when the copies that are being made are there; undefined where there are none. Asked before `beginning`. */
   ready(): Promise<void> | undefined
   /**
-   * Asked once, when the stream has its place. The snapshot stays as it is; the stream copies it at once. One of the
-   * whole prompt has logits.
+   * Asked once, when the stream has its place. The snapshot stays as it is; the stream holds it until it has copied it. One
+   * of the whole prompt has logits.
    */
   beginning(): Moment | undefined
   /** Where copies are wanted within the prompt: numbers of its tokens, ascending, above `from`. */

@@ -2,21 +2,39 @@
 
 import type { Tensor } from './tensor.js'
 
-/** Bits of a value of an affine matrix: those that kernels know (native/cpu/affine.h, metal/affine.h). */
-export const AFFINE_BITS = [4, 8] as const
+/** Bits of a value of an affine matrix. */
+export const AFFINE_BITS = [4, 5, 6, 8] as const
 export type AffineBits = (typeof AFFINE_BITS)[number]
 
 /** Columns of an affine matrix that share a scale and a bias. */
 export const AFFINE_GROUP_SIZES = [32, 64, 128] as const
 export type AffineGroupSize = (typeof AFFINE_GROUP_SIZES)[number]
 
-/** A matrix in the affine quantised format of MLX: w = scale * q + bias, a scale and a bias for each group of columns. */
-export interface AffineMatrix {
-  /** Packed values, uint32 (rows, cols * bits / 32), lowest bits first. */
+/** What MLX calls the quantised formats; in the order of native (metal/types.h: QuantizedMode). */
+export const QUANTIZED_MODES = ['affine', 'mxfp4', 'nvfp4'] as const
+export type QuantizedMode = (typeof QUANTIZED_MODES)[number]
+
+/**
+ * A matrix in a quantised format of MLX. `affine`: w = scale * q + bias, a scale and a bias for each group of columns.
+ * `mxfp4` and `nvfp4`: w = scale * q, where q is a float of four bits (e2m1) and a scale a byte (e8m0 for each 32 columns,
+ * or e4m3 for each 16).
+ */
+export interface QuantizedMatrix {
+  /** Defaults to `affine`. */
+  mode?: QuantizedMode | undefined
+  /** Packed values, uint32 (rows, cols * bits / 32), a row one stream of bits, the lowest first. */
   words: Tensor
-  /** (rows, cols / groupSize), any float type. */
+  /** (rows, cols / groupSize): of `affine` any float type, else uint8. */
   scales: Tensor
-  /** As scales. */
+  /** As scales, in `affine` alone. */
+  biases?: Tensor | undefined
+  bits: number
+  groupSize: number
+}
+
+/** A matrix in the affine format. */
+export interface AffineMatrix extends QuantizedMatrix {
+  mode?: 'affine' | undefined
   biases: Tensor
   bits: AffineBits
   groupSize: AffineGroupSize

@@ -12,6 +12,7 @@ import {
   ACTIVATIONS,
   type Activation,
   type AffineMatrix,
+  type QuantizedMatrix,
   type AttentionOptions,
   type AttentionTensors,
   type ConvOptions,
@@ -42,7 +43,7 @@ import { checkAttention, checkRings } from './checks/attention.js'
 import { checkDeltaScan, checkDeltaUpdate } from './checks/delta.js'
 import {
   ACTIVATION_NUMBERS,
-  checkAffine,
+  checkQuantized,
   checkEmbeddingScale,
   checkLinear,
 } from './checks/linear.js'
@@ -173,19 +174,19 @@ export class Recorder {
   }
 
   /** `embedding` from a quantised table (vocabulary, cols). */
-  affineEmbedding(
+  quantizedEmbedding(
     tokens: Tensor,
-    table: AffineMatrix,
+    table: QuantizedMatrix,
     out: Tensor,
     options: EmbeddingOptions = {},
   ): void {
-    const check = this.#check('affineEmbedding')
+    const check = this.#check('quantizedEmbedding')
     const scale = checkEmbeddingScale(check, options)
-    const { rows: vocabulary, cols, tensors, params } = checkAffine(check, table)
+    const { rows: vocabulary, cols, tensors, params } = checkQuantized(check, table)
     check.tokens(tokens, out, cols)
     const rows = tokens.elements
     this.#add(
-      'affine_embedding',
+      'quantized_embedding',
       { tokens, ...tensors, out },
       { rows, cols, vocabulary, ...params, scale },
     )
@@ -287,12 +288,17 @@ export class Recorder {
   }
 
   /** `matmul` with a quantised weight (outputs, inputs). */
-  affineMatmul(x: Tensor, weight: AffineMatrix, out: Tensor, options: LinearOptions = {}): void {
-    const check = this.#check('affineMatmul')
-    const { rows: outputs, cols: inputs, tensors, params } = checkAffine(check, weight)
+  quantizedMatmul(
+    x: Tensor,
+    weight: QuantizedMatrix,
+    out: Tensor,
+    options: LinearOptions = {},
+  ): void {
+    const check = this.#check('quantizedMatmul')
+    const { rows: outputs, cols: inputs, tensors, params } = checkQuantized(check, weight)
     const linear = checkLinear(check, x, inputs, outputs, out, options)
     this.#add(
-      'affine_matmul',
+      'quantized_matmul',
       { x, ...tensors, ...linear.tensors, out },
       { rows: x.rows, inputs, outputs, x_stride: x.rowStride, ...params, ...linear.params },
     )
@@ -560,18 +566,21 @@ export class Recorder {
   affineQuantize(weight: Tensor, out: AffineMatrix): void {
     const check = this.#check('affineQuantize')
     check.type('weight', weight, FLOATS)
-    const { rows, cols, tensors, params } = checkAffine(check, out)
+    const { mode = 'affine' } = out
+    check.oneOf('mode', mode, ['affine'])
+    const { rows, cols, tensors, params } = checkQuantized(check, out)
     check.output('weight', weight, [rows, cols])
-    this.#add('affine_quantize', { weight, ...tensors }, { rows, cols, ...params })
+    const { bits, group_size } = params
+    this.#add('affine_quantize', { weight, ...tensors }, { rows, cols, bits, group_size })
   }
 
-  /** out = scale * q + bias: out (rows, cols) of any float type. */
-  affineDequantize(matrix: AffineMatrix, out: Tensor): void {
-    const check = this.#check('affineDequantize')
+  /** out = the numbers that a quantised matrix stands for: out (rows, cols) of any float type. */
+  dequantize(matrix: QuantizedMatrix, out: Tensor): void {
+    const check = this.#check('dequantize')
     check.type('out', out, FLOATS)
-    const { rows, cols, tensors, params } = checkAffine(check, matrix)
+    const { rows, cols, tensors, params } = checkQuantized(check, matrix)
     check.output('out', out, [rows, cols])
-    this.#add('affine_dequantize', { ...tensors, out }, { rows, cols, ...params })
+    this.#add('dequantize', { ...tensors, out }, { rows, cols, ...params })
   }
 
   /** out = x in another float type, of the same shape; to nearest, ties to even. */
@@ -584,9 +593,10 @@ export class Recorder {
     this.#add('cast', { x, out }, { count: x.elements })
   }
 
-  /** out = x, bit by bit, of the same type and shape. */
+  /** out = x, bit by bit, of the same type and shape, any but uint8. */
   copy(x: Tensor, out: Tensor): void {
     const check = this.#check('copy')
+    check.type('x', x, [...FLOATS, 'uint32'])
     check.output('x', x, x.shape)
     check.type('out', out, [x.dtype])
     check.output('out', out, x.shape)

@@ -6,11 +6,11 @@ import { isInArchive, onDisk } from '../support/location.js'
 import { describe } from '../support/option-checks.js'
 import { isTypedArray } from '../support/realms.js'
 
-/** Element types that a device computes with. `uint32` holds token ids and packed weights. */
-export type DType = 'float32' | 'float16' | 'bfloat16' | 'uint32'
+/** Element types that a device computes with. `uint32` holds token ids and packed weights, `uint8` scales of some. */
+export type DType = 'float32' | 'float16' | 'bfloat16' | 'uint32' | 'uint8'
 
 /** What a tensor's bytes are in JavaScript: float16 and bfloat16 are their raw 16 bits. */
-export type TensorData = Float32Array | Uint16Array | Uint32Array
+export type TensorData = Float32Array | Uint16Array | Uint32Array | Uint8Array
 
 /** As native numbers them (metal/types.h: DataType). */
 export const DTYPE_NUMBERS: Record<DType, number> = {
@@ -18,18 +18,25 @@ export const DTYPE_NUMBERS: Record<DType, number> = {
   float16: 1,
   bfloat16: 2,
   uint32: 3,
+  uint8: 4,
 }
 
 /** Bytes of one element. */
 export function bytesPerElement(dtype: DType): number {
+  if (dtype === 'uint8') return 1
   return dtype === 'float32' || dtype === 'uint32' ? 4 : 2
 }
 
 /** The array that holds the elements of a type in JavaScript. */
 export function typedArrayOf(
   dtype: DType,
-): Float32ArrayConstructor | Uint16ArrayConstructor | Uint32ArrayConstructor {
+):
+  | Float32ArrayConstructor
+  | Uint16ArrayConstructor
+  | Uint32ArrayConstructor
+  | Uint8ArrayConstructor {
   if (dtype === 'float32') return Float32Array
+  if (dtype === 'uint8') return Uint8Array
   return dtype === 'uint32' ? Uint32Array : Uint16Array
 }
 

@@ -9,9 +9,9 @@ import type { FullAttentionConfig } from '../models/blocks/full-attention.js'
 import type { Mamba2Config } from '../models/blocks/mamba2.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
-import type { ShortConvConfig } from '../models/blocks/short-conv.js'
 import { convolutionCase, scanCase, updateCase } from '../verify/cases/mamba2.js'
 import { pagedDecodeCase, pagedPrefillCase, rotaryCase } from '../verify/cases/paged-attention.js'
+import type { ShortConvConfig } from '../models/blocks/short-conv.js'
 import type { ProductSize } from './product.js'
 
 /** How large the checks are. */

@@ -2,14 +2,14 @@
 // reference, which may hold activations in another element type.
 
 import type { ActivationType, Device } from '../operations/device.js'
-import type { AffineMatrix } from '../operations/arguments.js'
+import type { QuantizedMatrix } from '../operations/arguments.js'
 import { type DType, elementCount, type Tensor, type TensorData } from '../operations/tensor.js'
 import { floatsAs, floatToHalf, halvesToFloats } from '../weights/convert.js'
 import type { FloatType } from '../weights/float-types.js'
-import { affine, type AffineFormat } from '../weights/formats/affine.js'
 import type { SampleSource, Weight } from '../weights/formats/format.js'
 import { kindOf, type WeightFormat } from '../weights/formats/formats.js'
 import { plain } from '../weights/formats/plain.js'
+import { QuantizedWeight } from '../weights/formats/quantized-weight.js'
 
 /** Where the rows of a batch have their state. */
 export interface Places {
@@ -162,9 +162,11 @@ export class Inputs {
     return plain.sample({ kind: 'plain', type }, this.#samples, rows, cols).matrix
   }
 
-  /** The matrix of a weight in an affine format. */
-  affine(format: Omit<AffineFormat, 'kind'>, rows: number, cols: number): AffineMatrix {
-    return affine.sample({ kind: 'affine', ...format }, this.#samples, rows, cols).matrix
+  /** The matrix of a weight in a quantised format. */
+  quantized(format: WeightFormat, rows: number, cols: number): QuantizedMatrix {
+    const weight = this.weight(format, rows, cols)
+    if (weight instanceof QuantizedWeight) return weight.matrix
+    throw new Error(`${kindOf(format).nameOf(format)} is not quantised`)
   }
 
   /** A result, float32 unless said otherwise; NaN before it is written. */

@@ -13,6 +13,7 @@ export const TOLERANCES: Readonly<Record<DType, { absolute: number; relative: nu
   float16: { absolute: 1e-5, relative: 1e-3 },
   bfloat16: { absolute: 1e-5, relative: 1e-2 },
   uint32: { absolute: 0, relative: 0 },
+  uint8: { absolute: 0, relative: 0 },
 }
 
 /** The element that is furthest from its tolerance. */

@@ -52,23 +52,24 @@ export interface TensorEntry {
   byteLength: number
 }
 
-/** Rows of a tensor, as a tensor of its own. */
+/** Rows of a tensor from `first` on, where they lie. They must be there. */
 export function rowsOf(
   entry: TensorEntry,
   { first, count }: { first: number; count: number },
 ): TensorEntry {
-  const { shape, strides, dtype } = entry
-  if (first === 0 && count === shape[0]) return entry
-  const inner = shape.slice(1).reduce((product, size) => product * size, 1)
-  const bytesPerRow = ((strides?.[0] ?? inner) * bitsPerElement(dtype)) / 8
-  const byteOffset = entry.byteOffset + first * bytesPerRow
-  const end = entry.byteOffset + entry.byteLength
+  const { strides, dtype } = entry
+  const shape = [count, ...entry.shape.slice(1)]
+  const size = bitsPerElement(dtype) / 8
+  const elementsOf = (dimensions: readonly number[]) => dimensions.reduce((a, b) => a * b, 1)
+  const rowStride = strides?.[0] ?? elementsOf(shape.slice(1))
+  const elements = strides
+    ? shape.reduce((last, dimension, axis) => last + (dimension - 1) * strides[axis]!, 1)
+    : elementsOf(shape)
   return {
     ...entry,
-    shape: [count, ...shape.slice(1)],
-    byteOffset,
-    // Rows of a transposed matrix lie within one another.
-    byteLength: strides ? end - byteOffset : count * bytesPerRow,
+    shape,
+    byteOffset: entry.byteOffset + first * rowStride * size,
+    byteLength: elements * size,
   }
 }
 

@@ -82,7 +82,7 @@ export function floatsAs(dtype: DType, values: Float32Array): Float32Array | Uin
 }
 
 /** The numbers of a tensor as float32, whatever element type holds them; of whole numbers as they are. */
-export function numbersOf(tensor: Tensor): Float32Array | Uint32Array {
+export function numbersOf(tensor: Tensor): Float32Array | Uint32Array | Uint8Array {
   const data = tensor.read()
   if (!(data instanceof Uint16Array)) return data
   return tensor.dtype === 'float16' ? halvesToFloats(data) : bfloat16sToFloats(data)

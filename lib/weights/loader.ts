@@ -257,7 +257,13 @@ export class WeightLoader {
     this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
     const format = plannedFormat(this.#checkpoint, path, this.#options)!
     if (quantizedFormat(cols, 'float32', this.#options)) this.#quantized += 1
-    return kindOf(format).fromFloats(entry, format, this.#store)
+    const kind = kindOf(format)
+    if (!kind.fromFloats) {
+      throw new UnsupportedOptionError(
+        `[loadModel] quantize: floats are not converted to ${kind.nameOf(format)}`,
+      )
+    }
+    return kind.fromFloats(entry, format, this.#store)
   }
 
   async #quantizedMatrix(path: string, outputs: number | RowRange, cols: number): Promise<Weight> {

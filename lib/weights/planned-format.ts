@@ -2,6 +2,7 @@
 
 import type { TensorEntry } from './checkpoint.js'
 import { type FloatType, floatTypeOf } from './float-types.js'
+import type { AffineQuantization } from './formats/affine.js'
 import {
   isQuantized,
   kindOf,
@@ -24,7 +25,7 @@ export interface WeightWishes {
   /** Element type of float matrices. Defaults to what the file has. */
   dtype?: FloatType | undefined
   /** Quantise float matrices whose inputs the group size divides. */
-  quantize?: Quantization | undefined
+  quantize?: AffineQuantization | undefined
 }
 
 /**

@@ -64,7 +64,7 @@ export interface WeightStore {
  */
 export function isMappable(entry: TensorEntry): boolean {
   return (
-    [...FLOAT_TYPES, 'uint32'].includes(entry.dtype) &&
+    [...FLOAT_TYPES, 'uint32', 'uint8'].includes(entry.dtype) &&
     !entry.strides &&
     entry.byteOffset % bytesPerElement(entry.dtype as DType) === 0
   )
@@ -195,6 +195,7 @@ export class DeviceStore implements WeightStore {
     const dtype = storedType(entry)
     const tensor = this.#device.tensor(dtype, entry.shape)
     if (dtype === 'uint32') tensor.write(new Uint32Array(bytes))
+    else if (dtype === 'uint8') tensor.write(new Uint8Array(bytes))
     else if (bytesPerElement(dtype) === 2) tensor.write(new Uint16Array(bytes))
     else tensor.write(bytesToFloat32(entry.dtype, bytes))
     return tensor

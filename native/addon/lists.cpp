@@ -70,7 +70,7 @@ std::vector<Binding> bindings_from(Environment& environment, const Value& given)
     const int64_t memory = number(4 * i);
     if (memory == 0) continue;
     const int64_t offset = number(4 * i + 1), length = number(4 * i + 2), type = number(4 * i + 3);
-    if (offset < 0 || length < 0 || type < kFloat32 || type > kUInt32) {
+    if (offset < 0 || length < 0 || type < kFloat32 || type > kUInt8) {
       throw std::invalid_argument("a binding is malformed");
     }
     bindings[i] = {.memory = environment.memories().get(memory),

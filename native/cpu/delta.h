@@ -21,9 +21,9 @@
 
 namespace ssm::cpu {
 
-// out = scale * x / |x|, with eps in the square of the length; out may be x.
-inline void to_length(const float* x, size_t n, float eps, float scale, float* out) {
-  const float factor = scale / std::sqrt(dot(x, x, n) + eps);
+// out = scale * x / |x|, with eps in the square of the length, `squares`; out may be x.
+inline void to_length(const float* x, size_t n, float squares, float eps, float scale, float* out) {
+  const float factor = scale / std::sqrt(squares + eps);
   for (size_t i = 0; i < n; ++i) out[i] = x[i] * factor;
 }
 
@@ -83,7 +83,8 @@ void update_delta(const Operation& operation, ThreadPool& threads, const Loops& 
                            float* to = normed.data() + i * p.key_dim;
                            steps[r]->run(loops.conv1d_row, qkv + r * p.qkv_stride + first, first,
                                          p.key_dim, taps.data(), to);
-                           to_length(to, p.key_dim, p.eps, first < keys ? p.scale : 1.0f, to);
+                           to_length(to, p.key_dim, loops.sum_of_squares(to, p.key_dim), p.eps,
+                                     first < keys ? p.scale : 1.0f, to);
                          }
                        });
 

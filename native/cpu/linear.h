@@ -1,4 +1,4 @@
-// What matmul and affine_matmul do around the product itself: the norm before it, and bias,
+// What matmul and quantized_matmul do around the product itself: the norm before it, and bias,
 // activation, gate and residual after it. Both parameter structs have the same fields for that.
 #pragma once
 

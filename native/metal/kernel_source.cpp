@@ -78,6 +78,7 @@ std::string instance_of(const std::string& kernel, const KernelFunction& functio
     text += argument == "float32"    ? "float"
             : argument == "float16"  ? "half"
             : argument == "bfloat16" ? "bfloat"
+            : argument == "uint8"    ? "uchar"
                                      : argument;
     separator = ',';
   }

@@ -1,4 +1,4 @@
-// What the dispatch code of matmul and affine_matmul shares.
+// What the dispatch code of matmul and quantized_matmul shares.
 #pragma once
 
 #include "metal/matmul_shape.h"
@@ -15,7 +15,10 @@ struct LinearKernels {
   std::string_view weight;          // the buffer that has it
   std::string_view type_of_weight;  // the buffer whose type ends the names of kernels
   uint32_t norm_step;  // columns: the mat-vec kernel norms groups of a multiple of this itself
-  uint32_t bits;       // of a quantised weight, else 0
+  bool is_quantised = false;
+  bool aligns_weight = true;             // reads of the weight may be as wide as those of x
+  LaneValues lane = {};                  // of a quantised weight
+  std::vector<Constant> constants = {};  // of a quantised weight
 };
 
 // A dispatch that norms x into scratch memory, as numbers of this type; returns where it is.
@@ -89,6 +92,7 @@ struct Product {
                           {"activation", p.activation},
                           {"gated", p.gated},
                           {"has_residual", p.has_residual}};
+    for (const Constant& constant : kernels.constants) dispatch.constants.push_back(constant);
     return dispatch;
   }
 
@@ -106,7 +110,7 @@ void add_matmat(Product<Params> product, Program& program) {
   const Operation& operation = product.operation;
   const LinearKernels& kernels = product.kernels;
   const Limits& limits = program.limits();
-  const bool normed = product.p.norm_group_cols != 0, quantised = kernels.bits != 0;
+  const bool normed = product.p.norm_group_cols != 0, quantised = kernels.is_quantised;
   // Numbers of float16 are multiplied where activations are: then x is, or what a norm of x (the
   // float32 sums of residuals) gives to an out in float16. A float32 weight stays so.
   const bool in_half =
@@ -131,13 +135,13 @@ inline void add_constants(Dispatch& dispatch, std::initializer_list<Constant> co
   dispatch.constants.insert(dispatch.constants.end(), constants);
 }
 
-// Constants and threadgroup memory of affine_matvec.
+// Constants and threadgroup memory of quantized_matvec.
 template <class Params>
 void add_staging(const Product<Params>& product, const RowBlocks& blocks, uint32_t group,
                  const Limits& limits, Dispatch& dispatch) {
-  const Staging staging = staging_of(blocks.rows, group, product.kernels.bits, limits);
+  const Staging staging = staging_of(blocks.rows, group, product.kernels.lane, limits);
   add_constants(dispatch, {{"by_exponent", limits.tuning.slow_conversions},
-                           {"lane_words", staging.lane_words},
+                           {"lane_values", staging.lane_values},
                            {"staged_columns", staging.columns},
                            {"reads", limits.tuning.vector_reads}});
   const auto bytes = [&](uint32_t floats) {
@@ -157,17 +161,18 @@ void add_matvec(Product<Params> product, Program& program) {
   const Operation& operation = product.operation;
   const LinearKernels& kernels = product.kernels;
   const Limits& limits = program.limits();
-  const bool normed = product.p.norm_group_cols != 0, quantised = kernels.bits != 0;
+  const bool normed = product.p.norm_group_cols != 0, quantised = kernels.is_quantised;
   const bool taken_in = normed && product.p.norm_group_cols % kernels.norm_step == 0;
   if (normed && !taken_in) product.norm(kFloat32, program);
   const Params& p = product.p;
   const Binding& x = product.x;
-  const RowBlocks blocks = row_blocks_of(p.rows, most_rows_of(kernels.bits, limits));
+  const RowBlocks blocks = row_blocks_of(
+      p.rows, quantised ? most_rows_of(kernels.lane, limits) : limits.tuning.vector_rows);
   const uint32_t group = taken_in ? p.norm_group_cols : p.inputs;
   const Binding& weight = operation.binding(kernels.weight);
   const bool aligned = p.inputs % 8 == 0 && group % 8 == 0 &&
                        is_aligned(x, uint64_t{p.x_stride} * size_of(x.type)) &&
-                       is_aligned(weight, weight.bytes / p.outputs) &&
+                       (!kernels.aligns_weight || is_aligned(weight, weight.bytes / p.outputs)) &&
                        (!taken_in || operation.binding("normWeight").offset % 16 == 0);
   const uint32_t outputs = outputs_of_simdgroup(p.outputs, limits);
   Dispatch dispatch = product.dispatch(kernels.matvec);

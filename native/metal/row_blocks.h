@@ -25,44 +25,55 @@ inline RowBlocks row_blocks_of(uint32_t rows, uint32_t most) {
   return {count, ceil_divide(rows, count)};
 }
 
-// The part of x that a threadgroup of affine_matvec has in its memory at a time.
-struct Staging {
-  uint32_t lane_words;  // that a lane takes at once: they decide over the order of a row's sums
-  uint32_t columns;     // of each row of x
-  uint32_t parts;       // of such a row, one for each lane that takes some
+// Values of one output that a lane of quantized_matvec may take at once.
+struct LaneValues {
+  uint32_t most, least;
 };
+
+// The part of x that a threadgroup of quantized_matvec has in its memory at a time.
+struct Staging {
+  uint32_t lane_values;  // that a lane takes at once: they decide over the order of a row's sums
+  uint32_t columns;      // of each row of x
+  uint32_t parts;        // of such a row, one for each lane that takes some
+};
+
+// The most columns of so many rows that fit: all within three quarters of the memory, so that there
+// is room for the sums.
+inline uint32_t most_fitting(uint32_t rows, const Limits& limits) {
+  return limits.threadgroup_memory / 16 * 3 / rows;
+}
 
 // The most columns of so many rows.
 inline uint32_t most_staged(uint32_t rows, const Limits& limits) {
-  // All rows within three quarters of the memory: so there is room for the sums, and the smallest
-  // part of eight rows fits.
-  const uint32_t allowed = limits.threadgroup_memory / 16 * 3 / rows;
-  return std::min(limits.tuning.staged_columns / rows, allowed);
+  return std::min(limits.tuning.staged_columns / rows, most_fitting(rows, limits));
 }
 
-inline uint32_t lane_words_of(uint32_t rows, uint32_t bits, const Limits& limits) {
-  return most_staged(rows, limits) >= 4 * (32 / bits) * kSimdWidth ? 4 : 2;
+inline uint32_t lane_values_of(uint32_t rows, LaneValues lane, const Limits& limits) {
+  return most_staged(rows, limits) >= lane.most * kSimdWidth ? lane.most : lane.least;
 }
 
 // `rows`: of a block. `group`: columns normed together.
-inline Staging staging_of(uint32_t rows, uint32_t group, uint32_t bits, const Limits& limits) {
-  const uint32_t lane_values = lane_words_of(rows, bits, limits) * (32 / bits);
-  const uint32_t block = lane_values * kSimdWidth;
+inline Staging staging_of(uint32_t rows, uint32_t group, LaneValues lane, const Limits& limits) {
   Staging result;
-  result.lane_words = lane_words_of(rows, bits, limits);
+  result.lane_values = lane_values_of(rows, lane, limits);
+  const uint32_t block = result.lane_values * kSimdWidth;
   result.columns =
       std::clamp(most_staged(rows, limits) / block, 1u, ceil_divide(group, block)) * block;
-  result.parts = result.columns / lane_values;
+  result.parts = result.columns / result.lane_values;
   return result;
 }
 
-// Rows of a block at most. Where the bits of a row must not depend on how many there are, blocks of
-// a quantised weight are so small that a lane takes as many words as it does for a row alone.
-inline uint32_t most_rows_of(uint32_t bits, const Limits& limits) {
+// Rows of a block at most: a block of columns of each has to fit. Where the bits of a row must not
+// depend on how many there are, there are so few that a lane takes as many values as it does for a
+// row alone.
+inline uint32_t most_rows_of(LaneValues lane, const Limits& limits) {
   uint32_t rows = limits.tuning.vector_rows;
-  if (bits == 0 || limits.tuning.batch_invariant == 0) return rows;
-  const uint32_t alone = lane_words_of(1, bits, limits);
-  while (rows > 1 && lane_words_of(rows, bits, limits) != alone) rows -= 1;
+  const uint32_t alone = lane_values_of(1, lane, limits);
+  const auto is_allowed = [&] {
+    if (most_fitting(rows, limits) < lane.least * kSimdWidth) return false;
+    return limits.tuning.batch_invariant == 0 || lane_values_of(rows, lane, limits) == alone;
+  };
+  while (rows > 1 && !is_allowed()) rows -= 1;
   return rows;
 }
 

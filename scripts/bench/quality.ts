@@ -8,7 +8,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { loadModel } from '../../lib/load-model.js'
-import type { Quantization } from '../../lib/weights/formats/formats.js'
+import type { AffineQuantization } from '../../lib/weights/formats/affine.js'
 import { perplexity } from '../../lib/scoring/perplexity.js'
 
 const { values, positionals } = parseArgs({
@@ -35,7 +35,7 @@ console.log('------- | --: | --: | --: | --:')
 let float: number | undefined
 for (const variant of values.variants.split(',')) {
   const [bits, groupSize] = variant.split('/').map(Number)
-  const quantize = variant === 'float32' ? undefined : ({ bits, groupSize } as Quantization)
+  const quantize = variant === 'float32' ? undefined : ({ bits, groupSize } as AffineQuantization)
   const model = await loadModel(path, { quantize, dtype: quantize ? 'auto' : 'float32' })
   const result = await perplexity(model, text.toString())
   if (variant === 'float32') float = result.bitsPerByte

@@ -8,7 +8,6 @@
 #include <random>
 #include <string>
 
-#include "metal/affine_matmul.h"
 #include "metal/argmax.h"
 #include "metal/attention_decode.h"
 #include "metal/attention_prefill.h"
@@ -21,6 +20,7 @@
 #include "metal/mlp_activation.h"
 #include "metal/paged_attention_decode.h"
 #include "metal/paged_attention_prefill.h"
+#include "metal/quantized_matmul.h"
 #include "metal/rms_norm.h"
 #include "metal/ssd_chunk_scan.h"
 #include "metal/ssd_update.h"
@@ -165,6 +165,33 @@ struct Extras {
   }
 };
 
+struct QuantizedFormat {
+  uint32_t mode, bits, group_size;
+
+  // Words, scales and biases of random numbers.
+  std::vector<Binding> matrix(uint32_t groups, uint32_t rows) const {
+    std::vector<uint32_t> words(groups * group_size * rows * bits / 32);
+    for (uint32_t& word : words) word = random_bits();
+    const size_t count = size_t{groups} * rows;
+    if (mode == kAffine) {
+      const DataType type = groups == 1 ? kFloat32 : groups == 3 ? kFloat16 : kBFloat16;
+      return {integers(words), floats(normals(count, 1.0f / (1u << bits)), type),
+              floats(normals(count, 0.5f), type)};
+    }
+    // Scales of 1/8 to 1/4.
+    std::vector<uint8_t> codes(count);
+    for (uint8_t& code : codes) {
+      code =
+          static_cast<uint8_t>(mode == kMxfp4 ? 124 + random_bits() % 2 : 32 + random_bits() % 8);
+    }
+    return {integers(words), buffer(kUInt8, codes), {}};
+  }
+};
+
+const QuantizedFormat kQuantizedFormats[] = {
+    {kAffine, 4, 32},  {kAffine, 4, 64}, {kAffine, 4, 128}, {kAffine, 8, 32}, {kAffine, 8, 64},
+    {kAffine, 8, 128}, {kAffine, 5, 64}, {kAffine, 6, 32},  {kMxfp4, 4, 32},  {kNvfp4, 4, 16}};
+
 void products_of(Comparison& comparison, uint32_t step) {
   // Around the rows that are multiplied at once, of a step and of a chunk.
   for (const uint32_t rows : {1, 2, 7, 8, 9, 31, 32, 33, 530}) {
@@ -183,28 +210,22 @@ void products_of(Comparison& comparison, uint32_t step) {
           comparison.run(kind_named("matmul"), extras.fill(MatmulParams{}), bindings);
         }
       }
-      for (const uint32_t bits : {4, 8}) {
-        for (const uint32_t group_size : {32, 64, 128}) {
-          // The last has more groups than a kernel takes at once.
-          for (const uint32_t groups : {1, 3, 37}) {
-            if (rows == 530 && groups != 1) continue;
-            const DataType type = groups == 1 ? kFloat32 : groups == 3 ? kFloat16 : kBFloat16;
-            const Extras extras{all, step, rows, groups * group_size, 21};
-            std::vector<uint32_t> words(extras.inputs * extras.outputs * bits / 32);
-            for (uint32_t& word : words) word = random_bits();
-            const size_t scales = groups * extras.outputs;
-            std::vector<Binding> bindings = {
-                floats(normals(rows * extras.inputs, 1 / std::sqrt(extras.inputs))),
-                integers(words),
-                floats(normals(scales, 1.0f / (1u << bits)), type),
-                floats(normals(scales, 0.5f), type),
-            };
-            for (Binding& binding : extras.bindings()) bindings.push_back(binding);
-            AffineMatmulParams p = extras.fill(AffineMatmulParams{});
-            p.bits = bits;
-            p.group_size = group_size;
-            comparison.run(kind_named("affine_matmul"), p, bindings);
+      for (const QuantizedFormat& format : kQuantizedFormats) {
+        // The last has more groups than a kernel takes at once.
+        for (const uint32_t groups : {1, 3, 37}) {
+          if (rows == 530 && groups != 1) continue;
+          const Extras extras{all, step, rows, groups * format.group_size, 21};
+          std::vector<Binding> bindings = {
+              floats(normals(rows * extras.inputs, 1 / std::sqrt(extras.inputs)))};
+          for (Binding& binding : format.matrix(groups, extras.outputs)) {
+            bindings.push_back(binding);
           }
+          for (Binding& binding : extras.bindings()) bindings.push_back(binding);
+          QuantizedMatmulParams p = extras.fill(QuantizedMatmulParams{});
+          p.mode = format.mode;
+          p.bits = format.bits;
+          p.group_size = format.group_size;
+          comparison.run(kind_named("quantized_matmul"), p, bindings);
         }
       }
     }

@@ -62,7 +62,7 @@ describe('the second compiler', () => {
 })
 
 describe('the device', () => {
-  test.each(['affine_matmul', 'matmul', 'mamba2_update', 'attention_decode', 'cast'] as const)(
+  test.each(['quantized_matmul', 'matmul', 'mamba2_update', 'attention_decode', 'cast'] as const)(
     '%s is within its limits',
     { timeout: 300_000 },
     async (operation) => {

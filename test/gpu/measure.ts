@@ -18,7 +18,7 @@ if (!rows || (flag && !['--decode', '--float32', '--float16'].includes(flag))) {
 }
 
 // float16 is what a GPU would compute in; float32 what every machine can.
-const DECODE = ['matmul', 'affine_matmul', 'mamba2_update', 'ssd_update', 'conv1d_update']
+const DECODE = ['matmul', 'quantized_matmul', 'mamba2_update', 'ssd_update', 'conv1d_update']
 const isDecode = ({ operation, shape }: Case) =>
   operation === 'attention_decode' || (DECODE.includes(operation) && /^(1|16) x /.test(shape))
 

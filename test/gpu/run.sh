@@ -71,8 +71,8 @@ of_operations() {  # true or false, a pattern: options that choose operations wh
       .map((name) => '--operation ' + name).join(' ')))"
 }
 matmul="--operation matmul"
-affine="--operation affine_matmul"
-others=$(of_operations false "(affine_)?matmul")
+affine="--operation quantized_matmul"
+others=$(of_operations false "(quantized_)?matmul")
 verify=("$node" "$folder/js/lib/cli.js" verify --device metal)
 if wanted verify; then
   for part in matmul affine others; do

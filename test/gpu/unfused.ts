@@ -89,8 +89,8 @@ export function unfused(pass: PassContext, device: Device): PassContext {
   const parts: Partial<Record<keyof Recorder, unknown>> = {
     matmul: (...[x, weight, out, options = {}]: Parameters<Recorder['matmul']>) =>
       linear(x, out, options, (from, to) => cl.matmul(from, weight, to)),
-    affineMatmul: (...[x, weight, out, options = {}]: Parameters<Recorder['affineMatmul']>) =>
-      linear(x, out, options, (from, to) => cl.affineMatmul(from, weight, to)),
+    quantizedMatmul: (...[x, weight, out, options = {}]: Parameters<Recorder['quantizedMatmul']>) =>
+      linear(x, out, options, (from, to) => cl.quantizedMatmul(from, weight, to)),
     mamba2Update,
   }
   const apart = new Proxy(cl, {

@@ -195,8 +195,8 @@ describe('decode kernels', () => {
   // As function constants were: known after the loops over the arrays were unrolled, or not.
   test.each([
     ['matvec', 'vector_outputs'],
-    ['affine_matvec', 'vector_outputs'],
-    ['affine_matvec', 'reads'],
+    ['quantized_matvec', 'vector_outputs'],
+    ['quantized_matvec', 'reads'],
     ['mamba2_update', 'state_rows'],
     ['attention_decode', 'block_heads'],
   ])('%s would not, were %s a variable', { timeout: 120_000 }, (name, constant) => {

@@ -260,7 +260,7 @@ const CONFIGS: BadInput[] = [
     '3 bits',
     'mamba2-mlx-lm-4bit',
     set('quantization.bits', 3),
-    /quantization.bits = 3; implemented: 4 or 8/,
+    /quantization.bits = 3; implemented: 4 or 5 or 6 or 8/,
     UnsupportedArchitectureError,
   ),
   configCase(
@@ -273,8 +273,15 @@ const CONFIGS: BadInput[] = [
   configCase(
     'another mode',
     'mamba2-mlx-lm-4bit',
-    set('quantization.mode', 'mxfp4'),
-    /quantization.mode = "mxfp4"/,
+    set('quantization.mode', 'mxfp8'),
+    /quantization.mode = "mxfp8"; implemented: "affine" or "mxfp4" or "nvfp4"/,
+    UnsupportedArchitectureError,
+  ),
+  configCase(
+    'mxfp4 in groups of 64',
+    'mamba2-mlx-lm-mixed',
+    set('quantization.group_size', 64),
+    /quantization.group_size = 64; implemented: 32/,
     UnsupportedArchitectureError,
   ),
   configCase(
@@ -548,7 +555,7 @@ describe('metadata of an Edge file', () => {
       /activation = "relu"/,
       UnsupportedArchitectureError,
     ],
-    ['quantization_kwargs.bits', '6', /quantization_kwargs.bits = 6/, UnsupportedArchitectureError],
+    ['quantization_kwargs.bits', '3', /quantization_kwargs.bits = 3/, UnsupportedArchitectureError],
     ['head.bias', 'true', /head.linear.bias is missing/, CorruptFileError],
   ])('%s = %s', async (key, value, says, error) => {
     const file = await edit(key, value)

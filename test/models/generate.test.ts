@@ -802,8 +802,8 @@ describe('wrong calls', () => {
     ['no threads', { threads: 0 }, /threads .* 0$/],
     ['NaN threads', { threads: NaN }, /threads .* NaN/],
     ['quantize 4', { quantize: 4 }, /quantize.* must be an object but is 4/],
-    ['5 bits', { quantize: { bits: 5 } }, /quantize.bits must be 4 or 8 but is 5/],
-    ['no bits', { quantize: {} }, /quantize.bits must be 4 or 8 but is undefined/],
+    ['3 bits', { quantize: { bits: 3 } }, /quantize.bits must be 4, 5, 6 or 8 but is 3/],
+    ['no bits', { quantize: {} }, /quantize.bits must be 4, 5, 6 or 8 but is undefined/],
     [
       'groups of 16',
       { quantize: { bits: 4, groupSize: 16 } },

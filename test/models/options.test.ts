@@ -110,7 +110,7 @@ describe('the ranges, so that none changes unseen', () => {
     expect(LOADING.dtype.choices).toEqual(['auto', 'float32', 'float16', 'bfloat16'])
     expect(LOADING.memory.choices).toEqual(['checked', 'unchecked'])
     expect(TUNE.device.choices).toEqual(['auto', 'metal'])
-    expect(QUANTIZATION.bits.choices).toEqual([4, 8])
+    expect(QUANTIZATION.bits.choices).toEqual([4, 5, 6, 8])
     expect(QUANTIZATION.groupSize.choices).toEqual([32, 64, 128])
   })
 })
@@ -280,10 +280,10 @@ describe('takes the ends of each range, and nothing beyond', () => {
   })
 
   it('quantisation', async () => {
-    for (const bits of [4, 8, 5]) {
+    for (const bits of [4, 5, 6, 8, 3]) {
       for (const groupSize of [32, 64, 128, 16]) {
         const words = [`--q-bits=${bits}`, `--q-group-size=${groupSize}`]
-        const isAllowed = bits !== 5 && groupSize !== 16
+        const isAllowed = bits !== 3 && groupSize !== 16
         const options = { quantize: { bits, groupSize } } as LoadOptions
         expect(await takes(() => loadModel(NOWHERE, options))).toBe(isAllowed)
         const read = () => optionsOf(LOADING, parseArguments(loading.command, words).args.options)
@@ -339,8 +339,8 @@ describe('refuses a value of another type', () => {
         "[bench] dtype must be 'auto', 'float32', 'float16' or 'bfloat16' but is \"int8\"",
       ),
     )
-    await expect(odd({ quantize: { bits: 5 } })).rejects.toThrow(
-      new UnsupportedOptionError('[bench] quantize.bits must be 4 or 8 but is 5'),
+    await expect(odd({ quantize: { bits: 3 } })).rejects.toThrow(
+      new UnsupportedOptionError('[bench] quantize.bits must be 4, 5, 6 or 8 but is 3'),
     )
     await expect(tune({ quick: 1 } as object)).rejects.toThrow(
       new TypeError('[tune] quick must be true or false but is 1'),

@@ -325,6 +325,21 @@ describe('without pages for all', () => {
     expect(pagesInUse(model)).toBe(0)
   })
 
+  it('a text that begins with a shared prompt waits for a page of its own', async () => {
+    const whole = await hybridOfTest()
+    const model = await hybridOfTest({}, 4)
+    const prompt = promptOf(model, 300, seededIntegers(1))
+    const options = { ...sampled, n: 5, maxTokens: 20 }
+    const expected = await whole.generate(prompt, options)
+    const texts = await model.generate(prompt, options)
+    expect(texts.map(({ tokens }) => tokens)).toEqual(expected.map(({ tokens }) => tokens))
+    expect(pagesInUse(model)).toBe(0)
+    await expect(
+      model.generate(prompt, { ...options, signal: AbortSignal.timeout(1) }),
+    ).rejects.toMatchObject({ name: 'TimeoutError' })
+    await expect.poll(() => pagesInUse(model)).toBe(0)
+  })
+
   it('a session that cannot go on holds what it has consumed, and goes on once there is room', async () => {
     const whole = await hybridOfTest()
     const model = await hybridOfTest({}, 3)

@@ -321,7 +321,7 @@ describe('quantize on load', () => {
         }
         using list = device.record((cl) => {
           cl.affineQuantize(matrix, affine)
-          cl.affineDequantize(affine, matrix)
+          cl.dequantize(affine, matrix)
         })
         await list.run()
         return [name, rawTensor('float32', shape, matrix.read())] as const

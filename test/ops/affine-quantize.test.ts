@@ -2,8 +2,8 @@ import { expect, test } from 'vitest'
 import type { Device } from '../../lib/operations/device.js'
 import type { AffineMatrix } from '../../lib/operations/arguments.js'
 import type { DType } from '../../lib/operations/tensor.js'
-import { dequantize, unpack } from '../reference/affine.js'
-import { AFFINE_FORMATS, type AffineSpecification } from '../support/affine.js'
+import { dequantize, unpack } from '../reference/quantized.js'
+import { AFFINE_FORMATS, type AffineSpecification } from '../support/quantized.js'
 import {
   download,
   FLOAT_TYPES,
@@ -21,6 +21,7 @@ const RELATIVE_ROUNDING: Record<DType, number> = {
   float16: 2 ** -11,
   bfloat16: 2 ** -8,
   uint32: 0,
+  uint8: 0,
 }
 
 function emptyMatrix(

@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import type { ActivationType, Device } from '../../lib/operations/device.js'
 import type { LinearOptions } from '../../lib/operations/arguments.js'
 import { Tensor } from '../../lib/operations/tensor.js'
-import { AFFINE_FORMATS, affineMatrix } from '../support/affine.js'
+import { affineMatrix, FORMATS_BY_MASK, OTHER_FORMATS } from '../support/quantized.js'
 import { FLOAT_TYPES, seededNormals, unwritten, upload, uploadApart } from '../support/arrays.js'
 import { type RecordRows, rowsThatDiffer, type TakeRows } from '../support/batch-invariance.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
@@ -120,25 +120,23 @@ describeEachDevice('a step', (device) => {
     })
   }
 
-  for (const format of AFFINE_FORMATS) {
-    const title = `affineMatmul, ${format.bits} bits in groups of ${format.groupSize}`
+  for (const { name, groupSize, make } of [...FORMATS_BY_MASK, ...OTHER_FORMATS]) {
+    const cases = FORMATS_BY_MASK.some((each) => each.name === name)
+      ? [PLAIN, ...LINEAR_CASES]
+      : [PLAIN, LINEAR_CASES.at(-1)!]
     for (const types of TYPES) {
-      test.each([PLAIN, ...LINEAR_CASES])(`${title}, $title, ${types[0]}`, async (given) => {
+      test.each(cases)(`quantizedMatmul, ${name}, $title, ${types[0]}`, async (given) => {
         for (const [groups, outputs] of [
           [1, 21],
           // More than a GPU keeps of eight rows at a time, with columns left over.
-          [1408 / format.groupSize, 5],
+          [1408 / groupSize, 5],
         ] as const) {
-          const inputs = groups * format.groupSize
-          const scaleType = groups === 1 ? 'float32' : 'float16'
-          const { tensors } = affineMatrix(device(), {
-            ...{ rows: outputs, cols: inputs, scaleType, seed: groups },
-            ...format,
-          })
+          const inputs = groups * groupSize
+          const { tensors } = make(device(), outputs, inputs)
           await expectRowsAlone(
             device(),
             step(device(), { inputs, outputs }, given, types, (cl, x, out, options) =>
-              cl.affineMatmul(x, tensors, out, options),
+              cl.quantizedMatmul(x, tensors, out, options),
             ),
           )
         }
@@ -159,7 +157,7 @@ const inOrder = (device: Device, rows: number) =>
   )
 
 describeEachDevice('a row', (device) => {
-  test.each(ACTIVATION_TYPES)('of embedding and affineEmbedding, beside %s', async (dtype) => {
+  test.each(ACTIVATION_TYPES)('of embedding and quantizedEmbedding, beside %s', async (dtype) => {
     const table = upload(device(), dtype, [40, 37], seededNormals(1)(40 * 37))
     const { tensors: affine } = affineMatrix(device(), {
       ...{ rows: 40, cols: 64, bits: 4, groupSize: 32, scaleType: dtype, seed: 1 },
@@ -168,7 +166,7 @@ describeEachDevice('a row', (device) => {
       const tokens = take([], { dtype: 'uint32', numberOf: (id) => id })
       const results = [unwritten(device(), [rows, 37]), unwritten(device(), [rows, 64])] as const
       cl.embedding(tokens, table, results[0])
-      cl.affineEmbedding(tokens, affine, results[1])
+      cl.quantizedEmbedding(tokens, affine, results[1])
       return results
     })
   })

@@ -43,7 +43,7 @@ describeEachDevice('concatenate', (device) => {
     const tensor = (shape: number[]) => device().tensor('float32', shape)
     const record = (b: number[], out: number[]) => () =>
       device().record((cl) => cl.concatenate(tensor([2, 3]), tensor(b), tensor(out)))
-    expect(record([3, 3], [2, 6])).toThrow(/\[concatenate\] b must have shape/)
-    expect(record([2, 3], [2, 5])).toThrow(/\[concatenate\] out must have shape/)
+    expect(record([3, 3], [2, 6])).toThrow('[concatenate] b must have shape')
+    expect(record([2, 3], [2, 5])).toThrow('[concatenate] out must have shape')
   })
 })

@@ -69,7 +69,7 @@ describeEachDevice('deltaUpdate', (device) => {
       '[deltaUpdate] q and k in qkv must have whole heads of 7 but has 13.5 columns',
     )
     expect(record({ qkv: floats(3, 62) })).toThrow('does not divide the heads of the state, 4')
-    expect(record({ z: floats(3, 19) })).toThrow('z must have shape (3, 20)')
+    expect(record({ z: floats(3, 19) })).toThrow('[deltaUpdate] z must have shape (3, 20)')
     expect(record({ b: floats(3, 5) })).toThrow('b must have shape (3, 4)')
     expect(record({ a: floats(2, 4) })).toThrow('a must have shape (3, 4)')
     expect(record({ convState: floats(4, 4, 48) })).toThrow('convState must have shape (5, 4, 48)')

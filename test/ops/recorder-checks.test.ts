@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { afterAll, describe, expect, test } from 'vitest'
 import { createDevice } from '../../lib/operations/create-device.js'
 import { operationTable } from '../../lib/operations/table.js'
-import type { AffineMatrix } from '../../lib/operations/arguments.js'
+import type { QuantizedMatrix } from '../../lib/operations/arguments.js'
 import type { Recorder } from '../../lib/operations/recorder.js'
 import type { DType, Tensor } from '../../lib/operations/tensor.js'
 
@@ -21,7 +21,7 @@ const halves = (...shape: number[]) => device.tensor('float16', shape)
 const apart = (...shape: number[]) =>
   floats(...shape.slice(0, -1), shape.at(-1)! + 1).columns(0, shape.at(-1)!)
 
-function matrix(rows = 5, cols = 64): AffineMatrix {
+function matrix(rows = 5, cols = 64): QuantizedMatrix {
   return {
     words: integers(rows, cols / 8),
     scales: halves(rows, cols / 32),
@@ -126,10 +126,14 @@ interface Method {
   wrong: [change: Loose | ((valid: Loose) => Loose), message: string][]
 }
 
-const inLeading = (affine: Partial<AffineMatrix>) => () => ({ matrix: { ...matrix(), ...affine } })
+const bytes = (...shape: number[]) => device.tensor('uint8', shape)
+
+const inLeading = (affine: Partial<QuantizedMatrix>) => () => ({
+  matrix: { ...matrix(), ...affine },
+})
 
 const AFFINE_WRONG: Method['wrong'] = [
-  [inLeading({ bits: 3 as 4 }), 'bits must be 4 or 8 but is 3'],
+  [inLeading({ bits: 3 as 4 }), 'bits must be 4, 5, 6 or 8 but is 3'],
   [inLeading({ groupSize: 16 as 32 }), 'groupSize must be 32, 64 or 128 but is 16'],
   [inLeading({ groupSize: 128 }), 'groupSize 128 does not divide 64 columns'],
   [inLeading({ words: floats(5, 8) }), 'words must be uint32 but is float32'],
@@ -293,10 +297,10 @@ const METHODS: Record<string, Method> = {
       [{ scales: 2 }, 'unknown option "scales": did you mean "scale"?'],
     ],
   },
-  affineEmbedding: {
+  quantizedEmbedding: {
     valid: () => ({ tokens: integers(3), matrix: matrix(), out: floats(3, 64) }),
     call: (cl, { tokens, matrix, out, ...options }) =>
-      cl.affineEmbedding(tokens, matrix, out, options),
+      cl.quantizedEmbedding(tokens, matrix, out, options),
     wrong: [
       ...AFFINE_WRONG,
       [{ tokens: floats(3) }, 'tokens must be uint32 but is float32'],
@@ -377,9 +381,9 @@ const METHODS: Record<string, Method> = {
       ...LINEAR_WRONG,
     ],
   },
-  affineMatmul: {
+  quantizedMatmul: {
     valid: () => ({ x: floats(3, 64), matrix: matrix(), out: floats(3, 5) }),
-    call: (cl, { x, matrix, out, ...options }) => cl.affineMatmul(x, matrix, out, options),
+    call: (cl, { x, matrix, out, ...options }) => cl.quantizedMatmul(x, matrix, out, options),
     wrong: [
       ...AFFINE_WRONG,
       [{ x: floats(3, 32) }, 'x must have 64 columns'],
@@ -726,11 +730,23 @@ const METHODS: Record<string, Method> = {
       [{ weight: apart(5, 64) }, 'weight must be contiguous but is a view with rows apart'],
     ],
   },
-  affineDequantize: {
+  dequantize: {
     valid: () => ({ matrix: matrix(), out: halves(5, 64) }),
-    call: (cl, { matrix, out }) => cl.affineDequantize(matrix, out),
+    call: (cl, { matrix, out }) => cl.dequantize(matrix, out),
     wrong: [
       ...AFFINE_WRONG,
+      [
+        inLeading({ mode: 'mxfp8' as 'mxfp4' }),
+        'mode must be "affine" or "mxfp4" or "nvfp4" but is "mxfp8"',
+      ],
+      [inLeading({ mode: 'mxfp4' }), 'scales must be uint8 but is float16'],
+      [inLeading({ mode: 'mxfp4', bits: 8 }), 'bits of mxfp4 must be 4 but is 8'],
+      [inLeading({ mode: 'nvfp4' }), 'groupSize of nvfp4 must be 16 but is 32'],
+      [inLeading({ biases: undefined }), 'biases must be given in affine format'],
+      [
+        inLeading({ mode: 'mxfp4', scales: bytes(5, 2) }),
+        'biases must be left out: mxfp4 has none',
+      ],
       [{ out: integers(5, 64) }, 'out must be float32 or float16 or bfloat16 but is uint32'],
       [{ out: floats(5, 32) }, 'out must have shape (5, 64) but has shape (5, 32)'],
     ],

@@ -5,7 +5,7 @@ import { createDevice } from '../../lib/operations/create-device.js'
 import { loadModel } from '../../lib/load-model.js'
 import type { LoadOptions } from '../../lib/options/loading.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
-import type { AffineMatrix } from '../../lib/operations/arguments.js'
+import type { AffineMatrix, QuantizedMatrix } from '../../lib/operations/arguments.js'
 import { Recorder } from '../../lib/operations/recorder.js'
 import { checksOf } from '../../lib/self-check/checks.js'
 import { type Needs, needsOf } from '../../lib/self-check/needs.js'
@@ -14,23 +14,28 @@ import type { FloatType } from '../../lib/weights/float-types.js'
 import { formatName } from '../../lib/weights/formats/formats.js'
 import { fixture, REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
 
-const nameOf = (weight: Tensor | AffineMatrix) =>
-  'words' in weight
-    ? formatName({ kind: 'affine', ...weight, scaleType: weight.scales.dtype as FloatType })
-    : formatName({ kind: 'plain', type: weight.dtype as FloatType })
+type SmallFloatMatrix = QuantizedMatrix & { mode: 'mxfp4' | 'nvfp4' }
+
+function nameOf(weight: Tensor | AffineMatrix | SmallFloatMatrix): string {
+  if (!('words' in weight)) return formatName({ kind: 'plain', type: weight.dtype as FloatType })
+  if (weight.mode === 'mxfp4' || weight.mode === 'nvfp4') return formatName({ kind: weight.mode })
+  const { bits, groupSize, scales } = weight as AffineMatrix
+  return formatName({ kind: 'affine', bits, groupSize, scaleType: scales.dtype as FloatType })
+}
 
 /** The formats that operations were recorded with while a model computes. */
 async function formatsInUse(path: string, options: LoadOptions): Promise<string[]> {
   const seen = new Set<string>()
-  const spies = (['matmul', 'affineMatmul', 'embedding', 'affineEmbedding'] as const).map((name) =>
-    vi.spyOn(Recorder.prototype, name),
+  const spies = (['matmul', 'quantizedMatmul', 'embedding', 'quantizedEmbedding'] as const).map(
+    (name) => vi.spyOn(Recorder.prototype, name),
   )
   try {
     await using model = await loadModel(path, { device: 'cpu', ...options })
     for (const spy of spies) spy.mockClear()
     await model.logits([1, 2, 3])
     for (const spy of spies) {
-      for (const [, weight] of spy.mock.calls) seen.add(nameOf(weight as Tensor | AffineMatrix))
+      for (const [, weight] of spy.mock.calls)
+        seen.add(nameOf(weight as Parameters<typeof nameOf>[0]))
     }
   } finally {
     for (const spy of spies) spy.mockRestore()
@@ -68,7 +73,7 @@ const needs: Needs = {
 describe('the checks', () => {
   it('of a model like Rene', () => {
     expect(checksOf(needs, 'full').map(({ id }) => id)).toEqual([
-      'affine_matmul float16 x 4-bit g64 float16 1024 x 2048 to 2048',
+      'quantized_matmul float16 x 4-bit g64 float16 1024 x 2048 to 2048',
       'ssd_chunk_scan float16 130 tokens, 1 x 8 x 64 x 128',
       'mamba2_update float16 1 x 8 x 64 x 128, norm before gate',
       'attention_prefill float16 70 tokens, 1 x 8/1 x 128, window 512',

@@ -39,7 +39,7 @@ const BUILTINS = {
 }
 
 // Element types by the names that kernels have them by.
-const TYPES = { float32: 'float', float16: 'half', bfloat16: 'bfloat' }
+const TYPES = { float32: 'float', float16: 'half', bfloat16: 'bfloat', uint8: 'uchar' }
 
 const VECTOR = '(?:float|half|bfloat|char|uchar|short|ushort|int|uint|long|ulong|bool)[234]'
 

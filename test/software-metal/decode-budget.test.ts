@@ -39,7 +39,7 @@ afterAll(() => rmSync(folder, { recursive: true }))
 const PROMPT_TOKENS = 5
 const DECODED = 3
 
-const matvec = /^(affine_)?matvec_/
+const matvec = /^(quantized_)?matvec_/
 const layerNorm = /^layer_norm_/
 
 // A projection, and what is added to it: up(down(x)).
@@ -140,8 +140,8 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
 
   const expected = [
     /^resolve_rows$/,
-    /^(affine_)?embedding_/,
-    ...(keepsEmbedding ? [/^(affine_)?embedding_/] : []),
+    /^(quantized_)?embedding_/,
+    ...(keepsEmbedding ? [/^(quantized_)?embedding_/] : []),
     ...layers.flatMap((layer, i) => {
       // A mixer and the MLP beside it read one norm.
       return hasLayerNorms && i % 2 === 0 ? [layerNorm, ...kernelsOf(layer)] : kernelsOf(layer)

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDevice } from '../../lib/operations/create-device.js'
 import type { Device } from '../../lib/operations/device.js'
-import type { AffineMatrix, LinearOptions } from '../../lib/operations/arguments.js'
+import type { QuantizedMatrix, LinearOptions } from '../../lib/operations/arguments.js'
 import type { Recorder } from '../../lib/operations/recorder.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { floatToHalf, numbersOf } from '../../lib/weights/convert.js'
@@ -81,7 +81,7 @@ function tensors(device: Device, shared: SharedNumbers) {
     zeros: (shape: number[]) => device.tensor('float32', shape),
     ids: (values: number[]) => upload(device, 'uint32', [values.length], values),
     unset: (length: number) => device.tensor('uint32', [length]),
-    affine(rows: number, cols: number, bits: 4 | 8): AffineMatrix {
+    affine(rows: number, cols: number, bits: 4 | 8): QuantizedMatrix {
       const groups = [rows, cols / 64]
       const all = (value: number) =>
         device.tensor('float16', groups, new Uint16Array(elements(groups)).fill(floatToHalf(value)))
@@ -148,7 +148,7 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
       return (cl, x, out, options) => cl.matmul(x, weight, out, options)
     }
     const weight = given.affine(rows, cols, 4)
-    return (cl, x, out, options) => cl.affineMatmul(x, weight, out, options)
+    return (cl, x, out, options) => cl.quantizedMatmul(x, weight, out, options)
   }
 
   test.each(FORMS)('in_proj with the norm before it, %s', (form) =>
@@ -185,7 +185,7 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
       const token = given.unset(1)
       return {
         record: (cl) => {
-          cl.affineMatmul(x, weight, logits, { norm })
+          cl.quantizedMatmul(x, weight, logits, { norm })
           cl.argmax(logits, token)
         },
         results: [logits, token],
@@ -264,7 +264,7 @@ describe.each(MODELS)('$model', ({ dModel, heads, vocabulary }) => {
       const weight = given.affine(dModel, inner, 4)
       const out = given.floats([9, dModel])
       return {
-        record: (cl) => cl.affineMatmul(x, weight, out, { residual: out, role: 'chunk' }),
+        record: (cl) => cl.quantizedMatmul(x, weight, out, { residual: out, role: 'chunk' }),
         results: [out],
       }
     }))

@@ -41,7 +41,7 @@ describe.each(['float32', 'float16'] as const)('keys and values in %s', (kvDtype
     }
     const together = await Promise.all(prompts.map((prompt) => model.generate(prompt, options)))
     expect(together.map(({ tokens, logprobs }) => ({ tokens, logprobs }))).toEqual(alone)
-    expect(model.memory().pages!.pages).toBeGreaterThan(4)
+    expect(model.memory().pages!.pages).toBeGreaterThan(1)
   })
 
   test('saved, loaded and scored as on the CPU', async () => {

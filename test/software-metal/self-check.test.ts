@@ -284,19 +284,19 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
     to: 'sums.of[j][r] += dot(x_low, low[j]) + 0.999f * dot(x_high, high[j]);',
     off: /\[matmul\] float32 x float32, 1 x 128 to 40, \w+/,
   },
-  'affineMatmul of a prompt': {
+  'quantizedMatmul of a prompt': {
     model: 'edge-mlx-4bit',
-    file: 'affine_matmat.metal',
+    file: 'quantized_matmat.metal',
     from: 'scale * quarter_of(word, bits, i) + offset',
     to: 'scale * quarter_of(word, bits, i ^ 1u) + offset',
-    off: /\[affineMatmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
+    off: /\[quantizedMatmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
   },
-  'affineMatmul of one token': {
+  'quantizedMatmul of one token': {
     model: 'edge-mlx-8bit',
-    file: 'affine_matvec.metal',
+    file: 'quantized_matvec.metal',
     from: 'weights.scales[i] * product[j] + weights.biases[i] * total;',
     to: 'weights.scales[i] * product[j] + 0.999f * weights.biases[i] * total;',
-    off: /\[affineMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
+    off: /\[quantizedMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
   },
   ssdChunkScan: {
     model: 'mamba2-hf',
@@ -322,8 +322,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   attentionPrefill: {
     model: 'rene',
     file: 'attention_prefill.metal',
-    from: 'seen > t - int(window);',
-    to: 'seen >= t - int(window);',
+    from: 'int(p.window), simdgroup',
+    to: 'int(p.window) - 1, simdgroup',
     off: /\[attentionPrefill\] float32, 66 tokens, 1 x 2\/1 x \d+, window 16/,
   },
   attentionDecode: {
@@ -332,6 +332,13 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
     from: 'min(position[b], p.window - 1) + 1;',
     to: 'min(position[b], p.window - 2) + 1;',
     off: /\[attentionDecode\] float32, 1 x 2\/1 x \d+, window 16/,
+  },
+  pagedAttentionDecode: {
+    model: 'nemotron-h',
+    file: 'paged_attention_decode.metal',
+    from: 'part.first + pages_each * kPagePositions, position);',
+    to: 'part.first + pages_each * kPagePositions, position - 1);',
+    off: /\[pagedAttentionDecode\] float32, 1 x \d+\/2 x \d+ at 265, float32 pages/,
   },
   sample: {
     model: 'mamba2-hf',

@@ -122,7 +122,7 @@ describe('a product of a chunk', () => {
       if (weight === 'float16') cl.matmul(x, matrix, out, options)
       else {
         const affine = { words, scales: ones(), biases: ones(), bits: 4, groupSize: 64 } as const
-        cl.affineMatmul(x, affine, out, options)
+        cl.quantizedMatmul(x, affine, out, options)
       }
     })
     expect(dispatches).toHaveLength(1)

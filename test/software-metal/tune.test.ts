@@ -108,10 +108,11 @@ describe('every value', () => {
 
   const operations: OperationName[] = [
     'matmul',
-    'affine_matmul',
+    'quantized_matmul',
     'ssd_update',
     'mamba2_update',
     'attention_decode',
+    'paged_attention_decode',
     'ssd_chunk_scan',
   ]
   // Each case once on the CPU, and once under each combination.

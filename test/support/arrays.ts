@@ -21,7 +21,7 @@ export function seededNormals(seed: number): (count: number, scale?: number) => 
 /** The values as the element type stores them. */
 export function rounded(values: ArrayLike<number>, dtype: DType): number[] {
   return Array.from(values, (value) => {
-    if (dtype === 'uint32') return value >>> 0
+    if (dtype === 'uint32' || dtype === 'uint8') return value >>> 0
     if (dtype === 'float32') return Math.fround(value)
     return decodeFloat(encodeFloat(value, FLOAT_FORMATS[dtype]), FLOAT_FORMATS[dtype])
   })
@@ -36,6 +36,7 @@ export function upload(
 ): Tensor {
   if (dtype === 'float32') return device.tensor(dtype, shape, Float32Array.from(values))
   if (dtype === 'uint32') return device.tensor(dtype, shape, Uint32Array.from(values))
+  if (dtype === 'uint8') return device.tensor(dtype, shape, Uint8Array.from(values))
   const format = FLOAT_FORMATS[dtype]
   const bits = Uint16Array.from(values, (value) => encodeFloat(value, format))
   return device.tensor(dtype, shape, bits)
@@ -104,7 +105,9 @@ export function unwritten(
 /** The values of a tensor, of whatever element type, as numbers. */
 export function download(tensor: Tensor): number[] {
   const data = Array.from(tensor.read())
-  if (tensor.dtype === 'float32' || tensor.dtype === 'uint32') return data
+  if (tensor.dtype === 'float32' || tensor.dtype === 'uint32' || tensor.dtype === 'uint8') {
+    return data
+  }
   const format = FLOAT_FORMATS[tensor.dtype]
   return data.map((bits) => decodeFloat(bits, format))
 }

@@ -8,7 +8,7 @@ import { onTestFinished } from 'vitest'
 import type { CheckpointFile, FileDtype } from '../../lib/weights/checkpoint.js'
 import { readPytorchCheckpoint } from '../../lib/weights/pytorch.js'
 import { readSafetensors, writeSafetensors } from '../../lib/weights/safetensors.js'
-import { dequantize, pack } from '../reference/affine.js'
+import { dequantize, pack } from '../reference/quantized.js'
 import { decodeFloat, encodeFloat, FLOAT_FORMATS } from '../reference/float-formats.js'
 
 export const FIXTURES = fileURLToPath(new URL('../fixtures/', import.meta.url))
@@ -31,6 +31,8 @@ export const REFERENCE_CHECKPOINTS = [
   'mamba2-hf-groups',
   'mamba2-mlx-lm-4bit',
   'mamba2-mlx-lm-groups-8bit',
+  'mamba2-mlx-lm-mixed',
+  'mamba2-mlx-lm-nvfp4',
   'mamba2-state-spaces',
   'mamba2attn',
   'mohawk-edge-4bit',

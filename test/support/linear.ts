@@ -1,4 +1,4 @@
-// Options of matmul and affineMatmul, random, and what a reference makes of them.
+// Options of matmul and quantizedMatmul, random, and what a reference makes of them.
 
 import type { Device } from '../../lib/operations/device.js'
 import type { Activation, LinearOptions, LinearRole } from '../../lib/operations/arguments.js'

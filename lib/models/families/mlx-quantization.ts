@@ -5,6 +5,7 @@
 import {
   QUANTIZATION_MODES,
   type Quantization,
+  quantizationDefaults,
   readQuantization,
 } from '../../weights/formats/formats.js'
 import type { ConfigReader } from '../config-reader.js'
@@ -14,9 +15,6 @@ export interface MlxQuantization {
   standard: Quantization
   of(path: string): Quantization | undefined
 }
-
-/** What MLX gives to a module whose entry leaves something out. */
-const MLX_DEFAULTS = { bits: 4, group_size: 64 }
 
 /** The quantisation of a checkpoint, or undefined when it has none. Throws for a mode, width or group that is not implemented. */
 export function readMlxQuantization(config: ConfigReader): MlxQuantization | undefined {
@@ -28,13 +26,20 @@ export function readMlxQuantization(config: ConfigReader): MlxQuantization | und
     of(path) {
       if (quantization.isFalse(path)) return undefined
       if (!quantization.has(path) || quantization.isTrue(path)) return standard
-      return readStated(quantization.object(path).withDefaults(MLX_DEFAULTS))
+      return readStated(withDefaults(quantization.object(path)))
     },
   }
 }
 
+const modeOf = (object: ConfigReader) => object.only('mode', QUANTIZATION_MODES)
+
+/** With what MLX gives to a module whose entry leaves something out. */
+function withDefaults(object: ConfigReader): ConfigReader {
+  return object.withDefaults(quantizationDefaults(modeOf(object)))
+}
+
 function quantizationObject(config: ConfigReader): ConfigReader | undefined {
-  if (config.isTrue('quantization')) return config.picked([]).withDefaults(MLX_DEFAULTS)
+  if (config.isTrue('quantization')) return withDefaults(config.picked([]))
   if (config.has('quantization') && !config.isFalse('quantization')) {
     return config.object('quantization')
   }
@@ -49,7 +54,7 @@ function quantizationObject(config: ConfigReader): ConfigReader | undefined {
 
 /** What one object states. */
 export function readStated(object: ConfigReader): Quantization {
-  const mode = object.only('mode', QUANTIZATION_MODES)
+  const mode = modeOf(object)
   if (!object.has('bits') || !object.has('group_size')) {
     object.invalid('quantisation must state bits and group_size')
   }

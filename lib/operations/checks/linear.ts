@@ -5,12 +5,14 @@ import {
   ACTIVATIONS,
   AFFINE_BITS,
   AFFINE_GROUP_SIZES,
-  type AffineMatrix,
   type EmbeddingOptions,
   type LinearNorm,
   type LinearOptions,
+  QUANTIZED_MODES,
+  type QuantizedMatrix,
+  type QuantizedMode,
 } from '../arguments.js'
-import { formatShape, type Tensor } from '../tensor.js'
+import { type DType, formatShape, type Tensor } from '../tensor.js'
 import type { Checker } from '../checker.js'
 
 /** Activation functions as metal/types.h numbers them. */
@@ -78,29 +80,50 @@ function normParams(check: Checker, norm: LinearNorm, x: Tensor, inputs: number)
   }
 }
 
-export function checkAffine(
+/** Bits, columns of a group and types of scales of each format. */
+const QUANTIZED = {
+  affine: {
+    bits: AFFINE_BITS,
+    groupSizes: AFFINE_GROUP_SIZES,
+    scales: ['float32', 'float16', 'bfloat16'],
+  },
+  mxfp4: { bits: [4], groupSizes: [32], scales: ['uint8'] },
+  nvfp4: { bits: [4], groupSizes: [16], scales: ['uint8'] },
+} as const satisfies Record<
+  QuantizedMode,
+  { bits: readonly number[]; groupSizes: readonly number[]; scales: readonly DType[] }
+>
+
+export function checkQuantized(
   check: Checker,
-  { words, scales, biases, bits, groupSize }: AffineMatrix,
+  { mode = 'affine', words, scales, biases, bits, groupSize }: QuantizedMatrix,
 ) {
-  if (!AFFINE_BITS.includes(bits)) {
-    check.fail(`bits must be ${listed(AFFINE_BITS, 'or')} but is ${bits}`)
+  check.oneOf('mode', mode, QUANTIZED_MODES)
+  const format = QUANTIZED[mode]
+  const of = mode === 'affine' ? '' : ` of ${mode}`
+  if (!format.bits.some((each) => each === bits)) {
+    check.fail(`bits${of} must be ${listed(format.bits, 'or')} but is ${bits}`)
   }
-  if (!AFFINE_GROUP_SIZES.includes(groupSize)) {
-    check.fail(`groupSize must be ${listed(AFFINE_GROUP_SIZES, 'or')} but is ${groupSize}`)
+  if (!format.groupSizes.some((each) => each === groupSize)) {
+    check.fail(`groupSize${of} must be ${listed(format.groupSizes, 'or')} but is ${groupSize}`)
   }
   check.type('words', words, ['uint32'])
-  check.type('scales', scales, ['float32', 'float16', 'bfloat16'])
-  check.type('biases', biases, [scales.dtype])
+  check.type('scales', scales, format.scales)
+  if (mode === 'affine' && !biases) check.fail('biases must be given in affine format')
+  if (mode !== 'affine' && biases) check.fail(`biases must be left out: ${mode} has none`)
   const [rows, packed] = check.matrix('words', words)
   const cols = (packed * 32) / bits
   if (cols % groupSize !== 0) check.fail(`groupSize ${groupSize} does not divide ${cols} columns`)
   check.output('scales', scales, [rows, cols / groupSize])
-  check.output('biases', biases, scales.shape)
+  if (biases) {
+    check.type('biases', biases, [scales.dtype])
+    check.output('biases', biases, scales.shape)
+  }
   return {
     rows,
     cols,
     tensors: { words, scales, biases },
-    params: { bits, group_size: groupSize },
+    params: { mode: QUANTIZED_MODES.indexOf(mode), bits, group_size: groupSize },
   }
 }
 

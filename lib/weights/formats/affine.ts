@@ -7,23 +7,13 @@ import {
   type AffineBits,
   type AffineGroupSize,
   type AffineMatrix,
-  type EmbeddingOptions,
-  type LinearOptions,
 } from '../../operations/arguments.js'
-import type { Recorder } from '../../operations/recorder.js'
-import { bytesPerElement, type Tensor } from '../../operations/tensor.js'
+import { bytesPerElement } from '../../operations/tensor.js'
 import type { FileDtype, TensorEntry } from '../checkpoint.js'
-import { numbersOf } from '../convert.js'
 import { FLOAT_TYPES, type FloatType } from '../float-types.js'
 import type { WeightStore } from '../store.js'
-import type {
-  MatrixFiles,
-  QuantizedKind,
-  ReadRow,
-  SampleSource,
-  StatedQuantization,
-  Weight,
-} from './format.js'
+import type { MatrixFiles, QuantizedKind, SampleSource, StatedQuantization } from './format.js'
+import { type HostReading, quantizedShapes, QuantizedWeight } from './quantized-weight.js'
 
 /** As a configuration states it, or as a caller asks for it. */
 export interface AffineQuantization {
@@ -40,57 +30,9 @@ export interface AffineFormat extends AffineQuantization {
 /** The group size where none is given. */
 export const DEFAULT_GROUP_SIZE = 64
 
-export class AffineWeight implements Weight {
-  readonly matrix: AffineMatrix
+const READING: HostReading = { numberOf: (q) => q, scaleOf: (scale) => scale }
 
-  constructor(matrix: AffineMatrix) {
-    this.matrix = matrix
-  }
-
-  get byteSpan(): number {
-    const { words, scales, biases } = this.matrix
-    return words.byteSpan + scales.byteSpan + biases.byteSpan
-  }
-
-  multiply(cl: Recorder, x: Tensor, out: Tensor, options: LinearOptions): void {
-    cl.affineMatmul(x, this.matrix, out, options)
-  }
-
-  lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void {
-    cl.affineEmbedding(tokens, this.matrix, out, options)
-  }
-
-  dequantize(cl: Recorder, out: Tensor): void {
-    cl.affineDequantize(this.matrix, out)
-  }
-
-  // q has its lowest bits first, and may begin in one word and end in the next.
-  readRows(): ReadRow {
-    const { words, scales, biases, bits, groupSize } = this.matrix
-    const packed = numbersOf(words)
-    const [scale, bias] = [numbersOf(scales), numbersOf(biases)]
-    const mask = 2 ** bits - 1
-    return (row, target) => {
-      let bit = row * target.length * bits
-      for (let first = 0; first < target.length; first += groupSize) {
-        const group = (row * target.length + first) / groupSize
-        const [groupScale, groupBias] = [scale[group]!, bias[group]!]
-        for (let col = first; col < first + groupSize; col++, bit += bits) {
-          const word = Math.floor(bit / 32)
-          const shift = bit - 32 * word
-          let q = packed[word]! >>> shift
-          if (shift + bits > 32) q |= packed[word + 1]! << (32 - shift)
-          target[col] = groupScale * (q & mask) + groupBias
-        }
-      }
-    }
-  }
-}
-
-/** The shapes of the tensors of a matrix (rows, cols). */
-function shapesOf({ bits, groupSize }: AffineQuantization, rows: number, cols: number) {
-  return { words: [rows, (cols * bits) / 32], groups: [rows, cols / groupSize] } as const
-}
+const weight = (matrix: AffineMatrix) => new QuantizedWeight(matrix, READING)
 
 const labelOf = ({ bits, groupSize }: AffineFormat) => `${bits}-bit g${groupSize}`
 
@@ -101,12 +43,13 @@ export const affine = {
       FLOAT_TYPES.map((scaleType) => ({ kind: 'affine' as const, bits, groupSize, scaleType })),
     ),
   ),
-  usual: [...AFFINE_BITS].reverse().map((bits) => ({
+  usual: ([8, 4] as const).map((bits) => ({
     ...{ kind: 'affine', bits, groupSize: DEFAULT_GROUP_SIZE, scaleType: 'float16' },
   })),
   parts: ['weight', 'scales', 'biases'],
-  product: 'affine_matmul',
+  product: 'quantized_matmul',
   mode: 'affine',
+  defaults: { bits: 4, group_size: DEFAULT_GROUP_SIZE },
   nameOf: (format) => `${labelOf(format)} ${format.scaleType}`,
   labelOf,
   bitsNameOf: ({ bits }) => `${bits}-bit`,
@@ -141,11 +84,11 @@ export const affine = {
     files.expectType(words, ['uint32'])
     files.expectType(scales, FLOAT_TYPES)
     files.expectType(biases, [scales.dtype])
-    const shapes = shapesOf(stated, rows, cols)
+    const shapes = quantizedShapes(stated, rows, cols)
     files.expectShape(words, shapes.words)
     files.expectShape(scales, shapes.groups)
     files.expectShape(biases, shapes.groups)
-    return new AffineWeight({
+    return weight({
       words: await store.asStored(words),
       scales: await store.asStored(scales),
       biases: await store.asStored(biases),
@@ -155,7 +98,7 @@ export const affine = {
   async fromFloats(entry: TensorEntry, format: AffineFormat, store: WeightStore) {
     const { bits, groupSize, scaleType } = format
     const [rows, cols] = entry.shape as [number, number]
-    const shapes = shapesOf(format, rows, cols)
+    const shapes = quantizedShapes(format, rows, cols)
     const parts = await store.convert(
       entry,
       {
@@ -165,12 +108,12 @@ export const affine = {
       },
       (cl, source, results) => cl.affineQuantize(source, { ...results, bits, groupSize }),
     )
-    return new AffineWeight({ ...parts, bits, groupSize })
+    return weight({ ...parts, bits, groupSize })
   },
   // Values from about -scale to scale, where scale is 1 / sqrt(cols).
   sample(format: AffineFormat, source: SampleSource, rows: number, cols: number) {
     const { bits, groupSize, scaleType } = format
-    const shapes = shapesOf(format, rows, cols)
+    const shapes = quantizedShapes(format, rows, cols)
     const half = 2 ** (bits - 1)
     const scale = 1 / (half * Math.sqrt(cols))
     const words = source.draw(Uint32Array, (rows * cols * bits) / 32, (random) => random.bits())
@@ -179,7 +122,7 @@ export const affine = {
       const quarters = 4 + Math.floor(2 * (random.number() + 1)) // of a number from 1 to 7/4
       return (quarters / 4) * 2 ** -Math.round(Math.log2(half * Math.sqrt(cols)))
     })
-    return new AffineWeight({
+    return weight({
       words: source.tensor('uint32', shapes.words, words),
       scales: source.tensor(scaleType, shapes.groups, scales),
       biases: source.tensor(

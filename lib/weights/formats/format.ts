@@ -47,8 +47,8 @@ export interface FormatKind<Format extends { kind: string }> {
   inputMultiple(format: Format): number
   /** Bytes of a matrix. */
   bytesOf(format: Format, rows: number, cols: number): number
-  /** Brings a float matrix of a file to a device, converted where need be. */
-  fromFloats(entry: TensorEntry, format: Format, store: WeightStore): Promise<Weight>
+  /** Brings a float matrix of a file to a device, converted where need be. Absent where floats are not converted. */
+  fromFloats?(entry: TensorEntry, format: Format, store: WeightStore): Promise<Weight>
   /** A weight of made-up numbers whose products with x are about as large as x. */
   sample(format: Format, source: SampleSource, rows: number, cols: number): Weight
 }
@@ -57,6 +57,8 @@ export interface FormatKind<Format extends { kind: string }> {
 export interface QuantizedKind<Format extends { kind: string }, Stated> extends FormatKind<Format> {
   /** The `mode` that MLX calls it. */
   readonly mode: string
+  /** What MLX gives to an object of a configuration that leaves something out. */
+  readonly defaults: { readonly bits: number; readonly group_size: number }
   /** Reads what an object of a configuration states. Throws for what is not implemented. */
   read(object: StatedQuantization): Stated
   /** Undefined when the scales are of another type than the format has. */

@@ -3,9 +3,10 @@
 import { affine } from './affine.js'
 import type { FormatKind, QuantizedKind, StatedQuantization } from './format.js'
 import { plain } from './plain.js'
+import { mxfp4, nvfp4 } from './small-floats.js'
 
 // The table.
-const QUANTIZED_KINDS = [affine] as const
+const QUANTIZED_KINDS = [affine, mxfp4, nvfp4] as const
 export const FORMAT_KINDS = [plain, ...QUANTIZED_KINDS] as const
 
 /** How a matrix of weights lies in memory. */
@@ -30,6 +31,11 @@ export function formatName(format: WeightFormat): string {
 
 /** How configurations and people name the kinds of quantised formats. */
 export const QUANTIZATION_MODES = QUANTIZED_KINDS.map(({ mode }) => mode)
+
+/** What MLX gives to an object of this mode that leaves something out. */
+export function quantizationDefaults(mode: string) {
+  return QUANTIZED_KINDS.find((kind) => kind.mode === mode)!.defaults
+}
 
 /** Reads what an object of a configuration states in this mode. Throws for what is not implemented. */
 export function readQuantization(mode: string, object: StatedQuantization): Quantization {

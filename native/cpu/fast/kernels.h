@@ -7,12 +7,13 @@
 
 namespace ssm::cpu {
 
-// A quantised matrix as native/cpu/affine.h has it, and which of its rows to multiply.
-struct AffineRows {
+// A quantised matrix as native/cpu/quantized.h has it, and which of its rows to multiply.
+struct QuantizedRows {
   const uint32_t* words;
   const void* scales;
   const void* biases;
   uint32_t scale_type;  // a DataType
+  uint32_t mode;        // a QuantizedMode
   uint32_t cols;
   uint32_t bits;
   uint32_t group_size;
@@ -93,17 +94,18 @@ struct DeltaHead {
 struct Kernels {
   // cpu/fast/mat_vec_kernels.h
   void (*mat_vec)(const PlainRows& w, const float* x, size_t x_stride, size_t x_rows, float* sums);
-  size_t (*affine_packed_size)(size_t cols, size_t bits, size_t group_size);
-  void (*affine_pack)(const float* x, size_t cols, size_t bits, size_t group_size, float* packed);
-  void (*affine_mat_vec)(const AffineRows& w, const float* packed, size_t packed_stride,
-                         size_t x_rows, float* sums);
+  // cpu/fast/quantized_mat_vec_kernels.h
+  size_t (*quantized_packed_size)(const QuantizedRows& w);
+  void (*quantized_pack)(const QuantizedRows& w, const float* x, float* packed);
+  void (*quantized_mat_vec)(const QuantizedRows& w, const float* packed, size_t packed_stride,
+                            size_t x_rows, float* sums);
   // cpu/fast/tile_kernels.h
   size_t tile_rows;
   size_t tile_cols;
   // cpu/fast/mat_mat_kernels.h
   void (*pack_rows)(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed);
   void (*pack_plain)(const PlainRows& w, size_t first_col, size_t depth, float* packed);
-  void (*pack_affine)(const AffineRows& w, size_t first_col, size_t depth, float* packed);
+  void (*pack_quantized)(const QuantizedRows& w, size_t first_col, size_t depth, float* packed);
   void (*multiply_tiles)(const float* a, size_t a_stride, size_t tiles, const float* b,
                          size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
   // cpu/fast/ssd_chunk_kernels.h

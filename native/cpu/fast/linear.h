@@ -1,4 +1,4 @@
-// What the fast versions of matmul and affine_matmul do around the product, of a step and of a
+// What the fast versions of matmul and quantized_matmul do around the product, of a step and of a
 // chunk: as native/cpu/linear.h, by kernels.
 #pragma once
 

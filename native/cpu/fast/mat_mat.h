@@ -1,4 +1,4 @@
-// The matrix product of matmul and affine_matmul for a chunk: in blocks that stay in cache, each
+// The matrix product of matmul and quantized_matmul for a chunk: in blocks that stay in cache, each
 // computed by one thread.
 #pragma once
 

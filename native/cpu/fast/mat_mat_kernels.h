@@ -5,6 +5,8 @@
 #include "metal/types.h"
 #include "native/cpu/fast/kernels.h"
 #include "native/cpu/fast/mat_vec_kernels.h"
+#include "native/cpu/fast/quantized_mat_vec_kernels.h"
+#include "native/cpu/fast/quantized_values.h"
 #include "native/cpu/fast/tile_kernels.h"
 #include "native/cpu/fast/vector.h"
 
@@ -129,7 +131,7 @@ SSM_INLINE void load_row_words(Words (&v)[kWidth], const uint32_t* words,
 // Words are transposed instead of numbers: a vector then holds a word of each row, whose values are
 // taken out one by one, the scales of the rows beside them.
 template <size_t kBits, class Numbers>
-void pack_affine_panel(const AffineRows& w, size_t first_row, size_t count, size_t first_col,
+void pack_masked_panel(const QuantizedRows& w, size_t first_row, size_t count, size_t first_col,
                        size_t depth, float* packed) {
   constexpr size_t kValues = 32 / kBits;  // in a word
   constexpr uint32_t kMask = (1u << kBits) - 1;
@@ -163,30 +165,61 @@ void pack_affine_panel(const AffineRows& w, size_t first_row, size_t count, size
   }
 }
 
-template <size_t kBits, class Numbers>
-void pack_affine_panels(const AffineRows& w, size_t first_col, size_t depth, float* packed) {
-  for (size_t n = 0; n < w.count; n += kTileCols, packed += depth * kTileCols) {
-    const size_t count = w.count - n < kTileCols ? w.count - n : kTileCols;
-    pack_affine_panel<kBits, Numbers>(w, w.first + n, count, first_col, depth, packed);
+// Values of other formats are transposed as numbers.
+template <class Values, class Numbers>
+void pack_ordered_panel(const QuantizedRows& w, size_t first_row, size_t count, size_t first_col,
+                        size_t depth, float* packed) {
+  const size_t row_bytes = size_t{w.cols} / 8 * Values::kBits, groups = w.cols / w.group_size;
+  const auto* rows = reinterpret_cast<const uint8_t*>(w.words);
+  for (size_t j = 0; j < kTileVectors; ++j) {
+    size_t row[kWidth];
+    for (size_t n = 0; n < kWidth; ++n) row[n] = first_row + row_of_lane(j, n, count);
+    float* to = packed + j * kWidth;
+    for (size_t col = first_col; col < first_col + depth; col += kWidth) {
+      const size_t group = col / w.group_size;
+      const Floats scale = group_numbers<Numbers>(w.scales, row, groups, group);
+      const Floats bias =
+          w.biases == nullptr ? Floats{} : group_numbers<Numbers>(w.biases, row, groups, group);
+      Floats v[kWidth];
+#pragma GCC unroll 16
+      for (size_t n = 0; n < kWidth; ++n) {
+        v[n] = load_values<Values>(rows + row[n] * row_bytes, col);
+      }
+      transpose(v);
+      for (size_t i = 0; i < kWidth; ++i, to += kTileCols) store(to, v[i] * scale + bias);
+    }
   }
 }
 
-template <size_t kBits>
-void pack_affine_bits(const AffineRows& w, size_t first_col, size_t depth, float* packed) {
-  switch (w.scale_type) {
-    case kFloat16:
-      return pack_affine_panels<kBits, Float16Weights>(w, first_col, depth, packed);
-    case kBFloat16:
-      return pack_affine_panels<kBits, BFloat16Weights>(w, first_col, depth, packed);
+template <class Numbers>
+void pack_quantized_panel(const QuantizedRows& w, size_t first_row, size_t count, size_t first_col,
+                          size_t depth, float* packed) {
+  if (w.mode != kAffine) {
+    return pack_ordered_panel<SmallFloats, Numbers>(w, first_row, count, first_col, depth, packed);
+  }
+  switch (w.bits) {
+    case 4:
+      return pack_masked_panel<4, Numbers>(w, first_row, count, first_col, depth, packed);
+    case 5:
+      return pack_ordered_panel<WholeNumbers<5>, Numbers>(w, first_row, count, first_col, depth,
+                                                          packed);
+    case 6:
+      return pack_ordered_panel<WholeNumbers<6>, Numbers>(w, first_row, count, first_col, depth,
+                                                          packed);
     default:
-      return pack_affine_panels<kBits, Float32Weights>(w, first_col, depth, packed);
+      return pack_masked_panel<8, Numbers>(w, first_row, count, first_col, depth, packed);
   }
 }
 
-// As pack_plain; first_col and depth are multiples of 32.
-static void pack_affine(const AffineRows& w, size_t first_col, size_t depth, float* packed) {
-  if (w.bits == 4) return pack_affine_bits<4>(w, first_col, depth, packed);
-  return pack_affine_bits<8>(w, first_col, depth, packed);
+// As pack_plain; first_col and depth are multiples of 16, and of 32 where groups are.
+static void pack_quantized(const QuantizedRows& w, size_t first_col, size_t depth, float* packed) {
+  with_scales(w, [&](auto scales) {
+    for (size_t n = 0; n < w.count; n += kTileCols) {
+      const size_t count = w.count - n < kTileCols ? w.count - n : kTileCols;
+      pack_quantized_panel<decltype(scales)>(w, w.first + n, count, first_col, depth,
+                                             packed + n * depth);
+    }
+  });
 }
 
 // A tile of sums = a · b, or += with `add`.

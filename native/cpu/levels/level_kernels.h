@@ -9,6 +9,7 @@
 #include "native/cpu/fast/mat_vec_kernels.h"
 #include "native/cpu/fast/norm_kernels.h"
 #include "native/cpu/fast/paged_attention_kernels.h"
+#include "native/cpu/fast/quantized_mat_vec_kernels.h"
 #include "native/cpu/fast/row_kernels.h"
 #include "native/cpu/fast/ssd_chunk_kernels.h"
 #include "native/cpu/fast/ssd_kernels.h"
@@ -19,14 +20,14 @@ namespace ssm::cpu::SSM_LEVEL {
 extern const Kernels kernels;
 const Kernels kernels = {
     .mat_vec = mat_vec,
-    .affine_packed_size = affine_packed_size,
-    .affine_pack = affine_pack,
-    .affine_mat_vec = affine_mat_vec,
+    .quantized_packed_size = quantized_packed_size,
+    .quantized_pack = quantized_pack,
+    .quantized_mat_vec = quantized_mat_vec,
     .tile_rows = kTileRows,
     .tile_cols = kTileCols,
     .pack_rows = pack_rows,
     .pack_plain = pack_plain,
-    .pack_affine = pack_affine,
+    .pack_quantized = pack_quantized,
     .multiply_tiles = multiply_tiles,
     .ssd_sizes = ssd_sizes,
     .ssd_scores = ssd_scores,

@@ -1,11 +1,12 @@
-// Turns a float matrix into the affine format (affine.h), group by group as MLX does: the end of
-// the group's range with the larger magnitude becomes the bias, and the scale is adjusted so that 0
-// is represented exactly. Values are rounded with the scale and bias as they are stored.
-// (mlx: affine_quantize)
+// Turns a float matrix into the affine format (native/cpu/quantized.h), group by group as MLX does:
+// the end of the group's range with the larger magnitude becomes the bias, and the scale is
+// adjusted so that 0 is represented exactly. Values are rounded with the scale and bias as they are
+// stored. (mlx: affine_quantize)
 #include "metal/affine_quantize.h"
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <type_traits>
 
 #include "native/cpu/operations.h"
@@ -47,27 +48,26 @@ ScaleAndBias choose_for(const Weight* values, uint32_t group_size, float bins) {
   return choose(low, high, bins);
 }
 
-// A word of 32 / bits values.
+// The bits of eight values, the lowest first.
 template <class Weight>
-uint32_t quantize_word(const Weight* values, ScaleAndBias group, uint32_t bits, float bins) {
-  uint32_t word = 0;
-  for (uint32_t j = 0; j < 32 / bits; ++j) {
+uint64_t quantize_eight(const Weight* values, ScaleAndBias group, uint32_t bits, float bins) {
+  uint64_t eight = 0;
+  for (uint32_t j = 0; j < 8; ++j) {
     const float q = std::round((to_float(values[j]) - group.bias) / group.scale);
     // NaN (0 / 0, of a group whose scale is too small to store) becomes 0.
     const float step = q > 0.0f ? std::min(q, bins) : 0.0f;
-    word |= static_cast<uint32_t>(step) << (bits * j);
+    eight |= static_cast<uint64_t>(step) << (bits * j);
   }
-  return word;
+  return eight;
 }
 
 template <class Weight, class Scale>
 void quantize(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<AffineQuantizeParams>();
   const auto* w = operation.data<const Weight>(0);  // (rows, cols)
-  auto* words = operation.data<uint32_t>(1);        // (rows, cols * bits / 32)
+  auto* words = operation.data<uint8_t>(1);         // (rows, cols * bits / 8)
   auto* scales = operation.data<Scale>(2);          // (rows, cols / group_size)
   auto* biases = operation.data<Scale>(3);          // (rows, cols / group_size)
-  const uint32_t per_word = 32 / p.bits;
   const float bins = static_cast<float>((1u << p.bits) - 1);
   const size_t groups = size_t{p.rows} * (p.cols / p.group_size);
   threads.parallel_for(groups, p.group_size * 8, [&](size_t begin, size_t end) {
@@ -77,9 +77,10 @@ void quantize(const Operation& operation, ThreadPool& threads) {
       scales[group] = from_float<Scale>(chosen.scale);
       biases[group] = from_float<Scale>(chosen.bias);
       const ScaleAndBias stored = {to_float(scales[group]), to_float(biases[group])};
-      uint32_t* out = words + group * p.group_size / per_word;
-      for (uint32_t i = 0; i < p.group_size; i += per_word) {
-        *out++ = quantize_word(values + i, stored, p.bits, bins);
+      uint8_t* out = words + group * p.group_size / 8 * p.bits;
+      for (uint32_t i = 0; i < p.group_size; i += 8, out += p.bits) {
+        const uint64_t eight = quantize_eight(values + i, stored, p.bits, bins);
+        std::memcpy(out, &eight, p.bits);  // the lowest bits first, on a little-endian machine
       }
     }
   });

@@ -7,6 +7,7 @@
 
 #include "native/cpu/activations.h"
 #include "native/cpu/delta.h"
+#include "native/cpu/dot.h"
 #include "native/cpu/operations.h"
 
 namespace ssm::cpu {
@@ -32,10 +33,10 @@ void delta_chunk_scan(const Operation& operation, ThreadPool& threads) {
       float* S = state + (size_t{rows[r]} * p.heads + h) * p.value_dim * p.key_dim;
       for (size_t token = r * p.length; token < (r + 1) * p.length; ++token) {
         threads.throw_if_cancelled();
-        to_length(q + token * p.q_stride + key_head * p.key_dim, p.key_dim, p.eps, p.scale,
-                  query.data());
-        to_length(k + token * p.k_stride + key_head * p.key_dim, p.key_dim, p.eps, 1.0f,
-                  key.data());
+        const float* qs = q + token * p.q_stride + key_head * p.key_dim;
+        const float* ks = k + token * p.k_stride + key_head * p.key_dim;
+        to_length(qs, p.key_dim, dot(qs, qs, p.key_dim), p.eps, p.scale, query.data());
+        to_length(ks, p.key_dim, dot(ks, ks, p.key_dim), p.eps, 1.0f, key.data());
         const float beta = sigmoid(b[token * p.b_stride + h]);
         const float decay = std::exp(log_decay(A[h], a[token * p.a_stride + h], dt_bias[h]));
         delta_step(query.data(), key.data(), v + token * p.v_stride + h * p.value_dim, beta, decay,

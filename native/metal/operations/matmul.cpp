@@ -10,8 +10,7 @@ void matmul(const Operation& operation, Program& program) {
                             .matmat = "matmat",
                             .weight = "weight",
                             .type_of_weight = "weight",
-                            .norm_step = 1,
-                            .bits = 0});
+                            .norm_step = 1});
 }
 
 }  // namespace ssm::metal

@@ -130,7 +130,9 @@ class Scan {
 
   void norm_rows(const float* x, size_t stride, size_t length, float scale, float* out) const {
     for (size_t t = 0; t < length; ++t) {
-      to_length(x + t * stride, p_.key_dim, p_.eps, scale, out + t * p_.key_dim);
+      const float* row = x + t * stride;
+      const float squares = kernels_.sum_of_squares(row, p_.key_dim);
+      to_length(row, p_.key_dim, squares, p_.eps, scale, out + t * p_.key_dim);
     }
   }
 
