@@ -255,8 +255,9 @@ describeEachDevice('a row', (device) => {
       const position = take([], { dtype: 'uint32', numberOf: (id) => id })
       const x = unwritten(device(), [rows, inner], dtype)
       const slots = inOrder(device(), rows)
-      const input = take([inner], { dtype })
-      cl.conv1dUpdate({ x: input, weight, state, position, rows: slots, out: x })
+      const input = () => take([inner], { dtype })
+      const gates = { inputGate: input(), outputGate: input() }
+      cl.conv1dUpdate({ x: input(), ...gates, weight, state, position, rows: slots, out: x })
       const ssm = {
         ...parameters,
         x,
@@ -321,7 +322,7 @@ describeEachDevice('a row', (device) => {
     })
   })
 
-  test.each(ACTIVATION_TYPES)('of mlpActivation and add, %s', async (dtype) => {
+  test.each(ACTIVATION_TYPES)('of mlpActivation, add and layerNorm, %s', async (dtype) => {
     const cols = 37
     await expectRowsAlone(device(), (cl, take, rows) => {
       const [x, gate] = [take([cols], { dtype }), take([cols], { dtype })]
@@ -330,7 +331,9 @@ describeEachDevice('a row', (device) => {
       cl.mlpActivation(x, results[1]!, { activation: 'gelu' })
       const sum = unwritten(device(), [rows, cols])
       cl.add(take([cols]), take([cols]), sum)
-      return [...results, sum]
+      const normed = unwritten(device(), [rows, cols], dtype)
+      cl.layerNorm(take([cols]), floats(device(), [cols]), normed, { eps: 0.1 })
+      return [...results, sum, normed]
     })
   })
 })

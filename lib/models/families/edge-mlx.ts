@@ -62,9 +62,9 @@ export const edgeMlx: Family = {
     { name: 'cartesia-ai/mamba2-1.3b-4bit-mlx', parameters: '1.3B' },
     { name: 'cartesia-ai/Rene-v0.1-1.3b-4bit-mlx', parameters: '1.3B' },
     { name: 'cartesia-ai/Mohawk-v0.1-1.3B-4bit-mlx', parameters: '1.3B' },
-    { name: 'cartesia-ai/Llamba-1B-4bit-mlx', parameters: '1.4B' },
-    { name: 'cartesia-ai/Llamba-3B-4bit-mlx', parameters: '3.6B' },
-    { name: 'cartesia-ai/Llamba-8B-4bit-mlx', parameters: '8.3B' },
+    { name: 'cartesia-ai/Llamba-1B-4bit-mlx', parameters: '1B' },
+    { name: 'cartesia-ai/Llamba-3B-4bit-mlx', parameters: '3B' },
+    { name: 'cartesia-ai/Llamba-8B-4bit-mlx', parameters: '8B' },
   ],
   configInHeader(file, metadata) {
     const isEdge = Object.hasOwn(metadata, '_class_') && Object.hasOwn(metadata, 'model._class_')

@@ -13,7 +13,7 @@ import { GATED_MLP_NAMES } from './hybrid-keys.js'
 import { roundUp } from './mamba-ssm.js'
 
 // What LlambaConfig has for keys that are left out.
-const DEFAULTS = { vocab_size: 128256, norm_epsilon: 1e-5, pad_vocab_size_multiple: 8 }
+const DEFAULTS = { norm_epsilon: 1e-5, pad_vocab_size_multiple: 8 }
 
 const DISCRETE_NAMES: Mamba2Names = {
   inProj: 'in_proj',
@@ -28,9 +28,9 @@ export const llamba: Family = {
   name: 'llamba',
   licence: 'Apache-2.0',
   published: [
-    { name: 'cartesia-ai/Llamba-1B', parameters: '1.4B' },
-    { name: 'cartesia-ai/Llamba-3B', parameters: '3.6B' },
-    { name: 'cartesia-ai/Llamba-8B', parameters: '8.3B' },
+    { name: 'cartesia-ai/Llamba-1B', parameters: '1B' },
+    { name: 'cartesia-ai/Llamba-3B', parameters: '3B' },
+    { name: 'cartesia-ai/Llamba-8B', parameters: '8B' },
   ],
   isConfig: (config) => hasModelType(config, 'llamba'),
   describe,
@@ -38,7 +38,7 @@ export const llamba: Family = {
 
 function describe(
   given: ConfigReader,
-  _tensors: ReadonlyMap<string, TensorEntry>,
+  tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {
   const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('d_model')
@@ -52,7 +52,7 @@ function describe(
       vocabSize,
       paddedVocabSize: roundUp(vocabSize, config.dimension('pad_vocab_size_multiple')),
       normEpsilon: config.epsilon('norm_epsilon'),
-      tieEmbeddings: config.boolean('tie_embeddings', false),
+      tieEmbeddings: config.boolean('tie_embeddings', !tensors.has('lm_head.weight')),
       headBias: config.boolean('lm_head_bias', false),
       eosTokenIds: config.tokenIds('eos_token_id'),
       quantization: undefined,
