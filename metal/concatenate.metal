@@ -1,6 +1,6 @@
 // out[r, :] = a[r, :] ‖ b[r, :]
 //
-// Grid: one threadgroup a row, of up to 256 threads; a thread takes four columns at a time.
+// Grid: y a row, x four columns a thread, of a and of b; threadgroups of up to 256 threads.
 #include <metal_stdlib>
 
 #include "metal/common.h"
@@ -11,17 +11,15 @@ template <class T>
                             device const T* b [[buffer(1)]],  // (rows, b_cols), rows b_stride apart
                             device T* out [[buffer(2)]],      // (rows, a_cols + b_cols)
                             constant ConcatenateParams& p [[buffer(3)]],
-                            uint row [[threadgroup_position_in_grid]],
-                            uint thread_index [[thread_index_in_threadgroup]],
-                            uint threads [[threads_per_threadgroup]]) {
-  device const T* as = a + ulong(row) * p.a_stride;
-  device const T* bs = b + ulong(row) * p.b_stride;
-  device T* result = out + ulong(row) * (ulong(p.a_cols) + p.b_cols);
-  for (uint c = 4 * thread_index; c < p.a_cols; c += 4 * threads) {
-    store_some(result + c, load_some(as + c, p.a_cols - c), p.a_cols - c);
+                            uint2 at [[thread_position_in_grid]]) {
+  const uint c = 4 * at.x;
+  device T* result = out + ulong(at.y) * (ulong(p.a_cols) + p.b_cols);
+  if (c < p.a_cols) {
+    store_some(result + c, load_some(a + ulong(at.y) * p.a_stride + c, p.a_cols - c), p.a_cols - c);
   }
-  for (uint c = 4 * thread_index; c < p.b_cols; c += 4 * threads) {
-    store_some(result + p.a_cols + c, load_some(bs + c, p.b_cols - c), p.b_cols - c);
+  if (c < p.b_cols) {
+    store_some(result + p.a_cols + c, load_some(b + ulong(at.y) * p.b_stride + c, p.b_cols - c),
+               p.b_cols - c);
   }
 }
 

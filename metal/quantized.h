@@ -98,6 +98,15 @@ inline float4 dequantized(Eight eight, uint half_index, GroupNumbers numbers) {
   return has_biases ? scaled + numbers.bias : scaled;
 }
 
+// Numbers of a table times what a model multiplies them by. MLX looks tables of mxfp4 and nvfp4 up
+// as bfloat16, which holds each of them, and rounds the factor and the product to it.
+inline float4 looked_up(float4 numbers, float factor) {
+  if (mode == kAffine) return factor * numbers;
+  const float4 product = float(bfloat(factor)) * numbers;
+  return float4(float(bfloat(product.x)), float(bfloat(product.y)), float(bfloat(product.z)),
+                float(bfloat(product.w)));
+}
+
 // Writes the eight numbers from column `col` on, times `factor`, of a row whose words, scales and
 // biases are given. Shifts find the group: a division by a number that the compiler does not know
 // takes some twenty instructions.
@@ -107,5 +116,7 @@ inline void dequantize_eight(device const uint* words, device const Scale* scale
                              device T* out) {
   const Eight eight = load_eight(words, col);
   const GroupNumbers numbers = numbers_of(scales, biases, col >> ctz(group_size));
-  for (uint i = 0; i < 2; ++i) store4(out + col + 4 * i, factor * dequantized(eight, i, numbers));
+  for (uint i = 0; i < 2; ++i) {
+    store4(out + col + 4 * i, looked_up(dequantized(eight, i, numbers), factor));
+  }
 }

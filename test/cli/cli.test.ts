@@ -358,7 +358,13 @@ describe('show', () => {
       ...(await run(['show', fixture(name), '--json'])),
     }))
     for (const { name, code, stdout, stderr } of await Promise.all(shown)) {
-      expect({ name, code, stderr }).toEqual({ name, code: 0, stderr: '' })
+      // A language model inside another one: the rest is skipped, and that is said.
+      const skipped = name === 'qwen3-5-vl' ? /skipped 21 tensors of modules .*\n$/ : /^$/
+      expect({ name, code, stderr }).toEqual({
+        name,
+        code: 0,
+        stderr: expect.stringMatching(skipped),
+      })
       const facts = JSON.parse(stdout)
       using loaded = await loadModel(fixture(name), { device: 'cpu' })
       expect(facts.stateBytes).toBe(loaded.stateBytes)

@@ -287,15 +287,15 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   'quantizedMatmul of a prompt': {
     model: 'edge-mlx-4bit',
     file: 'quantized_matmat.metal',
-    from: 'scale * quarter_of(word, bits, i) + offset',
-    to: 'scale * quarter_of(word, bits, i ^ 1u) + offset',
+    from: 'inside ? dequantized(eight, i, numbers)',
+    to: 'inside ? dequantized(eight, i ^ 1u, numbers)',
     off: /\[quantizedMatmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
   },
   'quantizedMatmul of one token': {
     model: 'edge-mlx-8bit',
     file: 'quantized_matvec.metal',
-    from: 'weights.scales[i] * product[j] + weights.biases[i] * total;',
-    to: 'weights.scales[i] * product[j] + 0.999f * weights.biases[i] * total;',
+    from: 'sums.of[j][r] += weights.numbers[i].bias * total;',
+    to: 'sums.of[j][r] += 0.999f * weights.numbers[i].bias * total;',
     off: /\[quantizedMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
   },
   ssdChunkScan: {
