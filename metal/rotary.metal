@@ -40,6 +40,8 @@ template <class T>
     float squares = 0.0f;
     for (uint c = lane; c < p.head_dim; c += 32) squares += float(from[c]) * float(from[c]);
     scale = precise::rsqrt(simd_sum(squares) / float(p.head_dim) + p.eps);
+    // Where out is x, nobody writes a column before all have read it.
+    simdgroup_barrier(mem_flags::mem_device);
   }
   if (turned) {
     const float at = float(position[token / p.length] + token % p.length);

@@ -2,7 +2,7 @@
 
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
+import { SMALL_STATE_CHECKPOINTS } from '../support/checkpoints.js'
 import { programWords } from '../support/compiled.js'
 import { builtIn, root, run } from './clang.js'
 
@@ -23,7 +23,7 @@ const TOO_LARGE = (bytes: number, most: number) =>
   `[metal] a tensor of ${bytes} bytes is larger than the largest buffer of this GPU, ${most} bytes: take a checkpoint of a smaller type or fewer bits, or device 'cpu'`
 
 describe('a file above the largest buffer', () => {
-  test.each(REFERENCE_CHECKPOINTS)('%s gives the official logits', { timeout: 300_000 }, (name) => {
+  test.each(SMALL_STATE_CHECKPOINTS)('%s gives the official logits', { timeout: 300_000 }, (name) => {
     const [whole, least, odd] = play('views', name)
     for (const { error } of [whole, least, odd]) expect(error).toBeLessThan(1e-4)
     expect(least.straddling).toBeGreaterThan(1)
@@ -49,7 +49,7 @@ describe('a file above the largest buffer', () => {
 })
 
 describe('what a model is said to need', () => {
-  test.each(REFERENCE_CHECKPOINTS)(
+  test.each(SMALL_STATE_CHECKPOINTS)(
     '%s: is what its buffers then take',
     { timeout: 600_000 },
     (name) => {

@@ -67,9 +67,9 @@ function kernelsOf(layer: LayerConfig): RegExp[] {
     case 'attention':
       return [matvec, /^attention_decode_/, matvec]
     case 'full_attention':
-      // Projections of q, k and v; attention in parts, which are joined; out_proj.
+      // Projections of q, k and v, or one that is convolved; attention in parts, which are joined; out_proj.
       return [
-        ...[matvec, matvec, matvec],
+        ...(layer.dConv === undefined ? [matvec, matvec, matvec] : [matvec, /^conv1d_update_/]),
         ...[/^paged_attention_decode_/, /^paged_attention_join_/],
         matvec,
       ]
@@ -117,6 +117,12 @@ function weightReads(dispatches: TracedDispatch[]): { read: number; distinct: nu
   }
 }
 
+// Whether in_proj has a number of rows that no block of four divides.
+function hasPartOfABlock(layer: LayerConfig): boolean {
+  if (layer.kind !== 'mamba2') return false
+  return (layer.dInner + convDim(layer) + layer.numHeads) % 4 !== 0
+}
+
 interface Row {
   model: string
   dispatches: number
@@ -129,7 +135,8 @@ const rows: Row[] = []
 /** Runs a model, holds what every model must keep to, and adds a row to the table. */
 async function holdBudget(name: string, path: string, options: LoadOptions): Promise<void> {
   writeFileSync(trace, '')
-  using model = await loadModel(path, { ...options, device: 'metal' })
+  // Copies for the prompt cache would stand among what is traced.
+  using model = await loadModel(path, { ...options, device: 'metal', promptCache: false })
   const prompt = Array.from({ length: PROMPT_TOKENS }, (_, i) => i + 1)
   // The first token comes from the prefill.
   await model.generate(prompt, { maxTokens: 1 + DECODED, ignoreEos: true })
@@ -158,7 +165,10 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
     const barriers = dispatches.filter(({ barrier }) => barrier).length
     expect(barriers).toBeLessThanOrEqual(dispatches.length - 1)
     const { read, distinct } = weightReads(dispatches)
-    expect(read).toBe(distinct)
+    // A last block of rows that is not full reads its last row again.
+    const again = layers.some(hasPartOfABlock) ? 0.003 * distinct : 0
+    expect(read - distinct).toBeGreaterThanOrEqual(0)
+    expect(read - distinct).toBeLessThanOrEqual(again)
   }
   // A list gets its scratch memory at its first run; from then on nothing is allocated between tokens.
   expect(new Set(runs.slice(1).map(({ allocations }) => allocations)).size).toBe(1)

@@ -101,9 +101,9 @@ test('a kernel that does not exist is named', () => {
 
 // The whole suite of an operation, on its real kernel with one mistake.
 describe('the suite of an operation', () => {
-  const nibbles = 'float(four & 15u), float(four >> 4 & 15u)'
+  const place = 'const uint at = i * value_bits;'
   test('passes on a copy of the kernel', { timeout: 300_000 }, () => {
-    const same = { file: 'affine.h', from: nibbles, to: nibbles }
+    const same = { file: 'quantized.h', from: place, to: place }
     const { status, output } = runMutant('fast', 'dequantize', same)
     expect(output).toMatch(/Tests +\d+ passed/)
     expect(status).toBe(0)
@@ -112,15 +112,15 @@ describe('the suite of an operation', () => {
   test.each([
     {
       mistake: 'swapped nibbles',
-      file: 'affine.h',
-      from: nibbles,
-      to: 'float(four >> 4 & 15u), float(four & 15u)',
+      file: 'quantized.h',
+      from: place,
+      to: 'const uint at = (i ^ 1u) * value_bits;',
     },
     {
       mistake: 'a wrong group index',
-      file: 'affine.h',
-      from: 'const uint group = col >> shape.group_shift;',
-      to: 'const uint group = col >> shape.group_shift >> 1;',
+      file: 'quantized.h',
+      from: 'numbers_of(scales, biases, col >> ctz(group_size))',
+      to: 'numbers_of(scales, biases, col >> ctz(group_size) >> 1)',
     },
   ])('finds $mistake', { timeout: 300_000 }, (mutation) => {
     const { status, output } = runMutant('fast', 'dequantize', mutation)

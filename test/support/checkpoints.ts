@@ -46,6 +46,19 @@ export const REFERENCE_CHECKPOINTS = [
   'zamba2-plain',
 ] as const
 
+/** Those whose state has a fixed size and is no larger than the parts of their files: one of each format. */
+export const SMALL_STATE_CHECKPOINTS = [
+  'edge-mlx-4bit',
+  'edge-mlx-8bit',
+  'mamba2-hf',
+  'mamba2-hf-groups',
+  'mamba2-mlx-lm-4bit',
+  'mamba2-mlx-lm-groups-8bit',
+  'mamba2-state-spaces',
+  'rene',
+  'rene-gate-first',
+] as const satisfies readonly (typeof REFERENCE_CHECKPOINTS)[number][]
+
 /** The folder of a reference checkpoint. */
 export const fixture = (name: string): string => join(FIXTURES, 'reference', name)
 
