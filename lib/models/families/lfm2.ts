@@ -133,7 +133,7 @@ function readFeedForward(
   config: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
 ): FeedForward {
-  const numDense = config.number('num_dense_layers', 2)
+  const numDense = config.someLayers('num_dense_layers', 2)
   const mlp = gatedMlp(config, config.dimension('intermediate_size'))
   const experts = readExperts(config)
   return (index, path, norm) => {
