@@ -47,8 +47,8 @@ export interface MlpNames {
 export const mlp = {
   kind: 'mlp',
   stateFields: () => [],
-  describe: ({ dInner, gated, activation }) =>
-    `${dInner} wide, ${gated ? 'gated ' : ''}${activation}`,
+  describe: ({ dInner, gated, activation, outputGate }) =>
+    `${dInner} wide, ${gated ? 'gated ' : ''}${activation}${outputGate ? ', output gate' : ''}`,
   describeState: () => 'nothing',
   matrices: ({ inProj, gateProj, outProj, outputGate }, config) => [
     inProj,
