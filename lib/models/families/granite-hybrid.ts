@@ -109,41 +109,44 @@ function readLayers(
         outMultiplier,
       }
     : undefined
-  const mlp = {
-    ...readGatedMlp(config, config.dimension('shared_intermediate_size')),
-    outMultiplier,
-  }
-  const experts = config.number('num_local_experts') > 0 ? readExperts(config, residual) : undefined
+  const feedForward = readFeedForward(config, tensors)
   return types.flatMap((type, i): LayerDescription[] => {
     const layer = `${block}.${i}`
     const norm = `${layer}.input_layernorm.weight`
-    // mlx-lm parts the matrix of gate and up where there are no experts.
-    const isParted = tensors.has(`${layer}.mlp.gate_proj.weight`)
-    const mlpNorm = `${layer}.post_attention_layernorm.weight`
-    const moe = `${layer}.block_sparse_moe`
-    const matrices = expertMatrices(tensors, moe, EXPERT_MATRICES)
     return [
       type === 'mamba2'
         ? { config: mamba2!, names: MAMBA2_NAMES, path: `${layer}.mamba`, norm }
         : { config: attention!, names: ATTENTION_NAMES, path: `${layer}.self_attn`, norm },
-      ...(experts
-        ? [
-            {
-              config: experts,
-              names: { router: 'router.layer', ...matrices },
-              path: moe,
-              norm: mlpNorm,
-            },
-          ]
-        : []),
-      {
-        config: mlp,
-        names: isParted ? GATED_MLP_NAMES : SHARED_MLP_NAMES,
-        path: isParted ? `${layer}.mlp` : `${layer}.shared_mlp`,
-        ...(!experts && { norm: mlpNorm }),
-      },
+      ...feedForward(layer),
     ]
   })
+}
+
+// Of each layer, given what its names begin with, an MLP, and where there are some, experts beside it.
+function readFeedForward(
+  config: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): (layer: string) => LayerDescription[] {
+  const residual = config.factor('residual_multiplier')
+  const mlp = {
+    ...readGatedMlp(config, config.dimension('shared_intermediate_size')),
+    outMultiplier: { weight: residual, bias: residual },
+  }
+  const experts = config.number('num_local_experts') > 0 ? readExperts(config, residual) : undefined
+  return (layer) => {
+    const norm = `${layer}.post_attention_layernorm.weight`
+    // mlx-lm parts the matrix of gate and up where there are no experts.
+    const isParted = tensors.has(`${layer}.mlp.gate_proj.weight`)
+    const always = {
+      config: mlp,
+      names: isParted ? GATED_MLP_NAMES : SHARED_MLP_NAMES,
+      path: isParted ? `${layer}.mlp` : `${layer}.shared_mlp`,
+    }
+    if (!experts) return [{ ...always, norm }]
+    const path = `${layer}.block_sparse_moe`
+    const names = { router: 'router.layer', ...expertMatrices(tensors, path, EXPERT_MATRICES) }
+    return [{ config: experts, names, path, norm }, always]
+  }
 }
 
 // The softmax of the logits of the chosen is that of all, divided by its sum.

@@ -103,10 +103,7 @@ export const qwen35: Family = {
 export const qwen35Moe: Family = {
   name: 'qwen3_5_moe',
   licence: 'Apache-2.0',
-  published: [
-    { name: 'Qwen/Qwen3.5-35B-A3B', parameters: '35B' },
-    { name: 'Qwen/Qwen3.5-122B-A10B', parameters: '122B' },
-  ],
+  published: [{ name: 'Qwen/Qwen3.5-35B-A3B', parameters: '35B' }],
   isConfig: (config) =>
     hasModelType(config, 'qwen3_5_moe') || hasModelType(config, 'qwen3_5_moe_text'),
   describe: (config, tensors) =>
