@@ -81,6 +81,11 @@ export class ConfigReader {
     return this.#whole(key, MOST_LAYERS)
   }
 
+  /** How many of the layers something is said of: none, or more of them than there are. */
+  someLayers(key: string, byDefault: number): number {
+    return this.#whole(key, MOST_LAYERS, byDefault, 0)
+  }
+
   number(key: string, byDefault?: number): number {
     const value = this.#required(key, byDefault)
     if (typeof value !== 'number' || Number.isNaN(value)) this.#wrong(key, 'a number', value)
@@ -259,10 +264,10 @@ export class ConfigReader {
     throw new CorruptFileError(`${this.#file}: ${[what, ...defaults].join('; ')}`)
   }
 
-  #whole(key: string, max: number, byDefault?: number): number {
+  #whole(key: string, max: number, byDefault?: number, min = 1): number {
     const value = this.#required(key, byDefault)
-    if (typeof value !== 'number' || !Number.isInteger(value) || value < 1 || value > max) {
-      this.#wrong(key, `a whole number from 1 to ${max}`, value)
+    if (typeof value !== 'number' || !Number.isInteger(value) || value < min || value > max) {
+      this.#wrong(key, `a whole number from ${min} to ${max}`, value)
     }
     return value
   }

@@ -14,9 +14,11 @@ export type Architecture =
   | 'bamba'
   | 'zamba2'
   | 'lfm2'
+  | 'lfm2_moe'
   | 'llamba'
   | 'mohawk'
   | 'qwen3_5'
+  | 'qwen3_5_moe'
 
 /** The on-disk formats that are understood. */
 export type CheckpointFormat =

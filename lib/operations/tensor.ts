@@ -220,6 +220,15 @@ export class Tensor {
     return this.#view([1, ...rest], index * elements, rest.at(-1) ?? 1)
   }
 
+  /** For shape [rows, cols]: the rows from `first` on, as a view. */
+  rowsFrom(first: number): Tensor {
+    const [rows, cols] = this.shape
+    if (this.shape.length !== 2 || !(Number.isSafeInteger(first) && first >= 0 && first < rows!)) {
+      throw new RangeError(`[rowsFrom] no row ${first} in shape ${formatShape(this.shape)}`)
+    }
+    return this.#view([rows! - first, cols!], first * this.rowStride, this.rowStride)
+  }
+
   /** The first elements in another shape, as a view. The tensor must be contiguous and large enough. */
   view(shape: readonly number[]): Tensor {
     checkShape('view', shape)

@@ -5,12 +5,14 @@ import { PAGE_SIZE } from '../operations/arguments.js'
 import type { ActivationType } from '../operations/device.js'
 import type { AttentionConfig } from '../models/blocks/attention.js'
 import type { LayerConfig } from '../models/blocks/blocks.js'
+import type { ExpertsConfig } from '../models/blocks/experts.js'
 import type { FullAttentionConfig } from '../models/blocks/full-attention.js'
 import type { Mamba2Config } from '../models/blocks/mamba2.js'
 import type { PagedAttentionConfig } from '../models/blocks/paged-attention.js'
 import type { SharedTransformerConfig } from '../models/blocks/shared-transformer.js'
 import { decodeCase, prefillCase } from '../verify/cases/attention.js'
 import type { Case } from '../verify/cases/case.js'
+import { mixCase, routingCase } from '../verify/cases/experts.js'
 import { convolutionCase, scanCase, updateCase } from '../verify/cases/mamba2.js'
 import { pagedDecodeCase, pagedPrefillCase, rotaryCase } from '../verify/cases/paged-attention.js'
 import type { ShortConvConfig } from '../models/blocks/short-conv.js'
@@ -157,6 +159,20 @@ const shortConv: LayerCheck<ShortConvConfig, Pick<ShortConvConfig, 'dInner' | 'd
   },
 }
 
+// Their products are checked for each format of the model's weights: checks.ts.
+const experts: LayerCheck<
+  ExpertsConfig,
+  Pick<ExpertsConfig, 'numExperts' | 'numChosen' | 'routing'>
+> = {
+  shapeOf: ({ numExperts, numChosen, routing }) => ({ numExperts, numChosen, routing }),
+  casesOf({ numExperts, numChosen, routing }, activationType) {
+    const { groups = 1, keptGroups = groups } = routing
+    const inGroup = Math.min(LARGEST_DIMENSION, numExperts / groups)
+    const chosen = Math.min(numChosen, inGroup * keptGroups)
+    return [routingCase({ experts: groups * inGroup, chosen }, routing), mixCase(activationType)]
+  },
+}
+
 // The table.
 const LAYER_CHECKS = {
   mamba2,
@@ -164,6 +180,7 @@ const LAYER_CHECKS = {
   full_attention: fullAttention,
   shared_transformer: sharedTransformer,
   short_conv: shortConv,
+  experts,
 } satisfies Partial<Record<LayerConfig['kind'], unknown>>
 type Kind = keyof typeof LAYER_CHECKS
 

@@ -50,6 +50,8 @@ export interface TensorEntry {
   byteOffset: number
   /** Bytes from the first element to the end of the last one, gaps between strides included. */
   byteLength: number
+  /** Tensors whose rows follow one another in this one, which lies in no one place: its offset means nothing then. */
+  pieces?: readonly TensorEntry[]
 }
 
 /** Rows of a tensor from `first` on, where they lie. They must be there. */

@@ -10,6 +10,7 @@ import { FLOAT_TYPES } from './float-types.js'
 import type { Weight } from './formats/format.js'
 import { isQuantized, kindOf, quantizedKind } from './formats/formats.js'
 import {
+  matrixName,
   plannedFormat,
   quantizedFormat,
   type WeightSource,
@@ -183,8 +184,9 @@ export class WeightLoader {
   }
 
   /**
-   * Matrices of experts, which a file has as (experts, rows, inputs), one after the other, for `Weight.multiplyExperts`:
-   * ((experts - 1) * rows + outputs, inputs), from row `first` of the first expert on.
+   * Matrices of experts, one after the other, for `Weight.multiplyExperts`: (experts * rows - first, inputs), from row
+   * `first` of the first expert on. A file has them as (experts, rows, inputs), or one by one under a path that says `*`
+   * for the number of each.
    */
   async experts(
     path: string,
@@ -192,7 +194,10 @@ export class WeightLoader {
     inputs: number,
   ): Promise<Weight> {
     const of = experts * rows
-    return this.weight(path, { first, count: of - first, of, experts }, inputs)
+    const all = path.includes('*')
+      ? await this.#stacked(path, { experts, rows }, inputs)
+      : await this.weight(path, { first: 0, count: of, of, experts }, inputs)
+    return first === 0 ? all : all.rowsFrom(first)
   }
 
   /** Marks a tensor as accounted for without loading it. */
@@ -279,11 +284,38 @@ export class WeightLoader {
     )
   }
 
+  // Matrices that lie apart, as the rows of one.
+  async #stacked(
+    path: string,
+    { experts, rows }: { experts: number; rows: number },
+    cols: number,
+  ): Promise<Weight> {
+    const pieces: TensorEntry[] = []
+    for (let expert = 0; expert < experts; expert++) {
+      const piece = this.#entry(`${path.replace('*', String(expert))}.weight`)
+      this.#expectShape(piece, [[rows, cols]])
+      if (expert > 0) this.#expectType(piece, [pieces[0]!.dtype])
+      pieces.push(piece)
+    }
+    const byteLength = pieces.reduce((sum, piece) => sum + piece.byteLength, 0)
+    const { dtype, file } = pieces[0]!
+    const shape = [experts * rows, cols]
+    const entry = { name: `${path}.weight`, dtype, file, shape, byteOffset: 0, byteLength, pieces }
+    const weight = await this.#fromFloats(path.replace('*', '0'), entry)
+    this.#weightBytes += weight.byteSpan
+    return weight
+  }
+
   async #floatMatrix(path: string, outputs: number | RowRange, cols: number): Promise<Weight> {
     const range = rangeOf(outputs)
-    const whole = this.#flat(`${path}.weight`, range)
+    const whole = this.#flat(matrixName(this.#checkpoint.tensors, path), range)
     this.#expectShape(whole, [[range.of, cols]])
-    const entry = rowsOf(whole, range)
+    return this.#fromFloats(path, rowsOf(whole, range))
+  }
+
+  // The matrix of a module, of which `entry` is all or a part.
+  async #fromFloats(path: string, entry: TensorEntry): Promise<Weight> {
+    const cols = entry.shape.at(-1)!
     this.#expectType(entry, [...FLOAT_TYPES, 'float64'])
     const format = plannedFormat(this.#checkpoint, path, this.#options)!
     if (quantizedFormat(cols, 'float32', this.#options)) this.#quantized += 1

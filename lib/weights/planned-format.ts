@@ -28,6 +28,11 @@ export interface WeightWishes {
   quantize?: AffineQuantization | undefined
 }
 
+/** What the float matrix at a path is called: of a module `.weight`, or it is there itself. */
+export function matrixName(tensors: ReadonlyMap<string, TensorEntry>, path: string): string {
+  return tensors.has(path) ? path : `${path}.weight`
+}
+
 /**
  * The format that the matrix of the module at `path` gets when it is loaded. Undefined for a matrix
  * that cannot be loaded: the loader says why.
@@ -41,7 +46,7 @@ export function plannedFormat(
     const stated = quantizationOf(path)
     return stated && quantizedKind(stated).formatOf(stated, tensors.get(`${path}.scales`)!.dtype)
   }
-  const entry = tensors.get(`${path}.weight`)
+  const entry = tensors.get(matrixName(tensors, path))
   const type = entry && floatTypeOf(entry.dtype)
   if (!type) return undefined
   return (

@@ -66,6 +66,7 @@ export function isMappable(entry: TensorEntry): boolean {
   return (
     [...FLOAT_TYPES, 'uint32', 'uint8'].includes(entry.dtype) &&
     !entry.strides &&
+    !entry.pieces &&
     entry.byteOffset % bytesPerElement(entry.dtype as DType) === 0
   )
 }
@@ -190,15 +191,24 @@ export class DeviceStore implements WeightStore {
     return isMappable(entry) ? mapAlone(entry, entry.shape) : this.#copy(entry)
   }
 
+  // One piece after the other, so that no more than one is here twice.
   async #copy(entry: TensorEntry): Promise<Tensor> {
+    const tensor = this.#device.tensor(storedType(entry), entry.shape)
+    let row = 0
+    for (const piece of entry.pieces ?? [entry]) {
+      await this.#copyInto(entry.pieces ? tensor.rowsFrom(row) : tensor, piece)
+      row += piece.shape[0] ?? 0
+    }
+    return tensor
+  }
+
+  async #copyInto(tensor: Tensor, entry: TensorEntry): Promise<void> {
     const bytes = rowMajor(entry, await this.#read(entry))
-    const dtype = storedType(entry)
-    const tensor = this.#device.tensor(dtype, entry.shape)
+    const { dtype } = tensor
     if (dtype === 'uint32') tensor.write(new Uint32Array(bytes))
     else if (dtype === 'uint8') tensor.write(new Uint8Array(bytes))
     else if (bytesPerElement(dtype) === 2) tensor.write(new Uint16Array(bytes))
     else tensor.write(bytesToFloat32(entry.dtype, bytes))
-    return tensor
   }
 
   #keep(tensor: Tensor): Tensor {

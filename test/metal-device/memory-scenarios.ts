@@ -13,7 +13,7 @@ import { addon } from '../../lib/operations/addon.js'
 import { createDevice } from '../../lib/operations/create-device.js'
 import { type InsufficientMemoryError, loadModel } from '../../lib/index.js'
 import { memoryNeeds } from '../../lib/memory/needs.js'
-import { openCheckpoint } from '../../lib/models/checkpoint.js'
+import { type Checkpoint, openCheckpoint } from '../../lib/models/checkpoint.js'
 import { PREFILL_CHUNK_SIZE } from '../../lib/engine/chunks.js'
 import { namedFields } from '../../lib/engine/state-pool.js'
 import { fieldBytes } from '../../lib/models/state-fields.js'
@@ -88,13 +88,29 @@ async function addFromFile(memory: Memory, offset: number, elements: number): Pr
   return result === true ? message : 'wrong numbers'
 }
 
+/** Bytes of what a model with experts has in memory of its own: matrices that the file has one by one, and what experts give. */
+function largestOfExperts({ tensors, config }: Checkpoint, tokens: number): number[] {
+  const stacked = new Map<string, number>()
+  for (const { name, byteLength } of tensors.values()) {
+    const all = name.replace(/\.experts\.\d+\./, '.experts.')
+    if (all !== name) stacked.set(all, (stacked.get(all) ?? 0) + byteLength)
+  }
+  const results = config.layers.map((layer) =>
+    layer.kind === 'experts' ? 4 * Math.min(tokens, 64) * layer.numChosen * config.dModel : 0,
+  )
+  return [...stacked.values(), ...results]
+}
+
 const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
   // A reference model whose file is larger than the GPU's largest buffer.
   async views(name) {
     const { ids, logits } = await golden(name)
     const checkpoint = await openCheckpoint(reference(name))
     const [file] = [...new Set([...checkpoint.tensors.values()].map((entry) => entry.file))]
-    const largest = largestPart(checkpoint.tensors, file!)
+    const largest = Math.max(
+      largestPart(checkpoint.tensors, file!),
+      ...largestOfExperts(checkpoint, ids.length),
+    )
     const ends = [...checkpoint.tensors.values()].map((e) => e.byteOffset + e.byteLength)
     const fileBytes = Math.max(...ends)
     // Every memory of the run must fit too; the least with which no tensor has a view of its own.

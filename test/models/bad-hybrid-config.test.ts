@@ -64,17 +64,17 @@ const LAYERS: BadInput[] = [
     set('hybrid_override_pattern', 'M-M*M-Q'),
     /layer of type "Q" \(hybrid_override_pattern\); implemented: "M", "\*", "-", "E"/,
   ),
-  unsupportedCase(
-    'experts',
+  tensorsCase(
+    'experts where the file has an MLP',
     'nemotron-h',
     set('hybrid_override_pattern', 'MEM*M-M'),
-    /has experts \(E, or moe, among its layers\)/,
+    /tensor backbone\.layers\.1\.mixer\.gate\.weight is missing/,
   ),
-  unsupportedCase(
-    'experts',
+  tensorsCase(
+    'experts where the file has none',
     'granite-h',
-    set('num_local_experts', 8),
-    /has experts \(num_local_experts\)/,
+    (values) => Object.assign(values, { num_local_experts: 8, num_experts_per_tok: 2 }),
+    /tensor model\.layers\.0\.block_sparse_moe\.router\.layer\.weight is missing/,
   ),
   configCase(
     'attention in a layer that is none',
@@ -165,6 +165,87 @@ const SIZES: BadInput[] = [
   ),
 ]
 
+const EXPERTS: BadInput[] = [
+  tensorsCase(
+    'fewer experts than the file has',
+    'granite-h-moe-4bit',
+    set('num_local_experts', 4),
+    /router\.layer\.weight must have shape \(4, 16\) but has shape \(8, 16\)/,
+  ),
+  tensorsCase(
+    'more experts than the file has',
+    'qwen3-5-moe',
+    set('num_experts', 2 ** 24),
+    /mlp\.gate\.weight must have shape \(16777216, 64\) but has shape \(8, 64\)/,
+  ),
+  tensorsCase(
+    'experts of another width than the file has',
+    'granite-h-moe-4bit',
+    set('intermediate_size', 32),
+    /gate_proj\.weight must have 32 rows for each of 8 experts but has shape \(8, 48, 8\)/,
+  ),
+  tensorsCase(
+    'experts of another width than the tensor of each',
+    'qwen3-5-moe',
+    set('moe_intermediate_size', 32),
+    /experts\.0\.gate_proj\.weight must have shape \(32, 64\) but has shape \(48, 64\)/,
+  ),
+  configCase(
+    'more chosen experts than there are',
+    'lfm2-moe-4bit',
+    set('num_experts_per_tok', 7),
+    /num_experts_per_tok is 7, but there are 6 experts to choose from/,
+  ),
+  configCase(
+    'no number of experts',
+    'qwen3-5-moe-8bit',
+    set('text_config.num_experts', 0),
+    /num_experts must be a whole number from 1 to 16777216 but is 0/,
+  ),
+  configCase(
+    'groups that do not divide the experts',
+    'nemotron-h-moe-nvfp4',
+    set('n_group', 3),
+    /n_group 3 does not divide n_routed_experts 8/,
+  ),
+  configCase(
+    'more groups kept than there are',
+    'nemotron-h-moe-nvfp4',
+    set('topk_group', 2),
+    /topk_group 2 is more than n_group 1/,
+  ),
+  unsupportedCase(
+    'more groups than a word has bits',
+    'nemotron-h-moe-nvfp4',
+    (values) => Object.assign(values, { n_routed_experts: 64, n_group: 64 }),
+    /n_group 64; implemented: up to 32/,
+  ),
+  unsupportedCase(
+    'experts in a space of their own',
+    'nemotron-h-moe-nvfp4',
+    set('moe_latent_size', 32),
+    /moe_latent_size/,
+  ),
+  tensorsCase(
+    'a layer of experts that is an MLP',
+    'lfm2-moe-4bit',
+    set('num_dense_layers', 3),
+    /tensor model\.layers\.2\.feed_forward\.\S+ is missing/,
+  ),
+  configCase(
+    'a scale of no number',
+    'nemotron-h-moe-nvfp4',
+    set('routed_scaling_factor', '2.5'),
+    /routed_scaling_factor must be a number but is "2\.5"/,
+  ),
+  configCase(
+    'a number of dense layers that is none',
+    'lfm2-moe-4bit',
+    set('num_dense_layers', 1.5),
+    /num_dense_layers must be a whole number from 0 to 4096 but is 1\.5/,
+  ),
+]
+
 const NUMBERS: BadInput[] = [
   configCase(
     'a multiplier of 0',
@@ -224,4 +305,5 @@ const NUMBERS: BadInput[] = [
 
 describeRefused('types of layers', LAYERS)
 describeRefused('sizes', SIZES)
+describeRefused('experts', EXPERTS)
 describeRefused('numbers', NUMBERS)

@@ -29,6 +29,7 @@ const needs: Needs = {
   full_attention: [],
   shared_transformer: [],
   short_conv: [],
+  experts: [],
 }
 const ids = checksOf(needs, 'short').map(({ id }) => id)
 

@@ -26,9 +26,9 @@ function nameOf(weight: Tensor | AffineMatrix | SmallFloatMatrix): string {
 /** The formats that operations were recorded with while a model computes. */
 async function formatsInUse(path: string, options: LoadOptions): Promise<string[]> {
   const seen = new Set<string>()
-  const spies = (['matmul', 'quantizedMatmul', 'embedding', 'quantizedEmbedding'] as const).map(
-    (name) => vi.spyOn(Recorder.prototype, name),
-  )
+  const operations = ['matmul', 'expertsMatmul', 'embedding'] as const
+  const quantized = ['quantizedMatmul', 'quantizedExpertsMatmul', 'quantizedEmbedding'] as const
+  const spies = [...operations, ...quantized].map((name) => vi.spyOn(Recorder.prototype, name))
   try {
     await using model = await loadModel(path, { device: 'cpu', ...options })
     for (const spy of spies) spy.mockClear()
@@ -58,6 +58,7 @@ describe.each(REFERENCE_CHECKPOINTS)('%s', (name) => {
     const kinds = new Set(checkpoint.config.layers.map(({ kind }) => kind))
     expect(needs.mamba2.length > 0).toBe(kinds.has('mamba2'))
     expect(needs.attention.length > 0).toBe(kinds.has('attention'))
+    expect(needs.experts.length > 0).toBe(kinds.has('experts'))
   })
 })
 
@@ -69,6 +70,7 @@ const needs: Needs = {
   full_attention: [],
   shared_transformer: [],
   short_conv: [],
+  experts: [],
 }
 
 describe('the checks', () => {

@@ -40,6 +40,7 @@ const PROMPT_TOKENS = 5
 const DECODED = 3
 
 const matvec = /^(quantized_)?matvec_/
+const expertsMatmul = /^(quantized_)?experts_matmul_/
 const layerNorm = /^layer_norm_/
 
 // A projection, and what is added to it: up(down(x)).
@@ -74,8 +75,17 @@ function kernelsOf(layer: LayerConfig): RegExp[] {
         matvec,
       ]
     case 'mlp':
-      // A gate projection of its own is one more.
-      return layer.gated ? [matvec, matvec, matvec] : [matvec, matvec]
+      // A gate projection of its own is one more; a gate of the output is made as the weight of an expert.
+      return [
+        ...(layer.gated ? [matvec, matvec, matvec] : [matvec, matvec]),
+        ...(layer.outputGate ? [matvec, /^route_experts$/, /^mix_experts_/] : []),
+      ]
+    case 'experts':
+      return [
+        ...[matvec, /^route_experts$/, /^rms_norm_/],
+        ...(layer.gated ? [expertsMatmul, expertsMatmul] : [expertsMatmul]),
+        ...[expertsMatmul, /^mix_experts_/],
+      ]
   }
 }
 

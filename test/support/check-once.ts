@@ -15,6 +15,7 @@ const needs: Needs = {
   full_attention: [],
   shared_transformer: [],
   short_conv: [],
+  experts: [],
 }
 const controller = new AbortController()
 if (abort !== undefined) setTimeout(() => controller.abort(new Error('enough')), abort)

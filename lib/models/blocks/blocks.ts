@@ -2,6 +2,7 @@
 
 import { attention } from './attention.js'
 import type { BlockKind } from './block.js'
+import { experts } from './experts.js'
 import { fullAttention } from './full-attention.js'
 import { gatedDeltaNet } from './gated-delta-net.js'
 import { mamba2 } from './mamba2.js'
@@ -18,6 +19,7 @@ const BLOCK_KINDS = [
   sharedTransformer,
   gatedDeltaNet,
   shortConv,
+  experts,
 ] as const
 
 type Kind = (typeof BLOCK_KINDS)[number]

@@ -1,4 +1,5 @@
-// out_proj(activation(in_proj(x))); gated: out_proj(norm(activation(in_proj(x)) * gate_proj(x))).
+// out_proj(activation(in_proj(x))); gated: out_proj(norm(activation(in_proj(x)) * gate_proj(x))). With a gate of the output
+// all of it times sigmoid(output_gate(x)), one number for each token.
 
 import type { Activation } from '../../operations/arguments.js'
 import type { Tensor } from '../../operations/tensor.js'
@@ -25,6 +26,8 @@ export interface MlpConfig {
   /** The checkpoint holds a norm that the model does not apply. */
   hasUnusedNorm?: boolean
   normEpsilon: number
+  /** What it adds is multiplied by sigmoid(outputGate(x)), one number for each token. */
+  outputGate?: boolean
   /** What models multiply the outputs of in_proj and out_proj by; that of in_proj before the activation. */
   inMultiplier?: Multiplier
   outMultiplier?: Multiplier
@@ -38,16 +41,21 @@ export interface MlpNames {
   outProj: string
   /** The tensor of the norm before out_proj. */
   norm?: string
+  outputGate?: string
 }
 
 export const mlp = {
   kind: 'mlp',
   stateFields: () => [],
-  describe: ({ dInner, gated, activation }) =>
-    `${dInner} wide, ${gated ? 'gated ' : ''}${activation}`,
+  describe: ({ dInner, gated, activation, outputGate }) =>
+    `${dInner} wide, ${gated ? 'gated ' : ''}${activation}${outputGate ? ', output gate' : ''}`,
   describeState: () => 'nothing',
-  matrices: ({ inProj, gateProj, outProj }, { gated }) =>
-    gated && gateProj !== undefined ? [inProj, gateProj, outProj] : [inProj, outProj],
+  matrices: ({ inProj, gateProj, outProj, outputGate }, config) => [
+    inProj,
+    ...(config.gated && gateProj !== undefined ? [gateProj] : []),
+    outProj,
+    ...(config.outputGate && outputGate !== undefined ? [outputGate] : []),
+  ],
   load: (config, source) => MlpBlock.load(config, source),
 } satisfies BlockKind<MlpConfig, MlpNames>
 
@@ -56,6 +64,7 @@ interface MlpWeights {
   gateProj: Linear | undefined
   outProj: Linear
   norm: Tensor | undefined
+  outputGate: Linear | undefined
 }
 
 export class MlpBlock implements Block {
@@ -85,6 +94,9 @@ export class MlpBlock implements Block {
       gateProj: gated ? await loader.linear(gatePath, half(dInner), dModel, bias) : undefined,
       outProj: await loader.linear(path(names.outProj), dModel, dInner, bias, outMultiplier),
       norm: config.norm ? await loader.vector(innerNorm, dInner) : undefined,
+      outputGate: config.outputGate
+        ? await loader.linear(path(names.outputGate!), 1, dModel, false)
+        : undefined,
     })
   }
 
@@ -100,7 +112,7 @@ export class MlpBlock implements Block {
     const { cl, workspace, role } = pass
     const norm = this.#norm
     const { dInner, activation, normEpsilon } = this.#config
-    const { inProj, gateProj, outProj, norm: innerNorm } = this.#weights
+    const { inProj, gateProj, outProj, norm: innerNorm, outputGate } = this.#weights
     const leading = input.shape.slice(0, -1)
     let gate: Tensor | undefined
     if (gateProj) {
@@ -109,10 +121,25 @@ export class MlpBlock implements Block {
     }
     const activated = workspace.take('mlp', leading, dInner)
     recordLinear(cl, input, inProj, activated, { role, norm, activation, gate })
-    recordLinear(cl, activated, outProj, out, {
-      role,
-      norm: innerNorm && { weight: innerNorm, eps: normEpsilon },
-      residual,
-    })
+    const outOptions = { role, norm: innerNorm && { weight: innerNorm, eps: normEpsilon } }
+    if (!outputGate) {
+      recordLinear(cl, activated, outProj, out, { ...outOptions, residual })
+      return
+    }
+    const result = workspace.take('mlp out', leading, out.cols)
+    recordLinear(cl, activated, outProj, result, outOptions)
+    const weights = this.#recordOutputGate(pass, input, outputGate)
+    cl.mixExperts(result.view([...leading, 1, out.cols]), weights, out, { residual })
+  }
+
+  // The sigmoid is the weight of an expert that is always chosen.
+  #recordOutputGate({ cl, workspace, role }: Pass, input: Tensor, outputGate: Linear): Tensor {
+    const leading = input.shape.slice(0, -1)
+    const logits = workspace.take('output gate', leading, 1, 'float32')
+    const experts = workspace.take('chosen experts', leading, 1, 'uint32')
+    const weights = workspace.take('expert weights', leading, 1, 'float32')
+    recordLinear(cl, input, outputGate, logits, { role, norm: this.#norm })
+    cl.routeExperts({ logits, experts, weights }, { scores: 'sigmoid' })
+    return weights
   }
 }

@@ -7,11 +7,11 @@ import { edgeMlx } from './edge-mlx.js'
 import type { Family } from './family.js'
 import { falconH1 } from './falcon-h1.js'
 import { graniteHybrid } from './granite-hybrid.js'
-import { lfm2 } from './lfm2.js'
+import { lfm2, lfm2Moe } from './lfm2.js'
 import { llamba } from './llamba.js'
 import { hfMamba2 } from './hf-mamba2.js'
 import { nemotronH } from './nemotron-h.js'
-import { qwen35 } from './qwen3-5.js'
+import { qwen35, qwen35Moe } from './qwen3-5.js'
 import { rene } from './rene.js'
 import { stateSpaces } from './state-spaces.js'
 import { zamba2 } from './zamba2.js'
@@ -27,8 +27,10 @@ const FAMILIES: readonly Family[] = [
   bamba,
   zamba2,
   lfm2,
+  lfm2Moe,
   llamba,
   qwen35,
+  qwen35Moe,
   edgeMlx,
 ]
 

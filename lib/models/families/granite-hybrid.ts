@@ -3,8 +3,10 @@
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { LayerDescription } from '../blocks/blocks.js'
+import type { ExpertMatrices, ExpertsConfig } from '../blocks/experts.js'
 import type { MlpNames } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
+import { expertMatrices, readExpertCounts, SWITCH_MLP } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { ATTENTION_NAMES, GATED_MLP_NAMES } from './hybrid-keys.js'
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
@@ -19,12 +21,20 @@ const DEFAULTS = {
   num_attention_heads: 32,
   rms_norm_eps: 1e-6,
   num_local_experts: 8,
+  num_experts_per_tok: 2,
+  intermediate_size: 11008,
   shared_intermediate_size: 1024,
   mamba_n_heads: 128,
 }
 
 // One matrix for gate and up.
 const SHARED_MLP_NAMES: MlpNames = { inProj: 'input_linear', outProj: 'output_linear' }
+
+// The same of each expert; and as mlx-lm parts it.
+const EXPERT_MATRICES: [ExpertMatrices, ExpertMatrices] = [
+  { inProj: 'input_linear', outProj: 'output_linear' },
+  SWITCH_MLP,
+]
 
 export const graniteHybrid: Family = {
   name: 'granitemoehybrid',
@@ -33,6 +43,8 @@ export const graniteHybrid: Family = {
     { name: 'ibm-granite/granite-4.0-h-350m', parameters: '350M' },
     { name: 'ibm-granite/granite-4.0-h-1b', parameters: '1.5B' },
     { name: 'ibm-granite/granite-4.0-h-micro', parameters: '3B' },
+    { name: 'ibm-granite/granite-4.0-h-tiny', parameters: '7B' },
+    { name: 'ibm-granite/granite-4.0-h-small', parameters: '32B' },
   ],
   isConfig: (config) => hasModelType(config, 'granitemoehybrid'),
   describe,
@@ -43,9 +55,6 @@ function describe(
   tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {
   const config = given.withDefaults(DEFAULTS)
-  if (config.number('num_local_experts') > 0) {
-    config.unsupported('has experts (num_local_experts), which are not implemented')
-  }
   const dModel = config.dimension('hidden_size')
   const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'norm')
@@ -100,25 +109,58 @@ function readLayers(
         outMultiplier,
       }
     : undefined
-  const mlp = {
-    ...readGatedMlp(config, config.dimension('shared_intermediate_size')),
-    outMultiplier,
-  }
+  const feedForward = readFeedForward(config, tensors)
   return types.flatMap((type, i): LayerDescription[] => {
     const layer = `${block}.${i}`
     const norm = `${layer}.input_layernorm.weight`
-    // mlx-lm parts the matrix of gate and up where there are no experts.
-    const isParted = tensors.has(`${layer}.mlp.gate_proj.weight`)
     return [
       type === 'mamba2'
         ? { config: mamba2!, names: MAMBA2_NAMES, path: `${layer}.mamba`, norm }
         : { config: attention!, names: ATTENTION_NAMES, path: `${layer}.self_attn`, norm },
-      {
-        config: mlp,
-        names: isParted ? GATED_MLP_NAMES : SHARED_MLP_NAMES,
-        path: isParted ? `${layer}.mlp` : `${layer}.shared_mlp`,
-        norm: `${layer}.post_attention_layernorm.weight`,
-      },
+      ...feedForward(layer),
     ]
   })
+}
+
+// Of each layer, given what its names begin with, an MLP, and where there are some, experts beside it.
+function readFeedForward(
+  config: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): (layer: string) => LayerDescription[] {
+  const residual = config.factor('residual_multiplier')
+  const mlp = {
+    ...readGatedMlp(config, config.dimension('shared_intermediate_size')),
+    outMultiplier: { weight: residual, bias: residual },
+  }
+  const experts = config.number('num_local_experts') > 0 ? readExperts(config, residual) : undefined
+  return (layer) => {
+    const norm = `${layer}.post_attention_layernorm.weight`
+    // mlx-lm parts the matrix of gate and up where there are no experts.
+    const isParted = tensors.has(`${layer}.mlp.gate_proj.weight`)
+    const always = {
+      config: mlp,
+      names: isParted ? GATED_MLP_NAMES : SHARED_MLP_NAMES,
+      path: isParted ? `${layer}.mlp` : `${layer}.shared_mlp`,
+    }
+    if (!experts) return [{ ...always, norm }]
+    const path = `${layer}.block_sparse_moe`
+    const names = { router: 'router.layer', ...expertMatrices(tensors, path, EXPERT_MATRICES) }
+    return [{ config: experts, names, path, norm }, always]
+  }
+}
+
+// The softmax of the logits of the chosen is that of all, divided by its sum.
+function readExperts(config: ConfigReader, outMultiplier: number): ExpertsConfig {
+  const { numExperts, numChosen } = readExpertCounts(config, { experts: 'num_local_experts' })
+  return {
+    kind: 'experts',
+    numExperts,
+    numChosen,
+    dInner: config.dimension('intermediate_size'),
+    activation: 'silu',
+    gated: true,
+    routing: { scores: 'softmax', normalised: true },
+    hasRouterBias: false,
+    outMultiplier,
+  }
 }

@@ -1,14 +1,17 @@
-// Liquid AI's LFM2 and LFM2.5 (transformers' `lfm2`), and the same models converted by mlx-lm. Each layer is a gated short
-// convolution or attention, and a gated MLP. (transformers/models/lfm2/modular_lfm2.py, configuration_lfm2.py)
+// Liquid AI's LFM2 and LFM2.5 (transformers' `lfm2`, and `lfm2_moe` with experts), and the same models converted by mlx-lm.
+// Each layer is a gated short convolution or attention, and a gated MLP or experts. (transformers/models/lfm2/modular_lfm2.py,
+// configuration_lfm2.py; transformers/models/lfm2_moe/modular_lfm2_moe.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { LayerDescription } from '../blocks/blocks.js'
+import type { ExpertMatrices, ExpertsConfig } from '../blocks/experts.js'
 import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-attention.js'
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import type { ShortConvConfig, ShortConvNames } from '../blocks/short-conv.js'
 import type { ConfigReader } from '../config-reader.js'
+import { expertMatrices, readExpertCounts, SWITCH_MLP } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
-import { ATTENTION_NAMES, readAttentionKeys } from './hybrid-keys.js'
+import { ATTENTION_NAMES, GATED_MLP_NAMES, readAttentionKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
 import { readMlxQuantization } from './mlx-quantization.js'
 
@@ -26,6 +29,21 @@ const DEFAULTS = {
   block_ffn_dim_multiplier: 1,
 }
 
+// What Lfm2MoeConfig has for them.
+const MOE_DEFAULTS = {
+  vocab_size: 65536,
+  hidden_size: 2048,
+  intermediate_size: 7168,
+  moe_intermediate_size: 1792,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  num_key_value_heads: 8,
+  num_experts: 32,
+  num_experts_per_tok: 4,
+  norm_eps: 1e-5,
+  rope_theta: 1_000_000,
+}
+
 const LFM2_ATTENTION_NAMES: FullAttentionNames = {
   ...ATTENTION_NAMES,
   outProj: 'out_proj',
@@ -39,6 +57,13 @@ const SHORT_CONV_NAMES: ShortConvNames = {
   convBias: 'conv.bias',
 }
 const MLP_NAMES: MlpNames = { inProj: 'w1', gateProj: 'w3', outProj: 'w2' }
+const ROUTER_NAMES = { router: 'gate', routerBias: 'expert_bias' }
+// As published; as mlx-lm has them; as transformers 5 has them in memory.
+const EXPERT_MATRICES: [ExpertMatrices, ...ExpertMatrices[]] = [
+  { inProj: 'experts.*.w1', gateProj: 'experts.*.w3', outProj: 'experts.*.w2' },
+  SWITCH_MLP,
+  { inProj: 'experts.gate_up_proj', outProj: 'experts.down_proj' },
+]
 
 export const lfm2: Family = {
   name: 'lfm2',
@@ -50,23 +75,33 @@ export const lfm2: Family = {
     { name: 'LiquidAI/LFM2-2.6B', parameters: '2.6B' },
   ],
   isConfig: (config) => hasModelType(config, 'lfm2'),
-  describe,
+  describe: (config, tensors) => describe(config.withDefaults(DEFAULTS), tensors, 'lfm2'),
+}
+
+export const lfm2Moe: Family = {
+  name: 'lfm2_moe',
+  licence: 'LFM Open License v1.0',
+  published: [{ name: 'LiquidAI/LFM2-8B-A1B', parameters: '8B' }],
+  isConfig: (config) => hasModelType(config, 'lfm2_moe'),
+  describe: (config, tensors) => describe(config.withDefaults(MOE_DEFAULTS), tensors, 'lfm2_moe'),
 }
 
 function describe(
-  given: ConfigReader,
+  config: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
+  architecture: 'lfm2' | 'lfm2_moe',
 ): ModelDescription {
-  const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
   const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'embedding_norm')
   const quantization = readMlxQuantization(config)
   // The older key counts first.
+  const isMoe = architecture === 'lfm2_moe'
+  const feedForward = isMoe ? readFeedForward(config, tensors) : densely(readMlp(config))
   const tied = config.has('tie_embedding') ? 'tie_embedding' : 'tie_word_embeddings'
   return {
     config: {
-      architecture: 'lfm2',
+      architecture,
       format: quantization ? 'mlx-lm' : 'transformers',
       dModel,
       vocabSize,
@@ -80,16 +115,65 @@ function describe(
       tokenizerName: undefined,
     },
     names,
-    layers: readLayers(config, dModel, names.block),
+    layers: readLayers(config, dModel, names.block, feedForward),
     tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
 }
 
-function readLayers(config: ConfigReader, dModel: number, block: string): LayerDescription[] {
+/** The second block of layer `index`, whose tensors are under `path`. */
+type FeedForward = (index: number, path: string, norm: string) => LayerDescription
+
+const densely =
+  (config: MlpConfig, names = MLP_NAMES): FeedForward =>
+  (_, path, norm) => ({ config, names, path, norm })
+
+// The first layers have an MLP and all others experts.
+function readFeedForward(
+  config: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): FeedForward {
+  const numDense = config.someLayers('num_dense_layers', 2)
+  const mlp = gatedMlp(config, config.dimension('intermediate_size'))
+  const experts = readExperts(config)
+  return (index, path, norm) => {
+    if (index < numDense) {
+      // mlx-lm renames them.
+      const isRenamed = tensors.has(`${path}.gate_proj.weight`)
+      return densely(mlp, isRenamed ? GATED_MLP_NAMES : MLP_NAMES)(index, path, norm)
+    }
+    const names = { ...ROUTER_NAMES, ...expertMatrices(tensors, path, EXPERT_MATRICES) }
+    return { config: experts, names, path, norm }
+  }
+}
+
+function readExperts(config: ConfigReader): ExpertsConfig {
+  const { numExperts, numChosen } = readExpertCounts(config, { experts: 'num_experts' })
+  return {
+    kind: 'experts',
+    numExperts,
+    numChosen,
+    dInner: config.dimension('moe_intermediate_size'),
+    activation: 'silu',
+    gated: true,
+    routing: {
+      scores: 'sigmoid',
+      normalised: config.boolean('norm_topk_prob', true),
+      epsilon: 1e-6,
+      scale: config.factor('routed_scaling_factor'),
+    },
+    hasRouterBias: config.boolean('use_expert_bias', true),
+  }
+}
+
+function readLayers(
+  config: ConfigReader,
+  dModel: number,
+  block: string,
+  feedForward: FeedForward,
+): LayerDescription[] {
   const types = layerTypes(config)
   const conv = readShortConv(config, dModel)
-  const mlp = readMlp(config)
   const attention = types.includes('attention') ? readAttention(config, dModel) : undefined
   return types.flatMap((type, i): LayerDescription[] => {
     const layer = `${block}.${i}`
@@ -98,12 +182,7 @@ function readLayers(config: ConfigReader, dModel: number, block: string): LayerD
       type === 'conv'
         ? { config: conv, names: SHORT_CONV_NAMES, path: `${layer}.conv`, norm }
         : { config: attention!, names: LFM2_ATTENTION_NAMES, path: `${layer}.self_attn`, norm },
-      {
-        config: mlp,
-        names: MLP_NAMES,
-        path: `${layer}.feed_forward`,
-        norm: `${layer}.ffn_norm.weight`,
-      },
+      feedForward(i, `${layer}.feed_forward`, `${layer}.ffn_norm.weight`),
     ]
   })
 }
@@ -137,10 +216,12 @@ function readAttention(config: ConfigReader, dModel: number): FullAttentionConfi
   }
 }
 
-function readMlp(config: ConfigReader): MlpConfig {
+const readMlp = (config: ConfigReader): MlpConfig => gatedMlp(config, feedForwardWidth(config))
+
+function gatedMlp(config: ConfigReader, dInner: number): MlpConfig {
   return {
     kind: 'mlp',
-    dInner: feedForwardWidth(config),
+    dInner,
     activation: 'silu',
     gated: true,
     bias: false,

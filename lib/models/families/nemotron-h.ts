@@ -1,11 +1,13 @@
 // NVIDIA's Nemotron-H and Nemotron 3 Nano (transformers' `nemotron_h`), and the same models converted by mlx-lm. Every
-// layer is one block. (transformers/models/nemotron_h/modular_nemotron_h.py)
+// layer is one block, or experts and an MLP beside them. (transformers/models/nemotron_h/modular_nemotron_h.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { LayerDescription } from '../blocks/blocks.js'
+import type { ExpertMatrices, ExpertsConfig } from '../blocks/experts.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
+import { expertMatrices, readExpertCounts } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { ATTENTION_NAMES, readAttentionKeys } from './hybrid-keys.js'
 import { MAMBA2_NAMES, mambaSsmNames, mixerLayer } from './mamba-ssm.js'
@@ -25,9 +27,25 @@ const DEFAULTS = {
   n_groups: 8,
   conv_kernel: 4,
   layer_norm_epsilon: 1e-5,
+  n_routed_experts: 8,
+  num_experts_per_tok: 2,
+  moe_intermediate_size: 7688,
+  moe_shared_expert_intermediate_size: 7688,
 }
 
 const MLP_NAMES: MlpNames = { inProj: 'up_proj', outProj: 'down_proj' }
+
+const SHARED_EXPERT_NAMES: MlpNames = {
+  inProj: 'shared_experts.up_proj',
+  outProj: 'shared_experts.down_proj',
+}
+const ROUTER_NAMES = { router: 'gate', routerBias: 'gate.e_score_correction_bias' }
+// As published; as mlx-lm has them; as transformers 5 has them in memory.
+const EXPERT_MATRICES: [ExpertMatrices, ...ExpertMatrices[]] = [
+  { inProj: 'experts.*.up_proj', outProj: 'experts.*.down_proj' },
+  { inProj: 'switch_mlp.fc1', outProj: 'switch_mlp.fc2' },
+  { inProj: 'experts.up_proj', outProj: 'experts.down_proj' },
+]
 
 // As published, letters; as transformers 5 writes them, words; and the words it had before.
 const PATTERN = { M: 'mamba2', '*': 'attention', '-': 'mlp', E: 'experts' } as const
@@ -46,6 +64,7 @@ export const nemotronH: Family = {
   published: [
     { name: 'nvidia/NVIDIA-Nemotron-3-Nano-4B-BF16', parameters: '4B' },
     { name: 'nvidia/NVIDIA-Nemotron-Nano-9B-v2', parameters: '9B' },
+    { name: 'nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-BF16', parameters: '30B' },
   ],
   isConfig: (config) => hasModelType(config, 'nemotron_h'),
   describe,
@@ -77,33 +96,44 @@ function describe(
       tokenizerName: undefined,
     },
     names,
-    layers: readLayers(config, dModel, names.block),
+    layers: readLayers(config, dModel, names.block, tensors),
     tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
 }
 
-function readLayers(config: ConfigReader, dModel: number, block: string): LayerDescription[] {
+function readLayers(
+  config: ConfigReader,
+  dModel: number,
+  block: string,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): LayerDescription[] {
   const types = config.has('hybrid_override_pattern')
     ? config.layerLetters('hybrid_override_pattern', PATTERN)
     : config.layerTypes(
         config.has('layers_block_type') ? 'layers_block_type' : 'layer_types',
         BLOCK_TYPES,
       )
-  if (types.includes('experts')) {
-    config.unsupported('has experts (E, or moe, among its layers), which are not implemented')
-  }
   const mamba2 = types.includes('mamba2') ? readMamba(config) : undefined
-  const mlp = types.includes('mlp') ? readMlp(config) : undefined
+  const mlp = types.includes('mlp') ? readMlp(config, 'intermediate_size') : undefined
+  const hasExperts = types.includes('experts')
+  const experts = hasExperts ? readExperts(config) : undefined
+  const shared = hasExperts ? readMlp(config, 'moe_shared_expert_intermediate_size') : undefined
   // Without rotary embedding.
   const attention = types.includes('attention')
     ? readAttentionKeys(config, dModel, { rotary: false })
     : undefined
-  return types.map((type, i): LayerDescription => {
+  return types.flatMap((type, i): LayerDescription[] => {
     const place = mixerLayer(block, i)
-    if (type === 'mamba2') return { config: mamba2!, names: MAMBA2_NAMES, ...place }
-    if (type === 'mlp') return { config: mlp!, names: MLP_NAMES, ...place }
-    return { config: attention!, names: ATTENTION_NAMES, ...place }
+    if (type === 'mamba2') return [{ config: mamba2!, names: MAMBA2_NAMES, ...place }]
+    if (type === 'mlp') return [{ config: mlp!, names: MLP_NAMES, ...place }]
+    if (type === 'attention') return [{ config: attention!, names: ATTENTION_NAMES, ...place }]
+    const { path } = place
+    const names = { ...ROUTER_NAMES, ...expertMatrices(tensors, path, EXPERT_MATRICES) }
+    return [
+      { config: experts!, names, ...place },
+      { config: shared!, names: SHARED_EXPERT_NAMES, path },
+    ]
   })
 }
 
@@ -132,11 +162,42 @@ function readMamba(config: ConfigReader): Mamba2Config {
   }
 }
 
-function readMlp(config: ConfigReader): MlpConfig {
+function readExperts(config: ConfigReader): ExpertsConfig {
+  if (config.has('moe_latent_size')) {
+    config.unsupported(
+      'has experts in a space of their own (moe_latent_size), which is not implemented',
+    )
+  }
+  config.only('mlp_hidden_act', ['relu2'])
+  config.only('mlp_bias', [false])
+  const { numExperts, numChosen, ...groups } = readExpertCounts(config, {
+    experts: 'n_routed_experts',
+    groups: 'n_group',
+    keptGroups: 'topk_group',
+  })
+  return {
+    kind: 'experts',
+    numExperts,
+    numChosen,
+    dInner: config.dimension('moe_intermediate_size'),
+    activation: 'relu2',
+    gated: false,
+    routing: {
+      scores: 'sigmoid',
+      normalised: config.boolean('norm_topk_prob', true),
+      epsilon: 1e-20,
+      scale: config.factor('routed_scaling_factor'),
+      ...groups,
+    },
+    hasRouterBias: true,
+  }
+}
+
+function readMlp(config: ConfigReader, width: string): MlpConfig {
   config.only('mlp_hidden_act', ['relu2'])
   return {
     kind: 'mlp',
-    dInner: config.dimension('intermediate_size'),
+    dInner: config.dimension(width),
     activation: 'relu2',
     gated: false,
     bias: config.boolean('mlp_bias', false),

@@ -1,11 +1,15 @@
-// Alibaba's Qwen3.5 (transformers' `qwen3_5_text`, and the text model inside `qwen3_5`), and the same models converted by
-// mlx-lm. Gated DeltaNet and gated attention, each followed by an MLP. (transformers/models/qwen3_5/modular_qwen3_5.py)
+// Alibaba's Qwen3.5 (transformers' `qwen3_5_text`, and the text model inside `qwen3_5`; `qwen3_5_moe` with experts), and the
+// same models converted by mlx-lm. Gated DeltaNet and gated attention, each followed by an MLP, or by experts and a gated MLP
+// beside them. (transformers/models/qwen3_5/modular_qwen3_5.py, transformers/models/qwen3_5_moe/modular_qwen3_5_moe.py)
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { LayerDescription } from '../blocks/blocks.js'
+import type { ExpertMatrices, ExpertsConfig } from '../blocks/experts.js'
 import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-attention.js'
 import type { GatedDeltaNetConfig, GatedDeltaNetNames } from '../blocks/gated-delta-net.js'
+import type { MlpNames } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
+import { expertMatrices, readExpertCounts, SWITCH_MLP } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import {
   ATTENTION_NAMES,
@@ -30,6 +34,22 @@ const DEFAULTS = {
   partial_rotary_factor: 0.25,
 }
 
+// What Qwen3_5MoeTextConfig has for them.
+const MOE_DEFAULTS = {
+  vocab_size: 248320,
+  hidden_size: 2048,
+  num_hidden_layers: 40,
+  num_attention_heads: 16,
+  num_key_value_heads: 2,
+  head_dim: 256,
+  rms_norm_eps: 1e-6,
+  partial_rotary_factor: 0.25,
+  moe_intermediate_size: 512,
+  shared_expert_intermediate_size: 512,
+  num_experts: 256,
+  num_experts_per_tok: 8,
+}
+
 const DELTA_NAMES: GatedDeltaNetNames = {
   inProjQkv: 'in_proj_qkv',
   inProjZ: 'in_proj_z',
@@ -48,6 +68,24 @@ const GATED_ATTENTION_NAMES: FullAttentionNames = {
   kNorm: 'k_norm.weight',
 }
 
+// As published; as mlx-lm has them; as transformers 5 writes them.
+const EXPERT_MATRICES: [ExpertMatrices, ...ExpertMatrices[]] = [
+  { inProj: 'experts.gate_up_proj', outProj: 'experts.down_proj' },
+  SWITCH_MLP,
+  {
+    inProj: 'experts.*.gate_proj',
+    gateProj: 'experts.*.up_proj',
+    outProj: 'experts.*.down_proj',
+  },
+]
+
+const SHARED_EXPERT_NAMES: MlpNames = {
+  inProj: 'shared_expert.gate_proj',
+  gateProj: 'shared_expert.up_proj',
+  outProj: 'shared_expert.down_proj',
+  outputGate: 'shared_expert_gate',
+}
+
 export const qwen35: Family = {
   name: 'qwen3_5',
   licence: 'Apache-2.0',
@@ -58,16 +96,29 @@ export const qwen35: Family = {
     { name: 'Qwen/Qwen3.5-9B', parameters: '9B' },
   ],
   isConfig: (config) => hasModelType(config, 'qwen3_5') || hasModelType(config, 'qwen3_5_text'),
-  describe,
+  describe: (config, tensors) =>
+    describe(textOf(config).withDefaults(DEFAULTS), tensors, 'qwen3_5'),
 }
 
+export const qwen35Moe: Family = {
+  name: 'qwen3_5_moe',
+  licence: 'Apache-2.0',
+  published: [{ name: 'Qwen/Qwen3.5-35B-A3B', parameters: '35B' }],
+  isConfig: (config) =>
+    hasModelType(config, 'qwen3_5_moe') || hasModelType(config, 'qwen3_5_moe_text'),
+  describe: (config, tensors) =>
+    describe(textOf(config).withDefaults(MOE_DEFAULTS), tensors, 'qwen3_5_moe'),
+}
+
+// The vision-language model, which is what gets published, has the text model's keys apart.
+const textOf = (given: ConfigReader): ConfigReader =>
+  given.has('text_config') ? given.withInner('text_config') : given
+
 function describe(
-  given: ConfigReader,
+  config: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
+  architecture: 'qwen3_5' | 'qwen3_5_moe',
 ): ModelDescription {
-  // The vision-language model, which is what gets published, has the text model's keys apart.
-  const text = given.has('text_config') ? given.withInner('text_config') : given
-  const config = text.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
   const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'norm')
@@ -75,9 +126,11 @@ function describe(
   const isMlx = hasTurnedTaps(tensors, '.linear_attn.conv1d.weight')
   // mlx-lm adds the 1 as it turns the taps.
   const normOffset = isMlx ? 0 : 1
+  const isMoe = architecture === 'qwen3_5_moe'
+  const feedForward = isMoe ? readExpertLayers(config, tensors) : readMlpLayers(config)
   return {
     config: {
-      architecture: 'qwen3_5',
+      architecture,
       format: quantization || isMlx ? 'mlx-lm' : 'transformers',
       dModel,
       vocabSize,
@@ -92,7 +145,7 @@ function describe(
       tokenizerName: undefined,
     },
     names,
-    layers: readLayers(config, dModel, names.block, normOffset),
+    layers: readLayers(config, dModel, names.block, { normOffset, feedForward }),
     tying: 'two matrices',
     quantizationOf: (path) => quantization?.of(path),
   }
@@ -102,14 +155,13 @@ function readLayers(
   config: ConfigReader,
   dModel: number,
   block: string,
-  normOffset: number,
+  { normOffset, feedForward }: { normOffset: number; feedForward: FeedForward },
 ): LayerDescription[] {
   const types = readLayerTypes(config)
   const delta = types.includes('delta') ? readDelta(config) : undefined
   const attention = types.includes('attention')
     ? readAttention(config, dModel, normOffset)
     : undefined
-  const mlp = readGatedMlp(config, config.dimension('intermediate_size'))
   return types.flatMap((type, i): LayerDescription[] => {
     const layer = `${block}.${i}`
     const norm = `${layer}.input_layernorm.weight`
@@ -117,14 +169,47 @@ function readLayers(
       type === 'delta'
         ? { config: delta!, names: DELTA_NAMES, path: `${layer}.linear_attn`, norm }
         : { config: attention!, names: GATED_ATTENTION_NAMES, path: `${layer}.self_attn`, norm },
-      {
-        config: mlp,
-        names: GATED_MLP_NAMES,
-        path: `${layer}.mlp`,
-        norm: `${layer}.post_attention_layernorm.weight`,
-      },
+      ...feedForward(`${layer}.mlp`, `${layer}.post_attention_layernorm.weight`),
     ]
   })
+}
+
+/** What follows the mixer of a layer, whose tensors are under `path`. */
+type FeedForward = (path: string, norm: string) => LayerDescription[]
+
+function readMlpLayers(config: ConfigReader): FeedForward {
+  const mlp = readGatedMlp(config, config.dimension('intermediate_size'))
+  return (path, norm) => [{ config: mlp, names: GATED_MLP_NAMES, path, norm }]
+}
+
+function readExpertLayers(
+  config: ConfigReader,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): FeedForward {
+  const experts = readExperts(config)
+  const width = config.dimension('shared_expert_intermediate_size')
+  const shared = { ...readGatedMlp(config, width), outputGate: true }
+  return (path, norm) => {
+    const names = { router: 'gate', ...expertMatrices(tensors, path, EXPERT_MATRICES) }
+    return [
+      { config: experts, names, path, norm },
+      { config: shared, names: SHARED_EXPERT_NAMES, path },
+    ]
+  }
+}
+
+function readExperts(config: ConfigReader): ExpertsConfig {
+  const { numExperts, numChosen } = readExpertCounts(config, { experts: 'num_experts' })
+  return {
+    kind: 'experts',
+    numExperts,
+    numChosen,
+    dInner: config.dimension('moe_intermediate_size'),
+    activation: 'silu',
+    gated: true,
+    routing: { scores: 'softmax', normalised: true },
+    hasRouterBias: false,
+  }
 }
 
 // Either a list, or how many layers there are to one that attends.

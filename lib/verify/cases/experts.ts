@@ -1,7 +1,13 @@
 // Mixtures of experts.
 
+import type { RouteExpertsOptions } from '../../operations/arguments.js'
 import type { ActivationType } from '../../operations/device.js'
-import { ALL_FORMATS, formatName, kindOf } from '../../weights/formats/formats.js'
+import {
+  ALL_FORMATS,
+  formatName,
+  kindOf,
+  type WeightFormat,
+} from '../../weights/formats/formats.js'
 import { type Case, writing } from './case.js'
 
 const EXPERTS = 6
@@ -12,6 +18,7 @@ const SHAPES = [
   [1, 32, 3],
   [9, 384, 37],
 ] as const
+type Shape = readonly [tokens: number, inputs: number, outputs: number]
 
 /** Formats whose products are verified: of affine ones those that models are published in. */
 const FORMATS = ALL_FORMATS.filter(
@@ -20,39 +27,53 @@ const FORMATS = ALL_FORMATS.filter(
 )
 
 export function* expertCases(activationType: ActivationType): Generator<Case> {
-  const given = { activationType, dtype: activationType }
-  for (const [tokens, inputs, outputs] of SHAPES) {
-    const shape = `${tokens} x ${inputs} to ${outputs}, ${CHOSEN} of ${EXPERTS} experts`
-    for (const format of FORMATS) {
-      const kind = kindOf(format)
-      yield {
-        ...given,
-        operation: kind.product === 'matmul' ? 'experts_matmul' : 'quantized_experts_matmul',
-        dtype: `${activationType} x ${formatName(format)}`,
-        shape,
-        build(inputsOf) {
-          const weight = inputsOf.weight(format, EXPERTS * outputs, inputs)
-          const x = inputsOf.activations([tokens, inputs])
-          const chosen = inputsOf.randomIntegers([tokens, CHOSEN], EXPERTS)
-          const gate = inputsOf.activations([tokens, CHOSEN, outputs])
-          const out = inputsOf.activationResult([tokens, CHOSEN, outputs])
-          const options = { experts: EXPERTS, activation: 'silu', gate } as const
-          return writing(out, (cl) => weight.multiplyExperts(cl, x, chosen, out, options))
-        },
-      }
-    }
-    yield {
-      ...given,
-      operation: 'mix_experts',
-      shape: `${tokens} x ${outputs}, ${CHOSEN} experts`,
-      build(inputsOf) {
-        const x = inputsOf.activations([tokens, CHOSEN, outputs])
-        const weights = inputsOf.floats([tokens, CHOSEN])
-        const residual = inputsOf.floats([tokens, outputs])
-        const out = inputsOf.result([tokens, outputs])
-        return writing(out, (cl) => cl.mixExperts(x, weights, out, { residual }))
-      },
-    }
+  for (const shape of SHAPES) {
+    for (const format of FORMATS) yield expertProductCase(format, activationType, shape)
+    yield mixCase(activationType, shape)
+  }
+}
+
+/** A product with the experts that tokens have chosen, of weights in one format. */
+export function expertProductCase(
+  format: WeightFormat,
+  activationType: ActivationType,
+  [tokens, inputs, outputs]: Shape = SHAPES[1],
+): Case {
+  const isPlain = kindOf(format).product === 'matmul'
+  return {
+    activationType,
+    operation: isPlain ? 'experts_matmul' : 'quantized_experts_matmul',
+    dtype: `${activationType} x ${formatName(format)}`,
+    shape: `${tokens} x ${inputs} to ${outputs}, ${CHOSEN} of ${EXPERTS} experts`,
+    build(inputsOf) {
+      const weight = inputsOf.weight(format, EXPERTS * outputs, inputs)
+      const x = inputsOf.activations([tokens, inputs])
+      const chosen = inputsOf.randomIntegers([tokens, CHOSEN], EXPERTS)
+      const gate = inputsOf.activations([tokens, CHOSEN, outputs])
+      const out = inputsOf.activationResult([tokens, CHOSEN, outputs])
+      const options = { experts: EXPERTS, activation: 'silu', gate } as const
+      return writing(out, (cl) => weight.multiplyExperts(cl, x, chosen, out, options))
+    },
+  }
+}
+
+/** The sum of what they give. */
+export function mixCase(
+  activationType: ActivationType,
+  [tokens, , outputs]: Shape = SHAPES[1],
+): Case {
+  return {
+    activationType,
+    operation: 'mix_experts',
+    dtype: activationType,
+    shape: `${tokens} x ${outputs}, ${CHOSEN} experts`,
+    build(inputsOf) {
+      const x = inputsOf.activations([tokens, CHOSEN, outputs])
+      const weights = inputsOf.floats([tokens, CHOSEN])
+      const residual = inputsOf.floats([tokens, outputs])
+      const out = inputsOf.result([tokens, outputs])
+      return writing(out, (cl) => cl.mixExperts(x, weights, out, { residual }))
+    },
   }
 }
 
@@ -62,29 +83,38 @@ export function* routingCases(): Generator<Case> {
     [8, 2, 1],
     [96, 6, 8],
   ] as const) {
-    yield {
-      operation: 'route_experts',
-      dtype: 'float32',
-      activationType: 'float32',
-      shape: `7 of ${experts} experts, ${chosen} chosen${groups > 1 ? `, ${groups} groups` : ''}`,
-      build(inputs) {
-        const tensors = {
-          logits: inputs.floats([7, experts], 4),
-          bias: inputs.floats([experts], 0.1),
-          experts: inputs.result([7, chosen], 'uint32'),
-          weights: inputs.result([7, chosen]),
-        }
-        const options = {
-          scores: 'sigmoid',
-          normalised: true,
-          groups,
-          keptGroups: Math.ceil(groups / 2),
-        } as const
-        return {
-          record: (cl) => cl.routeExperts(tensors, options),
-          outputs: [tensors.experts, tensors.weights],
-        }
-      },
-    }
+    const keptGroups = Math.ceil(groups / 2)
+    yield routingCase(
+      { experts, chosen },
+      { scores: 'sigmoid', normalised: true, groups, keptGroups },
+    )
+  }
+}
+
+/** Choosing so many of so many, by scores and a bias. */
+export function routingCase(
+  { experts, chosen }: { experts: number; chosen: number },
+  options: RouteExpertsOptions,
+): Case {
+  const { groups = 1, scores } = options
+  const parts = groups > 1 ? `, ${groups} groups` : ''
+  const kind = scores === 'softmax' ? ', softmax' : ''
+  return {
+    operation: 'route_experts',
+    dtype: 'float32',
+    activationType: 'float32',
+    shape: `7 of ${experts} experts, ${chosen} chosen${parts}${kind}`,
+    build(inputs) {
+      const tensors = {
+        logits: inputs.floats([7, experts], 4),
+        bias: inputs.floats([experts], 0.1),
+        experts: inputs.result([7, chosen], 'uint32'),
+        weights: inputs.result([7, chosen]),
+      }
+      return {
+        record: (cl) => cl.routeExperts(tensors, options),
+        outputs: [tensors.experts, tensors.weights],
+      }
+    },
   }
 }

@@ -25,6 +25,8 @@ export interface Weight {
     out: Tensor,
     options: ExpertsOptions,
   ): void
+  /** The rows from `first` on, of the same memory. */
+  rowsFrom(first: number): Weight
   /** out = the rows at the token ids, times what the options say. */
   lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void
   /** out = all of it, float32. Only quantised weights have it. */

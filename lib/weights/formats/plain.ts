@@ -39,6 +39,10 @@ export class PlainWeight implements Weight {
     cl.expertsMatmul(x, this.matrix, chosen, out, options)
   }
 
+  rowsFrom(first: number): PlainWeight {
+    return new PlainWeight(this.matrix.rowsFrom(first))
+  }
+
   lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void {
     cl.embedding(tokens, this.matrix, out, options)
   }

@@ -48,6 +48,16 @@ export class QuantizedWeight<Matrix extends QuantizedMatrix = QuantizedMatrix> i
     cl.quantizedExpertsMatmul(x, this.matrix, chosen, out, options)
   }
 
+  rowsFrom(first: number): QuantizedWeight<Matrix> {
+    const { words, scales, biases, ...format } = this.matrix
+    const tensors = {
+      words: words.rowsFrom(first),
+      scales: scales.rowsFrom(first),
+      ...(biases && { biases: biases.rowsFrom(first) }),
+    }
+    return new QuantizedWeight({ ...format, ...tensors } as Matrix, this.#reading)
+  }
+
   lookUp(cl: Recorder, tokens: Tensor, out: Tensor, options?: EmbeddingOptions): void {
     cl.quantizedEmbedding(tokens, this.matrix, out, options)
   }
