@@ -23,13 +23,17 @@ const TOO_LARGE = (bytes: number, most: number) =>
   `[metal] a tensor of ${bytes} bytes is larger than the largest buffer of this GPU, ${most} bytes: take a checkpoint of a smaller type or fewer bits, or device 'cpu'`
 
 describe('a file above the largest buffer', () => {
-  test.each(SMALL_STATE_CHECKPOINTS)('%s gives the official logits', { timeout: 300_000 }, (name) => {
-    const [whole, least, odd] = play('views', name)
-    for (const { error } of [whole, least, odd]) expect(error).toBeLessThan(1e-4)
-    expect(least.straddling).toBeGreaterThan(1)
-    expect(least.buffers).toBeGreaterThan(whole.buffers + 2)
-    expect(odd.buffers).toBeGreaterThan(whole.buffers)
-  })
+  test.each(SMALL_STATE_CHECKPOINTS)(
+    '%s gives the official logits',
+    { timeout: 300_000 },
+    (name) => {
+      const [whole, least, odd] = play('views', name)
+      for (const { error } of [whole, least, odd]) expect(error).toBeLessThan(1e-4)
+      expect(least.straddling).toBeGreaterThan(1)
+      expect(least.buffers).toBeGreaterThan(whole.buffers + 2)
+      expect(odd.buffers).toBeGreaterThan(whole.buffers)
+    },
+  )
 
   test('each part has a view, up to the limit and not beyond it', () => {
     expect(play('parts')).toEqual({

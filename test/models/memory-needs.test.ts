@@ -9,7 +9,7 @@ import { memoryNeeds } from '../../lib/memory/needs.js'
 import { loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
 import { Memory } from '../../lib/operations/tensor.js'
-import { fixture, REFERENCE_CHECKPOINTS } from '../support/checkpoints.js'
+import { fixture, SMALL_STATE_CHECKPOINTS } from '../support/checkpoints.js'
 
 const BUILT_IN = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
 // The check of the device has memory of its own.
@@ -49,7 +49,7 @@ async function allocated(work: () => Promise<void>): Promise<{ most: number; tim
 }
 
 describe('on the CPU', () => {
-  const models = [...REFERENCE_CHECKPOINTS.map(fixture), BUILT_IN]
+  const models = [...SMALL_STATE_CHECKPOINTS.map(fixture), BUILT_IN]
   const choices = [
     {},
     { dtype: 'float16' },

@@ -13,7 +13,7 @@ import { blockKind, type LayerConfig } from '../../lib/models/blocks/blocks.js'
 import { fieldBytes, pagedFieldsOf } from '../../lib/models/state-fields.js'
 import { convDim } from '../../lib/models/blocks/mamba2.js'
 import { bytesPerElement } from '../../lib/operations/tensor.js'
-import { fixture, REFERENCE_CHECKPOINTS, temporaryFolder } from '../support/checkpoints.js'
+import { fixture, KIND_CHECKPOINTS, temporaryFolder } from '../support/checkpoints.js'
 import {
   attentionLayer,
   mamba2Layer,
@@ -244,7 +244,7 @@ describe('a decode step', () => {
   })
 
   // So small that activations weigh as much as weights: their bytes prove nothing.
-  test.each(REFERENCE_CHECKPOINTS)('of the reference checkpoint %s', (name) =>
+  test.each(KIND_CHECKPOINTS)('of the reference checkpoint %s', (name) =>
     holdBudget(name, fixture(name), {}),
   )
 })

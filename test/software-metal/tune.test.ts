@@ -39,6 +39,7 @@ const TINY: published.TuneModel = {
   groups: 1,
   vocabulary: 4200, // more than one part for the fewest simdgroups that are tried
   attention: { heads: 4, kvHeads: 1, headDim: 32, window: 80 },
+  fullAttention: { heads: 4, kvHeads: 1, headDim: 32, positions: 2100 },
   tokens: 70,
 }
 const ONCE: MeasureSettings = { rounds: 2, milliseconds: 0.001, coldBytes: 1 }

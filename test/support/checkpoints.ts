@@ -64,6 +64,21 @@ export const SMALL_STATE_CHECKPOINTS = [
   'rene-gate-first',
 ] as const satisfies readonly (typeof REFERENCE_CHECKPOINTS)[number][]
 
+/** One of each kind of block and format, where all of them would take long. */
+export const KIND_CHECKPOINTS = [
+  ...SMALL_STATE_CHECKPOINTS,
+  'falcon-h1-4bit',
+  'granite-h-mixed',
+  'granite-h-moe-4bit',
+  'lfm2',
+  'llamba-edge-4bit',
+  'mamba2attn',
+  'mohawk-edge-4bit',
+  'nemotron-h',
+  'qwen3-5-4bit',
+  'zamba2',
+] as const satisfies readonly (typeof REFERENCE_CHECKPOINTS)[number][]
+
 /** The folder of a reference checkpoint. */
 export const fixture = (name: string): string => join(FIXTURES, 'reference', name)
 
