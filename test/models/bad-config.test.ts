@@ -194,11 +194,10 @@ const CONFIGS: BadInput[] = [
     UnsupportedArchitectureError,
   ),
   configCase(
-    'attention in state-spaces',
+    'attention in state-spaces that nothing describes',
     'mamba2-state-spaces',
     set('attn_layer_idx', [1]),
-    /has attention layers .*attn_layer_idx/,
-    UnsupportedArchitectureError,
+    /attn_cfg.num_heads is missing/,
   ),
   configCase(
     'MLPs in state-spaces',

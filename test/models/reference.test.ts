@@ -67,8 +67,10 @@ async function oneByOne(path: string, tokens: readonly number[], prefix: number)
 const expectSameLogits = (actual: ArrayLike<number>, expected: ArrayLike<number>) =>
   expect(relativeL2(actual, expected)).toBeLessThan(GOLDEN_RELATIVE_L2)
 
-// The lower levels of the CPU device differ in no format.
-const NAMES = process.env.SSM_METAL_CPU_LEVEL ? KIND_CHECKPOINTS : REFERENCE_CHECKPOINTS
+// The lower levels of the CPU device, and its prebuilt binaries, differ in no format.
+const { SSM_METAL_CPU_LEVEL, SSM_METAL_ADDON } = process.env
+const isAgain = SSM_METAL_CPU_LEVEL !== undefined || SSM_METAL_ADDON !== undefined
+const NAMES = isAgain ? KIND_CHECKPOINTS : REFERENCE_CHECKPOINTS
 
 describe.each(NAMES)('%s gives its golden logits', (name) => {
   it('at once', async () => {

@@ -15,7 +15,7 @@ export const LIBSYSTEM = new Set(
   __Unwind_GetRegionStart __Unwind_GetTextRelBase __Unwind_RaiseException __Unwind_Resume
   __Unwind_Resume_or_Rethrow __Unwind_SetGR __Unwind_SetIP ___bzero ___chkstk_darwin
   ___cxa_atexit ___error ___maskrune ___memcpy_chk ___memmove_chk ___memset_chk ___snprintf_chk
-  ___stack_chk_fail ___stack_chk_guard ___stderrp ___stdoutp ___tolower ___toupper ___ulock_wait
+  ___sincosf_stret ___stack_chk_fail ___stack_chk_guard ___stderrp ___stdoutp ___tolower ___toupper ___ulock_wait
   ___ulock_wake __availability_version_check __dispatch_main_q __dispatch_source_type_timer
   __dyld_image_count __exit __os_log_impl __tlv_atexit __tlv_bootstrap _abort _access
   _aligned_alloc _arc4random _arc4random_buf _atexit _bsearch _bzero _calloc _clock_gettime
@@ -27,7 +27,7 @@ export const LIBSYSTEM = new Set(
   _dispatch_walltime _dladdr _dlclose _dlerror _dlopen _dlsym _erf _erff _exit _exp _expf
   _expm1f _fclose _fflush _floorf _fmaf _fmodf _fopen _fprintf _fputc _fputs _fread _free _fseek
   _fstat _fstat$INODE64 _ftell _ftruncate _fwrite _getentropy _getenv _getpagesize _getpid _gettimeofday
-  _host_statistics64 _isatty _log _log1p _log1pf _logf _lseek _lstat _mach_absolute_time _mach_port_deallocate
+  _host_statistics64 _isatty _ldexpf _log _log1p _log1pf _logf _lseek _lstat _mach_absolute_time _mach_port_deallocate
   _mach_approximate_time _mach_continuous_time _mach_host_self _mach_task_self_
   _mach_timebase_info _madvise _malloc _memchr _memcmp _memcpy _memmove _memset
   _memset_pattern16 _memset_pattern4 _memset_pattern8 _mlock _mmap _mprotect _msync _munmap
@@ -43,7 +43,7 @@ export const LIBSYSTEM = new Set(
   _pthread_setname_np _pthread_setspecific _qsort _qsort_r _read _realloc _roundf _sched_yield _setenv
   _sinf _snprintf _stat _strchr _strcmp _strcpy _strdup _strerror _strerror_r _strlen _strncmp
   _strncpy _strtod _strtof _strtol _strtoul _strtoull _sysconf _sysctlbyname _tanh _tanhf
-  _task_info _time _unsetenv _usleep _vfprintf _vsnprintf _write
+  _task_info _time _unsetenv _usleep _vfprintf _vsnprintf _wmemchr _write
 `
     .trim()
     .split(/\s+/),

@@ -47,13 +47,18 @@ const layerNorm = /^layer_norm_/
 const ADAPTED = [matvec, matvec, matvec]
 
 /** The dispatches of a layer, in order. */
-function kernelsOf(layer: LayerConfig): RegExp[] {
+function kernelsOf(layer: LayerConfig, isQuantised: boolean): RegExp[] {
   switch (layer.kind) {
     case 'mamba2':
       return [matvec, /^mamba2_update_/, matvec]
     case 'gated_delta_net':
       // Projections of q, k and v, of the gate, and of what decides over decay and step.
-      return [...[matvec, matvec, matvec, matvec], /^delta_update_/, matvec]
+      // Heads of v that no lane's values divide are normed on their own before a quantised product.
+      return [
+        ...[matvec, matvec, matvec, matvec, /^delta_update_/],
+        ...(isQuantised && layer.valueDim % 16 !== 0 ? [/^norm_rows_/] : []),
+        matvec,
+      ]
     case 'short_conv':
       return [matvec, /^conv1d_update_/, matvec]
     case 'shared_transformer': {
@@ -151,7 +156,7 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
   // The first token comes from the prefill.
   await model.generate(prompt, { maxTokens: 1 + DECODED, ignoreEos: true })
   const runs = readTrace(trace).slice(-DECODED)
-  const { layers, normType } = model.config
+  const { layers, normType, quantization } = model.config
   const hasLayerNorms = normType === 'layer'
   const keepsEmbedding = layers.some(({ kind }) => kind === 'shared_transformer')
 
@@ -161,7 +166,8 @@ async function holdBudget(name: string, path: string, options: LoadOptions): Pro
     ...(keepsEmbedding ? [/^(quantized_)?embedding_/] : []),
     ...layers.flatMap((layer, i) => {
       // A mixer and the MLP beside it read one norm.
-      return hasLayerNorms && i % 2 === 0 ? [layerNorm, ...kernelsOf(layer)] : kernelsOf(layer)
+      const kernels = kernelsOf(layer, quantization !== undefined)
+      return hasLayerNorms && i % 2 === 0 ? [layerNorm, ...kernels] : kernels
     }),
     ...(hasLayerNorms ? [layerNorm] : []),
     matvec, // the final norm and the head

@@ -104,7 +104,7 @@ describe('parseArguments', () => {
     [['-n', '0x10'], 'option -n must be an integer of at least 1 but is "0x10"'],
     [['--seed', '1e30'], 'option --seed must be an integer of at least 0 but is "1e30"'],
     [['--threads', '0'], 'option --threads must be an integer from 1 to 1024 but is "0"'],
-    [['--q-bits', '3'], 'option --q-bits must be 4 or 8 but is "3"'],
+    [['--q-bits', '3'], 'option --q-bits must be 4, 5, 6 or 8 but is "3"'],
     [['--device', 'gpu'], 'option --device must be auto, cpu or metal but is "gpu"'],
     [['hello'], 'unexpected argument "hello"'],
     [['--', '--temp'], 'unexpected argument "--temp"'],

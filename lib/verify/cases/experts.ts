@@ -31,6 +31,7 @@ export function* expertCases(activationType: ActivationType): Generator<Case> {
     for (const format of FORMATS) yield expertProductCase(format, activationType, shape)
     yield mixCase(activationType, shape)
   }
+  yield mixCase(activationType, [70, 1, 400]) // threads share it
 }
 
 /** A product with the experts that tokens have chosen, of weights in one format. */
@@ -79,13 +80,14 @@ export function mixCase(
 
 /** Choosing them. */
 export function* routingCases(): Generator<Case> {
-  for (const [experts, chosen, groups] of [
-    [8, 2, 1],
-    [96, 6, 8],
+  for (const [tokens, experts, chosen, groups] of [
+    [7, 8, 2, 1],
+    [7, 96, 6, 8],
+    [300, 96, 6, 8], // threads share it
   ] as const) {
     const keptGroups = Math.ceil(groups / 2)
     yield routingCase(
-      { experts, chosen },
+      { tokens, experts, chosen },
       { scores: 'sigmoid', normalised: true, groups, keptGroups },
     )
   }
@@ -93,7 +95,7 @@ export function* routingCases(): Generator<Case> {
 
 /** Choosing so many of so many, by scores and a bias. */
 export function routingCase(
-  { experts, chosen }: { experts: number; chosen: number },
+  { tokens = 7, experts, chosen }: { tokens?: number; experts: number; chosen: number },
   options: RouteExpertsOptions,
 ): Case {
   const { groups = 1, scores } = options
@@ -103,13 +105,13 @@ export function routingCase(
     operation: 'route_experts',
     dtype: 'float32',
     activationType: 'float32',
-    shape: `7 of ${experts} experts, ${chosen} chosen${parts}${kind}`,
+    shape: `${tokens} of ${experts} experts, ${chosen} chosen${parts}${kind}`,
     build(inputs) {
       const tensors = {
-        logits: inputs.floats([7, experts], 4),
+        logits: inputs.floats([tokens, experts], 4),
         bias: inputs.floats([experts], 0.1),
-        experts: inputs.result([7, chosen], 'uint32'),
-        weights: inputs.result([7, chosen]),
+        experts: inputs.result([tokens, chosen], 'uint32'),
+        weights: inputs.result([tokens, chosen]),
       }
       return {
         record: (cl) => cl.routeExperts(tensors, options),

@@ -12,7 +12,7 @@ namespace ssm::cpu {
 
 namespace {
 
-struct Loops {
+struct DeltaLoops {
   static constexpr auto conv1d_row = cpu::conv1d_row;
   static constexpr auto delta_step = cpu::delta_step;
   static float sum_of_squares(const float* x, size_t n) { return dot(x, x, n); }
@@ -24,7 +24,7 @@ struct Loops {
 }  // namespace
 
 void delta_update(const Operation& operation, ThreadPool& threads) {
-  update_delta(operation, threads, Loops{});
+  update_delta(operation, threads, DeltaLoops{});
 }
 
 }  // namespace ssm::cpu

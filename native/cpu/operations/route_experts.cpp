@@ -29,12 +29,13 @@ std::vector<float> scores_of(const float* logits, const RouteExpertsParams& p) {
   return scores;
 }
 
-// The places of the `count` largest, the best first, of equal ones the first.
-std::vector<uint32_t> largest(const std::vector<float>& values, uint32_t count) {
+// The places of the `count` largest, the best first, of equal ones the first. NaN is below all.
+std::vector<uint32_t> places_of_largest(const std::vector<float>& values, uint32_t count) {
   std::vector<uint32_t> places(values.size());
   for (uint32_t i = 0; i < places.size(); ++i) places[i] = i;
-  std::stable_sort(places.begin(), places.end(),
-                   [&](uint32_t a, uint32_t b) { return values[a] > values[b]; });
+  std::stable_sort(places.begin(), places.end(), [&](uint32_t a, uint32_t b) {
+    return values[a] > values[b] || (std::isnan(values[b]) && !std::isnan(values[a]));
+  });
   places.resize(count);
   return places;
 }
@@ -45,9 +46,9 @@ void keep_groups(std::vector<float>& choice, const RouteExpertsParams& p) {
   std::vector<float> sums(p.groups);
   for (uint32_t g = 0; g < p.groups; ++g) {
     const std::vector<float> group(choice.begin() + g * size, choice.begin() + (g + 1) * size);
-    for (const uint32_t i : largest(group, std::min(size, 2u))) sums[g] += group[i];
+    for (const uint32_t i : places_of_largest(group, std::min(size, 2u))) sums[g] += group[i];
   }
-  const std::vector<uint32_t> kept = largest(sums, p.kept_groups);
+  const std::vector<uint32_t> kept = places_of_largest(sums, p.kept_groups);
   for (uint32_t e = 0; e < p.experts; ++e) {
     if (std::find(kept.begin(), kept.end(), e / size) == kept.end()) choice[e] = -INFINITY;
   }
@@ -67,7 +68,7 @@ void route_experts(const Operation& operation, ThreadPool& threads) {
       std::vector<float> choice = scores;
       for (uint32_t e = 0; bias != nullptr && e < p.experts; ++e) choice[e] += bias[e];
       if (p.groups > 1) keep_groups(choice, p);
-      const std::vector<uint32_t> chosen = largest(choice, p.chosen);
+      const std::vector<uint32_t> chosen = places_of_largest(choice, p.chosen);
       float sum = p.epsilon;
       for (const uint32_t e : chosen) sum += scores[e];
       for (uint32_t i = 0; i < p.chosen; ++i) {

@@ -16,10 +16,10 @@ namespace ssm::cpu::fast {
 
 namespace {
 
-constexpr size_t kSpeedup = 8;  // as in fast/mat_mat.h
+constexpr size_t kDeltaSpeedup = 8;  // as in fast/mat_mat.h
 
-// A few chunks of all sequences that are worked on together. Chunks are counted among them.
-struct Chunks {
+// A few chunks of all sequences that are worked on together. DeltaChunks are counted among them.
+struct DeltaChunks {
   size_t first;  // token of a sequence that the first of them begins with
   size_t count;
 };
@@ -30,9 +30,9 @@ struct Shared {
   float *scores, *key_scores;  // of q with k, and of k with k
 };
 
-class Scan {
+class DeltaScan {
  public:
-  Scan(const Operation& operation, ThreadPool& threads, const Kernels& kernels)
+  DeltaScan(const Operation& operation, ThreadPool& threads, const Kernels& kernels)
       : p_(operation.params<DeltaChunkScanParams>()),
         q_(operation.data<const float>(0)),
         k_(operation.data<const float>(1)),
@@ -60,19 +60,19 @@ class Scan {
         std::clamp<size_t>(kSharedFloats / (sequences * shared_size_), 1, chunks);
     shared_ = scratch<Scratch::kShared>(sequences * together * shared_size_);
     for (size_t first = 0; first < chunks; first += together) {
-      const Chunks some = {first * chunk_, std::min(together, chunks - first)};
+      const DeltaChunks some = {first * chunk_, std::min(together, chunks - first)};
       prepare_keys(some);
       scan_heads(some);
     }
   }
 
  private:
-  size_t first_of(Chunks some, size_t c) const { return some.first + c * chunk_; }
-  size_t length_of(Chunks some, size_t c) const {
+  size_t first_of(DeltaChunks some, size_t c) const { return some.first + c * chunk_; }
+  size_t length_of(DeltaChunks some, size_t c) const {
     return std::min(chunk_, p_.length - first_of(some, c));
   }
   // What chunk c has of head g of q and k in sequence r.
-  Shared shared_of(Chunks some, size_t r, size_t g, size_t c) const {
+  Shared shared_of(DeltaChunks some, size_t r, size_t g, size_t c) const {
     float* at = shared_ + ((r * p_.key_heads + g) * some.count + c) * shared_size_;
     const auto take = [&](size_t floats) {
       float* taken = at;
@@ -89,9 +89,9 @@ class Scan {
   }
 
   // What the heads that read the same q and k share.
-  void prepare_keys(Chunks some) const {
+  void prepare_keys(DeltaChunks some) const {
     const size_t count = some.count, heads = p_.key_heads;
-    const size_t cost = 2 * chunk_ * chunk_ * p_.key_dim / kSpeedup;
+    const size_t cost = 2 * chunk_ * chunk_ * p_.key_dim / kDeltaSpeedup;
     threads_.parallel_for(p_.batch * heads * count, cost, [&](size_t begin, size_t end) {
       float* normed = scratch<Scratch::kOwn>(2 * chunk_ * p_.key_dim + sizes_.work);
       for (size_t i = begin; i < end; ++i) {
@@ -101,7 +101,7 @@ class Scan {
     });
   }
 
-  void prepare_head(Chunks some, size_t r, size_t g, size_t c, float* normed) const {
+  void prepare_head(DeltaChunks some, size_t r, size_t g, size_t c, float* normed) const {
     const size_t token = r * p_.length + first_of(some, c), length = length_of(some, c);
     const Shared shared = shared_of(some, r, g, c);
     float* q = normed;
@@ -136,9 +136,9 @@ class Scan {
     }
   }
 
-  void scan_heads(Chunks some) const {
+  void scan_heads(DeltaChunks some) const {
     const size_t tokens = std::min(some.count * chunk_, p_.length - some.first);
-    const size_t cost = tokens * p_.value_dim * (3 * p_.key_dim + chunk_) / kSpeedup;
+    const size_t cost = tokens * p_.value_dim * (3 * p_.key_dim + chunk_) / kDeltaSpeedup;
     threads_.parallel_for(size_t{p_.batch} * p_.heads, cost, [&](size_t begin, size_t end) {
       const size_t state_size = cache_lines(sizes_.state);
       float* transposed = scratch<Scratch::kOwn>(state_size + kernels_.delta_work(chunk_));
@@ -175,7 +175,7 @@ class Scan {
   }
 
   // Chunk c of head h in sequence r.
-  void scan_chunk(Chunks some, size_t r, size_t h, size_t c, Steps& steps, float* transposed,
+  void scan_chunk(DeltaChunks some, size_t r, size_t h, size_t c, Steps& steps, float* transposed,
                   float* work) const {
     const size_t length = length_of(some, c), token = r * p_.length + first_of(some, c);
     find_steps(token, length, h, steps);
@@ -228,7 +228,7 @@ class Scan {
 }  // namespace
 
 void delta_chunk_scan(const Operation& operation, ThreadPool& threads, const Kernels& kernels) {
-  Scan(operation, threads, kernels).run();
+  DeltaScan(operation, threads, kernels).run();
 }
 
 }  // namespace ssm::cpu::fast
