@@ -39,7 +39,7 @@ const options: LoadOptions = { device: 'cpu', threads: 2, signal }
 
 export async function main(): Promise<string> {
   using device = createDevice('cpu')
-  const x: Float32Array | Uint16Array | Uint32Array = device.tensor('float32', [1]).read()
+  const x: Float32Array | Uint8Array | Uint16Array | Uint32Array = device.tensor('float32', [1]).read()
   await using model = await loadModel('./model', options)
   await using stream = model.stream('Once', { maxTokens: x.length })
   const chunks: TextChunk[] = []
