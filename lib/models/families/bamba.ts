@@ -8,7 +8,7 @@ import { ATTENTION_NAMES, GATED_MLP_NAMES } from './hybrid-keys.js'
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
 import { MAMBA2_NAMES } from './mamba-ssm.js'
-import { readMlxQuantization } from './mlx-quantization.js'
+import { transformersModel } from './transformers-model.js'
 
 // What BambaConfig has for keys that are left out.
 const DEFAULTS = {
@@ -38,29 +38,15 @@ function describe(
 ): ModelDescription {
   const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
-  const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'final_layernorm')
-  const quantization = readMlxQuantization(config)
-  return {
-    config: {
-      architecture: 'bamba',
-      format: quantization ? 'mlx-lm' : 'transformers',
-      dModel,
-      vocabSize,
-      paddedVocabSize: vocabSize,
-      normEpsilon: config.epsilon('rms_norm_eps'),
-      tieEmbeddings: config.boolean('tie_word_embeddings', false),
-      headBias: false,
-      maxContext: config.dimension('max_position_embeddings', 262_144),
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: quantization?.standard,
-      tokenizerName: undefined,
-    },
+  return transformersModel(config, {
+    architecture: 'bamba',
     names,
     layers: readLayers(config, dModel, names.block),
-    tying: 'two matrices',
-    quantizationOf: (path) => quantization?.of(path),
-  }
+    normEpsilon: config.epsilon('rms_norm_eps'),
+    tied: false,
+    maxContext: config.dimension('max_position_embeddings', 262_144),
+  })
 }
 
 function readLayers(config: ConfigReader, dModel: number, block: string): LayerDescription[] {

@@ -13,7 +13,7 @@ import { ATTENTION_NAMES, GATED_MLP_NAMES, hasTurnedTaps } from './hybrid-keys.j
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
 import { MAMBA2_NAMES } from './mamba-ssm.js'
-import { readMlxQuantization } from './mlx-quantization.js'
+import { transformersModel } from './transformers-model.js'
 
 // What FalconH1Config has for keys that are left out.
 const DEFAULTS = {
@@ -47,9 +47,7 @@ function describe(
 ): ModelDescription {
   const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
-  const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'final_layernorm')
-  const quantization = readMlxQuantization(config)
   // mlx-lm multiplies the weights as it turns the taps.
   const isFolded = hasTurnedTaps(tensors, '.mamba.conv1d.weight')
   const embeddingMultiplier = config.factor('embedding_multiplier')
@@ -57,28 +55,19 @@ function describe(
   const tieEmbeddings = config.boolean('tie_word_embeddings', false)
   // A tied head has the embedding's factor in it.
   const foldedHead = tieEmbeddings ? headMultiplier / embeddingMultiplier : 1
-  return {
-    config: {
-      architecture: 'falcon_h1',
-      format: quantization || isFolded ? 'mlx-lm' : 'transformers',
-      dModel,
-      vocabSize,
-      paddedVocabSize: vocabSize,
-      normEpsilon: config.epsilon('rms_norm_eps'),
-      tieEmbeddings,
-      headBias: false,
-      embeddingMultiplier: isFolded ? 1 : embeddingMultiplier,
-      logitsMultiplier: isFolded ? foldedHead : headMultiplier,
-      maxContext: config.dimension('max_position_embeddings', 8192),
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: quantization?.standard,
-      tokenizerName: undefined,
-    },
+  return transformersModel(config, {
+    architecture: 'falcon_h1',
     names,
     layers: readLayers(config, dModel, names.block, isFolded),
-    tying: 'two matrices',
-    quantizationOf: (path) => quantization?.of(path),
-  }
+    normEpsilon: config.epsilon('rms_norm_eps'),
+    tied: false,
+    maxContext: config.dimension('max_position_embeddings', 8192),
+    isConverted: isFolded,
+    more: {
+      embeddingMultiplier: isFolded ? 1 : embeddingMultiplier,
+      logitsMultiplier: isFolded ? foldedHead : headMultiplier,
+    },
+  })
 }
 
 function readLayers(

@@ -12,7 +12,7 @@ import { ATTENTION_NAMES, GATED_MLP_NAMES } from './hybrid-keys.js'
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
 import { MAMBA2_NAMES } from './mamba-ssm.js'
-import { readMlxQuantization } from './mlx-quantization.js'
+import { transformersModel } from './transformers-model.js'
 
 // What GraniteMoeHybridConfig has for keys that are left out.
 const DEFAULTS = {
@@ -56,31 +56,19 @@ function describe(
 ): ModelDescription {
   const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
-  const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'norm')
-  const quantization = readMlxQuantization(config)
-  return {
-    config: {
-      architecture: 'granitemoehybrid',
-      format: quantization ? 'mlx-lm' : 'transformers',
-      dModel,
-      vocabSize,
-      paddedVocabSize: vocabSize,
-      normEpsilon: config.epsilon('rms_norm_eps'),
-      tieEmbeddings: config.boolean('tie_word_embeddings', false),
-      headBias: false,
-      embeddingMultiplier: config.factor('embedding_multiplier'),
-      logitsMultiplier: 1 / config.factor('logits_scaling'),
-      maxContext: config.dimension('max_position_embeddings', 2048),
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: quantization?.standard,
-      tokenizerName: undefined,
-    },
+  return transformersModel(config, {
+    architecture: 'granitemoehybrid',
     names,
     layers: readLayers(config, dModel, names.block, tensors),
-    tying: 'two matrices',
-    quantizationOf: (path) => quantization?.of(path),
-  }
+    normEpsilon: config.epsilon('rms_norm_eps'),
+    tied: false,
+    maxContext: config.dimension('max_position_embeddings', 2048),
+    more: {
+      embeddingMultiplier: config.factor('embedding_multiplier'),
+      logitsMultiplier: 1 / config.factor('logits_scaling'),
+    },
+  })
 }
 
 function readLayers(

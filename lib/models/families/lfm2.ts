@@ -13,7 +13,7 @@ import { expertMatrices, readExpertCounts, SWITCH_MLP } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { ATTENTION_NAMES, GATED_MLP_NAMES, readAttentionKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
-import { readMlxQuantization } from './mlx-quantization.js'
+import { transformersModel } from './transformers-model.js'
 
 // What Lfm2Config has for keys that are left out.
 const DEFAULTS = {
@@ -92,33 +92,21 @@ function describe(
   architecture: 'lfm2' | 'lfm2_moe',
 ): ModelDescription {
   const dModel = config.dimension('hidden_size')
-  const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'embedding_norm')
-  const quantization = readMlxQuantization(config)
-  // The older key counts first.
   const isMoe = architecture === 'lfm2_moe'
   const feedForward = isMoe ? readFeedForward(config, tensors) : densely(readMlp(config))
-  const tied = config.has('tie_embedding') ? 'tie_embedding' : 'tie_word_embeddings'
-  return {
-    config: {
-      architecture,
-      format: quantization ? 'mlx-lm' : 'transformers',
-      dModel,
-      vocabSize,
-      paddedVocabSize: vocabSize,
-      normEpsilon: config.epsilon('norm_eps'),
-      tieEmbeddings: config.boolean(tied, true),
-      headBias: false,
-      maxContext: config.dimension('max_position_embeddings', 128_000),
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: quantization?.standard,
-      tokenizerName: undefined,
-    },
+  // The older key counts first.
+  const tying = config.has('tie_embedding')
+    ? config.renamed('tie_embedding', 'tie_word_embeddings')
+    : config
+  return transformersModel(tying, {
+    architecture,
     names,
     layers: readLayers(config, dModel, names.block, feedForward),
-    tying: 'two matrices',
-    quantizationOf: (path) => quantization?.of(path),
-  }
+    normEpsilon: config.epsilon('norm_eps'),
+    tied: true,
+    maxContext: config.dimension('max_position_embeddings', 128_000),
+  })
 }
 
 /** The second block of layer `index`, whose tensors are under `path`. */

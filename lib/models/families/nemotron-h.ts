@@ -11,7 +11,7 @@ import { expertMatrices, readExpertCounts } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { ATTENTION_NAMES, readAttentionKeys } from './hybrid-keys.js'
 import { MAMBA2_NAMES, mambaSsmNames, mixerLayer } from './mamba-ssm.js'
-import { readMlxQuantization } from './mlx-quantization.js'
+import { transformersModel } from './transformers-model.js'
 
 // What NemotronHConfig has for keys that are left out.
 const DEFAULTS = {
@@ -76,30 +76,16 @@ function describe(
 ): ModelDescription {
   const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
-  const vocabSize = config.dimension('vocab_size')
   const { prefix, names: found } = mambaSsmNames(tensors)
   const names = { ...found, embedding: `${prefix}backbone.embeddings` }
-  const quantization = readMlxQuantization(config)
-  return {
-    config: {
-      architecture: 'nemotron_h',
-      format: quantization ? 'mlx-lm' : 'transformers',
-      dModel,
-      vocabSize,
-      paddedVocabSize: vocabSize,
-      normEpsilon: config.epsilon('layer_norm_epsilon'),
-      tieEmbeddings: config.boolean('tie_word_embeddings', false),
-      headBias: false,
-      maxContext: config.dimension('max_position_embeddings', 4096),
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: quantization?.standard,
-      tokenizerName: undefined,
-    },
+  return transformersModel(config, {
+    architecture: 'nemotron_h',
     names,
     layers: readLayers(config, dModel, names.block, tensors),
-    tying: 'two matrices',
-    quantizationOf: (path) => quantization?.of(path),
-  }
+    normEpsilon: config.epsilon('layer_norm_epsilon'),
+    tied: false,
+    maxContext: config.dimension('max_position_embeddings', 4096),
+  })
 }
 
 function readLayers(

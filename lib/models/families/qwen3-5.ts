@@ -19,7 +19,7 @@ import {
   readGatedMlp,
 } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
-import { readMlxQuantization } from './mlx-quantization.js'
+import { transformersModel } from './transformers-model.js'
 
 // What Qwen3_5TextConfig has for keys that are left out.
 const DEFAULTS = {
@@ -120,35 +120,22 @@ function describe(
   architecture: 'qwen3_5' | 'qwen3_5_moe',
 ): ModelDescription {
   const dModel = config.dimension('hidden_size')
-  const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'norm')
-  const quantization = readMlxQuantization(config)
   const isMlx = hasTurnedTaps(tensors, '.linear_attn.conv1d.weight')
   // mlx-lm adds the 1 as it turns the taps.
   const normOffset = isMlx ? 0 : 1
   const isMoe = architecture === 'qwen3_5_moe'
   const feedForward = isMoe ? readExpertLayers(config, tensors) : readMlpLayers(config)
-  return {
-    config: {
-      architecture,
-      format: quantization || isMlx ? 'mlx-lm' : 'transformers',
-      dModel,
-      vocabSize,
-      paddedVocabSize: vocabSize,
-      normEpsilon: config.epsilon('rms_norm_eps'),
-      normOffset,
-      tieEmbeddings: config.boolean('tie_word_embeddings', false),
-      headBias: false,
-      maxContext: config.dimension('max_position_embeddings', 32_768),
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: quantization?.standard,
-      tokenizerName: undefined,
-    },
+  return transformersModel(config, {
+    architecture,
     names,
     layers: readLayers(config, dModel, names.block, { normOffset, feedForward }),
-    tying: 'two matrices',
-    quantizationOf: (path) => quantization?.of(path),
-  }
+    normEpsilon: config.epsilon('rms_norm_eps'),
+    tied: false,
+    maxContext: config.dimension('max_position_embeddings', 32_768),
+    isConverted: isMlx,
+    more: { normOffset },
+  })
 }
 
 function readLayers(

@@ -13,7 +13,7 @@ import type { ConfigReader } from '../config-reader.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { llamaNames } from './llama-names.js'
 import { MAMBA2_NAMES } from './mamba-ssm.js'
-import { readMlxQuantization } from './mlx-quantization.js'
+import { transformersModel } from './transformers-model.js'
 
 // What Zamba2Config has for keys that are left out.
 const DEFAULTS = {
@@ -50,30 +50,16 @@ function describe(
 ): ModelDescription {
   const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
-  const vocabSize = config.dimension('vocab_size')
   const names = llamaNames(tensors, 'final_layernorm')
-  const quantization = readMlxQuantization(config)
   const isLong = config.boolean('use_long_context', false)
-  return {
-    config: {
-      architecture: 'zamba2',
-      format: quantization ? 'mlx-lm' : 'transformers',
-      dModel,
-      vocabSize,
-      paddedVocabSize: vocabSize,
-      normEpsilon: config.epsilon('rms_norm_eps'),
-      tieEmbeddings: config.boolean('tie_word_embeddings', true),
-      headBias: false,
-      maxContext: isLong ? 16_384 : config.dimension('max_position_embeddings', 4096),
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: quantization?.standard,
-      tokenizerName: undefined,
-    },
+  return transformersModel(config, {
+    architecture: 'zamba2',
     names,
     layers: readLayers(config, dModel, names.block),
-    tying: 'two matrices',
-    quantizationOf: (path) => quantization?.of(path),
-  }
+    normEpsilon: config.epsilon('rms_norm_eps'),
+    tied: true,
+    maxContext: isLong ? 16_384 : config.dimension('max_position_embeddings', 4096),
+  })
 }
 
 function readLayers(config: ConfigReader, dModel: number, block: string): LayerDescription[] {

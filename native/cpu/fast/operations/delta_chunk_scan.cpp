@@ -8,6 +8,7 @@
 
 #include "native/cpu/activations.h"
 #include "native/cpu/delta.h"
+#include "native/cpu/fast/chunks_together.h"
 #include "native/cpu/fast/head_states.h"
 #include "native/cpu/fast/scratch.h"
 #include "native/cpu/operations.h"
@@ -15,14 +16,6 @@
 namespace ssm::cpu::fast {
 
 namespace {
-
-constexpr size_t kDeltaSpeedup = 8;  // as in fast/mat_mat.h
-
-// A few chunks of all sequences that are worked on together. DeltaChunks are counted among them.
-struct DeltaChunks {
-  size_t first;  // token of a sequence that the first of them begins with
-  size_t count;
-};
 
 // What a chunk has of a head of q and k, both normed.
 struct Shared {
@@ -53,26 +46,21 @@ class DeltaScan {
                      2 * cache_lines(sizes_.scores)) {}
 
   void run() {
-    constexpr size_t kSharedFloats = size_t{1} << 21;  // of chunks that are prepared together
     const size_t sequences = size_t{p_.batch} * p_.key_heads;
-    const size_t chunks = (p_.length + chunk_ - 1) / chunk_;
-    const size_t together =
-        std::clamp<size_t>(kSharedFloats / (sequences * shared_size_), 1, chunks);
-    shared_ = scratch<Scratch::kShared>(sequences * together * shared_size_);
-    for (size_t first = 0; first < chunks; first += together) {
-      const DeltaChunks some = {first * chunk_, std::min(together, chunks - first)};
+    chunks_together(p_.length, chunk_, sequences, shared_size_, [&](float* shared, Chunks some) {
+      shared_ = shared;
       prepare_keys(some);
       scan_heads(some);
-    }
+    });
   }
 
  private:
-  size_t first_of(DeltaChunks some, size_t c) const { return some.first + c * chunk_; }
-  size_t length_of(DeltaChunks some, size_t c) const {
+  size_t first_of(Chunks some, size_t c) const { return some.first + c * chunk_; }
+  size_t length_of(Chunks some, size_t c) const {
     return std::min(chunk_, p_.length - first_of(some, c));
   }
   // What chunk c has of head g of q and k in sequence r.
-  Shared shared_of(DeltaChunks some, size_t r, size_t g, size_t c) const {
+  Shared shared_of(Chunks some, size_t r, size_t g, size_t c) const {
     float* at = shared_ + ((r * p_.key_heads + g) * some.count + c) * shared_size_;
     const auto take = [&](size_t floats) {
       float* taken = at;
@@ -89,9 +77,9 @@ class DeltaScan {
   }
 
   // What the heads that read the same q and k share.
-  void prepare_keys(DeltaChunks some) const {
+  void prepare_keys(Chunks some) const {
     const size_t count = some.count, heads = p_.key_heads;
-    const size_t cost = 2 * chunk_ * chunk_ * p_.key_dim / kDeltaSpeedup;
+    const size_t cost = 2 * chunk_ * chunk_ * p_.key_dim / kScanSpeedup;
     threads_.parallel_for(p_.batch * heads * count, cost, [&](size_t begin, size_t end) {
       float* normed = scratch<Scratch::kOwn>(2 * chunk_ * p_.key_dim + sizes_.work);
       for (size_t i = begin; i < end; ++i) {
@@ -101,7 +89,7 @@ class DeltaScan {
     });
   }
 
-  void prepare_head(DeltaChunks some, size_t r, size_t g, size_t c, float* normed) const {
+  void prepare_head(Chunks some, size_t r, size_t g, size_t c, float* normed) const {
     const size_t token = r * p_.length + first_of(some, c), length = length_of(some, c);
     const Shared shared = shared_of(some, r, g, c);
     float* q = normed;
@@ -136,9 +124,9 @@ class DeltaScan {
     }
   }
 
-  void scan_heads(DeltaChunks some) const {
+  void scan_heads(Chunks some) const {
     const size_t tokens = std::min(some.count * chunk_, p_.length - some.first);
-    const size_t cost = tokens * p_.value_dim * (3 * p_.key_dim + chunk_) / kDeltaSpeedup;
+    const size_t cost = tokens * p_.value_dim * (3 * p_.key_dim + chunk_) / kScanSpeedup;
     threads_.parallel_for(size_t{p_.batch} * p_.heads, cost, [&](size_t begin, size_t end) {
       const size_t state_size = cache_lines(sizes_.state);
       float* transposed = scratch<Scratch::kOwn>(state_size + kernels_.delta_work(chunk_));
@@ -175,7 +163,7 @@ class DeltaScan {
   }
 
   // Chunk c of head h in sequence r.
-  void scan_chunk(DeltaChunks some, size_t r, size_t h, size_t c, Steps& steps, float* transposed,
+  void scan_chunk(Chunks some, size_t r, size_t h, size_t c, Steps& steps, float* transposed,
                   float* work) const {
     const size_t length = length_of(some, c), token = r * p_.length + first_of(some, c);
     find_steps(token, length, h, steps);

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "native/cpu/activations.h"
+#include "native/cpu/fast/chunks_together.h"
 #include "native/cpu/fast/head_states.h"
 #include "native/cpu/fast/scratch.h"
 #include "native/cpu/operations.h"
@@ -13,14 +14,6 @@
 namespace ssm::cpu::fast {
 
 namespace {
-
-constexpr size_t kSpeedup = 8;  // as in fast/mat_mat.h
-
-// A few chunks of all sequences that are worked on together. Chunks are counted among them.
-struct Chunks {
-  size_t first;  // token of a sequence that the first of them begins with
-  size_t count;
-};
 
 class Scan {
  public:
@@ -46,17 +39,12 @@ class Scan {
         shared_size_(c_size_ + b_size_ + cache_lines(sizes_.scores)) {}
 
   void run() {
-    constexpr size_t kSharedFloats = size_t{1} << 21;  // of chunks that are prepared together
     const size_t sequences = size_t{p_.batch} * p_.groups;
-    const size_t chunks = (p_.length + chunk_ - 1) / chunk_;
-    const size_t together =
-        std::clamp<size_t>(kSharedFloats / (sequences * shared_size_), 1, chunks);
-    shared_ = scratch<Scratch::kShared>(sequences * together * shared_size_);
-    for (size_t first = 0; first < chunks; first += together) {
-      const Chunks some = {first * chunk_, std::min(together, chunks - first)};
+    chunks_together(p_.length, chunk_, sequences, shared_size_, [&](float* shared, Chunks some) {
+      shared_ = shared;
       prepare_groups(some);
       scan_heads(some);
-    }
+    });
   }
 
  private:
@@ -71,7 +59,7 @@ class Scan {
 
   // What the heads of a group share.
   void prepare_groups(Chunks some) const {
-    const size_t count = some.count, cost = chunk_ * chunk_ * p_.d_state / kSpeedup;
+    const size_t count = some.count, cost = chunk_ * chunk_ * p_.d_state / kScanSpeedup;
     threads_.parallel_for(
         size_t{p_.batch} * p_.groups * count, cost, [&](size_t begin, size_t end) {
           float* work = scratch<Scratch::kOwn>(sizes_.work);
@@ -101,7 +89,7 @@ class Scan {
 
   void scan_heads(Chunks some) const {
     const size_t tokens = std::min(some.count * chunk_, p_.length - some.first);
-    const size_t cost = tokens * p_.head_dim * (2 * p_.d_state + chunk_) / kSpeedup;
+    const size_t cost = tokens * p_.head_dim * (2 * p_.d_state + chunk_) / kScanSpeedup;
     threads_.parallel_for(size_t{p_.batch} * p_.heads, cost, [&](size_t begin, size_t end) {
       const size_t state_size = cache_lines(sizes_.state);
       float* transposed = scratch<Scratch::kOwn>(state_size + sizes_.work);
