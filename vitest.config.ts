@@ -9,6 +9,9 @@ import { compile } from './test/support/compiled.js'
 
 compile()
 
+// Nothing is fetched from the Hub: tests of downloads have a server of their own, and say so.
+process.env.HF_HUB_OFFLINE = '1'
+
 // Forks, because a native addon that crashes must not take the runner with it.
 const test = { pool: 'forks', testTimeout: 60_000 } as const
 // One process for file after file: a new one takes longer than most suites of an operation.

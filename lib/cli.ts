@@ -6,9 +6,12 @@ import { buildCommand } from './cli/build.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
+import { listCommand } from './cli/list.js'
 import { modelsCommand } from './cli/models.js'
 import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
+import { pullCommand } from './cli/pull.js'
+import { rmCommand } from './cli/rm.js'
 import { showCommand } from './cli/show.js'
 import { tuneCommand } from './cli/tune.js'
 import { verifyCommand } from './cli/verify.js'
@@ -26,6 +29,9 @@ process.exitCode = await runProgram(
       benchCommand,
       showCommand,
       modelsCommand,
+      pullCommand,
+      listCommand,
+      rmCommand,
       infoCommand,
       verifyCommand,
       tuneCommand,
