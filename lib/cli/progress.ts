@@ -103,8 +103,8 @@ export class ProgressLine {
     }
     if (unit !== undefined) parts[parts.length - 1] += ` ${unit}`
     parts.push(...timesOf(progress, elapsed))
-    // In the last column some terminals wrap, and a wrapped line cannot be drawn over.
-    const room = Math.max(0, (this.#stream.columns ?? 80) - 1)
+    // In the last column some terminals wrap, and a wrapped line cannot be drawn over. Some have no size: 0.
+    const room = (this.#stream.columns || 80) - 1
     const line = `${phase}  ${parts.join('  ')}`.slice(0, room)
     const padding = ' '.repeat(Math.max(0, this.#width - line.length))
     const head = line.slice(0, phase.length)

@@ -85,12 +85,13 @@ class DownloadDisplay {
   readonly #start = performance.now()
   #lastLine = performance.now()
   #arrived = 0
-  #first: number | undefined
+  #last: DownloadProgress | undefined
 
   update(progress: DownloadProgress): void {
     const { loaded, total, bytesPerSecond, secondsLeft } = progress
-    this.#first ??= loaded
-    this.#arrived = loaded - this.#first
+    // Of the model, then of its tokenizer; what was there when one began did not arrive.
+    if (this.#last?.total === total) this.#arrived += loaded - this.#last.loaded
+    this.#last = progress
     this.#line.update({ phase: 'download', ...progress })
     const now = performance.now()
     if (process.stderr.isTTY || now - this.#lastLine < LINE_INTERVAL) return
@@ -110,7 +111,7 @@ class DownloadDisplay {
   done(): void {
     this.clear()
     const text =
-      this.#first === undefined
+      this.#last === undefined
         ? 'everything was there'
         : `done: ${formatBytes(this.#arrived)} in ${formatDuration(performance.now() - this.#start)}`
     process.stderr.write(`ssm-metal pull: ${text}\n`)

@@ -118,58 +118,75 @@ async function missingOf(
 async function fetchAll(
   job: Job,
   missing: readonly RemoteFile[],
-  { onProgress, onNotice }: Pick<FetchOptions, 'onProgress' | 'onNotice'>,
+  options: Pick<FetchOptions, 'onProgress' | 'onNotice'>,
 ): Promise<void> {
   // The same bytes may have several names.
-  const blobs = [...new Map(missing.map((file) => [file.etag, file])).values()]
-  const present = await Promise.all(blobs.map((file) => presentBytes(job.repository, file)))
-  const total = blobs.reduce((sum, { size }) => sum + size, 0)
-  const arriving = total - present.reduce((sum, bytes) => sum + bytes, 0)
-  if (blobs.length === 0) return
-  if (arriving > 0) {
-    await checkRoom(job, arriving)
-    const some =
-      arriving < total ? `${formatBytes(arriving)} of ${formatBytes(total)}` : formatBytes(total)
-    onNotice?.({
-      code: 'DOWNLOAD',
-      message: `downloading the ${job.wish.kind} ${job.wish.name} from ${new URL(job.way.endpoint).host}: ${some} in ${blobs.length} ${blobs.length === 1 ? 'file' : 'files'}, to ${job.repository}`,
-    })
+  const files = [...new Map(missing.map((file) => [file.etag, file])).values()]
+  const arriving = new Map<RemoteFile, number>()
+  for (const file of files) {
+    const blob = blobPath(job.repository, file.etag)
+    if ((await kindOf(blob)) === 'file') continue
+    arriving.set(file, Math.min(file.size, (await sizeOf(partialOf(blob))) ?? 0))
   }
+  const rate = await announce(job, arriving, options)
+  // Small ones first: the large one that is left alone has the whole connection. Those that are there cost nothing, and
+  // what a process that was stopped left beside them goes away.
+  const queue = files.toSorted((a, b) => a.size - b.size)
+  await inParallel(job.way, queue, async (way, file) => {
+    const { etag } = file
+    const onBytes = (bytes: number) => {
+      if (arriving.has(file)) rate.update(etag, bytes)
+    }
+    await fetchBlob(way, { ...job, commit: job.listed.commit, file, onBytes })
+  })
+  if (arriving.size > 0) rate.report()
+}
+
+/** Says what is to arrive, with how much of each file is there; refuses what the disk has no room for. */
+async function announce(
+  job: Job,
+  arriving: ReadonlyMap<RemoteFile, number>,
+  { onProgress, onNotice }: Pick<FetchOptions, 'onProgress' | 'onNotice'>,
+): Promise<TransferRate> {
+  const { wish, way, repository } = job
+  const total = [...arriving.keys()].reduce((sum, { size }) => sum + size, 0)
+  const there = [...arriving.values()].reduce((sum, bytes) => sum + bytes, 0)
   const rate = new TransferRate(total, (progress) => onProgress?.(progress))
+  if (arriving.size === 0) return rate
+  await checkRoom(job, total - there)
+  const { host } = new URL(way.endpoint)
+  const size = `${formatBytes(total)} in ${arriving.size === 1 ? '1 file' : `${arriving.size} files`}`
+  const already = there === 0 ? '' : `, of which ${formatBytes(there)} are there`
+  onNotice?.({
+    code: 'DOWNLOAD',
+    message: `downloading the ${wish.kind} ${wish.name} from ${host}: ${size}${already}, to ${repository}`,
+  })
   // Told of all before any arrives, so that what is there counts from the first report on.
-  for (const [i, { etag }] of blobs.entries()) rate.update(etag, present[i]!)
-  const { commit } = job.listed
-  // Small ones first: the large one that is left alone has the whole connection.
-  const queue = blobs.toSorted((a, b) => a.size - b.size)
-  const { signal } = job.way
+  for (const [{ etag }, bytes] of arriving) rate.update(etag, bytes)
+  return rate
+}
+
+/** Works on several files at once. The first failure ends all, and is the one that is thrown. */
+async function inParallel(
+  { signal, ...way }: Way,
+  queue: RemoteFile[],
+  work: (way: Way, file: RemoteFile) => Promise<void>,
+): Promise<void> {
   throwIfAborted(signal)
   const stop = new AbortController()
   const forget = onAbort(signal, () => stop.abort(reasonOf(signal!)))
-  const way = { ...job.way, signal: stop.signal }
   const worker = async () => {
     for (let file = queue.shift(); file !== undefined; file = queue.shift()) {
-      const { etag } = file
-      await fetchBlob(way, { ...job, commit, file, onBytes: (bytes) => rate.update(etag, bytes) })
+      throwIfAborted(stop.signal)
+      await work({ ...way, signal: stop.signal }, file)
     }
   }
   const workers = Array.from({ length: TRANSFERS }, () =>
-    worker().catch((error: unknown) => {
-      // The first failure ends the other transfers, and is the one that is told.
-      stop.abort(error)
-      throw error
-    }),
+    worker().catch((error: unknown) => stop.abort(error)),
   )
-  const results = await Promise.allSettled(workers)
+  await Promise.all(workers)
   forget()
-  if (stop.signal.aborted) throw stop.signal.reason
-  for (const result of results) if (result.status === 'rejected') throw result.reason
-  rate.report()
-}
-
-async function presentBytes(repository: string, { etag, size }: RemoteFile): Promise<number> {
-  const blob = blobPath(repository, etag)
-  if ((await kindOf(blob)) === 'file') return size
-  return Math.min(size, (await sizeOf(partialOf(blob))) ?? 0)
+  throwIfAborted(stop.signal)
 }
 
 /** Refuses what would not fit, before it begins. */

@@ -3,6 +3,7 @@
 
 import { createHash } from 'node:crypto'
 import http, { type IncomingMessage, type ServerResponse } from 'node:http'
+import https from 'node:https'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
@@ -74,8 +75,11 @@ export function etagOf(repository: HubRepository, name: string): string {
   return isLarge(repository, bytes) ? sha256(bytes) : gitHash(bytes)
 }
 
-/** Starts both servers; they end with the test. */
-export async function startHub(repositories: Record<string, HubRepository>): Promise<HubServer> {
+/** Starts both servers; they end with the test. The Hub speaks https where it has a certificate. */
+export async function startHub(
+  repositories: Record<string, HubRepository>,
+  certificate?: { key: Buffer; cert: Buffer },
+): Promise<HubServer> {
   const signatures = new Set<string>()
   const server: { -readonly [Key in keyof HubServer]: HubServer[Key] } = {
     endpoint: '',
@@ -126,7 +130,7 @@ export async function startHub(repositories: Record<string, HubRepository>): Pro
     }
     refuse(response, 404)
   }
-  server.endpoint = await listen(hub)
+  server.endpoint = await listen(hub, certificate)
   server.filesOrigin = await listen(files)
   return server
 }
@@ -138,17 +142,20 @@ const PROXIES = ['HTTP_PROXY', 'HTTPS_PROXY', 'ALL_PROXY', 'NO_PROXY'].flatMap((
 
 async function listen(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<unknown>,
+  certificate?: { key: Buffer; cert: Buffer },
 ): Promise<string> {
-  const server = http.createServer((request, response) => {
+  const answer = (request: IncomingMessage, response: ServerResponse) => {
     response.on('error', () => {})
     handle(request, response).catch((error) => response.destroy(error))
-  })
+  }
+  const server = certificate ? https.createServer(certificate, answer) : http.createServer(answer)
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   onTestFinished(() => {
     server.closeAllConnections()
     server.close()
   })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const { port } = server.address() as AddressInfo
+  return `${certificate ? 'https' : 'http'}://127.0.0.1:${port}`
 }
 
 export function refuse(
