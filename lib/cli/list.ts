@@ -1,6 +1,11 @@
 // ssm-metal list: the models in the cache of the Hub that this package can load.
 
-import { bytesOf, type CachedRevision, cachedRevisions } from '../hub/cached-models.js'
+import {
+  bytesOf,
+  type CachedRevision,
+  cachedRevisions,
+  unfinishedDownloads,
+} from '../hub/cached-models.js'
 import { openCheckpoint } from '../models/checkpoint.js'
 import {
   CorruptFileError,
@@ -25,15 +30,21 @@ export const listCommand = defineCommand({
   moreExamples: ['ssm-metal list --cache-dir /Volumes/models/hub --json'],
   async run({ options }) {
     const cache = cacheFrom(options)
-    const described = await Promise.all((await cachedRevisions(cache)).map(describe))
-    const models = described.filter(({ state }) => state !== 'other')
+    const revisions = await cachedRevisions(cache)
+    const unfinished = await unfinishedDownloads(cache)
+    const described = await Promise.all(revisions.map(describe))
+    const models = [
+      ...described.filter(({ state }) => state !== 'other'),
+      ...unfinished.map((part) => ({ ...part, ...UNFINISHED })),
+    ].sort((a, b) => (a.name < b.name ? -1 : 1))
     if (options.json) {
       process.stdout.write(`${JSON.stringify(models)}\n`)
       return exitCodes.success
     }
     process.stdout.write(models.length === 0 ? '' : table(models))
-    const others = described.length - models.length
-    const total = formatBytes(bytesOf(await cachedRevisions(cache)))
+    const others = described.filter(({ state }) => state === 'other').length
+    const unfinishedBytes = unfinished.reduce((sum, { bytes }) => sum + bytes, 0)
+    const total = formatBytes(bytesOf(revisions) + unfinishedBytes)
     const rest = others === 0 ? '' : `; ${others} other ${others === 1 ? 'entry' : 'entries'}`
     const lead = models.length === 0 ? 'no models that run here' : String(models.length)
     process.stderr.write(`${lead} in ${cache}${rest}, ${total} in all\n`)
@@ -43,15 +54,17 @@ export const listCommand = defineCommand({
 
 interface ListedModel {
   readonly name: string
-  /** A branch or tag that names the commit, or the commit. */
-  readonly revision: string
-  readonly commit: string
+  /** A branch or tag that names the commit, or the commit; null before there is one. */
+  readonly revision: string | null
+  readonly commit: string | null
   /** `other`: not of a family that is known, or no model. */
   readonly state: 'complete' | 'incomplete' | 'other'
   readonly family: string | null
   readonly bytes: number
   readonly path: string
 }
+
+const UNFINISHED = { state: 'incomplete', family: null, revision: null, commit: null } as const
 
 async function describe(revision: CachedRevision): Promise<ListedModel> {
   const { name, commit, references, path, files } = revision
@@ -78,14 +91,13 @@ async function describe(revision: CachedRevision): Promise<ListedModel> {
 
 function table(models: readonly ListedModel[]): string {
   const rows = models.map(({ name, revision, family, bytes }) => [
-    revision === 'main' ? name : `${name}@${revision}`,
+    revision === 'main' || revision === null ? name : `${name}@${revision}`,
     family ?? 'incomplete: ssm-metal pull brings the rest',
     formatBytes(bytes),
   ])
   const width = (column: number) => Math.max(...rows.map((row) => row[column]!.length))
   const [nameWidth, familyWidth, sizeWidth] = [width(0), width(1), width(2)]
   return rows
-    .sort(([a], [b]) => (a! < b! ? -1 : 1))
     .map(
       ([name, family, size]) =>
         `${name!.padEnd(nameWidth)}  ${family!.padEnd(familyWidth)}  ${size!.padStart(sizeWidth)}\n`,

@@ -57,11 +57,13 @@ async function isConfirmed(what: string, size: string): Promise<boolean> {
   }
   const terminal = createInterface({ input: process.stdin, output: process.stderr })
   // Control-C and Control-D say no.
-  const closed = new Promise<string>((resolve) => terminal.once('close', () => resolve('')))
+  const closed = new Promise<string>((resolve) => terminal.once('close', () => resolve('\n')))
   try {
     const asked = terminal.question(`Delete ${what}, ${size}? [y/N] `)
     asked.catch(() => {})
-    return /^y(?:es)?$/i.test((await Promise.race([asked, closed])).trim())
+    const answer = await Promise.race([asked, closed])
+    if (answer === '\n') process.stderr.write(answer)
+    return /^y(?:es)?$/i.test(answer.trim())
   } finally {
     terminal.close()
   }

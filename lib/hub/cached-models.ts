@@ -47,6 +47,20 @@ export async function cachedRevisions(cache: string | undefined): Promise<Cached
   return (await Promise.all(names.map((name) => revisionsOf(cache!, name)))).flat()
 }
 
+/** Models of which a download was stopped before there was a snapshot, and the bytes that have arrived. */
+export async function unfinishedDownloads(
+  cache: string,
+): Promise<{ name: string; path: string; bytes: number }[]> {
+  const unfinished = []
+  for (const name of await cachedNames(cache)) {
+    const path = repositoryFolder(cache, name)
+    if ((await entriesOf(join(path, 'snapshots'))).length > 0) continue
+    const bytes = await bytesIn(join(path, 'blobs'), [])
+    if (bytes > 0) unfinished.push({ name, path, bytes })
+  }
+  return unfinished
+}
+
 /** The revisions of a model in a cache. */
 export async function revisionsOf(cache: string, name: string): Promise<CachedRevision[]> {
   const repository = repositoryFolder(cache, name)

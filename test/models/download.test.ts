@@ -245,16 +245,23 @@ describe('the command line', () => {
     await mkdir(other, { recursive: true })
     await writeFile(join(other, 'config.json'), '{}')
 
+    // And one that was stopped.
+    const blobs = join(cache, 'models--org--stopped/blobs')
+    await mkdir(blobs, { recursive: true })
+    await writeFile(join(blobs, 'x.incomplete'), Buffer.alloc(2048))
+
     const listed = await run(['list'])
+    const rest = 'incomplete: ssm-metal pull brings the rest'
     expect(listed.stdout).toMatch(
       new RegExp(
-        `^org/part@${COMMIT}  incomplete: ssm-metal pull brings the rest +2 B\norg/rene +rene +76. KiB\n$`,
+        `^org/part@${COMMIT}  ${rest} +2 B\norg/rene +rene +76. KiB\norg/stopped +${rest} +2.00 KiB\n$`,
       ),
     )
-    expect(listed.stderr).toMatch(/^2 in .*hub; 1 other entry, 77. KiB in all\n$/)
+    expect(listed.stderr).toMatch(/^3 in .*hub; 1 other entry, 77. KiB in all\n$/)
     expect(JSON.parse((await run(['list', '--json'])).stdout)).toMatchObject([
       { name: 'org/part', state: 'incomplete', family: null },
       { name: 'org/rene', state: 'complete', family: 'rene', commit: COMMIT, revision: 'main' },
+      { name: 'org/stopped', state: 'incomplete', bytes: 2048, commit: null },
     ])
 
     const unasked = await run(['rm', 'org/rene'])

@@ -129,6 +129,18 @@ describe('the token', () => {
     expect(tokens('files')).toEqual(new Set([undefined]))
   })
 
+  it('is not sent where others could read it on the way', async () => {
+    vi.stubEnv('HF_TOKEN', 'hf_secret')
+    hub.interceptors.push((request, response) => {
+      if (!request.url!.includes('/resolve/')) return false
+      refuse(response, 302, { location: 'http://files.example/x' })
+      return true
+    })
+    await expect(pull()).rejects.toThrow(
+      /redirects to http:\/\/files.example, which is no https address/,
+    )
+  })
+
   it('is read from the file that the login of other clients writes', async () => {
     const home = await temporaryFolder()
     await writeFile(join(home, 'token'), 'hf_secret\n')
