@@ -65,7 +65,7 @@ export async function fetchBlob(way: Way, task: BlobTask): Promise<void> {
   onBytes(file.size)
 }
 
-/** Lets another client of the Hub that writes the same file, such as Python's, come to its end. */
+/** Lets another client of the Hub that writes the same file, as older ones in Python do, come to its end. */
 async function waitForOthers(blob: string, signal: Signal | undefined): Promise<void> {
   const looked = async () => {
     const { size, mtimeMs } = await stat(partialOf(blob)).catch(() => ({ size: -1, mtimeMs: 0 }))

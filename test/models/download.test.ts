@@ -17,7 +17,13 @@ import {
 } from '../../lib/support/errors.js'
 import type { Notice } from '../../lib/support/notices.js'
 import { FIXTURES, fixture, readGolden, temporaryFolder } from '../support/checkpoints.js'
-import { type ChildOptions, ROOT, runChild } from '../support/child-process.js'
+import {
+  type ChildOptions,
+  ROOT,
+  runChild,
+  startChild,
+  untilOutput,
+} from '../support/child-process.js'
 import { programWords } from '../support/compiled.js'
 import { COMMIT, type HubRepository, type HubServer, startHub } from '../support/hub-server.js'
 
@@ -291,6 +297,18 @@ describe('the command line', () => {
     expect(await readdir(join(cache, 'models--org--rene/refs'))).toEqual(['main'])
     await using model = await loadModel('org/rene', { device: 'cpu', download: false })
     expect(model.config.architecture).toBe('rene')
+  })
+
+  it('pull is stopped by Control-C, and goes on', async () => {
+    hub.rate = 2e5
+    const child = startChild(CLI, ['pull', 'org/rene'], { env: hub.env(cache) })
+    await untilOutput(child, 'stderr', /downloading the model/)
+    child.process.kill('SIGINT')
+    const { code, stdout, stderr } = await child.result
+    expect({ code, stdout }).toEqual({ code: 130, stdout: '' })
+    expect(stderr).toMatch(/stopped; what has arrived is kept, and the same command goes on/)
+    hub.rate = undefined
+    expect((await run(['pull', 'org/rene'])).code).toBe(0)
   })
 
   it('says what is wrong with a call', async () => {

@@ -68,6 +68,18 @@ describe('another process', () => {
     await expectComplete()
   })
 
+  it('that is killed is taken over from by the one that waits', async () => {
+    hub.rate = 4e6
+    const first = startChild(CHILD, [NAME, cache], { env: hub.env(cache) })
+    while ((await sizeOf(partial())) < 1.2 * BLOCK_BYTES) await pause(5)
+    const second = pull()
+    await pause(100)
+    first.process.kill('SIGKILL')
+    await second
+    expect(hub.filesSeen('model.safetensors').map(({ offset }) => offset)).toEqual([0, BLOCK_BYTES])
+    await expectComplete()
+  })
+
   it.skipIf(process.platform === 'win32')(
     'that runs out of room says so, and another goes on',
     async () => {
