@@ -12,6 +12,7 @@ export interface DownloadProgress {
 
 const WINDOW = 5000
 const INTERVAL = 100
+const LEAST_SECONDS = 0.3
 
 /** Adds up the bytes of several files, and reports at most ten times a second. */
 export class TransferRate {
@@ -51,7 +52,9 @@ export class TransferRate {
     const loaded = [...this.#loaded.values()].reduce((sum, bytes) => sum + bytes, 0)
     const [first, last] = [this.#samples[0], this.#samples.at(-1)]
     const seconds = first && last ? (last.at - first.at) / 1000 : 0
-    const bytesPerSecond = seconds > 0 ? (last!.arrived - first!.arrived) / seconds : undefined
+    // The first bytes say little.
+    const bytesPerSecond =
+      seconds >= LEAST_SECONDS ? (last!.arrived - first!.arrived) / seconds : undefined
     const secondsLeft = bytesPerSecond ? (this.#total - loaded) / bytesPerSecond : undefined
     this.#report({ loaded, total: this.#total, bytesPerSecond, secondsLeft })
   }
