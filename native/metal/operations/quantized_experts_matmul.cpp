@@ -8,7 +8,8 @@ namespace ssm::metal {
 void quantized_experts_matmul(const Operation& operation, Program& program) {
   const auto p = operation.params<QuantizedExpertsMatmulParams>();
   auto dispatch = make_dispatch<QuantizedExpertsMatmulParams>(
-      kernel_name("quantized_experts_matmul", operation, {"x", "out", "scales"}), operation);
+      kernel_name("quantized_experts_matmul", operation, {"x", "out", "scales"}), operation,
+      KernelBuffers{.written = {"out"}, .without = {"tiles"}});
   dispatch.constants = constants_of(p);
   add_experts(dispatch, p, program);
 }
