@@ -46,6 +46,7 @@ const CHUNKS: readonly Choice[] = [
   choice(20, 2, 5, 4),
   choice(67, 4, 6),
 ]
+const USUAL_CHUNK = CHUNKS[3]!
 
 /** Formats whose products are verified: of affine ones those that models are published in. */
 const FORMATS = ALL_FORMATS.filter(
@@ -95,7 +96,7 @@ export function expertProductCase(
 export function expertChunkCase(
   format: WeightFormat,
   activationType: ActivationType,
-  given: Choice,
+  given: Choice = USUAL_CHUNK,
 ): Case {
   const { tokens, chosen: numChosen, experts, used } = given
   const { product, inputMultiple } = kindOf(format)
