@@ -70,6 +70,12 @@ export class ConfigReader {
     return new ConfigReader(this.#file, values, this.#path)
   }
 
+  /** The same config with another value of one key. */
+  withValue(key: string, value: JsonValue): ConfigReader {
+    const values: JsonObject = Object.assign(Object.create(null), this.#values, { [key]: value })
+    return new ConfigReader(this.#file, values, this.#path)
+  }
+
   /** The same config with these keys only. */
   picked(keys: readonly string[]): ConfigReader {
     const there = keys.filter((key) => Object.hasOwn(this.#values, key))
