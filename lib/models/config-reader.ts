@@ -125,6 +125,13 @@ export class ConfigReader {
     return value
   }
 
+  /** A number above 0. */
+  positive(key: string, byDefault?: number): number {
+    const value = this.number(key, byDefault)
+    if (!(value > 0 && Number.isFinite(value))) this.#wrong(key, 'a number above 0', value)
+    return value
+  }
+
   /** A list of factors: all 1 when absent or null. */
   factors(key: string, count: number): number[] {
     const value = this.#get(key) ?? new Array<number>(count).fill(1)

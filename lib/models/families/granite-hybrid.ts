@@ -93,7 +93,7 @@ function readLayers(
     ? {
         ...readAttentionKeys(config, dModel, {
           rotary: isRotary ? 'whole' : undefined,
-          scale: config.factor('attention_multiplier'),
+          scale: config.positive('attention_multiplier', 1),
         }),
         outMultiplier,
       }
