@@ -5,11 +5,11 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import {
   RANDOM_MODEL_SHAPES,
-  type RandomModelDtype,
   type RandomModelShape,
   randomModelShape,
   writeRandomModel,
 } from '../../random-model.js'
+import type { RandomModelDtype } from '../../random-tensors.js'
 import type { GgufType } from './gguf.js'
 import { writeMamba2Gguf } from './mamba2-gguf.js'
 import { runScript } from './processes.js'
