@@ -11,7 +11,7 @@ import { AFFINE_BITS, AFFINE_GROUP_SIZES } from '../lib/operations/arguments.js'
 import { createDevice } from '../lib/operations/create-device.js'
 import type { Device } from '../lib/operations/device.js'
 import { openCheckpoint } from '../lib/models/checkpoint.js'
-import type { DType } from '../lib/operations/tensor.js'
+import type { DType, Tensor } from '../lib/operations/tensor.js'
 import type { TensorEntry } from '../lib/weights/checkpoint.js'
 import { DEFAULT_GROUP_SIZE } from '../lib/weights/formats/affine.js'
 import { type TensorData, writeSafetensors } from '../lib/weights/safetensors.js'
@@ -35,8 +35,9 @@ if (!from || !to || !bits || !groupSize) {
 }
 
 const checkpoint = await openCheckpoint(from)
-if (!['rene', 'hf-mamba2'].includes(checkpoint.config.format)) {
-  throw new Error(`${from}: only model_type rene and mamba2 have a quantised form`)
+if (!['rene', 'hf-mamba2', 'transformers'].includes(checkpoint.config.format)) {
+  const { architecture, format } = checkpoint.config
+  throw new Error(`${from}: ${architecture} has no quantised form as ${format} writes it`)
 }
 const tensors: Record<string, TensorData> = {}
 using device = createDevice('cpu')
@@ -61,9 +62,10 @@ console.log(
   `${basename(to)}: ${bits} bits, groups of ${groupSize}, ${(written / 1e6).toFixed(2)} MB`,
 )
 
-// Every module with two-dimensional weights multiplies or embeds; convolution taps have three.
+// Every module with two-dimensional weights multiplies or embeds. Those with three are matrices of experts, or taps of a
+// convolution, of which there are few.
 function isMatrix({ name, shape }: TensorEntry): boolean {
-  return name.endsWith('.weight') && shape.length === 2 && shape[1]! % groupSize === 0
+  return name.endsWith('.weight') && shape.length >= 2 && shape.at(-1)! % groupSize === 0
 }
 
 async function readTensor({ file, byteOffset, byteLength, dtype }: TensorEntry) {
@@ -83,8 +85,9 @@ async function quantize(
   { dtype, shape }: TensorEntry,
   data: Float32Array | Uint16Array,
 ): Promise<Record<string, TensorData>> {
-  const [rows, cols] = shape as [number, number]
-  const weight = device.tensor(dtype as DType, shape, data)
+  const cols = shape.at(-1)!
+  const rows = shape.reduce((product, d) => product * d, 1) / cols
+  const weight = device.tensor(dtype as DType, [rows, cols], data)
   const matrix = {
     words: device.tensor('uint32', [rows, (cols * bits) / 32]),
     scales: device.tensor(dtype as DType, [rows, cols / groupSize]),
@@ -95,10 +98,11 @@ async function quantize(
   using list = device.record((cl) => cl.affineQuantize(weight, matrix))
   await list.run()
   const { words, scales, biases } = matrix
+  const shaped = (tensor: Tensor) => [...shape.slice(0, -1), tensor.cols]
   const result = {
-    [`${module}.weight`]: { dtype: 'uint32' as const, shape: words.shape, data: words.read() },
-    [`${module}.scales`]: { dtype, shape: scales.shape, data: scales.read() },
-    [`${module}.biases`]: { dtype, shape: biases.shape, data: biases.read() },
+    [`${module}.weight`]: { dtype: 'uint32' as const, shape: shaped(words), data: words.read() },
+    [`${module}.scales`]: { dtype, shape: shaped(scales), data: scales.read() },
+    [`${module}.biases`]: { dtype, shape: shaped(biases), data: biases.read() },
   }
   for (const tensor of [weight, words, scales, biases]) tensor.dispose()
   return result

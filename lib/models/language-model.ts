@@ -48,6 +48,36 @@ export const STEP_TOKENS = 8
 /** A forward pass, but for what the model decides. */
 export type PassContext = Omit<Pass, 'role'>
 
+/** What a model is made of. */
+interface ModelWeights {
+  embedding: Weight
+  blocks: PlacedBlock[]
+  finalNorm: Norm | LayerNorm
+  head: Linear
+}
+
+/** Asks a loader for every tensor of a model. */
+export async function loadWeights(
+  loader: WeightLoader,
+  { config, names, layers }: Pick<Checkpoint, 'config' | 'names' | 'layers'>,
+  types: BlockTypes,
+): Promise<ModelWeights> {
+  const { dModel, paddedVocabSize, headBias, logitsMultiplier = 1 } = config
+  const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
+  const blocks = await loadBlocks(loader, config, layers, types)
+  const finalNorm = await loadNorm(loader, names.finalNorm, config)
+  const head: Linear = config.tieEmbeddings
+    ? {
+        ...loader.scaled(embedding, paddedVocabSize, logitsMultiplier),
+        bias: headBias ? await loader.vector(`${names.head}.bias`, paddedVocabSize) : undefined,
+      }
+    : await loader.linear(names.head, paddedVocabSize, dModel, headBias, {
+        weight: logitsMultiplier,
+        bias: logitsMultiplier,
+      })
+  return { embedding, blocks, finalNorm, head }
+}
+
 export class LanguageModel {
   readonly device: Device
   readonly config: ModelConfig
@@ -68,12 +98,7 @@ export class LanguageModel {
     config: ModelConfig,
     { activationType, kvType }: BlockTypes,
     memory: { bytes: number; owned: readonly Memory[] },
-    weights: {
-      embedding: Weight
-      blocks: PlacedBlock[]
-      finalNorm: Norm | LayerNorm
-      head: Linear
-    },
+    weights: ModelWeights,
   ) {
     this.device = device
     this.config = config
@@ -101,29 +126,14 @@ export class LanguageModel {
     },
     store: WeightStore = new DeviceStore(device, checkpoint.tensors, options.signal),
   ): Promise<LanguageModel> {
-    const { config, names, layers } = checkpoint
-    const { dModel, paddedVocabSize, logitsMultiplier = 1 } = config
+    const { config } = checkpoint
     const loader = new WeightLoader(checkpoint, options, store)
     const activationType = activationTypeOf(device, options)
     const types = { activationType, kvType: options.kvDtype ?? activationType }
     try {
-      const embedding = await loader.weight(names.embedding, paddedVocabSize, dModel)
-      const blocks = await loadBlocks(loader, config, layers, types)
-      const finalNorm = await loadNorm(loader, names.finalNorm, config)
-      const head: Linear = config.tieEmbeddings
-        ? {
-            ...loader.scaled(embedding, paddedVocabSize, logitsMultiplier),
-            bias: config.headBias
-              ? await loader.vector(`${names.head}.bias`, paddedVocabSize)
-              : undefined,
-          }
-        : await loader.linear(names.head, paddedVocabSize, dModel, config.headBias, {
-            weight: logitsMultiplier,
-            bias: logitsMultiplier,
-          })
+      const weights = await loadWeights(loader, checkpoint, types)
       loader.checkAllUsed()
       checkStateSize(checkpoint)
-      const weights = { embedding, blocks, finalNorm, head }
       const model = new LanguageModel(
         device,
         config,

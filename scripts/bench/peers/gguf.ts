@@ -2,7 +2,7 @@
 // tensors, and their data. https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 
 import { replaceFile } from '../../../lib/weights/replace-file.js'
-import { toFloat16 } from '../../random-model.js'
+import { toFloat16 } from '../../random-tensors.js'
 
 /** Tensor types: number in the file, elements and bytes of a block. */
 export const GGUF_TYPES = {
