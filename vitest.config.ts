@@ -17,10 +17,12 @@ const operations = { ...test, isolate: false } as const
 // What asks how late the event loop is gets the machine for itself.
 const alone = ['test/models/event-loop.test.ts', 'test/ops/event-loop.test.ts']
 
+// Compares bits of an operation's rows: one order of threads is enough, and races are found by its own suite.
+const rowTests = ['test/ops/batch-invariance.test.ts']
+
 // The operations that have dispatch code: other files of the folder have no such test. And what holds for
 // several of them.
 const operationTests = [
-  'test/ops/batch-invariance.test.ts',
   'test/ops/operation-errors.test.ts',
   'test/ops/quantized-reference.test.ts',
   ...readdirSync(new URL('native/metal/operations', import.meta.url))
@@ -38,8 +40,13 @@ const cache = {
   SSM_METAL_GPU_TIMEOUT: '3600',
 }
 
-/** The suite of operations on the Metal device over its stand-in, when that addon has been built. */
-function onTheRig(name: string, addon: string, env: Record<string, string> = {}) {
+/** Suites of operations on the Metal device over its stand-in, when that addon has been built. */
+function onTheRig(
+  name: string,
+  addon: string,
+  env: Record<string, string> = {},
+  include = operationTests,
+) {
   const path = join(rig, 'Release', addon)
   if (!existsSync(path)) return []
   return [
@@ -47,7 +54,7 @@ function onTheRig(name: string, addon: string, env: Record<string, string> = {})
       test: {
         ...operations,
         name,
-        include: operationTests,
+        include,
         env: { SSM_METAL_ADDON: path, ...cache, ...env },
       },
     },
@@ -71,20 +78,36 @@ const computing = {
   ],
 }
 
-/** The suite of operations and the reference models on a lower level of the CPU device. */
+const prebuilt = (target: string) =>
+  fileURLToPath(new URL(`prebuilds/${target}/ssm-metal.glibc.node`, import.meta.url))
+
+/**
+ * The suite of operations and the reference models on a lower level of the CPU device: with the binary that users get,
+ * if it is there (scripts/prebuilds/README.md). The best level of that one is what test/package verifies.
+ */
 function onLevel(level: string) {
-  const env = { SSM_METAL_CPU_LEVEL: level }
+  const path = prebuilt(`linux-${process.arch}`)
+  const isThere = process.platform === 'linux' && existsSync(path)
+  const env = { SSM_METAL_CPU_LEVEL: level, ...(isThere && { SSM_METAL_ADDON: path }) }
   return { test: { ...operations, ...computing, name: `level-${level}`, env } }
 }
 
-/** The same with a prebuilt binary, if it is there (scripts/prebuilds/README.md). */
-function onPrebuilt(target: 'linux-x64' | 'linux-arm64') {
-  const path = fileURLToPath(new URL(`prebuilds/${target}/ssm-metal.glibc.node`, import.meta.url))
+/** The same with the prebuilt binary of another processor, under an emulator (test/prebuilds/arm64.mjs). */
+function onPrebuilt(target: 'linux-arm64') {
+  const path = prebuilt(target)
   if (!existsSync(path)) return []
   const env = { SSM_METAL_ADDON: path }
-  // The other processor is emulated, many times slower.
-  const testTimeout = target === `linux-${process.arch}` ? test.testTimeout : 1_800_000
-  return [{ test: { ...operations, ...computing, name: `prebuilt-${target}`, testTimeout, env } }]
+  return [
+    {
+      test: {
+        ...operations,
+        ...computing,
+        name: `prebuilt-${target}`,
+        testTimeout: 1_800_000,
+        env,
+      },
+    },
+  ]
 }
 
 // What takes a minute or more of a processor, or waits for package managers.
@@ -95,7 +118,7 @@ const LONG = [
   ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu'],
 ].map((name) => `/test/${name}.test.ts`)
 // Of whole projects: the many short files of the first one fill the gaps at the end.
-const LAST = ['shipped', 'prebuilds', 'level-', 'prebuilt-']
+const LAST = ['shipped', 'prebuilds', 'level-']
 
 /**
  * The longest first: a file of minutes that starts last has one core and leaves the others without work.
@@ -136,8 +159,6 @@ export default defineConfig({
       },
       { test: { ...test, name: 'alone', include: alone, maxWorkers: 1 } },
       ...levels.slice(0, -1).map(onLevel),
-      ...(process.platform === 'linux' ? onPrebuilt(`linux-${process.arch}` as 'linux-x64') : []),
-      // Under an emulator (test/prebuilds/arm64.mjs).
       ...(process.env.SSM_METAL_PREBUILT === 'linux-arm64' ? onPrebuilt('linux-arm64') : []),
       // What a build for another platform would be, and prebuilt binaries, looked at from outside.
       ...(process.platform === 'linux'
@@ -149,6 +170,7 @@ export default defineConfig({
           process.env.SSM_SOFTWARE_METAL_SCHEDULES ?? 'forward,reverse,1,2,3',
       }),
       ...onTheRig('software-metal-checked', 'metal_device_checked.node'),
+      ...onTheRig('software-metal-rows', 'metal_device.node', {}, rowTests),
       // What runs on an NVIDIA GPU, here over a driver without one (test/gpu/README.md).
       ...(existsSync(join(rig, 'gpu_run_seeded'))
         ? [

@@ -11,8 +11,8 @@
 
 #include "metal/linear.h"
 #include "metal/linear_tile.h"
-#include "metal/quantized.h"
 #include "metal/quantized_matmul.h"
+#include "metal/quantized_tile.h"
 
 template <class In, class Out, class Scale>
 [[kernel]] void quantized_matmat(
@@ -35,33 +35,18 @@ template <class In, class Out, class Scale>
   SSM_ABSENT(gated, device const Out* gate);
   SSM_ABSENT(has_residual, device const Out* residual);
   constexpr uint kSize = kTile;
-  const uint group_shift = ctz(p.group_size);  // a division would cost more
   const TilePlace place = tile_place(tile, kSize, p.rows, p.outputs);
   device const In* xs = x + ulong(place.row) * p.x_stride;
   threadgroup In* x_tile = (threadgroup In*)memory;
   threadgroup In* w_tile = x_tile + kSize * tile_stride<In>();
 
-  // The part of the weight that this thread loads, which lies in one group: beyond the last output
-  // the last one again.
-  const uint w_row = row_of_thread(thread_index), w_col = column_of_thread(thread_index);
-  const ulong n = min(place.col + w_row, p.outputs - 1);
-  device const uint* w = words + n * row_words(p.inputs);
-  const ulong groups = n * (p.inputs >> group_shift);
-  threadgroup In* to = w_tile + w_row * tile_stride<In>() + w_col;
-
+  // Beyond the last output the last one again.
+  const ulong n = min(place.col + row_of_thread(thread_index), p.outputs - 1);
   TileSums<kSize> sums;
   clear(sums);
   for (uint k = 0; k < p.inputs; k += kTile) {
     load_block<In, kSize>(x_tile, xs + k, p.x_stride, place.rows, p.inputs - k, thread_index);
-    // Of groups of 16 the last block of a row may have half of its columns.
-    const uint col = k + w_col;
-    const bool inside = mode != kNvfp4 || col < p.inputs;
-    const Eight eight = load_eight(w, inside ? col : 0);
-    const GroupNumbers numbers =
-        numbers_of(scales, biases, groups + (inside ? col >> group_shift : 0));
-    UNROLL for (uint i = 0; i < 2; ++i) {
-      store4_in_tile(to + 4 * i, inside ? dequantized(eight, i, numbers) : float4(0.0f));
-    }
+    load_quantized(w_tile, words, scales, biases, n, k, p.inputs, p.group_size, thread_index);
     threadgroup_barrier(mem_flags::mem_threadgroup);
     add_block(sums, x_tile, w_tile, simdgroup);
     threadgroup_barrier(mem_flags::mem_threadgroup);

@@ -2,6 +2,7 @@
 
 import type { ActivationType } from '../../lib/operations/device.js'
 import type { Case } from '../../lib/verify/cases/case.js'
+import { largeDeltaScan } from '../../lib/verify/cases/delta.js'
 import type { Inputs } from '../../lib/verify/inputs.js'
 
 // A Mamba-2 layer of Rene.
@@ -110,7 +111,10 @@ function projection(rows: number, cols: number, outputs: number): Case {
 export function* longCases(): Generator<Case> {
   yield update(16)
   yield wholeUpdate(16)
-  for (const length of [1024, 2048, 4096, 8192, 16384]) yield scan(length)
+  for (const length of [1024, 2048, 4096, 8192, 16384]) {
+    yield scan(length)
+    yield largeDeltaScan(length, activationType)
+  }
   yield projection(4096, D_MODEL, IN_PROJ)
   yield projection(4096, INNER, D_MODEL)
 }

@@ -67,6 +67,8 @@ async function compile(file) {
   const options = ['-x', 'cuda', '--cuda-device-only', `--cuda-gpu-arch=${ARCHITECTURE}`]
   // Without a toolkit to ask, clang names a PTX version that is older than the architecture.
   options.push('--cuda-feature=+ptx80')
+  // Metal's compiler inlines every function.
+  options.push('-mllvm', '-inline-threshold=100000')
   options.push('-nocudainc', '-nocudalib', '-std=c++20', '-O3', '-mllvm', '-unroll-threshold=1000')
   options.push('-ffp-contract=on', '-g1', '-S', '-I', join(rig, 'include'))
   options.push('-Wno-unknown-cuda-version', '-Wno-duplicate-decl-specifier')

@@ -47,6 +47,7 @@ for (const [script, ...args] of [
   ['test/gpu/measure.js', at('rows.jsonl')],
   ['test/gpu/batch-invariance.js', '--record'],
   ['test/gpu/model.js', at('rows.jsonl'), at('model'), '--record'],
+  ['test/gpu/families.js', at('rows.jsonl'), at('model'), '--record'],
 ]) {
   // It computes nothing, so it finds nothing right.
   run(process.execPath, [at('js', script), ...args], {

@@ -1,11 +1,11 @@
 #!/bin/bash
 # Everything on a machine with an NVIDIA GPU, in at most ten minutes: FOLDER/run.sh RESULTS
 # FOLDER is pack.mjs'. RESULTS gets the logs, and what table.mjs makes docs/gpu-table.md from.
-# Exit status: 0 when every check passed. PARTS="verify measure invariance model checkers profile" chooses.
+# Exit status: 0 when every check passed. PARTS="verify measure invariance model families checkers profile" chooses.
 set -u
 folder=$(cd "$(dirname "$0")" && pwd)
 results=${1:?usage: run.sh RESULTS}
-parts=${PARTS:-verify measure invariance model checkers profile}
+parts=${PARTS:-verify measure invariance model families checkers profile}
 mkdir -p "$results"
 export SSM_METAL_ADDON=$folder/gpu_metal.node SSM_GPU_CUBINS=$folder/kernels
 node=$folder/node
@@ -52,6 +52,10 @@ if wanted model; then
   background model "${alone[@]}" "SSM_GPU_TIMES=$results/times-model.jsonl" timeout 200 \
     "$node" "$folder/js/test/gpu/model.js" "$results/rows-model.jsonl" "$(mktemp -d)"
 fi
+if wanted families; then
+  background families "${alone[@]}" "SSM_GPU_TIMES=$results/times-families.jsonl" timeout 400 \
+    "$node" "$folder/js/test/gpu/families.js" "$results/rows-families.jsonl" "$(mktemp -d)"
+fi
 if wanted profile; then
   background profile "${alone[@]}" "SSM_GPU_LAUNCHES=$results/profile-launches.jsonl" timeout 200 \
     ncu --clock-control none --csv --print-units base \
@@ -61,7 +65,7 @@ if wanted profile; then
 fi
 finish
 for what in rows times; do
-  cat "$results/$what"-{model,float32,float16}.jsonl > "$results/$what.jsonl" 2> /dev/null
+  cat "$results/$what"-{model,families,float32,float16}.jsonl > "$results/$what.jsonl" 2> /dev/null
 done
 
 # The rest shares the GPU. The operations with most cases have a process of their own.

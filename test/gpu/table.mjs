@@ -94,7 +94,7 @@ function models() {
     const { read, written } = rows.get(label)
     const floor = (read + written) / copySpeed / 1e3
     const bound = label.includes('prefill') ? '' : floor.toFixed(0)
-    return [label, dispatches, microseconds.toFixed(0), bound]
+    return [label, dispatches, microseconds.toFixed(0), bound, overDecode(label, microseconds)]
   })
   return `## Whole models
 
@@ -106,9 +106,17 @@ ${table(
   errors.map((row) => [row.model, row.form, row.what, row.error.toExponential(1), row.limit]),
 )}
 
-Times of a list as one graph. The floor is the time of its weights and state at the copy's speed.
+Times of a list as one graph. The floor is the time of its weights and state at the copy's speed. The last column is
+the rate of a prompt's tokens over that of decoding.
 
-${table(['list', 'dispatches', 'µs', 'floor µs'], body)}`
+${table(['list', 'dispatches', 'µs', 'floor µs', 'prefill / decode'], body)}`
+}
+
+/** How many times as many tokens a second a prompt gives as decoding does; nothing for other lists. */
+function overDecode(label, microseconds) {
+  const [, model, tokens] = /^(.*), prefill of (\d+) tokens$/.exec(label) ?? []
+  const step = times.find((each) => each.label === `${model}, decode step`)
+  return step ? ((step.microseconds * tokens) / microseconds).toFixed(1) : ''
 }
 
 function operations() {
@@ -127,29 +135,35 @@ function operations() {
         copies,
       ]
     })
-  const scans = [1024, 2048, 4096, 8192, 16384].map((length) =>
-    times.find(
-      ({ label }) => label.startsWith('ssd_chunk_scan') && label.includes(`, ${length} tokens`),
-    ),
-  )
-  const projections = times.filter(({ label }) => label.includes(', 4096 x '))
-  let ratio = ''
-  if (scans.every(Boolean) && projections.length === 2) {
-    const sum = projections.reduce((total, { microseconds }) => total + microseconds, 0)
-    const each = scans
-      .map(({ microseconds }, i) => `${2 ** i}k: ${(microseconds / (1024 * 2 ** i)).toFixed(3)}`)
-      .join(', ')
-    ratio = `
-
-The scan of 4096 tokens takes ${percent(scans[2].microseconds / sum)} of the time of that layer's two projections by the
-same run's mat-mat kernel. Microseconds a token, by the length of the prompt: ${each}.`
-  }
+  const sums = ['ssd_chunk_scan', 'delta_chunk_scan'].map(scansOf).filter(Boolean)
   return `## Times
 
 Medians of 15 runs of a graph; as many copies of all buffers as are needed to leave the cache, used in turn.
 Bytes are those that an operation cannot do without: each input read once, each output written once.
 
-${table(['list', 'dispatches', 'MB', 'µs', 'GB/s', 'of copy', 'copies'], body)}${ratio}`
+${table(['list', 'dispatches', 'MB', 'µs', 'GB/s', 'of copy', 'copies'], body)}${sums.join('')}`
+}
+
+/** What a scan takes of prompts of several lengths, in words; nothing where one was not timed. */
+function scansOf(operation) {
+  const lengths = [1024, 2048, 4096, 8192, 16384]
+  const scans = lengths.map((length) =>
+    times.find(({ label }) => label.startsWith(operation) && label.includes(`, ${length} tokens`)),
+  )
+  if (!scans.every(Boolean)) return ''
+  const each = scans
+    .map(({ microseconds }, i) => `${2 ** i}k: ${(microseconds / lengths[i]).toFixed(3)}`)
+    .join(', ')
+  const projections = times.filter(({ label }) => label.includes(', 4096 x '))
+  const sum = projections.reduce((total, { microseconds }) => total + microseconds, 0)
+  const share =
+    operation === 'ssd_chunk_scan' && projections.length === 2
+      ? ` Of 4096 tokens it takes ${percent(scans[2].microseconds / sum)} of the time of that layer's two projections by
+the same run's mat-mat kernel.`
+      : ''
+  return `
+
+${operation}, microseconds a token by the length of the prompt: ${each}.${share}`
 }
 
 /** What the profiler counted, launch by launch in the order of the launches that the device noted. */

@@ -254,6 +254,12 @@ const NUMBERS: BadInput[] = [
     /residual_multiplier must be a number other than 0 but is 0/,
   ),
   configCase(
+    'scores that count the other way round',
+    'granite-h',
+    set('attention_multiplier', -0.0625),
+    /attention_multiplier must be a number above 0 but is -0\.0625/,
+  ),
+  configCase(
     'an infinite multiplier',
     'falcon-h1',
     set('key_multiplier', { __float__: 'Infinity' }),

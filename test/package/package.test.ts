@@ -333,7 +333,7 @@ describe('installed', () => {
         expect(text).toContain(part)
       }
       // Compiled quickly: little is computed. `npm run build:native` has the options of a user.
-      const env = { ...process.env, CXXFLAGS: '-O1' }
+      const env = { ...process.env, CXXFLAGS: '-O0' }
       const { stdout } = await runWell('npx', ['ssm-metal', 'build'], project, env)
       expect(stdout).toMatch(/^compiled and loaded .*build\/Release\/ssm\.node$/m)
       expect(existsSync(join(installed, 'binding.gyp'))).toBe(false)

@@ -6,7 +6,7 @@ import { type DType, elementCount, type Tensor } from '../../lib/operations/tens
 import { rounded, runOnce, seededNormals, upload } from './arrays.js'
 
 /** Around the blocks of eight rows that products are computed in. */
-const COUNTS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 32, 33]
+const COUNTS = [1, 2, 3, 7, 8, 9, 16, 17, 33]
 const MOST = Math.max(...COUNTS)
 
 /** Gives a tensor (rows, ...shape) of the rows that are asked for, each with its own numbers. */

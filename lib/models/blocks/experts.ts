@@ -4,7 +4,12 @@
 // (Shazeer et al., "Outrageously large neural networks: the sparsely-gated mixture-of-experts layer", 2017.) An expert that
 // all tokens go to is an MLP beside it, a block of its own.
 
-import type { Activation, RouteExpertsOptions } from '../../operations/arguments.js'
+import {
+  type Activation,
+  EXPERT_TILE,
+  mostExpertTiles,
+  type RouteExpertsOptions,
+} from '../../operations/arguments.js'
 import type { Tensor } from '../../operations/tensor.js'
 import type { Weight } from '../../weights/formats/format.js'
 import type { Linear } from '../../weights/loader.js'
@@ -139,7 +144,8 @@ export class ExpertsBlock implements Block {
     const leading = [...input.shape.slice(0, -1), numChosen]
     const { chosen, weights } = this.#recordRoute(pass, input)
     const x = this.#recordNorm(pass, input)
-    const options = { experts: numExperts, expertRows }
+    const tiles = this.#recordTiles(pass, chosen)
+    const options = { experts: numExperts, expertRows, tiles }
     let gate: Tensor | undefined
     if (gateProj) {
       gate = workspace.take('experts gate', leading, dInner)
@@ -148,7 +154,7 @@ export class ExpertsBlock implements Block {
     const activated = workspace.take('experts', leading, dInner)
     inProj.multiplyExperts(cl, x, chosen, activated, { ...options, activation, gate })
     const results = workspace.take('experts out', leading, out.cols)
-    outProj.multiplyExperts(cl, activated, chosen, results, { experts: numExperts })
+    outProj.multiplyExperts(cl, activated, chosen, results, { experts: numExperts, tiles })
     cl.mixExperts(results, weights, out, { scale: outMultiplier, residual })
   }
 
@@ -162,6 +168,16 @@ export class ExpertsBlock implements Block {
     recordLinear(cl, input, router, logits, { role, norm: this.#norm })
     cl.routeExperts({ logits, bias, experts: chosen, weights }, routing)
     return { chosen, weights }
+  }
+
+  // Products of a chunk with one expert are computed together.
+  #recordTiles({ cl, workspace, role }: Pass, chosen: Tensor): Tensor | undefined {
+    if (role === 'step') return undefined
+    const { numExperts } = this.#config
+    const count = mostExpertTiles(chosen.elements, numExperts)
+    const tiles = workspace.take('expert tiles', [count], EXPERT_TILE, 'uint32')
+    cl.groupExperts(chosen, tiles, { experts: numExperts })
+    return tiles
   }
 
   // Products with experts have no norm within.

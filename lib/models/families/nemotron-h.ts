@@ -4,6 +4,7 @@
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { ExpertMatrices, ExpertsConfig } from '../blocks/experts.js'
+import type { FullAttentionConfig } from '../blocks/full-attention.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
@@ -105,10 +106,7 @@ function readLayers(
   const hasExperts = types.includes('experts')
   const experts = hasExperts ? readExperts(config) : undefined
   const shared = hasExperts ? readMlp(config, 'moe_shared_expert_intermediate_size') : undefined
-  // Without rotary embedding.
-  const attention = types.includes('attention')
-    ? readAttentionKeys(config, dModel, { rotary: false })
-    : undefined
+  const attention = types.includes('attention') ? readAttention(config, dModel, tensors) : undefined
   return types.flatMap((type, i): LayerDescription[] => {
     const place = mixerLayer(block, i)
     if (type === 'mamba2') return [{ config: mamba2!, names: MAMBA2_NAMES, ...place }]
@@ -146,6 +144,17 @@ function readMamba(config: ConfigReader): Mamba2Config {
     convBias: config.boolean('use_conv_bias', true),
     normEpsilon: config.epsilon('layer_norm_epsilon'),
   }
+}
+
+// Without rotary embedding. transformers has no biases here, whatever attention_bias says; the authors and mlx-lm have.
+function readAttention(
+  config: ConfigReader,
+  dModel: number,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): FullAttentionConfig {
+  const attention = readAttentionKeys(config, dModel, {})
+  const hasBias = [...tensors.keys()].some((name) => name.endsWith('.q_proj.bias'))
+  return hasBias ? attention : { ...attention, qkvBias: false, outBias: false }
 }
 
 function readExperts(config: ConfigReader): ExpertsConfig {

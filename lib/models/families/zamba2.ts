@@ -182,7 +182,7 @@ function readShared(
       headDim,
       // Half of a head is the stream, the other half the embedding.
       scale: 1 / Math.sqrt(headDim / 2),
-      rotary: isRotary ? readRotary(config, headDim) : undefined,
+      rotary: isRotary ? readRotary(config, headDim, 'whole') : undefined,
       qkvBias: false,
       ...(hasAdapters && { adapterRank }),
     },

@@ -79,6 +79,19 @@ function scan(inputs: Inputs, layer: Layer, length: number): Recordable {
   }
 }
 
+/** The scan of a layer of qwen3.5-0.8b, for a prompt of so many tokens. */
+export function largeDeltaScan(length: number, activationType: ActivationType): Case {
+  const layer = LARGE[0]!
+  return {
+    activationType,
+    dtype: activationType,
+    large: true,
+    operation: 'delta_chunk_scan',
+    shape: `${length} tokens, ${sizeOf(layer)}`,
+    build: (inputs) => scan(inputs, layer, length),
+  }
+}
+
 export function* deltaCases(activationType: ActivationType): Generator<Case> {
   for (const layer of [...SMALL, ...LARGE]) {
     const large = LARGE.includes(layer)

@@ -72,31 +72,91 @@ inline T reduce(T value, Combine combine, Site) {
 
 inline unsigned lanes_with(bool value, Site) { return __nvvm_vote_ballot_sync(kAllLanes, value); }
 
-// The place of a lane's first element in an 8 x 8 matrix; it has the next one of the row too.
+// The place of a lane's first element in an 8 x 8 matrix; it has the next one of the row too. Sums
+// and left factors of the tensor cores' instructions stand like this, and right factors the other
+// way round (PTX ISA, "Matrix Fragments for mma.m8n8k4 with .f64" and "mma.m16n8k8").
 struct MatrixPlace {
   unsigned row, col;
 };
-inline MatrixPlace place_of(unsigned lane) {
-  return {(lane / 4 & 4) + lane / 2 % 4, (lane / 4 & 2) * 2 + lane % 2 * 2};
-}
-inline unsigned lane_of(unsigned row, unsigned col) {
-  return ((row & 4) | (col & 4) >> 1) * 4 + (row & 3) * 2 + (col >> 1 & 1);
+inline MatrixPlace place_of(unsigned lane) { return {lane / 4, lane % 4 * 2}; }
+
+// The asm blocks have no side effects: what nobody uses is left out, and what a loop repeats is
+// computed once.
+
+// An 8 x 8 matrix of 16-bit elements, two of a row in each lane, turned over its diagonal.
+inline unsigned transposed_pairs(unsigned pair) {
+  unsigned result;
+  asm("movmatrix.sync.aligned.m8n8.trans.b16 %0, %1;" : "=r"(result) : "r"(pair));
+  return result;
 }
 
-inline float of_lane(float mine, unsigned lane) {
-  const int word = __builtin_bit_cast(int, mine);
-  return __builtin_bit_cast(float, __nvvm_shfl_sync_idx_i32(kAllLanes, word, lane, 31));
-}
+// The same matrix over its diagonal, as right factors stand.
+template <class T>
+struct Transposed {
+  T elements[2];
 
-// a b + c for two neighbours of a row.
-inline void multiply_accumulate(const float (&a)[2], const float (&b)[2], float (&c)[2], Site) {
-  const auto [row, col] = place_of(current_lane());
-  for (unsigned k = 0; k < 8; ++k) {
-    const float factor = of_lane(a[k % 2], lane_of(row, k));
-    for (unsigned i = 0; i < 2; ++i) {
-      c[i] = __builtin_fmaf(factor, of_lane(b[i], lane_of(k, col)), c[i]);
+  // From what each lane has of it.
+  void exchange(const T (&given)[2]) {
+    if constexpr (sizeof(T) == 2) {
+      const unsigned pair = transposed_pairs(__builtin_bit_cast(unsigned, given));
+      __builtin_memcpy(elements, &pair, sizeof(pair));
+    } else {  // by halves
+      const unsigned first = __builtin_bit_cast(unsigned, given[0]);
+      const unsigned second = __builtin_bit_cast(unsigned, given[1]);
+      const unsigned low = transposed_pairs((first & 0xffffu) | second << 16);
+      const unsigned high = transposed_pairs(first >> 16 | (second & 0xffff0000u));
+      elements[0] = __builtin_bit_cast(T, (low & 0xffffu) | high << 16);
+      elements[1] = __builtin_bit_cast(T, low >> 16 | (high & 0xffff0000u));
     }
   }
+};
+
+// Both forms of a matrix whose rows are `stride` elements apart, or its columns. Neighbours are
+// read together: kernels keep rows at even places.
+template <class T>
+inline void load_matrix(const T* first, unsigned long stride, bool transpose, T (&elements)[2],
+                        Transposed<T>& transposed) {
+  const auto [row, col] = place_of(current_lane());
+  T along[2];
+  const T* pair = first + row * stride + col;
+  __builtin_memcpy(along, __builtin_assume_aligned(pair, sizeof(along)), sizeof(along));
+  const T across[2] = {first[col * stride + row], first[(col + 1) * stride + row]};
+  for (unsigned i = 0; i < 2; ++i) {
+    elements[i] = transpose ? across[i] : along[i];
+    transposed.elements[i] = transpose ? along[i] : across[i];
+  }
+}
+
+// a b + c for two neighbours of a row; `b` transposed. Products and sums of eight are float64,
+// rounded once.
+inline void multiply_accumulate(const float (&a)[2], const float (&)[2], const Transposed<float>& b,
+                                float (&c)[2], Site) {
+  double sums[2] = {c[0], c[1]};
+  // The even terms first, then the odd ones: each lane has one of either.
+  for (unsigned i = 0; i < 2; ++i) {
+    double next[2];
+    asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%4, %5};"
+        : "=d"(next[0]), "=d"(next[1])
+        : "d"(double(a[i])), "d"(double(b.elements[i])), "d"(sums[0]), "d"(sums[1]));
+    sums[0] = next[0];
+    sums[1] = next[1];
+  }
+  c[0] = float(sums[0]);
+  c[1] = float(sums[1]);
+}
+
+// The same for float16 factors: eight rows of a product that has sixteen.
+inline void multiply_accumulate(const _Float16 (&a)[2], const _Float16 (&)[2],
+                                const Transposed<_Float16>& b, float (&c)[2], Site) {
+  const unsigned left = __builtin_bit_cast(unsigned, a);
+  const unsigned right = __builtin_bit_cast(unsigned, b.elements);
+  float next[4];
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
+      "{%7, %8, %9, %10};"
+      : "=f"(next[0]), "=f"(next[1]), "=f"(next[2]), "=f"(next[3])
+      : "r"(left), "r"(0), "r"(right), "f"(c[0]), "f"(c[1]), "f"(0.0f), "f"(0.0f));
+  c[0] = next[0];
+  c[1] = next[1];
 }
 
 // ---- the library functions that kernels use: those of CUDA come with its toolkit only ----
