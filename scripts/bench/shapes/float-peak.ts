@@ -41,7 +41,7 @@ export class FloatPeak {
 
 // As the build has them, in the file of the level. The plain loops have none.
 async function optionsOf(level: string | undefined): Promise<string[]> {
-  if (level === undefined || level === 'plain') return []
+  if (level === undefined || level === 'reference') return []
   const source = await readFile(here(`../../../native/cpu/levels/${level}.cpp`), 'utf8')
   return /^\/\/ options: (.*)$/m.exec(source)![1]!.trim().split(/\s+/)
 }
