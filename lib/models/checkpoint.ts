@@ -51,7 +51,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const stated = family.describe(config, tensors)
   const { description, notices } = await tieByFile(stated, tensors, weightsFile)
   notices.unshift(...weights.notices)
-  notices.push(...skipUnused(description.names, tensors, weightsFile))
+  notices.push(...skipUnused(description, tensors, weightsFile))
   return finished({
     ...description,
     config: { ...description.config, layers: description.layers.map(({ config }) => config) },

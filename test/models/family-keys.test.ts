@@ -1,11 +1,15 @@
 // Keys of configurations that published models leave as they are, and what they mean to the authors of each family. Found
 // with models drawn at random and the authors' own code.
 
-import { describe, expect, it } from 'vitest'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { beforeAll, describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/load-model.js'
 import { type Config, set } from '../support/bad-input.js'
 import {
   copyOfFixture,
+  fixture,
+  numbersOf,
   rawTensor,
   type RawTensors,
   readGolden,
@@ -89,6 +93,44 @@ describe('Nemotron-H', () => {
     ]
     expect(relativeL2(none, logits)).toBeLessThan(GOLDEN_RELATIVE_L2)
     expect(relativeL2(some, logits)).toBeGreaterThan(0.01)
+  })
+})
+
+describe('Zamba2', () => {
+  const shared = /^(model\.layers)\.(\d+)\.(shared_transformer\..*)$/
+  // Where nothing is tied transformers writes a block for each layer, two of which were one.
+  const untie = (change: (x: number) => number) => (tensors: RawTensors) => {
+    const { layers_block_type: types } = config
+    const hybrids = [...types.keys()].filter((i) => types[i] === 'hybrid')
+    for (const [name, tensor] of [...tensors]) {
+      const [, layers, owner, rest] = shared.exec(name) ?? []
+      if (rest === undefined) continue
+      const first = hybrids.indexOf(Number(owner))
+      for (const layer of hybrids.filter((_, i) => i > first && (i - first) % 2 === 0)) {
+        const values = numbersOf(tensor).map(change)
+        tensors.set(`${layers}.${layer}.${rest}`, rawTensor('float32', tensor.shape, values))
+      }
+    }
+  }
+  let config: { layers_block_type: string[] }
+  beforeAll(async () => {
+    config = JSON.parse(await readFile(join(fixture('zamba2'), 'config.json'), 'utf8'))
+  })
+
+  it('has a block for each layer where the file has', async () => {
+    const { logits } = await readGolden('zamba2')
+    const same = await logitsOf(
+      'zamba2',
+      {},
+      untie((x) => x),
+    )
+    expect(relativeL2(same, logits)).toBeLessThan(GOLDEN_RELATIVE_L2)
+    const others = await logitsOf(
+      'zamba2',
+      {},
+      untie((x) => 0.9 * x),
+    )
+    expect(relativeL2(others, logits)).toBeGreaterThan(0.01)
   })
 })
 

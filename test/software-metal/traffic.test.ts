@@ -143,6 +143,8 @@ describe('a product of a chunk', () => {
     { dtype: 'float16', weight: 'float16', large: true, expected: 0.1875 },
     { dtype: 'float32', weight: '4 bits', large: false, expected: 0.75 },
     { dtype: 'float16', weight: '4 bits', large: false, expected: 0.375 },
+    { dtype: 'float32', weight: '4 bits', large: true, expected: 0.375 },
+    { dtype: 'float16', weight: '4 bits', large: true, expected: 0.1875 },
   ] as const)(
     'moves $expected bytes a multiplication: $dtype, $weight, large tiles $large',
     async ({ dtype, weight, large, expected }) => {

@@ -40,7 +40,12 @@ const SHARED_EXPERT_NAMES: MlpNames = {
   inProj: 'shared_experts.up_proj',
   outProj: 'shared_experts.down_proj',
 }
-const ROUTER_NAMES = { router: 'gate', routerBias: 'gate.e_score_correction_bias' }
+const EXPERTS_NAMES = {
+  router: 'gate',
+  routerBias: 'gate.e_score_correction_bias',
+  latentIn: 'fc1_latent_proj',
+  latentOut: 'fc2_latent_proj',
+}
 // As published; as mlx-lm has them; as transformers 5 has them in memory.
 const EXPERT_MATRICES: [ExpertMatrices, ...ExpertMatrices[]] = [
   { inProj: 'experts.*.up_proj', outProj: 'experts.*.down_proj' },
@@ -113,7 +118,7 @@ function readLayers(
     if (type === 'mlp') return [{ config: mlp!, names: MLP_NAMES, ...place }]
     if (type === 'attention') return [{ config: attention!, names: ATTENTION_NAMES, ...place }]
     const { path } = place
-    const names = { ...ROUTER_NAMES, ...expertMatrices(tensors, path, EXPERT_MATRICES) }
+    const names = { ...EXPERTS_NAMES, ...expertMatrices(tensors, path, EXPERT_MATRICES) }
     return [
       { config: experts!, names, ...place },
       { config: shared!, names: SHARED_EXPERT_NAMES, path },
@@ -158,11 +163,6 @@ function readAttention(
 }
 
 function readExperts(config: ConfigReader): ExpertsConfig {
-  if (config.has('moe_latent_size')) {
-    config.unsupported(
-      'has experts in a space of their own (moe_latent_size), which is not implemented',
-    )
-  }
   config.only('mlp_hidden_act', ['relu2'])
   config.only('mlp_bias', [false])
   const { numExperts, numChosen, ...groups } = readExpertCounts(config, {
@@ -175,6 +175,7 @@ function readExperts(config: ConfigReader): ExpertsConfig {
     numExperts,
     numChosen,
     dInner: config.dimension('moe_intermediate_size'),
+    ...(config.has('moe_latent_size') && { dLatent: config.dimension('moe_latent_size') }),
     activation: 'relu2',
     gated: false,
     routing: {

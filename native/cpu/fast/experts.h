@@ -1,6 +1,8 @@
 // What the fast versions of experts_matmul and quantized_experts_matmul share. Products with one
-// expert are computed together, so that its rows stream from memory once: few of them as a step is,
-// each by itself, many as a chunk. Both parameter structs have the same fields for that.
+// expert are computed together, so that its rows stream from memory once: of a step each by itself,
+// of a chunk in blocks. How many of them there are does not count: it depends on the other tokens,
+// and sums of the two kinds are added up in different orders. Both parameter structs have the same
+// fields for that.
 #pragma once
 
 #include <algorithm>
@@ -167,25 +169,24 @@ class ExpertsProduct {
 template <class Params, class Weight>
 void multiply_experts(const Operation& operation, const Params& p, size_t chosen,
                       ThreadPool& threads, const Kernels& kernels, const Weight& weight) {
-  constexpr size_t kMany = 16;  // products with an expert from which on blocks are faster
   const bool is_chunk = operation.bindings[chosen + 1].memory != nullptr;
-  std::vector<ExpertRun> few, many;
+  std::vector<ExpertRun> runs;
   const auto products = products_by_expert(operation.data<const uint32_t>(chosen), p);
   for (size_t expert = 0; expert < products.size(); ++expert) {
     const std::vector<size_t>& all = products[expert];
     if (all.empty()) continue;
-    if (!is_chunk || all.size() < kMany) {
-      few.push_back({expert, all});
-      continue;
-    }
-    for (size_t i = 0; i < all.size(); i += kMatMatRows) {
-      const size_t end = std::min(all.size(), i + kMatMatRows);
-      many.push_back({expert, {all.begin() + i, all.begin() + end}});
+    const size_t most = is_chunk ? kMatMatRows : all.size();
+    for (size_t i = 0; i < all.size(); i += most) {
+      const size_t end = std::min(all.size(), i + most);
+      runs.push_back({expert, {all.begin() + i, all.begin() + end}});
     }
   }
   const ExpertsProduct product(operation, p, chosen, weight, threads, kernels);
-  product.multiply_each(few);
-  product.multiply_together(many);
+  if (is_chunk) {
+    product.multiply_together(runs);
+  } else {
+    product.multiply_each(runs);
+  }
 }
 
 }  // namespace ssm::cpu::fast
