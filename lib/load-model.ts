@@ -89,8 +89,10 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
     },
   )
   try {
-    if (memory === 'checked') await checkMemory(device, checkpoint, wishes)
     const context = contextOf(device, checkpoint, limits)
+    if (memory === 'checked') {
+      await checkMemory(device, checkpoint, { ...wishes, maxContext, kvDtype })
+    }
     let engine: Engine | undefined
     let ready: Promise<void> | undefined
     const languageModel = await LanguageModel.load(device, checkpoint, {

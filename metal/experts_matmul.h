@@ -13,5 +13,5 @@ struct ExpertsMatmulParams {
   uint32_t activation;   // an Activation
   uint32_t gated;        // 1: times gate
 };
-SSM_OPERATION(ExpertsMatmulParams, reads(x), looks_up(weight), reads(chosen), reads(gate, optional),
-              writes(out));
+SSM_OPERATION(ExpertsMatmulParams, reads(x), looks_up(weight), reads(chosen),
+              reads(tiles, optional), reads(gate, optional), writes(out));

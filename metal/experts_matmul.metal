@@ -9,9 +9,9 @@ template <class In, class Out, class Weight>
 [[kernel]] void experts_matmul(device const In* x [[buffer(0)]],         // rows x_stride apart
                                device const Weight* w [[buffer(1)]],     // (…, inputs)
                                device const uint* chosen [[buffer(2)]],  // (rows)
-                               SSM_OPTIONAL(gated, 3, device const Out* gate)  // (rows, outputs)
-                               device Out* out [[buffer(4)]],                  // (rows, outputs)
-                               constant ExpertsMatmulParams& p [[buffer(5)]],
+                               SSM_OPTIONAL(gated, 4, device const Out* gate)  // (rows, outputs)
+                               device Out* out [[buffer(5)]],                  // (rows, outputs)
+                               constant ExpertsMatmulParams& p [[buffer(6)]],
                                uint2 at [[threadgroup_position_in_grid]],
                                uint lane [[thread_index_in_simdgroup]],
                                uint simdgroup [[simdgroup_index_in_threadgroup]],

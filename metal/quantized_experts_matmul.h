@@ -17,4 +17,5 @@ struct QuantizedExpertsMatmulParams {
   uint32_t gated;        // 1: times gate
 };
 SSM_OPERATION(QuantizedExpertsMatmulParams, reads(x), looks_up(words), looks_up(scales),
-              looks_up(biases, optional), reads(chosen), reads(gate, optional), writes(out));
+              looks_up(biases, optional), reads(chosen), reads(tiles, optional),
+              reads(gate, optional), writes(out));

@@ -13,9 +13,9 @@ template <class In, class Out, class Scale>
     device const Scale* scales [[buffer(2)]],                // (…, inputs / group_size)
     SSM_OPTIONAL(has_biases, 3, device const Scale* biases)  // (…, inputs / group_size)
     device const uint* chosen [[buffer(4)]],                 // (rows)
-    SSM_OPTIONAL(gated, 5, device const Out* gate)           // (rows, outputs)
-    device Out* out [[buffer(6)]],                           // (rows, outputs)
-    constant QuantizedExpertsMatmulParams& p [[buffer(7)]],
+    SSM_OPTIONAL(gated, 6, device const Out* gate)           // (rows, outputs)
+    device Out* out [[buffer(7)]],                           // (rows, outputs)
+    constant QuantizedExpertsMatmulParams& p [[buffer(8)]],
     uint2 at [[threadgroup_position_in_grid]], uint lane [[thread_index_in_simdgroup]],
     uint simdgroup [[simdgroup_index_in_threadgroup]],
     uint simdgroups [[simdgroups_per_threadgroup]]) {

@@ -2,8 +2,9 @@
 //             * gate[r, n] + residual[r, n]; what is absent is left out (linear.h)
 //
 // The kernel of quantized_matmul for chunks; any rows and outputs, any inputs that groups
-// divide, float32 accumulation: tiles of 32 x 32 outputs (linear_tile.h). Weights become numbers of
-// the type of x while a tile is loaded. x comes normed already (norm_rows.metal), in float16 where
+// divide, float32 accumulation: tiles of 32 x 32 or 64 x 64 outputs (linear_tile.h), the larger
+// where they are enough to fill the GPU. Weights become numbers of the type of x while a tile is
+// loaded. x comes normed already (norm_rows.metal), in float16 where
 // activations are.
 // Grid: x tiles of outputs, y tiles of rows; threadgroups of kTileThreads; threadgroup memory
 // linear_tile_bytes().
@@ -11,10 +12,10 @@
 
 #include "metal/linear.h"
 #include "metal/linear_tile.h"
-#include "metal/quantized.h"
 #include "metal/quantized_matmul.h"
+#include "metal/quantized_tile.h"
 
-template <class In, class Out, class Scale>
+template <uint size, class In, class Out, class Scale>
 [[kernel]] void quantized_matmat(
     device const In* x [[buffer(0)]],                        // (rows, inputs), rows x_stride apart
     device const uint* words [[buffer(1)]],                  // (outputs, inputs * bits / 32)
@@ -34,33 +35,19 @@ template <class In, class Out, class Scale>
   SSM_ABSENT(has_bias, device const float* bias);
   SSM_ABSENT(gated, device const Out* gate);
   SSM_ABSENT(has_residual, device const Out* residual);
-  constexpr uint kSize = kTile;
-  const uint group_shift = ctz(p.group_size);  // a division would cost more
-  const TilePlace place = tile_place(tile, kSize, p.rows, p.outputs);
+  const TilePlace place = tile_place(tile, size, p.rows, p.outputs);
   device const In* xs = x + ulong(place.row) * p.x_stride;
   threadgroup In* x_tile = (threadgroup In*)memory;
-  threadgroup In* w_tile = x_tile + kSize * tile_stride<In>();
-
-  // The part of the weight that this thread loads, which lies in one group: beyond the last output
-  // the last one again.
-  const uint w_row = row_of_thread(thread_index), w_col = column_of_thread(thread_index);
-  const ulong n = min(place.col + w_row, p.outputs - 1);
-  device const uint* w = words + n * row_words(p.inputs);
-  const ulong groups = n * (p.inputs >> group_shift);
-  threadgroup In* to = w_tile + w_row * tile_stride<In>() + w_col;
-
-  TileSums<kSize> sums;
+  threadgroup In* w_tile = x_tile + size * tile_stride<In>();
+  TileSums<size> sums;
   clear(sums);
   for (uint k = 0; k < p.inputs; k += kTile) {
-    load_block<In, kSize>(x_tile, xs + k, p.x_stride, place.rows, p.inputs - k, thread_index);
-    // Of groups of 16 the last block of a row may have half of its columns.
-    const uint col = k + w_col;
-    const bool inside = mode != kNvfp4 || col < p.inputs;
-    const Eight eight = load_eight(w, inside ? col : 0);
-    const GroupNumbers numbers =
-        numbers_of(scales, biases, groups + (inside ? col >> group_shift : 0));
-    UNROLL for (uint i = 0; i < 2; ++i) {
-      store4_in_tile(to + 4 * i, inside ? dequantized(eight, i, numbers) : float4(0.0f));
+    load_block<In, size>(x_tile, xs + k, p.x_stride, place.rows, p.inputs - k, thread_index);
+    UNROLL for (uint i = 0; i < size; i += 32) {
+      // Beyond the last output the last one again.
+      const ulong n = min(place.col + i + row_of_thread(thread_index), p.outputs - 1);
+      load_quantized(w_tile + i * tile_stride<In>(), words, scales, biases, n, k, p.inputs,
+                     p.group_size, thread_index);
     }
     threadgroup_barrier(mem_flags::mem_threadgroup);
     add_block(sums, x_tile, w_tile, simdgroup);
@@ -69,6 +56,6 @@ template <class In, class Out, class Scale>
   store_tile(sums, memory, place, scale, bias, gate, residual, out, thread_index, simdgroup);
 }
 
-// The types of x, out and the scales.
-INSTANTIATE(quantized_matmat, (float32, float16), (float32, float16),
+// The size of a tile, then the types of x, out and the scales.
+INSTANTIATE(quantized_matmat, (32, 64), (float32, float16), (float32, float16),
             (float32, float16, bfloat16, uint8));

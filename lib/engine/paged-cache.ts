@@ -336,6 +336,15 @@ function copyPages(cl: Recorder, from: PagePool, to: PagePool, count: number): v
   }
 }
 
+/** The pools that are there at once when one sequence of so many positions comes first: it moves from one to the other. */
+export function poolSizesFor(positions: number): PagePoolSize[] {
+  const first = { ...FIRST_SIZE, slots: 1 }
+  const pages = pagesFor(positions)
+  if (pages <= first.pages) return [first]
+  const pagesPerSlot = Math.max(first.pagesPerSlot, powerOfTwo(pages))
+  return [first, { ...first, pages, pagesPerSlot }]
+}
+
 function powerOfTwo(least: number): number {
   let result = 1
   while (result < least) result *= 2

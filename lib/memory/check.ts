@@ -8,7 +8,7 @@ import { AFFINE_BITS } from '../operations/arguments.js'
 import { DEFAULT_GROUP_SIZE } from '../weights/formats/affine.js'
 import type { WeightWishes } from '../weights/planned-format.js'
 import { availableMemory } from './available.js'
-import { describeNeeds, memoryNeeds } from './needs.js'
+import { describeNeeds, memoryNeeds, type NeedsWishes } from './needs.js'
 
 /** Bytes that the system could give to this process. */
 type Available = () => number | Promise<number>
@@ -21,7 +21,7 @@ type Available = () => number | Promise<number>
 export async function checkMemory(
   device: Device,
   checkpoint: Checkpoint,
-  wishes: WeightWishes,
+  wishes: NeedsWishes,
   available: Available = availableMemory,
 ): Promise<void> {
   const has = await memoryOf(device, available)
@@ -55,17 +55,23 @@ const ALTERNATIVES: readonly { wishes: WeightWishes; text: string }[] = [
 async function adviceFor(
   device: Device,
   checkpoint: Checkpoint,
-  wishes: WeightWishes,
+  wishes: NeedsWishes,
   has: number,
   available: Available,
 ): Promise<string> {
+  const { maxContext, kvDtype } = wishes
+  if (maxContext !== undefined) {
+    const bytes = await bytesNeeded(device, checkpoint, { ...wishes, maxContext: 1 })
+    if (bytes <= has) return 'try a smaller maxContext (--max-context)'
+  }
   const isAsStored = wishes.dtype === undefined && wishes.quantize === undefined
   for (const { wishes: other, text } of ALTERNATIVES.slice(isAsStored ? 1 : 0)) {
-    const bytes = await bytesNeeded(device, checkpoint, other)
+    const bytes = await bytesNeeded(device, checkpoint, { ...other, maxContext, kvDtype })
     if (bytes <= has) return `try ${text}, which needs ${formatBytes(bytes)}`
   }
   if (device.name !== 'cpu') {
-    const { mappedWeightBytes, totalBytes } = await memoryNeeds(device, checkpoint)
+    const asStored = { maxContext, kvDtype }
+    const { mappedWeightBytes, totalBytes } = await memoryNeeds(device, checkpoint, asStored)
     const bytes = totalBytes - mappedWeightBytes
     if (bytes <= (await available())) {
       return "no smaller form of it fits: try device: 'cpu' (--device cpu), where weights are read from their file"
@@ -75,7 +81,7 @@ async function adviceFor(
 }
 
 // A form that this checkpoint cannot have does not fit either.
-async function bytesNeeded(device: Device, checkpoint: Checkpoint, wishes: WeightWishes) {
+async function bytesNeeded(device: Device, checkpoint: Checkpoint, wishes: NeedsWishes) {
   return memoryNeeds(device, checkpoint, wishes).then(
     ({ totalBytes }) => totalBytes,
     () => Number.POSITIVE_INFINITY,

@@ -51,7 +51,7 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
   const stated = family.describe(config, tensors)
   const { description, notices } = await tieByFile(stated, tensors, weightsFile)
   notices.unshift(...weights.notices)
-  notices.push(...skipUnused(description.names, tensors, weightsFile))
+  notices.push(...skipUnused(description, tensors, weightsFile))
   return finished({
     ...description,
     config: { ...description.config, layers: description.layers.map(({ config }) => config) },
@@ -79,9 +79,10 @@ const SHARED_KEYS = ['eos_token_id', 'quantization', 'quantization_config', 'tie
 function languageConfig(config: ConfigReader): ConfigReader {
   if (!config.has('text_config')) return config
   const isInner = config.object('text_config').has('model_type')
-  return isInner
-    ? config.picked([...SHARED_KEYS, 'text_config']).withInner('text_config')
-    : config.withInner('text_config')
+  const outer = isInner ? config.picked([...SHARED_KEYS, 'text_config']) : config
+  const inner = outer.withInner('text_config')
+  // transformers ties the head by the outer key, mlx-lm by the inner one; a head that is in the file counts in any case.
+  return outer.isTrue('tie_word_embeddings') ? inner.withValue('tie_word_embeddings', true) : inner
 }
 
 /** Throws `UnsupportedArchitectureError` for a config.json of no family that is known. Errors call the file `label`. */

@@ -70,6 +70,12 @@ export class ConfigReader {
     return new ConfigReader(this.#file, values, this.#path)
   }
 
+  /** The same config with another value of one key. */
+  withValue(key: string, value: JsonValue): ConfigReader {
+    const values: JsonObject = Object.assign(Object.create(null), this.#values, { [key]: value })
+    return new ConfigReader(this.#file, values, this.#path)
+  }
+
   /** The same config with these keys only. */
   picked(keys: readonly string[]): ConfigReader {
     const there = keys.filter((key) => Object.hasOwn(this.#values, key))
@@ -116,6 +122,13 @@ export class ConfigReader {
   factor(key: string, byDefault = 1): number {
     const value = this.number(key, byDefault)
     if (!Number.isFinite(value) || value === 0) this.#wrong(key, 'a number other than 0', value)
+    return value
+  }
+
+  /** A number above 0. */
+  positive(key: string, byDefault?: number): number {
+    const value = this.number(key, byDefault)
+    if (!(value > 0 && Number.isFinite(value))) this.#wrong(key, 'a number above 0', value)
     return value
   }
 

@@ -6,7 +6,7 @@
 
 import type { Notice } from '../support/notices.js'
 import type { TensorEntry } from '../weights/checkpoint.js'
-import type { TensorNames } from './families/family.js'
+import type { ModelDescription } from './families/family.js'
 
 // Tables and counters that the model computes for itself or that only training needs, by the last part of
 // the name.
@@ -42,17 +42,18 @@ const moduleAround = (name: string): string =>
 
 /** Takes out of `tensors` what is skipped. Returns a notice where modules are. */
 export function skipUnused(
-  { embedding, head, finalNorm, block }: TensorNames,
+  { names, isUnused = () => false }: Pick<ModelDescription, 'names' | 'isUnused'>,
   tensors: Map<string, TensorEntry>,
   weightsFile: string,
 ): Notice[] {
+  const { embedding, head, finalNorm, block } = names
   const modules = [embedding, head, moduleAround(finalNorm), block].map(moduleAround)
   const isOurs = (name: string) => modules.some((module) => name.startsWith(`${module}.`))
   const skipped: string[] = []
   // A file of which nothing is the model's is not the model's: the loader says what is missing.
   if (![...tensors.keys()].some(isOurs)) return []
   for (const name of [...tensors.keys()]) {
-    if (isLeftover(name)) tensors.delete(name)
+    if (isLeftover(name) || isUnused(name)) tensors.delete(name)
     else if (!isOurs(name)) {
       tensors.delete(name)
       skipped.push(name)

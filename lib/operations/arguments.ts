@@ -109,6 +109,17 @@ export interface RouteExpertsOptions {
   keptGroups?: number | undefined
 }
 
+/** Products that a tile of `groupExperts` has. */
+export const EXPERT_TILE = 32
+/** In place of a product. */
+export const NO_PRODUCT = 0xffffffff
+
+/** Tiles that so many products may need. */
+export function mostExpertTiles(products: number, experts: number): number {
+  const notFull = Math.min(products, experts)
+  return Math.floor((products + notFull * (EXPERT_TILE - 1)) / EXPERT_TILE)
+}
+
 /** What a product with experts does besides: out = activation(x · weightᵀ) * gate. */
 export interface ExpertsOptions {
   activation?: Activation | undefined
@@ -118,6 +129,11 @@ export interface ExpertsOptions {
   experts: number
   /** Rows of the weight from one expert to the next. Defaults to the columns of out. */
   expertRows?: number | undefined
+  /**
+   * What `groupExperts` makes of `chosen`, for tokens of a chunk (`LinearRole`): products with one expert are computed
+   * together. Without it tokens are those of a step.
+   */
+  tiles?: Tensor | undefined
 }
 
 export interface EmbeddingOptions {

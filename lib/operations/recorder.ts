@@ -44,7 +44,7 @@ import {
 import { Checker } from './checker.js'
 import { checkAttention, checkRings } from './checks/attention.js'
 import { checkDeltaScan, checkDeltaUpdate } from './checks/delta.js'
-import { checkExperts, checkRouteExperts } from './checks/experts.js'
+import { checkExperts, checkGroupExperts, checkRouteExperts } from './checks/experts.js'
 import {
   ACTIVATION_NUMBERS,
   checkQuantized,
@@ -316,6 +316,16 @@ export class Recorder {
   }
 
   /**
+   * Puts the products of tokens with their experts in order, for products of a chunk: chosen uint32 (…, k), tiles uint32
+   * (mostExpertTiles(products, experts), EXPERT_TILE). Each tile has products of one expert, by their numbers in chosen, and
+   * NO_PRODUCT in the places behind them.
+   */
+  groupExperts(chosen: Tensor, tiles: Tensor, options: { experts: number }): void {
+    const params = checkGroupExperts(this.#check('groupExperts'), chosen, tiles, options)
+    this.#add('group_experts', { chosen, tiles }, params)
+  }
+
+  /**
    * out = activation(x · weightᵀ) * gate of the experts that each token has chosen: chosen uint32 (…, k), out (…, k,
    * outputs); x (…, inputs), which a token's experts share, or (…, k, inputs). The weight (rows, inputs), of any float
    * type, has the rows of one expert after the other.
@@ -331,7 +341,11 @@ export class Recorder {
     check.type('weight', weight, FLOATS)
     const [rows, inputs] = check.matrix('weight', weight)
     const params = checkExperts(check, x, { rows, inputs }, chosen, out, options)
-    this.#add('experts_matmul', { x, weight, chosen, gate: options.gate, out }, params)
+    this.#add(
+      'experts_matmul',
+      { x, weight, chosen, tiles: options.tiles, gate: options.gate, out },
+      params,
+    )
   }
 
   /** `expertsMatmul` with a quantised weight. */
@@ -347,7 +361,7 @@ export class Recorder {
     const params = checkExperts(check, x, { rows, inputs }, chosen, out, options)
     this.#add(
       'quantized_experts_matmul',
-      { x, ...tensors, chosen, gate: options.gate, out },
+      { x, ...tensors, chosen, tiles: options.tiles, gate: options.gate, out },
       { ...params, ...format },
     )
   }

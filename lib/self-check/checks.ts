@@ -3,7 +3,7 @@
 import { throwIfAborted, type Signal } from '../support/abort.js'
 import type { Device } from '../operations/device.js'
 import type { Case } from '../verify/cases/case.js'
-import { expertProductCase } from '../verify/cases/experts.js'
+import { expertChunkCase, expertProductCase } from '../verify/cases/experts.js'
 import { logitCases, sampleCases } from '../verify/cases/rows.js'
 import { compareCase, type Outcome } from '../verify/verify.js'
 import { formatName, kindOf } from '../weights/formats/formats.js'
@@ -53,7 +53,10 @@ export function checksOf(needs: Needs, sizeName: CheckSizeName): Check[] {
     ...layerCases(needs, activationType, size),
     // Which of the formats experts have is not known here.
     ...(needs.experts.length > 0
-      ? needs.formats.map((format) => expertProductCase(format, activationType))
+      ? needs.formats.flatMap((format) => [
+          expertProductCase(format, activationType),
+          expertChunkCase(format, activationType),
+        ])
       : []),
     ...sampleCases(size.vocabulary),
     ...logitCases(size.vocabulary),

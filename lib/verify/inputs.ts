@@ -99,6 +99,17 @@ export class Inputs {
     return this.#upload(dtype, shape, values)
   }
 
+  /** Activations that change no bit but the exponent and the sign of what they are multiplied with: ±1/2, ±1 and ±2. */
+  powersOfTwo(shape: readonly number[]): Tensor {
+    const values = this.#share((_, bits) =>
+      filled(new Float32Array(elementCount(shape)), () => {
+        const drawn = bits() >>> 8
+        return (drawn & 1 ? 1 : -1) * 2 ** (((drawn >>> 1) % 3) - 1)
+      }),
+    )
+    return this.#upload(this.activationType, shape, values)
+  }
+
   /** Numbers from -1 to 1 that are of this type on every device. */
   typed(dtype: ActivationType, shape: readonly number[]): Tensor {
     const values = this.#share((random) =>

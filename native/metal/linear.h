@@ -52,13 +52,12 @@ struct Tiles {
   DataType elements;  // type of the tiles' elements
 };
 
-// Weights that are not quantised have larger tiles, where these are enough to fill the GPU.
+// The larger tiles, where these are enough to fill the GPU.
 template <class Params>
-Tiles tiles_of(const Params& p, bool quantised, DataType elements, const Tuning& tuning) {
+Tiles tiles_of(const Params& p, DataType elements, const Tuning& tuning) {
   const uint64_t large =
       uint64_t{ceil_divide(p.rows, kLargeTile)} * ceil_divide(p.outputs, kLargeTile);
-  const bool takes_large =
-      !quantised && p.rows > kTile && p.outputs > kTile && large >= tuning.large_tiles;
+  const bool takes_large = p.rows > kTile && p.outputs > kTile && large >= tuning.large_tiles;
   return {takes_large ? kLargeTile : kTile, elements};
 }
 
@@ -117,10 +116,9 @@ void add_matmat(Product<Params> product, Program& program) {
       product.x.type == kFloat16 || (normed && operation.binding("out").type == kFloat16);
   const bool is_half =
       in_half && (quantised || operation.binding(kernels.type_of_weight).type != kFloat32);
-  const Tiles tiles = tiles_of(product.p, quantised, is_half ? kFloat16 : kFloat32, limits.tuning);
+  const Tiles tiles = tiles_of(product.p, is_half ? kFloat16 : kFloat32, limits.tuning);
   if (normed) product.norm(tiles.elements, program);
-  Dispatch dispatch = product.dispatch(
-      quantised ? kernels.matmat : kernels.matmat + "_" + std::to_string(tiles.size));
+  Dispatch dispatch = product.dispatch(kernels.matmat + "_" + std::to_string(tiles.size));
   const uint32_t bytes =
       linear_tile_bytes(tiles.size, static_cast<uint32_t>(size_of(tiles.elements)));
   require(limits, operation, kTileThreads, bytes);

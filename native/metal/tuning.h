@@ -56,8 +56,8 @@ namespace ssm::metal {
     "1: the bits of a row of a step do not depend on how many rows there are; 0: they may, and "   \
     "the order of sums is the fastest for that many rows")                                         \
   X(large_tiles, 128, 132, 1, 1 << 20, (1, 64, 128, 256, 1024, 1 << 20),                           \
-    "tiles of 64 x 64 outputs that keep the GPU busy; the mat-mat kernel for weights that are not "\
-    "quantised uses tiles of 32 x 32 if there are fewer")                                          \
+    "tiles of 64 x 64 outputs that keep the GPU busy; the mat-mat kernels use tiles of 32 x 32 if " \
+    "there are fewer")                                                                             \
   X(update_simdgroups, 32, 16, 1, 32, (8, 16, 32),                                                 \
     "the most simdgroups in a threadgroup of mamba2_update")                                       \
   X(update_rows, 2, 4, 1, kStateRows, (1, 2, 4),                                                   \

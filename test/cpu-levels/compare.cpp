@@ -14,12 +14,14 @@
 #include "metal/conv1d_prefill.h"
 #include "metal/conv1d_update.h"
 #include "metal/cross_entropy.h"
+#include "metal/experts_matmul.h"
 #include "metal/gated_rms_norm.h"
 #include "metal/mamba2_update.h"
 #include "metal/matmul.h"
 #include "metal/mlp_activation.h"
 #include "metal/paged_attention_decode.h"
 #include "metal/paged_attention_prefill.h"
+#include "metal/quantized_experts_matmul.h"
 #include "metal/quantized_matmul.h"
 #include "metal/rms_norm.h"
 #include "metal/ssd_chunk_scan.h"
@@ -235,6 +237,56 @@ void products_of(Comparison& comparison, uint32_t step) {
 
 void matrix_products(Comparison& comparison) {
   for (const uint32_t step : {1, 0}) products_of(comparison, step);
+}
+
+// Two products a token with the first two of three experts, of a step or of a chunk, whose tiles
+// are asked for by being there.
+struct ExpertsShape {
+  uint32_t tokens, inputs;
+  bool is_chunk;
+
+  static constexpr uint32_t kOutputs = 37, kExperts = 3;
+
+  template <class Params>
+  void run(Comparison& comparison, const char* name, Params p, std::vector<Binding> weight) const {
+    p.rows = 2 * tokens;
+    p.sharing = 2;
+    p.inputs = p.x_stride = inputs;
+    p.outputs = p.expert_rows = kOutputs;
+    p.experts = kExperts;
+    p.activation = kRelu2;
+    p.gated = 1;
+    std::vector<uint32_t> chosen(p.rows);
+    for (uint32_t& expert : chosen) expert = random_bits() % 2;
+    weight.insert(weight.begin(), floats(normals(tokens * inputs, 0.5f / std::sqrt(inputs))));
+    weight.push_back(integers(chosen));
+    weight.push_back(is_chunk ? integers({0}) : Binding{});
+    weight.push_back(floats(normals(p.rows * kOutputs)));
+    weight.push_back(floats(std::vector<float>(p.rows * kOutputs)));
+    comparison.run(kind_named(name), p, weight);
+  }
+};
+
+void products_with_experts(Comparison& comparison) {
+  for (const bool is_chunk : {false, true}) {
+    for (const uint32_t tokens : {1, 20, 300}) {
+      const ExpertsShape shape{tokens, 97, is_chunk};
+      for (const DataType type : {kFloat32, kFloat16, kBFloat16}) {
+        const uint32_t rows = ExpertsShape::kExperts * ExpertsShape::kOutputs;
+        shape.run(comparison, "experts_matmul", ExpertsMatmulParams{},
+                  {floats(normals(rows * shape.inputs), type)});
+      }
+      for (const QuantizedFormat& format : kQuantizedFormats) {
+        QuantizedExpertsMatmulParams p{};
+        p.mode = format.mode;
+        p.bits = format.bits;
+        p.group_size = format.group_size;
+        ExpertsShape{tokens, 3 * format.group_size, is_chunk}.run(
+            comparison, "quantized_experts_matmul", p,
+            format.matrix(3, ExpertsShape::kExperts * ExpertsShape::kOutputs));
+      }
+    }
+  }
 }
 
 void norms(Comparison& comparison) {
@@ -530,6 +582,7 @@ int main() {
     if (level.kernels == nullptr) continue;
     Comparison comparison(level, threads);
     matrix_products(comparison);
+    products_with_experts(comparison);
     norms(comparison);
     state_spaces(comparison);
     chunks_of_tokens(comparison);

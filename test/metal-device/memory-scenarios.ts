@@ -16,7 +16,7 @@ import { memoryNeeds } from '../../lib/memory/needs.js'
 import { type Checkpoint, openCheckpoint } from '../../lib/models/checkpoint.js'
 import { PREFILL_CHUNK_SIZE } from '../../lib/engine/chunks.js'
 import { namedFields } from '../../lib/engine/state-pool.js'
-import { fieldBytes } from '../../lib/models/state-fields.js'
+import { fieldBytes, hasPages } from '../../lib/models/state-fields.js'
 import { Memory, Tensor } from '../../lib/operations/tensor.js'
 import { largestPart } from '../../lib/weights/store.js'
 import type { WeightWishes } from '../../lib/weights/planned-format.js'
@@ -185,23 +185,28 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
   async needs(name) {
     const path = reference(name)
     const checkpoint = await openCheckpoint(path)
+    const isPaged = hasPages(checkpoint.config)
+    // Two cases are enough for pages.
+    const cases = isPaged ? [NEEDS_CASES[0]!, NEEDS_CASES[2]!] : NEEDS_CASES
     const results = []
-    for (const { views, ...wishes } of NEEDS_CASES) {
+    for (const { views, ...wishes } of cases) {
       if (checkpoint.config.quantization && 'quantize' in wishes) continue
       const { file } = [...checkpoint.tensors.values()][0]!
       const largest = largestPart(checkpoint.tensors, file)
       setStandIn('maxBufferLength', views ? Math.max(2.5 * MEBIBYTE, largest + PAGE) : 2 ** 33)
-      const options = { device: 'metal', ...wishes } as const
       const device = createDevice('metal')
       const before = standIn().buffersMade!
-      const { totalBytes } = await memoryNeeds(device, checkpoint, wishes)
+      const context = isPaged ? { maxContext: 2 * PREFILL_CHUNK_SIZE } : {}
+      const { totalBytes } = await memoryNeeds(device, checkpoint, { ...wishes, ...context })
       const madeByPlanning = standIn().buffersMade! - before
       device.dispose()
       await noBuffers()
       setStandIn('mostBufferBytes', 0)
-      const model = await loadModel(path, { ...options, promptCache: false })
-      // Two chunks, the last one whole too: as much as a prompt can need.
-      const prompt = Array.from({ length: 2 * PREFILL_CHUNK_SIZE }, (_, i) => i % 50)
+      const options = { device: 'metal', promptCache: false, ...wishes, ...context } as const
+      const model = await loadModel(path, options)
+      // Two chunks, the last one whole too: as much as a prompt can need. But a context has to have room for the text.
+      const length = 2 * PREFILL_CHUNK_SIZE - (isPaged ? 3 : 0)
+      const prompt = Array.from({ length }, (_, i) => i % 50)
       // A GPU that ends a run before the next one is there needs less.
       setStandIn('leastGpuTime', 20)
       await model.generate(prompt, { maxTokens: 3, ignoreEos: true })
@@ -209,7 +214,9 @@ const scenarios: Record<string, (argument: string) => Promise<unknown>> = {
       // Zeros, as many as the largest field has: for whoever finds a slot that was used, and there is nobody.
       const zeros = Math.max(...namedFields(model.languageModel).map(fieldBytes))
       // And two tensors for the log-probabilities of streams that ask for them.
-      const unused = Math.ceil(zeros / PAGE) * PAGE + 2 * PAGE
+      const always = Math.ceil(zeros / PAGE) * PAGE + 2 * PAGE
+      // The pool that pages move from, with its table, is gone before the last block of a run comes.
+      const unused = always + (isPaged ? 2 * PAGE : 0)
       results.push({ said: totalBytes, most: standIn().mostBufferBytes, unused, madeByPlanning })
       model.dispose()
       await noBuffers()

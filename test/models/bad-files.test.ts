@@ -233,10 +233,15 @@ it('an empty folder', async () => {
   await expectRefused(folder, ModelNotFoundError, `${folder}: expected one of model.safetensors`)
 })
 
-it('whole folders with flipped bits never crash the process', async () => {
+it.each([
+  // Bits of any file are flipped.
+  { program: 'fuzz-models.ts', cases: '80' },
+  // Values of configurations and headers are others: three times for each fixture.
+  { program: 'fuzz-configs.ts', cases: '102' },
+])('folders that $program damages never crash the process', async ({ program, cases }) => {
   const folder = await temporaryFolder()
-  const file = new URL('../support/fuzz-models.ts', import.meta.url).pathname
-  const words = [fixture('.'), folder, '2026', '80']
+  const file = new URL(`../support/${program}`, import.meta.url).pathname
+  const words = [fixture('.'), folder, '2026', cases]
   const { code, signal, stdout, stderr } = await runChild(file, words)
   expect({ code, signal, stderr }).toEqual({ code: 0, signal: null, stderr: '' })
   expect(stdout).not.toContain('WRONG')

@@ -220,11 +220,11 @@ const EXPERTS: BadInput[] = [
     (values) => Object.assign(values, { n_routed_experts: 64, n_group: 64 }),
     /n_group 64; implemented: up to 32/,
   ),
-  unsupportedCase(
-    'experts in a space of their own',
+  tensorsCase(
+    'experts in a space of their own without projections',
     'nemotron-h-moe-nvfp4',
     set('moe_latent_size', 32),
-    /moe_latent_size/,
+    /tensor backbone\.layers\.1\.mixer\.fc1_latent_proj\S+ is missing/,
   ),
   tensorsCase(
     'a layer of experts that is an MLP',
@@ -252,6 +252,12 @@ const NUMBERS: BadInput[] = [
     'granite-h',
     set('residual_multiplier', 0),
     /residual_multiplier must be a number other than 0 but is 0/,
+  ),
+  configCase(
+    'scores that count the other way round',
+    'granite-h',
+    set('attention_multiplier', -0.0625),
+    /attention_multiplier must be a number above 0 but is -0\.0625/,
   ),
   configCase(
     'an infinite multiplier',

@@ -23,6 +23,24 @@ async function check(bytes: number, wishes: Parameters<typeof checkMemory>[2] = 
   return await checkMemory(device, checkpoint, wishes, async () => bytes).catch((error) => error)
 }
 
+describe('a context that does not fit', () => {
+  it('is refused with what it needs, and with what helps', async () => {
+    using device = createDevice('cpu', { threads: 1 })
+    const checkpoint = await openCheckpoint(fixture('granite-h-mixed'))
+    const refusal = (maxContext: number | undefined, bytes: number) =>
+      checkMemory(device, checkpoint, { maxContext }, async () => bytes).catch((error) => error)
+    const { neededBytes } = await refusal(8192, 0)
+    expect(await refusal(8192, neededBytes)).toBeUndefined()
+    const error = await refusal(8192, neededBytes - 1)
+    expect(error).toBeInstanceOf(InsufficientMemoryError)
+    expect(error.message).toMatch(
+      /, keys and values 4\.\d\d MiB, .* MiB left: try a smaller maxContext \(--max-context\)\. /,
+    )
+    expect(await refusal(undefined, neededBytes - 1)).toBeUndefined()
+    expect((await refusal(8192, 0)).message).toMatch(/no smaller form of it fits/)
+  })
+})
+
 describe('a model that fits', () => {
   it('is not refused, to the byte', async () => {
     const { neededBytes } = await check(0)

@@ -8,8 +8,9 @@ import { createDevice } from '../../lib/operations/create-device.js'
 import { memoryNeeds } from '../../lib/memory/needs.js'
 import { loadModel } from '../../lib/load-model.js'
 import { openCheckpoint } from '../../lib/models/checkpoint.js'
+import { contextBytesPerToken, hasPages } from '../../lib/models/state-fields.js'
 import { Memory } from '../../lib/operations/tensor.js'
-import { fixture, SMALL_STATE_CHECKPOINTS } from '../support/checkpoints.js'
+import { fixture, KIND_CHECKPOINTS } from '../support/checkpoints.js'
 
 const BUILT_IN = fileURLToPath(new URL('../../models/rene-tiny', import.meta.url))
 // The check of the device has memory of its own.
@@ -49,7 +50,7 @@ async function allocated(work: () => Promise<void>): Promise<{ most: number; tim
 }
 
 describe('on the CPU', () => {
-  const models = [...SMALL_STATE_CHECKPOINTS.map(fixture), BUILT_IN]
+  const models = [...KIND_CHECKPOINTS.map(fixture), BUILT_IN]
   const choices = [
     {},
     { dtype: 'float16' },
@@ -62,6 +63,8 @@ describe('on the CPU', () => {
   it.each(cases)('$path $wishes', async ({ path, wishes }) => {
     using device = createDevice('cpu', { threads: 1 })
     const checkpoint = await openCheckpoint(path)
+    // One whose last page is full of the prompt, but for the text.
+    const context = hasPages(checkpoint.config) ? { maxContext: 2048 } : {}
     const isQuantized = checkpoint.config.quantization !== undefined
     if (isQuantized && 'quantize' in wishes) {
       await expect(memoryNeeds(device, checkpoint, wishes)).rejects.toThrow(/is quantised already/)
@@ -69,17 +72,24 @@ describe('on the CPU', () => {
     }
     let needs: Awaited<ReturnType<typeof memoryNeeds>> | undefined
     const planning = await allocated(async () => {
-      needs = await memoryNeeds(device, checkpoint, wishes)
+      needs = await memoryNeeds(device, checkpoint, { ...wishes, ...context })
     })
     expect(planning).toEqual({ most: 0, times: 0 })
     const { most } = await allocated(async () => {
       // With one place: memory that nobody touches takes none, but is counted here.
       const options = { device: 'cpu', threads: 2, maxStreams: 1 } as const
-      await using model = await loadModel(path, { ...options, ...wishes, promptCache: false })
-      const prompt = Array.from({ length: 512 }, (_, i) => i % 50)
+      await using model = await loadModel(path, {
+        ...options,
+        ...wishes,
+        ...context,
+        promptCache: false,
+      })
+      const length = (context.maxContext ?? 515) - 3
+      const prompt = Array.from({ length }, (_, i) => i % 50)
       await model.generate(prompt, { maxTokens: 3, ignoreEos: true })
     })
     expect(Math.abs(most / needs!.totalBytes - 1)).toBeLessThan(0.03)
+    expect(needs!.pageBytes > 0).toBe('maxContext' in context)
   })
 
   it('lists of memory that was only planned cannot be run', async () => {
@@ -107,9 +117,36 @@ it('is the sum of its parts', async () => {
   const { ownWeightBytes, loadingBytes, stateBytes, workspaceBytes, totalBytes } = needs
   expect(loadingBytes).toBe(0)
   expect(totalBytes).toBe(ownWeightBytes + stateBytes + workspaceBytes)
+  expect(needs.pageBytes).toBe(0)
   // Weights stay in their file, which need not fit, unless they are converted.
   expect(needs.mappedWeightBytes).toBeGreaterThan(5 * ownWeightBytes)
   const halves = await memoryNeeds(device, checkpoint, { dtype: 'float16' })
   expect(halves.mappedWeightBytes).toBe(0)
   expect(halves.ownWeightBytes).toBeGreaterThan(3 * ownWeightBytes)
+})
+
+it('has the pages of the context that is asked for', async () => {
+  using device = createDevice('cpu', { threads: 1 })
+  const checkpoint = await openCheckpoint(fixture('granite-h-mixed'))
+  const [least, page, two, long, narrow] = await Promise.all([
+    memoryNeeds(device, checkpoint),
+    memoryNeeds(device, checkpoint, { maxContext: 256 }),
+    memoryNeeds(device, checkpoint, { maxContext: 257 }),
+    memoryNeeds(device, checkpoint, { maxContext: 8192 }),
+    memoryNeeds(device, checkpoint, { maxContext: 8192, kvDtype: 'float16' }),
+  ])
+  expect(page).toEqual(least)
+  const bytes = 256 * contextBytesPerToken(checkpoint.config, 'float32')
+  // And the tables of who has which.
+  const tables = 4 * PAGE
+  const expectPages = (needs: typeof least, pages: number) => {
+    expect(needs.pageBytes).toBeGreaterThanOrEqual(pages * bytes)
+    expect(needs.pageBytes).toBeLessThan(pages * bytes + tables)
+    expect(needs.totalBytes - needs.pageBytes).toBe(least.totalBytes - least.pageBytes)
+  }
+  expectPages(least, 1)
+  // The first one, and what it moves to.
+  expectPages(two, 1 + 2)
+  expectPages(long, 1 + 32)
+  expectPages(narrow, (1 + 32) / 2)
 })

@@ -33,4 +33,10 @@ describe.each(Object.entries(PUBLISHED_SHAPES))('%s', (name, shape) => {
     expect(data.every(Number.isFinite)).toBe(true)
     expect(new Set(data).size).toBeGreaterThan(data.length / 2)
   })
+
+  it.skipIf(!shape.recurrent)('has a few layers that do not attend', async () => {
+    const plans = await planTensors({ ...shape.config, ...shape.recurrent })
+    expect(plans.length).toBeGreaterThan(10)
+    expect(plans.filter(({ name }) => /q_proj|o_proj/.test(name))).toEqual([])
+  })
 })

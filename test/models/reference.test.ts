@@ -99,7 +99,8 @@ describe.each(NAMES)('%s gives its golden logits', (name) => {
   })
 })
 
-describe.each(['llamba-bin', 'mohawk-edge-4bit', 'lfm2'])(
+// Of the best level kinds.test.ts holds all kinds to it.
+describe.runIf(isAgain).each(['llamba-bin', 'mohawk-edge-4bit', 'lfm2'])(
   '%s, a prompt longer than a chunk',
   (name) => {
     it('gives the same logits in chunks of 2, 255, 256 and 257, and one at a time', async () => {

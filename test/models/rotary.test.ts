@@ -21,7 +21,7 @@ const GOLDENS = JSON.parse(
 ) as Golden[]
 
 const read = (config: JsonObject, headDim: number) =>
-  readRotary(new ConfigReader('config.json', config), headDim)
+  readRotary(new ConfigReader('config.json', config), headDim, 'part')
 
 describe('frequencies', () => {
   test.each(GOLDENS)('by $name', ({ config, headDim, pairs, frequencies, factor }) => {

@@ -171,6 +171,24 @@ describeEachDevice('a row', (device) => {
     })
   })
 
+  test.each(ACTIVATION_TYPES)('of expertsMatmul and quantizedExpertsMatmul, %s', async (dtype) => {
+    const [experts, k, inputs, outputs] = [3, 2, 64, 21]
+    const shape = [experts * outputs, inputs] as const
+    const weight = upload(device(), 'float16', shape, seededNormals(3)(shape[0] * inputs))
+    const { tensors: affine } = affineMatrix(device(), {
+      ...{ rows: shape[0], cols: inputs, bits: 4, groupSize: 32, scaleType: 'float16', seed: 1 },
+    })
+    await expectRowsAlone(device(), (cl, take, rows) => {
+      const x = take([inputs], { dtype })
+      const chosen = take([k], { dtype: 'uint32', numberOf: (id) => id % experts })
+      const out = () => unwritten(device(), [rows, k, outputs], dtype)
+      const results = [out(), out()] as const
+      cl.expertsMatmul(x, weight, chosen, results[0], { experts, activation: 'silu' })
+      cl.quantizedExpertsMatmul(x, affine, chosen, results[1], { experts, gate: results[0] })
+      return results
+    })
+  })
+
   test.each(ACTIVATION_TYPES)('of rmsNorm and gatedRmsNorm, %s', async (dtype) => {
     const cols = 198
     const weight = floats(device(), [cols])

@@ -1,4 +1,6 @@
-import { expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDevice } from '../../lib/operations/create-device.js'
+import type { Device } from '../../lib/operations/device.js'
 import { linear } from '../reference/linear.js'
 import {
   download,
@@ -91,6 +93,46 @@ describeEachDevice('quantizedMatmul', (device) => {
       }
     }
   }
+
+  // The mat-mat kernel's larger tiles, which a GPU takes where they are many: here always.
+  describe('tiles of 64 x 64 outputs', () => {
+    let large: Device
+    beforeAll(() => {
+      const tuning = device().tuning
+      large = tuning ? createDevice('metal', { tuning: { ...tuning, large_tiles: 1 } }) : device()
+    })
+    afterAll(() => {
+      if (large !== device()) large.dispose()
+    })
+
+    for (const { layout, dtype, place } of LAYOUTS) {
+      // Exact, and in tiles of the other size to the bit: a prompt's pieces have other numbers of rows.
+      test.each([...FORMATS_BY_MASK, ...OTHER_FORMATS])(`$name, ${layout}`, async (format) => {
+        for (const [rows, groups, outputs] of [
+          [33, 1, 33],
+          [65, 3, 67],
+          [70, 2, 130],
+        ] as const) {
+          const inputs = groups * format.groupSize
+          const x = rounded(seededNormals(rows)(rows * inputs, 1 / Math.sqrt(inputs)), dtype)
+          const results: number[][] = []
+          for (const on of [device(), large]) {
+            const weight = format.make(on, outputs, inputs, dtype === 'float16')
+            const out = unwritten(on, [rows, outputs])
+            await runOnce(on, (cl) => {
+              cl.quantizedMatmul(place(on, [rows, inputs], x), weight.tensors, out, {
+                role: 'chunk',
+              })
+            })
+            results.push(download(out))
+            const products = rowsOf(x, inputs).flatMap((row) => linear(row, weight.values))
+            expectClose(results.at(-1)!, products, 'float32')
+          }
+          expect(results[1]).toEqual(results[0])
+        }
+      })
+    }
+  })
 
   // Where activations are float16, the mat-mat kernel of a GPU rounds weights to it, and normed rows.
   for (const inType of ACTIVATION_TYPES) {

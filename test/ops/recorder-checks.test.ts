@@ -757,6 +757,16 @@ const METHODS: Record<string, Method> = {
       ],
     ],
   },
+  groupExperts: {
+    valid: () => ({ chosen: integers(9, 4), tiles: integers(3, 32), experts: 2 }),
+    call: (cl, { chosen, tiles, ...options }) => cl.groupExperts(chosen, tiles, options),
+    wrong: [
+      [{ chosen: floats(9, 4) }, 'chosen must be uint32 but is float32'],
+      [{ tiles: integers(1, 32) }, 'tiles must have shape (3, 32) but has shape (1, 32)'],
+      [{ experts: 0 }, 'experts must be a positive whole number but is 0'],
+      [{ tile: 32 }, 'unknown option "tile"'],
+    ],
+  },
   expertsMatmul: {
     valid: () => ({
       x: floats(3, 4),
@@ -780,6 +790,8 @@ const METHODS: Record<string, Method> = {
       [{ activation: 'relu' }, 'activation must be "gelu" or "silu" or "relu2" but is "relu"'],
       [{ experts: undefined }, 'experts must be a positive whole number but is undefined'],
       [{ experts: 3 }, '3 experts, 5 rows apart, need 15 rows, but the weight has 10'],
+      [{ tiles: floats(2, 32) }, 'tiles must be uint32 but is float32'],
+      [{ tiles: integers(1, 32) }, 'tiles must have shape (2, 32) but has shape (1, 32)'],
     ],
   },
   quantizedExpertsMatmul: {

@@ -27,8 +27,8 @@ async function built<T>(
 
 // Bytes of the largest case of an operation: enough for its loops to be shared (native/cpu/thread_pool.cpp).
 const WORTH_SHARING = 100_000
-// A few numbers a row, and as few rows as sequences: one thread does that whatever the batch.
-const NEVER_SHARED = ['resolve_rows']
+// A few numbers a row, and as few rows as sequences or products: one thread does that whatever the batch.
+const NEVER_SHARED = ['group_experts', 'resolve_rows']
 
 /** The small cases of an operation, and of the published sizes the last. */
 function casesOf(operation: string): Case[] {

@@ -13,7 +13,9 @@ import {
   readGolden,
 } from '../support/checkpoints.js'
 import { logitsOneByOne } from '../support/logits.js'
+import { offByThirds, openTwin, smallerFixture, TWINS } from '../support/long-prompts.js'
 import { PROMPTS } from '../support/prompts.js'
+import { randomTokens } from '../support/random-checkpoint.js'
 import { relativeL2 } from '../tolerance.js'
 
 beforeAll(() => {
@@ -60,6 +62,24 @@ describe.each([
       const options = dtype === 'auto' ? {} : { dtype }
       const single = await logitsOneByOne(device, fixture(name), tokens, 3, options)
       expect(off(single, logits)).toBeLessThan(most)
+    },
+  )
+})
+
+// Minutes, too: npm run test:rig-models.
+describe.runIf(process.env.SSM_RIG_MODELS === 'all')('a prompt of 3000 tokens', () => {
+  test.each(Object.keys(TWINS))(
+    '%s is no further off at its end than at its beginning',
+    { timeout: 1_800_000 },
+    async (name) => {
+      const folder = await smallerFixture(name)
+      const tokens = randomTokens(250, 3000, 11)
+      const expected = TWINS[name]!.logits(await openTwin(folder), tokens)
+      using model = await loadModel(folder, { device: 'metal' })
+      const { data } = await model.logits(tokens)
+      const off = offByThirds(data, expected, tokens.length)
+      expect(Math.max(...off)).toBeLessThan(1e-4)
+      expect(off[2]).toBeLessThan(2 * off[0])
     },
   )
 })

@@ -271,7 +271,7 @@ describe('a device that crashes where no other process can be started', () => {
 const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   'matmul of a prompt': {
     model: 'mamba2-hf',
-    file: 'linear_tile.h',
+    file: 'tile_sums.h',
     kernels: 'matmat.metal',
     from: 'for (uint k = 0; k < kTile; k += 8) {',
     to: 'for (uint k = 0; k < kTile - 8; k += 8) {',
@@ -286,7 +286,8 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
   },
   'quantizedMatmul of a prompt': {
     model: 'edge-mlx-4bit',
-    file: 'quantized_matmat.metal',
+    file: 'quantized_tile.h',
+    kernels: 'quantized_matmat.metal',
     from: 'inside ? dequantized(eight, i, numbers)',
     to: 'inside ? dequantized(eight, i ^ 1u, numbers)',
     off: /\[quantizedMatmul\] float32 x 4-bit g\d+ float16, 36 x 128 to 40, \w+/,
@@ -297,6 +298,14 @@ const MUTANTS: Record<string, Mutation & { model: string; off: RegExp }> = {
     from: 'sums.of[j][r] += weights.numbers[i].bias * total;',
     to: 'sums.of[j][r] += 0.999f * weights.numbers[i].bias * total;',
     off: /\[quantizedMatmul\] float32 x 8-bit g\d+ float16, 1 x 128 to 40, \w+/,
+  },
+  'expertsMatmul of a prompt': {
+    model: 'qwen3-5-moe',
+    file: 'expert_tile.h',
+    kernels: 'experts_matmat.metal',
+    from: 'product / p.sharing',
+    to: '0 / p.sharing',
+    off: /\[expertsMatmul\] float32 x \w+, 75 to 37, 67 tokens, 4 of 6 experts/,
   },
   ssdChunkScan: {
     model: 'mamba2-hf',

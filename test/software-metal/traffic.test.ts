@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ActivationType, Device } from '../../lib/operations/device.js'
 import { createDevice } from '../../lib/operations/create-device.js'
+import { EXPERT_TILE, mostExpertTiles } from '../../lib/operations/arguments.js'
 import { operationNamed } from '../../lib/operations/table.js'
 import type { Recorder } from '../../lib/operations/recorder.js'
 import { runOnce, seededNormals, upload } from '../support/arrays.js'
@@ -142,10 +143,52 @@ describe('a product of a chunk', () => {
     { dtype: 'float16', weight: 'float16', large: true, expected: 0.1875 },
     { dtype: 'float32', weight: '4 bits', large: false, expected: 0.75 },
     { dtype: 'float16', weight: '4 bits', large: false, expected: 0.375 },
+    { dtype: 'float32', weight: '4 bits', large: true, expected: 0.375 },
+    { dtype: 'float16', weight: '4 bits', large: true, expected: 0.1875 },
   ] as const)(
     'moves $expected bytes a multiplication: $dtype, $weight, large tiles $large',
     async ({ dtype, weight, large, expected }) => {
       expect(await bytesOf(dtype, weight, large)).toBe(expected)
     },
   )
+})
+
+describe('products of a chunk with experts', () => {
+  const [EXPERTS, INPUTS, OUTPUTS] = [4, 64, 96]
+  const WEIGHT_BYTES = 2 * INPUTS * OUTPUTS // of an expert
+
+  /** The dispatches for so many tokens, of which `expertOf` chooses the expert; bytes of the weight. */
+  async function productsOf(tokens: number, expertOf: (token: number) => number) {
+    const x = device.tensor('float32', [tokens, INPUTS])
+    const weight = device.tensor('float16', [EXPERTS * OUTPUTS, INPUTS])
+    const choices = Array.from({ length: tokens }, (_, token) => expertOf(token))
+    const chosen = upload(device, 'uint32', [tokens, 1], choices)
+    const tiles = device.tensor('uint32', [mostExpertTiles(tokens, EXPERTS), EXPERT_TILE])
+    const out = device.tensor('float32', [tokens, 1, OUTPUTS])
+    const dispatches = await dispatchesOf(device, (cl) => {
+      cl.groupExperts(chosen, tiles, { experts: EXPERTS })
+      cl.expertsMatmul(x, weight, chosen, out, { experts: EXPERTS, tiles })
+    })
+    const { read, distinctRead } = dispatches.at(-1)!.buffers.find(({ index }) => index === 1)!
+    return { kernels: dispatches.map(({ kernel }) => kernel), read, distinctRead }
+  }
+
+  // docs/kernel-counts.md says so.
+  test.each([
+    { tokens: 32, expertOf: (token: number) => token % 4, tiles: 4, used: 4 },
+    { tokens: 128, expertOf: (token: number) => token % 4, tiles: 4, used: 4 },
+    { tokens: 132, expertOf: (token: number) => token % 4, tiles: 8, used: 4 },
+    { tokens: 70, expertOf: () => 2, tiles: 3, used: 1 },
+  ])('read an expert once a tile: $tokens tokens, $tiles tiles', async (given) => {
+    const { kernels, read, distinctRead } = await productsOf(given.tokens, given.expertOf)
+    expect(kernels).toEqual(['group_experts', 'experts_matmat_float32_float32_float16'])
+    expect(read).toBe(given.tiles * WEIGHT_BYTES)
+    expect(distinctRead).toBe(given.used * WEIGHT_BYTES)
+  })
+
+  test('read it once a product where experts have few', async () => {
+    const { kernels, read } = await productsOf(3, (token) => token)
+    expect(kernels).toEqual(['group_experts', 'experts_matmul_float32_float32_float16'])
+    expect(read).toBe(3 * WEIGHT_BYTES)
+  })
 })

@@ -39,6 +39,7 @@ export const REFERENCE_CHECKPOINTS = [
   'mamba2attn',
   'mohawk-edge-4bit',
   'nemotron-h',
+  'nemotron-h-latent-8bit',
   'nemotron-h-moe-nvfp4',
   'qwen3-5',
   'qwen3-5-4bit',

@@ -6,6 +6,7 @@ import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { loadModel } from '../../lib/load-model.js'
 import { seededIntegers } from '../unit/random.js'
+import { outcomeOf } from './fuzz-outcome.js'
 
 const [reference, folder, seed, cases] = process.argv.slice(2) as [string, string, string, string]
 const random = seededIntegers(Number(seed))
@@ -26,28 +27,9 @@ for (let i = 0; i < Number(cases); i++) {
     bytes[random(within)]! ^= 1 << random(8)
   }
   await writeFile(file, bytes)
-  const outcome = await load(copy)
+  const options = { device: 'cpu', threads: 1, cacheDir: folder } as const
+  const outcome = await outcomeOf(copy, () => loadModel(copy, options))
   outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
   await rm(copy, { recursive: true })
 }
 for (const [outcome, count] of outcomes) process.stdout.write(`${count} ${outcome}\n`)
-
-async function load(path: string): Promise<string> {
-  try {
-    await using model = await loadModel(path, { device: 'cpu', threads: 1, cacheDir: folder })
-    await model.logits([1, 2, 3, 4, 5, 6, 7, 8])
-    await model.generate([1, 2, 3], { maxTokens: 3, temperature: 1, seed: 1 })
-    return 'loaded'
-  } catch (error) {
-    const { name, message } = error as Error
-    // Those that a damaged file may end in, each naming what is wrong; anything else is a mistake.
-    const isExpected =
-      /^(CorruptFileError|UnsupportedArchitectureError|ModelNotFoundError)$/.test(name) &&
-      message.includes(path)
-    const isBrokenNumber = /^\[sample\] (logit \d+ is NaN|the largest logit is infinite)/.test(
-      message,
-    )
-    if (isExpected || isBrokenNumber) return 'refused'
-    return `WRONG ${path} ${name}: ${message}`
-  }
-}

@@ -2,9 +2,16 @@
 //   weights, chosen = top k of scores(router(x))
 //   out             = sum over the chosen of weight * out_proj(activation(in_proj(x)) * gate_proj(x))
 // (Shazeer et al., "Outrageously large neural networks: the sparsely-gated mixture-of-experts layer", 2017.) An expert that
-// all tokens go to is an MLP beside it, a block of its own.
+// all tokens go to is an MLP beside it, a block of its own. Experts may work in a smaller space of their own, between
+// two projections that they share:
+//   out             = latent_out(sum over the chosen of weight * expert(latent_in(x)))
 
-import type { Activation, RouteExpertsOptions } from '../../operations/arguments.js'
+import {
+  type Activation,
+  EXPERT_TILE,
+  mostExpertTiles,
+  type RouteExpertsOptions,
+} from '../../operations/arguments.js'
 import type { Tensor } from '../../operations/tensor.js'
 import type { Weight } from '../../weights/formats/format.js'
 import type { Linear } from '../../weights/loader.js'
@@ -26,6 +33,8 @@ export interface ExpertsConfig {
   numChosen: number
   /** Columns inside an expert. */
   dInner: number
+  /** Columns of what experts read and give, where these are projected. Defaults to those of x. */
+  dLatent?: number
   activation: Activation
   /** activation(in_proj(x)) * gate_proj(x) instead of activation(in_proj(x)). */
   gated: boolean
@@ -42,6 +51,9 @@ export interface ExpertsNames extends ExpertMatrices {
   router: string
   /** A tensor. */
   routerBias?: string
+  /** Both where there is `dLatent`. */
+  latentIn?: string
+  latentOut?: string
 }
 
 /** What a family calls the matrices of experts. */
@@ -55,21 +67,31 @@ export interface ExpertMatrices {
 export const experts = {
   kind: 'experts',
   stateFields: () => [],
-  describe: ({ numExperts, numChosen, dInner, gated, activation }) =>
-    `${numChosen} of ${numExperts} experts, ${dInner} wide, ${gated ? 'gated ' : ''}${activation}`,
+  describe: ({ numExperts, numChosen, dInner, dLatent, gated, activation }) =>
+    `${numChosen} of ${numExperts} experts, ${dInner} wide, ${gated ? 'gated ' : ''}${activation}` +
+    (dLatent === undefined ? '' : `, in a space of ${dLatent}`),
   describeState: () => 'nothing',
-  matrices({ router, inProj, gateProj, outProj }, { gated }) {
+  matrices({ router, latentIn, latentOut, inProj, gateProj, outProj }, { gated, dLatent }) {
+    const shared = dLatent === undefined ? [router] : [router, latentIn!, latentOut!]
     const ofExperts =
       gated && gateProj !== undefined ? [inProj, gateProj, outProj] : [inProj, outProj]
     // One expert stands for all.
-    return [router, ...ofExperts.map((name) => name.replace('*', '0'))]
+    return [...shared, ...ofExperts.map((name) => name.replace('*', '0'))]
   },
   load: (config, source) => ExpertsBlock.load(config, source),
 } satisfies BlockKind<ExpertsConfig, ExpertsNames>
 
+/** Into the space of experts, and out of it. */
+interface Latent {
+  cols: number
+  in: Linear
+  out: Linear
+}
+
 interface ExpertsWeights {
   router: Linear
   routerBias: Tensor | undefined
+  latent: Latent | undefined
   inProj: Weight
   gateProj: Weight | undefined
   outProj: Weight
@@ -99,29 +121,43 @@ export class ExpertsBlock implements Block {
 
   static async load(
     config: ExpertsConfig,
-    { loader, names, path, dModel, norm }: BlockSource<ExpertsNames>,
+    source: BlockSource<ExpertsNames>,
   ): Promise<ExpertsBlock> {
-    const { numExperts, dInner, gated, hasRouterBias } = config
+    const { loader, names, path, dModel, norm } = source
+    const { numExperts, dInner, dLatent: cols = dModel, gated, hasRouterBias } = config
     const isFused = gated && names.gateProj === undefined
     const expertRows = isFused ? 2 * dInner : dInner
     const half = (name: string, first: number) =>
-      loader.experts(path(name), { experts: numExperts, rows: expertRows, first }, dModel)
+      loader.experts(path(name), { experts: numExperts, rows: expertRows, first }, cols)
     return new ExpertsBlock(config, norm, {
       router: await loader.linear(path(names.router), numExperts, dModel, false),
       routerBias: hasRouterBias
         ? await loader.vector(path(names.routerBias!), numExperts)
         : undefined,
+      latent: await ExpertsBlock.#loadLatent(config, source),
       inProj: await half(names.inProj, 0),
       gateProj: gated
         ? await half(names.gateProj ?? names.inProj, isFused ? dInner : 0)
         : undefined,
       outProj: await loader.experts(
         path(names.outProj),
-        { experts: numExperts, rows: dModel },
+        { experts: numExperts, rows: cols },
         dInner,
       ),
       expertRows,
     })
+  }
+
+  static async #loadLatent(
+    { dLatent: cols }: ExpertsConfig,
+    { loader, names, path, dModel }: BlockSource<ExpertsNames>,
+  ): Promise<Latent | undefined> {
+    if (cols === undefined) return undefined
+    return {
+      cols,
+      in: await loader.linear(path(names.latentIn!), cols, dModel, false),
+      out: await loader.linear(path(names.latentOut!), dModel, cols, false),
+    }
   }
 
   decode(pass: Pass, stream: Stream): void {
@@ -133,13 +169,28 @@ export class ExpertsBlock implements Block {
   }
 
   #record(pass: Pass, { input, residual, out }: Stream): void {
+    const { cl, workspace, role } = pass
+    const { outMultiplier: scale } = this.#config
+    const { latent } = this.#weights
+    const route = this.#recordRoute(pass, input)
+    const results = this.#recordExperts(pass, this.#recordInput(pass, input), route)
+    if (latent) {
+      const mixed = workspace.take('experts mixed', input.shape.slice(0, -1), latent.cols)
+      cl.mixExperts(results, route.weights, mixed, { scale })
+      recordLinear(cl, mixed, latent.out, out, { role, residual })
+    } else {
+      cl.mixExperts(results, route.weights, out, { scale, residual })
+    }
+  }
+
+  /** What each of the chosen experts gives. */
+  #recordExperts(pass: Pass, x: Tensor, { chosen }: Route): Tensor {
     const { cl, workspace } = pass
-    const { numExperts, numChosen, dInner, activation, outMultiplier } = this.#config
+    const { numExperts, dInner, activation } = this.#config
     const { inProj, gateProj, outProj, expertRows } = this.#weights
-    const leading = [...input.shape.slice(0, -1), numChosen]
-    const { chosen, weights } = this.#recordRoute(pass, input)
-    const x = this.#recordNorm(pass, input)
-    const options = { experts: numExperts, expertRows }
+    const leading = chosen.shape
+    const tiles = this.#recordTiles(pass, chosen)
+    const options = { experts: numExperts, expertRows, tiles }
     let gate: Tensor | undefined
     if (gateProj) {
       gate = workspace.take('experts gate', leading, dInner)
@@ -147,9 +198,9 @@ export class ExpertsBlock implements Block {
     }
     const activated = workspace.take('experts', leading, dInner)
     inProj.multiplyExperts(cl, x, chosen, activated, { ...options, activation, gate })
-    const results = workspace.take('experts out', leading, out.cols)
-    outProj.multiplyExperts(cl, activated, chosen, results, { experts: numExperts })
-    cl.mixExperts(results, weights, out, { scale: outMultiplier, residual })
+    const results = workspace.take('experts out', leading, x.cols)
+    outProj.multiplyExperts(cl, activated, chosen, results, { experts: numExperts, tiles })
+    return results
   }
 
   #recordRoute({ cl, workspace, role }: Pass, input: Tensor): Route {
@@ -164,9 +215,25 @@ export class ExpertsBlock implements Block {
     return { chosen, weights }
   }
 
+  // Products of a chunk with one expert are computed together.
+  #recordTiles({ cl, workspace, role }: Pass, chosen: Tensor): Tensor | undefined {
+    if (role === 'step') return undefined
+    const { numExperts } = this.#config
+    const count = mostExpertTiles(chosen.elements, numExperts)
+    const tiles = workspace.take('expert tiles', [count], EXPERT_TILE, 'uint32')
+    cl.groupExperts(chosen, tiles, { experts: numExperts })
+    return tiles
+  }
+
   // Products with experts have no norm within.
-  #recordNorm({ cl, workspace }: Pass, input: Tensor): Tensor {
+  #recordInput({ cl, workspace, role }: Pass, input: Tensor): Tensor {
     const norm = this.#norm
+    const { latent } = this.#weights
+    if (latent) {
+      const x = workspace.take('experts in', input.shape.slice(0, -1), latent.cols)
+      recordLinear(cl, input, latent.in, x, { role, norm })
+      return x
+    }
     if (!norm) return input
     const normed = workspace.take('experts in', input.shape.slice(0, -1), input.cols)
     cl.rmsNorm(input, norm.weight, normed, { eps: norm.eps })

@@ -50,7 +50,9 @@ export interface Mamba2Config {
   hasGatedNorm?: boolean
   /** Bounds of the step size after softplus. */
   dtLimit: readonly [number, number]
+  /** Of in_proj, and of out_proj unless `outBias` says otherwise. */
   projectionBias: boolean
+  outBias?: boolean
   convBias: boolean
   normEpsilon: number
   /** What models multiply the outputs of in_proj and out_proj by. */
@@ -131,7 +133,7 @@ export class Mamba2Block implements Block {
     config: Mamba2Config,
     { loader, names, path, dModel, norm, state }: BlockSource<Mamba2Names>,
   ): Promise<Mamba2Block> {
-    const { dInner, dConv, projectionBias, hasGatedNorm = true } = config
+    const { dInner, dConv, projectionBias, outBias = projectionBias, hasGatedNorm = true } = config
     const channels = convDim(config)
     return new Mamba2Block(config, state, norm, {
       inProj: await loadInProj(config, { loader, names, path, dModel }),
@@ -139,7 +141,7 @@ export class Mamba2Block implements Block {
         path(names.outProj),
         dModel,
         dInner,
-        projectionBias,
+        outBias,
         config.outMultiplier,
       ),
       convWeight: await loader.convolution(path(names.convWeight), channels, dConv),

@@ -16,13 +16,19 @@ export interface Rotary {
 
 const { fround, PI } = Math
 
-/** What turns by position, in a configuration in the style of transformers: in `rope_parameters`, or at its top. */
-export function readRotary(config: ConfigReader, headDim: number): Rotary {
+/** How much of a head turns: all of it, or the part that a configuration states. */
+export type RotaryColumns = 'whole' | 'part'
+
+/**
+ * What turns by position, in a configuration in the style of transformers: in `rope_parameters`, or at its top. Families
+ * that turn whole heads pass over `partial_rotary_factor`.
+ */
+export function readRotary(config: ConfigReader, headDim: number, columns: RotaryColumns): Rotary {
   const stated = rotaryObject(config)
   const theta = stated.number('rope_theta', 10_000)
   if (!(theta > 1 && Number.isFinite(theta)))
     stated.invalid(`rope_theta must be above 1 but is ${theta}`)
-  const part = stated.number('partial_rotary_factor', 1)
+  const part = columns === 'part' ? stated.number('partial_rotary_factor', 1) : 1
   const dim = Math.trunc(headDim * part)
   if (!(part > 0 && part <= 1) || dim < 2 || dim % 2 !== 0) {
     stated.invalid(`partial_rotary_factor ${part} of ${headDim} columns is no even number of them`)

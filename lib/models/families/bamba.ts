@@ -54,7 +54,7 @@ function readLayers(config: ConfigReader, dModel: number, block: string): LayerD
   const attentionLayers = config.layerIndices('attn_layer_indices', layerCount)
   const mamba2 = attentionLayers.size < layerCount ? readMambaKeys(config, dModel) : undefined
   const attention =
-    attentionLayers.size > 0 ? readAttentionKeys(config, dModel, { rotary: true }) : undefined
+    attentionLayers.size > 0 ? readAttentionKeys(config, dModel, { rotary: 'part' }) : undefined
   const bias = config.boolean('mlp_bias', false)
   const mlp = readGatedMlp(config, config.dimension('intermediate_size'), bias)
   return Array.from({ length: layerCount }, (_, i): LayerDescription[] => {

@@ -106,6 +106,7 @@ function readMamba(config: ConfigReader, dModel: number, isFolded: boolean): Mam
   const hasNorm = config.boolean('mamba_rms_norm', false)
   const mamba2: Mamba2Config = {
     ...readMambaKeys(config, dModel, dInner),
+    outBias: config.boolean('projectors_bias', false),
     hasGatedNorm: hasNorm,
     normBeforeGate: hasNorm && config.boolean('mamba_norm_before_gate', true),
   }
@@ -133,7 +134,7 @@ function readAttention(
   const input = config.factor('attention_in_multiplier')
   const key = config.factor('key_multiplier')
   return {
-    ...readAttentionKeys(config, dModel, { rotary: true }),
+    ...readAttentionKeys(config, dModel, { rotary: 'whole' }),
     qMultiplier: multiplier(input, 1, isFolded),
     kMultiplier: { weight: isFolded ? key : input * key, bias: key },
     vMultiplier: multiplier(input, 1, false),

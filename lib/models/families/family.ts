@@ -28,6 +28,8 @@ export interface ModelDescription {
    * the other, into one). Undefined for formats in which they are never tied.
    */
   tying: 'two matrices' | 'the head' | undefined
+  /** Of tensors inside the model's own modules those that it does without. */
+  isUnused?(tensor: string): boolean
   /** The token that ends a text where neither a file says it nor a tokenizer is at hand. */
   usualEndOfText?: number
   /** Quantisation of the module at this path, when it is quantised. Throws for one that is not implemented. */

@@ -88,11 +88,12 @@ function readLayers(
   const hasMamba = types.includes('mamba2')
   const hasAttention = types.includes('attention')
   const mamba2 = hasMamba ? { ...readMambaKeys(config, dModel), outMultiplier } : undefined
+  const isRotary = config.only('position_embedding_type', ['nope', 'rope', null]) === 'rope'
   const attention = hasAttention
     ? {
         ...readAttentionKeys(config, dModel, {
-          rotary: config.only('position_embedding_type', ['nope', 'rope', null]) === 'rope',
-          scale: config.factor('attention_multiplier'),
+          rotary: isRotary ? 'whole' : undefined,
+          scale: config.positive('attention_multiplier', 1),
         }),
         outMultiplier,
       }

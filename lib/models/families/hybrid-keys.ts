@@ -5,7 +5,7 @@ import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-attention.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
-import { readRotary } from '../blocks/rotary.js'
+import { readRotary, type RotaryColumns } from '../blocks/rotary.js'
 import type { ConfigReader } from '../config-reader.js'
 
 /** What transformers calls the modules of attention in Llama and all that follow it. */
@@ -59,7 +59,7 @@ export function readMambaKeys(
 export function readAttentionKeys(
   config: ConfigReader,
   dModel: number,
-  { rotary, scale }: { rotary: boolean; scale?: number },
+  { rotary, scale }: { rotary?: RotaryColumns | undefined; scale?: number },
 ): FullAttentionConfig {
   const numHeads = config.dimension('num_attention_heads')
   const numKvHeads = config.has('num_key_value_heads')
@@ -81,7 +81,7 @@ export function readAttentionKeys(
     numKvHeads,
     headDim,
     scale: scale ?? 1 / Math.sqrt(headDim),
-    rotary: rotary ? readRotary(config, headDim) : undefined,
+    rotary: rotary && readRotary(config, headDim, rotary),
     qkvBias: bias,
     outBias: bias,
   }

@@ -199,7 +199,7 @@ function readShortConv(config: ConfigReader, dModel: number): ShortConvConfig {
 
 function readAttention(config: ConfigReader, dModel: number): FullAttentionConfig {
   return {
-    ...readAttentionKeys(config, dModel, { rotary: true }),
+    ...readAttentionKeys(config, dModel, { rotary: 'whole' }),
     qkNormEpsilon: config.epsilon('norm_eps'),
   }
 }

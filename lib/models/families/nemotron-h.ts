@@ -4,6 +4,7 @@
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { ExpertMatrices, ExpertsConfig } from '../blocks/experts.js'
+import type { FullAttentionConfig } from '../blocks/full-attention.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
@@ -39,7 +40,12 @@ const SHARED_EXPERT_NAMES: MlpNames = {
   inProj: 'shared_experts.up_proj',
   outProj: 'shared_experts.down_proj',
 }
-const ROUTER_NAMES = { router: 'gate', routerBias: 'gate.e_score_correction_bias' }
+const EXPERTS_NAMES = {
+  router: 'gate',
+  routerBias: 'gate.e_score_correction_bias',
+  latentIn: 'fc1_latent_proj',
+  latentOut: 'fc2_latent_proj',
+}
 // As published; as mlx-lm has them; as transformers 5 has them in memory.
 const EXPERT_MATRICES: [ExpertMatrices, ...ExpertMatrices[]] = [
   { inProj: 'experts.*.up_proj', outProj: 'experts.*.down_proj' },
@@ -105,17 +111,14 @@ function readLayers(
   const hasExperts = types.includes('experts')
   const experts = hasExperts ? readExperts(config) : undefined
   const shared = hasExperts ? readMlp(config, 'moe_shared_expert_intermediate_size') : undefined
-  // Without rotary embedding.
-  const attention = types.includes('attention')
-    ? readAttentionKeys(config, dModel, { rotary: false })
-    : undefined
+  const attention = types.includes('attention') ? readAttention(config, dModel, tensors) : undefined
   return types.flatMap((type, i): LayerDescription[] => {
     const place = mixerLayer(block, i)
     if (type === 'mamba2') return [{ config: mamba2!, names: MAMBA2_NAMES, ...place }]
     if (type === 'mlp') return [{ config: mlp!, names: MLP_NAMES, ...place }]
     if (type === 'attention') return [{ config: attention!, names: ATTENTION_NAMES, ...place }]
     const { path } = place
-    const names = { ...ROUTER_NAMES, ...expertMatrices(tensors, path, EXPERT_MATRICES) }
+    const names = { ...EXPERTS_NAMES, ...expertMatrices(tensors, path, EXPERT_MATRICES) }
     return [
       { config: experts!, names, ...place },
       { config: shared!, names: SHARED_EXPERT_NAMES, path },
@@ -148,12 +151,18 @@ function readMamba(config: ConfigReader): Mamba2Config {
   }
 }
 
+// Without rotary embedding. transformers has no biases here, whatever attention_bias says; the authors and mlx-lm have.
+function readAttention(
+  config: ConfigReader,
+  dModel: number,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): FullAttentionConfig {
+  const attention = readAttentionKeys(config, dModel, {})
+  const hasBias = [...tensors.keys()].some((name) => name.endsWith('.q_proj.bias'))
+  return hasBias ? attention : { ...attention, qkvBias: false, outBias: false }
+}
+
 function readExperts(config: ConfigReader): ExpertsConfig {
-  if (config.has('moe_latent_size')) {
-    config.unsupported(
-      'has experts in a space of their own (moe_latent_size), which is not implemented',
-    )
-  }
   config.only('mlp_hidden_act', ['relu2'])
   config.only('mlp_bias', [false])
   const { numExperts, numChosen, ...groups } = readExpertCounts(config, {
@@ -166,6 +175,7 @@ function readExperts(config: ConfigReader): ExpertsConfig {
     numExperts,
     numChosen,
     dInner: config.dimension('moe_intermediate_size'),
+    ...(config.has('moe_latent_size') && { dLatent: config.dimension('moe_latent_size') }),
     activation: 'relu2',
     gated: false,
     routing: {

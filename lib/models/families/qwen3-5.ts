@@ -96,8 +96,7 @@ export const qwen35: Family = {
     { name: 'Qwen/Qwen3.5-9B', parameters: '9B' },
   ],
   isConfig: (config) => hasModelType(config, 'qwen3_5') || hasModelType(config, 'qwen3_5_text'),
-  describe: (config, tensors) =>
-    describe(textOf(config).withDefaults(DEFAULTS), tensors, 'qwen3_5'),
+  describe: (config, tensors) => describe(config.withDefaults(DEFAULTS), tensors, 'qwen3_5'),
 }
 
 export const qwen35Moe: Family = {
@@ -107,12 +106,8 @@ export const qwen35Moe: Family = {
   isConfig: (config) =>
     hasModelType(config, 'qwen3_5_moe') || hasModelType(config, 'qwen3_5_moe_text'),
   describe: (config, tensors) =>
-    describe(textOf(config).withDefaults(MOE_DEFAULTS), tensors, 'qwen3_5_moe'),
+    describe(config.withDefaults(MOE_DEFAULTS), tensors, 'qwen3_5_moe'),
 }
-
-// The vision-language model, which is what gets published, has the text model's keys apart.
-const textOf = (given: ConfigReader): ConfigReader =>
-  given.has('text_config') ? given.withInner('text_config') : given
 
 function describe(
   config: ConfigReader,
@@ -244,7 +239,7 @@ function readAttention(
 ): FullAttentionConfig {
   config.only('attn_output_gate', [true])
   return {
-    ...readAttentionKeys(config, dModel, { rotary: true }),
+    ...readAttentionKeys(config, dModel, { rotary: 'part' }),
     qkNormEpsilon: config.epsilon('rms_norm_eps'),
     qkNormOffset: normOffset,
     outputGate: true,

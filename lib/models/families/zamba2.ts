@@ -52,21 +52,60 @@ function describe(
   const dModel = config.dimension('hidden_size')
   const names = llamaNames(tensors, 'final_layernorm')
   const isLong = config.boolean('use_long_context', false)
-  return transformersModel(config, {
+  const types = readTypes(config)
+  const isShared = sharesBlocks(types, names.block, tensors)
+  const model = transformersModel(config, {
     architecture: 'zamba2',
     names,
-    layers: readLayers(config, dModel, names.block),
+    layers: readLayers(config, dModel, { types, block: names.block, isShared }),
     normEpsilon: config.epsilon('rms_norm_eps'),
     tied: true,
     maxContext: isLong ? 16_384 : config.dimension('max_position_embeddings', 4096),
   })
+  return isShared ? model : { ...model, isUnused: othersAdapter(types, names.block) }
 }
 
-function readLayers(config: ConfigReader, dModel: number, block: string): LayerDescription[] {
+type LayerType = (typeof BLOCK_TYPES)[keyof typeof BLOCK_TYPES]
+
+function readTypes(config: ConfigReader): LayerType[] {
   const key = config.has('layers_block_type') ? 'layers_block_type' : 'layer_types'
-  const types = config.layerTypes(key, BLOCK_TYPES)
+  return config.layerTypes(key, BLOCK_TYPES)
+}
+
+const hybridsOf = (types: readonly LayerType[]) =>
+  [...types.keys()].filter((i) => types[i] === 'hybrid')
+
+// transformers ties blocks as it ties the head: by tie_word_embeddings. Otherwise each layer has one of its own in the file.
+function sharesBlocks(
+  types: readonly LayerType[],
+  block: string,
+  tensors: ReadonlyMap<string, TensorEntry>,
+): boolean {
+  const names = hybridsOf(types).map(
+    (i) => `${block}.${i}.shared_transformer.input_layernorm.weight`,
+  )
+  return !names.every((name) => tensors.has(name))
+}
+
+// A block has adapters for all layers that would share it.
+function othersAdapter(types: readonly LayerType[], block: string): (tensor: string) => boolean {
+  const hybrids = hybridsOf(types)
+  return (tensor) => {
+    if (!tensor.startsWith(`${block}.`)) return false
+    const [, layer, index] =
+      /^(\d+)\.shared_transformer\..*_adapter_list\.(\d+)\./.exec(tensor.slice(block.length + 1)) ??
+      []
+    return index !== undefined && hybrids.indexOf(Number(layer)) !== Number(index)
+  }
+}
+
+function readLayers(
+  config: ConfigReader,
+  dModel: number,
+  { types, block, isShared }: { types: readonly LayerType[]; block: string; isShared: boolean },
+): LayerDescription[] {
   const mamba2 = readMamba(config, dModel)
-  const hybrids = [...types.keys()].filter((i) => types[i] === 'hybrid')
+  const hybrids = hybridsOf(types)
   const blocks = config.dimension('num_mem_blocks')
   const hasAdapters = config.boolean('use_shared_attention_adapter', false)
   const shared = hybrids.length > 0 ? readShared(config, dModel, hasAdapters) : undefined
@@ -74,8 +113,8 @@ function readLayers(config: ConfigReader, dModel: number, block: string): LayerD
     const layer = `${block}.${i}`
     if (type === 'mamba') return [mambaLayer(mamba2, layer)]
     const index = hybrids.indexOf(i)
-    // The weights are in the file once, in the first layer that has them.
-    const owner = hybrids[index % blocks]!
+    // What is shared is in the file once, in the first layer that has it.
+    const owner = isShared ? hybrids[index % blocks]! : i
     return [
       {
         config: shared!,
@@ -182,7 +221,7 @@ function readShared(
       headDim,
       // Half of a head is the stream, the other half the embedding.
       scale: 1 / Math.sqrt(headDim / 2),
-      rotary: isRotary ? readRotary(config, headDim) : undefined,
+      rotary: isRotary ? readRotary(config, headDim, 'whole') : undefined,
       qkvBias: false,
       ...(hasAdapters && { adapterRank }),
     },

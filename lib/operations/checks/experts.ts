@@ -2,8 +2,10 @@
 
 import {
   ACTIVATIONS,
+  EXPERT_TILE,
   type ExpertsOptions,
   type RouteExpertsOptions,
+  mostExpertTiles,
   type RouteExpertsTensors,
 } from '../arguments.js'
 import type { Checker } from '../checker.js'
@@ -55,6 +57,24 @@ export function checkRouteExperts(
   }
 }
 
+export function checkGroupExperts(
+  check: Checker,
+  chosen: Tensor,
+  tiles: Tensor,
+  options: { experts: number },
+) {
+  check.options(options, ['experts'])
+  check.positive('experts', options.experts)
+  check.integers('chosen', chosen, chosen.shape)
+  return checkTiles(check, chosen, tiles, options.experts)
+}
+
+function checkTiles(check: Checker, chosen: Tensor, tiles: Tensor, experts: number) {
+  const needed = mostExpertTiles(chosen.elements, experts)
+  check.integers('tiles', tiles, [needed, EXPERT_TILE])
+  return { rows: chosen.elements, experts, tiles: needed }
+}
+
 /** A product with experts whose weight has `rows` rows of `inputs` columns. */
 export function checkExperts(
   check: Checker,
@@ -64,8 +84,8 @@ export function checkExperts(
   out: Tensor,
   options: ExpertsOptions,
 ) {
-  check.options(options, ['activation', 'gate', 'experts', 'expertRows'])
-  const { activation, gate, experts } = options
+  check.options(options, ['activation', 'gate', 'experts', 'expertRows', 'tiles'])
+  const { activation, gate, experts, tiles } = options
   const [rows, outputs] = [chosen.elements, out.cols]
   const { expertRows = outputs } = options
   check.activations({ x })
@@ -86,6 +106,7 @@ export function checkExperts(
   if (activation !== undefined) check.oneOf('activation', activation, ACTIVATIONS)
   check.positive('experts', experts)
   check.positive('expertRows', expertRows)
+  if (tiles) checkTiles(check, chosen, tiles, experts)
   const needed = (experts - 1) * expertRows + outputs
   if (needed > weight.rows) {
     check.fail(

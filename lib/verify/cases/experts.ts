@@ -1,6 +1,10 @@
 // Mixtures of experts.
 
-import type { RouteExpertsOptions } from '../../operations/arguments.js'
+import {
+  EXPERT_TILE,
+  mostExpertTiles,
+  type RouteExpertsOptions,
+} from '../../operations/arguments.js'
 import type { ActivationType } from '../../operations/device.js'
 import {
   ALL_FORMATS,
@@ -20,6 +24,30 @@ const SHAPES = [
 ] as const
 type Shape = readonly [tokens: number, inputs: number, outputs: number]
 
+/** What tokens of a chunk choose. */
+interface Choice {
+  tokens: number
+  /** Of each token. */
+  chosen: number
+  experts: number
+  /** Experts that are chosen: the others get nothing. */
+  used: number
+}
+const choice = (tokens: number, chosen: number, experts: number, used = experts): Choice => ({
+  ...{ tokens, chosen, experts, used },
+})
+const inWords = ({ tokens, chosen, experts, used }: Choice) =>
+  `${tokens} tokens, ${chosen} of ${experts} experts${used < experts ? `, ${used} of them used` : ''}`
+
+// Around a tile of 32, and fewer with an expert than are worth one.
+const CHUNKS: readonly Choice[] = [
+  choice(1, 1, 1),
+  choice(33, 1, 3, 1),
+  choice(20, 2, 5, 4),
+  choice(67, 4, 6),
+]
+const USUAL_CHUNK = CHUNKS[3]!
+
 /** Formats whose products are verified: of affine ones those that models are published in. */
 const FORMATS = ALL_FORMATS.filter(
   (format) =>
@@ -30,6 +58,9 @@ export function* expertCases(activationType: ActivationType): Generator<Case> {
   for (const shape of SHAPES) {
     for (const format of FORMATS) yield expertProductCase(format, activationType, shape)
     yield mixCase(activationType, shape)
+  }
+  for (const format of FORMATS) {
+    for (const chunk of CHUNKS) yield expertChunkCase(format, activationType, chunk)
   }
   yield mixCase(activationType, [70, 1, 400]) // threads share it
 }
@@ -54,6 +85,48 @@ export function expertProductCase(
       const out = inputsOf.activationResult([tokens, CHOSEN, outputs])
       const options = { experts: EXPERTS, activation: 'silu', gate } as const
       return writing(out, (cl) => weight.multiplyExperts(cl, x, chosen, out, options))
+    },
+  }
+}
+
+/**
+ * A product of a chunk. Of several experts a token it is one as of the first matrix of an expert, else as of the last: with
+ * a row of x for each product, and without activation and gate.
+ */
+export function expertChunkCase(
+  format: WeightFormat,
+  activationType: ActivationType,
+  given: Choice = USUAL_CHUNK,
+): Case {
+  const { tokens, chosen: numChosen, experts, used } = given
+  const { product, inputMultiple } = kindOf(format)
+  const isFirst = numChosen > 1
+  const multiple = inputMultiple(format)
+  const [inputs, outputs] = [multiple === 1 ? 75 : 3 * multiple, isFirst ? 37 : 70]
+  return {
+    activationType,
+    operation: product === 'matmul' ? 'experts_matmul' : 'quantized_experts_matmul',
+    dtype: `${activationType} x ${formatName(format)}`,
+    shape: `${inputs} to ${outputs}, ${inWords(given)}`,
+    build(inputsOf) {
+      const leading = [tokens, numChosen]
+      const expertRows = isFirst ? 2 * outputs : outputs
+      const weight = inputsOf.weight(format, experts * expertRows, inputs)
+      const x = inputsOf.activations([...(isFirst ? [tokens] : leading), inputs])
+      const chosen = inputsOf.randomIntegers(leading, used)
+      const tiles = inputsOf.result(
+        [mostExpertTiles(tokens * numChosen, experts), EXPERT_TILE],
+        'uint32',
+      )
+      const out = inputsOf.activationResult([...leading, outputs])
+      const gate = isFirst ? inputsOf.activations(out.shape) : undefined
+      const activation = isFirst ? 'silu' : undefined
+      return writing(out, (cl) => {
+        cl.groupExperts(chosen, tiles, { experts })
+        weight.multiplyExperts(cl, x, chosen, out, {
+          ...{ experts, expertRows, activation, gate, tiles },
+        })
+      })
     },
   }
 }
@@ -90,6 +163,27 @@ export function* routingCases(): Generator<Case> {
       { tokens, experts, chosen },
       { scores: 'sigmoid', normalised: true, groups, keptGroups },
     )
+  }
+}
+
+/** Which products each of them has. */
+export function* groupingCases(): Generator<Case> {
+  for (const given of [...CHUNKS, choice(300, 6, 96, 70)]) {
+    const { tokens, chosen, experts, used } = given
+    yield {
+      operation: 'group_experts',
+      dtype: 'uint32',
+      activationType: 'float32',
+      shape: inWords(given),
+      build(inputs) {
+        const choices = inputs.randomIntegers([tokens, chosen], used)
+        const tiles = inputs.result(
+          [mostExpertTiles(tokens * chosen, experts), EXPERT_TILE],
+          'uint32',
+        )
+        return writing(tiles, (cl) => cl.groupExperts(choices, tiles, { experts }))
+      },
+    }
   }
 }
 

@@ -61,7 +61,8 @@ function convolution(
   const x = () => inputs.activations([...leading, channels])
   const tensors = {
     x: x(),
-    inputGate: gated ? x() : undefined,
+    // What is convolved is rounded as the ring holds it: by nothing here.
+    inputGate: gated ? inputs.powersOfTwo([...leading, channels]) : undefined,
     outputGate: gated ? x() : undefined,
     weight: inputs.floats([channels, width], 0.5),
     bias: inputs.floats([channels]),

@@ -6,7 +6,7 @@ import { NO_TOKEN } from '../../operations/drawn-token.js'
 import type { Tensor } from '../../operations/tensor.js'
 import { FLOAT_TYPES } from '../../weights/float-types.js'
 import type { Inputs } from '../inputs.js'
-import { routingCases } from './experts.js'
+import { groupingCases, routingCases } from './experts.js'
 import { quantizedCases } from './quantized.js'
 import { type Case, EPS, type Recordable, writing } from './case.js'
 
@@ -246,6 +246,7 @@ export function* tokenCases(): Generator<Case> {
   }
   yield* quantizedCases()
   yield* routingCases()
+  yield* groupingCases()
   for (const vocabulary of VOCABULARIES) {
     const given = { dtype: 'float32', activationType, shape: `3 x ${vocabulary}` } as const
     yield {

@@ -14,7 +14,7 @@ void experts_matmul(const Operation& operation, ThreadPool& threads) {
   const auto p = operation.params<ExpertsMatmulParams>();
   const auto* x = operation.data<const float>(0);          // rows x_stride apart
   const auto* chosen = operation.data<const uint32_t>(2);  // (rows)
-  const ExpertsOutput out(operation, p, 3);
+  const ExpertsOutput out(operation, p, 4);
   with_float_type(operation.bindings[1].type, [&](auto* type) {
     using Weight = std::remove_pointer_t<decltype(type)>;
     const auto* w = operation.data<Weight>(1);

@@ -1,7 +1,6 @@
 // out[i, n] = activation(sum over k of x[i / sharing, k] * w[chosen[i] * expert_rows + n, k])
 //             * gate[i, n]; what is absent is left out. Each row of the weight is turned into
-//             float32
-// and then used as in experts_matmul.
+// float32 and then used as in experts_matmul.
 #include "metal/quantized_experts_matmul.h"
 
 #include "native/cpu/dot.h"
@@ -16,7 +15,7 @@ void quantized_experts_matmul(const Operation& operation, ThreadPool& threads) {
   const auto* x = operation.data<const float>(0);  // rows x_stride apart
   const QuantizedMatrix w = quantized_matrix(operation, 1, p.inputs, p);
   const auto* chosen = operation.data<const uint32_t>(4);  // (rows)
-  const ExpertsOutput out(operation, p, 5);
+  const ExpertsOutput out(operation, p, 6);
   multiply_by_expert(
       chosen, p, threads,
       [&](size_t row, size_t n, const std::vector<size_t>& products, float* weights) {

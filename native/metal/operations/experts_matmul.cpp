@@ -5,10 +5,10 @@
 namespace ssm::metal {
 
 void experts_matmul(const Operation& operation, Program& program) {
-  const auto p = operation.params<ExpertsMatmulParams>();
-  auto dispatch = make_dispatch<ExpertsMatmulParams>(
-      kernel_name("experts_matmul", operation, {"x", "out", "weight"}), operation);
-  add_experts(dispatch, p, program);
+  add_experts<ExpertsMatmulParams>(
+      operation,
+      {.matvec = "experts_matmul", .matmat = "experts_matmat", .type_of_weight = "weight"},
+      program);
 }
 
 }  // namespace ssm::metal

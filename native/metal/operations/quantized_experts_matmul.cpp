@@ -7,10 +7,13 @@ namespace ssm::metal {
 
 void quantized_experts_matmul(const Operation& operation, Program& program) {
   const auto p = operation.params<QuantizedExpertsMatmulParams>();
-  auto dispatch = make_dispatch<QuantizedExpertsMatmulParams>(
-      kernel_name("quantized_experts_matmul", operation, {"x", "out", "scales"}), operation);
-  dispatch.constants = constants_of(p);
-  add_experts(dispatch, p, program);
+  add_experts<QuantizedExpertsMatmulParams>(operation,
+                                            {.matvec = "quantized_experts_matmul",
+                                             .matmat = "quantized_experts_matmat",
+                                             .type_of_weight = "scales",
+                                             .is_quantised = true,
+                                             .constants = constants_of(p)},
+                                            program);
 }
 
 }  // namespace ssm::metal

@@ -20,8 +20,17 @@ export async function prepare({ threads }) {
   })
 }
 
-/** A model with a context of so many sequences, each with room for `contextSize` tokens. */
-export async function openContext({ model: path, threads, contextSize, mmap, sequences }, llama) {
+// Numbers of types in ggml.
+const FLOAT32 = 0
+
+/**
+ * A model with a context of so many sequences, each with room for `contextSize` tokens. `exact`: keys and values are kept
+ * in float32 as ours are, not in float16, which is its default.
+ */
+export async function openContext(
+  { model: path, threads, contextSize, mmap, sequences, exact = false },
+  llama,
+) {
   const addonExports = llama._bindings
   const { AddonModel, AddonContext, AddonSampler } = addonExports
   const model = new AddonModel(realpathSync(path), { addonExports, gpuLayers: 0, useMmap: mmap })
@@ -32,6 +41,7 @@ export async function openContext({ model: path, threads, contextSize, mmap, seq
     sequences,
     threads,
     flashAttention: false,
+    ...(exact && { kvCacheKeyType: FLOAT32, kvCacheValueType: FLOAT32 }),
   })
   if (!(await context.init())) throw new Error(`${path}: llama.cpp made no context`)
   const samplers = Array.from({ length: sequences }, () => {

@@ -3,15 +3,12 @@
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import {
-  RANDOM_MODEL_SHAPES,
-  type RandomModelShape,
-  randomModelShape,
-  writeRandomModel,
-} from '../../random-model.js'
-import type { RandomModelDtype } from '../../random-tensors.js'
+import { writeRandomCheckpoint } from '../../random-checkpoint.js'
+import { RANDOM_MODEL_SHAPES, randomModelShape, writeRandomModel } from '../../random-model.js'
+import type { RandomModelDtype, RandomModelOptions } from '../../random-tensors.js'
+import { PUBLISHED_SHAPES, smallConfig } from '../shapes/published.js'
 import type { GgufType } from './gguf.js'
-import { writeMamba2Gguf } from './mamba2-gguf.js'
+import { hasGguf, writeModelGguf } from './model-gguf.js'
 import { runScript } from './processes.js'
 
 /** Names as the command line takes them; the type that each has in GGUF. */
@@ -26,36 +23,86 @@ export interface Pair {
   theirs: string
 }
 
-const SMALL_SHAPE = randomModelShape({
-  dModel: 256,
-  layers: 'SSSS',
-  vocabSize: 512,
-  headDim: 32,
-  dState: 64,
-})
+/** What can be compared. */
+interface Shape {
+  /** What its files are called. */
+  name: string
+  write(folder: string, options: RandomModelOptions): Promise<unknown>
+  /** A small model of the same family, in which both engines agree to rounding when its weights are float32. */
+  small: Omit<Shape, 'small'>
+}
+
+const SMALL_MAMBA2: Shape['small'] = {
+  name: 'small',
+  write: (folder, options) =>
+    writeRandomModel(
+      folder,
+      randomModelShape({ dModel: 256, layers: 'SSSS', vocabSize: 512, headDim: 32, dState: 64 }),
+      options,
+    ),
+}
+
+const mamba2Shapes = Object.entries(RANDOM_MODEL_SHAPES)
+  .filter(([name]) => name.startsWith('mamba2'))
+  .map(([name, shape]): Shape => {
+    return {
+      name,
+      write: (folder, options) => writeRandomModel(folder, shape, options),
+      small: SMALL_MAMBA2,
+    }
+  })
+
+const publishedShapes = Object.entries(PUBLISHED_SHAPES)
+  .filter(([, { config }]) => hasGguf(String(config.model_type).replace(/_text$/, '')))
+  .map(([name, shape]): Shape => {
+    return {
+      name,
+      write: (folder, options) => writeRandomCheckpoint(folder, shape.config, options),
+      small: {
+        name: `small-${name}`,
+        write: (folder, options) => writeRandomCheckpoint(folder, smallConfig(shape), options),
+      },
+    }
+  })
+
+/** By the names that commands take. */
+export const SHAPES: ReadonlyMap<string, Shape> = new Map(
+  [...mamba2Shapes, ...publishedShapes].map((shape) => [shape.name, shape]),
+)
+
+/** Throws for a name that no shape has. */
+export function shapeNamed(name: string): Shape {
+  const shape = SHAPES.get(name)
+  if (shape) return shape
+  throw new Error(`there is no shape ${name}; there are ${[...SHAPES.keys()].join(', ')}`)
+}
 
 /** Makes what is missing in `folder`. The 8- and 4-bit models come from the float16 weights of both. */
 export async function makePair(
   folder: string,
-  shape: string,
+  shape: Shape,
   precision: Precision,
   groupSize: number,
 ): Promise<Pair> {
-  const base = await makeRandom(folder, shape, RANDOM_MODEL_SHAPES[shape]!, 'float16')
-  return pairFrom(folder, base, shape, precision, groupSize)
+  const base = await makeRandom(folder, shape, 'float16')
+  return pairFrom(folder, base, shape.name, precision, groupSize)
 }
 
-/** A small model, in which both engines agree to rounding when its weights are float32. */
+/** The small model of a shape. */
 export async function makeCheckPair(
   folder: string,
+  { small }: Shape,
   precision: Precision | 'f32',
   groupSize: number,
 ): Promise<Pair> {
-  const base = await makeRandom(folder, 'small', SMALL_SHAPE, 'float32')
+  const base = await makeRandom(folder, small, 'float32')
   if (precision === 'f32' || precision === 'f16') {
-    return { ours: base, theirs: await makeGguf(folder, base, `small-${precision}`, precision) }
+    return {
+      ours: base,
+      theirs: await makeGguf(folder, base, `${small.name}-${precision}`, precision),
+    }
   }
-  return pairFrom(folder, base, 'small', precision, groupSize)
+  return pairFrom(folder, base, small.name, precision, groupSize)
 }
 
 async function pairFrom(
@@ -81,15 +128,14 @@ async function pairFrom(
 
 async function makeRandom(
   folder: string,
-  name: string,
-  shape: RandomModelShape,
+  { name, write }: Shape['small'],
   dtype: RandomModelDtype,
 ): Promise<string> {
   const path = join(folder, `${name}-${dtype}`)
   // Written last.
   if (!existsSync(join(path, 'config.json'))) {
     say(`writing ${path}`)
-    await writeRandomModel(path, shape, { dtype, seed: 1 })
+    await write(path, { dtype, seed: 1 })
   }
   return path
 }
@@ -99,7 +145,7 @@ async function makeGguf(folder: string, from: string, name: string, type: GgufTy
   if (!existsSync(path)) {
     say(`writing ${path}`)
     await mkdir(folder, { recursive: true })
-    await writeMamba2Gguf(from, path, type)
+    await writeModelGguf(from, path, type)
   }
   return path
 }

@@ -43,7 +43,7 @@ export async function runLogits(
   request: Pick<TrialRequest, 'engine' | 'model'>,
   logits: readonly number[],
 ): Promise<{ asPrompt: number[]; oneByOne: number[] }> {
-  const whole = { ...request, threads: 2, mmap: true, logits }
+  const whole = { ...request, threads: 2, mmap: true, exact: true, logits }
   const answer = await runTrialScript('trial.mjs', whole)
   return answer as { asPrompt: number[]; oneByOne: number[] }
 }

@@ -4,7 +4,7 @@ import { appendFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { openCheckpoint } from '../../../lib/models/checkpoint.js'
-import { makePair, type Pair, type Precision } from './models.js'
+import { makePair, type Pair, type Precision, shapeNamed } from './models.js'
 import { runTrialScript, waitForQuiet } from './processes.js'
 import {
   checkBatch,
@@ -118,7 +118,7 @@ async function main(): Promise<void> {
   console.log('Correctness: llama.cpp, two sequences in a batch and each alone\n')
   const works: Work[] = []
   for (const precision of precisions) {
-    const pair = await makePair(folder, values.shape, precision, groupSize)
+    const pair = await makePair(folder, shapeNamed(values.shape), precision, groupSize)
     const vocabulary = (await openCheckpoint(pair.ours)).config.vocabSize
     const work = { precision, pair, vocabulary }
     works.push(work)

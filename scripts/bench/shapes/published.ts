@@ -17,6 +17,8 @@ export interface PublishedShape {
   scaled?: { words: string; published: RandomConfig }
   /** What differs in a small model of the same family, whose groups of 64 inputs can be quantised. */
   small: RandomConfig
+  /** What differs in one of a few layers, none of which attends; undefined where every layer does. */
+  recurrent?: RandomConfig
 }
 
 /** Layers of granite: attention at these places, Mamba-2 at all others. */
@@ -67,6 +69,7 @@ const granite: PublishedShape = {
     mamba_n_heads: 8,
     mamba_d_state: 64,
   },
+  recurrent: { layer_types: graniteLayers(4, []), num_hidden_layers: 4 },
 }
 
 // [quoted] layers, widths and the heads of Mamba-2; heads of attention, vocabulary and tied head [count]. The multipliers
@@ -146,6 +149,7 @@ const lfm2: PublishedShape = {
     num_attention_heads: 4,
     num_key_value_heads: 2,
   },
+  recurrent: { full_attn_idxs: [], num_hidden_layers: 4 },
 }
 
 // [llama.cpp] 24 layers of 1024; [quoted] 16 heads of 128 and 128 of the delta rule; [class] the vocabulary, a layer of
@@ -186,6 +190,7 @@ const qwen: PublishedShape = {
     linear_key_head_dim: 64,
     linear_value_head_dim: 64,
   },
+  recurrent: { num_hidden_layers: 3 },
 }
 
 // [class] has the sizes of the 35B-A3B. Of its 40 layers of 256 experts, 70 GB, one period of four layers with 64 experts
@@ -233,6 +238,7 @@ const qwenMoe: PublishedShape = {
     num_experts: 8,
     num_experts_per_tok: 2,
   },
+  recurrent: { num_hidden_layers: 3 },
 }
 
 const ZAMBA_HYBRIDS = [5, 11, 17, 23, 29, 35]
@@ -279,6 +285,7 @@ const zamba: PublishedShape = {
     n_mamba_heads: 4,
     mamba_d_state: 64,
   },
+  recurrent: { layers_block_type: zambaLayers(4, []), num_hidden_layers: 4 },
 }
 
 // [quoted]: the layers of Llama-3.2-1B with Mamba-2 in the place of attention. The tied head is that of Llama.
@@ -310,6 +317,7 @@ const llamba: PublishedShape = {
     ssm_cfg: { d_state: 64, d_conv: 4, n_qk_heads: 4, n_v_heads: 4, activation: 'identity' },
     mlp_cfg: { intermediate_size: 192, act_fn: 'silu' },
   },
+  recurrent: { n_layer: 4 },
 }
 
 // [quoted] 42 layers, 21 Mamba-2, 17 MLP and 4 attention; their order and sizes [count]. All of them are 8 GB.
@@ -359,6 +367,7 @@ const nemotron: PublishedShape = {
     n_groups: 2,
     ssm_state_size: 64,
   },
+  recurrent: { hybrid_override_pattern: 'M-M-', num_hidden_layers: 4 },
 }
 
 /** By the names that commands take. */

@@ -80,7 +80,8 @@ struct MatrixPlace {
 };
 inline MatrixPlace place_of(unsigned lane) { return {lane / 4, lane % 4 * 2}; }
 
-// The asm blocks have no side effects, so that what a loop repeats is computed once.
+// The asm blocks have no side effects: what nobody uses is left out, and what a loop repeats is
+// computed once.
 
 // An 8 x 8 matrix of 16-bit elements, two of a row in each lane, turned over its diagonal.
 inline unsigned transposed_pairs(unsigned pair) {
@@ -89,27 +90,54 @@ inline unsigned transposed_pairs(unsigned pair) {
   return result;
 }
 
-// The same for 32-bit elements, by halves.
-inline void transpose(const float (&given)[2], float (&result)[2]) {
-  const unsigned first = __builtin_bit_cast(unsigned, given[0]);
-  const unsigned second = __builtin_bit_cast(unsigned, given[1]);
-  const unsigned low = transposed_pairs((first & 0xffffu) | second << 16);
-  const unsigned high = transposed_pairs(first >> 16 | (second & 0xffff0000u));
-  result[0] = __builtin_bit_cast(float, (low & 0xffffu) | high << 16);
-  result[1] = __builtin_bit_cast(float, low >> 16 | (high & 0xffff0000u));
+// The same matrix over its diagonal, as right factors stand.
+template <class T>
+struct Transposed {
+  T elements[2];
+
+  // From what each lane has of it.
+  void exchange(const T (&given)[2]) {
+    if constexpr (sizeof(T) == 2) {
+      const unsigned pair = transposed_pairs(__builtin_bit_cast(unsigned, given));
+      __builtin_memcpy(elements, &pair, sizeof(pair));
+    } else {  // by halves
+      const unsigned first = __builtin_bit_cast(unsigned, given[0]);
+      const unsigned second = __builtin_bit_cast(unsigned, given[1]);
+      const unsigned low = transposed_pairs((first & 0xffffu) | second << 16);
+      const unsigned high = transposed_pairs(first >> 16 | (second & 0xffff0000u));
+      elements[0] = __builtin_bit_cast(T, (low & 0xffffu) | high << 16);
+      elements[1] = __builtin_bit_cast(T, low >> 16 | (high & 0xffff0000u));
+    }
+  }
+};
+
+// Both forms of a matrix whose rows are `stride` elements apart, or its columns. Neighbours are
+// read together: kernels keep rows at even places.
+template <class T>
+inline void load_matrix(const T* first, unsigned long stride, bool transpose, T (&elements)[2],
+                        Transposed<T>& transposed) {
+  const auto [row, col] = place_of(current_lane());
+  T along[2];
+  const T* pair = first + row * stride + col;
+  __builtin_memcpy(along, __builtin_assume_aligned(pair, sizeof(along)), sizeof(along));
+  const T across[2] = {first[col * stride + row], first[(col + 1) * stride + row]};
+  for (unsigned i = 0; i < 2; ++i) {
+    elements[i] = transpose ? across[i] : along[i];
+    transposed.elements[i] = transpose ? along[i] : across[i];
+  }
 }
 
-// a b + c for two neighbours of a row. Products and sums of eight are float64, rounded once.
-inline void multiply_accumulate(const float (&a)[2], const float (&b)[2], float (&c)[2], Site) {
-  float right[2];
-  transpose(b, right);
+// a b + c for two neighbours of a row; `b` transposed. Products and sums of eight are float64,
+// rounded once.
+inline void multiply_accumulate(const float (&a)[2], const float (&)[2], const Transposed<float>& b,
+                                float (&c)[2], Site) {
   double sums[2] = {c[0], c[1]};
   // The even terms first, then the odd ones: each lane has one of either.
   for (unsigned i = 0; i < 2; ++i) {
     double next[2];
     asm("mma.sync.aligned.m8n8k4.row.col.f64.f64.f64.f64 {%0, %1}, {%2}, {%3}, {%4, %5};"
         : "=d"(next[0]), "=d"(next[1])
-        : "d"(double(a[i])), "d"(double(right[i])), "d"(sums[0]), "d"(sums[1]));
+        : "d"(double(a[i])), "d"(double(b.elements[i])), "d"(sums[0]), "d"(sums[1]));
     sums[0] = next[0];
     sums[1] = next[1];
   }
@@ -118,10 +146,10 @@ inline void multiply_accumulate(const float (&a)[2], const float (&b)[2], float 
 }
 
 // The same for float16 factors: eight rows of a product that has sixteen.
-inline void multiply_accumulate(const _Float16 (&a)[2], const _Float16 (&b)[2], float (&c)[2],
-                                Site) {
+inline void multiply_accumulate(const _Float16 (&a)[2], const _Float16 (&)[2],
+                                const Transposed<_Float16>& b, float (&c)[2], Site) {
   const unsigned left = __builtin_bit_cast(unsigned, a);
-  const unsigned right = transposed_pairs(__builtin_bit_cast(unsigned, b));
+  const unsigned right = __builtin_bit_cast(unsigned, b.elements);
   float next[4];
   asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0, %1, %2, %3}, {%4, %5}, {%6}, "
       "{%7, %8, %9, %10};"

@@ -124,9 +124,25 @@ SOFTWARE_METAL_UNCHECKED inline void multiply_for_all(Simdgroup& simdgroup, cons
   }
 }
 
+// A GPU keeps right factors the other way round.
+template <class T>
+struct Transposed {
+  void exchange(const T (&)[2]) {}
+};
+
+// A matrix whose rows are `stride` elements apart, or its columns.
+template <class T>
+inline void load_matrix(const T* first, unsigned long stride, bool transpose, T (&elements)[2],
+                        Transposed<T>&) {
+  const auto [row, col] = place_of(current_lane());
+  for (unsigned i = 0; i < 2; ++i) {
+    elements[i] = transpose ? first[(col + i) * stride + row] : first[row * stride + col + i];
+  }
+}
+
 template <class Factor>
-inline void multiply_accumulate(const Factor (&a)[2], const Factor (&b)[2], float (&c)[2],
-                                Site site) {
+inline void multiply_accumulate(const Factor (&a)[2], const Factor (&b)[2],
+                                const Transposed<Factor>&, float (&c)[2], Site site) {
   struct Six {
     float values[6];
   };
