@@ -1,6 +1,6 @@
 // What a reader is told when a download fails.
 
-import { readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { readFile, rename, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, it, vi } from 'vitest'
 import { DownloadError, ModelNotFoundError } from '../../lib/support/errors.js'
@@ -104,8 +104,8 @@ describe('errors say what to do', () => {
     expect((await failing(pull())).message).toMatch(
       /cannot be written: ENOTDIR.*HF_HUB_CACHE or cacheDir names another cache/,
     )
-    await rm(cache)
-    await symlink('/proc/nowhere', cache)
+    await rename(cache, `${cache}.file`)
+    await symlink(`${cache}.file/x`, cache)
     expect(await failing(pull())).toBeInstanceOf(DownloadError)
   })
 })

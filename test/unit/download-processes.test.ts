@@ -83,7 +83,7 @@ describe('another process', () => {
   it.skipIf(process.platform === 'win32')(
     'that runs out of room says so, and another goes on',
     async () => {
-      // A limit on the size of files, of the system: in blocks of 1,024 bytes in bash.
+      // A limit of the system on the size of files, in blocks of 1,024 bytes or, in some shells, 512.
       const script = `ulimit -f 1500; exec "$@"`
       const words = ['-c', script, 'bash', process.execPath, ...programWords(CHILD), NAME, cache]
       const child = spawn('bash', words, { env: { ...process.env, ...hub.env(cache) } })
@@ -99,10 +99,11 @@ describe('another process', () => {
         /^DownloadError: no room for model.safetensors: EFBIG.*Make room, or name another cache/,
       )
       const there = await sizeOf(partial())
-      expect(there).toBe(1500 * 1024)
+      expect(there).toBeGreaterThan(700_000)
       hub.seen.length = 0
       await pull()
-      expect(hub.filesSeen('model.safetensors').map(({ offset }) => offset)).toEqual([BLOCK_BYTES])
+      const sound = there - (there % BLOCK_BYTES)
+      expect(hub.filesSeen('model.safetensors').map(({ offset }) => offset)).toEqual([sound])
       await expectComplete()
     },
   )
