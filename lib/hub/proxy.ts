@@ -107,7 +107,8 @@ function answerTo(
   onRequest(request)
   giveUpAfter(request, timeout)
   return new Promise((resolve, reject) => {
-    request.once('response', resolve).once('error', reject).end()
+    // Once there is an answer, its body tells of failures: a request may tell of the same one again.
+    request.once('response', resolve).on('error', reject).end()
   })
 }
 
@@ -136,7 +137,7 @@ function tunnel(
   onRequest(request)
   giveUpAfter(request, timeout)
   return new Promise((resolve, reject) => {
-    request.once('error', reject)
+    request.on('error', reject)
     request.once('connect', ({ statusCode, statusMessage }, socket: Socket) => {
       if (statusCode === 200) return resolve(socket)
       socket.destroy()

@@ -149,7 +149,7 @@ describe('a transfer', () => {
       if (size >= LARGE.length) return
       await writeFile(partial(), LARGE.subarray(size, size + 1_000_000), { flag: 'a' })
       size += 1_000_000
-    }, 600)
+    }, 350)
     await pull().finally(() => clearInterval(writer))
     expect(hub.filesSeen('model.safetensors')).toEqual([])
     await expectComplete()
