@@ -37,7 +37,8 @@ template <class Params>
 void add_experts(const Operation& operation, const ExpertsKernels& kernels, Program& program) {
   constexpr uint32_t kOutputs = 4;  // of a simdgroup (metal/experts.h)
   const auto p = operation.params<Params>();
-  // A chunk, however few products an expert has: what a token gives does not depend on those beside it.
+  // A chunk, however few products an expert has: what a token gives does not depend on those beside
+  // it.
   const bool in_tiles = operation.binding("tiles").memory != nullptr;
   KernelBuffers own = {.written = {"out"}, .without = {}};
   if (!in_tiles) own.without = {"tiles"};

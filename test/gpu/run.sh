@@ -76,10 +76,12 @@ of_operations() {  # true or false, a pattern: options that choose operations wh
 }
 matmul="--operation matmul"
 affine="--operation quantized_matmul"
-others=$(of_operations false "(quantized_)?matmul")
+mixers='.*(experts|attention|delta|scan|conv1d).*'
+mixing=$(of_operations true "$mixers")
+others=$(of_operations false "(quantized_)?matmul|$mixers")
 verify=("$node" "$folder/js/lib/cli.js" verify --device metal)
 if wanted verify; then
-  for part in matmul affine others; do
+  for part in matmul affine mixing others; do
     background "verify-$part" timeout 200 "${verify[@]}" --json ${!part}
   done
 fi
@@ -92,7 +94,7 @@ if wanted checkers; then
   checked memcheck memcheck 1 "--leak-check=no --padding 512" ""
   checked initcheck initcheck 0 "" ""  # what is filled with NaN counts as written
   checked synccheck synccheck 1 "" ""
-  for part in matmul affine others; do checked "racecheck-$part" racecheck 1 "" "${!part}"; done
+  for part in matmul affine mixing others; do checked "racecheck-$part" racecheck 1 "" "${!part}"; done
   background seeded "$folder/seeded.sh" "$folder"
 fi
 finish
