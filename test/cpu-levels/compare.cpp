@@ -239,8 +239,8 @@ void matrix_products(Comparison& comparison) {
   for (const uint32_t step : {1, 0}) products_of(comparison, step);
 }
 
-// Two products a token with the first two of three experts, of a step or of a chunk, whose tiles are
-// asked for by being there.
+// Two products a token with the first two of three experts, of a step or of a chunk, whose tiles
+// are asked for by being there.
 struct ExpertsShape {
   uint32_t tokens, inputs;
   bool is_chunk;
