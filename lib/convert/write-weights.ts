@@ -18,7 +18,7 @@ import type { Factor } from '../weights/loader.js'
 import type { Output } from './outputs.js'
 import type { Piece } from './plan.js'
 
-/** Elements of a tensor that are dealt with at once. */
+/** Elements of a tensor that are dealt with at once: of 16 MB as float32, so that some copies are little. */
 const CHUNK = 2 ** 22
 
 export interface WriteOptions {
@@ -26,6 +26,8 @@ export interface WriteOptions {
   signal: Signal | undefined
   /** Called with the bytes of the checkpoint that were read, of all of them. */
   onProgress: ((done: number, total: number) => void) | undefined
+  /** Elements of a tensor that are dealt with at once. Defaults to 2^22. */
+  chunk?: number
 }
 
 /** Writes a safetensors file; returns its bytes. `device` quantises. */
@@ -33,7 +35,7 @@ export async function writeWeights(
   file: FileHandle,
   outputs: readonly Output[],
   device: Device,
-  { metadata, signal, onProgress }: WriteOptions,
+  { metadata, signal, onProgress, chunk: chunkSize = CHUNK }: WriteOptions,
 ): Promise<number> {
   const all = outputs.flatMap(({ parts }) => [...parts])
   const { header, offsets, size } = layOut(new Map(all), metadata)
@@ -44,7 +46,7 @@ export async function writeWeights(
     // Where the first row of the next piece goes.
     let row = 0
     for (const piece of output.tensor.pieces) {
-      const step = Math.max(1, Math.floor(CHUNK / output.tensor.cols))
+      const step = Math.max(1, Math.floor(chunkSize / output.tensor.cols))
       for (let first = 0; first < piece.count; first += step) {
         throwIfAborted(signal)
         const count = Math.min(step, piece.count - first)

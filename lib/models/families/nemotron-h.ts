@@ -82,7 +82,7 @@ function describe(
   given: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {
-  const config = given.withDefaults(DEFAULTS)
+  const config = withOlderKeys(given).withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
   const { prefix, names: found } = mambaSsmNames(tensors)
   const names = { ...found, embedding: `${prefix}backbone.embeddings` }
@@ -150,6 +150,24 @@ function expertKeys(config: ConfigReader): JsonObject {
     norm_topk_prob: config.boolean('norm_topk_prob', true),
     routed_scaling_factor: config.factor('routed_scaling_factor'),
   }
+}
+
+// What the authors called some keys at first, as Bamba does, and another name of one. Where they are, they count.
+// (NemotronHConfig.__post_init__ and its attribute_map)
+const OLDER_KEYS = {
+  mamba_n_groups: 'n_groups',
+  mamba_d_conv: 'conv_kernel',
+  mamba_dt_limit: 'time_step_limit',
+  mamba_conv_bias: 'use_conv_bias',
+  num_local_experts: 'n_routed_experts',
+}
+
+function withOlderKeys(config: ConfigReader): ConfigReader {
+  let read = config
+  for (const [older, key] of Object.entries(OLDER_KEYS)) {
+    if (config.has(older)) read = read.renamed(older, key)
+  }
+  return read
 }
 
 function readLayers(
