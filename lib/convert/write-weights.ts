@@ -8,7 +8,8 @@ import { isError, messageOf } from '../support/realms.js'
 import type { Device } from '../operations/device.js'
 import type { DType, Tensor, TensorData as Elements } from '../operations/tensor.js'
 import { bitsPerElement, rowsOf, type TensorEntry } from '../weights/checkpoint.js'
-import { bytesToFloat32, floatsAs, rowMajor } from '../weights/convert.js'
+import { bytesToFloat32, rowMajor } from '../weights/convert.js'
+import type { FloatType } from '../weights/float-types.js'
 import type { AffineQuantization } from '../weights/formats/affine.js'
 import { encodeSmallFloats } from '../weights/formats/encode-small-floats.js'
 import { quantizedShapes } from '../weights/formats/quantized-weight.js'
@@ -113,26 +114,26 @@ async function writeRows(
   row: number,
 ): Promise<void> {
   const { tensor, type, quantization } = output
-  const { cols, name } = tensor
-  const bytes = await readRows(chunk, cols)
-  if (!quantization) {
-    const data = type ? numbersOf(output, chunk, bytes, row) : new Uint8Array(bytes)
-    await writer.write(name, data, (row * data.byteLength) / chunk.count)
-    return
-  }
-  const parts =
+  const write = (name: string, data: Elements | Uint8Array) =>
+    writer.write(name, data, (row * data.byteLength) / chunk.count)
+  const bytes = await readRows(chunk, tensor.cols)
+  if (!type) return await write(tensor.name, new Uint8Array(bytes))
+  const found = changed(output, chunk, bytes, row)
+  // Numbers that were multiplied are quantised as exact as they are, others as they would be stored.
+  const stored = quantization && isChanged(output) ? found : await cast(device, found, type)
+  if (!quantization) return await write(tensor.name, stored.data)
+  const [module, shape] = [tensor.module!, [chunk.count, tensor.cols] as const]
+  const { words, ...groups } =
     'mode' in quantization
       ? encodeSmallFloats(
-          floatsOf(output, chunk, bytes, row),
+          (await cast(device, stored, 'float32')).data as Float32Array,
           quantization.mode,
           quantization.groupSize,
         )
-      : await affineParts(device, matrixOf(output, chunk, bytes, row), quantization, type!)
-  for (const [part, data] of Object.entries<Elements>({ ...parts })) {
-    const suffix = part === 'words' ? 'weight' : part
-    const from = (row * data.byteLength) / chunk.count
-    await writer.write(`${tensor.module}.${suffix}`, data, from)
-  }
+      : await affineParts(device, { ...stored, shape }, quantization, type)
+  await write(`${module}.weight`, words)
+  for (const [part, data] of Object.entries<Elements>(groups))
+    await write(`${module}.${part}`, data)
 }
 
 async function readRows({ entry, first, count }: Piece, cols: number): Promise<ArrayBuffer> {
@@ -157,30 +158,40 @@ const elements = (shape: readonly number[]): number => shape.reduce((product, d)
 
 const isChanged = ({ tensor: { factor, added } }: Output): boolean => factor !== 1 || added !== 0
 
-/** The numbers of a chunk of rows, from `row` on, in the type that they are stored in. */
-function numbersOf(output: Output, chunk: Piece, bytes: ArrayBuffer, row: number): Elements {
-  const { dtype } = chunk.entry
-  if (dtype === output.type && !isChanged(output)) {
-    return dtype === 'float32' ? new Float32Array(bytes) : new Uint16Array(bytes)
-  }
-  return floatsAs(output.type!, changedFloats(output, chunk, bytes, row))
+/** Float numbers of some type. */
+interface Floats {
+  dtype: FloatType
+  data: Elements
 }
 
-// Not rounded before it is multiplied, or quantised after that.
-function changedFloats(
-  { tensor }: Output,
-  { entry, count }: Piece,
-  bytes: ArrayBuffer,
-  row: number,
-): Float32Array {
-  const floats = bytesToFloat32(entry.dtype, bytes)
-  const { factor, added, cols } = tensor
-  if (factor === 1 && added === 0) return floats
+/** The numbers of a chunk of rows, from `row` on: as they are in the checkpoint, or multiplied and added to. */
+function changed(output: Output, { entry, count }: Piece, bytes: ArrayBuffer, row: number): Floats {
+  const { factor, added, cols } = output.tensor
+  if (!isChanged(output) && entry.dtype !== 'float64') {
+    const dtype = entry.dtype as FloatType
+    const data = dtype === 'float32' ? new Float32Array(bytes) : new Uint16Array(bytes)
+    return { dtype, data }
+  }
+  const data = bytesToFloat32(entry.dtype, bytes)
   const each = factorsOf(factor, row, count)
   for (let r = 0; r < count; r++) {
-    for (let i = r * cols; i < (r + 1) * cols; i++) floats[i] = floats[i]! * each[r]! + added
+    for (let i = r * cols; i < (r + 1) * cols; i++) data[i] = data[i]! * each[r]! + added
   }
-  return floats
+  return { dtype: 'float32', data }
+}
+
+/** The numbers in another type. */
+async function cast(device: Device, { dtype, data }: Floats, type: FloatType): Promise<Floats> {
+  if (dtype === type) return { dtype, data }
+  const shape = [data.length]
+  const [from, to] = [device.tensor(dtype, shape, data), device.tensor(type, shape)]
+  try {
+    using list = device.record((cl) => cl.cast(from, to))
+    await list.run()
+    return { dtype: type, data: to.read() }
+  } finally {
+    for (const tensor of [from, to]) tensor.dispose()
+  }
 }
 
 function factorsOf(factor: Factor, first: number, count: number): Float64Array {
@@ -195,25 +206,8 @@ function factorsOf(factor: Factor, first: number, count: number): Float64Array {
   return values
 }
 
-/** The numbers that are quantised: as they would be stored, but where they were multiplied as exact as they are. */
-function floatsOf(output: Output, chunk: Piece, bytes: ArrayBuffer, row: number): Float32Array {
-  const floats = changedFloats(output, chunk, bytes, row)
-  if (isChanged(output) || output.type === 'float32') return floats
-  return bytesToFloat32(output.type!, floatsAs(output.type!, floats).buffer as ArrayBuffer)
-}
-
-interface Matrix {
-  dtype: DType
+interface Matrix extends Floats {
   shape: readonly [number, number]
-  data: Elements
-}
-
-function matrixOf(output: Output, chunk: Piece, bytes: ArrayBuffer, row: number): Matrix {
-  const shape = [chunk.count, output.tensor.cols] as const
-  if (isChanged(output)) {
-    return { dtype: 'float32', shape, data: changedFloats(output, chunk, bytes, row) }
-  }
-  return { dtype: output.type!, shape, data: numbersOf(output, chunk, bytes, row) }
 }
 
 async function affineParts(

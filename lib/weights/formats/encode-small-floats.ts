@@ -25,21 +25,30 @@ export function encodeSmallFloats(
   const encodeScale = mode === 'mxfp4' ? powerAbove : nearestE4m3
   for (let group = 0; group < scales.length; group++) {
     const first = group * groupSize
-    let largest = 0
-    for (let i = first; i < first + groupSize; i++) {
-      const magnitude = Math.abs(values[i]!)
-      // NaN is not at most anything.
-      if (!(magnitude <= largest)) largest = magnitude
-      if (Number.isNaN(magnitude)) break
-    }
+    const largest = largestOf(values, first, groupSize)
     if (!Number.isFinite(largest)) throw new CorruptFileError('weights hold NaN or infinity')
     const { code, value } = encodeScale(fround(largest / LARGEST))
     scales[group] = code
-    for (let i = first; i < first + groupSize; i++) {
-      words[i >>> 3]! |= nearestE2m1(fround(values[i]! / value)) << (4 * (i & 7))
+    for (let i = first; i < first + groupSize; i += 8) {
+      let word = 0
+      for (let j = 7; j >= 0; j--) word = (word << 4) | nearestE2m1(fround(values[i + j]! / value))
+      words[i >>> 3] = word
     }
   }
   return { words, scales }
+}
+
+/** The largest magnitude; NaN where there is one. */
+function largestOf(values: Float32Array, first: number, count: number): number {
+  let largest = 0
+  for (let i = first; i < first + count; i++) {
+    const magnitude = Math.abs(values[i]!)
+    if (!(magnitude <= largest)) {
+      if (Number.isNaN(magnitude)) return magnitude
+      largest = magnitude
+    }
+  }
+  return largest
 }
 
 interface Scale {
