@@ -7,9 +7,12 @@ import { convertCommand } from './cli/convert.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
+import { listCommand } from './cli/list.js'
 import { modelsCommand } from './cli/models.js'
 import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
+import { pullCommand } from './cli/pull.js'
+import { rmCommand } from './cli/rm.js'
 import { showCommand } from './cli/show.js'
 import { tuneCommand } from './cli/tune.js'
 import { verifyCommand } from './cli/verify.js'
@@ -28,6 +31,9 @@ process.exitCode = await runProgram(
       showCommand,
       convertCommand,
       modelsCommand,
+      pullCommand,
+      listCommand,
+      rmCommand,
       infoCommand,
       verifyCommand,
       tuneCommand,

@@ -5,13 +5,12 @@ import { defaultModel } from './default-model.js'
 import { findChatTemplate } from './chat/find.js'
 import { Engine } from './engine/engine.js'
 import { NO_DEFAULTS, readGenerationConfig } from './generation/generation-config.js'
-import { resolveModelPath } from './hub/cache.js'
+import { openModel } from './fetch-model.js'
 import { availableMemory } from './memory/available.js'
 import { checkMemory } from './memory/check.js'
 import { checkContextOptions, contextOf } from './memory/page-budget.js'
 import { Model } from './model.js'
 import { modelIdentity } from './models/model-identity.js'
-import { openCheckpoint } from './models/checkpoint.js'
 import { endOfText } from './generation/end-of-text.js'
 import { LanguageModel } from './models/language-model.js'
 import { LOADING, MODEL_LOADING, type LoadOptions, withoutBlanks } from './options/loading.js'
@@ -22,9 +21,10 @@ import { createCheckedDevice } from './self-check/self-check.js'
 import { findTokenizer } from './tokenizer/find.js'
 
 /**
- * Loads a model: a folder or file in any of the published formats, or a Hub name that is in the local
- * cache; without a name the small trained model that ships in the package. Throws `ModelNotFoundError`, `CorruptFileError`, `UnsupportedArchitectureError`,
- * `UnsupportedOptionError`, `DeviceNotAvailableError` or `InsufficientMemoryError`.
+ * Loads a model: a folder or file in any of the published formats, or a name on the Hub, of which what is not in
+ * the local cache is downloaded first (`download: false` and HF_HUB_OFFLINE forbid it); without a name the small trained
+ * model that ships in the package. Throws `ModelNotFoundError`, `DownloadError`, `CorruptFileError`,
+ * `UnsupportedArchitectureError`, `UnsupportedOptionError`, `DeviceNotAvailableError` or `InsufficientMemoryError`.
  *
  * @example
  * const model = await loadModel('./mamba2-130m', { tokenizer: './gpt-neox-20b' })
@@ -42,11 +42,30 @@ export async function loadModel(pathOrId?: string, options: LoadOptions = {}): P
   throwIfAborted(signal)
 
   const start = performance.now()
-  const path = await resolveModelPath(pathOrId ?? defaultModel(onNotice), { cacheDir, revision })
-  const checkpoint = await openCheckpoint(path)
+  const { checkpoint, isOfHub, tokenizerFile } = await openModel(
+    pathOrId ?? defaultModel(onNotice),
+    {
+      cacheDir,
+      revision,
+      download: values.download,
+      signal,
+      onNotice,
+      onProgress: onProgress && ((progress) => onProgress({ phase: 'download', ...progress })),
+    },
+  )
   for (const notice of checkpoint.notices) onNotice?.(notice)
   const { folder, config } = checkpoint
-  const found = await findTokenizer({ folder, name: config.tokenizerName }, options)
+  const found = await findTokenizer(
+    { folder, name: config.tokenizerName },
+    {
+      tokenizer: options.tokenizer,
+      cacheDir,
+      onNotice,
+      signal,
+      fetch: tokenizerFile,
+      fetchesOfAuthors: isOfHub,
+    },
+  )
   const chat = await findChatTemplate({ folder, ...found }, options)
   const generation = readGenerationConfig(folder, onNotice)
   const wishes = { dtype: dtype === 'auto' ? undefined : dtype, quantize }

@@ -90,6 +90,8 @@ export interface Command<Table extends OptionTable = OptionTable> {
   readonly positionals?: readonly PositionalDefinition[]
   /** A whole command line that works, shown at the end of `--help`. */
   readonly example: string
+  /** Others, below it. */
+  readonly moreExamples?: readonly string[]
   /** Returns the exit code. */
   run(args: ParsedArguments<Table>): Promise<number>
 }

@@ -21,7 +21,7 @@ export const convertCommand = defineCommand({
       type: 'string',
       short: 'm',
       placeholder: 'MODEL',
-      description: 'file, folder, or Hub name of a model in the Hugging Face cache',
+      description: 'file, folder, or Hub name of a model',
     },
     output: {
       type: 'string',
@@ -42,7 +42,7 @@ export const convertCommand = defineCommand({
     const { model, output } = options
     if (model === undefined) throw new UsageError('no model given: add -m MODEL')
     if (output === undefined) throw new UsageError('no folder given: add -o FOLDER')
-    const { quantize, dtype } = optionsOf(CONVERT, options)
+    const { quantize, ...others } = optionsOf(CONVERT, options)
     const asked = Object.entries(quantize ?? {}).find(([, value]) => value !== undefined)
     if (asked && !options.quantize) {
       const name = CONVERT_QUANTIZATION[asked[0] as keyof typeof CONVERT_QUANTIZATION].flag.name
@@ -52,7 +52,7 @@ export const convertCommand = defineCommand({
       const line = new ProgressLine()
       const result = await convert(model, output, {
         quantize: options.quantize ? (quantize ?? {}) : undefined,
-        dtype,
+        ...others,
         signal,
         onProgress: (progress) => line.update(progress),
         onNotice(notice) {

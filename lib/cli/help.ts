@@ -70,7 +70,9 @@ export function commandHelp(program: string, command: Command): string {
   }
   const options = Object.entries({ ...command.options, ...commonOptions })
   sections.push(`Options:\n${options.map((option) => optionRow(...option)).join('\n')}`)
-  sections.push(`Example:\n  ${command.example}`)
+  const examples = [command.example, ...(command.moreExamples ?? [])]
+  const title = examples.length === 1 ? 'Example' : 'Examples'
+  sections.push(`${title}:\n${examples.map((example) => `  ${example}`).join('\n')}`)
   return `${sections.join('\n\n')}\n`
 }
 

@@ -39,6 +39,7 @@ function table(families: readonly Row[]): string {
     return `${family} (${licence})\n${rows.join('')}`
   })
   const more =
-    'Conversions of these by mlx-lm run as well, and so do others of the same families.\n'
+    'Conversions of these by mlx-lm run as well, and so do others of the same families.\n' +
+    'ssm-metal pull NAME downloads one, ssm-metal list shows those that are here.\n'
   return `${blocks.join('\n')}\n${more}`
 }

@@ -16,7 +16,7 @@ export const modelOptions = {
     short: 'm',
     placeholder: 'MODEL',
     description:
-      'file, folder, or Hub name of a model in the Hugging Face cache; by default the small one built in',
+      'file, folder, or name on the Hugging Face Hub, which is downloaded where it is not in the cache; by default the small one built in',
   },
   tokenizer,
   device,

@@ -12,6 +12,9 @@ export interface Progress {
   readonly total: number
   /** What is counted, if not bytes: `'tokens'`. */
   readonly unit?: string
+  /** How fast it goes, where that says more than the time that has passed. */
+  readonly bytesPerSecond?: number | undefined
+  readonly secondsLeft?: number | undefined
 }
 
 /** The part of a terminal that is used. */
@@ -87,7 +90,8 @@ export class ProgressLine {
     this.#lastDrawn = Number.NEGATIVE_INFINITY
   }
 
-  #draw({ phase, loaded, total, unit }: Progress, elapsed: number): void {
+  #draw(progress: Progress, elapsed: number): void {
+    const { phase, loaded, total, unit } = progress
     const amount = (value: number): string =>
       unit === undefined ? formatBytes(value) : String(Math.round(value))
     const parts: string[] = []
@@ -98,10 +102,9 @@ export class ProgressLine {
       parts.push(amount(loaded))
     }
     if (unit !== undefined) parts[parts.length - 1] += ` ${unit}`
-    // Tenths of a second: a unit that changes while one looks is hard to read.
-    parts.push(elapsed < 59_950 ? `${(elapsed / 1000).toFixed(1)} s` : formatDuration(elapsed))
-    // In the last column some terminals wrap, and a wrapped line cannot be drawn over.
-    const room = Math.max(0, (this.#stream.columns ?? 80) - 1)
+    parts.push(...timesOf(progress, elapsed))
+    // In the last column some terminals wrap, and a wrapped line cannot be drawn over. Some have no size: 0.
+    const room = (this.#stream.columns || 80) - 1
     const line = `${phase}  ${parts.join('  ')}`.slice(0, room)
     const padding = ' '.repeat(Math.max(0, this.#width - line.length))
     const head = line.slice(0, phase.length)
@@ -109,4 +112,20 @@ export class ProgressLine {
     this.#stream.write(`\r${shown}${padding}`)
     this.#width = line.length
   }
+}
+
+/** How fast it is and how long it will take, where that is known; else how long it has taken. */
+function timesOf({ bytesPerSecond, secondsLeft }: Progress, elapsed: number): string[] {
+  if (bytesPerSecond !== undefined) {
+    const left = secondsLeft === undefined ? [] : [`${roundTime(secondsLeft * 1000)} left`]
+    return [`${formatBytes(bytesPerSecond)}/s`, ...left]
+  }
+  return [roundTime(elapsed)]
+}
+
+/** Tenths of a second: a unit that changes while one looks is hard to read. */
+function roundTime(milliseconds: number): string {
+  return milliseconds < 59_950
+    ? `${(milliseconds / 1000).toFixed(1)} s`
+    : formatDuration(milliseconds)
 }

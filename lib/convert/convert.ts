@@ -9,7 +9,7 @@ import { listed } from '../support/format.js'
 import type { JsonObject } from '../support/json.js'
 import { checkOptions, checkPath } from '../support/option-checks.js'
 import { optionNames, optionValues } from '../support/option-table.js'
-import { resolveModelPath } from '../hub/cache.js'
+import { openModel } from '../fetch-model.js'
 import { type Checkpoint, openCheckpoint } from '../models/checkpoint.js'
 import { createDevice } from '../operations/create-device.js'
 import { CONVERT, type ConvertOptions, type ConvertQuantization } from '../options/converting.js'
@@ -44,7 +44,7 @@ export interface Converted {
 const WEIGHTS = 'model.safetensors'
 
 /**
- * Converts the model at a path, or of a Hub name in the local cache, into the new folder `output`. Nothing is there before
+ * Converts the model at a path, or of a name on the Hub, as `loadModel` finds it, into the new folder `output`. Nothing is there before
  * all of it is. Throws what `loadModel` throws for a checkpoint that is none, and `UnsupportedOptionError` for one that is
  * quantised already.
  *
@@ -61,12 +61,15 @@ export async function convert(
   checkPath('convert', pathOrId)
   checkPath('convert', output)
   const quantize = values.quantize && quantizationAsked(values.quantize)
-  const { dtype, cacheDir, revision } = values
+  const { dtype, cacheDir, revision, download } = values
   const { signal, onProgress, onNotice } = options
   throwIfAborted(signal)
   const target = resolve(output)
   await checkFree(target)
-  const checkpoint = await openCheckpoint(await resolveModelPath(pathOrId, { cacheDir, revision }))
+  const { checkpoint } = await openModel(pathOrId, {
+    ...{ cacheDir, revision, download, signal, onNotice },
+    onProgress: onProgress && ((progress) => onProgress({ phase: 'download', ...progress })),
+  })
   for (const notice of checkpoint.notices) onNotice?.(notice)
   checkFloats(checkpoint)
   const form = checkpoint.mlx ?? ownForm(checkpoint)

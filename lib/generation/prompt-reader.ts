@@ -85,7 +85,7 @@ export class PromptReader {
     throw new TokenizerNotFoundError(
       `[${operation}] this checkpoint ships no tokenizer.json. ` +
         (name
-          ? `Its authors use ${name}: give loadModel (or --tokenizer) the path of that tokenizer.json, or fetch it with: hf download ${name} tokenizer.json`
+          ? `Its authors use ${name}: give loadModel (or --tokenizer) the path of that tokenizer.json, or fetch it with: ssm-metal pull --tokenizer-only ${name}`
           : 'Give loadModel (or --tokenizer) the path of a tokenizer.json') +
         '. Token ids work without one.',
     )

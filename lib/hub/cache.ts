@@ -14,11 +14,11 @@ import {
   cachedNames,
   completionAdvice,
   danglingLink,
-  downloadCommands,
   entriesOf,
   findSnapshot,
   hubCacheFolder,
   kindOf,
+  pullCommand,
 } from './snapshots.js'
 
 /** Options of {@link resolveModelPath} and {@link resolveTokenizerPath}. */
@@ -33,23 +33,26 @@ export interface CacheOptions {
 interface Wanted {
   readonly operation: string
   readonly kind: 'model' | 'tokenizer'
-  /** Files named in the download command: a model's weights are not wanted with its tokenizer. */
-  readonly files: readonly string[]
   readonly NotFound: typeof ModelNotFoundError | typeof TokenizerNotFoundError
 }
 
-const wantedModel: Wanted = {
-  operation: 'loadModel',
-  kind: 'model',
-  files: [],
-  NotFound: ModelNotFoundError,
-}
+const WANTED = {
+  model: { operation: 'loadModel', kind: 'model', NotFound: ModelNotFoundError },
+  tokenizer: { operation: 'loadModel', kind: 'tokenizer', NotFound: TokenizerNotFoundError },
+} as const satisfies Record<string, Wanted>
 
-const wantedTokenizer: Wanted = {
-  operation: 'loadModel',
-  kind: 'tokenizer',
-  files: ['tokenizer.json', 'tokenizer_config.json'],
-  NotFound: TokenizerNotFoundError,
+/** What a name stands for: a path that exists, or a name on the Hub. */
+export type Place = { readonly path: string } | HubPlace
+
+export interface HubPlace {
+  readonly name: string
+  readonly revision: string
+  /** A file of the repository, where an address names one. */
+  readonly file: string | undefined
+  /** The cache; undefined where there is none. */
+  readonly cache: string | undefined
+  /** Paths that were looked at before, one line each, for messages. */
+  readonly tried: readonly string[]
 }
 
 /** How far a path exists: the part that is missing, and the folder it should be in. */
@@ -82,7 +85,17 @@ function isWrittenAsPath(value: string): boolean {
   )
 }
 
-async function resolvePath(value: string, wanted: Wanted, options: CacheOptions): Promise<string> {
+/**
+ * What a model's or tokenizer's name stands for, without looking into the cache.
+ *
+ * @throws as {@link resolveModelPath}, but for what the cache lacks.
+ */
+export async function locate(
+  value: string,
+  wantedKind: Wanted['kind'],
+  options: CacheOptions,
+): Promise<Place> {
+  const wanted: Wanted = WANTED[wantedKind]
   const { operation, kind, NotFound } = wanted
   if (typeof value !== 'string' || value === '') {
     throw new TypeError(
@@ -98,7 +111,7 @@ async function resolvePath(value: string, wanted: Wanted, options: CacheOptions)
   }
   if (isHubAddress(value)) {
     const hubName = parseHubName(value)
-    if (typeof hubName !== 'string') return resolveHubName(hubName, wanted, options, [])
+    if (typeof hubName !== 'string') return placeOf(hubName, wanted, options, [])
     throw new NotFound(
       `[${operation}] ${kind} ${JSON.stringify(value)} is not on this machine: ${hubName}`,
     )
@@ -107,7 +120,7 @@ async function resolvePath(value: string, wanted: Wanted, options: CacheOptions)
   const given = value.startsWith('file:') ? fileURLToPath(value) : expandHome(value)
   const path = onDisk(resolve(given))
   if ((await kindOf(path)) !== 'missing') {
-    if (revision === undefined) return path
+    if (revision === undefined) return { path }
     throw new UnsupportedOptionError(
       `[${operation}] revision: ${path} is a path, which has no revisions; ` +
         `write hf:organisation/name for the ${kind} of the Hub`,
@@ -125,42 +138,62 @@ async function resolvePath(value: string, wanted: Wanted, options: CacheOptions)
     (await kindOf(parent)) === 'folder'
       ? `${path} (${await describeMissing(path)})`
       : `${path} (no such file or folder)`
-  return resolveHubName(hubName, wanted, options, [tried])
+  return placeOf(hubName, wanted, options, [tried])
 }
 
 function cacheOf({ cacheDir }: CacheOptions): string | undefined {
   return cacheDir === undefined ? hubCacheFolder() : resolve(expandHome(cacheDir))
 }
 
-/** The snapshot of a name, or the file in it that an address names. */
-async function resolveHubName(
+function placeOf(
   { name, revision: ofName, file }: HubName,
-  { operation, kind, files, NotFound }: Wanted,
+  { operation, kind }: Wanted,
   options: CacheOptions,
   tried: readonly string[],
-): Promise<string> {
-  const { revision: ofOptions, cacheDir } = options
+): HubPlace {
+  const { revision: ofOptions } = options
   if (ofName !== undefined && ofOptions !== undefined && ofName !== ofOptions) {
     throw new UnsupportedOptionError(
       `[${operation}] revision is ${ofOptions} but the name of the ${kind} says ${ofName}: give one of them`,
     )
   }
-  const revision = ofName ?? ofOptions ?? 'main'
-  const { path: snapshot, lookedAt } = await findSnapshot(name, cacheOf(options), revision)
-  if (snapshot !== undefined) {
-    const path = file === undefined ? snapshot : join(snapshot, file)
-    if ((await kindOf(path)) !== 'missing') return path
+  return { name, file, revision: ofName ?? ofOptions ?? 'main', cache: cacheOf(options), tried }
+}
+
+/**
+ * The snapshot of a name in the cache, or the file in it that an address names; what is not there is an error that
+ * names the places looked at and the command that fetches it. `why`: why it is not fetched now.
+ */
+export async function requireInCache(
+  place: HubPlace,
+  wantedKind: Wanted['kind'],
+  { cacheDir, why }: { cacheDir?: string | undefined; why?: string | undefined } = {},
+): Promise<string> {
+  const { operation, kind, NotFound } = WANTED[wantedKind]
+  const { name, revision, file, tried } = place
+  const { path: snapshot, lookedAt } = await findSnapshot(name, place.cache, revision)
+  if (snapshot === undefined) {
+    const places = [...tried, ...lookedAt].map((line) => `    ${line}\n`).join('')
     throw new NotFound(
-      `[${operation}] ${await describeMissing(path)}${await completionAdvice(snapshot, [file!])}`,
+      `[${operation}] the ${kind} ${name} (revision ${revision}) is not on this machine. ` +
+        `Looked at:\n${places}  ${why === undefined ? '' : `${why} `}This command fetches it:\n` +
+        `    ${pullCommand(name, { kind, revision, cacheDir })}`,
     )
   }
-  const places = [...tried, ...lookedAt]
+  const path = file === undefined ? snapshot : join(snapshot, file)
+  if ((await kindOf(path)) !== 'missing') return path
   throw new NotFound(
-    `[${operation}] the ${kind} ${name} (revision ${revision}) is not on this machine. ` +
-      `Looked at:\n${places.map((place) => `    ${place}`).join('\n')}\n` +
-      '  Downloading is not built in yet; this command fetches it:\n' +
-      downloadCommands(name, { files, revision, cacheDir }),
+    `[${operation}] ${await describeMissing(path)}${await completionAdvice(snapshot, kind)}`,
   )
+}
+
+async function resolvePath(
+  value: string,
+  kind: Wanted['kind'],
+  options: CacheOptions,
+): Promise<string> {
+  const place = await locate(value, kind, options)
+  return 'path' in place ? place.path : requireInCache(place, kind, options)
 }
 
 /** For a word that is neither a path nor of the form of a Hub name. */
@@ -197,7 +230,7 @@ async function unknownName(
  * @example const folder = await resolveModelPath('cartesia-ai/Rene-v0.1-1.3b')
  */
 export function resolveModelPath(pathOrId: string, options: CacheOptions = {}): Promise<string> {
-  return resolvePath(pathOrId, wantedModel, options)
+  return resolvePath(pathOrId, 'model', options)
 }
 
 /**
@@ -213,12 +246,16 @@ export async function resolveTokenizerPath(
   nameOrPath: string,
   options: CacheOptions = {},
 ): Promise<string> {
-  const path = await resolvePath(nameOrPath, wantedTokenizer, options)
+  return tokenizerFileIn(await resolvePath(nameOrPath, 'tokenizer', options))
+}
+
+/** The tokenizer.json that `path` is, or that the folder has. */
+export async function tokenizerFileIn(path: string): Promise<string> {
   if ((await kindOf(path)) === 'file') return path
   const file = join(path, 'tokenizer.json')
   if ((await kindOf(file)) === 'file') return file
   throw new TokenizerNotFoundError(
     `[resolveTokenizerPath] ${await describeMissing(file)}` +
-      (await completionAdvice(path, wantedTokenizer.files)),
+      (await completionAdvice(path, 'tokenizer')),
   )
 }

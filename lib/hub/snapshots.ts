@@ -2,8 +2,9 @@
 //
 //   <cache>/models--<organisation>--<name>/refs/<revision>      holds a commit hash
 //   <cache>/models--<organisation>--<name>/snapshots/<commit>/  the files of that commit, links to blobs
+//   <cache>/models--<organisation>--<name>/blobs/<hash>         the bytes of a file
 //
-// Nothing is downloaded here. A downloader would fill a snapshot folder where findSnapshot finds none.
+// Nothing is downloaded here: fetch.ts fills a snapshot folder where findSnapshot finds none.
 
 import { lstat, open, readdir, readlink, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
@@ -44,6 +45,20 @@ export async function kindOf(path: string): Promise<Kind> {
   }
 }
 
+/** Bytes of a file, links followed; undefined where there is none. */
+export async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).size
+  } catch {
+    return undefined
+  }
+}
+
+/** Where a cache has a repository. */
+export function repositoryFolder(cache: string, name: string): string {
+  return join(cache, `models--${name.replace('/', '--')}`)
+}
+
 /** What a folder has, in order; nothing when it cannot be read. */
 export async function entriesOf(folder: string): Promise<string[]> {
   try {
@@ -64,7 +79,7 @@ export async function danglingLink(path: string): Promise<string | undefined> {
 }
 
 /** The commit that `refs/<revision>` names; `undefined` if there is no such file. */
-async function readReference(file: string): Promise<string | undefined> {
+export async function readReference(file: string): Promise<string | undefined> {
   if ((await kindOf(file)) !== 'file') return undefined
   const handle = await open(file, 'r')
   try {
@@ -98,7 +113,7 @@ export async function findSnapshot(
   if (cache === undefined) {
     return { lookedAt: ['no cache of the Hub: the user has no home; set HF_HOME or HOME'] }
   }
-  const repository = join(cache, `models--${name.replace('/', '--')}`)
+  const repository = repositoryFolder(cache, name)
   try {
     return await findIn(repository, cache, revision)
   } catch (error) {
@@ -148,31 +163,34 @@ function shellWord(word: string): string {
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'\\''`)}'`
 }
 
-/** The commands that fetch a repository, or files of it. */
-export function downloadCommands(
+/** The command that fetches a model, or only its tokenizer. */
+export function pullCommand(
   name: string,
-  options: {
-    files?: readonly string[]
+  {
+    kind = 'model',
+    revision = 'main',
+    cacheDir,
+  }: {
+    kind?: 'model' | 'tokenizer'
     revision?: string | undefined
     cacheDir?: string | undefined
-  },
+  } = {},
 ): string {
-  const words = ['download', name, ...(options.files ?? []).map(shellWord)]
-  if (options.revision !== undefined && options.revision !== 'main') {
-    words.push('--revision', options.revision)
-  }
-  if (options.cacheDir !== undefined) words.push('--cache-dir', shellWord(options.cacheDir))
-  const rest = words.join(' ')
-  return `    hf ${rest}\n    huggingface-cli ${rest}`
+  const words = ['ssm-metal pull']
+  if (kind === 'tokenizer') words.push('--tokenizer-only')
+  words.push(name)
+  if (revision !== 'main') words.push('--revision', revision)
+  if (cacheDir !== undefined) words.push('--cache-dir', shellWord(cacheDir))
+  return words.join(' ')
 }
 
 /**
- * For the end of a message about a folder that lacks something: the commands that fetch it, where the
+ * For the end of a message about a folder that lacks something: the command that fetches it, where the
  * folder is a snapshot of the Hub. '' for other folders.
  */
 export async function completionAdvice(
   folder: string,
-  files: readonly string[] = [],
+  kind: 'model' | 'tokenizer' = 'model',
 ): Promise<string> {
   const [snapshots, repository] = [dirname(folder), dirname(dirname(folder))]
   const name = basename(repository)
@@ -186,10 +204,10 @@ export async function completionAdvice(
   const cache = dirname(repository)
   const commit = basename(folder)
   const main = await readReference(join(repository, 'refs', 'main')).catch(() => undefined)
-  const commands = downloadCommands(name, {
-    files,
+  const command = pullCommand(name, {
+    kind,
     revision: main === commit ? undefined : commit,
     cacheDir: cache === hubCacheFolder() ? undefined : cache,
   })
-  return `\n  It is a part of ${name} in the cache of the Hub; this command fetches what is missing:\n${commands}`
+  return `\n  It is a part of ${name} in the cache of the Hub; this command fetches what is missing:\n    ${command}`
 }

@@ -85,7 +85,12 @@ function languageConfig(config: ConfigReader): ConfigReader {
   return outer.isTrue('tie_word_embeddings') ? inner.withValue('tie_word_embeddings', true) : inner
 }
 
-async function readConfig(file: string, exists: boolean): Promise<ConfigReader> {
+/** Throws `UnsupportedArchitectureError` for a config.json of no family that is known. Errors call the file `label`. */
+export async function checkFamily(file: string, label: string): Promise<void> {
+  familyOf(languageConfig(await readConfig(file, true, label)))
+}
+
+async function readConfig(file: string, exists: boolean, label = file): Promise<ConfigReader> {
   if (!exists) {
     throw new ModelNotFoundError(
       `${file} is missing, and the weights beside it carry no configuration of their own` +
@@ -94,10 +99,10 @@ async function readConfig(file: string, exists: boolean): Promise<ConfigReader> 
   }
   const { size } = await stat(file)
   if (size > LARGEST_CONFIG) {
-    throw new CorruptFileError(`${file}: is ${size} bytes, too large for a configuration`)
+    throw new CorruptFileError(`${label}: is ${size} bytes, too large for a configuration`)
   }
   const bytes = await readFile(file)
-  const mistake = mistakenFor(bytes, file)
-  if (mistake !== '') throw new CorruptFileError(`${file}: expected JSON${mistake}`)
-  return new ConfigReader(file, parseConfigJson(bytes.toString('utf8'), file))
+  const mistake = mistakenFor(bytes, label)
+  if (mistake !== '') throw new CorruptFileError(`${label}: expected JSON${mistake}`)
+  return new ConfigReader(label, parseConfigJson(bytes.toString('utf8'), label))
 }

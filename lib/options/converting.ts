@@ -4,13 +4,15 @@ import type { Signal } from '../support/abort.js'
 import { AFFINE_BITS, type AffineBits, type AffineGroupSize } from '../operations/arguments.js'
 import type { OnNotice } from '../support/notices.js'
 import type { OptionTable } from '../support/option-table.js'
-import { LOADING } from './loading.js'
+import { LOADING, type LoadProgress } from './loading.js'
 
 export interface ConvertOptions {
   /** Quantise the matrices: those that mlx-lm quantises. Nothing is quantised without it. */
   quantize?: ConvertQuantization | undefined
   /** Element type of what is not quantised, and of scales. Defaults to what the file has. */
   dtype?: 'float32' | 'float16' | 'bfloat16' | undefined
+  /** Whether what is missing of a model on the Hub is downloaded. HF_HUB_OFFLINE=1 forbids it, too. Defaults to true. */
+  download?: boolean | undefined
   /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment. `~` is expanded. */
@@ -30,11 +32,11 @@ export interface ConvertQuantization {
   groupSize?: 16 | AffineGroupSize | undefined
 }
 
-export interface ConvertProgress {
-  phase: 'convert'
-  /** Bytes of the checkpoint's tensors, of all that are converted. */
+export interface ConvertProgress extends Omit<LoadProgress, 'phase' | 'unit'> {
+  /** `download`: files that are not on this machine arrive from the Hub. Then `convert`. */
+  phase: 'download' | 'convert'
+  /** Bytes, of `total`: of files, or of the checkpoint's tensors. */
   loaded: number
-  total: number
 }
 
 export const CONVERT_QUANTIZATION = {
@@ -58,7 +60,7 @@ export const CONVERT_QUANTIZATION = {
   },
 } as const satisfies OptionTable<ConvertQuantization>
 
-const { revision, cacheDir, signal, onNotice } = LOADING
+const { download, revision, cacheDir, signal, onNotice } = LOADING
 
 export const CONVERT = {
   quantize: { type: 'group', rows: CONVERT_QUANTIZATION, description: 'quantise the weights' },
@@ -68,6 +70,7 @@ export const CONVERT = {
     description: 'type of what is not quantised, and of scales; by default that of the file',
     flag: { name: 'dtype', placeholder: 'DTYPE' },
   },
+  download,
   revision,
   cacheDir,
   signal,

@@ -14,12 +14,19 @@ import type { OptionTable } from '../support/option-table.js'
 import { DEFAULT_GROUP_SIZE } from '../weights/formats/affine.js'
 
 export interface LoadProgress {
-  /** `check`: a GPU is checked, the first time that it computes on this machine. Then `load`: the weights. */
-  phase: 'check' | 'load'
-  /** How much is done, of `total`: bytes of the checkpoint, or with `unit` checks. */
+  /**
+   * `download`: files that are not on this machine arrive from the Hub. Then `check`: a GPU is checked, the first time
+   * that it computes on this machine. Then `load`: the weights.
+   */
+  phase: 'download' | 'check' | 'load'
+  /** How much is done, of `total`: bytes, or with `unit` checks. */
   loaded: number
   total: number
   unit?: 'checks'
+  /** Of a download, over its last seconds. */
+  bytesPerSecond?: number | undefined
+  /** Of a download, as far as can be told. */
+  secondsLeft?: number | undefined
 }
 
 export interface LoadOptions {
@@ -78,6 +85,11 @@ export interface LoadOptions {
   maxContext?: number | undefined
   /** Type of the keys and values that such models keep of each token. Defaults to what layers compute in. */
   kvDtype?: 'float16' | 'float32' | undefined
+  /**
+   * Whether what is missing of a model on the Hub, or of a tokenizer there, is downloaded. HF_HUB_OFFLINE=1 forbids it,
+   * too. Defaults to true.
+   */
+  download?: boolean | undefined
   /** Branch, tag or commit of a Hub name. Defaults to the name's own (`org/name@v2`), or `main`. */
   revision?: string | undefined
   /** Hub cache. Defaults to that of the environment (HF_HUB_CACHE, HF_HOME, ~/.cache/huggingface/hub). `~` is expanded. */
@@ -202,6 +214,16 @@ export const MODEL_LOADING = {
     choices: ['float16', 'float32'],
     description: 'type of the keys and values of such models',
     flag: { name: 'kv-dtype', placeholder: 'DTYPE' },
+  },
+  download: {
+    type: 'boolean',
+    default: true,
+    description: 'whether what is missing of a model on the Hub is downloaded',
+    flag: {
+      name: 'no-download',
+      negates: true,
+      description: 'use only what is on this machine; nothing is fetched from the Hub',
+    },
   },
   revision: { type: 'string', description: 'branch, tag or commit of a Hub name' },
   cacheDir: { type: 'string', description: 'the Hub cache' },

@@ -7,11 +7,38 @@ abstract class CodedError extends Error {
   abstract override get name(): string
 }
 
-/** No such folder, file or Hub name on this machine. The message names the places looked at. */
+/** No such folder, file or Hub name on this machine, or on the Hub. The message names the places looked at. */
 export class ModelNotFoundError extends CodedError {
   readonly code = 'ERR_MODEL_NOT_FOUND'
   override get name(): string {
     return 'ModelNotFoundError'
+  }
+}
+
+/** Why nothing, or not all, was fetched from the Hub. */
+export type DownloadFailure =
+  | 'no-access'
+  | 'rate-limited'
+  | 'unreachable'
+  | 'refused'
+  | 'damaged'
+  | 'no-space'
+  | 'not-written'
+
+/**
+ * A model or tokenizer could not be fetched from the Hub. The message says why and what to do; what has arrived is
+ * kept, and the next call goes on from there. What the Hub does not have is a `ModelNotFoundError`.
+ */
+export class DownloadError extends CodedError {
+  readonly code = 'ERR_DOWNLOAD'
+  override get name(): string {
+    return 'DownloadError'
+  }
+  readonly reason: DownloadFailure
+
+  constructor(message: string, options: { reason: DownloadFailure; cause?: unknown }) {
+    super(message, 'cause' in options ? { cause: options.cause } : undefined)
+    this.reason = options.reason
   }
 }
 

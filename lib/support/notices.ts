@@ -16,6 +16,8 @@ export interface Notice {
  * `HEAD_NOT_TIED`: the configuration ties head and embedding, but the file has two different ones.
  * `TENSORS_SKIPPED`: the file has modules that the model does not use.
  * `INDEX_IGNORED`: an index of shards does not fit those that are there, which are complete.
+ * `DOWNLOAD`: files are fetched from the Hub now: what, how much, and where they are kept.
+ * `MODEL_RENAMED`: the Hub knows the model by another name now.
  */
 export type NoticeCode =
   | 'SELF_CHECK_FAILED'
@@ -25,6 +27,8 @@ export type NoticeCode =
   | 'HEAD_NOT_TIED'
   | 'TENSORS_SKIPPED'
   | 'INDEX_IGNORED'
+  | 'DOWNLOAD'
+  | 'MODEL_RENAMED'
 
 /** Called with a notice when there is one. */
 export type OnNotice = (notice: Notice) => void

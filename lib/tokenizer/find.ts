@@ -2,6 +2,8 @@
 
 import { dirname, join } from 'node:path'
 import { resolveTokenizerPath } from '../hub/cache.js'
+import { type Signal, throwIfAborted } from '../support/abort.js'
+import { DownloadError } from '../support/errors.js'
 import type { OnNotice } from '../support/notices.js'
 import { type EndOfText, endsOfText, readTokenizerSettings } from './special-tokens.js'
 import { Tokenizer } from './tokenizer.js'
@@ -30,7 +32,7 @@ export interface TokenizerPlaces {
 /**
  * Finds a checkpoint's tokenizer. The one asked for must be there and usable. One beside the weights or,
  * by the authors' name, in the cache is taken silently. A model whose own cannot be used still works on
- * token ids; a notice says why.
+ * token ids; a notice says why. `fetch` brings those that are not on this machine.
  *
  * @throws what `Tokenizer.fromFile` and `resolveTokenizerPath` throw, for one that was asked for.
  * @example const { tokenizer } = await findTokenizer({ folder, name: undefined }, {})
@@ -41,16 +43,33 @@ export async function findTokenizer(
     tokenizer?: string | undefined
     cacheDir?: string | undefined
     onNotice?: OnNotice | undefined
+    /** The tokenizer.json of a name. Defaults to that on this machine. */
+    fetch?: (name: string) => Promise<string>
+    /** Whether one of the authors' is fetched, too, and not only the one asked for. Defaults to false. */
+    fetchesOfAuthors?: boolean
+    signal?: Signal | undefined
   },
 ): Promise<FoundTokenizer> {
   const { cacheDir, onNotice } = options
+  const local = (name: string) => resolveTokenizerPath(name, { cacheDir })
+  const { fetch = local } = options
   if (options.tokenizer !== undefined) {
-    const file = await resolveTokenizerPath(options.tokenizer, { cacheDir })
+    const file = await fetch(options.tokenizer)
     return found(await Tokenizer.fromFile(file, { onNotice }), file)
   }
-  for (const place of [folder, name]) {
+  for (const [place, find] of [
+    [folder, local],
+    [name, options.fetchesOfAuthors ? fetch : local],
+  ] as const) {
     if (place === undefined) continue
-    const file = await resolveTokenizerPath(place, { cacheDir }).catch(() => undefined)
+    const file = await find(place).catch((error: unknown) => {
+      throwIfAborted(options.signal)
+      // What is not on this machine has no message here: who gives a text is told.
+      if (error instanceof DownloadError) {
+        const message = `the model works on token ids only, because its tokenizer is missing: ${error.message}`
+        onNotice?.({ code: 'FILE_NOT_USED', message })
+      }
+    })
     if (file === undefined) continue
     try {
       return found(await Tokenizer.fromFile(file, { onNotice }), file)

@@ -1,12 +1,7 @@
 // What `tune` measures: the operations of decoding and prefill at the shapes of published models.
 
 import type { OperationName } from '../operations/recorder.js'
-import {
-  EXPERT_TILE,
-  type LinearOptions,
-  mostExpertTiles,
-  PAGE_SIZE,
-} from '../operations/arguments.js'
+import { type LinearOptions, PAGE_SIZE } from '../operations/arguments.js'
 import type { Recorder } from '../operations/recorder.js'
 import type { Tensor } from '../operations/tensor.js'
 import { FORMAT_KINDS, kindOf, type WeightFormat } from '../weights/formats/formats.js'
@@ -40,8 +35,6 @@ export interface TuneModel {
   attention?: { heads: number; kvHeads: number; headDim: number; window: number }
   /** Attention over all of so many positions. */
   fullAttention?: { heads: number; kvHeads: number; headDim: number; positions: number }
-  /** Experts, of which each token has some, and the sizes of one. */
-  experts?: { count: number; chosen: number; inputs: number; outputs: number }
   /** Of a prompt. */
   tokens: number
 }
@@ -52,8 +45,6 @@ const SEQUENCES = [1, 16]
 const WIDTH = 4 // taps of the convolution
 // Of a step: sequences that are decoded together.
 const STEP_ROWS = [1, 2, 4, 8, 16, 32]
-// Of prompts that give each expert few products.
-const EXPERT_TOKENS = [16, 32, 64, 128]
 
 // Rene has an attention layer; the other models are here for their other sizes.
 const PUBLISHED: readonly TuneModel[] = MODELS.map((model) => ({
@@ -63,10 +54,9 @@ const PUBLISHED: readonly TuneModel[] = MODELS.map((model) => ({
   ...(model.name === 'rene-1.3b' && {
     attention: { heads: 16, kvHeads: 1, headDim: 128, window: 2048 },
   }),
-  // As many heads, and the experts, that Granite 4.0 H Tiny has.
+  // As many heads as Granite 4.0 H Tiny has.
   ...(model.name === 'mamba2-2.7b' && {
     fullAttention: { heads: 12, kvHeads: 4, headDim: 128, positions: 8192 },
-    experts: { count: 62, chosen: 6, inputs: 1536, outputs: 512 },
   }),
 }))
 
@@ -119,7 +109,6 @@ export function casesOf(model: TuneModel): TuneCase[] {
     build: (t, copies) => ssd(t, copies, model, [1, tokens]),
   })
   if (model.fullAttention) cases.push(...fullAttentionCases(model, model.fullAttention))
-  if (model.experts) cases.push(...expertCases(model.name, model.experts))
   if (!attention) return cases
   const window = `${attention.heads}/${attention.kvHeads} x ${attention.headDim}, window ${attention.window}`
   for (const batch of SEQUENCES) {
@@ -159,38 +148,6 @@ function fullAttentionCases(
       build: (t, copies) => attendPages(t, copies, attention, [1, tokens]),
     },
   ]
-}
-
-/** Products of short prompts. */
-function expertCases(name: string, sizes: NonNullable<TuneModel['experts']>): TuneCase[] {
-  const { count, chosen, inputs, outputs } = sizes
-  return FORMATS.flatMap((format) =>
-    EXPERT_TOKENS.map((tokens): TuneCase => {
-      const kind = kindOf(format)
-      return {
-        operation: kind.product === 'matmul' ? 'experts_matmul' : 'quantized_experts_matmul',
-        dtype: `float32 x ${kind.labelOf(format)}`,
-        shape: `${name} ${tokens} tokens, ${chosen} of ${count} experts, ${inputs} to ${outputs}`,
-        build(tensors, copies) {
-          const weights = times(copies, () => tensors.weight(format, count * outputs, inputs))
-          const x = tensors.numbers([tokens, inputs])
-          // Every expert has about as many.
-          const choices = Array.from({ length: tokens * chosen }, (_, i) => (7 * i) % count)
-          const experts = tensors.integers(choices, [tokens, chosen])
-          const places = mostExpertTiles(choices.length, count) * EXPERT_TILE
-          const tiles = tensors.integers(new Array(places).fill(0), [
-            places / EXPERT_TILE,
-            EXPERT_TILE,
-          ])
-          const out = tensors.result([tokens, chosen, outputs])
-          return (cl, copy) => {
-            cl.groupExperts(experts, tiles, { experts: count })
-            weights[copy]!.multiplyExperts(cl, x, experts, out, { experts: count, tiles })
-          }
-        },
-      }
-    }),
-  )
 }
 
 const times = <T>(count: number, make: () => T): T[] => Array.from({ length: count }, make)

@@ -20,6 +20,15 @@ import {
   shardSets,
   shardsNamedIn,
 } from './shards.js'
+import {
+  INDEX,
+  INDEX_NAME,
+  leftovers,
+  PYTORCH,
+  SHARDED_PICKLE,
+  SINGLE,
+  weightsAmong,
+} from './weights-among.js'
 
 export interface Weights extends CheckpointFile {
   /** What messages about tensors name: the file, the index of its shards, or their folder. */
@@ -27,48 +36,32 @@ export interface Weights extends CheckpointFile {
   notices: Notice[]
 }
 
-const SINGLE = 'model.safetensors'
-const INDEX = 'model.safetensors.index.json'
-const PYTORCH = 'pytorch_model.bin'
-// Also model.safetensors.index.fp16.json, of a variant.
-const INDEX_NAME = /\.safetensors\.index(?:\.[\w-]+)?\.json$/
-
 /** What a folder has, but for hidden files, such as the ._model.safetensors that macOS leaves on other systems' disks. */
 async function namesIn(folder: string): Promise<string[]> {
   return (await readdir(folder)).filter((name) => !name.startsWith('.'))
 }
 
-/** The index of shards: the usual one, or else the only one. */
-function indexAmong(names: readonly string[]): string | undefined {
-  const indices = names.filter((name) => INDEX_NAME.test(name))
-  return names.includes(INDEX) ? INDEX : indices.length === 1 ? indices[0] : undefined
-}
-
 /** Reads where the tensors of a folder lie. */
 export async function readWeightsOf(folder: string): Promise<Weights> {
   const names = await namesIn(folder)
-  // In the order of transformers; then what other software writes and people rename.
-  if (names.includes(SINGLE)) return readFile(join(folder, SINGLE))
-  const sets = shardSets(names)
-  const complete = sets.filter(({ missing }) => missing.length === 0)
-  const others = names.filter(
-    (name) => name.endsWith('.safetensors') && !isShard(name) && !NOT_WEIGHTS.test(name),
-  )
-  const index = indexAmong(names)
-  if (index !== undefined) return readIndex(join(folder, index), complete, others)
-  if (complete.length === 1) return readSet(folder, complete[0]!)
-  if (names.includes(PYTORCH)) return readFile(join(folder, PYTORCH))
-  if (names.some((name) => /^pytorch_model.*(?:-of-\d+\.bin|\.bin\.index\.json)$/.test(name))) {
-    throw new UnsupportedArchitectureError(
-      `${folder}: sharded pytorch_model.bin is not supported; save the model as safetensors`,
-    )
+  const choice = weightsAmong(names)
+  switch (choice.kind) {
+    case 'file':
+      return readFile(join(folder, choice.file))
+    case 'index':
+      return readIndex(join(folder, choice.file), choice.complete, choice.others)
+    case 'shards':
+      return readSet(folder, choice.set)
+    case 'sharded-pickle':
+      throw new UnsupportedArchitectureError(`${folder}: ${SHARDED_PICKLE}`)
+    case 'several': {
+      const other = await chooseModel(folder, choice.files)
+      if (other !== undefined) return readFile(join(folder, other))
+    }
   }
-  const other = await chooseModel(folder, others)
-  if (other !== undefined) return readFile(join(folder, other))
+  const { sets, complete, candidates } = leftovers(names)
   if (sets.length > 0) throw await withoutAllShards(folder, sets, complete)
-  const pickles = names.filter(isPickleOfWeights)
-  if (others.length === 0 && pickles.length === 1) return readFile(join(folder, pickles[0]!))
-  throw await withoutWeights(folder, names, [...others, ...pickles])
+  throw await withoutWeights(folder, names, candidates)
 }
 
 /** Reads where the tensors of one file lie, or of all shards where it is the index or one of them. */
@@ -162,13 +155,6 @@ async function requireFile(file: string): Promise<void> {
     `${file}: is a link to ${target}, which is not there: the download is incomplete` +
       (await completionAdvice(dirname(file))),
   )
-}
-
-// Of a trainer, or of an adapter.
-const NOT_WEIGHTS = /^(?:training_args|optimizer|scheduler|scaler|rng_state|trainer_state|adapter)/
-
-function isPickleOfWeights(name: string): boolean {
-  return /\.(?:bin|pt|pth)$/.test(name) && !NOT_WEIGHTS.test(name)
 }
 
 // An embedding or a head, in any family.

@@ -15,13 +15,6 @@ struct ExpertsKernels {
   std::vector<Constant> constants = {};  // of a quantised weight
 };
 
-// Whether a chunk is computed in tiles: a tile costs the same however few products an expert has.
-template <class Params>
-bool is_for_tiles(const Operation& operation, const Params& p, const Tuning& tuning) {
-  return operation.binding("tiles").memory != nullptr &&
-         p.rows >= uint64_t{tuning.expert_products} * p.experts;
-}
-
 // The grid of metal/expert_tile.h.
 template <class Params>
 void add_tiles(const Operation& operation, const Params& p, const ExpertsKernels& kernels,
@@ -44,7 +37,9 @@ template <class Params>
 void add_experts(const Operation& operation, const ExpertsKernels& kernels, Program& program) {
   constexpr uint32_t kOutputs = 4;  // of a simdgroup (metal/experts.h)
   const auto p = operation.params<Params>();
-  const bool in_tiles = is_for_tiles(operation, p, program.limits().tuning);
+  // A chunk, however few products an expert has: what a token gives does not depend on those beside
+  // it.
+  const bool in_tiles = operation.binding("tiles").memory != nullptr;
   KernelBuffers own = {.written = {"out"}, .without = {}};
   if (!in_tiles) own.without = {"tiles"};
   auto dispatch =

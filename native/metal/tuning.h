@@ -4,7 +4,7 @@
 // None of the values for Apple's GPUs was measured on a Mac. slow_conversions follows published
 // instruction timings of the M1 and M2; the others are guesses until `ssm-metal tune` has run on a
 // Mac. The values for NVIDIA's GPUs were measured on an H200 (docs/gpu-notes.md), except
-// large_tiles and expert_products, which nobody has measured.
+// large_tiles, which nobody has measured.
 #pragma once
 
 #include <cstdint>
@@ -58,8 +58,6 @@ namespace ssm::metal {
   X(large_tiles, 128, 132, 1, 1 << 20, (1, 64, 128, 256, 1024, 1 << 20),                           \
     "tiles of 64 x 64 outputs that keep the GPU busy; the mat-mat kernels use tiles of 32 x 32 if " \
     "there are fewer")                                                                             \
-  X(expert_products, 4, 4, 0, 1 << 20, (1, 2, 4, 8, 16),                                           \
-    "products of a chunk with an expert, on average, from which on they are computed in tiles")    \
   X(update_simdgroups, 32, 16, 1, 32, (8, 16, 32),                                                 \
     "the most simdgroups in a threadgroup of mamba2_update")                                       \
   X(update_rows, 2, 4, 1, kStateRows, (1, 2, 4),                                                   \

@@ -284,7 +284,7 @@ describe('exit code 1 with one message', () => {
     [
       'a Hub name that is not in the cache',
       ['generate', '-m', 'state-spaces/mamba2-130m', '-p', 'x'],
-      /hf download state-spaces\/mamba2-130m/,
+      /HF_HUB_OFFLINE forbids to fetch it. This command fetches it:\n +ssm-metal pull state-spaces\/mamba2-130m/,
     ],
     [
       'a model without a tokenizer',

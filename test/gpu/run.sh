@@ -76,23 +76,26 @@ of_operations() {  # true or false, a pattern: options that choose operations wh
 }
 matmul="--operation matmul"
 affine="--operation quantized_matmul"
-others=$(of_operations false "(quantized_)?matmul")
+mixers='.*(attention|delta|scan|conv1d).*'
+mixing=$(of_operations true "$mixers")
+experts=$(of_operations true '.*experts.*')
+others=$(of_operations false "(quantized_)?matmul|.*experts.*|$mixers")
 verify=("$node" "$folder/js/lib/cli.js" verify --device metal)
 if wanted verify; then
-  for part in matmul affine others; do
+  for part in matmul affine mixing experts others; do
     background "verify-$part" timeout 200 "${verify[@]}" --json ${!part}
   done
 fi
 if wanted checkers; then
   checked() {  # name, tool, poison, options of the tool, options of verify
-    background "$1" env "SSM_GPU_POISON=$3" timeout 200 compute-sanitizer --tool "$2" $4 --error-exitcode 9 \
+    background "$1" env "SSM_GPU_POISON=$3" timeout 400 compute-sanitizer --tool "$2" $4 --error-exitcode 9 \
       --target-processes application-only "${verify[@]}" --quick --failures $5
   }
   # Without a gap the byte past one allocation may be the first of the next.
   checked memcheck memcheck 1 "--leak-check=no --padding 512" ""
   checked initcheck initcheck 0 "" ""  # what is filled with NaN counts as written
   checked synccheck synccheck 1 "" ""
-  for part in matmul affine others; do checked "racecheck-$part" racecheck 1 "" "${!part}"; done
+  for part in matmul affine mixing experts others; do checked "racecheck-$part" racecheck 1 "" "${!part}"; done
   background seeded "$folder/seeded.sh" "$folder"
 fi
 finish

@@ -46,7 +46,7 @@ function header() {
   const [name, driver] = text('gpu.txt').split(', ')
   return `# Metal kernels on an NVIDIA GPU
 
-Written by test/gpu/table.mjs from one run of test/gpu/run.sh on ${text('date.txt')}: ${name}, driver
+Written by test/gpu/table.mjs from what test/gpu/run.sh measured and checked on ${text('date.txt')}: ${name}, driver
 ${driver}. A copy within its memory moved ${copySpeed} GB/s, reads and writes together. It is not a Mac, and no
 figure here says anything about the speed of one.`
 }

@@ -846,7 +846,7 @@ describe('wrong calls', () => {
       () => model.generate([1], { stop: 'x' }),
     ]) {
       await expect(call()).rejects.toThrow(TokenizerNotFoundError)
-      await expect(call()).rejects.toThrow(`hf download ${tokenizer} tokenizer.json`)
+      await expect(call()).rejects.toThrow(`ssm-metal pull --tokenizer-only ${tokenizer}`)
     }
   })
 

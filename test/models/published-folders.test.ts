@@ -205,7 +205,7 @@ describe('a Git LFS pointer', () => {
 describe('a snapshot in the cache of the Hub', () => {
   const commit = '0123456789abcdef0123456789abcdef01234567'
 
-  /** The snapshot of a fixture, as `hf download` makes it: links to blobs. */
+  /** The snapshot of a fixture, as a download makes it: links to blobs. */
   async function snapshot(name: string, files?: readonly string[]) {
     const cacheDir = await temporaryFolder()
     const repository = join(cacheDir, 'models--org--name')
@@ -221,7 +221,7 @@ describe('a snapshot in the cache of the Hub', () => {
     }
     return { cacheDir, folder, blobs: join(repository, 'blobs') }
   }
-  const command = (cacheDir: string) => `hf download org/name --cache-dir ${cacheDir}`
+  const command = (cacheDir: string) => `ssm-metal pull org/name --cache-dir ${cacheDir}`
 
   it('is loaded through its links', async () => {
     const { tokens, logits } = await readGolden('rene')
@@ -267,14 +267,14 @@ describe('a snapshot in the cache of the Hub', () => {
     await expect(load).rejects.toThrow(command(cacheDir))
     // Of another revision than main the command names it.
     await writeFile(join(folder, '../../refs/main'), commit.replace('0', 'f'))
-    await expect(loadModel(folder)).rejects.toThrow(`hf download org/name --revision ${commit}`)
+    await expect(loadModel(folder)).rejects.toThrow(`ssm-metal pull org/name --revision ${commit}`)
   })
 
   it('whose tokenizer is a dangling link', async () => {
     const { cacheDir, folder } = await snapshot('rene', ['config.json'])
     await symlink('../../blobs/gone', join(folder, 'tokenizer.json'))
     await expect(resolveTokenizerPath('org/name', { cacheDir })).rejects.toThrow(
-      /tokenizer.json is a link to ..\/..\/blobs\/gone, which is not there[\s\S]*hf download org\/name tokenizer.json/,
+      /tokenizer.json is a link to ..\/..\/blobs\/gone, which is not there[\s\S]*ssm-metal pull --tokenizer-only org\/name/,
     )
   })
 

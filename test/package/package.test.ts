@@ -109,6 +109,7 @@ describe('the tarball', () => {
       'docs/bundling.md',
       'docs/chat.md',
       'docs/convert.md',
+      'docs/downloads.md',
       'docs/pages.md',
       'docs/prompt-cache.md',
       'docs/published-files.md',

@@ -40,7 +40,6 @@ const TINY: published.TuneModel = {
   vocabulary: 4200, // more than one part for the fewest simdgroups that are tried
   attention: { heads: 4, kvHeads: 1, headDim: 32, window: 80 },
   fullAttention: { heads: 4, kvHeads: 1, headDim: 32, positions: 2100 },
-  experts: { count: 4, chosen: 2, inputs: 64, outputs: 8 },
   tokens: 70,
 }
 const ONCE: MeasureSettings = { rounds: 2, milliseconds: 0.001, coldBytes: 1 }
@@ -116,8 +115,6 @@ describe('every value', () => {
     'attention_decode',
     'paged_attention_decode',
     'ssd_chunk_scan',
-    'experts_matmul',
-    'quantized_experts_matmul',
   ]
   // Each case once on the CPU, and once under each combination.
   test('gives results within the limits', async () => {

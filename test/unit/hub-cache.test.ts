@@ -50,7 +50,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** Puts a snapshot into a cache as `hf download` does. */
+/** Puts a snapshot into a cache as a download does. */
 async function addSnapshot(name: string, reference?: string, root = join(folder, 'hub')) {
   const repository = join(root, `models--${name.replace('/', '--')}`)
   const snapshot = join(repository, 'snapshots', commit)
@@ -171,22 +171,20 @@ describe('resolveModelPath', () => {
     expect(await resolveModelPath('org/name')).toBe(join(folder, 'here', 'org', 'name'))
   })
 
-  it('names the places looked at and the commands that would fetch the model', async () => {
+  it('names the places looked at and the command that would fetch the model', async () => {
     const error = await resolveModelPath('org/name').catch((reason: unknown) => reason)
     expect(error).toBeInstanceOf(ModelNotFoundError)
     const { message } = error as Error
     expect(message).toContain('[loadModel] the model org/name (revision main) is not on')
     expect(message).toContain(join(folder, 'here', 'org', 'name'))
     expect(message).toContain(join(folder, 'hub', 'models--org--name'))
-    expect(message).toContain('Downloading is not built in yet')
-    expect(message).toMatch(/^ +hf download org\/name$/m)
-    expect(message).toMatch(/^ +huggingface-cli download org\/name$/m)
+    expect(message).toMatch(/This command fetches it:\n +ssm-metal pull org\/name$/)
   })
 
   it('repeats revision and cache folder in the command', async () => {
     const cacheDir = join(folder, 'my cache')
     const message = await messageOf(resolveModelPath('org/name', { cacheDir, revision: 'v2' }))
-    expect(message).toContain(`hf download org/name --revision v2 --cache-dir '${cacheDir}'`)
+    expect(message).toContain(`ssm-metal pull org/name --revision v2 --cache-dir '${cacheDir}'`)
   })
 
   it('says which revisions there are instead, and when a snapshot is missing', async () => {
@@ -206,11 +204,11 @@ describe('resolveModelPath', () => {
       `no such file or folder: ${join(folder, 'here', 'models', 'tony', 'model.safetensors')}`,
     )
     expect(message).toContain(`${join(folder, 'here', 'models')} has no tony; it has tiny`)
-    expect(message).not.toContain('download')
+    expect(message).not.toContain('ssm-metal pull')
     // Half of it exists, so a path may be meant; a Hub name is possible too.
     const both = await messageOf(resolveModelPath('models/tony'))
     expect(both).toContain('has no tony; it has tiny')
-    expect(both).toContain('hf download models/tony')
+    expect(both).toContain('ssm-metal pull models/tony')
     await writeFile('weights.bin', '')
     expect(await messageOf(resolveModelPath('./weights.bin/x'))).toContain(
       'is a file, not a folder',
@@ -271,7 +269,7 @@ describe('resolveModelPath', () => {
     )
     await rm(join(folder, 'hub'), { recursive: true })
     expect(await messageOf(resolveModelPath(name))).toMatch(
-      /the model org\/name \(revision refs\/pr\/1\) is not on[\s\S]*hf download org\/name --revision refs\/pr\/1/,
+      /the model org\/name \(revision refs\/pr\/1\) is not on[\s\S]*ssm-metal pull org\/name --revision refs\/pr\/1/,
     )
   })
 
@@ -291,7 +289,7 @@ describe('resolveModelPath', () => {
     )
     const message = await messageOf(resolveModelPath(`${address}/x.safetensors`))
     expect(message).toContain(`the folder ${snapshot} has no x.safetensors; it has config.json`)
-    expect(message).toContain('hf download org/name x.safetensors')
+    expect(message).toContain('ssm-metal pull org/name')
   })
 
   it.each([
@@ -366,11 +364,11 @@ describe('resolveTokenizerPath', () => {
     expect(await resolveTokenizerPath(file)).toBe(file)
   })
 
-  it('asks for the two tokenizer files only', async () => {
+  it('names the command that fetches the tokenizer only', async () => {
     const missing = resolveTokenizerPath('EleutherAI/gpt-neox-20b')
     await expect(missing).rejects.toThrow(TokenizerNotFoundError)
     expect(await messageOf(missing)).toContain(
-      'hf download EleutherAI/gpt-neox-20b tokenizer.json tokenizer_config.json',
+      'ssm-metal pull --tokenizer-only EleutherAI/gpt-neox-20b',
     )
   })
 
@@ -378,7 +376,7 @@ describe('resolveTokenizerPath', () => {
     const snapshot = await addSnapshot('org/name', 'main')
     const message = await messageOf(resolveTokenizerPath('org/name'))
     expect(message).toContain(`the folder ${snapshot} has no tokenizer.json; it has config.json`)
-    expect(message).toContain('hf download org/name tokenizer.json tokenizer_config.json')
-    expect(await messageOf(resolveTokenizerPath('.'))).not.toContain('download')
+    expect(message).toContain('ssm-metal pull --tokenizer-only org/name')
+    expect(await messageOf(resolveTokenizerPath('.'))).not.toContain('ssm-metal pull')
   })
 })

@@ -2,6 +2,7 @@
 
 import { PREFILL_CHUNK_SIZE } from '../../../lib/engine/chunks.js'
 import { median } from '../../../lib/bench/statistics.js'
+import { EXPERT_TILE, mostExpertTiles } from '../../../lib/operations/arguments.js'
 import type { CommandList, Device } from '../../../lib/operations/device.js'
 import type { Tensor } from '../../../lib/operations/tensor.js'
 import { planTensors, type RandomConfig } from '../../random-checkpoint.js'
@@ -132,7 +133,12 @@ function expertsRecorder(
     [1, rows, k],
     Uint32Array.from({ length: rows * k }, (_, i) => (i * 7) % of),
   )
-  return (cl, weight) => cl.expertsMatmul(x, weight, chosen, out, { experts: of })
+  // As a chunk has them: products with one expert together.
+  const tiles = device.tensor('uint32', [mostExpertTiles(chosen.elements, of), EXPERT_TILE])
+  return (cl, weight) => {
+    cl.groupExperts(chosen, tiles, { experts: of })
+    cl.expertsMatmul(x, weight, chosen, out, { experts: of, tiles })
+  }
 }
 
 async function medianSeconds(list: CommandList): Promise<number> {
