@@ -2,6 +2,7 @@
 
 import { readFile } from 'node:fs/promises'
 import type { Checkpoint } from '../models/checkpoint.js'
+import type { MlxForm } from '../models/families/mlx-form.js'
 import { isJsonObject, type JsonObject, type JsonValue, parseConfigJson } from '../support/json.js'
 import type { FloatType } from '../weights/float-types.js'
 
@@ -11,9 +12,10 @@ export interface ConfigChanges {
   quantization: JsonObject | undefined
 }
 
-/** The text of its config.json. */
+/** The text of its config.json; `mlx` as for `planTensors`. */
 export async function convertedConfig(
-  { configFile, config, mlx }: Checkpoint,
+  { configFile, config }: Checkpoint,
+  mlx: MlxForm | undefined,
   { dtype, quantization }: ConfigChanges,
 ): Promise<string> {
   const found = parseConfigJson(await readFile(configFile, 'utf8'), configFile)

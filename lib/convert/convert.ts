@@ -72,8 +72,9 @@ export async function convert(
   })
   for (const notice of checkpoint.notices) onNotice?.(notice)
   checkFloats(checkpoint)
-  const form = checkpoint.mlx ?? ownForm(checkpoint)
-  const outputs = planTensors(checkpoint).map((tensor) =>
+  const mlx = checkpoint.mlx?.()
+  const form = mlx ?? ownForm(checkpoint)
+  const outputs = planTensors(checkpoint, mlx).map((tensor) =>
     outputOf(tensor, { dtype, quantize }, form),
   )
   if (quantize) checkQuantizes(checkpoint, outputs, quantize)
@@ -89,7 +90,7 @@ export async function convert(
     await copyCompanions(checkpoint.folder, folder)
     // Last: without it the folder is no model.
     if (!isEdge(checkpoint)) {
-      const text = await convertedConfig(checkpoint, { dtype, quantization })
+      const text = await convertedConfig(checkpoint, mlx, { dtype, quantization })
       await writeWhole(join(folder, 'config.json'), text)
     }
   })

@@ -37,9 +37,9 @@ interface Moved {
   index?: number
 }
 
-/** The tensors of the new file, in the order of the old one. Throws for a layout that is not converted. */
-export function planTensors(checkpoint: Checkpoint): PlannedTensor[] {
-  const { mlx, tensors, names, config } = checkpoint
+/** The tensors of the new file, in the order of the old one. Without `mlx` their names and layout stay. Throws for a layout that is not converted. */
+export function planTensors(checkpoint: Checkpoint, mlx: MlxForm | undefined): PlannedTensor[] {
+  const { tensors, names, config } = checkpoint
   const matrices = new Set(matrixPaths(checkpoint))
   const planned = new Map<string, PlannedTensor & { indices: number[] }>()
   for (const entry of tensors.values()) {

@@ -169,7 +169,8 @@ describe('the file of a converted model', () => {
       ]
       const checkpoint = await openCheckpoint(fixture(name))
       const wishes = { dtype: undefined, quantize }
-      const outputs = planTensors(checkpoint).map((each) => outputOf(each, wishes, checkpoint.mlx!))
+      const form = checkpoint.mlx!()
+      const outputs = planTensors(checkpoint, form).map((each) => outputOf(each, wishes, form))
       const path = join(folder, 'model.safetensors')
       const file = await open(path, 'wx')
       using device = createDevice('cpu')

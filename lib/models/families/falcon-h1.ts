@@ -79,7 +79,10 @@ function describe(
     isConverted: isFolded,
     more: multipliers,
   })
-  return { ...model, mlx: falconForm(config, layers, { names, tieEmbeddings, ...multipliers }) }
+  return {
+    ...model,
+    mlx: () => falconForm(config, layers, { names, tieEmbeddings, ...multipliers }),
+  }
 }
 
 interface Ends {

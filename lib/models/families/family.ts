@@ -33,8 +33,11 @@ export interface ModelDescription {
   isUnused?(tensor: string): boolean
   /** The token that ends a text where neither a file says it nor a tokenizer is at hand. */
   usualEndOfText?: number
-  /** How mlx-lm has it. Absent where it does not know the family: its names stay what they are. */
-  mlx?: MlxForm
+  /**
+   * How mlx-lm has it; reads keys that nothing else needs, and throws for those that are wrong. Absent where mlx-lm does
+   * not know the family: its names stay what they are.
+   */
+  mlx?(): MlxForm
   /** Quantisation of the module at this path, when it is quantised. Throws for one that is not implemented. */
   quantizationOf(path: string): Quantization | undefined
 }

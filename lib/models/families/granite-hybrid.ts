@@ -71,7 +71,7 @@ function describe(
       logitsMultiplier: 1 / config.factor('logits_scaling'),
     },
   })
-  return { ...model, mlx: graniteForm(config, layers) }
+  return { ...model, mlx: () => graniteForm(config, layers) }
 }
 
 // Where nothing is said, its class takes other values: bounds of the steps, a tied head, rotary embedding.

@@ -107,7 +107,7 @@ function describe(
     })),
     tying: 'two matrices',
     ...(usualEndOfText !== undefined && { usualEndOfText }),
-    mlx: mamba2Form(mamba2, { dModel, layerCount, vocabSize, tied, eos }),
+    mlx: () => mamba2Form(mamba2, { dModel, layerCount, vocabSize, tied, eos }),
     quantizationOf: (path) => quantization?.of(path),
   }
 }

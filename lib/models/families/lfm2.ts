@@ -110,7 +110,7 @@ function describe(
     tied: true,
     maxContext: config.dimension('max_position_embeddings', 128_000),
   })
-  return { ...model, mlx: isMoe ? moeForm(config, layers) : denseForm(config, layers) }
+  return { ...model, mlx: () => (isMoe ? moeForm(config, layers) : denseForm(config, layers)) }
 }
 
 function form(config: ConfigReader, layers: readonly LayerDescription[]): MlxForm {

@@ -95,7 +95,7 @@ function describe(
     tied: false,
     maxContext: config.dimension('max_position_embeddings', 4096),
   })
-  return { ...model, mlx: nemotronForm(config, layers) }
+  return { ...model, mlx: () => nemotronForm(config, layers) }
 }
 
 // Its router is no linear layer there, and its head never the embedding.
@@ -118,7 +118,9 @@ function nemotronForm(config: ConfigReader, layers: readonly LayerDescription[])
       intermediate_size: config.dimension('intermediate_size'),
       max_position_embeddings: config.dimension('max_position_embeddings', 4096),
       num_attention_heads: config.dimension('num_attention_heads'),
-      num_key_value_heads: config.dimension('num_key_value_heads'),
+      num_key_value_heads: config.dimension(
+        config.has('num_key_value_heads') ? 'num_key_value_heads' : 'num_attention_heads',
+      ),
       attention_bias: false,
       ...attentionKeys(firstOf(layers, 'full_attention')),
       mamba_num_heads: config.dimension('mamba_num_heads'),

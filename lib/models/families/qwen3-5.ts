@@ -134,7 +134,7 @@ function describe(
     isConverted: isMlx,
     more: { normOffset },
   })
-  return { ...model, mlx: qwenForm(config, layers, architecture, normOffset) }
+  return { ...model, mlx: () => qwenForm(config, layers, architecture, normOffset) }
 }
 
 // The vision-language model's names, also where there is no vision.

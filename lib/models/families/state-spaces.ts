@@ -101,7 +101,7 @@ function describe(
     }),
     tying: 'the head',
     usualEndOfText: END_OF_TEXT,
-    ...(attention ? {} : { mlx: { ...mamba2Form(mamba2, sizes), isWholeConfig: true } }),
+    ...(attention ? {} : { mlx: () => ({ ...mamba2Form(mamba2, sizes), isWholeConfig: true }) }),
     quantizationOf: (path) => quantization?.of(path),
   }
 }
