@@ -18,7 +18,8 @@ export async function convertedConfig(
   mlx: MlxForm | undefined,
   { dtype, quantization }: ConfigChanges,
 ): Promise<string> {
-  const found = parseConfigJson(await readFile(configFile, 'utf8'), configFile)
+  const text = await readFile(configFile, 'utf8')
+  const found = parseConfigJson(text, configFile)
   const tied = mlx && { tie_word_embeddings: config.tieEmbeddings && !mlx.hasOwnHead }
   const keys: JsonObject = { ...mlx?.config, ...tied }
   const { text_config: inner, ...outer } = found
@@ -35,7 +36,8 @@ export async function convertedConfig(
   if (dtype) withType(converted, dtype)
   // Twice, as mlx-lm: websites look for the second.
   if (quantization) Object.assign(converted, { quantization, quantization_config: quantization })
-  return `${JSON.stringify(tagged(converted), null, 2)}\n`
+  const written = JSON.stringify(tagged(converted, floatKeys(text)), null, 2)
+  return `${written.replace(MARKED, '$1')}\n`
 }
 
 function withType(config: JsonObject, dtype: FloatType): void {
@@ -43,12 +45,32 @@ function withType(config: JsonObject, dtype: FloatType): void {
   if (isJsonObject(config.text_config)) withType(config.text_config, dtype)
 }
 
-/** Infinities and NaN as transformers 5 and mlx-lm write them: JSON has no words for them. */
-function tagged(value: JsonValue): JsonValue {
-  if (typeof value === 'number' && !Number.isFinite(value)) return { __float__: String(value) }
-  if (Array.isArray(value)) return value.map(tagged)
+// transformers 5 refuses 1 for a float: it must be 1.0, which JavaScript does not tell from 1.
+const FLOATS = /_(?:limit|multipliers?|scaling|theta|factor|eps|epsilon)$/
+const MARK = 'a float: '
+const MARKED = new RegExp(`"${MARK}(-?[\\d.]+)"`, 'g')
+
+/** Keys under which a text has floats that are whole numbers, alone or in a list. */
+function floatKeys(text: string): (key: string) => boolean {
+  const found = new Set<string>()
+  for (const [, key] of text.matchAll(/"(\w+)"\s*:\s*\[?\s*-?\d+\.0+(?![\de])/g)) found.add(key!)
+  return (key) => FLOATS.test(key) || found.has(key)
+}
+
+/**
+ * With floats marked, and infinities and NaN as transformers 5 and mlx-lm write them: JSON has no words for them. A value in a list
+ * has the list's key.
+ */
+function tagged(value: JsonValue, isFloat: (key: string) => boolean, key = ''): JsonValue {
+  if (typeof value === 'number') {
+    if (!Number.isFinite(value)) return { __float__: String(value) }
+    const isWhole = Number.isInteger(value) && Math.abs(value) < 1e21
+    return isWhole && isFloat(key) ? MARK + value.toFixed(1) : value
+  }
+  if (Array.isArray(value)) return value.map((each) => tagged(each, isFloat, key))
   if (!isJsonObject(value)) return value
-  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, tagged(each)]))
+  const entries = Object.entries(value)
+  return Object.fromEntries(entries.map(([name, each]) => [name, tagged(each, isFloat, name)]))
 }
 
 /**

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import mlx.core as mx
 from mlx_lm.utils import load_model
+from transformers import AutoConfig
 
 mx.set_default_device(mx.cpu)
 job = json.load(sys.stdin)
 results = {}
 for index, model in enumerate(job["models"]):
+    # Which mlx-lm's tokenizer asks, and which is strict about types.
+    AutoConfig.from_pretrained(model["folder"])
     # Strict: every tensor has its place, and no place is without.
     loaded, _ = load_model(Path(model["folder"]), strict=True)
     logits = loaded(mx.array([model["tokens"]]))

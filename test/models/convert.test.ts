@@ -194,6 +194,17 @@ describe('the file of a converted model', () => {
     expect(await logitsOf(path)).toEqual(await logitsOf(folder))
   })
 
+  it('has floats where transformers 5 wants floats', async () => {
+    const path = await convertedTo(fixture('falcon-h1'))
+    const text = (await readFile(join(path, 'config.json'), 'utf8')).replaceAll(/\s/g, '')
+    expect(text).toContain('"time_step_limit":[0.0,{"__float__":"Infinity"}]')
+    expect(text).toContain('"mlp_multipliers":[1.0,1.0]')
+    expect(text).toMatch(
+      /"key_multiplier":1\.0,.*"attention_dropout":0\.0|"attention_dropout":0\.0,.*"key_multiplier":1\.0/,
+    )
+    expect(text).toContain('"vocab_size":256')
+  })
+
   it('counts bits and parameters as they are in it', async () => {
     const to = join(await temporaryFolder(), 'out')
     const result = await convert(fixture('mamba2-hf'), to, { quantize: { bits: 8, groupSize: 64 } })
