@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { MLX_PACKAGES } from './test/mlx/environment.js'
 import { compile } from './test/support/compiled.js'
 
 compile()
@@ -156,6 +157,7 @@ export default defineConfig({
           exclude: [
             'test/software-metal',
             'test/metal-device',
+            'test/mlx',
             'test/gpu',
             'test/prebuilds',
             ...alone,
@@ -165,6 +167,10 @@ export default defineConfig({
       { test: { ...test, name: 'alone', include: alone, maxWorkers: 1 } },
       ...levels.slice(0, -1).map(onLevel),
       ...(process.env.SSM_METAL_PREBUILT === 'linux-arm64' ? onPrebuilt('linux-arm64') : []),
+      // Against the real mlx-lm, where it has been installed (npm run test:mlx).
+      ...(existsSync(MLX_PACKAGES)
+        ? [{ test: { ...test, name: 'mlx', include: ['test/mlx/*.test.ts'] } }]
+        : []),
       // What a build for another platform would be, and prebuilt binaries, looked at from outside.
       ...(process.platform === 'linux'
         ? [{ test: { ...test, name: 'prebuilds', include: ['test/prebuilds/*.test.ts'] } }]

@@ -3,6 +3,7 @@
 
 import { benchCommand } from './cli/bench.js'
 import { buildCommand } from './cli/build.js'
+import { convertCommand } from './cli/convert.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
@@ -28,6 +29,7 @@ process.exitCode = await runProgram(
       perplexityCommand,
       benchCommand,
       showCommand,
+      convertCommand,
       modelsCommand,
       pullCommand,
       listCommand,

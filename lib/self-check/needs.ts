@@ -1,9 +1,9 @@
 // What of a device a model uses: plain data, so that another process can be asked to check it.
 
 import type { ActivationType, Device } from '../operations/device.js'
-import { blockKind } from '../models/blocks/blocks.js'
 import type { Checkpoint } from '../models/checkpoint.js'
 import { activationTypeOf } from '../models/language-model.js'
+import { matrixPaths } from '../models/matrix-paths.js'
 import { formatName, type WeightFormat } from '../weights/formats/formats.js'
 import { plannedFormat, type WeightWishes } from '../weights/planned-format.js'
 import { type LayerShapes, layerShapes, unique } from './layers.js'
@@ -27,16 +27,6 @@ export function needsOf(
     formats: unique(matrixPaths(checkpoint).flatMap(formatAt(checkpoint, wishes)), formatName),
     ...layerShapes(checkpoint.config.layers),
   }
-}
-
-/** The modules that have a matrix. */
-function matrixPaths({ config, names, layers }: Checkpoint): string[] {
-  const ofLayers = layers.flatMap((layer) =>
-    blockKind(layer.config.kind)
-      .matrices(layer.names, layer.config)
-      .map((name) => `${layer.path}.${name}`),
-  )
-  return [names.embedding, ...ofLayers, ...(config.tieEmbeddings ? [] : [names.head])]
 }
 
 const formatAt =

@@ -254,15 +254,10 @@ export async function writeSafetensors(
     ? [...tensors]
     : Object.entries(tensors)
   for (const [name, tensor] of entries) checkTensorData(name, tensor)
-  // Falling element sizes keep every tensor aligned to its own without holes, which are forbidden.
-  entries.sort(
-    ([nameA, a], [nameB, b]) =>
-      bitsPerElement(b.dtype) - bitsPerElement(a.dtype) || (nameA < nameB ? -1 : 1),
-  )
-  const header = encodeHeader(entries, metadata)
+  const { header } = layOut(new Map(entries), metadata)
   await replaceFile(path, async (file) => {
     await file.writeFile(header)
-    for (const [, { data }] of entries) {
+    for (const [, { data }] of inOrder(entries)) {
       await file.writeFile(Buffer.from(data.buffer, data.byteOffset, data.byteLength))
     }
   })
@@ -282,11 +277,30 @@ function checkTensorData(name: string, { dtype, shape, data }: TensorData): void
   }
 }
 
-/** The header's length and text, padded with spaces so that the data after it is aligned. */
-function encodeHeader(
-  entries: [string, TensorData][],
+/** Where the tensors of a file lie. */
+export interface SafetensorsLayout {
+  /** All that stands before the data. */
+  header: Buffer
+  /** Bytes from the start of the file, by name. */
+  offsets: ReadonlyMap<string, number>
+  /** Bytes of the whole file. */
+  size: number
+}
+
+/** In the order in which they lie: falling element sizes keep every tensor aligned to its own without holes, which are forbidden. */
+function inOrder<T extends Pick<TensorData, 'dtype'>>(tensors: Iterable<[string, T]>) {
+  return [...tensors].sort(
+    ([nameA, a], [nameB, b]) =>
+      bitsPerElement(b.dtype) - bitsPerElement(a.dtype) || (nameA < nameB ? -1 : 1),
+  )
+}
+
+/** The header of a file with these tensors, padded with spaces so that the data after it is aligned, and their places. */
+export function layOut(
+  tensors: ReadonlyMap<string, Pick<TensorData, 'dtype' | 'shape'>>,
   metadata: Readonly<Record<string, string>>,
-): Buffer {
+): SafetensorsLayout {
+  const entries = inOrder(tensors)
   const parts: string[] = []
   const metadataEntries = Object.entries(metadata)
   for (const [key, value] of metadataEntries) {
@@ -298,8 +312,10 @@ function encodeHeader(
   }
   if (metadataEntries.length > 0) parts.push(`"__metadata__":${JSON.stringify(metadata)}`)
   let begin = 0
-  for (const [name, { dtype, shape, data }] of entries) {
-    const end = begin + data.byteLength
+  const begins: [string, number][] = []
+  for (const [name, { dtype, shape }] of entries) {
+    const end = begin + (safeElementCount(shape)! * bitsPerElement(dtype)) / 8
+    begins.push([name, begin])
     const entry = { dtype: DTYPE_NAMES.get(dtype), shape, data_offsets: [begin, end] }
     parts.push(`${JSON.stringify(name)}:${JSON.stringify(entry)}`)
     begin = end
@@ -312,5 +328,6 @@ function encodeHeader(
   const header = Buffer.alloc(8 + length, ' ')
   header.writeBigUInt64LE(BigInt(length))
   text.copy(header, 8)
-  return header
+  const offsets = new Map(begins.map(([name, start]) => [name, header.length + start]))
+  return { header, offsets, size: header.length + begin }
 }

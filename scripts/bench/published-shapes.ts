@@ -63,10 +63,9 @@ const shapes = () => choices('shapes', values.shapes, Object.keys(PUBLISHED_SHAP
 
 /** Both tests of a model: the prompt, and the tokens after it. */
 async function speedOf(name: string, precision: Precision) {
-  const { path, quantize } = await makeModel(folder, name, PUBLISHED_SHAPES[name]!, precision)
+  const path = await makeModel(folder, name, PUBLISHED_SHAPES[name]!, precision)
   const { rows } = await bench({
     models: [path],
-    quantize,
     device: 'cpu',
     threads: threads === undefined ? undefined : [threads],
     promptTokens: [wholeNumber('prompt', values.prompt)],

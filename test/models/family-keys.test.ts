@@ -96,6 +96,27 @@ describe('Nemotron-H', () => {
   })
 })
 
+describe('Nemotron-H, by the older names of its keys', () => {
+  const changed = { conv_kernel: 4, use_conv_bias: true, time_step_limit: [0.05, 0.08] }
+  const wrong = { n_groups: 4, conv_kernel: 2, use_conv_bias: false, time_step_limit: [0, 1e-3] }
+  const older = { mamba_n_groups: 2, mamba_d_conv: 4, mamba_conv_bias: true }
+
+  it('is the same model, whatever the newer ones say', async () => {
+    const { logits } = await readGolden('nemotron-h')
+    const expected = await logitsOf('nemotron-h', changed)
+    const limit = { mamba_dt_limit: changed.time_step_limit }
+    expect(relativeL2(expected, logits)).toBeGreaterThan(0.01)
+    expect(await logitsOf('nemotron-h', { ...wrong, ...older, ...limit })).toEqual(expected)
+  })
+
+  it('has its experts by another name', async () => {
+    const { logits } = await readGolden('nemotron-h-moe-nvfp4')
+    const changes = { n_routed_experts: 3, num_local_experts: 8 }
+    const same = await logitsOf('nemotron-h-moe-nvfp4', changes)
+    expect(relativeL2(same, logits)).toBeLessThan(GOLDEN_RELATIVE_L2)
+  })
+})
+
 describe('Zamba2', () => {
   const shared = /^(model\.layers)\.(\d+)\.(shared_transformer\..*)$/
   // Where nothing is tied transformers writes a block for each layer, two of which were one.

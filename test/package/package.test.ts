@@ -108,6 +108,7 @@ describe('the tarball', () => {
     expect(files.filter((file) => file.startsWith('docs/'))).toEqual([
       'docs/bundling.md',
       'docs/chat.md',
+      'docs/convert.md',
       'docs/downloads.md',
       'docs/pages.md',
       'docs/prompt-cache.md',

@@ -67,6 +67,10 @@ function standard(theta: number, dim: number): number[] {
   return Array.from({ length: dim / 2 }, (_, i) => fround(theta ** fround((2 * i) / dim)))
 }
 
+/** The base of the frequencies, wherever a configuration has it. */
+export const readTheta = (config: ConfigReader): number =>
+  rotaryObject(config).number('rope_theta', 10_000)
+
 // Writers before transformers 5 have `rope_scaling` beside `rope_theta`, and `type` for `rope_type`.
 function rotaryObject(config: ConfigReader): ConfigReader {
   const outer = config.picked(['rope_theta', 'partial_rotary_factor', 'max_position_embeddings'])

@@ -8,11 +8,20 @@ import type { FullAttentionConfig } from '../blocks/full-attention.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
-import { type Family, hasModelType, type ModelDescription } from './family.js'
+import { readTheta } from '../blocks/rotary.js'
+import { type Family, hasModelType, type ModelDescription, type TensorNames } from './family.js'
 import { ATTENTION_NAMES, GATED_MLP_NAMES, hasTurnedTaps } from './hybrid-keys.js'
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
 import { MAMBA2_NAMES } from './mamba-ssm.js'
+import {
+  attentionKeys,
+  firstOf,
+  layerFactors,
+  llamaForm,
+  mambaKeys,
+  type MlxForm,
+} from './mlx-form.js'
 import { transformersModel } from './transformers-model.js'
 
 // What FalconH1Config has for keys that are left out.
@@ -55,19 +64,79 @@ function describe(
   const tieEmbeddings = config.boolean('tie_word_embeddings', false)
   // A tied head has the embedding's factor in it.
   const foldedHead = tieEmbeddings ? headMultiplier / embeddingMultiplier : 1
-  return transformersModel(config, {
+  const layers = readLayers(config, dModel, names.block, isFolded)
+  const multipliers = {
+    embeddingMultiplier: isFolded ? 1 : embeddingMultiplier,
+    logitsMultiplier: isFolded ? foldedHead : headMultiplier,
+  }
+  const model = transformersModel(config, {
     architecture: 'falcon_h1',
     names,
-    layers: readLayers(config, dModel, names.block, isFolded),
+    layers,
     normEpsilon: config.epsilon('rms_norm_eps'),
     tied: false,
     maxContext: config.dimension('max_position_embeddings', 8192),
     isConverted: isFolded,
-    more: {
-      embeddingMultiplier: isFolded ? 1 : embeddingMultiplier,
-      logitsMultiplier: isFolded ? foldedHead : headMultiplier,
-    },
+    more: multipliers,
   })
+  return {
+    ...model,
+    mlx: () => falconForm(config, layers, { names, tieEmbeddings, ...multipliers }),
+  }
+}
+
+interface Ends {
+  names: TensorNames
+  tieEmbeddings: boolean
+  embeddingMultiplier: number
+  logitsMultiplier: number
+}
+
+// Every factor is in the weights and 1 in config.json, because mlx-lm leaves out some of them (below). That of a tied head
+// stays, over the embedding's.
+function falconForm(
+  config: ConfigReader,
+  layers: readonly LayerDescription[],
+  { names, tieEmbeddings, embeddingMultiplier, logitsMultiplier }: Ends,
+): MlxForm {
+  const mamba2 = firstOf(layers, 'mamba2')!
+  const factors = layerFactors(layers)
+  factors.set(`${names.embedding}.weight`, embeddingMultiplier)
+  if (!tieEmbeddings) factors.set(`${names.head}.weight`, logitsMultiplier)
+  return {
+    names: llamaForm('final_layernorm'),
+    taps: '.conv1d.weight',
+    factors,
+    config: {
+      vocab_size: config.dimension('vocab_size'),
+      hidden_size: config.dimension('hidden_size'),
+      intermediate_size: config.dimension('intermediate_size'),
+      num_hidden_layers: config.layerCount('num_hidden_layers'),
+      max_position_embeddings: config.dimension('max_position_embeddings', 8192),
+      rms_norm_eps: config.epsilon('rms_norm_eps'),
+      ...attentionKeys(firstOf(layers, 'full_attention')),
+      ...mambaKeys(mamba2),
+      mamba_d_ssm: mamba2.dInner,
+      mamba_rms_norm: mamba2.hasGatedNorm !== false,
+      mamba_norm_before_gate: mamba2.normBeforeGate,
+      projectors_bias: mamba2.outBias ?? false,
+      mlp_bias: config.boolean('mlp_bias', false),
+      rope_theta: readTheta(config),
+      ...ONES,
+      lm_head_multiplier: tieEmbeddings ? logitsMultiplier / embeddingMultiplier : 1,
+      ssm_multipliers: [1, 1, 1, 1, 1],
+      mlp_multipliers: [1, 1],
+    },
+  }
+}
+
+const ONES = {
+  attention_in_multiplier: 1,
+  attention_out_multiplier: 1,
+  embedding_multiplier: 1,
+  key_multiplier: 1,
+  ssm_in_multiplier: 1,
+  ssm_out_multiplier: 1,
 }
 
 function readLayers(

@@ -6,6 +6,7 @@ import type { Quantization } from '../../weights/formats/formats.js'
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { ModelConfig } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
+import type { MlxForm } from './mlx-form.js'
 
 /** Names inside a checkpoint of what is not in a layer. */
 export interface TensorNames {
@@ -32,6 +33,11 @@ export interface ModelDescription {
   isUnused?(tensor: string): boolean
   /** The token that ends a text where neither a file says it nor a tokenizer is at hand. */
   usualEndOfText?: number
+  /**
+   * How mlx-lm has it; reads keys that nothing else needs, and throws for those that are wrong. Absent where mlx-lm does
+   * not know the family: its names stay what they are.
+   */
+  mlx?(): MlxForm
   /** Quantisation of the module at this path, when it is quantised. Throws for one that is not implemented. */
   quantizationOf(path: string): Quantization | undefined
 }

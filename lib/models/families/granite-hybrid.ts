@@ -12,6 +12,7 @@ import { ATTENTION_NAMES, GATED_MLP_NAMES } from './hybrid-keys.js'
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
 import { MAMBA2_NAMES } from './mamba-ssm.js'
+import { attentionKeys, firstOf, llamaForm, mambaKeys, type MlxForm } from './mlx-form.js'
 import { transformersModel } from './transformers-model.js'
 
 // What GraniteMoeHybridConfig has for keys that are left out.
@@ -57,10 +58,11 @@ function describe(
   const config = given.withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
   const names = llamaNames(tensors, 'norm')
-  return transformersModel(config, {
+  const layers = readLayers(config, dModel, names.block, tensors)
+  const model = transformersModel(config, {
     architecture: 'granitemoehybrid',
     names,
-    layers: readLayers(config, dModel, names.block, tensors),
+    layers,
     normEpsilon: config.epsilon('rms_norm_eps'),
     tied: false,
     maxContext: config.dimension('max_position_embeddings', 2048),
@@ -69,7 +71,66 @@ function describe(
       logitsMultiplier: 1 / config.factor('logits_scaling'),
     },
   })
+  return { ...model, mlx: () => graniteForm(config, layers) }
 }
+
+// Where nothing is said, its class takes other values: bounds of the steps, a tied head, rotary embedding.
+function graniteForm(config: ConfigReader, layers: readonly LayerDescription[]): MlxForm {
+  const attention = firstOf(layers, 'full_attention')
+  const numExperts = config.number('num_local_experts')
+  const words = { mamba2: 'mamba', attention: 'attention' }
+  const { head_dim: _, ...keys } = attentionKeys(attention)
+  return {
+    names: llamaForm('norm'),
+    taps: '.conv1d.weight',
+    renamed: [
+      ['block_sparse_moe.output_linear', 'block_sparse_moe.switch_mlp.down_proj'],
+      ...(numExperts > 0 ? [] : ([['shared_mlp.output_linear', 'mlp.down_proj']] as const)),
+    ],
+    parted: [
+      [
+        'block_sparse_moe.input_linear',
+        ['block_sparse_moe.switch_mlp.gate_proj', 'block_sparse_moe.switch_mlp.up_proj'],
+      ],
+      ...(numExperts > 0
+        ? []
+        : ([['shared_mlp.input_linear', ['mlp.gate_proj', 'mlp.up_proj']]] as const)),
+    ],
+    inEightBits: ['.router.layer'],
+    config: {
+      vocab_size: config.dimension('vocab_size'),
+      hidden_size: config.dimension('hidden_size'),
+      intermediate_size: config.dimension('intermediate_size'),
+      shared_intermediate_size: config.dimension('shared_intermediate_size'),
+      max_position_embeddings: config.dimension('max_position_embeddings', 2048),
+      // It reads them of models without such layers as well.
+      num_attention_heads: config.dimension('num_attention_heads'),
+      num_key_value_heads: config.dimension(
+        config.has('num_key_value_heads') ? 'num_key_value_heads' : 'num_attention_heads',
+      ),
+      attention_bias: false,
+      ...keys,
+      ...mambaKeys(firstOf(layers, 'mamba2')),
+      embedding_multiplier: config.factor('embedding_multiplier'),
+      attention_multiplier: config.positive('attention_multiplier', 1),
+      logits_scaling: config.factor('logits_scaling'),
+      residual_multiplier: config.factor('residual_multiplier'),
+      rms_norm_eps: config.epsilon('rms_norm_eps'),
+      num_local_experts: numExperts,
+      num_experts_per_tok: config.number('num_experts_per_tok'),
+      position_embedding_type: attention?.rotary ? 'rope' : 'nope',
+      layer_types: config.layerTypes('layer_types', LAYER_TYPES).map((type) => words[type]),
+    },
+  }
+}
+
+// As published, and as transformers 5 writes them.
+const LAYER_TYPES = {
+  mamba: 'mamba2',
+  linear_attention: 'mamba2',
+  attention: 'attention',
+  full_attention: 'attention',
+} as const
 
 function readLayers(
   config: ConfigReader,
@@ -79,12 +140,7 @@ function readLayers(
 ): LayerDescription[] {
   const residual = config.factor('residual_multiplier')
   const outMultiplier = { weight: residual, bias: residual }
-  const types = config.layerTypes('layer_types', {
-    mamba: 'mamba2',
-    linear_attention: 'mamba2',
-    attention: 'attention',
-    full_attention: 'attention',
-  })
+  const types = config.layerTypes('layer_types', LAYER_TYPES)
   const hasMamba = types.includes('mamba2')
   const hasAttention = types.includes('attention')
   const mamba2 = hasMamba ? { ...readMambaKeys(config, dModel), outMultiplier } : undefined

@@ -7,6 +7,7 @@ import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { MAMBA2_NAMES, mambaSsmNames, mixerLayer } from './mamba-ssm.js'
+import { BACKBONE_FORM, type MlxForm } from './mlx-form.js'
 import { readMlxQuantization } from './mlx-quantization.js'
 
 // What Mamba2Config has for keys that are left out.
@@ -78,6 +79,12 @@ function describe(
   const isSingular = tensors.has(`${found.embedding}.weight`)
   const names = isSingular ? found : { ...found, embedding: `${prefix}backbone.embeddings` }
   const hasBoth = [names.embedding, names.head].every((module) => tensors.has(`${module}.weight`))
+  const layerCount = config.layerCount('num_hidden_layers')
+  const tied = config.boolean('tie_word_embeddings', !hasBoth)
+  const stated = config.tokenIds('eos_token_id')
+  // As Mamba2Config of transformers; mlx-lm has none.
+  const usualEndOfText = quantization ? undefined : 2
+  const eos = stated.length > 0 || usualEndOfText === undefined ? stated : [usualEndOfText]
   return {
     config: {
       architecture: 'mamba2',
@@ -86,21 +93,61 @@ function describe(
       vocabSize,
       paddedVocabSize: vocabSize,
       normEpsilon,
-      tieEmbeddings: config.boolean('tie_word_embeddings', !hasBoth),
+      tieEmbeddings: tied,
       headBias: false,
-      eosTokenIds: config.tokenIds('eos_token_id'),
+      eosTokenIds: stated,
       quantization: quantization?.standard,
       tokenizerName: undefined,
     },
     names,
-    layers: Array.from({ length: config.layerCount('num_hidden_layers') }, (_, i) => ({
+    layers: Array.from({ length: layerCount }, (_, i) => ({
       config: mamba2,
       names: MAMBA2_NAMES,
       ...mixerLayer(names.block, i),
     })),
     tying: 'two matrices',
-    // As Mamba2Config of transformers; mlx-lm has none.
-    ...(quantization ? {} : { usualEndOfText: 2 }),
+    ...(usualEndOfText !== undefined && { usualEndOfText }),
+    mlx: () => mamba2Form(mamba2, { dModel, layerCount, vocabSize, tied, eos }),
     quantizationOf: (path) => quantization?.of(path),
+  }
+}
+
+interface Mamba2Sizes {
+  dModel: number
+  layerCount: number
+  vocabSize: number
+  tied: boolean
+  eos: readonly number[]
+}
+
+/** How mlx-lm has a model of Mamba-2 layers alone: its class has no defaults. (mlx_lm/models/mamba2.py) */
+export function mamba2Form(
+  mamba2: Mamba2Config,
+  { dModel, layerCount, vocabSize, tied, eos }: Mamba2Sizes,
+): MlxForm {
+  return {
+    names: BACKBONE_FORM,
+    taps: '.conv1d.weight',
+    config: {
+      model_type: 'mamba2',
+      vocab_size: vocabSize,
+      hidden_size: dModel,
+      intermediate_size: mamba2.dInner,
+      num_hidden_layers: layerCount,
+      num_heads: mamba2.numHeads,
+      head_dim: mamba2.headDim,
+      state_size: mamba2.dState,
+      n_groups: mamba2.nGroups,
+      conv_kernel: mamba2.dConv,
+      expand: mamba2.dInner / dModel,
+      use_bias: mamba2.projectionBias,
+      use_conv_bias: mamba2.convBias,
+      layer_norm_epsilon: mamba2.normEpsilon,
+      hidden_act: 'silu',
+      time_step_limit: [...mamba2.dtLimit],
+      time_step_rank: Math.ceil(dModel / 16),
+      tie_word_embeddings: tied,
+      ...(eos.length > 0 && { eos_token_id: eos.length === 1 ? eos[0]! : [...eos] }),
+    },
   }
 }

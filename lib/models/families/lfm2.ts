@@ -9,10 +9,12 @@ import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-att
 import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import type { ShortConvConfig, ShortConvNames } from '../blocks/short-conv.js'
 import type { ConfigReader } from '../config-reader.js'
+import { readTheta } from '../blocks/rotary.js'
 import { expertMatrices, readExpertCounts, SWITCH_MLP } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { ATTENTION_NAMES, GATED_MLP_NAMES, readAttentionKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
+import { attentionKeys, firstOf, llamaForm, type MlxForm } from './mlx-form.js'
 import { transformersModel } from './transformers-model.js'
 
 // What Lfm2Config has for keys that are left out.
@@ -99,14 +101,97 @@ function describe(
   const tying = config.has('tie_embedding')
     ? config.renamed('tie_embedding', 'tie_word_embeddings')
     : config
-  return transformersModel(tying, {
+  const layers = readLayers(config, dModel, names.block, feedForward)
+  const model = transformersModel(tying, {
     architecture,
     names,
-    layers: readLayers(config, dModel, names.block, feedForward),
+    layers,
     normEpsilon: config.epsilon('norm_eps'),
     tied: true,
     maxContext: config.dimension('max_position_embeddings', 128_000),
   })
+  return { ...model, mlx: () => (isMoe ? moeForm(config, layers) : denseForm(config, layers)) }
+}
+
+function form(config: ConfigReader, layers: readonly LayerDescription[]): MlxForm {
+  const {
+    head_dim: _,
+    attention_bias: __,
+    ...attention
+  } = attentionKeys(firstOf(layers, 'full_attention'))
+  const types = layerTypes(config)
+  return {
+    names: llamaForm('embedding_norm'),
+    taps: '.conv.weight',
+    config: {
+      vocab_size: config.dimension('vocab_size'),
+      hidden_size: config.dimension('hidden_size'),
+      num_hidden_layers: types.length,
+      max_position_embeddings: config.dimension('max_position_embeddings', 128_000),
+      norm_eps: config.epsilon('norm_eps'),
+      conv_bias: config.boolean('conv_bias', false),
+      conv_L_cache: config.dimension('conv_L_cache', 3),
+      rope_theta: readTheta(config),
+      ...attention,
+      full_attn_idxs: [...types.keys()].filter((i) => types[i] === 'attention'),
+    },
+  }
+}
+
+// The width of the MLP as it is: another reader need not know how it follows from what was stated.
+function denseForm(config: ConfigReader, layers: readonly LayerDescription[]): MlxForm {
+  const common = form(config, layers)
+  const width = firstOf(layers, 'mlp')!.dInner
+  return {
+    ...common,
+    config: {
+      ...common.config,
+      intermediate_size: width,
+      block_dim: config.dimension('hidden_size'),
+      block_ff_dim: width,
+      block_multiple_of: config.dimension('block_multiple_of'),
+      block_ffn_dim_multiplier: config.factor('block_ffn_dim_multiplier'),
+      block_auto_adjust_ff_dim: false,
+    },
+  }
+}
+
+const MOE_RENAMED = (['gate_proj', 'down_proj', 'up_proj'] as const).flatMap((name, i) => {
+  const [old, now] = [`w${i + 1}`, `feed_forward.switch_mlp.${name}`]
+  return [
+    [`feed_forward.experts.*.${old}`, now],
+    [`feed_forward.${old}`, `feed_forward.${name}`],
+  ] as const
+})
+
+function moeForm(config: ConfigReader, layers: readonly LayerDescription[]): MlxForm {
+  const common = form(config, layers)
+  const { numExperts, numChosen } = readExpertCounts(config, { experts: 'num_experts' })
+  return {
+    ...common,
+    renamed: [
+      ...MOE_RENAMED,
+      ['feed_forward.experts.down_proj', 'feed_forward.switch_mlp.down_proj'],
+    ],
+    parted: [
+      [
+        'feed_forward.experts.gate_up_proj',
+        ['feed_forward.switch_mlp.gate_proj', 'feed_forward.switch_mlp.up_proj'],
+      ],
+    ],
+    inEightBits: ['.feed_forward.gate'],
+    config: {
+      ...common.config,
+      intermediate_size: config.dimension('intermediate_size'),
+      moe_intermediate_size: config.dimension('moe_intermediate_size'),
+      num_experts: numExperts,
+      num_experts_per_tok: numChosen,
+      num_dense_layers: config.someLayers('num_dense_layers', 2),
+      norm_topk_prob: config.boolean('norm_topk_prob', true),
+      use_expert_bias: config.boolean('use_expert_bias', true),
+      routed_scaling_factor: config.factor('routed_scaling_factor'),
+    },
+  }
 }
 
 /** The second block of layer `index`, whose tensors are under `path`. */

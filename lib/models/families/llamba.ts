@@ -1,4 +1,4 @@
-// Cartesia's Llamba (cartesia-ai/Llamba-*): config.json with model_type "llamba", and safetensors or pytorch_model.bin; no
+// Cartesia's Llamba (cartesia-ai/Llamba-*), perhaps quantised in mlx-lm's form by `convert`: config.json with model_type "llamba", and safetensors or pytorch_model.bin; no
 // tokenizer. Each layer is a discrete Mamba-2 and the gated MLP of Llama. (cartesia_pytorch/Llamba/configuration_llamba.py,
 // llamba.py, mixers/discrete_mamba2.py)
 
@@ -11,6 +11,7 @@ import { discreteMamba2 } from './discrete-mamba2.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { GATED_MLP_NAMES } from './hybrid-keys.js'
 import { roundUp } from './mamba-ssm.js'
+import { readMlxQuantization } from './mlx-quantization.js'
 
 // What LlambaConfig has for keys that are left out.
 const DEFAULTS = { norm_epsilon: 1e-5, pad_vocab_size_multiple: 8 }
@@ -44,6 +45,7 @@ function describe(
   const dModel = config.dimension('d_model')
   const vocabSize = config.dimension('vocab_size')
   const block = 'backbone.layers'
+  const quantization = readMlxQuantization(config)
   return {
     config: {
       architecture: 'llamba',
@@ -55,7 +57,7 @@ function describe(
       tieEmbeddings: config.boolean('tie_embeddings', !tensors.has('lm_head.weight')),
       headBias: config.boolean('lm_head_bias', false),
       eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: undefined,
+      quantization: quantization?.standard,
       tokenizerName: tokenizerOf(dModel),
     },
     names: {
@@ -66,7 +68,7 @@ function describe(
     },
     layers: readLayers(config, dModel, block),
     tying: 'two matrices',
-    quantizationOf: () => undefined,
+    quantizationOf: (path) => quantization?.of(path),
   }
 }
 

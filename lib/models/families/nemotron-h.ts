@@ -1,6 +1,7 @@
 // NVIDIA's Nemotron-H and Nemotron 3 Nano (transformers' `nemotron_h`), and the same models converted by mlx-lm. Every
 // layer is one block, or experts and an MLP beside them. (transformers/models/nemotron_h/modular_nemotron_h.py)
 
+import type { JsonObject } from '../../support/json.js'
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { ExpertMatrices, ExpertsConfig } from '../blocks/experts.js'
@@ -12,6 +13,7 @@ import { expertMatrices, readExpertCounts } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { ATTENTION_NAMES, readAttentionKeys } from './hybrid-keys.js'
 import { MAMBA2_NAMES, mambaSsmNames, mixerLayer } from './mamba-ssm.js'
+import { attentionKeys, BACKBONE_FORM, firstOf, type MlxForm } from './mlx-form.js'
 import { transformersModel } from './transformers-model.js'
 
 // What NemotronHConfig has for keys that are left out.
@@ -80,18 +82,94 @@ function describe(
   given: ConfigReader,
   tensors: ReadonlyMap<string, TensorEntry>,
 ): ModelDescription {
-  const config = given.withDefaults(DEFAULTS)
+  const config = withOlderKeys(given).withDefaults(DEFAULTS)
   const dModel = config.dimension('hidden_size')
   const { prefix, names: found } = mambaSsmNames(tensors)
   const names = { ...found, embedding: `${prefix}backbone.embeddings` }
-  return transformersModel(config, {
+  const layers = readLayers(config, dModel, names.block, tensors)
+  const model = transformersModel(config, {
     architecture: 'nemotron_h',
     names,
-    layers: readLayers(config, dModel, names.block, tensors),
+    layers,
     normEpsilon: config.epsilon('layer_norm_epsilon'),
     tied: false,
     maxContext: config.dimension('max_position_embeddings', 4096),
   })
+  return { ...model, mlx: () => nemotronForm(config, layers) }
+}
+
+// Its router is no linear layer there, and its head never the embedding.
+function nemotronForm(config: ConfigReader, layers: readonly LayerDescription[]): MlxForm {
+  const mamba2 = firstOf(layers, 'mamba2')
+  return {
+    names: BACKBONE_FORM,
+    taps: '.conv1d.weight',
+    renamed: [
+      ['mixer.experts.*.up_proj', 'mixer.switch_mlp.fc1'],
+      ['mixer.experts.*.down_proj', 'mixer.switch_mlp.fc2'],
+      ['mixer.experts.up_proj', 'mixer.switch_mlp.fc1'],
+      ['mixer.experts.down_proj', 'mixer.switch_mlp.fc2'],
+    ],
+    inFloats: ['.mixer.gate'],
+    hasOwnHead: true,
+    config: {
+      vocab_size: config.dimension('vocab_size'),
+      hidden_size: config.dimension('hidden_size'),
+      intermediate_size: config.dimension('intermediate_size'),
+      max_position_embeddings: config.dimension('max_position_embeddings', 4096),
+      num_attention_heads: config.dimension('num_attention_heads'),
+      num_key_value_heads: config.dimension(
+        config.has('num_key_value_heads') ? 'num_key_value_heads' : 'num_attention_heads',
+      ),
+      attention_bias: false,
+      ...attentionKeys(firstOf(layers, 'full_attention')),
+      mamba_num_heads: config.dimension('mamba_num_heads'),
+      mamba_head_dim: config.dimension('mamba_head_dim'),
+      ssm_state_size: config.dimension('ssm_state_size'),
+      conv_kernel: config.dimension('conv_kernel'),
+      n_groups: config.dimension('n_groups'),
+      // It reads one of the two, and other software the other.
+      mamba_proj_bias: mamba2?.projectionBias ?? false,
+      use_bias: mamba2?.projectionBias ?? false,
+      use_conv_bias: mamba2?.convBias ?? true,
+      time_step_limit: [...(mamba2?.dtLimit ?? [0, Number.POSITIVE_INFINITY])],
+      mlp_bias: config.boolean('mlp_bias', false),
+      layer_norm_epsilon: config.epsilon('layer_norm_epsilon'),
+      ...(firstOf(layers, 'experts') && expertKeys(config)),
+    },
+  }
+}
+
+function expertKeys(config: ConfigReader): JsonObject {
+  return {
+    n_routed_experts: config.dimension('n_routed_experts'),
+    n_shared_experts: config.dimension('n_shared_experts', 1),
+    num_experts_per_tok: config.dimension('num_experts_per_tok'),
+    moe_intermediate_size: config.dimension('moe_intermediate_size'),
+    moe_shared_expert_intermediate_size: config.dimension('moe_shared_expert_intermediate_size'),
+    n_group: config.dimension('n_group', 1),
+    topk_group: config.dimension('topk_group', 1),
+    norm_topk_prob: config.boolean('norm_topk_prob', true),
+    routed_scaling_factor: config.factor('routed_scaling_factor'),
+  }
+}
+
+// What the authors called some keys at first, as Bamba does, and another name of one. Where they are, they count.
+// (NemotronHConfig.__post_init__ and its attribute_map)
+const OLDER_KEYS = {
+  mamba_n_groups: 'n_groups',
+  mamba_d_conv: 'conv_kernel',
+  mamba_dt_limit: 'time_step_limit',
+  mamba_conv_bias: 'use_conv_bias',
+  num_local_experts: 'n_routed_experts',
+}
+
+function withOlderKeys(config: ConfigReader): ConfigReader {
+  let read = config
+  for (const [older, key] of Object.entries(OLDER_KEYS)) {
+    if (config.has(older)) read = read.renamed(older, key)
+  }
+  return read
 }
 
 function readLayers(

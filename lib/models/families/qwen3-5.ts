@@ -9,6 +9,7 @@ import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-att
 import type { GatedDeltaNetConfig, GatedDeltaNetNames } from '../blocks/gated-delta-net.js'
 import type { MlpNames } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
+import { readTheta } from '../blocks/rotary.js'
 import { expertMatrices, readExpertCounts, SWITCH_MLP } from './expert-keys.js'
 import { type Family, hasModelType, type ModelDescription } from './family.js'
 import {
@@ -19,6 +20,7 @@ import {
   readGatedMlp,
 } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
+import { attentionKeys, firstOf, llamaForm, type MlxForm } from './mlx-form.js'
 import { transformersModel } from './transformers-model.js'
 
 // What Qwen3_5TextConfig has for keys that are left out.
@@ -121,16 +123,86 @@ function describe(
   const normOffset = isMlx ? 0 : 1
   const isMoe = architecture === 'qwen3_5_moe'
   const feedForward = isMoe ? readExpertLayers(config, tensors) : readMlpLayers(config)
-  return transformersModel(config, {
+  const layers = readLayers(config, dModel, names.block, { normOffset, feedForward })
+  const model = transformersModel(config, {
     architecture,
     names,
-    layers: readLayers(config, dModel, names.block, { normOffset, feedForward }),
+    layers,
     normEpsilon: config.epsilon('rms_norm_eps'),
     tied: false,
     maxContext: config.dimension('max_position_embeddings', 32_768),
     isConverted: isMlx,
     more: { normOffset },
   })
+  return { ...model, mlx: () => qwenForm(config, layers, architecture, normOffset) }
+}
+
+// The vision-language model's names, also where there is no vision.
+function qwenForm(
+  config: ConfigReader,
+  layers: readonly LayerDescription[],
+  architecture: 'qwen3_5' | 'qwen3_5_moe',
+  normOffset: number,
+): MlxForm {
+  const delta = firstOf(layers, 'gated_delta_net')
+  const isMoe = architecture === 'qwen3_5_moe'
+  const parts = config.number('partial_rotary_factor')
+  const rotary = {
+    rope_type: 'default',
+    rope_theta: readTheta(config),
+    partial_rotary_factor: parts,
+  }
+  return {
+    names: llamaForm('norm', 'language_model.'),
+    taps: '.conv1d.weight',
+    keepsTextConfig: true,
+    ...(normOffset !== 0 && { added: { to: OFFSET_NORMS, value: normOffset } }),
+    ...(isMoe && MOE_FORM),
+    config: {
+      model_type: architecture,
+      vocab_size: config.dimension('vocab_size'),
+      hidden_size: config.dimension('hidden_size'),
+      num_hidden_layers: config.layerCount('num_hidden_layers'),
+      max_position_embeddings: config.dimension('max_position_embeddings', 32_768),
+      rms_norm_eps: config.epsilon('rms_norm_eps'),
+      ...attentionKeys(firstOf(layers, 'full_attention')),
+      ...(delta && {
+        linear_num_value_heads: delta.numHeads,
+        linear_num_key_heads: delta.numKeyHeads,
+        linear_key_head_dim: delta.keyDim,
+        linear_value_head_dim: delta.valueDim,
+        linear_conv_kernel_dim: delta.dConv,
+      }),
+      ...(!config.has('rope_parameters') && { rope_parameters: rotary }),
+      ...(isMoe
+        ? {
+            num_experts: config.dimension('num_experts'),
+            num_experts_per_tok: config.dimension('num_experts_per_tok'),
+            moe_intermediate_size: config.dimension('moe_intermediate_size'),
+            shared_expert_intermediate_size: config.dimension('shared_expert_intermediate_size'),
+          }
+        : { intermediate_size: config.dimension('intermediate_size') }),
+    },
+  }
+}
+
+// All but the gated norm of DeltaNet.
+const OFFSET_NORMS = [
+  ...['.input_layernorm.weight', '.post_attention_layernorm.weight', '.model.norm.weight'],
+  ...['.q_norm.weight', '.k_norm.weight'],
+]
+
+const MOE_FORM = {
+  renamed: [
+    ...['gate_proj', 'up_proj', 'down_proj'].map(
+      (name) => [`mlp.experts.*.${name}`, `mlp.switch_mlp.${name}`] as const,
+    ),
+    ['mlp.experts.down_proj', 'mlp.switch_mlp.down_proj'] as const,
+  ],
+  parted: [
+    ['mlp.experts.gate_up_proj', ['mlp.switch_mlp.gate_proj', 'mlp.switch_mlp.up_proj']] as const,
+  ],
+  inEightBits: ['.mlp.gate', '.shared_expert_gate'],
 }
 
 function readLayers(

@@ -7,6 +7,7 @@ import type { FullAttentionConfig, FullAttentionNames } from '../blocks/full-att
 import { plainRotary } from '../blocks/rotary.js'
 import type { ConfigReader } from '../config-reader.js'
 import type { Family, ModelDescription } from './family.js'
+import { mamba2Form } from './hf-mamba2.js'
 import {
   MAMBA2_NAMES,
   MAMBA_SSM_EPSILON,
@@ -15,6 +16,7 @@ import {
   readSsmConfig,
   roundUp,
 } from './mamba-ssm.js'
+import { readMlxQuantization } from './mlx-quantization.js'
 
 // What MambaConfig has for keys that are left out.
 const DEFAULTS = { d_model: 2560, n_layer: 64, vocab_size: 50277 }
@@ -25,6 +27,9 @@ const ATTENTION_NAMES: FullAttentionNames = {
   convWeight: 'conv1d.weight',
   convBias: 'conv1d.bias',
 }
+
+// <|endoftext|> of EleutherAI/gpt-neox-20b.
+const END_OF_TEXT = 0
 
 /** Checkpoints of the original implementation, but for Mamba-1. */
 export const stateSpaces: Family = {
@@ -65,18 +70,26 @@ function describe(
   }
   const mamba2 = readSsmConfig(ssm, dModel)
   const { names } = mambaSsmNames(tensors)
+  const tied = config.boolean('tie_embeddings', true)
+  const quantization = readMlxQuantization(config)
+  const eos = config.tokenIds('eos_token_id')
+  const paddedVocabSize = roundUp(vocabSize, config.dimension('pad_vocab_size_multiple', 8))
+  const sizes = {
+    ...{ dModel, layerCount, vocabSize: paddedVocabSize, tied },
+    eos: eos.length > 0 ? eos : [END_OF_TEXT],
+  }
   return {
     config: {
       architecture: 'mamba2',
       format: 'state-spaces',
       dModel,
       vocabSize,
-      paddedVocabSize: roundUp(vocabSize, config.dimension('pad_vocab_size_multiple', 8)),
+      paddedVocabSize,
       normEpsilon: MAMBA_SSM_EPSILON,
-      tieEmbeddings: config.boolean('tie_embeddings', true),
+      tieEmbeddings: tied,
       headBias: false,
-      eosTokenIds: config.tokenIds('eos_token_id'),
-      quantization: undefined,
+      eosTokenIds: eos,
+      quantization: quantization?.standard,
       tokenizerName: 'EleutherAI/gpt-neox-20b',
     },
     names,
@@ -87,8 +100,9 @@ function describe(
         : { config: mamba2, names: MAMBA2_NAMES, ...place }
     }),
     tying: 'the head',
-    usualEndOfText: 0, // <|endoftext|> of EleutherAI/gpt-neox-20b
-    quantizationOf: () => undefined,
+    usualEndOfText: END_OF_TEXT,
+    ...(attention ? {} : { mlx: () => ({ ...mamba2Form(mamba2, sizes), isWholeConfig: true }) }),
+    quantizationOf: (path) => quantization?.of(path),
   }
 }
 

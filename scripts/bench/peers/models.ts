@@ -1,5 +1,7 @@
 // The models that are compared: one set of random weights, in both formats and each precision.
 
+import { convert } from '../../../lib/convert/convert.js'
+import type { ConvertQuantization } from '../../../lib/options/converting.js'
 import { existsSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -9,7 +11,6 @@ import type { RandomModelDtype, RandomModelOptions } from '../../random-tensors.
 import { PUBLISHED_SHAPES, smallConfig } from '../shapes/published.js'
 import type { GgufType } from './gguf.js'
 import { hasGguf, writeModelGguf } from './model-gguf.js'
-import { runScript } from './processes.js'
 
 /** Names as the command line takes them; the type that each has in GGUF. */
 export const PRECISIONS = { f16: 'f16', '8': 'q8_0', '4': 'q4_0' } as const
@@ -117,11 +118,9 @@ async function pairFrom(
   const ours = join(folder, `${name}-${precision}bit-g${groupSize}`)
   if (!existsSync(join(ours, 'config.json'))) {
     say(`quantising ${ours}`)
-    await runScript('../../quantize.ts', [
-      base,
-      ours,
-      ...['--bits', precision, '--group-size', String(groupSize)],
-    ])
+    // Other numbers are refused.
+    const quantize = { bits: Number(precision), groupSize } as ConvertQuantization
+    await convert(base, ours, { quantize })
   }
   return { ours, theirs }
 }

@@ -61,12 +61,6 @@ export async function runTrialScript(file: string, request: object): Promise<unk
   return JSON.parse(stdout.trimEnd().split('\n').at(-1)!)
 }
 
-/** Runs a TypeScript file named relative to this one. */
-export async function runScript(file: string, words: readonly string[]): Promise<void> {
-  const path = fileURLToPath(new URL(file, import.meta.url))
-  await run(process.execPath, ['--import', 'tsx', path, ...words])
-}
-
 /** Waits until other processes leave the machine nearly alone, at most `seconds`. Linux only. */
 export async function waitForQuiet(seconds: number): Promise<void> {
   const end = performance.now() + 1000 * seconds
