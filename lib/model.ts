@@ -13,7 +13,8 @@ import type { PageMemory } from './engine/paged-cache.js'
 import { CachedPrompts, type CachedPromptsOptions } from './engine/cached-prompts.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
-import type { GenerateResult } from './generation/generate.js'
+import type { GenerateResult, Thoughts } from './generation/generate.js'
+import type { SampleStreams } from './generation/samples.js'
 import {
   type GenerateOptions,
   LOGITS,
@@ -307,6 +308,17 @@ export class Model {
   stream(prompt: Prompt, options: GenerateOptions = {}): TextStream {
     this.#check('stream')
     return this.#generator.stream('stream', prompt, options)
+  }
+
+  /** @internal `n` texts after a prompt as streams; `thoughts` come apart. */
+  async sampleStreams(
+    operation: string,
+    prompt: Prompt,
+    options: SamplesOptions,
+    thoughts?: Thoughts,
+  ): Promise<SampleStreams> {
+    this.#check(operation)
+    return this.#generator.sampleStreams(operation, prompt, options, thoughts)
   }
 
   /**

@@ -15,7 +15,6 @@ import { optionNames } from '../support/option-table.js'
 import type { StreamSettings } from '../engine/stream.js'
 import type { TextStream } from '../generation/text-stream.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
-import { AfterThoughts } from './after-thoughts.js'
 import { readChat, writeChat } from './chat-file.js'
 import { ChatStates } from './chat-states.js'
 import { CHANGE_GREEDY, checkTurnOptions } from './chat-options.js'
@@ -288,17 +287,10 @@ export class Chat {
     { prefillChunkSize }: GenerateOptions,
     settings: StreamSettings,
   ): Promise<Begun> {
-    const { engine, generator, cachedPrompts, tokenizer } = this.#host
+    const { engine, generator, cachedPrompts } = this.#host
     const tags = this.#tags
     const thoughts = tags && { tags, isOpened: opensReasoning(text, tags) }
-    const masker =
-      settings.masker && thoughts?.isOpened
-        ? new AfterThoughts(settings.masker, {
-            tags: thoughts.tags,
-            detokenizer: tokenizer.createStream({ keepLeadingSpace: true }),
-            vocabulary: engine.model.config.paddedVocabSize,
-          })
-        : settings.masker
+    const masker = generator.maskerAfter(thoughts, settings.masker)
     const cached = generator.momentsOf(tokens, { text, prefillChunkSize })
     const begins = !cachedPrompts?.isExact
     const stream = await engine.open(operation, {

@@ -1,11 +1,12 @@
 // Starts the generations of a model: options are checked, prompts read, and the stream begun when somebody asks.
 
+import { AfterThoughts } from './after-thoughts.js'
 import type { CachedPrompts } from '../engine/cached-prompts.js'
 import type { Engine } from '../engine/engine.js'
 import type { Masker } from '../engine/masks.js'
 import type { Moments } from '../engine/moments.js'
 import type { StreamSettings } from '../engine/stream.js'
-import type { Begun, GenerateResult } from './generate.js'
+import type { Begun, GenerateResult, Thoughts } from './generate.js'
 import {
   GENERATION,
   type GenerateOptions,
@@ -21,7 +22,7 @@ import type { EndOfTextToken } from './end-of-text.js'
 import { checkOptions } from '../support/option-checks.js'
 import { optionNames, optionValue } from '../support/option-table.js'
 import type { PromptReader } from './prompt-reader.js'
-import { samples } from './samples.js'
+import { type SampleHost, type SampleStreams, samples, sampleStreams } from './samples.js'
 import { samplerOf } from './sampler.js'
 import { stopping } from './stopping.js'
 import { TextStream } from './text-stream.js'
@@ -57,7 +58,9 @@ interface PromptSource {
   /** Those that it has, once it begins. */
   known(tokens: Uint32Array): Promise<Uint32Array>
   /** Who takes part in the moments of the prompt. */
-  also?: (moments: Moments | undefined) => Promise<Moments | undefined>
+  also?: ((moments: Moments | undefined) => Promise<Moments | undefined>) | undefined
+  /** Parts thoughts from the answer. */
+  thoughts?: Thoughts | undefined
 }
 
 /**
@@ -85,9 +88,29 @@ export class Generator {
 
   /** `options.n` texts after a prompt. */
   samples(operation: string, prompt: Prompt, options: SamplesOptions): Promise<GenerateResult[]> {
+    return samples(operation, options, this.#sampleHost(operation, prompt, options))
+  }
+
+  /** The same as streams, each to be iterated or asked for its result; `thoughts` come apart. */
+  sampleStreams(
+    operation: string,
+    prompt: Prompt,
+    options: SamplesOptions,
+    thoughts?: Thoughts,
+  ): Promise<SampleStreams> {
+    const host = this.#sampleHost(operation, prompt, options, thoughts)
+    return sampleStreams(operation, options, host)
+  }
+
+  #sampleHost(
+    operation: string,
+    prompt: Prompt,
+    options: SamplesOptions,
+    thoughts?: Thoughts,
+  ): SampleHost {
     const { reader } = this.#facts
     const text = () => this.#textOf(prompt, options)
-    return samples(operation, options, {
+    return {
       maxStreams: this.#facts.engine.maxStreams,
       tokens: (rest) =>
         this.#cachedTokens(operation, {
@@ -101,8 +124,9 @@ export class Generator {
           tokens: () => tokens,
           known: async () => tokens,
           also,
+          thoughts,
         }),
-    })
+    }
   }
 
   /** Moments of a prompt in the prompt cache. `text`: what its tokens stand for. */
@@ -165,6 +189,17 @@ export class Generator {
     })
   }
 
+  /** What keeps an answer to its format, from where the thoughts that the prompt opened end. */
+  maskerAfter(thoughts: Thoughts | undefined, masker: Masker | undefined): Masker | undefined {
+    const { engine, reader } = this.#facts
+    if (!masker || !thoughts?.isOpened) return masker
+    return new AfterThoughts(masker, {
+      tags: thoughts.tags,
+      detokenizer: reader.needTokenizer('generate').createStream({ keepLeadingSpace: true }),
+      vocabulary: engine.model.config.paddedVocabSize,
+    })
+  }
+
   dispose(): void {
     this.#grammars?.dispose()
   }
@@ -181,7 +216,7 @@ export class Generator {
   #streamOf(
     operation: string,
     options: GenerateOptions,
-    { text, tokens, known, also = async (moments) => moments }: PromptSource,
+    { text, tokens, known, also = async (moments) => moments, thoughts }: PromptSource,
   ): TextStream {
     let encoded: Uint32Array
     return this.start(operation, {
@@ -193,8 +228,10 @@ export class Generator {
       begin: async (settings) => {
         const history = await known(encoded)
         const moments = await also(this.momentsOf(history, { ...options, text: text() }))
-        const begin = { ...settings, position: 0, history, generated: 0, moments }
-        return { stream: await this.#facts.engine.open(operation, begin), prompt: history }
+        const masker = this.maskerAfter(thoughts, settings.masker)
+        const begin = { ...settings, masker, position: 0, history, generated: 0, moments }
+        const stream = await this.#facts.engine.open(operation, begin)
+        return { stream, prompt: history, thoughts }
       },
     })
   }

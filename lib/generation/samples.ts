@@ -10,7 +10,7 @@ import { optionValue } from '../support/option-table.js'
 import type { TextStream } from './text-stream.js'
 
 /** What a model does for them. */
-interface SampleHost {
+export interface SampleHost {
   tokens(options: GenerateOptions): Promise<Uint32Array>
   /** How many streams run at once. */
   readonly maxStreams: number
@@ -23,16 +23,23 @@ interface SampleHost {
   ): TextStream
 }
 
+/** Texts on their way from one prompt, which the first one runs: the others wait for it, and take no place before. */
+export interface SampleStreams extends Disposable {
+  readonly streams: readonly TextStream[]
+  /** The first one has failed, or nobody will read it: no other begins. */
+  fail(error: unknown): void
+}
+
 /**
- * Runs a prompt once and generates `n` texts, the one with index i from seed + i. When one fails, all end.
+ * The streams of `n` texts from one prompt, the one with index i from seed + i. To be disposed of when all have ended.
  *
  * @throws UnsupportedOptionError where all would be the same.
  */
-export async function samples(
+export async function sampleStreams(
   operation: string,
   { n, ...options }: SamplesOptions,
   host: SampleHost,
-): Promise<GenerateResult[]> {
+): Promise<SampleStreams> {
   const count = optionValue(operation, SAMPLES, 'n', { n })!
   const { seed, isGreedy } = host.sampler(options)
   if (count > 1 && isGreedy) {
@@ -41,12 +48,29 @@ export async function samples(
     )
   }
   const tokens = await host.tokens(options)
-  using shared = new SharedPrompt(tokens.length)
+  const shared = count > 1 ? new SharedPrompt(tokens.length) : undefined
   const streams = Array.from({ length: count }, (_, i) =>
-    host.stream(tokens, { ...options, seed: seed + i }, async (moments) =>
-      i === 0 ? shared.first(moments) : shared.next(moments),
-    ),
+    host.stream(tokens, { ...options, seed: seed + i }, async (moments) => {
+      if (!shared) return moments
+      return i === 0 ? shared.first(moments) : shared.next(moments)
+    }),
   )
+  return {
+    streams,
+    fail: (error) => shared?.fail(error),
+    [Symbol.dispose]: () => shared?.[Symbol.dispose](),
+  }
+}
+
+/** Runs a prompt once and generates `n` texts. When one fails, all end. Throws as `sampleStreams`. */
+export async function samples(
+  operation: string,
+  options: SamplesOptions,
+  host: SampleHost,
+): Promise<GenerateResult[]> {
+  using shared = await sampleStreams(operation, options, host)
+  const { streams } = shared
+  const count = streams.length
   const results: GenerateResult[] = []
   let next = 0
   let hasFailed = false

@@ -2,7 +2,7 @@
 
 import type { Allowed, Masker } from '../engine/masks.js'
 import type { DetokenizerStream } from '../tokenizer/detokenizer.js'
-import { type ReasoningTags, ReasoningSplitter, tagOf } from '../generation/reasoning.js'
+import { type ReasoningTags, ReasoningSplitter, tagOf } from './reasoning.js'
 
 /** What thoughts and their answer are made of. */
 export interface AfterThoughtsOptions {

@@ -1,0 +1,58 @@
+// The body of a request: JSON of a limited size.
+
+import type { IncomingMessage } from 'node:http'
+import { messageOf } from '../support/realms.js'
+import { ApiError } from './api-error.js'
+
+/**
+ * The JSON object of a request's body.
+ *
+ * @throws ApiError 415 for another content type, 413 for a body that is too large, 400 for what is no JSON object.
+ * @example const body = await readJsonBody(request, 4 * 2 ** 20)
+ */
+export async function readJsonBody(
+  request: IncomingMessage,
+  maxBytes: number,
+): Promise<Record<string, unknown>> {
+  const { headers } = request
+  // A form of a foreign page can send other types without being asked first.
+  if (!/^application\/json *(?:;|$)/i.test(headers['content-type'] ?? '')) {
+    throw new ApiError(415, 'the content type must be application/json')
+  }
+  if ((headers['content-encoding'] ?? 'identity') !== 'identity') {
+    throw new ApiError(415, 'the body must not be compressed')
+  }
+  const text = await readText(request, maxBytes)
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (error) {
+    throw new ApiError(400, `the body must be JSON: ${messageOf(error)}`)
+  }
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    return value as Record<string, unknown>
+  }
+  throw new ApiError(400, 'the body must be a JSON object')
+}
+
+async function readText(request: IncomingMessage, maxBytes: number): Promise<string> {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+  const parts: Buffer[] = []
+  let bytes = 0
+  for await (const part of request as AsyncIterable<Buffer>) {
+    bytes += part.length
+    if (bytes > maxBytes) throw tooLarge(maxBytes)
+    parts.push(part)
+  }
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts))
+  } catch {
+    throw new ApiError(400, 'the body must be UTF-8')
+  }
+}
+
+const tooLarge = (maxBytes: number) =>
+  new ApiError(413, `the body must have at most ${maxBytes} bytes`, {
+    // What is left of it is not read.
+    headers: { connection: 'close' },
+  })
