@@ -13,6 +13,7 @@ import { perplexityCommand } from './cli/perplexity.js'
 import { runProgram } from './cli/program.js'
 import { pullCommand } from './cli/pull.js'
 import { rmCommand } from './cli/rm.js'
+import { serveCommand } from './cli/serve.js'
 import { showCommand } from './cli/show.js'
 import { tuneCommand } from './cli/tune.js'
 import { verifyCommand } from './cli/verify.js'
@@ -26,6 +27,7 @@ process.exitCode = await runProgram(
     version: VERSION,
     commands: [
       generateCommand,
+      serveCommand,
       perplexityCommand,
       benchCommand,
       showCommand,

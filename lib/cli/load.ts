@@ -13,7 +13,7 @@ import { ProgressLine } from './progress.js'
 export async function loadFromOptions(
   options: OptionValues<typeof modelOptions>,
   signal: AbortSignal,
-  more: Pick<LoadOptions, 'promptCache'> = {},
+  more: Pick<LoadOptions, 'promptCache' | 'chatTemplate' | 'maxStreams' | 'maxQueue'> = {},
 ): Promise<Model> {
   const asked = optionsOf(LOADING, options)
   const line = new ProgressLine()

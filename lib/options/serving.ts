@@ -36,7 +36,8 @@ const SECONDS = 86_400
 export const SERVING = {
   host: {
     type: 'string',
-    description: 'address to listen on; one that other machines reach needs a key; default 127.0.0.1',
+    description:
+      'address to listen on; one that other machines reach needs a key; default 127.0.0.1',
     flag: { name: 'host', placeholder: 'ADDRESS' },
   },
   port: {

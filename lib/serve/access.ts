@@ -17,7 +17,11 @@ export interface AccessOptions {
 /** Whether only this machine reaches an address. */
 export function isLoopback(host: string): boolean {
   const address = host.replace(/^\[|\]$/g, '').toLowerCase()
-  return address === 'localhost' || address === '::1' || /^(?:::ffff:)?127(?:\.\d{1,3}){3}$/.test(address)
+  return (
+    address === 'localhost' ||
+    address === '::1' ||
+    /^(?:::ffff:)?127(?:\.\d{1,3}){3}$/.test(address)
+  )
 }
 
 const digest = (text: string) => createHash('sha256').update(text).digest()
@@ -55,7 +59,7 @@ export class Access {
         { code: 'forbidden_host' },
       )
     }
-    if (origin === undefined || this.isForeign(origin, host) === false) return
+    if (origin === undefined || !this.#isForeign(origin, host)) return
     throw new ApiError(
       403,
       `the Origin ${quoted(origin)} may not use this server: name it with --allow-origin where it should`,
@@ -63,17 +67,24 @@ export class Access {
     )
   }
 
-  /** Whether a page's origin is neither the server's own nor allowed. */
-  isForeign(origin: string, host: string | undefined): boolean {
-    if (this.#origins.has(origin)) return false
-    return origin !== `http://${host}` && origin !== `https://${host}`
-  }
-
   /** What lets a page of an allowed origin read an answer: nothing for the server's own. */
   corsHeaders({ origin }: IncomingHttpHeaders): Record<string, string> {
     if (this.#origins.size === 0) return {}
     const allowed = origin !== undefined && this.#origins.has(origin)
     return { vary: 'Origin', ...(allowed && { 'access-control-allow-origin': origin }) }
+  }
+
+  /** What a browser asks before a page of an allowed origin sends a request with JSON. */
+  preflightHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+    if (!this.#origins.has(headers.origin ?? '')) return {}
+    const asked = String(headers['access-control-request-headers'] ?? '')
+    return {
+      'access-control-allow-methods': 'GET, POST',
+      'access-control-allow-headers': /^[\w\-, ]+$/.test(asked)
+        ? asked
+        : 'authorization, content-type',
+      'access-control-max-age': '600',
+    }
   }
 
   /** Throws a 401 where a key is needed and another one is given, or none. */
@@ -87,6 +98,12 @@ export class Access {
       code: 'invalid_api_key',
       headers: { 'www-authenticate': 'Bearer' },
     })
+  }
+
+  // Neither that of the server's own page, over TLS behind a proxy, nor allowed.
+  #isForeign(origin: string, host: string | undefined): boolean {
+    if (this.#origins.has(origin)) return false
+    return origin !== `http://${host}` && origin !== `https://${host}`
   }
 
   #isOwn(host: string): boolean {

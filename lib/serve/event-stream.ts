@@ -1,7 +1,7 @@
 // Server-sent events, at the pace at which the client reads them.
 
 import type { ServerResponse } from 'node:http'
-import { onAbort, reasonOf } from '../support/abort.js'
+import { onAbort, reasonOf, throwIfAborted } from '../support/abort.js'
 
 /** The client has not read on for too long: its stream ends. */
 export class SlowReaderError extends Error {
@@ -53,8 +53,9 @@ export class EventStream {
     this.#response.end()
   }
 
-  #drained(): Promise<void> {
-    return new Promise((resolve, reject) => {
+  async #drained(): Promise<void> {
+    throwIfAborted(this.#signal)
+    await new Promise<void>((resolve, reject) => {
       const response = this.#response
       const settle = (outcome: () => void) => {
         clearTimeout(timer)

@@ -114,6 +114,11 @@ export class Fields {
     }
   }
 
+  /** Where a field stands, for errors. */
+  pathOf(name: string): string {
+    return this.#path + name
+  }
+
   /** The error of a field that is not what it must be. */
   wrong(name: string, expected: string, value: unknown): ApiError {
     const path = this.#path + name

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http'
 import { messageOf } from '../support/realms.js'
 import { ApiError } from './api-error.js'
+import { ClientGoneError } from './exchange.js'
 
 /**
  * The JSON object of a request's body.
@@ -22,7 +23,7 @@ export async function readJsonBody(
   if ((headers['content-encoding'] ?? 'identity') !== 'identity') {
     throw new ApiError(415, 'the body must not be compressed')
   }
-  const text = await readText(request, maxBytes)
+  const text = decoded(await readBytes(request, maxBytes))
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -35,24 +36,33 @@ export async function readJsonBody(
   throw new ApiError(400, 'the body must be a JSON object')
 }
 
-async function readText(request: IncomingMessage, maxBytes: number): Promise<string> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
-  const parts: Buffer[] = []
-  let bytes = 0
-  for await (const part of request as AsyncIterable<Buffer>) {
-    bytes += part.length
-    if (bytes > maxBytes) throw tooLarge(maxBytes)
-    parts.push(part)
-  }
+// By events: leaving an iteration early would destroy the connection before the client hears why. What is left of a
+// body that is too large is read and dropped, for as long as a request may take to arrive.
+function readBytes(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    const refuse = () => {
+      request.removeAllListeners('data')
+      request.resume()
+      reject(new ApiError(413, `the body must have at most ${maxBytes} bytes`))
+    }
+    if (Number(request.headers['content-length'] ?? 0) > maxBytes) return refuse()
+    const parts: Buffer[] = []
+    let bytes = 0
+    request.on('data', (part: Buffer) => {
+      bytes += part.length
+      if (bytes > maxBytes) refuse()
+      else parts.push(part)
+    })
+    request.once('end', () => resolve(Buffer.concat(parts)))
+    request.once('error', reject)
+    request.once('close', () => reject(new ClientGoneError()))
+  })
+}
+
+function decoded(bytes: Buffer): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(parts))
+    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw new ApiError(400, 'the body must be UTF-8')
   }
 }
-
-const tooLarge = (maxBytes: number) =>
-  new ApiError(413, `the body must have at most ${maxBytes} bytes`, {
-    // What is left of it is not read.
-    headers: { connection: 'close' },
-  })

@@ -1,0 +1,93 @@
+// The texts that a request asks for, run together: when one fails, or the client goes away, all end.
+
+import type { GenerateResult, TextChunk, Thoughts } from '../generation/generate.js'
+import type { SampleStreams } from '../generation/samples.js'
+import type { TextStream } from '../generation/text-stream.js'
+import type { Model } from '../model.js'
+import type { GenerateOptions, Prompt } from '../options/generation.js'
+import type { PromptResults } from './usage.js'
+
+/** A prompt, and what the model's template says of it. */
+export interface AskedPrompt {
+  readonly prompt: Prompt
+  /** A chat template has written its special tokens. */
+  readonly isOfTemplate?: boolean | undefined
+  readonly thoughts?: Thoughts | undefined
+}
+
+export interface AnswersOptions {
+  /** What errors lead with. */
+  readonly operation: string
+  /** Texts of each prompt. */
+  readonly n: number
+  readonly options: GenerateOptions
+  /** Ends all of them. */
+  readonly controller: AbortController
+}
+
+/** Who is told what comes, by the index of the text among all. */
+export interface AnswerListener {
+  onChunk(index: number, chunk: TextChunk): Promise<void>
+  onEnd(index: number, result: GenerateResult): Promise<void>
+}
+
+/**
+ * Runs `n` texts for each prompt and resolves with their results, prompt by prompt. With a listener no text is
+ * further ahead of it than the engine allows.
+ *
+ * @throws what the first one that fails throws, when all have ended.
+ * @example const [[result]] = await answers(model, [{ prompt }], { operation: 'chat', n: 1, options, controller })
+ */
+export async function answers(
+  model: Model,
+  prompts: readonly AskedPrompt[],
+  { operation, n, options, controller }: AnswersOptions,
+  listener?: AnswerListener,
+): Promise<PromptResults[]> {
+  const { signal } = controller
+  const groups: SampleStreams[] = []
+  try {
+    for (const { prompt, isOfTemplate, thoughts } of prompts) {
+      const asked = {
+        ...options,
+        n,
+        signal,
+        ...(isOfTemplate && { addSpecialTokens: false }),
+      }
+      groups.push(await model.sampleStreams(operation, prompt, asked, thoughts))
+    }
+    const running = groups.map(async (group, place) => {
+      const texts = group.streams.map(async (stream, i) => {
+        try {
+          return await read(stream, place * n + i, listener)
+        } catch (error) {
+          if (i === 0) group.fail(error)
+          controller.abort(error)
+          throw error
+        }
+      })
+      return allEnded(texts)
+    })
+    return await allEnded(running)
+  } finally {
+    for (const group of groups) group[Symbol.dispose]()
+  }
+}
+
+async function read(
+  stream: TextStream,
+  index: number,
+  listener: AnswerListener | undefined,
+): Promise<GenerateResult> {
+  if (!listener) return stream.resultAlone()
+  for await (const chunk of stream) await listener.onChunk(index, chunk)
+  const result = await stream.result
+  await listener.onEnd(index, result)
+  return result
+}
+
+/** The values of all, when all have settled; rejects as the first one that did. */
+async function allEnded<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises)
+  return Promise.all(promises)
+}

@@ -1,0 +1,73 @@
+// The model of a server: loaded when it is needed, and unloaded when nobody has needed it for a while.
+
+import type { Model } from '../model.js'
+import { DisposedError } from '../support/errors.js'
+
+export interface ServedModelOptions {
+  load(): Promise<Model>
+  /** Milliseconds without use after which it is unloaded; 0 keeps it. */
+  unloadAfterMs: number
+  log(message: string): void
+}
+
+/** @example const tokens = await served.use(async (model) => model.encode('Hello')) */
+export class ServedModel {
+  readonly #options: ServedModelOptions
+  #loading: Promise<Model> | undefined
+  #model: Model | undefined
+  #users = 0
+  #timer: NodeJS.Timeout | undefined
+  #isDisposed = false
+
+  constructor(options: ServedModelOptions) {
+    this.#options = options
+  }
+
+  /** While it is loaded. */
+  get model(): Model | undefined {
+    return this.#model
+  }
+
+  /** Does work with the model, which stays loaded until it is done. */
+  async use<T>(work: (model: Model) => Promise<T>): Promise<T> {
+    this.#users += 1
+    clearTimeout(this.#timer)
+    try {
+      return await work(await this.#loaded())
+    } finally {
+      this.#users -= 1
+      if (this.#users === 0) this.#unloadLater()
+    }
+  }
+
+  dispose(): void {
+    this.#isDisposed = true
+    clearTimeout(this.#timer)
+    this.#model?.dispose()
+    this.#model = undefined
+  }
+
+  async #loaded(): Promise<Model> {
+    if (this.#isDisposed) throw new DisposedError('[serve] the server has stopped')
+    if (this.#model) return this.#model
+    // All who wait for it share one loading; a failure may pass.
+    this.#loading ??= this.#options.load().finally(() => {
+      this.#loading = undefined
+    })
+    const model = await this.#loading
+    if (this.#isDisposed) model.dispose()
+    else this.#model = model
+    return model
+  }
+
+  #unloadLater(): void {
+    const { unloadAfterMs, log } = this.#options
+    if (unloadAfterMs === 0 || this.#isDisposed) return
+    this.#timer = setTimeout(() => {
+      this.#model?.dispose()
+      this.#model = undefined
+      log('the model was unloaded, for nobody has needed it; the next request loads it again')
+    }, unloadAfterMs)
+    this.#timer.unref()
+  }
+}
