@@ -46,7 +46,7 @@ export async function answerTexts(exchange: Exchange, model: Model, asked: Asked
     const listener = stream ? reply : undefined
     const results = await answers(model, prompts, { operation, n, options, controller }, listener)
     for (const texts of results) {
-      texts.forEach((result, i) => serving.metrics.countText(result, i === 0))
+      for (const [i, result] of texts.entries()) serving.metrics.countText(result, i === 0)
     }
     if (stream) return await reply.end(results)
     sendJson(response, 200, {
