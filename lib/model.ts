@@ -13,7 +13,7 @@ import type { PageMemory } from './engine/paged-cache.js'
 import { CachedPrompts, type CachedPromptsOptions } from './engine/cached-prompts.js'
 import { Scorer } from './engine/scoring.js'
 import { SequenceState } from './engine/sequence-state.js'
-import type { GenerateResult, Thoughts } from './generation/generate.js'
+import type { GenerateResult, TextParts } from './generation/generate.js'
 import type { SampleStreams } from './generation/samples.js'
 import {
   type GenerateOptions,
@@ -310,15 +310,15 @@ export class Model {
     return this.#generator.stream('stream', prompt, options)
   }
 
-  /** @internal `n` texts after a prompt as streams; `thoughts` come apart. */
+  /** @internal `n` texts after a prompt as streams; `parts` come apart. */
   async sampleStreams(
     operation: string,
     prompt: Prompt,
     options: SamplesOptions,
-    thoughts?: Thoughts,
+    parts?: TextParts,
   ): Promise<SampleStreams> {
     this.#check(operation)
-    return this.#generator.sampleStreams(operation, prompt, options, thoughts)
+    return this.#generator.sampleStreams(operation, prompt, options, parts)
   }
 
   /**

@@ -301,7 +301,7 @@ export class Chat {
       generated: 0,
       moments: alsoFor(cached, this.#states.momentsOf(tokens, { begins })),
     })
-    return { stream, prompt: tokens, thoughts }
+    return { stream, prompt: tokens, parts: { thoughts } }
   }
 
   #answered(

@@ -92,8 +92,15 @@ export interface Begun {
   kept?: KeptState | undefined
   /** The prompt, where it is made only when the generation begins. */
   prompt?: Uint32Array | undefined
+  parts?: TextParts | undefined
+}
+
+/** What a text consists of, besides what its tokens spell. */
+export interface TextParts {
   /** Parts thoughts from the answer. */
   thoughts?: Thoughts | undefined
+  /** Special tokens whose names are part of the text, such as tags around calls of tools. */
+  shown?: ReadonlyMap<number, string> | undefined
 }
 
 /** The thoughts of a model, and the tags around them. */
@@ -151,6 +158,7 @@ export class GenerationRun {
   #maxTokens: number
   #splitter: ReasoningSplitter | undefined
   #tags: ReasoningTags | undefined
+  #shown: ReadonlyMap<number, string> | undefined
 
   constructor(generation: Generation) {
     this.#generation = generation
@@ -198,12 +206,13 @@ export class GenerationRun {
       : { looking: RUNS_IN_FLIGHT - 1, waiting: RUNS_IN_FLIGHT }
     try {
       throwIfAborted(wanted)
-      const { stream, kept, prompt, thoughts } = await this.#generation.begin(signal)
+      const { stream, kept, prompt, parts } = await this.#generation.begin(signal)
       this.#stream = stream
       this.#maxTokens = Math.min(this.#maxTokens, stream.room)
       timings.queueMs = stream.queueMs
       if (prompt) this.#prompt = prompt
-      if (thoughts) this.#split(thoughts)
+      if (parts?.thoughts) this.#split(parts.thoughts)
+      this.#shown = parts?.shown
       if (kept) this.#goOnFrom(kept)
       else this.#beginAt(stream.position)
       let { token, logprobs } = await this.#first(ahead.looking, signal)
@@ -344,7 +353,7 @@ export class GenerationRun {
     }
     result.tokens.push(token)
     const isLast = result.tokens.length === this.#maxTokens
-    let piece = (detokenizer?.push(token) ?? '') + tagOf(token, this.#tags)
+    let piece = (detokenizer?.push(token) ?? '') + this.#nameOf(token)
     if (isLast) piece += detokenizer?.flush() ?? ''
     const released = stopStrings.push(piece)
     let text = released.text
@@ -364,6 +373,11 @@ export class GenerationRun {
     const chunk = { ...parts, token, ...report }
     const fate = isLast && !released.stopped ? 'pending' : 'consumed'
     return { chunk, done, fate }
+  }
+
+  // Of a special token that is part of the text, which the detokenizer leaves out.
+  #nameOf(token: number): string {
+    return this.#shown?.get(token) ?? tagOf(token, this.#tags)
   }
 
   // Adds text to the result: its parts, where thoughts are parted from the answer.

@@ -6,7 +6,7 @@ import type { Engine } from '../engine/engine.js'
 import type { Masker } from '../engine/masks.js'
 import type { Moments } from '../engine/moments.js'
 import type { StreamSettings } from '../engine/stream.js'
-import type { Begun, GenerateResult, Thoughts } from './generate.js'
+import type { Begun, GenerateResult, TextParts, Thoughts } from './generate.js'
 import {
   GENERATION,
   type GenerateOptions,
@@ -59,8 +59,7 @@ interface PromptSource {
   known(tokens: Uint32Array): Promise<Uint32Array>
   /** Who takes part in the moments of the prompt. */
   also?: ((moments: Moments | undefined) => Promise<Moments | undefined>) | undefined
-  /** Parts thoughts from the answer. */
-  thoughts?: Thoughts | undefined
+  parts?: TextParts | undefined
 }
 
 /**
@@ -91,14 +90,14 @@ export class Generator {
     return samples(operation, options, this.#sampleHost(operation, prompt, options))
   }
 
-  /** The same as streams, each to be iterated or asked for its result; `thoughts` come apart. */
+  /** The same as streams, each to be iterated or asked for its result; `parts` come apart. */
   sampleStreams(
     operation: string,
     prompt: Prompt,
     options: SamplesOptions,
-    thoughts?: Thoughts,
+    parts?: TextParts,
   ): Promise<SampleStreams> {
-    const host = this.#sampleHost(operation, prompt, options, thoughts)
+    const host = this.#sampleHost(operation, prompt, options, parts)
     return sampleStreams(operation, options, host)
   }
 
@@ -106,7 +105,7 @@ export class Generator {
     operation: string,
     prompt: Prompt,
     options: SamplesOptions,
-    thoughts?: Thoughts,
+    parts?: TextParts,
   ): SampleHost {
     const { reader } = this.#facts
     const text = () => this.#textOf(prompt, options)
@@ -124,7 +123,7 @@ export class Generator {
           tokens: () => tokens,
           known: async () => tokens,
           also,
-          thoughts,
+          parts,
         }),
     }
   }
@@ -216,7 +215,7 @@ export class Generator {
   #streamOf(
     operation: string,
     options: GenerateOptions,
-    { text, tokens, known, also = async (moments) => moments, thoughts }: PromptSource,
+    { text, tokens, known, also = async (moments) => moments, parts }: PromptSource,
   ): TextStream {
     let encoded: Uint32Array
     return this.start(operation, {
@@ -228,10 +227,10 @@ export class Generator {
       begin: async (settings) => {
         const history = await known(encoded)
         const moments = await also(this.momentsOf(history, { ...options, text: text() }))
-        const masker = this.maskerAfter(thoughts, settings.masker)
+        const masker = this.maskerAfter(parts?.thoughts, settings.masker)
         const begin = { ...settings, masker, position: 0, history, generated: 0, moments }
         const stream = await this.#facts.engine.open(operation, begin)
-        return { stream, prompt: history, thoughts }
+        return { stream, prompt: history, parts }
       },
     })
   }

@@ -1,6 +1,6 @@
 // The texts that a request asks for, run together: when one fails, or the client goes away, all end.
 
-import type { GenerateResult, TextChunk, Thoughts } from '../generation/generate.js'
+import type { GenerateResult, TextChunk, TextParts } from '../generation/generate.js'
 import type { SampleStreams } from '../generation/samples.js'
 import type { TextStream } from '../generation/text-stream.js'
 import type { Model } from '../model.js'
@@ -12,7 +12,7 @@ export interface AskedPrompt {
   readonly prompt: Prompt
   /** A chat template has written its special tokens. */
   readonly isOfTemplate?: boolean | undefined
-  readonly thoughts?: Thoughts | undefined
+  readonly parts?: TextParts | undefined
 }
 
 export interface AnswersOptions {
@@ -47,14 +47,14 @@ export async function answers(
   const { signal } = controller
   const groups: SampleStreams[] = []
   try {
-    for (const { prompt, isOfTemplate, thoughts } of prompts) {
+    for (const { prompt, isOfTemplate, parts } of prompts) {
       const asked = {
         ...options,
         n,
         signal,
         ...(isOfTemplate && { addSpecialTokens: false }),
       }
-      groups.push(await model.sampleStreams(operation, prompt, asked, thoughts))
+      groups.push(await model.sampleStreams(operation, prompt, asked, parts))
     }
     const running = groups.map(async (group, place) => {
       const texts = group.streams.map(async (stream, i) => {

@@ -96,11 +96,16 @@ function toolCall(fields: Fields, call: unknown, index: number): ToolCall {
     )
   }
   const { name, arguments: text } = called as { name: string; arguments: string }
-  return { id: id as string, type: 'function', function: { name, arguments: parsed(text) } }
+  return {
+    id: id as string,
+    type: 'function',
+    function: { name, arguments: parsedArguments(text) },
+  }
 }
 
 // What is no JSON reaches the template as the text that it is.
-function parsed(text: string): unknown {
+/** The arguments of a call, which come as JSON in a text. */
+export function parsedArguments(text: string): unknown {
   try {
     const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null ? value : text

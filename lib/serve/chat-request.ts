@@ -12,12 +12,14 @@ import {
   maxTokensOf,
   responseFormatOf,
 } from './generation-fields.js'
+import { chatTools, type ToolRequest } from './tools/tool-request.js'
 
 export interface ChatRequest extends GenerationRequest {
   readonly messages: readonly ChatMessage[]
   /** What else the template asks for. */
   readonly templateArguments: Readonly<Record<string, unknown>>
   readonly logprobs: boolean
+  readonly tools: ToolRequest
 }
 
 const MOST_TOP_LOGPROBS = 20
@@ -34,6 +36,7 @@ export function chatRequest(fields: Fields, limits: GenerationLimits): ChatReque
     throw badField('top_logprobs', 'top_logprobs needs logprobs: true')
   }
   const responseFormat = responseFormatOf(fields)
+  const tools = chatTools(fields)
   const templateArguments = templateArgumentsOf(fields)
   refuse(fields)
   fields.end()
@@ -42,6 +45,7 @@ export function chatRequest(fields: Fields, limits: GenerationLimits): ChatReque
     messages,
     templateArguments,
     logprobs,
+    tools,
     options: {
       ...request.options,
       responseFormat,
@@ -63,9 +67,6 @@ function templateArgumentsOf(fields: Fields): Record<string, unknown> {
 
 /** Fields that would change the answer, and cannot here; some ask for what is done anyway. */
 function refuse(fields: Fields): void {
-  fields.neutral('tools')
-  fields.neutral('tool_choice', ['none', 'auto'])
-  fields.neutral('parallel_tool_calls', [true, false])
   fields.neutral('functions', [], 'use tools')
   fields.neutral('function_call', ['none', 'auto'], 'use tool_choice')
   fields.neutral('audio')

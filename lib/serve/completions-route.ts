@@ -72,7 +72,7 @@ class CompletionForm implements ReplyForm {
     return { index, text, logprobs, finish_reason: null }
   }
 
-  end(index: number, { finishReason }: GenerateResult): object {
-    return { index, text: '', logprobs: null, finish_reason: finishReason }
+  end(index: number, { finishReason }: GenerateResult): object[] {
+    return [{ index, text: '', logprobs: null, finish_reason: finishReason }]
   }
 }

@@ -126,6 +126,15 @@ export function maxTokensOf(
 export function responseFormatOf(fields: Fields): ResponseFormat | undefined {
   const format = fields.fields('response_format')
   if (!format) return undefined
+  if (format.any('type') !== 'json_schema') return namedFormatOf(format)
+  const schema = format.fields('json_schema')
+  if (!schema) throw format.wrong('json_schema', 'an object with a schema', undefined)
+  format.end()
+  return schemaFormatOf(schema)
+}
+
+/** As `responseFormatOf`, of an object that holds the parts of a schema itself. */
+export function namedFormatOf(format: Fields): ResponseFormat | undefined {
   const type = format.any('type')
   const found = formatOfType(format, type)
   if (!found) {
@@ -136,21 +145,22 @@ export function responseFormatOf(fields: Fields): ResponseFormat | undefined {
   return found.type === 'text' ? undefined : found
 }
 
+function schemaFormatOf(named: Fields): ResponseFormat {
+  named.ignored('name', 'description')
+  const schema = named.object('schema') ?? {}
+  const strict = named.boolean('strict') ?? true
+  named.end()
+  return { type: 'json_schema', schema, strict }
+}
+
 function formatOfType(format: Fields, type: unknown): ResponseFormat | undefined {
   switch (type) {
     case 'text':
       return { type }
     case 'json_object':
       return { type: 'json' }
-    case 'json_schema': {
-      const named = format.fields('json_schema')
-      if (!named) throw format.wrong('json_schema', 'an object with a schema', undefined)
-      named.ignored('name', 'description')
-      const schema = named.object('schema') ?? {}
-      const strict = named.boolean('strict') ?? true
-      named.end()
-      return { type, schema, strict }
-    }
+    case 'json_schema':
+      return schemaFormatOf(format)
     case 'regex':
       return { type, pattern: format.string('pattern') ?? '' }
     case 'grammar':

@@ -18,7 +18,8 @@ export interface ReplyForm {
   begin(index: number): object | undefined
   /** Undefined for a chunk that adds nothing yet. */
   chunk(index: number, chunk: TextChunk): object | undefined
-  end(index: number, result: GenerateResult): object
+  /** What comes after the last chunk of a text; the last of them says why it ended. */
+  end(index: number, result: GenerateResult): object[]
 }
 
 interface Asked {
@@ -87,7 +88,9 @@ class Reply {
   async onEnd(index: number, result: GenerateResult): Promise<void> {
     await this.#begin(index)
     const more = this.#asked.choices === 1 ? { timings: timingsOf(result) } : {}
-    await this.#send([this.#asked.form.end(index, result)], more)
+    const choices = this.#asked.form.end(index, result)
+    for (const choice of choices.slice(0, -1)) await this.#send([choice])
+    await this.#send(choices.slice(-1), more)
   }
 
   async end(results: readonly (readonly GenerateResult[])[]): Promise<void> {

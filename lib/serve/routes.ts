@@ -5,6 +5,7 @@ import { chatRoute } from './chat-route.js'
 import { completionsRoute } from './completions-route.js'
 import type { Exchange } from './exchange.js'
 import { healthRoute, metricsRoute, modelRoute, modelsRoute } from './model-routes.js'
+import { responsesRoute } from './responses-route.js'
 import { detokenizeRoute, tokenizeRoute } from './text-routes.js'
 
 export interface Route {
@@ -23,6 +24,7 @@ const ROUTES = new Map(
   [
     post('/v1/chat/completions', chatRoute),
     post('/v1/completions', completionsRoute),
+    post('/v1/responses', responsesRoute),
     get('/v1/models', modelsRoute),
     post('/tokenize', tokenizeRoute),
     post('/detokenize', detokenizeRoute),

@@ -106,7 +106,7 @@ describe('stopping', () => {
       stream: true,
     })
     const stopped = server.stop()
-    expect(await response.text()).toMatch(/"finish_reason":"length"[^]*\[DONE\]\n\n$/)
+    expect(await response.text()).toMatch(/"finish_reason":"length".*\[DONE\]\n\n$/s)
     await stopped
     await expect(fetch(`${server.url}/health`)).rejects.toThrow()
   })
