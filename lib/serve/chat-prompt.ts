@@ -12,14 +12,17 @@ export interface Conversation {
   /** What else the template asks for. */
   readonly templateArguments: Readonly<Record<string, unknown>>
   readonly plan: ToolPlan
+  /** The last message is an answer that goes on. */
+  readonly continues?: boolean | undefined
 }
 
 /** What the model's template makes of a conversation, and what its answer consists of. */
 export async function chatPrompt(
   model: Model,
-  { messages, templateArguments, plan }: Conversation,
+  { messages, templateArguments, plan, continues }: Conversation,
 ): Promise<AskedPrompt> {
-  const prompt = await model.applyChatTemplate(messages, {
+  const asked = continues ? messages.slice(0, -1) : messages
+  const prompt = await model.applyChatTemplate(asked, {
     ...templateArguments,
     tools: plan.tools,
     addGenerationPrompt: true,
@@ -27,6 +30,12 @@ export async function chatPrompt(
   const tags = reasoningTags(model.chatTemplate!.text, model.tokenizer)
   const thoughts = tags && { tags, isOpened: opensReasoning(prompt, tags) }
   const { lead, shown } = plan
+  if (continues) {
+    const { content, reasoning_content: thought } = messages.at(-1)!
+    // Its thoughts are over.
+    const before = thoughts?.isOpened ? `${thought ?? ''}\n${thoughts.tags.close}\n\n` : ''
+    return { prompt: prompt + before + content, isOfTemplate: true, parts: { shown } }
+  }
   if (lead === '') return { prompt, isOfTemplate: true, parts: { thoughts, shown } }
   if (thoughts?.isOpened) {
     throw badField(

@@ -20,6 +20,8 @@ export interface ChatRequest extends GenerationRequest {
   readonly templateArguments: Readonly<Record<string, unknown>>
   readonly logprobs: boolean
   readonly tools: ToolRequest
+  /** The last message is an answer that goes on. */
+  readonly continues: boolean
 }
 
 const MOST_TOP_LOGPROBS = 20
@@ -36,6 +38,13 @@ export function chatRequest(fields: Fields, limits: GenerationLimits): ChatReque
     throw badField('top_logprobs', 'top_logprobs needs logprobs: true')
   }
   const responseFormat = responseFormatOf(fields)
+  const continues = fields.boolean('continue_final_message') ?? false
+  if (continues && messages.at(-1)!.role !== 'assistant') {
+    throw badField(
+      'continue_final_message',
+      'continue_final_message needs a last message of the assistant',
+    )
+  }
   const tools = chatTools(fields)
   const templateArguments = templateArgumentsOf(fields)
   refuse(fields)
@@ -46,6 +55,7 @@ export function chatRequest(fields: Fields, limits: GenerationLimits): ChatReque
     templateArguments,
     logprobs,
     tools,
+    continues,
     options: {
       ...request.options,
       responseFormat,

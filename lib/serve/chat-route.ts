@@ -19,14 +19,16 @@ export async function chatRoute(exchange: Exchange): Promise<void> {
     const { maxTokens } = settings
     const { generationDefaults } = model
     const asked = chatRequest(fields, { maxTokens, generationDefaults })
-    const { tools, messages, templateArguments } = asked
+    const { tools, messages, templateArguments, continues } = asked
     const plan = toolPlan(model, tools, asked.options.responseFormat)
     const options = plan.responseFormat ? { responseFormat: plan.responseFormat } : {}
     await answerTexts(exchange, model, {
       operation: 'chat',
       request: { ...asked, options: { ...asked.options, ...options } },
       choices: asked.n,
-      prompts: async () => [await chatPrompt(model, { messages, templateArguments, plan })],
+      prompts: async () => [
+        await chatPrompt(model, { messages, templateArguments, plan, continues }),
+      ],
       form: new ChatForm(model.tokenizer!, { logprobs: asked.logprobs, plan }),
     })
   })

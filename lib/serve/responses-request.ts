@@ -33,6 +33,7 @@ export function responsesRequest(fields: Fields, limits: GenerationLimits): Resp
   fields.neutral('previous_response_id', [], 'nothing is stored here: send the whole conversation')
   fields.neutral('conversation', [], 'nothing is stored here: send the whole conversation')
   fields.neutral('background', [false])
+  fields.neutral('n', [1], 'a response has one answer')
   fields.neutral('truncation', ['disabled'])
   fields.neutral('include')
   fields.neutral('prompt')

@@ -5,6 +5,7 @@ import { chatRoute } from './chat-route.js'
 import { completionsRoute } from './completions-route.js'
 import type { Exchange } from './exchange.js'
 import { healthRoute, metricsRoute, modelRoute, modelsRoute } from './model-routes.js'
+import { pageRoute } from './page-routes.js'
 import { responsesRoute } from './responses-route.js'
 import { detokenizeRoute, tokenizeRoute } from './text-routes.js'
 
@@ -19,6 +20,10 @@ export interface Route {
 
 const get = (name: string, answer: Route['answer']): Route => ({ name, method: 'GET', answer })
 const post = (name: string, answer: Route['answer']): Route => ({ name, method: 'POST', answer })
+const open = (name: string, answer: Route['answer']): Route => ({
+  ...get(name, answer),
+  isOpen: true,
+})
 
 const ROUTES = new Map(
   [
@@ -29,7 +34,10 @@ const ROUTES = new Map(
     post('/tokenize', tokenizeRoute),
     post('/detokenize', detokenizeRoute),
     get('/metrics', metricsRoute),
-    { ...get('/health', healthRoute), isOpen: true } as const,
+    open('/health', healthRoute),
+    open('/', pageRoute('index.html', 'html')),
+    open('/page.css', pageRoute('page.css', 'css')),
+    open('/page.js', pageRoute('page.js', 'js')),
   ].map((route: Route) => [route.name, route]),
 )
 

@@ -114,6 +114,7 @@ describe('the tarball', () => {
       'docs/prompt-cache.md',
       'docs/published-files.md',
       'docs/scoring.md',
+      'docs/serve.md',
       'docs/sessions.md',
       'docs/streams.md',
       'docs/structured-output.md',

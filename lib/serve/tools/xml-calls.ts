@@ -28,13 +28,13 @@ export function parseXmlCalls(
     end = PARAMETER.lastIndex
     const [, key, text] = match as unknown as [string, string, string]
     const type = properties && Object.hasOwn(properties, key) ? properties[key]?.type : undefined
-    entries.push([key, valueOf(text, type)])
+    entries.push([key, typedValue(text, type)])
   }
   if (body.slice(end).trim() !== '') return undefined
   return [{ name, arguments: Object.fromEntries(entries) }]
 }
 
-function valueOf(text: string, type: unknown): unknown {
+function typedValue(text: string, type: unknown): unknown {
   if (type === undefined || type === 'string') return text
   try {
     return JSON.parse(text)
