@@ -79,7 +79,7 @@ const computing = {
   include: ['test/ops/*.test.ts', 'test/models/reference.test.ts'],
   exclude: [
     // Of loops that all levels share.
-    'test/ops/threads.test.ts',
+    'test/ops/{threads,batch-invariance}.test.ts',
     'test/ops/{device,environment-exit,event-loop,operations-table,recorder-checks}.test.ts',
   ],
 }

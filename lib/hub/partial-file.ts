@@ -5,7 +5,7 @@
 import { createHash, type Hash } from 'node:crypto'
 import { constants } from 'node:fs'
 import { type FileHandle, open, rename, rm, stat } from 'node:fs/promises'
-import { crc32 } from 'node:zlib'
+import zlib from 'node:zlib'
 import { type Signal, throwIfAborted } from '../support/abort.js'
 import { isMissing } from '../support/small-file.js'
 
@@ -113,7 +113,7 @@ export class PartialFile implements AsyncDisposable {
       const { bytesRead } = await this.#data.read(buffer, 0, wanted, this.#position)
       const block = buffer.subarray(0, bytesRead)
       const at = (this.#position / BLOCK_BYTES) * CHECKSUM_BYTES
-      if (bytesRead < wanted || (known && crc32(block) !== known.readUInt32LE(at))) break
+      if (bytesRead < wanted || (known && zlib.crc32(block) !== known.readUInt32LE(at))) break
       await this.#count(block)
     }
     await this.#data.truncate(this.#position)
@@ -126,7 +126,7 @@ export class PartialFile implements AsyncDisposable {
     for (let rest = bytes; rest.length > 0; ) {
       const room = BLOCK_BYTES - (this.#position % BLOCK_BYTES)
       const part = rest.subarray(0, room)
-      this.#crc = crc32(part, this.#crc)
+      this.#crc = zlib.crc32(part, this.#crc)
       this.#position += part.length
       rest = rest.subarray(part.length)
       if (part.length < room) continue

@@ -80,6 +80,18 @@ export const KIND_CHECKPOINTS = [
   'zamba2',
 ] as const satisfies readonly (typeof REFERENCE_CHECKPOINTS)[number][]
 
+/** One of each sort of state, where even those would. */
+export const STATE_CHECKPOINTS = [
+  'mamba2-mlx-lm-4bit',
+  'rene',
+  'falcon-h1-4bit',
+  'granite-h-moe-4bit',
+  'lfm2',
+  'nemotron-h',
+  'qwen3-5-4bit',
+  'zamba2',
+] as const satisfies readonly (typeof KIND_CHECKPOINTS)[number][]
+
 /** The folder of a reference checkpoint. */
 export const fixture = (name: string): string => join(FIXTURES, 'reference', name)
 
