@@ -59,7 +59,7 @@ function addAssistantFields(fields: Fields, message: ChatMessage): void {
 function contentOf(fields: Fields, content: unknown): string | undefined {
   if (content === undefined || typeof content === 'string') return content
   if (!Array.isArray(content)) throw fields.wrong('content', 'a text or a list of parts', content)
-  return content.map((part: unknown, index) => partText(fields, part, index)).join('\n')
+  return content.map((part: unknown, index) => partText(fields, part, index)).join('')
 }
 
 function partText(fields: Fields, part: unknown, index: number): string {

@@ -95,5 +95,5 @@ function textOf(item: Fields, name: string): string {
       code: 'unsupported_content',
     })
   })
-  return parts.join('\n')
+  return parts.join('')
 }

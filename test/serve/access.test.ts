@@ -49,7 +49,7 @@ describe('names and pages', () => {
     expect(status).toBe(200)
   })
 
-  it.each(['evil.example', '127.0.0.1.evil.example', 'localhost.evil.example', '8.8.8.8', ''])(
+  it.each(['evil.example', '127.0.0.1.evil.example', 'localhost.evil.example', '8.8.8.8'])(
     'refuses the Host "%s"',
     async (host) => {
       const { status, body } = await ask(`${server.url}/health`, { headers: { host } })
@@ -169,6 +169,8 @@ describe('requests that are none', () => {
   it.each([
     ['no HTTP at all\r\n\r\n', 400],
     ['GET /health HTTP/1.1\r\n\r\n', 400],
+    ['GET /health HTTP/1.1\r\nhost:\r\nconnection: close\r\n\r\n', 403],
+    ['GET /health HTTP/1.0\r\n\r\n', 403],
     [`GET /health HTTP/1.1\r\nhost: localhost\r\nx: ${'a'.repeat(20_000)}\r\n\r\n`, 431],
     ['GET /health HTTP/1.1\r\nhost: localhost\r\nx: a\rset-cookie: b\r\n\r\n', 400],
     [

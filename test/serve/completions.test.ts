@@ -30,7 +30,7 @@ const messages = [
   {
     role: 'user',
     content: [
-      { type: 'text', text: 'Who lived' },
+      { type: 'text', text: 'Who lived ' },
       { type: 'text', text: 'there?' },
     ],
   },
@@ -41,7 +41,7 @@ async function chatted(options: GenerateOptions) {
   const text = await model.applyChatTemplate(
     [
       { role: 'system', content: 'A story for children.' },
-      { role: 'user', content: 'Who lived\nthere?' },
+      { role: 'user', content: 'Who lived there?' },
     ],
     { addGenerationPrompt: true },
   )

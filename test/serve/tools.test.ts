@@ -22,8 +22,8 @@ const clock = { name: 'clock', parameters: { type: 'object', properties: {} } }
 const rome = { name: 'weather', arguments: { city: 'Rome', days: 3 } }
 const noArguments = { name: 'clock', arguments: {} }
 
-// What the templates have their models write, each from the model's page on the Hub: a part of the template that tells
-// the form, and an answer in that form.
+// A part of the chat template that tells the form, and an answer in that form. The templates are those that the models
+// are published with; the form of LFM2 is in Liquid AI's documentation of tool use too.
 const FORMS = [
   [
     'ibm-granite/granite-4.0-h-tiny, chat_template.jinja',
@@ -36,7 +36,7 @@ const FORMS = [
     'I look.\n<TOOLCALL>[{"name": "weather", "arguments": {"city": "Rome", "days": 3}}, {"name": "clock", "arguments": {}}]</TOOLCALL>\n',
   ],
   [
-    'LiquidAI/LFM2-1.2B, chat_template.jinja and the card',
+    'LiquidAI/LFM2-1.2B, chat_template.jinja',
     'List of tools: <|tool_list_start|>[',
     'I look.<|tool_call_start|>[weather(city="Rome", days=3), clock()]<|tool_call_end|>',
   ],

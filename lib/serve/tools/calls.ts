@@ -55,7 +55,7 @@ const JSON_LIST: CallFormat = {
 const PYTHON_CALLS: CallFormat = {
   open: '<|tool_call_start|>',
   close: '<|tool_call_end|>',
-  parse: (block) => parsePythonCalls(block),
+  parse: (block) => parsePythonCalls(block) ?? jsonCalls(block),
 }
 
 /** `<function=name><parameter=key>value</parameter></function>`: Qwen 3.5, Qwen3-Coder, Nemotron 3. */
