@@ -121,7 +121,7 @@ async function answer(isMore) {
       if (text || thought) count += 1
       reason = choice?.finish_reason ?? reason
       last.message.content += text
-      last.text.textContent = last.message.content
+      last.text.textContent = last.message.content.trimStart()
       last.thoughts.textContent += thought
       log.scrollTop = log.scrollHeight
       show(event, { count, start })

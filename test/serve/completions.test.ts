@@ -181,6 +181,20 @@ describe('POST /v1/chat/completions', () => {
     expect(choices.at(-1)).toMatchObject({ delta: {}, finish_reason: 'length' })
   })
 
+  it('goes on from an answer that was begun', async () => {
+    const greedy = { max_tokens: 6, temperature: 0, logit_bias: { 0: -100 } }
+    const ask = async (messages: object[], more = {}) => {
+      const body = { ...greedy, ...more, messages }
+      return (await json(server.post('/v1/chat/completions', body))).choices[0].message
+    }
+    const begun = await ask(messages)
+    const rest = await ask([...messages, begun], { continue_final_message: true })
+    const { text } = await chatted({ maxTokens: 12, logitBias: { 0: -100 } })
+    expect(begun.content + rest.content).toBe(text)
+    const wrong = { messages, continue_final_message: true }
+    expect((await server.post('/v1/chat/completions', wrong)).status).toBe(400)
+  })
+
   it('takes fields that ask for nothing', async () => {
     const nothing = {
       user: 'me',
@@ -264,6 +278,16 @@ describe('fields that are wrong', () => {
 })
 
 describe('other routes', () => {
+  it.each([
+    ['/', 'text/html'],
+    ['/page.css', 'text/css'],
+    ['/page.js', 'text/javascript'],
+  ])('%s is of the page, which loads nothing from elsewhere', async (path, type) => {
+    const { status, headers } = await fetch(server.url + path)
+    expect([status, headers.get('content-type')]).toEqual([200, `${type}; charset=utf-8`])
+    expect(headers.get('content-security-policy')).toMatch(/^default-src 'none'; script-src 'self'/)
+  })
+
   it('list the model', async () => {
     const list = await json(fetch(`${server.url}/v1/models`))
     expect(list).toMatchObject({ object: 'list', data: [{ id: 'rene-tiny', object: 'model' }] })
