@@ -19,7 +19,7 @@ export interface ServeOptions {
   allowOrigin?: readonly string[] | undefined
   /** The most tokens of one answer, and what a chat has that names none. Defaults to 32768. */
   maxTokens?: number | undefined
-  /** The most bytes of a request's body. Defaults to 4 MiB. */
+  /** The most bytes of a request's body. Defaults to 1 MiB: the tokens of a text are found on the event loop, at about a second for that much. */
   maxBody?: number | undefined
   /** Seconds that a client may take to read on. Defaults to 30. */
   idleTimeout?: number | undefined
@@ -81,7 +81,7 @@ export const SERVING = {
     type: 'integer',
     min: 1024,
     max: 2 ** 28,
-    default: 4 * 2 ** 20,
+    default: 2 ** 20,
     description: 'the most bytes of a request',
     flag: { name: 'max-body', placeholder: 'BYTES', saysDefault: true, hidesMaximum: true },
   },

@@ -9,7 +9,7 @@ import { ClientGoneError } from './exchange.js'
  * The JSON object of a request's body.
  *
  * @throws ApiError 415 for another content type, 413 for a body that is too large, 400 for what is no JSON object.
- * @example const body = await readJsonBody(request, 4 * 2 ** 20)
+ * @example const body = await readJsonBody(request, 2 ** 20)
  */
 export async function readJsonBody(
   request: IncomingMessage,
