@@ -13,8 +13,9 @@ import type { MlpConfig, MlpNames } from '../blocks/mlp.js'
 import type { Architecture } from '../config.js'
 import { ConfigReader } from '../config-reader.js'
 import { discreteMamba2 } from './discrete-mamba2.js'
-import type { Family, ModelDescription, TensorNames } from './family.js'
+import type { Family, ModelDescription } from './family.js'
 import { readStated } from './mlx-quantization.js'
+import type { TensorNames } from './tensor-names.js'
 
 const EDGE_NAMES: TensorNames = {
   embedding: 'embedding.encoder',

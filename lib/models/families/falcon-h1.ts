@@ -9,7 +9,7 @@ import type { Mamba2Config } from '../blocks/mamba2.js'
 import type { MlpConfig } from '../blocks/mlp.js'
 import type { ConfigReader } from '../config-reader.js'
 import { readTheta } from '../blocks/rotary.js'
-import { type Family, hasModelType, type ModelDescription, type TensorNames } from './family.js'
+import { type Family, hasModelType, type ModelDescription } from './family.js'
 import { ATTENTION_NAMES, GATED_MLP_NAMES, hasTurnedTaps } from './hybrid-keys.js'
 import { readAttentionKeys, readGatedMlp, readMambaKeys } from './hybrid-keys.js'
 import { llamaNames } from './llama-names.js'
@@ -23,6 +23,7 @@ import {
   type MlxForm,
 } from './mlx-form.js'
 import { transformersModel } from './transformers-model.js'
+import type { TensorNames } from './tensor-names.js'
 
 // What FalconH1Config has for keys that are left out.
 const DEFAULTS = {

@@ -7,16 +7,7 @@ import type { LayerDescription } from '../blocks/blocks.js'
 import type { ModelConfig } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
 import type { MlxForm } from './mlx-form.js'
-
-/** Names inside a checkpoint of what is not in a layer. */
-export interface TensorNames {
-  /** Modules: their tensors are `.weight`, and `.scales` and `.biases` when quantised. */
-  embedding: string
-  head: string
-  finalNorm: string
-  /** What the names of all layers begin with: `backbone.layers`. */
-  block: string
-}
+import type { TensorNames } from './tensor-names.js'
 
 export interface ModelDescription {
   config: Omit<ModelConfig, 'layers'>

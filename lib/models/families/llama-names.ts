@@ -1,7 +1,7 @@
 // Names of what is not in a layer, as transformers has them in Llama and all that follow it.
 
 import type { TensorEntry } from '../../weights/checkpoint.js'
-import type { TensorNames } from './family.js'
+import type { TensorNames } from './tensor-names.js'
 
 /**
  * The names of a file. A model inside another one has them all under the name that it has there, such as

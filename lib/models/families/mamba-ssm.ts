@@ -4,7 +4,7 @@
 import type { TensorEntry } from '../../weights/checkpoint.js'
 import type { Mamba2Config, Mamba2Names } from '../blocks/mamba2.js'
 import type { ConfigReader } from '../config-reader.js'
-import type { TensorNames } from './family.js'
+import type { TensorNames } from './tensor-names.js'
 
 // The names of mamba_ssm and of everything that follows it.
 const MAMBA_SSM_NAMES: TensorNames = {

@@ -7,7 +7,7 @@ import type { JsonObject } from '../../support/json.js'
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { FullAttentionConfig } from '../blocks/full-attention.js'
 import type { Mamba2Config } from '../blocks/mamba2.js'
-import type { TensorNames } from './family.js'
+import type { TensorNames } from './tensor-names.js'
 
 /** How mlx-lm has the checkpoints of a family. */
 export interface MlxForm {

@@ -3,8 +3,9 @@
 import type { LayerDescription } from '../blocks/blocks.js'
 import type { ModelConfig } from '../config.js'
 import type { ConfigReader } from '../config-reader.js'
-import type { ModelDescription, TensorNames } from './family.js'
+import type { ModelDescription } from './family.js'
 import { readMlxQuantization } from './mlx-quantization.js'
+import type { TensorNames } from './tensor-names.js'
 
 interface TransformersModel {
   architecture: ModelConfig['architecture']
