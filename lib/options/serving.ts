@@ -19,7 +19,7 @@ export interface ServeOptions {
   allowOrigin?: readonly string[] | undefined
   /** The most tokens of one answer, and what a chat has that names none. Defaults to 32768. */
   maxTokens?: number | undefined
-  /** The most bytes of a request's body. Defaults to 1 MiB: the tokens of a text are found on the event loop, at about a second for that much. */
+  /** The most bytes of a request's body. Defaults to 1 MiB, whose tokens take about a second of the event loop. */
   maxBody?: number | undefined
   /** Seconds that a client may take to read on. Defaults to 30. */
   idleTimeout?: number | undefined
