@@ -8,6 +8,7 @@ import { dirname } from 'node:path'
 import { pauseFor } from './failures.js'
 import type { Signal } from '../support/abort.js'
 import { isMissing } from '../support/small-file.js'
+import { isAlive } from '../support/processes.js'
 
 // A sign of life every few seconds; a holder without one for much longer is gone, with its machine perhaps.
 const SIGN_OF_LIFE = 5000
@@ -45,15 +46,6 @@ async function isStale(path: string, text: string): Promise<boolean> {
     return false // being written
   }
   return holder.host === hostname() && typeof holder.pid === 'number' && !isAlive(holder.pid)
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 /**

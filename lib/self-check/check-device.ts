@@ -17,6 +17,7 @@ import {
   writeDeviceRecord,
 } from './saved.js'
 import { takeTurns } from './turns.js'
+import { isAlive } from '../support/processes.js'
 
 export interface CheckOptions {
   /** Ignores what is known. Defaults to false. */
@@ -125,15 +126,6 @@ async function checkHere(
     writeDeviceRecord(key, [], underWay)
   }
   return runChecks(device, request, { begins, ended }, signal)
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 /** Of a check that gave no outcome. */

@@ -22,7 +22,7 @@ import {
   fixture,
   numbersOf,
   rawTensor,
-  KIND_CHECKPOINTS,
+  STATE_CHECKPOINTS,
   rewriteTensors,
   temporaryFolder,
 } from '../support/checkpoints.js'
@@ -70,7 +70,7 @@ async function expectScores(
   }
 }
 
-describe.each(KIND_CHECKPOINTS)('%s scores as its logits say', (name) => {
+describe.each(STATE_CHECKPOINTS)('%s scores as its logits say', (name) => {
   let model: Model
   beforeAll(async () => {
     model = await loadModel(fixture(name), { device: 'cpu', promptCache: false })

@@ -1,5 +1,4 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createDevice } from '../../lib/operations/create-device.js'
 import type { Device } from '../../lib/operations/device.js'
 import type { Tensor } from '../../lib/operations/tensor.js'
 import { linear } from '../reference/linear.js'
@@ -15,7 +14,7 @@ import {
   upload,
 } from '../support/arrays.js'
 import { ACTIVATION_TYPES } from '../support/devices.js'
-import { linearCase, linearCases, linearInput, ROLES } from '../support/linear.js'
+import { linearCase, linearCases, linearInput, ROLES, withLargeTiles } from '../support/linear.js'
 import { describeEachDevice } from '../support/with-device.js'
 import { expectClose } from '../tolerance.js'
 
@@ -100,8 +99,7 @@ describeEachDevice('matmul', (device) => {
   describe('tiles of 64 x 64 outputs', () => {
     let large: Device
     beforeAll(() => {
-      const tuning = device().tuning
-      large = tuning ? createDevice('metal', { tuning: { ...tuning, large_tiles: 1 } }) : device()
+      large = withLargeTiles(device())
     })
     afterAll(() => {
       if (large !== device()) large.dispose()

@@ -1,6 +1,7 @@
 // Options of matmul and quantizedMatmul, random, and what a reference makes of them.
 
 import type { Device } from '../../lib/operations/device.js'
+import { createDevice } from '../../lib/operations/create-device.js'
 import type { Activation, LinearOptions, LinearRole } from '../../lib/operations/arguments.js'
 import type { DType } from '../../lib/operations/tensor.js'
 import { gelu, relu2, silu } from '../reference/activations.js'
@@ -138,4 +139,10 @@ export function linearCase(
       }),
     )
   return { options, expected, normed }
+}
+
+/** A GPU whose mat-mat kernels always take their larger tiles; any other device as it is, which has none. */
+export function withLargeTiles(device: Device): Device {
+  const { tuning } = device
+  return tuning ? createDevice('metal', { tuning: { ...tuning, large_tiles: 1 } }) : device
 }
