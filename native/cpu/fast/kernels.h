@@ -106,7 +106,7 @@ struct Kernels {
   void (*pack_rows)(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed);
   void (*pack_plain)(const PlainRows& w, size_t first_col, size_t depth, float* packed);
   void (*pack_quantized)(const QuantizedRows& w, size_t first_col, size_t depth, float* packed);
-  void (*multiply_tiles)(const float* a, size_t a_stride, size_t tiles, const float* b,
+  void (*multiply_tiles)(const float* a, size_t a_stride, size_t rows, const float* b,
                          size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
   // cpu/fast/ssd_chunk_kernels.h
   SsdSizes (*ssd_sizes)(size_t length, size_t head_dim, size_t d_state);

@@ -222,35 +222,52 @@ static void pack_quantized(const QuantizedRows& w, size_t first_col, size_t dept
   });
 }
 
-// A tile of sums = a · b, or += with `add`.
-SSM_INLINE void multiply_tile(const float* a, const float* b, size_t depth, float* sums,
+// The first kRows rows of a tile of sums = a · b, or += with `add`.
+template <size_t kRows>
+SSM_INLINE void multiply_rows(const float* a, const float* b, size_t depth, float* sums,
                               size_t sums_stride, bool add) {
-  for (size_t i = 0; i < kTileRows; ++i) __builtin_prefetch(sums + i * sums_stride, 1);
-  Tile tile;
+  for (size_t i = 0; i < kRows; ++i) __builtin_prefetch(sums + i * sums_stride, 1);
+  TileOf<kRows> tile;
   clear(tile);
   add_product(tile, a, 1, kTileRows, b, depth);
   if (add) {
-    for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+    for_tile<kRows>([&](size_t i, size_t j) __attribute__((always_inline)) {
       tile.sums[i][j] += load(sums + i * sums_stride + j * kWidth);
     });
   }
-  for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+  for_tile<kRows>([&](size_t i, size_t j) __attribute__((always_inline)) {
     store(sums + i * sums_stride + j * kWidth, tile.sums[i][j]);
   });
 }
 
-// sums (tiles * kTileRows, sums_stride) = a · b, or += with `add`: `tiles` tiles of packed rows, a
-// tile a_stride apart, times `panels` panels.
-static void multiply_tiles(const float* a, size_t a_stride, size_t tiles, const float* b,
+// `rows` rows of a tile, and perhaps some that nobody reads: a tile that is mostly empty costs less
+// than a full one. The order of sums is the same in all.
+SSM_INLINE void multiply_tile(const float* a, const float* b, size_t depth, float* sums,
+                              size_t sums_stride, size_t rows, bool add) {
+  // The fewest that keep the multipliers busy: two vectors each of four cycles' latency, two begun
+  // in a cycle.
+  constexpr size_t kFew = 4, kSome = 8;
+  if (rows <= kFew) return multiply_rows<kFew>(a, b, depth, sums, sums_stride, add);
+  if constexpr (kSome < kTileRows) {
+    if (rows <= kSome) return multiply_rows<kSome>(a, b, depth, sums, sums_stride, add);
+  }
+  multiply_rows<kTileRows>(a, b, depth, sums, sums_stride, add);
+}
+
+// sums (rows, sums_stride) = a · b, or += with `add`: packed tiles with `rows` rows in all, a tile
+// a_stride apart, times `panels` panels. There must be room for sums of whole tiles.
+static void multiply_tiles(const float* a, size_t a_stride, size_t rows, const float* b,
                            size_t panels, size_t depth, float* sums, size_t sums_stride, bool add) {
   // So many tiles of a stay in the second-level cache while the panels pass.
   constexpr size_t kTiles = 96 / kTileRows;
+  const size_t tiles = (rows + kTileRows - 1) / kTileRows;
   for (size_t first = 0; first < tiles; first += kTiles) {
     const size_t last = tiles - first < kTiles ? tiles : first + kTiles;
     for (size_t panel = 0; panel < panels; ++panel) {
       for (size_t t = first; t < last; ++t) {
         multiply_tile(a + t * a_stride, b + panel * depth * kTileCols, depth,
-                      sums + t * kTileRows * sums_stride + panel * kTileCols, sums_stride, add);
+                      sums + t * kTileRows * sums_stride + panel * kTileCols, sums_stride,
+                      rows - t * kTileRows, add);
       }
     }
   }
