@@ -96,7 +96,8 @@ void attend_page(const PrefillSizes& s, const TokenBlock& block, size_t h, size_
   const auto panels = [&](size_t n) { return (n + kernels.tile_cols - 1) / kernels.tile_cols; };
   float* sums = work.sums + h * s.tokens * s.sum_stride;
   kernels.multiply_tiles(work.queries + h * s.tokens * s.head_dim, tile * s.head_dim, block.tokens,
-                         work.keys, panels(count), s.head_dim, work.scores, s.key_stride, false);
+                         work.keys, panels(count), s.head_dim, work.scores, s.key_stride, false,
+                         {});
   for (size_t t = 0; t < block.tokens; ++t) {
     const size_t past_end = block.position + t + 1;  // of what the token sees
     const size_t visible = std::min(count, past_end - std::min(past_end, first));
@@ -109,7 +110,7 @@ void attend_page(const PrefillSizes& s, const TokenBlock& block, size_t h, size_
                       std::min(tile, block.tokens - t), count, work.weights + t * count);
   }
   kernels.multiply_tiles(work.weights, tile * count, block.tokens, work.values, panels(s.head_dim),
-                         count, sums, s.sum_stride, true);
+                         count, sums, s.sum_stride, true, {});
 }
 
 void finish_block(const PrefillSizes& s, const TokenBlock& block, const Kernels& kernels,
