@@ -249,6 +249,29 @@ describe.each(FORMS)('a forced call in %s', (form) => {
   })
 })
 
+describe('special tokens', () => {
+  const allowedAtFirst = async (format: Parameters<GrammarEngine['compile']>[1]) => {
+    const matcher = await engines[1]!.compile('test', format, { stopTokens: new Set([0]) })
+    const allowed = allowedTokens(matcher.step.mask)
+    matcher.dispose()
+    return allowed
+  }
+
+  it.each(FORMS)('begin a call in %s, and nothing that spells them does', async (form) => {
+    const grammar = grammarOf(form, { tools, tokenizer: tagged })
+    expect(await allowedAtFirst(grammar)).toEqual([tagged.specialTokenId(FORMATS[form].open)])
+  })
+
+  it('stand in no text', async () => {
+    const allowed = await allowedAtFirst({ type: 'regex', pattern: '[^]*' })
+    expect(allowed.length).toBeGreaterThan(100)
+    for (const { open, close } of [...Object.values(FORMATS), THINK]) {
+      expect(allowed).not.toContain(tagged.specialTokenId(open))
+      expect(allowed).not.toContain(tagged.specialTokenId(close))
+    }
+  })
+})
+
 describe('a call whose values are texts', () => {
   it('cannot tell strings from other values with conditions', () => {
     const property = { anyOf: [{ type: 'string' }, { type: 'object' }] }
