@@ -281,6 +281,18 @@ describe('a call whose values are texts', () => {
     for (const form of ['JSON', 'Python'] as const) grammarOf(form, asked)
   })
 
+  it('is of a schema of many references, at once', () => {
+    const names = Array.from({ length: 30 }, (_, i) => `d${i}`)
+    const referenceTo = (name: string) => ({ $ref: `#/$defs/${name}` })
+    const defs = names.map((name, i) => {
+      const next = names[i + 1]
+      return [name, { anyOf: next ? Array(20).fill(referenceTo(next)) : [{ type: 'string' }] }]
+    })
+    const properties = { a: referenceTo('d0') }
+    const parameters = { type: 'object', properties, $defs: Object.fromEntries(defs) }
+    for (const form of FORMS) grammarOf(form, { tools: [{ name: 'f', parameters }] })
+  })
+
   it('cannot write any name', () => {
     const parameters = { type: 'object', properties: { 'a b': {} } }
     const asked = { tools: [{ name: 'f', parameters }] }
