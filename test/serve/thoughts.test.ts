@@ -27,13 +27,21 @@ const TAGS = {
   'special tokens': true,
   'tokens that are text': false,
 } as const
-const PIECES = ['<think>', '</think>', '<tool_call>', '</tool_call>']
+const JSON_CALLS = ['<tool_call>', '</tool_call>'] as const
+const PYTHON_CALLS = ['<|tool_call_start|>', '<|tool_call_end|>'] as const
 
 /** A server of a model that says a script, of which the prompt ends with the first token. */
-async function serverSaying(script: string, special: boolean, opening: string) {
+async function serverSaying(
+  script: string,
+  special: boolean,
+  opening: string,
+  callTags: readonly [string, string] = JSON_CALLS,
+) {
   const folder = await temporaryFolder()
-  await writeTaggedModel(folder, script, { pieces: PIECES, special })
-  const loading = { chatTemplate: templateOf(opening), promptCache: false } as const
+  const pieces = ['<think>', '</think>', ...callTags]
+  await writeTaggedModel(folder, script, { pieces, special })
+  const chatTemplate = templateOf(opening).replace(JSON_CALLS[0], callTags[0])
+  const loading = { chatTemplate, promptCache: false } as const
   return serverForTest({ alias: 'thinker' }, loading, folder)
 }
 
@@ -104,6 +112,33 @@ describe.each(Object.entries(TAGS))('thoughts between %s', (_, special) => {
     const deltas = events.map(({ choices: [choice] }) => choice.delta)
     expect(deltas.map((delta) => delta.content ?? '').join('')).toBe('')
     expect(deltas.flatMap((delta) => delta.tool_calls ?? [])).toMatchObject([{ function: called }])
+  })
+
+  it('come before a call that the model makes by itself', async () => {
+    const script = '<think>H!</think>So:<|tool_call_start|>[pick()]<|tool_call_end|>'
+    const server = await serverSaying(script, special, '<think>', PYTHON_CALLS)
+    const body = { ...greedy, tools: forced.tools }
+    const { choices } = await json(server.post('/v1/chat/completions', body))
+    expect(choices[0]).toMatchObject({
+      message: {
+        content: 'So:',
+        reasoning_content: 'H!',
+        tool_calls: [{ type: 'function', function: { name: 'pick', arguments: '{}' } }],
+      },
+      finish_reason: 'tool_calls',
+    })
+    const { output } = await json(
+      server.post('/v1/responses', {
+        input: 'Hi',
+        temperature: 0,
+        tools: [{ type: 'function', ...call }],
+      }),
+    )
+    expect(output).toMatchObject([
+      { type: 'reasoning' },
+      { type: 'message' },
+      { type: 'function_call', name: 'pick', arguments: '{}' },
+    ])
   })
 
   it('are left out where they are not wanted', async () => {
