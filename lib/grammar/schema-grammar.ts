@@ -168,6 +168,19 @@ export class SchemaConverter {
     return rule(this.#scope + name)
   }
 
+  /** One for all schemas that say the same. */
+  #scalar(
+    type: 'string' | 'integer' | 'number',
+    schema: JsonObject,
+    make: () => GrammarNode,
+  ): GrammarNode {
+    const keywords = KEYWORDS[type === 'integer' ? 'number' : type]
+    const said = keywords.filter((keyword) => Object.hasOwn(schema, keyword))
+    const name = `${type} ${JSON.stringify(said.map((keyword) => [keyword, schema[keyword]]))}`
+    if (!this.#rules.has(name)) this.#rules.set(name, make())
+    return rule(name)
+  }
+
   #alone(
     schema: JsonObject,
     keyword: (typeof ALONE)[number],
@@ -272,15 +285,15 @@ export class SchemaConverter {
         return BOOLEAN
       case 'string':
         return has(KEYWORDS.string)
-          ? this.#named(stringNode(schema, path), `string ${path}`)
+          ? this.#scalar('string', schema, () => stringNode(schema, path))
           : STRING
       case 'integer':
         return has(KEYWORDS.number)
-          ? this.#named(integerNode(schema, path), `integer ${path}`)
+          ? this.#scalar('integer', schema, () => integerNode(schema, path))
           : INTEGER
       case 'number':
         return has(KEYWORDS.number)
-          ? this.#named(numberNode(schema, path), `number ${path}`)
+          ? this.#scalar('number', schema, () => numberNode(schema, path))
           : NUMBER
       case 'array':
         return has(KEYWORDS.array) ? this.#named(this.#array(schema, path), `array ${path}`) : ARRAY

@@ -203,6 +203,17 @@ describe.each(FORMS)('a forced call in %s', (form) => {
     expect(complete).toBeGreaterThan(12)
   })
 
+  it('may be one of as many tools as a request may have', async () => {
+    const properties = Object.fromEntries(
+      Array.from({ length: 8 }, (_, i) => [`p${i}`, { type: 'integer', minimum: 1 }]),
+    )
+    const many = Array.from({ length: 128 }, (_, i) => ({
+      name: `tool_${i}`,
+      parameters: { type: 'object', properties: { ...properties, [`own${i}`]: { enum: [i] } } },
+    }))
+    grammarOf(form, { tools: many, isParallel: true })
+  })
+
   it.each([
     ['"not"', { properties: { a: { not: {} } } }],
     ['"uniqueItems"', { properties: { a: { type: 'array', uniqueItems: true } } }],

@@ -23,6 +23,9 @@ import { badField } from '../api-error.js'
 import type { OfferedTool } from './call.js'
 import type { CallFormat } from './calls.js'
 
+// Some hundred tools of a dozen parameters.
+const MAX_RULES = 10_000
+
 export interface ForcedCalls {
   readonly format: CallFormat
   /** One of these has to be called. */
@@ -55,7 +58,7 @@ export function forcedCalls(forced: ForcedCalls, before: BeforeCalls | undefined
   rules.set('call', choice(...calls))
   const root = sequence(thoughts(before, rules), blocks(forced, rules))
   try {
-    return emitGrammar({ root, rules })
+    return emitGrammar({ root, rules }, MAX_RULES)
   } catch (error) {
     if (!(error instanceof GrammarError)) throw error
     throw badField('tools', `tool_choice: the grammar of the calls ${error.message}`)
