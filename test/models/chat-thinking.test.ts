@@ -1,15 +1,10 @@
 // Chats with a model that thinks: thoughts apart from the answer, counted, and dropped from later prompts.
 
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Chat, type GenerateOptions, loadModel, type Model } from '../../lib/index.js'
-import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { lineTemplate, recordPrompts, THINKING_TEMPLATE } from '../support/chats.js'
-import { FIXTURES, temporaryFolder } from '../support/checkpoints.js'
-import { writeScriptedModel } from '../support/scripted-model.js'
-
-const plain = await Tokenizer.fromFolder(join(FIXTURES, 'tokenizer-250'))
+import { temporaryFolder } from '../support/checkpoints.js'
+import { writeSayingModel } from '../support/scripted-model.js'
 
 /** How a tokenizer has the tags: as tokens of its own, or in pieces. */
 const TAGS = {
@@ -19,19 +14,10 @@ const TAGS = {
 } as const
 type TagKind = keyof typeof TAGS
 
-/** A model that says the parts of `script` one after the other, then ends. No token may come twice; ` s` is one, `~` parts it. */
+/** A model that says the parts of `script` one after the other, then ends. */
 async function modelSaying(script: string, kind: TagKind = 'special tokens'): Promise<Model> {
   const folder = await temporaryFolder()
-  const { pieces, special } = TAGS[kind]
-  const ids = new Map<string, number>(pieces.map((content, i) => [content, 250 + i]))
-  const parts = script.split(new RegExp(`(${pieces.join('|')})|~`)).filter((part) => part)
-  const tokens = parts.flatMap((part) => ids.get(part) ?? [...plain.encode(part)])
-  await writeScriptedModel(folder, tokens)
-  const file = join(folder, 'tokenizer.json')
-  const json = JSON.parse(await readFile(file, 'utf8'))
-  for (const [content, id] of ids)
-    json.added_tokens.push({ ...json.added_tokens[0], id, content, special })
-  await writeFile(file, JSON.stringify(json))
+  await writeSayingModel(folder, script, TAGS[kind])
   const model = await loadModel(folder, { promptCache: false })
   onTestFinished(() => model.dispose())
   return model

@@ -1,7 +1,8 @@
 // A model that says what it is told: each token is followed by a fixed other one.
 
-import { cp } from 'node:fs/promises'
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { FIXTURES, rawTensor, type RawTensors } from './checkpoints.js'
 import { mlpLayer, type RandomModel, randomWeights, writeRene } from './random-checkpoint.js'
 
@@ -41,4 +42,34 @@ export async function writeScriptedModel(folder: string, script: ArrayLike<numbe
   )
   await writeRene(folder, model, weights)
   await cp(join(FIXTURES, 'tokenizer-250'), folder, { recursive: true })
+}
+
+/** Texts that are tokens of their own, at most six; `special` ones are left out of what is decoded. */
+export interface AddedPieces {
+  readonly pieces: readonly string[]
+  readonly special: boolean
+}
+
+/**
+ * Writes a scripted model that says a text. No token may come twice, the first one is what the prompt ends with: ` s` is
+ * one, `~` parts it, and pieces are one each.
+ *
+ * @example await writeSayingModel(folder, ']<think>Hm</think>Yes', { pieces: ['<think>', '</think>'], special: true })
+ */
+export async function writeSayingModel(
+  folder: string,
+  script: string,
+  { pieces, special }: AddedPieces,
+): Promise<void> {
+  const plain = await Tokenizer.fromFolder(join(FIXTURES, 'tokenizer-250'))
+  const ids = new Map<string, number>(pieces.map((content, i) => [content, 250 + i]))
+  const either = pieces.map((piece) => piece.replaceAll(/[^\w]/g, '\\$&')).join('|')
+  const parts = script.split(new RegExp(`(${either})|~`)).filter((part) => part)
+  const tokens = parts.flatMap((part) => ids.get(part) ?? [...plain.encode(part)])
+  await writeScriptedModel(folder, tokens)
+  const file = join(folder, 'tokenizer.json')
+  const json = JSON.parse(await readFile(file, 'utf8'))
+  for (const [content, id] of ids)
+    json.added_tokens.push({ ...json.added_tokens[0], id, content, special })
+  await writeFile(file, JSON.stringify(json))
 }
