@@ -8,7 +8,13 @@ import OpenAI, {
   RateLimitError,
 } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { serverForTest, startServer, type TestServer } from '../support/serving.js'
+import {
+  serverForTest,
+  startServer,
+  type TestServer,
+  TOOL_TEMPLATE,
+  untilTexts,
+} from '../support/serving.js'
 
 let server: TestServer
 let client: OpenAI
@@ -74,38 +80,124 @@ describe('chats', () => {
     expect(parsed).toEqual({ ok: expect.any(Boolean) })
   })
 
-  it('are ended by the client', async () => {
-    const stream = await client.chat.completions.create({
+  it('differ by their seeds, and read what a conversation adds', async () => {
+    const first = await client.chat.completions.create(asked)
+    const other = await client.chat.completions.create({ ...asked, seed: 2 })
+    expect(other.choices[0]!.message.content).not.toBe(first.choices[0]!.message.content)
+    const { usage } = await client.chat.completions.create({
       ...asked,
-      max_tokens: 30_000,
-      logit_bias: { 0: -100 },
-      stream: true,
+      messages: [...messages, first.choices[0]!.message, { role: 'user', content: 'And the sky?' }],
     })
+    const { cached_tokens } = usage!.prompt_tokens_details!
+    expect(cached_tokens).toBeGreaterThanOrEqual(first.usage!.prompt_tokens)
+  })
+
+  it('are ended by the client, which frees their place', async () => {
+    const one = await serverForTest({}, { maxStreams: 1, maxQueue: 0 })
+    const options = { baseURL: `${one.url}/v1`, apiKey: 'none', maxRetries: 0 }
+    const { completions } = new OpenAI(options).chat
+    const endless = { ...asked, max_tokens: 30_000, logit_bias: { 0: -100 } }
+    const stream = await completions.create({ ...endless, stream: true })
+    await expect(completions.create(asked)).rejects.toBeInstanceOf(RateLimitError)
     let chunks = 0
     for await (const _ of stream) if (++chunks === 5) break
     expect(stream.controller.signal.aborted).toBe(true)
+    await untilTexts(one, 0)
+    expect((await completions.create(asked)).usage!.completion_tokens).toBe(12)
     const controller = new AbortController()
-    const whole = client.chat.completions.create(
-      { ...asked, max_tokens: 30_000, logit_bias: { 0: -100 } },
-      { signal: controller.signal },
-    )
+    const whole = completions.create(endless, { signal: controller.signal })
     setTimeout(() => controller.abort(), 50)
     await expect(whole).rejects.toBeInstanceOf(APIUserAbortError)
+    await untilTexts(one, 0)
+    expect((await completions.create(asked)).usage!.completion_tokens).toBe(12)
   })
 })
 
 describe('completions, models and responses', () => {
-  it('are answered', async () => {
-    const { choices } = await client.completions.create({ model, prompt: 'Once', max_tokens: 4 })
-    expect(choices[0]!.text).not.toBe('')
+  it('are texts after prompts, whole and streamed', async () => {
+    const asked = { model, max_tokens: 4, seed: 1 }
+    const { choices } = await client.completions.create({
+      ...asked,
+      prompt: ['Once', 'Twice'],
+      logprobs: 1,
+    })
+    expect(choices.map(({ index, logprobs }) => [index, logprobs!.tokens!.length])).toEqual([
+      [0, 4],
+      [1, 4],
+    ])
+    let text = ''
+    const stream = await client.completions.create({ ...asked, prompt: 'Once', stream: true })
+    for await (const { choices } of stream) text += choices[0]!.text
+    expect(text).toBe(choices[0]!.text)
+  })
+
+  it('are listed', async () => {
     const { data } = await client.models.list()
     expect(data.map(({ id }) => id)).toEqual([model])
     expect((await client.models.retrieve(model)).object).toBe('model')
+    await expect(client.models.retrieve('gpt-9')).rejects.toBeInstanceOf(NotFoundError)
+  })
+
+  it('are responses, whole and streamed', async () => {
     const asked = { model, input: 'Hello', max_output_tokens: 8, seed: 1 }
     const response = await client.responses.create(asked)
     expect(response.output_text).not.toBe('')
+    expect(response.usage!.output_tokens).toBe(8)
+    const types: string[] = []
+    let text = ''
+    for await (const event of await client.responses.create({ ...asked, stream: true })) {
+      types.push(event.type)
+      if (event.type === 'response.output_text.delta') text += event.delta
+    }
+    expect(text).toBe(response.output_text)
+    expect([types[0], types.at(-1)]).toEqual(['response.created', 'response.incomplete'])
     const final = await client.responses.stream(asked).finalResponse()
     expect(final.output_text).toBe(response.output_text)
+  })
+})
+
+describe('tools', () => {
+  const weather = {
+    name: 'weather',
+    description: 'The weather of a city',
+    parameters: {
+      type: 'object',
+      properties: { city: { enum: ['Rome', 'Oslo'] }, days: { type: 'integer' } },
+      required: ['city', 'days'],
+    },
+  }
+
+  it('are called in chats and responses, whole and streamed', async () => {
+    const server = await serverForTest({}, { chatTemplate: TOOL_TEMPLATE })
+    const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
+    const all = {
+      ...asked,
+      max_tokens: 60,
+      tools: [{ type: 'function' as const, function: weather }],
+      tool_choice: 'required' as const,
+    }
+    const { choices } = await client.chat.completions.create(all)
+    const [{ message, finish_reason }] = choices as [OpenAI.ChatCompletion.Choice]
+    expect(finish_reason).toBe('tool_calls')
+    const [call] = message.tool_calls as [OpenAI.ChatCompletionMessageFunctionToolCall]
+    expect(['Rome', 'Oslo']).toContain(JSON.parse(call.function.arguments).city)
+    const final = await client.chat.completions.stream(all).finalChatCompletion()
+    const [streamed] = final.choices[0]!.message.tool_calls as (typeof call)[]
+    expect(streamed!.function.arguments).toBe(call.function.arguments)
+    const { usage } = await client.chat.completions.create({
+      ...all,
+      messages: [...messages, message, { role: 'tool', tool_call_id: call.id, content: 'Sunny' }],
+      tool_choice: 'auto',
+    })
+    expect(usage!.completion_tokens).toBeGreaterThan(0)
+    const response = await client.responses.create({
+      model,
+      input: 'Weather?',
+      max_output_tokens: 60,
+      tools: [{ type: 'function', strict: true, ...weather }],
+      tool_choice: 'required',
+    })
+    expect(response.output).toMatchObject([{ type: 'function_call', name: 'weather' }])
   })
 })
 
