@@ -80,12 +80,7 @@ export class SsmMetalLanguageModel {
     return inOurWords(async () => {
       const plan = toolPlan(model, tools, responseFormat)
       const asked = await chatPrompt(model, { messages, templateArguments, plan })
-      const all = {
-        ...options,
-        n: 1,
-        responseFormat: plan.responseFormat ?? responseFormat,
-        addSpecialTokens: false,
-      }
+      const all = { ...options, n: 1, addSpecialTokens: false }
       const group = await model.sampleStreams(operation, asked.prompt, all, asked.parts)
       const request = { body: { prompt: asked.prompt as string } }
       const stream = group.streams[0]!

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FinishReason, GenerateResult } from '../generation/generate.js'
 import type { AddedParts } from '../serve/tools/answer-parts.js'
-import type { WrittenCall } from '../serve/tools/calls.js'
+import type { WrittenCall } from '../serve/tools/call.js'
 import type { CallFinish, Content, StreamPart, ToolCallPart } from './specification.js'
 
 /** The content of a whole answer: thoughts, text, calls. */

@@ -1,7 +1,7 @@
 // The tools of a call, as the chat template and the parts of an answer take them.
 
 import type { ResponseFormat } from '../grammar/response-format.js'
-import type { OfferedTool } from '../serve/tools/calls.js'
+import type { OfferedTool } from '../serve/tools/call.js'
 import type { ToolRequest } from '../serve/tools/tool-request.js'
 import type { CallOptions, FunctionTool, Warning } from './specification.js'
 
@@ -21,7 +21,7 @@ export function toolRequest(
   { responseFormat, isParallel }: Beside,
   warnings: Warning[],
 ): ToolRequest {
-  const none = { tools: [], required: [], isParallel }
+  const none = { tools: [], required: [], isOneNamed: false, isParallel }
   const offered: OfferedTool[] = []
   for (const tool of tools) {
     if (tool.type === 'function') offered.push(offeredTool(tool))
@@ -38,7 +38,7 @@ export function toolRequest(
     return none
   }
   for (const tool of tools) if (tool.type === 'function') warnOfTool(tool, required, warnings)
-  return { tools: offered, required, isParallel }
+  return { tools: offered, required, isOneNamed: toolChoice.type === 'tool', isParallel }
 }
 
 function requiredTools(

@@ -7,6 +7,7 @@
 
 import { type ByteRanges, utf8Sequences } from './code-points.js'
 import { type Grammar, GrammarError, type GrammarNode } from './grammar-node.js'
+import { specialTokenBytes } from './special-bytes.js'
 
 // Each rule takes xgrammar some milliseconds at a vocabulary of 50,000.
 const MAX_RULES = 1_000
@@ -45,6 +46,7 @@ function matchedRules({ rules }: Grammar): ReadonlySet<string> {
 function isMatched(node: GrammarNode, matched: ReadonlySet<string>): boolean {
   switch (node.kind) {
     case 'literal':
+    case 'special':
       return true
     case 'class':
       return node.set.length > 0
@@ -109,6 +111,10 @@ class Emitter {
         return this.#repeat(node, next)
       case 'rule':
         return [followed(this.#ruleName(node.name), next)]
+      case 'special': {
+        const bytes = [...specialTokenBytes(node.token)]
+        return [followed(bytes.map((byte) => byteClass([[byte, byte]])).join(' '), next)]
+      }
     }
   }
 

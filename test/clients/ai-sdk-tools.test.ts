@@ -15,7 +15,7 @@ import { createSsmMetal } from '../../lib/ai-sdk/index.js'
 import { loadModel, type Model, PLAIN_CHAT_TEMPLATE } from '../../lib/index.js'
 import { THINKING_TEMPLATE } from '../support/chats.js'
 import { temporaryFolder } from '../support/checkpoints.js'
-import { type AddedPieces, writeSayingModel } from '../support/scripted-model.js'
+import { writeTaggedModel } from '../support/scripted-model.js'
 import { TOOL_TEMPLATE } from '../support/serving.js'
 
 globalThis.AI_SDK_LOG_WARNINGS = false
@@ -32,9 +32,13 @@ const weather = anyTool(
 const provider = createSsmMetal()
 
 /** A model that says a text, as a language model of the AI SDK. */
-async function saying(script: string, added: AddedPieces, chatTemplate: string) {
+async function saying(
+  script: string,
+  tags: Parameters<typeof writeTaggedModel>[2],
+  chatTemplate: string,
+) {
   const folder = await temporaryFolder()
-  await writeSayingModel(folder, script, added)
+  await writeTaggedModel(folder, script, tags)
   const model = await loadModel(folder, { chatTemplate })
   onTestFinished(() => model.dispose())
   return provider(model)
@@ -48,7 +52,14 @@ describe('toolChoice', () => {
     model = provider(loaded)
   })
   afterAll(() => loaded.dispose())
-  const asked = { prompt: 'Weather?', maxOutputTokens: 60, temperature: 0.8, seed: 3 }
+  const asked = {
+    prompt: 'Weather?',
+    maxOutputTokens: 100,
+    temperature: 0.8,
+    seed: 3,
+    // Else it would write one after the other.
+    providerOptions: { ssmMetal: { parallelToolCalls: false } },
+  }
 
   it.each(['required', { type: 'tool', toolName: 'weather' }] as const)(
     '%j has a tool called, by its schema',

@@ -172,7 +172,8 @@ describe('tools', () => {
     const client = new OpenAI({ baseURL: `${server.url}/v1`, apiKey: 'none', maxRetries: 0 })
     const all = {
       ...asked,
-      max_tokens: 60,
+      max_tokens: 100,
+      parallel_tool_calls: false,
       tools: [{ type: 'function' as const, function: weather }],
       tool_choice: 'required' as const,
     }
@@ -193,7 +194,8 @@ describe('tools', () => {
     const response = await client.responses.create({
       model,
       input: 'Weather?',
-      max_output_tokens: 60,
+      max_output_tokens: 100,
+      parallel_tool_calls: false,
       tools: [{ type: 'function', strict: true, ...weather }],
       tool_choice: 'required',
     })

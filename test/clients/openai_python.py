@@ -194,7 +194,8 @@ def test_json_schema_of_responses():
 
 def test_tools():
     tools = [{"type": "function", "function": WEATHER}]
-    fields = {**ASKED, "max_tokens": 60, "tools": tools, "tool_choice": "required"}
+    calling = {"tools": tools, "tool_choice": "required", "parallel_tool_calls": False}
+    fields = {**ASKED, "max_tokens": 100, **calling}
     choice = client("tools").chat.completions.create(**fields).choices[0]
     assert choice.finish_reason == "tool_calls"
     [call] = choice.message.tool_calls
@@ -213,9 +214,10 @@ def test_tools_of_responses():
     fields = {
         "model": MODEL,
         "input": "Weather?",
-        "max_output_tokens": 60,
+        "max_output_tokens": 100,
         "tools": [{"type": "function", **WEATHER}],
         "tool_choice": "required",
+        "parallel_tool_calls": False,
     }
     [call] = client("tools").responses.create(**fields).output
     assert (call.type, call.name) == ("function_call", "weather")

@@ -4,7 +4,7 @@ import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Chat, type GenerateOptions, loadModel, type Model } from '../../lib/index.js'
 import { lineTemplate, recordPrompts, THINKING_TEMPLATE } from '../support/chats.js'
 import { temporaryFolder } from '../support/checkpoints.js'
-import { writeSayingModel } from '../support/scripted-model.js'
+import { writeTaggedModel } from '../support/scripted-model.js'
 
 /** How a tokenizer has the tags: as tokens of its own, or in pieces. */
 const TAGS = {
@@ -14,10 +14,10 @@ const TAGS = {
 } as const
 type TagKind = keyof typeof TAGS
 
-/** A model that says the parts of `script` one after the other, then ends. */
+/** A model that says the parts of `script` one after the other, then ends. No token may come twice; ` s` is one, `~` parts it. */
 async function modelSaying(script: string, kind: TagKind = 'special tokens'): Promise<Model> {
   const folder = await temporaryFolder()
-  await writeSayingModel(folder, script, TAGS[kind])
+  await writeTaggedModel(folder, script, TAGS[kind])
   const model = await loadModel(folder, { promptCache: false })
   onTestFinished(() => model.dispose())
   return model
@@ -202,6 +202,15 @@ describe('what an answer must look like', () => {
       expect(text).toMatch(/^[0-9]{2}$/)
     },
   )
+
+  it('is still to come where thoughts would end the text', async () => {
+    // Behind its last token the model would end.
+    const model = await modelSaying('<think>Hm!')
+    using chat = chatOf(model, { template: `${THINKING_TEMPLATE}<think>` })
+    const { text, reasoning, finishReason } = await say(chat, { responseFormat, maxTokens: 20 })
+    expect({ text, finishReason }).toEqual({ text: '', finishReason: 'length' })
+    expect(reasoning).toMatch(/^Hm!./s)
+  })
 
   it('is that of all text where the prompt opened no thoughts', async () => {
     const model = await modelSaying('<think>Hm!</think>Yes.')

@@ -44,29 +44,23 @@ export async function writeScriptedModel(folder: string, script: ArrayLike<numbe
   await cp(join(FIXTURES, 'tokenizer-250'), folder, { recursive: true })
 }
 
-/** Texts that are tokens of their own, at most six; `special` ones are left out of what is decoded. */
-export interface AddedPieces {
-  readonly pieces: readonly string[]
-  readonly special: boolean
-}
-
 /**
- * Writes a scripted model that says a text. No token may come twice, the first one is what the prompt ends with: ` s` is
- * one, `~` parts it, and pieces are one each.
- *
- * @example await writeSayingModel(folder, ']<think>Hm</think>Yes', { pieces: ['<think>', '</think>'], special: true })
+ * The same with a script in words, and pieces of tags that are tokens of their own, six at most. ` s` is one token,
+ * `~` parts it.
  */
-export async function writeSayingModel(
+export async function writeTaggedModel(
   folder: string,
   script: string,
-  { pieces, special }: AddedPieces,
+  { pieces, special }: { pieces: readonly string[]; special: boolean },
 ): Promise<void> {
   const plain = await Tokenizer.fromFolder(join(FIXTURES, 'tokenizer-250'))
-  const ids = new Map<string, number>(pieces.map((content, i) => [content, 250 + i]))
-  const either = pieces.map((piece) => piece.replaceAll(/[^\w]/g, '\\$&')).join('|')
-  const parts = script.split(new RegExp(`(${either})|~`)).filter((part) => part)
-  const tokens = parts.flatMap((part) => ids.get(part) ?? [...plain.encode(part)])
-  await writeScriptedModel(folder, tokens)
+  const ids = new Map(pieces.map((content, i) => [content, plain.vocabSize + i]))
+  const between = pieces.map((piece) => piece.replace(/[|\\]/g, '\\$&')).join('|')
+  const parts = script.split(new RegExp(`(${between})|~`)).filter((part) => part)
+  await writeScriptedModel(
+    folder,
+    parts.flatMap((part) => ids.get(part) ?? [...plain.encode(part)]),
+  )
   const file = join(folder, 'tokenizer.json')
   const json = JSON.parse(await readFile(file, 'utf8'))
   for (const [content, id] of ids)

@@ -2,7 +2,7 @@
 
 import type { FinishReason, GenerateResult } from '../../generation/generate.js'
 import type { CallSplitter, SplitCalls } from './call-splitter.js'
-import type { WrittenCall } from './calls.js'
+import type { WrittenCall } from './call.js'
 import type { ToolPlan } from './tool-plan.js'
 
 export interface AddedParts {
