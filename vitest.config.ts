@@ -122,7 +122,7 @@ const LONG = [
   ...['package/package', 'metal-device/stand-in', 'software-metal/models'],
   ...['metal-device/literal-texts', 'software-metal/self-check', 'cli/cli'],
   ...['metal-device/kernel-texts', 'software-metal/full-size', 'software-metal/tune'],
-  ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu'],
+  ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu', 'clients/openai-python'],
 ].map((name) => `/test/${name}.test.ts`)
 // Of whole projects: the many short files of the first one fill the gaps at the end.
 const LAST = ['shipped', 'prebuilds', 'level-']

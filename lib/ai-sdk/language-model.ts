@@ -137,18 +137,12 @@ function partStream(
   )
 }
 
-const OUR_WORDS: Readonly<Record<string, string>> = {
-  tool_choice: 'toolChoice',
-  response_format: 'responseFormat',
-}
-
-/** What the server's words for a request's fields are here. */
+/** What a server would answer with 400. */
 async function inOurWords<T>(work: () => Promise<T>): Promise<T> {
   try {
     return await work()
   } catch (error) {
     if (!(error instanceof ApiError)) throw error
-    const { param = 'prompt', message } = error
-    throw new UnsupportedFunctionalityError(OUR_WORDS[param] ?? param, message)
+    throw new UnsupportedFunctionalityError(error.param ?? 'prompt', error.message)
   }
 }

@@ -3,6 +3,7 @@
 import type { ResponseFormat } from '../grammar/response-format.js'
 import type { OfferedTool } from '../serve/tools/call.js'
 import type { ToolRequest } from '../serve/tools/tool-request.js'
+import { UnsupportedFunctionalityError } from './errors.js'
 import type { CallOptions, FunctionTool, Warning } from './specification.js'
 
 interface Beside {
@@ -13,7 +14,8 @@ interface Beside {
 /**
  * Adds what has no effect to `warnings`.
  *
- * @throws RangeError for the choice of a tool that is not there.
+ * @throws RangeError for the choice of a tool that is not there, UnsupportedFunctionalityError for a call that has to be
+ *   made beside a format of the text.
  */
 export function toolRequest(
   operation: string,
@@ -36,6 +38,12 @@ export function toolRequest(
     const details = 'an answer in a responseFormat has no calls: ask for one after the other'
     warnings.push({ type: 'unsupported', feature: 'tools', details })
     return none
+  }
+  if (responseFormat) {
+    throw new UnsupportedFunctionalityError(
+      'toolChoice',
+      'an answer cannot be in a responseFormat and be a call that toolChoice asks for: leave one of them out',
+    )
   }
   for (const tool of tools) if (tool.type === 'function') warnOfTool(tool, required, warnings)
   return { tools: offered, required, isOneNamed: toolChoice.type === 'tool', isParallel }

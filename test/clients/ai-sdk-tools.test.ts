@@ -1,9 +1,11 @@
 // Calls of tools and thoughts by the `ai` package, from a model in this process.
 
+import { readFile } from 'node:fs/promises'
 import {
   generateText,
   isStepCount,
   jsonSchema,
+  Output,
   streamText,
   type TextStreamPart,
   tool,
@@ -141,6 +143,27 @@ describe('toolChoice', () => {
     ])
   })
 
+  it('asks for a call, or the text has a format', async () => {
+    const output = Output.object({ schema: z.object({ ok: z.boolean() }) })
+    const all = { model, ...asked, tools: { weather }, output, maxRetries: 0 }
+    const { warnings } = await generateText(all)
+    expect(warnings).toMatchObject([{ type: 'unsupported', feature: 'tools' }])
+    const failure = generateText({ ...all, toolChoice: 'required' })
+    await expect(failure).rejects.toMatchObject({ functionality: 'toolChoice' })
+  })
+
+  it('names a tool that is there', async () => {
+    const choice = { type: 'tool', toolName: 'clock' } as never
+    const failure = generateText({
+      model,
+      ...asked,
+      tools: { weather },
+      toolChoice: choice,
+      maxRetries: 0,
+    })
+    await expect(failure).rejects.toThrow('toolChoice must name one of the tools (weather)')
+  })
+
   it('cannot ask for a call of a model that knows none', async () => {
     using plain = createSsmMetal({ chatTemplate: PLAIN_CHAT_TEMPLATE })
     const failure = generateText({ model: plain(), ...asked, tools: { weather }, maxRetries: 0 })
@@ -148,6 +171,24 @@ describe('toolChoice', () => {
       name: 'AI_UnsupportedFunctionalityError',
       functionality: 'tools',
     })
+  })
+})
+
+describe.each(['lfm2', 'lfm2.5', 'nemotron-nano-2'])('the published template of %s', (name) => {
+  it('has a tool called, whatever its form of calls', async () => {
+    const file = new URL(`../fixtures/tool-templates/${name}.jinja`, import.meta.url)
+    const loaded = await loadModel(undefined, { chatTemplate: await readFile(file, 'utf8') })
+    onTestFinished(() => loaded.dispose())
+    const { toolCalls, finishReason } = await generateText({
+      model: provider(loaded),
+      prompt: 'Weather?',
+      maxOutputTokens: 100,
+      tools: { weather },
+      toolChoice: { type: 'tool', toolName: 'weather' },
+    })
+    expect(finishReason).toBe('tool-calls')
+    expect(toolCalls).toMatchObject([{ toolName: 'weather', input: { days: expect.any(Number) } }])
+    expect(toolCalls[0]!.invalid).toBeUndefined()
   })
 })
 
