@@ -1,7 +1,7 @@
 """Renders a conversation with tools by published chat templates: what test/fixtures/tool-templates is checked against.
 
 Usage: python3 tools.py PLACE FOLDER > expected.json. PLACE: see render.py. FOLDER has conversations.json, and sources.json with
-the file of each template in PLACE.
+the file of each template in PLACE, and with where a text begins to count, if not at its beginning.
 """
 
 import hashlib
@@ -59,7 +59,8 @@ def main(place, folder):
                 messages = [with_written_calls(message) for message in messages]
             arguments = {key: value for key, value in case["arguments"].items() if key in template}
             case = {**case, "messages": messages, "arguments": arguments, "documents": None}
-            texts[title] = render.rendered(template, {**case, "add_generation_prompt": True})["text"]
+            text = render.rendered(template, {**case, "add_generation_prompt": True})["text"]
+            texts[title] = text[text.index(source.get("comparedFrom", "")) :]
         digest = hashlib.sha256(template.encode()).hexdigest()
         result["templates"][name] = {"sha256": digest, "texts": texts}
     with io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8") as output:

@@ -249,6 +249,29 @@ describe.each(FORMS)('a forced call in %s', (form) => {
   })
 })
 
+describe('special tokens', () => {
+  const allowedAtFirst = async (format: Parameters<GrammarEngine['compile']>[1]) => {
+    const matcher = await engines[1]!.compile('test', format, { stopTokens: new Set([0]) })
+    const allowed = allowedTokens(matcher.step.mask)
+    matcher.dispose()
+    return allowed
+  }
+
+  it.each(FORMS)('begin a call in %s, and nothing that spells them does', async (form) => {
+    const grammar = grammarOf(form, { tools, tokenizer: tagged })
+    expect(await allowedAtFirst(grammar)).toEqual([tagged.specialTokenId(FORMATS[form].open)])
+  })
+
+  it('stand in no text', async () => {
+    const allowed = await allowedAtFirst({ type: 'regex', pattern: '[^]*' })
+    expect(allowed.length).toBeGreaterThan(100)
+    for (const { open, close } of [...Object.values(FORMATS), THINK]) {
+      expect(allowed).not.toContain(tagged.specialTokenId(open))
+      expect(allowed).not.toContain(tagged.specialTokenId(close))
+    }
+  })
+})
+
 describe('a call whose values are texts', () => {
   it('cannot tell strings from other values with conditions', () => {
     const property = { anyOf: [{ type: 'string' }, { type: 'object' }] }
@@ -256,6 +279,18 @@ describe('a call whose values are texts', () => {
     const asked = { tools: [{ name: 'f', parameters }] }
     expect(() => grammarOf('XML', asked)).toThrow('strings beside')
     for (const form of ['JSON', 'Python'] as const) grammarOf(form, asked)
+  })
+
+  it('is of a schema of many references, at once', () => {
+    const names = Array.from({ length: 30 }, (_, i) => `d${i}`)
+    const referenceTo = (name: string) => ({ $ref: `#/$defs/${name}` })
+    const defs = names.map((name, i) => {
+      const next = names[i + 1]
+      return [name, { anyOf: next ? Array(20).fill(referenceTo(next)) : [{ type: 'string' }] }]
+    })
+    const properties = { a: referenceTo('d0') }
+    const parameters = { type: 'object', properties, $defs: Object.fromEntries(defs) }
+    for (const form of FORMS) grammarOf(form, { tools: [{ name: 'f', parameters }] })
   })
 
   it('cannot write any name', () => {

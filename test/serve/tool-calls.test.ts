@@ -180,6 +180,16 @@ describe('values between tags', () => {
     expect(valueIn(schema, text, defs)).toEqual(value)
   })
 
+  it('of a schema of many references are read at once', () => {
+    const names = Array.from({ length: 60 }, (_, i) => `d${i}`)
+    const referenceTo = (name: string) => ({ $ref: `#/$defs/${name}` })
+    const defs = names.map((name, i) => {
+      const next = names[i + 1]
+      return [name, { anyOf: next ? Array(20).fill(referenceTo(next)) : [{ type: 'integer' }] }]
+    })
+    expect(valueIn(referenceTo('d0'), '12', Object.fromEntries(defs))).toBe(12)
+  })
+
   it.each([
     '',
     '<function=f>',

@@ -209,9 +209,48 @@ describe('responses', () => {
       const deltas = [...text.matchAll(/^data: (\{"type":"response.output_text.delta".*)$/gm)]
       const streamed = deltas.map(([, data]) => JSON.parse(data!).delta).join('')
       expect(streamed).toBe(whole.output[0].content[0].text)
-      for (const fields of [{ store: true }, { previous_response_id: 'resp_1' }, { n: 2 }]) {
-        expect((await server.post('/v1/responses', { ...body, ...fields })).status).toBe(400)
+      const refused = {
+        store: true,
+        previous_response_id: 'resp_1',
+        n: 2,
+        conversation: 'conv_1',
+        background: true,
+        truncation: 'auto',
+        include: ['file_search_call.results'],
+        top_logprobs: 2,
+        reasoning: { effort: 'high' },
+        text: { verbosity: 'low' },
+        tools: [{ type: 'web_search' }],
       }
+      for (const [name, value] of Object.entries(refused)) {
+        const response = await server.post('/v1/responses', { ...body, [name]: value })
+        expect([name, response.status]).toEqual([name, 400])
+      }
+      const nothing = {
+        store: false,
+        previous_response_id: null,
+        conversation: null,
+        background: false,
+        truncation: 'disabled',
+        include: ['reasoning.encrypted_content'],
+        top_logprobs: 0,
+        reasoning: { effort: 'medium', summary: 'auto' },
+        text: { verbosity: 'medium', format: { type: 'text' } },
+        tools: [],
+        tool_choice: 'auto',
+        parallel_tool_calls: true,
+        max_tool_calls: null,
+        prompt: null,
+        service_tier: 'auto',
+        stream_options: null,
+        metadata: { a: '1' },
+        user: 'me',
+        safety_identifier: 'a',
+        prompt_cache_key: 'b',
+      }
+      const same = await json(server.post('/v1/responses', { ...body, ...nothing }))
+      expect(same.output).toMatchObject([{ content: whole.output[0].content }])
+      expect(same).toMatchObject({ metadata: { a: '1' }, tool_choice: 'auto', user: 'me' })
     } finally {
       await server.stop()
     }

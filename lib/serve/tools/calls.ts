@@ -1,5 +1,6 @@
 // The forms that published templates ask for calls in.
 
+import { valueText } from '../../grammar/json-nodes.js'
 import type { Tokenizer } from '../../tokenizer/tokenizer.js'
 import { type BlockEnd, JSON_QUOTING, QuotedBlockEnd, TaggedBlockEnd } from './block-end.js'
 import type { OfferedTool, WrittenCall } from './call.js'
@@ -35,7 +36,7 @@ const JSON_CALLS: CallFormat = {
   grammar: JSON_GRAMMAR,
   blockEnd: () => new QuotedBlockEnd(TOOL_CALL.close, JSON_QUOTING),
   parse: parseJsonCalls,
-  write: (call) => JSON.stringify(call),
+  write: ({ name, arguments: given }) => valueText({ name, arguments: given }),
 }
 
 /** `[{"name": ..., "arguments": {...}}]`: Nemotron-H and Nemotron Nano 2. */

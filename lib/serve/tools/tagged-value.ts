@@ -44,7 +44,7 @@ export function taggedValue(
 ): GrammarNode {
   const end = literal(`\n${PARAMETER_END}`)
   const json = converter.valueOf(property)
-  const kinds = alternatives(converter, property)
+  const kinds = alternatives(converter, property, new Set())
   if (kinds.every(({ kind }) => kind === 'plain' || kind === 'other')) {
     const schema = converter.resolved(property)
     const isBoolean = isObject(schema) && schema.type === 'boolean'
@@ -61,7 +61,17 @@ export function taggedValue(
   return sequence(choice(...nodes), end)
 }
 
-function alternatives(converter: SchemaConverter, property: Property): Alternative[] {
+/** @param seen References that were followed: again they would add nothing. */
+function alternatives(
+  converter: SchemaConverter,
+  property: Property,
+  seen: Set<JsonValue>,
+): Alternative[] {
+  const reference = isObject(property.schema) ? property.schema.$ref : undefined
+  if (reference !== undefined) {
+    if (seen.has(reference)) return []
+    seen.add(reference)
+  }
   const schema = converter.resolved(property)
   if (schema === false) return []
   if (!isObject(schema)) return [{ kind: 'text' }]
@@ -70,7 +80,7 @@ function alternatives(converter: SchemaConverter, property: Property): Alternati
     if (!Array.isArray(branches)) continue
     return branches.flatMap((branch, index) => {
       const path = pathOf(property.path, keyword, index)
-      return alternatives(converter, { ...property, schema: branch, path })
+      return alternatives(converter, { ...property, schema: branch, path }, seen)
     })
   }
   if (Array.isArray(schema.enum)) return [listed(schema.enum, property.path)]

@@ -50,7 +50,7 @@ export function xmlCall({ name, arguments: given }: WrittenCall): string {
 /** Where a value ends: a text at the first tag, JSON where it is whole; -1: nowhere. */
 function valueEnd(body: string, begin: number, { types }: ValueKinds): number {
   const first = body.indexOf(PARAMETER_END, begin)
-  if (!types || types.has('string')) return first
+  if (!types?.size || types.has('string')) return first
   for (let end = first; end >= 0; end = body.indexOf(PARAMETER_END, end + 1)) {
     if (isJsonText(withoutNewline(body.slice(begin, end)))) return end
   }

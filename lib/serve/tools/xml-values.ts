@@ -10,7 +10,6 @@ export interface ValueKinds {
 
 type Json = Readonly<Record<string, unknown>>
 
-const DEEPEST = 16
 /** As Python prints them: templates do that with values of earlier calls. */
 const PYTHON_WORDS: Readonly<Record<string, unknown>> = { True: true, False: false, None: null }
 
@@ -22,7 +21,7 @@ const PYTHON_WORDS: Readonly<Record<string, unknown>> = { True: true, False: fal
 export function valueOfText(text: string, { types, values }: ValueKinds): unknown {
   const listed = values?.find((value) => textOfValue(value) === text)
   if (listed !== undefined) return listed
-  if (!types || (types.size === 1 && types.has('string'))) return text
+  if (!types?.size || (types.size === 1 && types.has('string'))) return text
   const value = jsonOf(text)
   if (value === undefined) return text
   const isAllowed = !types.has('string') || (typeof value !== 'string' && types.has(typeOf(value)))
@@ -37,23 +36,36 @@ export const textOfValue = (value: unknown) =>
   typeof value === 'string' ? value : JSON.stringify(value)
 
 /** What `schema`, a part of `root`, allows. Nothing is thrown for what is no schema. */
-export function valueKinds(schema: unknown, root: unknown, depth = 0): ValueKinds {
+export function valueKinds(schema: unknown, root: unknown): ValueKinds {
+  return kindsOf(schema, { root, seen: new Set() }) ?? { types: undefined, values: undefined }
+}
+
+interface Known {
+  readonly root: unknown
+  /** References that were followed: again they would add nothing. */
+  readonly seen: Set<string>
+}
+
+/** Undefined where it says nothing. */
+function kindsOf(schema: unknown, known: Known): ValueKinds | undefined {
   const { $ref, anyOf, oneOf, allOf, type, enum: listed } = (schema ?? {}) as Json
-  const none = { types: undefined, values: undefined }
-  if (depth > DEEPEST) return none
-  if (typeof $ref === 'string') return valueKinds(pointed(root, $ref), root, depth + 1)
+  if (typeof $ref === 'string') {
+    if (known.seen.has($ref)) return { types: new Set(), values: [] }
+    known.seen.add($ref)
+    return kindsOf(pointed(known.root, $ref), known)
+  }
   const branches = [anyOf, oneOf, allOf].find(Array.isArray)
   if (branches) {
-    const kinds = branches.map((branch) => valueKinds(branch, root, depth + 1))
-    if (kinds.some(({ types }) => !types)) return none
-    const all = kinds.flatMap(({ types }) => [...types!])
-    return { types: new Set(all), values: kinds.flatMap(({ values }) => values ?? []) }
+    const kinds = branches.map((branch) => kindsOf(branch, known))
+    if (!kinds.every((one) => one !== undefined)) return undefined
+    const types = new Set(kinds.flatMap((one) => [...one.types!]))
+    return { types, values: kinds.flatMap((one) => one.values ?? []) }
   }
   const hasConst = Object.hasOwn((schema ?? {}) as Json, 'const')
   const values = Array.isArray(listed) ? listed : hasConst ? [(schema as Json).const] : undefined
   if (values) return { types: new Set(values.map(typeOf)), values }
   const names = (Array.isArray(type) ? type : [type]).filter((name) => typeof name === 'string')
-  return names.length === 0 ? none : { types: new Set(names.map(common)), values: undefined }
+  return names.length === 0 ? undefined : { types: new Set(names.map(common)), values: undefined }
 }
 
 /** An integer is a number. */
