@@ -156,10 +156,10 @@ export default defineConfig({
           name: 'shipped',
           include: ['test/**/*.test.ts'],
           exclude: [
+            'test/clients',
             'test/software-metal',
             'test/metal-device',
             'test/mlx',
-            'test/clients',
             'test/gpu',
             'test/prebuilds',
             ...alone,

@@ -50,13 +50,24 @@ export async function serverForTest(...given: Parameters<typeof startServer>): P
   return server
 }
 
-/** Resolves when so many texts run: a server hears a moment later that a client has gone. */
+/** A text that does not end within a test. */
+export const endless = {
+  prompt: 'Once upon a time',
+  max_tokens: 30_000,
+  temperature: 0.5,
+  seed: 1,
+  logit_bias: { 0: -100 },
+}
+
+/** A number of /metrics, of which the server has told nothing yet where it is 0. `name`: as a pattern. */
+export async function metric({ url }: TestServer, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return Number(new RegExp(`^ssm_metal_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? 0)
+}
+
+/** Resolves when so many texts run or wait. */
 export async function untilTexts(server: TestServer, count: number): Promise<void> {
-  for (;;) {
-    const text = await (await fetch(`${server.url}/metrics`)).text()
-    if (text.includes(`\nssm_metal_texts ${count}\n`)) return
-    await sleep(5)
-  }
+  while ((await metric(server, 'texts')) !== count) await sleep(5)
 }
 
 /** The data of a stream's events; `[DONE]` must be the last and is left out. */
