@@ -174,23 +174,28 @@ describe('toolChoice', () => {
   })
 })
 
-describe.each(['lfm2', 'lfm2.5', 'nemotron-nano-2'])('the published template of %s', (name) => {
-  it('has a tool called, whatever its form of calls', async () => {
-    const file = new URL(`../fixtures/tool-templates/${name}.jinja`, import.meta.url)
-    const loaded = await loadModel(undefined, { chatTemplate: await readFile(file, 'utf8') })
-    onTestFinished(() => loaded.dispose())
-    const { toolCalls, finishReason } = await generateText({
-      model: provider(loaded),
-      prompt: 'Weather?',
-      maxOutputTokens: 100,
-      tools: { weather },
-      toolChoice: { type: 'tool', toolName: 'weather' },
+describe.each(['granite-4.0', 'lfm2.5', 'nemotron-nano-2', 'qwen3-coder'])(
+  'the published template of %s',
+  (name) => {
+    it('has a tool called, whatever its form of calls', async () => {
+      const file = new URL(`../fixtures/tool-templates/${name}.jinja`, import.meta.url)
+      const loaded = await loadModel(undefined, { chatTemplate: await readFile(file, 'utf8') })
+      onTestFinished(() => loaded.dispose())
+      const { toolCalls, finishReason } = await generateText({
+        model: provider(loaded),
+        prompt: 'Weather?',
+        maxOutputTokens: 100,
+        tools: { weather },
+        toolChoice: { type: 'tool', toolName: 'weather' },
+      })
+      expect(finishReason).toBe('tool-calls')
+      expect(toolCalls).toMatchObject([
+        { toolName: 'weather', input: { days: expect.any(Number) } },
+      ])
+      expect(toolCalls[0]!.invalid).toBeUndefined()
     })
-    expect(finishReason).toBe('tool-calls')
-    expect(toolCalls).toMatchObject([{ toolName: 'weather', input: { days: expect.any(Number) } }])
-    expect(toolCalls[0]!.invalid).toBeUndefined()
-  })
-})
+  },
+)
 
 describe('what a model writes', () => {
   it('has its calls parted from its text', async () => {
