@@ -83,6 +83,7 @@ export class SsmMetalLanguageModel {
       const all = { ...options, n: 1, addSpecialTokens: false }
       const group = await model.sampleStreams(operation, asked.prompt, all, asked.parts)
       const request = { body: { prompt: asked.prompt as string } }
+      // One text shares its prompt with no other: there is nothing to dispose of.
       const stream = group.streams[0]!
       return { stream, plan, warnings, signal: options.signal, request }
     })
