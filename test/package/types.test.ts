@@ -29,6 +29,7 @@ function compile(typescript: string, words: readonly string[]): Promise<string> 
 /** Uses of the package, in a module of either kind. */
 const program = `
 import { createDevice, loadModel, type LoadOptions, type TextChunk, UnsupportedOptionError } from 'ssm-metal'
+import { createSsmMetal, type SsmMetalProviderOptions } from 'ssm-metal/ai-sdk'
 
 const signal = {
   aborted: false,
@@ -44,6 +45,9 @@ export async function main(): Promise<string> {
   await using stream = model.stream('Once', { maxTokens: x.length })
   const chunks: TextChunk[] = []
   for await (const chunk of stream) chunks.push(chunk)
+  const ssmMetal: SsmMetalProviderOptions = { minP: 0.1 }
+  const { modelId }: { modelId: string } = createSsmMetal({ device: 'cpu' })(model)
+  void [ssmMetal, modelId]
   const { finishReason }: { finishReason: 'stop' | 'length' | 'abort' } = await stream.result
   return finishReason
 }
@@ -109,6 +113,8 @@ it('stand beside the declarations of the DOM', async () => {
 it('are one text for modules of both kinds, and package.json names both', async () => {
   const { exports, types, main } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'))
   expect(exports['.'].types).toEqual({ require: './dist/index.d.cts', default: `${types}` })
+  const { types: ofSdk } = exports['./ai-sdk']
+  expect(ofSdk.require.replace('.d.cts', '.d.ts')).toBe(ofSdk.default)
   expect(main).toBe(exports['.'].default)
   const [module, common] = await Promise.all(
     ['model.d.ts', 'model.d.cts'].map((name) =>
