@@ -27,7 +27,8 @@ export interface AnswersOptions {
 
 /** Who is told what comes, by the index of the text among all. */
 export interface AnswerListener {
-  onChunk(index: number, chunk: TextChunk): Promise<void>
+  /** `partial`: what there is so far of the text. */
+  onChunk(index: number, chunk: TextChunk, partial: GenerateResult): Promise<void>
   onEnd(index: number, result: GenerateResult): Promise<void>
 }
 
@@ -80,7 +81,7 @@ async function read(
   listener: AnswerListener | undefined,
 ): Promise<GenerateResult> {
   if (!listener) return stream.resultAlone()
-  for await (const chunk of stream) await listener.onChunk(index, chunk)
+  for await (const chunk of stream) await listener.onChunk(index, chunk, stream.partial)
   const result = await stream.result
   await listener.onEnd(index, result)
   return result
