@@ -6,7 +6,7 @@ import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { chatLogprob } from './logprobs.js'
 import { newId, type ReplyForm } from './reply.js'
 import type { CallSplitter, SplitCalls } from './tools/call-splitter.js'
-import type { WrittenCall } from './tools/calls.js'
+import type { WrittenCall } from './tools/call.js'
 import type { ToolPlan } from './tools/tool-plan.js'
 
 /** A text that is streamed. */

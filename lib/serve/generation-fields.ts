@@ -8,6 +8,7 @@ import type { Fields } from './fields.js'
 // As OpenAI documents it, for models whose own files name none.
 const DEFAULT_TEMPERATURE = 1
 const MOST_STOPS = 16
+const NEGATIVE_SEEDS = 2 ** 52
 const LONGEST_STOP = 1024
 /** As many texts as `generate` makes of a prompt. */
 export const MOST_CHOICES = 128
@@ -82,8 +83,14 @@ function samplingOf(fields: Fields, { generationDefaults }: GenerationLimits): G
     presencePenalty: fields.number('presence_penalty', { min: -2, max: 2 }),
     frequencyPenalty: fields.number('frequency_penalty', { min: -2, max: 2 }),
     logitBias: fields.object('logit_bias') as LogitBias | undefined,
-    seed: fields.integer('seed', { min: 0 }),
+    seed: seedOf(fields),
   }
+}
+
+// OpenAI's may be below 0.
+function seedOf(fields: Fields): number | undefined {
+  const seed = fields.integer('seed', { min: -NEGATIVE_SEEDS })
+  return seed !== undefined && seed < 0 ? NEGATIVE_SEEDS + seed : seed
 }
 
 function stopOf(fields: Fields): string[] | undefined {

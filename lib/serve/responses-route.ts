@@ -33,7 +33,7 @@ export async function responsesRoute(exchange: Exchange): Promise<void> {
       const all = {
         operation: 'responses',
         n: 1,
-        options: { ...options, responseFormat: plan.responseFormat ?? options.responseFormat },
+        options,
         controller,
       }
       const [results] = await answers(model, [prompt], all, asked.stream ? reply : undefined)

@@ -206,7 +206,7 @@ describe('a field of the wrong type', () => {
       'messages[0].weight',
     ],
     [
-      'an answer that goes on, without a text',
+      'an answer that goes on behind its calls',
       {
         messages: [
           {
