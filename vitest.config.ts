@@ -7,6 +7,7 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { HAS_NODE_22, NODE_22 } from './test/clients/node-22.js'
 import { MLX_PACKAGES } from './test/mlx/environment.js'
+import { BROWSER } from './test/page/environment.js'
 import { compile } from './test/support/compiled.js'
 
 compile()
@@ -160,6 +161,7 @@ export default defineConfig({
             'test/software-metal',
             'test/metal-device',
             'test/mlx',
+            'test/page',
             'test/gpu',
             'test/prebuilds',
             ...alone,
@@ -186,6 +188,10 @@ export default defineConfig({
       // Against the real mlx-lm, where it has been installed (npm run test:mlx).
       ...(existsSync(MLX_PACKAGES)
         ? [{ test: { ...test, name: 'mlx', include: ['test/mlx/*.test.ts'] } }]
+        : []),
+      // The server's page, where a browser has been installed (npm run test:page).
+      ...(existsSync(BROWSER)
+        ? [{ test: { ...test, name: 'page', include: ['test/page/*.test.ts'] } }]
         : []),
       // What a build for another platform would be, and prebuilt binaries, looked at from outside.
       ...(process.platform === 'linux'

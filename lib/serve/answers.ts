@@ -27,7 +27,8 @@ export interface AnswersOptions {
 
 /** Who is told what comes, by the index of the text among all. */
 export interface AnswerListener {
-  onChunk(index: number, chunk: TextChunk): Promise<void>
+  /** `partial`: what there is so far of the text. */
+  onChunk(index: number, chunk: TextChunk, partial: GenerateResult): Promise<void>
   onEnd(index: number, result: GenerateResult): Promise<void>
 }
 
@@ -93,7 +94,7 @@ async function read(
 ): Promise<GenerateResult> {
   if (!listener) return stream.resultAlone()
   for await (const chunk of stream) {
-    for (const index of indices) await listener.onChunk(index, chunk)
+    for (const index of indices) await listener.onChunk(index, chunk, stream.partial)
   }
   const result = await stream.result
   for (const index of indices) await listener.onEnd(index, result)

@@ -29,6 +29,8 @@ export interface GenerationRequest {
   readonly stream: boolean
   /** Whether a stream ends with what it has cost. */
   readonly includeUsage: boolean
+  /** Whether each event says what the text has cost so far. */
+  readonly timingsPerToken: boolean
 }
 
 /** Fields of OpenAI's that change no text here: who asks, and what the service does with it. */
@@ -59,6 +61,7 @@ export function generationRequest(
     n: fields.integer('n', { min: 1, max: MOST_CHOICES }) ?? 1,
     stream,
     includeUsage: includeUsageOf(fields, stream),
+    timingsPerToken: fields.boolean('timings_per_token') ?? false,
   }
 }
 

@@ -81,10 +81,12 @@ class Reply {
     return { id, object, created: this.#created, model: this.#exchange.serving.name }
   }
 
-  async onChunk(index: number, chunk: TextChunk): Promise<void> {
-    const choice = this.#asked.form.chunk(index, chunk)
+  async onChunk(index: number, chunk: TextChunk, partial: GenerateResult): Promise<void> {
+    const { form, choices, request } = this.#asked
+    const choice = form.chunk(index, chunk)
     await this.#begin(index)
-    if (choice) await this.#send([choice])
+    const isTimed = request.timingsPerToken && choices === 1
+    if (choice) await this.#send([choice], isTimed ? { timings: timingsOf(partial) } : {})
   }
 
   async onEnd(index: number, result: GenerateResult): Promise<void> {

@@ -17,7 +17,9 @@ export function inputMessages(input: unknown, instructions: string | undefined):
   const conversation: Conversation = { messages: [...first], thoughts: undefined }
   for (const [index, item] of input.entries()) {
     const path = `input[${index}]`
-    if (typeof item !== 'object' || item === null) throw badField(path, `${path} must be an object`)
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) {
+      throw badField(path, `${path} must be an object`)
+    }
     addItem(conversation, new Fields(item as Record<string, unknown>, `${path}.`))
   }
   return conversation.messages

@@ -39,6 +39,7 @@ export function responsesRequest(fields: Fields, limits: GenerationLimits): Resp
   fields.neutral('prompt')
   fields.neutral('top_logprobs', [0])
   fields.neutral('max_tool_calls')
+  fields.neutral('timings_per_token', [false], 'the last event has them')
   fields.end()
   return {
     ...request,

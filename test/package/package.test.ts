@@ -93,6 +93,7 @@ describe('the tarball', () => {
       'models',
       'native',
       'package.json',
+      'page',
     ]
     const folders = new Set(files.map((file) => file.split('/')[0]!))
     expect([...folders].sort()).toEqual([...allowed, 'prebuilds', 'scripts'])
@@ -123,6 +124,11 @@ describe('the tarball', () => {
       'docs/streams.md',
       'docs/structured-output.md',
       'docs/text.md',
+    ])
+    expect(files.filter((file) => file.startsWith('page/'))).toEqual([
+      'page/index.html',
+      'page/page.css',
+      'page/page.js',
     ])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
       'scripts/embed-metal.mjs',

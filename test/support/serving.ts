@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import { type LoadOptions, loadModel, PLAIN_CHAT_TEMPLATE } from '../../lib/index.js'
 import type { ServeOptions } from '../../lib/options/serving.js'
-import { type RunningServer, serve } from '../../lib/serve/serve.js'
+import { type RunningServer, serve, type ServedFacts } from '../../lib/serve/serve.js'
 
 export interface TestServer extends RunningServer {
   /** What the server has logged. */
@@ -26,13 +26,15 @@ export async function startServer(
   options: ServeOptions = {},
   loading: LoadOptions = {},
   path?: string,
+  more: Partial<ServedFacts> = {},
 ): Promise<TestServer> {
   const lines: string[] = []
   const load = () => loadModel(path, { chatTemplate: PLAIN_CHAT_TEMPLATE, ...loading })
   const { maxStreams = 32, maxQueue = 128 } = loading
   const places = maxStreams + maxQueue
   const log = (line: string) => void lines.push(line)
-  const server = await serve({ load, places, model: path, log }, { port: 0, ...options })
+  const facts = { load, places, model: path, log, ...more }
+  const server = await serve(facts, { port: 0, ...options })
   const post = (path: string, body: unknown, init: RequestInit = {}) =>
     fetch(server.url + path, {
       method: 'POST',
