@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { HAS_NODE_22, NODE_22 } from './test/clients/node-22.js'
 import { MLX_PACKAGES } from './test/mlx/environment.js'
 import { BROWSER } from './test/page/environment.js'
 import { compile } from './test/support/compiled.js'
@@ -122,7 +123,7 @@ const LONG = [
   ...['package/package', 'metal-device/stand-in', 'software-metal/models'],
   ...['metal-device/literal-texts', 'software-metal/self-check', 'cli/cli'],
   ...['metal-device/kernel-texts', 'software-metal/full-size', 'software-metal/tune'],
-  ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu'],
+  ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu', 'clients/openai-python'],
 ].map((name) => `/test/${name}.test.ts`)
 // Of whole projects: the many short files of the first one fill the gaps at the end.
 const LAST = ['shipped', 'prebuilds', 'level-']
@@ -156,6 +157,7 @@ export default defineConfig({
           name: 'shipped',
           include: ['test/**/*.test.ts'],
           exclude: [
+            'test/clients',
             'test/software-metal',
             'test/metal-device',
             'test/mlx',
@@ -169,6 +171,20 @@ export default defineConfig({
       { test: { ...test, name: 'alone', include: alone, maxWorkers: 1 } },
       ...levels.slice(0, -1).map(onLevel),
       ...(process.env.SSM_METAL_PREBUILT === 'linux-arm64' ? onPrebuilt('linux-arm64') : []),
+      // Others' clients, under the Node that they need.
+      ...(HAS_NODE_22
+        ? [
+            {
+              test: {
+                ...test,
+                name: 'clients',
+                include: ['test/clients/*.test.ts'],
+                pool: NODE_22,
+                globalSetup: 'test/clients/node-22.ts',
+              },
+            },
+          ]
+        : []),
       // Against the real mlx-lm, where it has been installed (npm run test:mlx).
       ...(existsSync(MLX_PACKAGES)
         ? [{ test: { ...test, name: 'mlx', include: ['test/mlx/*.test.ts'] } }]

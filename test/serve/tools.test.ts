@@ -1,7 +1,14 @@
 // Calls of tools that a request forces, through the server.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { eventsOf, json, serverForTest, startServer, type TestServer } from '../support/serving.js'
+import {
+  eventsOf,
+  json,
+  serverForTest,
+  startServer,
+  type TestServer,
+  TOOL_TEMPLATE,
+} from '../support/serving.js'
 
 const weather = {
   name: 'weather',
@@ -17,18 +24,10 @@ const weather = {
 }
 const clock = { name: 'clock', parameters: { type: 'object', properties: {} } }
 
-// As Qwen's and Granite's, shorter.
-const TEMPLATE = `
-{%- if tools %}{{ '<tools>' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '</tools>' }}{% endif %}
-{%- for message in messages %}{{ message.role ~ ': ' ~ message.content }}
-{%- for call in message.tool_calls or [] %}{{ '<tool_call>' ~ (call.function | tojson) ~ '</tool_call>' }}{% endfor %}{{ ';' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}`
-
 describe('tool_choice', () => {
   let server: TestServer
   beforeAll(async () => {
-    server = await startServer({}, { chatTemplate: TEMPLATE })
+    server = await startServer({}, { chatTemplate: TOOL_TEMPLATE })
   })
   afterAll(() => server.stop())
 

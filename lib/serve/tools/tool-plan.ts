@@ -35,7 +35,7 @@ export function toolPlan(
   if (!format) {
     throw new ApiError(
       400,
-      "tools: this model's chat template writes calls in no way that the server knows: leave tools out, or serve a model that was made for them",
+      "tools: this model's chat template writes calls in no form that is known: leave tools out, or take a model that was made for them",
       { param: 'tools', code: 'unsupported_parameter' },
     )
   }
