@@ -3,6 +3,7 @@
 
 import { benchCommand } from './cli/bench.js'
 import { buildCommand } from './cli/build.js'
+import { chatCommand, runCommand } from './cli/chat.js'
 import { convertCommand } from './cli/convert.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
@@ -27,6 +28,8 @@ process.exitCode = await runProgram(
     version: VERSION,
     commands: [
       generateCommand,
+      chatCommand,
+      runCommand,
       serveCommand,
       perplexityCommand,
       benchCommand,
