@@ -5,6 +5,7 @@ import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { LM_EVAL_PACKAGES } from './test/lm-eval/environment.js'
 import { MLX_PACKAGES } from './test/mlx/environment.js'
 import { compile } from './test/support/compiled.js'
 
@@ -157,6 +158,7 @@ export default defineConfig({
           exclude: [
             'test/software-metal',
             'test/metal-device',
+            'test/lm-eval',
             'test/mlx',
             'test/gpu',
             'test/prebuilds',
@@ -170,6 +172,10 @@ export default defineConfig({
       // Against the real mlx-lm, where it has been installed (npm run test:mlx).
       ...(existsSync(MLX_PACKAGES)
         ? [{ test: { ...test, name: 'mlx', include: ['test/mlx/*.test.ts'] } }]
+        : []),
+      // Against the real lm-eval-harness, where it has been installed (npm run test:lm-eval).
+      ...(existsSync(LM_EVAL_PACKAGES)
+        ? [{ test: { ...test, name: 'lm-eval', include: ['test/lm-eval/*.test.ts'] } }]
         : []),
       // What a build for another platform would be, and prebuilt binaries, looked at from outside.
       ...(process.platform === 'linux'

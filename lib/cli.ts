@@ -5,6 +5,7 @@ import { benchCommand } from './cli/bench.js'
 import { buildCommand } from './cli/build.js'
 import { chatCommand, runCommand } from './cli/chat.js'
 import { convertCommand } from './cli/convert.js'
+import { evalCommand } from './cli/eval.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
@@ -32,6 +33,7 @@ process.exitCode = await runProgram(
       runCommand,
       serveCommand,
       perplexityCommand,
+      evalCommand,
       benchCommand,
       showCommand,
       convertCommand,

@@ -535,6 +535,7 @@ describe('help', () => {
     [['help', 'generate'], /--max-tokens/],
     [['chat', '--help'], /--system[\s\S]*--session[\s\S]*--max-tokens/],
     [['run', '--help'], /NAME[\s\S]*--system/],
+    [['eval', '--help'], /TASK\.jsonl[\s\S]*--shots[\s\S]*--results/],
     [['show', '--help'], /MODEL/],
     [['info', '--help'], /--json/],
     [['tune', '--help'], /--quick[\s\S]*--dry-run[\s\S]*--reset/],
