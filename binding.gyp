@@ -29,12 +29,13 @@
   "targets": [{
     "target_name": "ssm",
     # Every file of these folders: one that is added is compiled.
-    "sources": ["<!@(ls native/*.cpp native/addon/*.cpp native/cpu/*.cpp native/cpu/operations/*.cpp native/cpu/fast/operations/*.cpp)"],
-    # The tables of operations, from the headers of metal/ that state them.
+    "sources": ["<!@(ls native/*.cpp native/addon/*.cpp native/cpu/*.cpp)"],
+    # The tables of operations, from the headers of metal/ that state them. Each includes the files of
+    # its folder.
     "actions": [{
       "action_name": "operation_tables",
       "inputs": ["scripts/operations.mjs", "<!@(ls metal/*.h native/cpu/operations/*.cpp native/cpu/fast/operations/*.cpp)"],
-      "outputs": ["<(SHARED_INTERMEDIATE_DIR)/operations.cpp", "<(SHARED_INTERMEDIATE_DIR)/cpu_operations.cpp"],
+      "outputs": ["<(SHARED_INTERMEDIATE_DIR)/operations.cpp", "<(SHARED_INTERMEDIATE_DIR)/cpu_operations.cpp", "<(SHARED_INTERMEDIATE_DIR)/fast_operations.cpp"],
       "action": ["node", "scripts/operations.mjs", "<@(_outputs)"],
       "process_outputs_as_sources": 1
     }],
@@ -49,7 +50,7 @@
       # The Metal device: the dispatch code of every operation, Apple's API, and the kernels as text.
       # Not on Intel: those GPUs lack what the kernels need, and so does what Rosetta offers.
       ["OS=='mac' and target_arch=='arm64'", {
-        "sources": ["<!@(ls native/metal/*.cpp native/metal/operations/*.cpp native/metal/*.mm native/metal/apple/*.mm)"],
+        "sources": ["<!@(ls native/metal/*.cpp native/metal/*.mm native/metal/apple/*.mm)"],
         "defines": ["SSM_WITH_METAL"],
         "actions": [{
           "action_name": "metal_operation_table",

@@ -5,8 +5,10 @@ import { basename, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
+import { HAS_NODE_22, NODE_22 } from './test/clients/node-22.js'
 import { LM_EVAL_PACKAGES } from './test/lm-eval/environment.js'
 import { MLX_PACKAGES } from './test/mlx/environment.js'
+import { BROWSER } from './test/page/environment.js'
 import { compile } from './test/support/compiled.js'
 
 compile()
@@ -122,7 +124,7 @@ const LONG = [
   ...['package/package', 'metal-device/stand-in', 'software-metal/models'],
   ...['metal-device/literal-texts', 'software-metal/self-check', 'cli/cli'],
   ...['metal-device/kernel-texts', 'software-metal/full-size', 'software-metal/tune'],
-  ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu'],
+  ...['metal-device/memory', 'cpu-levels/compare', 'gpu/gpu', 'clients/openai-python'],
 ].map((name) => `/test/${name}.test.ts`)
 // Of whole projects: the many short files of the first one fill the gaps at the end.
 const LAST = ['shipped', 'prebuilds', 'level-']
@@ -156,10 +158,12 @@ export default defineConfig({
           name: 'shipped',
           include: ['test/**/*.test.ts'],
           exclude: [
+            'test/clients',
             'test/software-metal',
             'test/metal-device',
             'test/lm-eval',
             'test/mlx',
+            'test/page',
             'test/gpu',
             'test/prebuilds',
             ...alone,
@@ -169,6 +173,20 @@ export default defineConfig({
       { test: { ...test, name: 'alone', include: alone, maxWorkers: 1 } },
       ...levels.slice(0, -1).map(onLevel),
       ...(process.env.SSM_METAL_PREBUILT === 'linux-arm64' ? onPrebuilt('linux-arm64') : []),
+      // Others' clients, under the Node that they need.
+      ...(HAS_NODE_22
+        ? [
+            {
+              test: {
+                ...test,
+                name: 'clients',
+                include: ['test/clients/*.test.ts'],
+                pool: NODE_22,
+                globalSetup: 'test/clients/node-22.ts',
+              },
+            },
+          ]
+        : []),
       // Against the real mlx-lm, where it has been installed (npm run test:mlx).
       ...(existsSync(MLX_PACKAGES)
         ? [{ test: { ...test, name: 'mlx', include: ['test/mlx/*.test.ts'] } }]
@@ -176,6 +194,10 @@ export default defineConfig({
       // Against the real lm-eval-harness, where it has been installed (npm run test:lm-eval).
       ...(existsSync(LM_EVAL_PACKAGES)
         ? [{ test: { ...test, name: 'lm-eval', include: ['test/lm-eval/*.test.ts'] } }]
+        : []),
+      // The server's page, where a browser has been installed (npm run test:page).
+      ...(existsSync(BROWSER)
+        ? [{ test: { ...test, name: 'page', include: ['test/page/*.test.ts'] } }]
         : []),
       // What a build for another platform would be, and prebuilt binaries, looked at from outside.
       ...(process.platform === 'linux'

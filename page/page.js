@@ -2,15 +2,13 @@
 // ever becomes the text of an element.
 
 const element = (id) => document.getElementById(id)
-const [log, input, status] = ['log', 'input', 'status'].map(element)
+const [log, input, status, access] = ['log', 'input', 'status', 'access'].map(element)
 const buttons = { send: element('send'), stop: element('stop'), more: element('continue') }
 
 /** The model, as /v1/models describes it. */
 let model
-/** What was said so far. */
-let messages = []
-/** The answer that may go on, and its element. */
-let last
+/** What was said so far: messages, and the elements that show them. */
+let turns = []
 /** Ends the answer under way. */
 let running
 
@@ -24,27 +22,63 @@ function say(text, isWrong = false) {
   status.className = isWrong ? 'wrong' : ''
 }
 
-function addTurn(role, text = '') {
-  const turn = document.createElement('p')
-  turn.className = `turn ${role}`
-  const parts = ['who', 'thoughts', 'text'].map((name) => {
-    const part = document.createElement('span')
-    part.className = name
-    turn.append(part)
-    return part
-  })
-  parts[0].textContent = role === 'user' ? 'You' : model.id
-  parts[2].textContent = text
-  log.append(turn)
-  log.scrollTop = log.scrollHeight
-  return { thoughts: parts[1], text: parts[2] }
-}
+/** A message, and what shows it. Text is added to it once a frame, however many tokens come. */
+class Turn {
+  message
+  #root = document.createElement('p')
+  #parts = {}
+  #waiting = { thoughts: '', text: '' }
+  #frame = 0
 
-const bytes = (count) => `${(count / 2 ** 20).toFixed(1)} MiB`
+  constructor(role, content = '') {
+    this.message = { role, content: '' }
+    this.#root.className = `turn ${role}`
+    for (const name of ['who', 'thoughts', 'text']) {
+      const part = document.createElement('span')
+      part.className = name
+      this.#root.append(part)
+      this.#parts[name] = part
+    }
+    this.#parts.who.textContent = role === 'user' ? 'You' : model.id
+    log.append(this.#root)
+    this.add({ text: content })
+    this.show({ isSeen: true })
+    turns.push(this)
+  }
+
+  add({ text = '', thoughts = '' }) {
+    // Many models begin with a space, or an empty line, which is part of the message.
+    this.#waiting.text += this.message.content.trim() === '' ? text.trimStart() : text
+    this.message.content += text
+    this.#waiting.thoughts += thoughts
+    this.#frame ||= requestAnimationFrame(() => this.show())
+  }
+
+  /** @param isSeen Whether the end is scrolled to, even by who reads further above. */
+  show({ isSeen = false } = {}) {
+    cancelAnimationFrame(this.#frame)
+    this.#frame = 0
+    const isAtEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40
+    for (const name of ['thoughts', 'text']) {
+      if (this.#waiting[name] !== '') this.#parts[name].append(this.#waiting[name])
+      this.#waiting[name] = ''
+    }
+    if (isAtEnd || isSeen) log.scrollTop = log.scrollHeight
+  }
+
+  remove() {
+    this.show()
+    this.#root.remove()
+    turns = turns.filter((turn) => turn !== this)
+  }
+}
 
 async function failed(response) {
   const { error } = await response.json().catch(() => ({}))
-  if (response.status === 401) element('access').open = true
+  if (response.status === 401) {
+    access.hidden = false
+    element('key').focus()
+  }
   throw new Error(error?.message ?? `the server answered ${response.status}`)
 }
 
@@ -54,14 +88,16 @@ async function findModel() {
   ;[model] = (await response.json()).data
   element('model').textContent = model.id
   document.title = model.id
-  if (model.state_bytes) element('state').textContent = bytes(model.state_bytes)
+  if (model.state_bytes) {
+    element('state').textContent = `${(model.state_bytes / 2 ** 20).toFixed(1)} MiB`
+  }
   if (!model.has_chat_template) element('label').textContent = 'Text to go on from'
 }
 
 /** The objects of a stream of events. */
 async function* eventsOf(response) {
   let held = ''
-  for await (const text of response.body.pipeThrough(new TextDecoderStream())) {
+  for await (const text of chunksOf(response.body.pipeThrough(new TextDecoderStream()))) {
     const parts = (held + text).split('\n\n')
     held = parts.pop()
     for (const part of parts) {
@@ -71,8 +107,19 @@ async function* eventsOf(response) {
   }
 }
 
+// Safari's streams cannot be iterated over.
+async function* chunksOf(stream) {
+  const reader = stream.getReader()
+  for (;;) {
+    const { value, done } = await reader.read()
+    if (done) return
+    yield value
+  }
+}
+
 function request(isMore) {
-  const options = { model: model.id, stream: true, stream_options: { include_usage: true } }
+  const messages = turns.map(({ message }) => message)
+  const options = { model: model.id, stream: true, timings_per_token: true }
   if (!model.has_chat_template) {
     const prompt = messages.map(({ content }) => content).join('')
     return ['v1/completions', { ...options, prompt, max_tokens: Math.min(512, model.max_tokens) }]
@@ -81,67 +128,76 @@ function request(isMore) {
   return ['v1/chat/completions', { ...options, ...more, messages }]
 }
 
-function show({ usage, timings }, { count, start }) {
-  const seconds = (performance.now() - start) / 1000
-  const rate = timings?.predicted_per_second || count / seconds
-  if (count > 1) element('rate').textContent = rate.toFixed(1)
-  element('tokens').textContent = usage
-    ? `${usage.prompt_tokens} + ${usage.completion_tokens}`
-    : count
-  if (usage) element('cached').textContent = usage.prompt_tokens_details.cached_tokens
+function showCost({ prompt_n, cache_n, predicted_n, predicted_per_second }) {
+  element('prompt').textContent = prompt_n + cache_n
+  element('cached').textContent = cache_n
+  element('answer').textContent = predicted_n
+  if (predicted_per_second > 0) element('rate').textContent = predicted_per_second.toFixed(1)
 }
 
-async function answer(isMore) {
+/** Adds what the model says to `turn`. */
+async function readAnswer(response, turn) {
+  let reason
+  for await (const event of eventsOf(response)) {
+    if (event.error) throw new Error(event.error.message)
+    const [choice] = event.choices
+    turn.add({
+      text: choice.delta?.content ?? choice.text ?? '',
+      thoughts: choice.delta?.reasoning_content ?? '',
+    })
+    reason = choice.finish_reason ?? reason
+    if (event.timings) showCost(event.timings)
+  }
+  say(reason === 'length' ? 'The answer has reached its limit.' : 'Done.')
+}
+
+/** @param more The answer that goes on; without one another begins. */
+async function answer(more) {
   running = new AbortController()
   const { signal } = running
   update()
   say('Working …')
+  let turn = more
   try {
-    if (!model) await findModel()
-    const [path, body] = request(isMore)
-    const response = await fetch(path, {
-      method: 'POST',
-      headers: headers(),
-      body: JSON.stringify(body),
-      signal,
-    })
+    const [path, body] = request(more !== undefined)
+    const sent = { method: 'POST', headers: headers(), body: JSON.stringify(body), signal }
+    const response = await fetch(path, sent)
     if (!response.ok) await failed(response)
-    if (!isMore) {
-      last = { message: { role: 'assistant', content: '' }, ...addTurn('assistant') }
-      messages.push(last.message)
-    }
-    let count = 0
-    const start = performance.now()
-    let reason
-    for await (const event of eventsOf(response)) {
-      if (event.error) throw new Error(event.error.message)
-      const [choice] = event.choices
-      const text = choice?.delta?.content ?? choice?.text ?? ''
-      const thought = choice?.delta?.reasoning_content ?? ''
-      if (text || thought) count += 1
-      reason = choice?.finish_reason ?? reason
-      last.message.content += text
-      last.text.textContent = last.message.content.trimStart()
-      last.thoughts.textContent += thought
-      log.scrollTop = log.scrollHeight
-      show(event, { count, start })
-    }
-    say(reason === 'length' ? 'The answer has reached its limit.' : 'Done.')
+    turn ??= new Turn('assistant')
+    await readAnswer(response, turn)
   } catch (error) {
     if (signal.aborted) say('Stopped.')
     else say(error.message, true)
   } finally {
+    turn?.show()
     running = undefined
+    if (!more) takeBack(turn)
     update()
-    input.focus()
+    if (access.hidden) goToInput()
   }
+}
+
+// Not where that brings up a keyboard over what there is to read.
+function goToInput() {
+  if (!matchMedia('(pointer: coarse)').matches) input.focus()
+}
+
+/** What was asked without an answer may be asked again. */
+function takeBack(turn) {
+  if (turn?.message.content) return
+  const asked = turns.findLast(({ message }) => message.role === 'user')
+  turn?.remove()
+  asked?.remove()
+  if (input.value === '' && asked) input.value = asked.message.content
 }
 
 function update() {
   const isBusy = running !== undefined
   buttons.send.disabled = isBusy
   buttons.stop.disabled = !isBusy
-  buttons.more.disabled = isBusy || !last?.message.content
+  buttons.more.disabled = isBusy || turns.at(-1)?.message.role !== 'assistant'
+  // A reader of the screen is told of a whole answer, not of each of its tokens.
+  log.setAttribute('aria-busy', String(isBusy))
 }
 
 async function send() {
@@ -154,9 +210,8 @@ async function send() {
     return
   }
   input.value = ''
-  messages.push({ role: 'user', content: text })
-  addTurn('user', text)
-  await answer(false)
+  new Turn('user', text)
+  await answer()
 }
 
 element('form').addEventListener('submit', (event) => {
@@ -169,17 +224,33 @@ input.addEventListener('keydown', (event) => {
   void send()
 })
 document.addEventListener('keydown', (event) => {
-  if (event.key === 'Escape') running?.abort()
+  if (event.key === 'Escape' && !event.isComposing) running?.abort()
 })
 buttons.stop.addEventListener('click', () => running?.abort())
-buttons.more.addEventListener('click', () => void answer(true))
+buttons.more.addEventListener('click', () => void answer(turns.at(-1)))
 element('clear').addEventListener('click', () => {
   running?.abort()
-  messages = []
-  last = undefined
-  log.replaceChildren()
+  for (const turn of [...turns]) turn.remove()
   say('')
   update()
-  input.focus()
+  goToInput()
 })
+access.addEventListener('submit', async (event) => {
+  event.preventDefault()
+  try {
+    await findModel()
+    access.hidden = true
+    say('')
+    goToInput()
+  } catch (error) {
+    say(error.message, true)
+  }
+})
+// The keyboard of a phone covers what the page believes to have.
+visualViewport?.addEventListener('resize', () => {
+  document.body.style.height = `${visualViewport.height}px`
+  log.scrollTop = log.scrollHeight
+})
+
+goToInput()
 findModel().catch((error) => say(error.message, true))

@@ -2,7 +2,7 @@
 //
 // Node's require() loads ES modules since 20.19, but TypeScript takes a file for a module of the kind that its
 // name says, and for `module: node16`, and before 5.8 for all settings, refuses to require an ES module. So
-// package.json names index.d.cts for those who require. They are made from what tsc has written to dist, or to
+// package.json names .d.cts files for those who require. They are made from what tsc has written to dist, or to
 // the folder that is named.
 
 import { readFileSync, writeFileSync } from 'node:fs'
@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 const DIST = process.argv[2] ?? fileURLToPath(new URL('../dist', import.meta.url))
 
 const done = new Set()
-const waiting = ['./index']
+const waiting = ['./index', './ai-sdk/index']
 for (const name of waiting) {
   if (done.has(name)) continue
   done.add(name)

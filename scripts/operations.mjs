@@ -1,8 +1,10 @@
 // The operations, read from the headers of metal/ that state them (metal/operation.h), and the tables
 // that native code has of them:
-//   node scripts/operations.mjs <output>       operations.cpp, cpu_operations.cpp or metal_operations.cpp
+//   node scripts/operations.mjs <output>       one of TABLES below
 //   node scripts/operations.mjs --list         prints them
 // binding.gyp and the test rig write the tables when they build; no table is kept in the repository.
+// A table of functions includes the files that define them, a folder of small files: compiled one by one,
+// nearly all of the time would go into the headers that they share.
 import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { argv } from 'node:process'
@@ -130,64 +132,61 @@ function coreTable(operations) {
   )
 }
 
-/** Of native/cpu/operations.h. */
-function cpuTable(operations) {
-  expectFiles('native/cpu/operations', 'plain loops', operations)
-  const fast = namesIn('native/cpu/fast/operations')
-  expectOperations('native/cpu/fast/operations', fast, operations)
+/** Defines the function `name` of a header, with an element for each operation, over the files of a folder. */
+function functionTable({ header, folder, space, type, name, elements }) {
   return lines(
-    '#include "native/cpu/operations.h"',
+    namesIn(folder)
+      .sort()
+      .map((file) => `#include "${folder}/${file}.cpp"`),
+    `#include "${header}"`,
     '',
-    'namespace ssm::cpu {',
-    operations.map(({ name }) => `void ${name}(const Operation& operation, ThreadPool& threads);`),
-    'namespace fast {',
-    fast.map(
-      (name) =>
-        `void ${name}(const Operation& operation, ThreadPool& threads, const Kernels& kernels);`,
-    ),
-    '}  // namespace fast',
+    `namespace ${space} {`,
     '',
-    'PlainFunction plain_function(OperationKind kind) {',
-    '  static constexpr PlainFunction kFunctions[] = {',
-    operations.map(({ name }) => `      ${name},`),
+    `${type} ${name}(OperationKind kind) {`,
+    `  static constexpr ${type} kFunctions[] = {`,
+    elements.map((element) => `      ${element},`),
     '  };',
     '  return kFunctions[static_cast<size_t>(kind)];',
     '}',
     '',
-    'FastFunction fast_function(OperationKind kind) {',
-    '  static constexpr FastFunction kFunctions[] = {',
-    operations.map(({ name }) => `      ${fast.includes(name) ? `fast::${name}` : 'nullptr'},`),
-    '  };',
-    '  return kFunctions[static_cast<size_t>(kind)];',
-    '}',
-    '',
-    '}  // namespace ssm::cpu',
+    `}  // namespace ${space}`,
   )
 }
 
-/** Of native/metal/program.h. */
+const cpu = { header: 'native/cpu/operations.h', space: 'ssm::cpu' }
+
+function plainTable(operations) {
+  const folder = 'native/cpu/operations'
+  expectFiles(folder, 'plain loops', operations)
+  const elements = operations.map(({ name }) => name)
+  return functionTable({ ...cpu, folder, type: 'PlainFunction', name: 'plain_function', elements })
+}
+
+function fastTable(operations) {
+  const folder = 'native/cpu/fast/operations'
+  const fast = namesIn(folder)
+  expectOperations(folder, fast, operations)
+  const elements = operations.map(({ name }) => (fast.includes(name) ? `fast::${name}` : 'nullptr'))
+  return functionTable({ ...cpu, folder, type: 'FastFunction', name: 'fast_function', elements })
+}
+
 function metalTable(operations) {
-  expectFiles('native/metal/operations', 'dispatch code', operations)
-  return lines(
-    '#include "native/metal/program.h"',
-    '',
-    'namespace ssm::metal {',
-    operations.map(({ name }) => `void ${name}(const Operation& operation, Program& program);`),
-    '',
-    'AddDispatches dispatch_function(OperationKind kind) {',
-    '  static constexpr AddDispatches kFunctions[] = {',
-    operations.map(({ name }) => `      ${name},`),
-    '  };',
-    '  return kFunctions[static_cast<size_t>(kind)];',
-    '}',
-    '',
-    '}  // namespace ssm::metal',
-  )
+  const folder = 'native/metal/operations'
+  expectFiles(folder, 'dispatch code', operations)
+  return functionTable({
+    folder,
+    header: 'native/metal/program.h',
+    space: 'ssm::metal',
+    type: 'AddDispatches',
+    name: 'dispatch_function',
+    elements: operations.map(({ name }) => name),
+  })
 }
 
 const TABLES = {
   'operations.cpp': coreTable,
-  'cpu_operations.cpp': cpuTable,
+  'cpu_operations.cpp': plainTable,
+  'fast_operations.cpp': fastTable,
   'metal_operations.cpp': metalTable,
 }
 

@@ -290,7 +290,7 @@ export class Chat {
     const { engine, generator, cachedPrompts } = this.#host
     const tags = this.#tags
     const thoughts = tags && { tags, isOpened: opensReasoning(text, tags) }
-    const masker = generator.maskerAfter(thoughts, settings.masker)
+    const masker = generator.maskerAfter(thoughts, settings)
     const cached = generator.momentsOf(tokens, { text, prefillChunkSize })
     const begins = !cachedPrompts?.isExact
     const stream = await engine.open(operation, {

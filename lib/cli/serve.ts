@@ -68,7 +68,7 @@ export const serveCommand = defineCommand({
     const { maxStreams, maxQueue, promptCache } = options
     const log = (message: string) => process.stderr.write(`ssm-metal serve: ${message}\n`)
     return interruptible(async (signal) => {
-      const load = () =>
+      const load = (signal: AbortSignal) =>
         loadFromOptions(options, signal, {
           chatTemplate,
           maxStreams,
@@ -80,7 +80,8 @@ export const serveCommand = defineCommand({
                 ? undefined
                 : { maxBytes: promptCache },
         })
-      const facts = { load, log, model: options.model, places: maxStreams + maxQueue }
+      const { model } = options
+      const facts = { load, log, signal, model, places: maxStreams + maxQueue }
       const server = await serve(facts, { ...optionsOf(SERVING, options), apiKey })
       process.stdout.write(`${server.url}\n`)
       log(`${server.name} is served; Control-C stops`)

@@ -10,13 +10,15 @@ export interface AfterThoughtsOptions {
   detokenizer: DetokenizerStream
   /** Rows of the logits. */
   vocabulary: number
+  /** They end no thoughts: the answer is still to come. */
+  stopTokens: ReadonlySet<number>
 }
 
 /**
  * Lets a model think as it likes in the block that its prompt has opened; from the tag that closes it on, the answer
  * keeps to `masker`.
  *
- * @example new AfterThoughts(masker, { tags, detokenizer: tokenizer.createStream(), vocabulary: 50288 })
+ * @example new AfterThoughts(masker, { tags, detokenizer: tokenizer.createStream(), vocabulary: 50288, stopTokens })
  */
 export class AfterThoughts implements Masker {
   readonly #masker: Masker
@@ -29,6 +31,7 @@ export class AfterThoughts implements Masker {
     this.#options = options
     this.#splitter = new ReasoningSplitter(options.tags, { isOpened: true })
     const mask = new Uint32Array(Math.ceil(options.vocabulary / 32)).fill(0xffffffff)
+    for (const token of options.stopTokens) mask[token >> 5]! &= ~(1 << (token & 31))
     this.#anything = { mask, isOver: false }
   }
 

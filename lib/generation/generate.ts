@@ -101,6 +101,8 @@ export interface TextParts {
   thoughts?: Thoughts | undefined
   /** Special tokens whose names are part of the text, such as tags around calls of tools. */
   shown?: ReadonlyMap<number, string> | undefined
+  /** What the answer must match, in the place of a `responseFormat`, as `emitGrammar` writes it. */
+  grammar?: string | undefined
 }
 
 /** The thoughts of a model, and the tags around them. */

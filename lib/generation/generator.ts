@@ -42,6 +42,8 @@ export interface GeneratorFacts {
 /** A generation whose options are still to be checked. */
 export interface Wanted {
   options: GenerateOptions
+  /** What the text must match, besides what the options say. */
+  grammar?: string | undefined
   /** Gives the prompt once the options are checked. */
   tokens(): Uint32Array
   /** Makes what runs the model when the first token is asked for. */
@@ -147,7 +149,7 @@ export class Generator {
     })
   }
 
-  start(operation: string, { options, tokens, begin, onEnd }: Wanted): TextStream {
+  start(operation: string, { options, grammar, tokens, begin, onEnd }: Wanted): TextStream {
     const { reader, endOfText, loadMs } = this.#facts
     checkOptions(operation, options, optionNames(GENERATION))
     optionValue(operation, GENERATION, 'signal', options)
@@ -160,7 +162,7 @@ export class Generator {
       vocabulary: reader.vocabulary,
       endOfText,
     })
-    const format = constrainedFormat(operation, responseFormat)
+    const format = grammar ?? constrainedFormat(operation, responseFormat)
     if (format) reader.needTokenizer(operation)
     const prompt = tokens()
     const sampler = samplerOf(operation, this.#withDefaults(options), reader.vocabulary)
@@ -189,13 +191,17 @@ export class Generator {
   }
 
   /** What keeps an answer to its format, from where the thoughts that the prompt opened end. */
-  maskerAfter(thoughts: Thoughts | undefined, masker: Masker | undefined): Masker | undefined {
+  maskerAfter(
+    thoughts: Thoughts | undefined,
+    { masker, stopTokens }: Pick<StreamSettings, 'masker' | 'stopTokens'>,
+  ): Masker | undefined {
     const { engine, reader } = this.#facts
     if (!masker || !thoughts?.isOpened) return masker
     return new AfterThoughts(masker, {
       tags: thoughts.tags,
       detokenizer: reader.needTokenizer('generate').createStream({ keepLeadingSpace: true }),
       vocabulary: engine.model.config.paddedVocabSize,
+      stopTokens,
     })
   }
 
@@ -220,6 +226,7 @@ export class Generator {
     let encoded: Uint32Array
     return this.start(operation, {
       options,
+      grammar: parts?.grammar,
       tokens: () => {
         encoded = tokens()
         return encoded
@@ -227,7 +234,7 @@ export class Generator {
       begin: async (settings) => {
         const history = await known(encoded)
         const moments = await also(this.momentsOf(history, { ...options, text: text() }))
-        const masker = this.maskerAfter(parts?.thoughts, settings.masker)
+        const masker = this.maskerAfter(parts?.thoughts, settings)
         const begin = { ...settings, masker, position: 0, history, generated: 0, moments }
         const stream = await this.#facts.engine.open(operation, begin)
         return { stream, prompt: history, parts }
@@ -252,7 +259,7 @@ export class Generator {
 
   async #matcher(
     operation: string,
-    format: ConstrainedFormat | undefined,
+    format: ConstrainedFormat | string | undefined,
     options: Parameters<GrammarEngine['compile']>[2],
   ): Promise<Matcher | undefined> {
     if (!format) return undefined

@@ -7,9 +7,13 @@
 
 import { type ByteRanges, utf8Sequences } from './code-points.js'
 import { type Grammar, GrammarError, type GrammarNode } from './grammar-node.js'
+import { specialTokenBytes } from './special-bytes.js'
 
-// Each rule takes xgrammar some milliseconds at a vocabulary of 50,000.
 const MAX_RULES = 1_000
+// Each place where most tokens may come takes xgrammar some 20 milliseconds at a vocabulary of 50,000.
+const MAX_COPIES = 1_000
+/** Characters from which on a class has most of them. */
+const MOST = 128
 const MAX_CHARACTERS = 2 ** 20
 // Repetitions of nothing make no rules, but take time.
 const MAX_VISITS = 100_000
@@ -20,14 +24,14 @@ const TOO_LARGE =
 /**
  * Writes a grammar down, without the parts that nothing finite matches.
  *
- * @throws GrammarError if nothing at all matches, or it would be too large.
+ * @throws GrammarError if nothing at all matches, or it would be too large: of more than `maxRules` rules.
  * @example emitGrammar({ root: repeat(literal('a'), 0, Infinity), rules: new Map() })
  */
-export function emitGrammar(grammar: Grammar): string {
+export function emitGrammar(grammar: Grammar, maxRules = MAX_RULES): string {
   const matched = matchedRules(grammar)
   if (!isMatched(grammar.root, matched))
     throw new GrammarError('can never be met: no text of finite length does')
-  return new Emitter(grammar, matched).emit()
+  return new Emitter(grammar, matched, maxRules).emit()
 }
 
 /** The rules that some finite text matches. */
@@ -45,6 +49,7 @@ function matchedRules({ rules }: Grammar): ReadonlySet<string> {
 function isMatched(node: GrammarNode, matched: ReadonlySet<string>): boolean {
   switch (node.kind) {
     case 'literal':
+    case 'special':
       return true
     case 'class':
       return node.set.length > 0
@@ -59,21 +64,40 @@ function isMatched(node: GrammarNode, matched: ReadonlySet<string>): boolean {
   }
 }
 
+/** Whether a part has places where most tokens may come. */
+function isBroad(node: GrammarNode): boolean {
+  switch (node.kind) {
+    case 'class':
+      return node.set.reduce((sum, [from, to]) => sum + to - from + 1, 0) >= MOST
+    case 'sequence':
+      return node.items.some(isBroad)
+    case 'choice':
+      return node.options.some(isBroad)
+    case 'repeat':
+      return isBroad(node.item)
+    default:
+      return false
+  }
+}
+
 class Emitter {
   readonly #grammar: Grammar
   readonly #matched: ReadonlySet<string>
   /** Names by what the rules say: what is the same is written once. */
   readonly #names = new Map<string, string>()
   readonly #lines: string[] = []
+  readonly #maxRules: number
   #count = 0
+  #copies = 0
   #visits = 0
   #characters = 0
   readonly #ruleNames = new Map<string, string>()
   readonly #open: string[] = []
 
-  constructor(grammar: Grammar, matched: ReadonlySet<string>) {
+  constructor(grammar: Grammar, matched: ReadonlySet<string>, maxRules: number) {
     this.#grammar = grammar
     this.#matched = matched
+    this.#maxRules = maxRules
   }
 
   emit(): string {
@@ -109,11 +133,17 @@ class Emitter {
         return this.#repeat(node, next)
       case 'rule':
         return [followed(this.#ruleName(node.name), next)]
+      case 'special': {
+        const bytes = [...specialTokenBytes(node.token)]
+        return [followed(bytes.map((byte) => byteClass([[byte, byte]])).join(' '), next)]
+      }
     }
   }
 
   #repeat({ item, min, max }: GrammarNode & { kind: 'repeat' }, next: string): string[] {
     const end = next === '' ? '""' : next
+    if (isBroad(item)) this.#copies += max === Infinity ? min : max
+    if (this.#copies > MAX_COPIES) throw new GrammarError(TOO_LARGE)
     let alternatives = [end]
     if (isMatched(item, this.#matched)) {
       if (max === Infinity) {
@@ -164,7 +194,7 @@ class Emitter {
   }
 
   #newName(): string {
-    if (++this.#count > MAX_RULES) {
+    if (++this.#count > this.#maxRules) {
       throw new GrammarError(TOO_LARGE)
     }
     return `r${this.#count}`

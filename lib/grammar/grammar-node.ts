@@ -15,6 +15,7 @@ export type GrammarNode =
       readonly max: number
     }
   | { readonly kind: 'rule'; readonly name: string }
+  | { readonly kind: 'special'; readonly token: number }
 
 /** Parts that others refer to, and themselves. */
 export type Rules = Map<string, GrammarNode>
@@ -60,6 +61,9 @@ export const repeat = (item: GrammarNode, min: number, max: number): GrammarNode
 export const optional = (item: GrammarNode): GrammarNode => repeat(item, 0, 1)
 
 export const rule = (name: string): GrammarNode => ({ kind: 'rule', name })
+
+/** A special token, which has no text. */
+export const special = (token: number): GrammarNode => ({ kind: 'special', token })
 
 export const EMPTY = literal('')
 export const NOTHING = choice()

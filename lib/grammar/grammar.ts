@@ -59,7 +59,7 @@ export class GrammarEngine {
   }
 
   /**
-   * A matcher at the beginning of a text.
+   * A matcher at the beginning of a text. `format`: or a grammar as `emitGrammar` writes it.
    *
    * @throws TypeError or RangeError if the format is not one, or cannot be kept to; the message says where.
    * @throws Error if the grammar takes too long or too much memory.
@@ -67,11 +67,11 @@ export class GrammarEngine {
    */
   async compile(
     operation: string,
-    format: ConstrainedFormat,
+    format: ConstrainedFormat | string,
     { stopTokens, signal, timeoutMs = COMPILE_MS }: CompileOptions,
   ): Promise<Matcher> {
     throwIfAborted(signal)
-    const grammar = grammarOf(operation, format)
+    const grammar = typeof format === 'string' ? format : grammarOf(operation, format)
     const stops = Int32Array.from(stopTokens)
     const source: MatcherSource = {
       operation,

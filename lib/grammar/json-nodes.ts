@@ -35,12 +35,49 @@ const unicodeEscape = choice(
   ),
 )
 
+/** How a language writes what JSON writes. Strings in double quotes are the same in all. */
+export interface Notation {
+  readonly true: string
+  readonly false: string
+  readonly null: string
+  /** Whether strings may stand in single quotes too. */
+  readonly hasSingleQuotes: boolean
+}
+
+export const JSON_NOTATION: Notation = {
+  true: 'true',
+  false: 'false',
+  null: 'null',
+  hasSingleQuotes: false,
+}
+export const PYTHON_NOTATION: Notation = {
+  true: 'True',
+  false: 'False',
+  null: 'None',
+  hasSingleQuotes: true,
+}
+
 /** A character of a string, as it is or escaped. Rules that have it need {@link addJsonRules}. */
 export const character = choice(oneOf(PLAIN), sequence(literal('\\'), rule('escape')))
 
 /** What is between the quotes, and these. */
 export const quotedString = (content: GrammarNode): GrammarNode =>
   sequence(literal('"'), content, literal('"'))
+
+const singleQuoted = sequence(
+  literal("'"),
+  repeat(
+    choice(
+      oneOf(difference(PLAIN, [[0x27, 0x27]])),
+      literal('"'),
+      literal("\\'"),
+      sequence(literal('\\'), rule('escape')),
+    ),
+    0,
+    Infinity,
+  ),
+  literal("'"),
+)
 
 /** A string of `min` to `max` characters, as JSON Schema counts them. */
 export const stringOfLength = (min: number, max: number): GrammarNode =>
@@ -58,8 +95,8 @@ const exponent = sequence(oneOfText('eE'), optional(oneOfText('+-')), repeat(dig
 export const INTEGER = rule('integer')
 export const NUMBER = rule('number')
 export const STRING = rule('string')
-export const BOOLEAN = choice(literal('true'), literal('false'))
-export const NULL = literal('null')
+export const BOOLEAN = rule('boolean')
+export const NULL = rule('null')
 /** Any value. */
 export const VALUE = rule('value')
 export const OBJECT = rule('object')
@@ -81,10 +118,17 @@ export const member = (name: GrammarNode, value: GrammarNode): GrammarNode =>
   sequence(name, literal(': '), value)
 
 /** The rules that the nodes above refer to. */
-export function addJsonRules(rules: Rules): Rules {
+export function addJsonRules(rules: Rules, notation = JSON_NOTATION): Rules {
   return rules
     .set('escape', choice(oneOfText('"\\/bfnrt'), unicodeEscape))
-    .set('string', stringOfLength(0, Infinity))
+    .set(
+      'string',
+      notation.hasSingleQuotes
+        ? choice(stringOfLength(0, Infinity), singleQuoted)
+        : stringOfLength(0, Infinity),
+    )
+    .set('boolean', choice(literal(notation.true), literal(notation.false)))
+    .set('null', literal(notation.null))
     .set('integer', sequence(optional(literal('-')), wholeNumber))
     .set(
       'number',
@@ -115,6 +159,7 @@ export function insideString(node: GrammarNode): GrammarNode {
     case 'repeat':
       return { ...node, item: insideString(node.item) }
     case 'rule':
+    case 'special':
       return node
   }
 }
@@ -129,11 +174,14 @@ function escapedCharacters(set: CodePoints): string[] {
 }
 
 /** A value as these grammars space it. */
-export function valueText(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map(valueText).join(', ')}]`
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value)
+export function valueText(value: unknown, notation = JSON_NOTATION): string {
+  const textOf = (one: unknown) => valueText(one, notation)
+  if (Array.isArray(value)) return `[${value.map(textOf).join(', ')}]`
+  if (value === null) return notation.null
+  if (typeof value === 'boolean') return value ? notation.true : notation.false
+  if (typeof value !== 'object') return JSON.stringify(value)
   const members = Object.entries(value).map(
-    ([key, one]) => `${JSON.stringify(key)}: ${valueText(one)}`,
+    ([key, one]) => `${JSON.stringify(key)}: ${textOf(one)}`,
   )
   return `{${members.join(', ')}}`
 }

@@ -15,6 +15,7 @@ import {
   rule,
   sequence,
 } from './grammar-node.js'
+import { inOrder } from './in-order.js'
 import {
   addJsonRules,
   ARRAY,
@@ -22,8 +23,10 @@ import {
   INTEGER,
   inBraces,
   inBrackets,
+  JSON_NOTATION,
   list,
   member,
+  type Notation,
   NULL,
   NUMBER,
   OBJECT,
@@ -57,6 +60,8 @@ import {
 
 const MAX_NAME = 256
 const MAX_BRANCHES = 64
+/** What a schema may say of properties that it does not name. */
+const UNNAMED = ['minProperties', 'maxProperties'] as const
 
 /**
  * A JSON Schema as a grammar of one of the texts that are valid under it.
@@ -65,21 +70,80 @@ const MAX_BRANCHES = 64
  * @example schemaGrammar({ type: 'object', properties: { age: { type: 'integer' } } }, true)
  */
 export function schemaGrammar(schema: unknown, isStrict: boolean): Grammar {
-  return new SchemaConverter(plainSchema(schema), isStrict).grammar()
+  const rules = addJsonRules(new Map())
+  return { root: new SchemaConverter(schema, { rules, isStrict }).value(), rules }
 }
 
-class SchemaConverter {
-  readonly #root: JsonValue
-  readonly #isStrict: boolean
-  readonly #rules: Rules = addJsonRules(new Map())
+/** A property that an object may have. */
+export interface Property {
+  readonly name: string
+  readonly schema: JsonValue
+  readonly path: string
+  readonly isRequired: boolean
+}
 
-  constructor(root: JsonValue, isStrict: boolean) {
-    this.#root = root
+export interface SchemaConverterOptions {
+  /** Those of JSON, in the same notation; it adds its own. */
+  readonly rules: Rules
+  /** Tells its rules from those of other schemas. */
+  readonly scope?: string
+  readonly isStrict: boolean
+  readonly notation?: Notation
+}
+
+/**
+ * One schema of those that a grammar is about.
+ *
+ * @throws GrammarError as `schemaGrammar`, here and from its methods.
+ * @example new SchemaConverter(schema, { rules: addJsonRules(new Map()), isStrict: true }).value()
+ */
+export class SchemaConverter {
+  readonly #root: JsonValue
+  readonly #rules: Rules
+  readonly #scope: string
+  readonly #isStrict: boolean
+  readonly #notation: Notation
+
+  constructor(
+    schema: unknown,
+    { rules, scope = '', isStrict, notation = JSON_NOTATION }: SchemaConverterOptions,
+  ) {
+    this.#root = plainSchema(schema)
+    this.#rules = rules
+    this.#scope = scope
     this.#isStrict = isStrict
+    this.#notation = notation
   }
 
-  grammar(): Grammar {
-    return { root: this.#value(this.#root, '', []), rules: this.#rules }
+  /** What is valid under the schema. */
+  value(): GrammarNode {
+    return this.#value(this.#root, '', [])
+  }
+
+  /** What is valid under a schema in it, of a property. */
+  valueOf({ schema, path }: Property): GrammarNode {
+    return this.#value(schema, path, [])
+  }
+
+  /** The properties that it names, of a schema that says of objects no more than which they have. */
+  properties(): Property[] {
+    const schema = this.#root
+    if (!isObject(schema)) return schema === true ? [] : fail('must be of an object')
+    checkKeywords(schema, '')
+    const other = [...ALONE, ...UNNAMED].find((keyword) => Object.hasOwn(schema, keyword))
+    if (other) return unsupported(JSON.stringify(other), '')
+    if (schema.type !== undefined && schema.type !== 'object') return wrong('type', '', '"object"')
+    return this.#properties(schema, '')
+  }
+
+  /** What a `$ref` leads to, or the schema itself. */
+  resolved({ schema, path }: Property): JsonValue {
+    const seen: string[] = []
+    let found = schema
+    while (isObject(found) && typeof found.$ref === 'string') {
+      found = this.#target(found.$ref, path, seen)
+    }
+    return found
   }
 
   /**
@@ -100,7 +164,20 @@ class SchemaConverter {
 
   /** A part of its own: what is inside the grammar of another node is written again for each that goes on from it. */
   #named(node: GrammarNode, name: string): GrammarNode {
-    this.#rules.set(name, node)
+    this.#rules.set(this.#scope + name, node)
+    return rule(this.#scope + name)
+  }
+
+  /** One for all schemas that say the same. */
+  #scalar(
+    type: 'string' | 'integer' | 'number',
+    schema: JsonObject,
+    make: () => GrammarNode,
+  ): GrammarNode {
+    const keywords = KEYWORDS[type === 'integer' ? 'number' : type]
+    const said = keywords.filter((keyword) => Object.hasOwn(schema, keyword))
+    const name = `${type} ${JSON.stringify(said.map((keyword) => [keyword, schema[keyword]]))}`
+    if (!this.#rules.has(name)) this.#rules.set(name, make())
     return rule(name)
   }
 
@@ -121,10 +198,10 @@ class SchemaConverter {
       case '$ref':
         return this.#reference(schema.$ref!, path, open)
       case 'const':
-        return oneOfValues([schema.const!], schema, path)
+        return oneOfValues([schema.const!], schema, path, this.#notation)
       case 'enum':
         if (!Array.isArray(schema.enum)) return wrong('enum', path, 'a list of values')
-        return oneOfValues(schema.enum, schema, path)
+        return oneOfValues(schema.enum, schema, path, this.#notation)
       default:
         return this.#branches(schema[keyword]!, keyword, path, open)
     }
@@ -167,13 +244,25 @@ class SchemaConverter {
 
   #reference(reference: JsonValue, path: string, open: readonly string[]): GrammarNode {
     if (typeof reference !== 'string') return wrong('$ref', path, 'a string')
+    const seen = [...open]
+    const target = this.#target(reference, path, seen)
+    const name = `${this.#scope}$ref ${reference}`
+    if (!this.#rules.has(name)) {
+      this.#rules.set(name, NOTHING)
+      this.#rules.set(name, this.#value(target, reference.slice(1), seen))
+    }
+    return rule(name)
+  }
+
+  /** What a reference leads to, which is none of `seen` and added to these. */
+  #target(reference: string, path: string, seen: string[]): JsonValue {
     if (reference !== '#' && !reference.startsWith('#/')) {
       return unsupported(
         `the "$ref" ${JSON.stringify(reference.slice(0, 80))}, which does not begin with "#/",`,
         path,
       )
     }
-    if (open.includes(reference)) {
+    if (seen.includes(reference)) {
       return fail(`has a "$ref" ${at(path)} that leads back to itself`)
     }
     const target = resolvePointer(this.#root, reference)
@@ -182,12 +271,8 @@ class SchemaConverter {
         `has a "$ref" ${at(path)} to ${JSON.stringify(reference.slice(0, 80))}, where nothing is`,
       )
     }
-    const name = `$ref ${reference}`
-    if (!this.#rules.has(name)) {
-      this.#rules.set(name, NOTHING)
-      this.#rules.set(name, this.#value(target, reference.slice(1), [...open, reference]))
-    }
-    return rule(name)
+    seen.push(reference)
+    return target
   }
 
   #ofType(type: TypeName, schema: JsonObject, path: string): GrammarNode {
@@ -200,15 +285,15 @@ class SchemaConverter {
         return BOOLEAN
       case 'string':
         return has(KEYWORDS.string)
-          ? this.#named(stringNode(schema, path), `string ${path}`)
+          ? this.#scalar('string', schema, () => stringNode(schema, path))
           : STRING
       case 'integer':
         return has(KEYWORDS.number)
-          ? this.#named(integerNode(schema, path), `integer ${path}`)
+          ? this.#scalar('integer', schema, () => integerNode(schema, path))
           : INTEGER
       case 'number':
         return has(KEYWORDS.number)
-          ? this.#named(numberNode(schema, path), `number ${path}`)
+          ? this.#scalar('number', schema, () => numberNode(schema, path))
           : NUMBER
       case 'array':
         return has(KEYWORDS.array) ? this.#named(this.#array(schema, path), `array ${path}`) : ARRAY
@@ -255,20 +340,15 @@ class SchemaConverter {
     const properties = this.#properties(schema, path)
     const extra = this.#extra(schema, path, properties)
     const { mustHaveOne, maxExtra } = boundsOf(schema, path, properties, extra)
-    const count = properties.length
-    const ruleOf = (part: string, index: number) => rule(`${part} ${index} ${path}`)
-    const set = (part: string, index: number, node: GrammarNode) =>
-      this.#rules.set(`${part} ${index} ${path}`, node)
-    // Behind the last property, with and without one before.
-    set('rest', count, repeat(sequence(literal(', '), extra), 0, maxExtra))
-    set('first', count, list(extra, mustHaveOne ? 1 : 0, maxExtra))
-    for (const [index, { name, value, isRequired }] of properties.entries()) {
-      const here = sequence(member(literal(JSON.stringify(name)), value), ruleOf('rest', index + 1))
-      const next = sequence(literal(', '), here)
-      set('rest', index, isRequired ? next : choice(next, ruleOf('rest', index + 1)))
-      set('first', index, isRequired ? here : choice(here, ruleOf('first', index + 1)))
+    const parts = properties.map((property) => ({
+      node: member(literal(JSON.stringify(property.name)), this.valueOf(property)),
+      isRequired: property.isRequired,
+    }))
+    const end = {
+      behind: repeat(sequence(literal(', '), extra), 0, maxExtra),
+      alone: list(extra, mustHaveOne ? 1 : 0, maxExtra),
     }
-    return inBraces(ruleOf('first', 0))
+    return inBraces(inOrder(parts, { rules: this.#rules, name: this.#scope + path, end }))
   }
 
   #properties(schema: JsonObject, path: string): Property[] {
@@ -283,16 +363,16 @@ class SchemaConverter {
         return wrong('properties', path, `of names of at most ${MAX_NAME} characters`)
       const isRequired = required.includes(name)
       if (Object.hasOwn(properties, name)) {
-        const value = this.#value(properties[name]!, pathOf(path, 'properties', name), [])
-        return { name, value, isRequired }
+        return {
+          name,
+          schema: properties[name]!,
+          path: pathOf(path, 'properties', name),
+          isRequired,
+        }
       }
       // Asked for and not described: what is said of further properties holds, if something is.
       const further = schema.additionalProperties ?? true
-      return {
-        name,
-        value: this.#value(further, pathOf(path, 'additionalProperties'), []),
-        isRequired,
-      }
+      return { name, schema: further, path: pathOf(path, 'additionalProperties'), isRequired }
     })
   }
 
@@ -308,12 +388,6 @@ class SchemaConverter {
       value,
     )
   }
-}
-
-interface Property {
-  name: string
-  value: GrammarNode
-  isRequired: boolean
 }
 
 function boundsOf(

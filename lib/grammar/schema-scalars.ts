@@ -1,7 +1,13 @@
 // Strings, numbers and given values of a schema, as grammars.
 
 import { choice, GrammarError, type GrammarNode, literal, NOTHING } from './grammar-node.js'
-import { insideString, quotedString, stringOfLength, valueText } from './json-nodes.js'
+import {
+  insideString,
+  type Notation,
+  quotedString,
+  stringOfLength,
+  valueText,
+} from './json-nodes.js'
 import {
   type Bound,
   integersBetween,
@@ -31,10 +37,11 @@ export function oneOfValues(
   values: readonly JsonValue[],
   schema: JsonObject,
   path: string,
+  notation: Notation,
 ): GrammarNode {
   const types = schema.type === undefined ? undefined : typesOf(schema, path)
   const isOfType = (value: JsonValue) => !types || types.some((type) => hasType(value, type))
-  return choice(...values.filter(isOfType).map((value) => literal(valueText(value))))
+  return choice(...values.filter(isOfType).map((value) => literal(valueText(value, notation))))
 }
 
 export function hasType(value: JsonValue, type: TypeName): boolean {
@@ -43,31 +50,43 @@ export function hasType(value: JsonValue, type: TypeName): boolean {
   return Array.isArray(value) ? type === 'array' : typeof value === type
 }
 
-export function stringNode(schema: JsonObject, path: string): GrammarNode {
+/** How strings are written. */
+export interface Spelling {
+  /** Those of a grammar of plain text. */
+  text(node: GrammarNode): GrammarNode
+  ofLength(min: number, max: number): GrammarNode
+}
+
+const IN_JSON: Spelling = {
+  text: (node) => quotedString(insideString(node)),
+  ofLength: stringOfLength,
+}
+
+export function stringNode(schema: JsonObject, path: string, spelling = IN_JSON): GrammarNode {
   const min = countOf(schema, 'minLength', path)
   const max = countOf(schema, 'maxLength', path)
   const given = (['pattern', 'format'] as const).filter((keyword) => Object.hasOwn(schema, keyword))
   const length = min !== undefined ? 'minLength' : max !== undefined ? 'maxLength' : undefined
   const others = [...given, ...(length ? [length] : [])]
   if (others.length > 1) return unsupported(`"${others[1]}" beside "${others[0]}"`, path)
-  if (schema.pattern !== undefined) return patternNode(schema.pattern, path)
-  if (schema.format !== undefined) return formatNode(schema.format, path)
+  if (schema.pattern !== undefined) return patternNode(schema.pattern, path, spelling)
+  if (schema.format !== undefined) return formatNode(schema.format, path, spelling)
   if ((min ?? 0) > MAX_LENGTH) return unsupported(`a "minLength" above ${MAX_LENGTH}`, path)
   if ((max ?? 0) > MAX_LENGTH) return unsupported(`a "maxLength" above ${MAX_LENGTH}`, path)
-  return stringOfLength(min ?? 0, max ?? Infinity)
+  return spelling.ofLength(min ?? 0, max ?? Infinity)
 }
 
-export function patternNode(pattern: JsonValue, path: string): GrammarNode {
+function patternNode(pattern: JsonValue, path: string, spelling: Spelling): GrammarNode {
   if (typeof pattern !== 'string') return wrong('pattern', path, 'a string')
   try {
-    return quotedString(insideString(parseSearch(pattern)))
+    return spelling.text(parseSearch(pattern))
   } catch (error) {
     if (!(error instanceof GrammarError)) throw error
     return fail(`has a "pattern" ${at(path)} that ${error.message}`)
   }
 }
 
-export function formatNode(format: JsonValue, path: string): GrammarNode {
+function formatNode(format: JsonValue, path: string, spelling: Spelling): GrammarNode {
   if (typeof format !== 'string') return wrong('format', path, 'a string')
   if (!Object.hasOwn(STRING_FORMATS, format)) {
     const known = Object.keys(STRING_FORMATS).join(', ')
@@ -76,7 +95,7 @@ export function formatNode(format: JsonValue, path: string): GrammarNode {
       path,
     )
   }
-  return quotedString(insideString(parseRegex(STRING_FORMATS[format]!)))
+  return spelling.text(parseRegex(STRING_FORMATS[format]!))
 }
 
 export function integerNode(schema: JsonObject, path: string): GrammarNode {

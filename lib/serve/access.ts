@@ -32,7 +32,7 @@ const digest = (text: string) => createHash('sha256').update(text).digest()
  *
  * @example
  * const access = new Access({ host: '127.0.0.1', apiKey: 'secret' })
- * access.checkPlace(request.headers)
+ * access.checkPlace(request.headers.host, request.headers)
  * access.checkKey(request.headers)
  */
 export class Access {
@@ -45,13 +45,15 @@ export class Access {
     this.#isLocal = isLoopback(host)
     const own = hostname().toLowerCase()
     const names = this.#isLocal ? [] : [host, own, `${own}.local`]
+    for (const name of allowHost) checkName(name)
+    for (const origin of allowOrigin) checkOrigin(origin)
     this.#names = new Set([...names, ...allowHost].map((name) => name.toLowerCase()))
     this.#origins = new Set(allowOrigin)
     this.#key = apiKey === undefined ? undefined : digest(apiKey)
   }
 
-  /** Throws a 403 for a foreign `Host` or `Origin`. */
-  checkPlace({ host, origin }: IncomingHttpHeaders): void {
+  /** Throws a 403 for a foreign name, or a foreign `Origin`. */
+  checkPlace(host: string | undefined, { origin }: IncomingHttpHeaders): void {
     if (!this.#isOwn(host ?? '')) {
       throw new ApiError(
         403,
@@ -112,6 +114,24 @@ export class Access {
     // No name leads a page of another site to an address.
     return !this.#isLocal && isIP(name.replace(/^\[|\]$/g, '')) !== 0
   }
+}
+
+// What would never match is told at the start.
+function checkName(name: string): void {
+  if (/^(?:[\w.-]+|\[[\da-f:.]+\])$/i.test(name)) return
+  throw new RangeError(
+    `[serve] allowHost must have names without a port, such as models.example.com, but has ${quoted(name)}`,
+  )
+}
+
+function checkOrigin(origin: string): void {
+  if (origin === 'null') return
+  const isOrigin = URL.canParse(origin) && new URL(origin).origin === origin
+  // Those of browser extensions have schemes that say nothing to URL.
+  if (isOrigin || /^(?!https?:)[a-z][a-z\d+.-]*:\/\/[\w.-]+$/.test(origin)) return
+  throw new RangeError(
+    `[serve] allowOrigin must have origins as browsers send them, such as https://app.example.com, but has ${quoted(origin)}: no path, no * for all`,
+  )
 }
 
 const quoted = (text: string | undefined) => JSON.stringify((text ?? '').slice(0, 100))

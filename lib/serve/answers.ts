@@ -27,7 +27,8 @@ export interface AnswersOptions {
 
 /** Who is told what comes, by the index of the text among all. */
 export interface AnswerListener {
-  onChunk(index: number, chunk: TextChunk): Promise<void>
+  /** `partial`: what there is so far of the text. */
+  onChunk(index: number, chunk: TextChunk, partial: GenerateResult): Promise<void>
   onEnd(index: number, result: GenerateResult): Promise<void>
 }
 
@@ -45,12 +46,13 @@ export async function answers(
   listener?: AnswerListener,
 ): Promise<PromptResults[]> {
   const { signal } = controller
+  const runs = runsOf(n, options)
   const groups: SampleStreams[] = []
   try {
     for (const { prompt, isOfTemplate, parts } of prompts) {
       const asked = {
         ...options,
-        n,
+        n: runs,
         signal,
         ...(isOfTemplate && { addSpecialTokens: false }),
       }
@@ -59,7 +61,8 @@ export async function answers(
     const running = groups.map(async (group, place) => {
       const texts = group.streams.map(async (stream, i) => {
         try {
-          return await read(stream, place * n + i, listener)
+          const indices = Array.from({ length: n / runs }, (_, copy) => place * n + i + copy)
+          return await read(stream, indices, listener)
         } catch (error) {
           if (i === 0) group.fail(error)
           controller.abort(error)
@@ -68,21 +71,33 @@ export async function answers(
       })
       return allEnded(texts)
     })
-    return await allEnded(running)
+    const results = await allEnded(running)
+    if (runs === n) return results
+    return results.map(([result]) => Array.from({ length: n }, () => result!))
   } finally {
     for (const group of groups) group[Symbol.dispose]()
   }
 }
 
+/**
+ * How many of `n` texts have to be generated: at temperature 0 one, which is all of them.
+ *
+ * @example runsOf(3, { temperature: 0 }) // 1
+ */
+export const runsOf = (n: number, { temperature }: GenerateOptions) => (temperature === 0 ? 1 : n)
+
+/** `indices`: of the texts that it is. */
 async function read(
   stream: TextStream,
-  index: number,
+  indices: readonly number[],
   listener: AnswerListener | undefined,
 ): Promise<GenerateResult> {
   if (!listener) return stream.resultAlone()
-  for await (const chunk of stream) await listener.onChunk(index, chunk)
+  for await (const chunk of stream) {
+    for (const index of indices) await listener.onChunk(index, chunk, stream.partial)
+  }
   const result = await stream.result
-  await listener.onEnd(index, result)
+  for (const index of indices) await listener.onEnd(index, result)
   return result
 }
 

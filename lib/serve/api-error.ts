@@ -84,7 +84,7 @@ export function apiErrorOf(error: unknown): ApiError {
   }
   if (error instanceof DisposedError) return new ApiError(503, 'the server is shutting down')
   if (error instanceof InsufficientMemoryError) return new ApiError(503, messageOf(error))
-  if (isAboutRequest(error)) return new ApiError(400, messageOf(error))
+  if (isAboutRequest(error)) return ofLibrary(messageOf(error))
   return new ApiError(500, 'the server failed on this request: its log says why')
 }
 
@@ -94,4 +94,24 @@ function isAboutRequest(error: unknown): boolean {
   if (code !== undefined) return ASKED_WRONGLY.has(code)
   const isCheck = error instanceof RangeError || error instanceof TypeError
   return isCheck && isError(error) && /^\[\w+\] /.test(error.message)
+}
+
+/** Options whose values the library checks too, by the fields that they come from. */
+const FIELDS = new Set([
+  ...['temperature', 'top_p', 'top_k', 'min_p', 'seed', 'n', 'stop', 'logprobs', 'prompt'],
+  ...['repetition_penalty', 'presence_penalty', 'frequency_penalty', 'logit_bias'],
+  'response_format',
+])
+
+/** What a check of the library says, by the client's names. */
+function ofLibrary(message: string): ApiError {
+  const [, operation, option = '', rest] = /^\[(\w+)\] (\w+)(.*)$/s.exec(message) ?? []
+  if (/^token \d+ of the prompt/.test(`${option}${rest}`)) {
+    return badField('prompt', `${option}${rest}`)
+  }
+  const field = option.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+  if (!FIELDS.has(field)) return new ApiError(400, message)
+  // Of responses it is a part of another field.
+  const name = operation === 'responses' && field === 'response_format' ? 'text.format' : field
+  return badField(name, `${name}${rest}`)
 }

@@ -5,13 +5,13 @@ import type { GenerateResult, TextChunk } from '../generation/generate.js'
 import type { Tokenizer } from '../tokenizer/tokenizer.js'
 import { chatLogprob } from './logprobs.js'
 import { newId, type ReplyForm } from './reply.js'
-import type { CallSplitter, SplitCalls } from './tools/call-splitter.js'
-import type { WrittenCall } from './tools/calls.js'
+import { type AddedParts, AnswerParts, partsOfWhole } from './tools/answer-parts.js'
+import type { WrittenCall } from './tools/call.js'
 import type { ToolPlan } from './tools/tool-plan.js'
 
 /** A text that is streamed. */
 interface Streamed {
-  readonly splitter: CallSplitter | undefined
+  readonly parts: AnswerParts
   calls: number
 }
 
@@ -30,8 +30,8 @@ export class ChatForm implements ReplyForm {
   }
 
   choice(index: number, result: GenerateResult): object {
-    const { reasoning, tokens, logprobs } = result
-    const { text, calls } = splitWhole(result.text, this.#plan)
+    const { tokens, logprobs } = result
+    const { text, reasoning, calls, finishReason } = partsOfWhole(result, this.#plan)
     const content = logprobs?.map((report, i) => chatLogprob(this.#tokenizer, tokens[i]!, report))
     return {
       index,
@@ -43,7 +43,7 @@ export class ChatForm implements ReplyForm {
         ...(calls.length > 0 && { tool_calls: calls.map(toolCall) }),
       },
       logprobs: content ? { content, refusal: null } : null,
-      finish_reason: finishReason(result, calls.length),
+      finish_reason: finishReason,
     }
   }
 
@@ -53,10 +53,9 @@ export class ChatForm implements ReplyForm {
   }
 
   chunk(index: number, chunk: TextChunk): object | undefined {
-    const { text, reasoning, token, logprob, topLogprobs } = chunk
-    const { splitter } = this.#streamOf(index)
-    const split = splitter ? splitter.push(text) : { text, calls: [] }
-    const delta = this.#delta(index, split, reasoning)
+    const { token, logprob, topLogprobs } = chunk
+    const stream = this.#streamOf(index)
+    const delta = deltaOf(stream, stream.parts.push(chunk))
     const content =
       this.#logprobs && token !== undefined && logprob !== undefined
         ? [chatLogprob(this.#tokenizer, token, { logprob, topLogprobs: topLogprobs ?? [] })]
@@ -72,8 +71,8 @@ export class ChatForm implements ReplyForm {
 
   end(index: number, result: GenerateResult): object[] {
     const stream = this.#streamOf(index)
-    const rest = stream.splitter && this.#delta(index, stream.splitter.flush(), undefined)
-    const reason = finishReason(result, stream.calls)
+    const rest = deltaOf(stream, stream.parts.flush())
+    const reason = stream.parts.finishReason(result)
     const last = { index, delta: {}, logprobs: null, finish_reason: reason }
     return rest ? [{ ...last, delta: rest, finish_reason: null }, last] : [last]
   }
@@ -81,42 +80,27 @@ export class ChatForm implements ReplyForm {
   #streamOf(index: number): Streamed {
     const known = this.#streamed.get(index)
     if (known) return known
-    const begun = { splitter: this.#plan.splitter(), calls: 0 }
+    const begun = { parts: new AnswerParts(this.#plan), calls: 0 }
     this.#streamed.set(index, begun)
     return begun
   }
-
-  /** Undefined for what adds nothing. A call comes as a whole. */
-  #delta(index: number, split: SplitCalls, reasoning: string | undefined): object | undefined {
-    const stream = this.#streamOf(index)
-    const first = stream.calls
-    const calls = this.#plan.isParallel ? split.calls : split.calls.slice(0, first === 0 ? 1 : 0)
-    if (split.text === '' && !reasoning && calls.length === 0) return undefined
-    stream.calls += calls.length
-    return {
-      ...(reasoning && { reasoning_content: reasoning }),
-      ...(split.text !== '' && { content: split.text }),
-      ...(calls.length > 0 && {
-        tool_calls: calls.map((call, i) => ({ index: first + i, ...toolCall(call) })),
-      }),
-    }
-  }
 }
 
-/** The calls of a whole text, and what else there is of it. */
-function splitWhole(text: string, { splitter, isParallel }: ToolPlan): SplitCalls {
-  const parts = splitter()
-  if (!parts) return { text, calls: [] }
-  const [first, rest] = [parts.push(text), parts.flush()]
-  const calls = [...first.calls, ...rest.calls]
-  return { text: first.text + rest.text, calls: isParallel ? calls : calls.slice(0, 1) }
+/** Undefined for what adds nothing. A call comes as a whole. */
+function deltaOf(stream: Streamed, { text, reasoning, calls }: AddedParts): object | undefined {
+  if (text === '' && reasoning === '' && calls.length === 0) return undefined
+  const first = stream.calls
+  stream.calls += calls.length
+  return {
+    ...(reasoning !== '' && { reasoning_content: reasoning }),
+    ...(text !== '' && { content: text }),
+    ...(calls.length > 0 && {
+      tool_calls: calls.map((call, i) => ({ index: first + i, ...toolCall(call) })),
+    }),
+  }
 }
 
 function toolCall({ name, arguments: given }: WrittenCall) {
   const id = `call_${randomUUID().replaceAll('-', '').slice(0, 24)}`
   return { id, type: 'function', function: { name, arguments: JSON.stringify(given) } }
-}
-
-function finishReason(result: GenerateResult, calls: number): string {
-  return calls > 0 && result.finishReason === 'stop' ? 'tool_calls' : result.finishReason
 }

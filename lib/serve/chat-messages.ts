@@ -38,8 +38,10 @@ function chatMessage(fields: Fields): ChatMessage {
   }
   if (role === 'assistant') addAssistantFields(fields, message)
   else if (role === 'tool') message.tool_call_id = fields.string('tool_call_id')
-  if (content === undefined && !message.tool_calls) {
-    throw fields.wrong('content', 'a text or a list of parts', undefined)
+  if (content === undefined) {
+    if (!message.tool_calls) throw fields.wrong('content', 'a text or a list of parts', undefined)
+    // Many templates look into it.
+    message.content = ''
   }
   fields.end()
   return message
@@ -63,9 +65,10 @@ function contentOf(fields: Fields, content: unknown): string | undefined {
 }
 
 function partText(fields: Fields, part: unknown, index: number): string {
-  const { type, text } = (part ?? {}) as { type?: unknown; text?: unknown }
+  const { type, text, refusal } = (part ?? {}) as Record<string, unknown>
   const path = fields.pathOf(`content[${index}]`)
   if (type === 'text' && typeof text === 'string') return text
+  if (type === 'refusal' && typeof refusal === 'string') return refusal
   if (type === 'text' || typeof type !== 'string') {
     throw badField(path, `${path} must be { type: 'text', text }`)
   }

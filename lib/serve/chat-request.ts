@@ -39,10 +39,11 @@ export function chatRequest(fields: Fields, limits: GenerationLimits): ChatReque
   }
   const responseFormat = responseFormatOf(fields)
   const continues = fields.boolean('continue_final_message') ?? false
-  if (continues && messages.at(-1)!.role !== 'assistant') {
+  const { role, tool_calls: calls } = messages.at(-1)!
+  if (continues && (role !== 'assistant' || calls)) {
     throw badField(
       'continue_final_message',
-      'continue_final_message needs a last message of the assistant',
+      'continue_final_message needs a last message of the assistant, without calls',
     )
   }
   const tools = chatTools(fields)

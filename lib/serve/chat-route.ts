@@ -21,10 +21,9 @@ export async function chatRoute(exchange: Exchange): Promise<void> {
     const asked = chatRequest(fields, { maxTokens, generationDefaults })
     const { tools, messages, templateArguments, continues } = asked
     const plan = toolPlan(model, tools, asked.options.responseFormat)
-    const options = plan.responseFormat ? { responseFormat: plan.responseFormat } : {}
     await answerTexts(exchange, model, {
       operation: 'chat',
-      request: { ...asked, options: { ...asked.options, ...options } },
+      request: asked,
       choices: asked.n,
       prompts: async () => [
         await chatPrompt(model, { messages, templateArguments, plan, continues }),

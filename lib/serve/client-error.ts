@@ -15,20 +15,34 @@ const FAILURES: Readonly<Record<string, readonly [status: number, message: strin
   ERR_HTTP_REQUEST_TIMEOUT: [408, 'the request took too long to arrive'],
 }
 
+// For the answer to reach who still sends: closing at once would take it back.
+const LINGER_MS = 1000
+
 /** For the event `clientError` of a server. */
 export function answerClientError(error: NodeJS.ErrnoException, socket: Duplex): void {
+  // Answered already, and still sending.
+  if (socket.writableEnded) return
   const isAnswering = (socket as AnsweringSocket)._httpMessage?.headersSent === true
   if (error.code === 'ECONNRESET' || !socket.writable || isAnswering) {
     socket.destroy()
     return
   }
   const [status, message] = FAILURES[error.code ?? ''] ?? [400, 'this is no HTTP request']
-  const body = JSON.stringify(new ApiError(status, message).body)
+  refuse(socket, new ApiError(status, message))
+}
+
+/** Answers where there is no response to do it with, and closes. */
+export function refuse(socket: Duplex, { status, body: value, headers }: ApiError): void {
+  const body = JSON.stringify(value)
   const lines = [
     `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
+    ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
     'content-type: application/json; charset=utf-8',
     `content-length: ${Buffer.byteLength(body)}`,
     'connection: close',
   ]
   socket.end(`${lines.join('\r\n')}\r\n\r\n${body}`)
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
 }

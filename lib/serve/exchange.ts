@@ -15,7 +15,7 @@ export class ClientGoneError extends Error {
 export interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  /** As the request has it, without a query. */
+  /** As the request has it, without a query and without the server's name. */
   readonly path: string
   readonly serving: Serving
   /** Aborts when the client goes away, the time is over or the server stops; whoever fails aborts it too. */

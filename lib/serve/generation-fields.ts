@@ -8,6 +8,7 @@ import type { Fields } from './fields.js'
 // As OpenAI documents it, for models whose own files name none.
 const DEFAULT_TEMPERATURE = 1
 const MOST_STOPS = 16
+const NEGATIVE_SEEDS = 2 ** 52
 const LONGEST_STOP = 1024
 /** As many texts as `generate` makes of a prompt. */
 export const MOST_CHOICES = 128
@@ -28,6 +29,8 @@ export interface GenerationRequest {
   readonly stream: boolean
   /** Whether a stream ends with what it has cost. */
   readonly includeUsage: boolean
+  /** Whether each event says what the text has cost so far. */
+  readonly timingsPerToken: boolean
 }
 
 /** Fields of OpenAI's that change no text here: who asks, and what the service does with it. */
@@ -58,6 +61,7 @@ export function generationRequest(
     n: fields.integer('n', { min: 1, max: MOST_CHOICES }) ?? 1,
     stream,
     includeUsage: includeUsageOf(fields, stream),
+    timingsPerToken: fields.boolean('timings_per_token') ?? false,
   }
 }
 
@@ -79,8 +83,14 @@ function samplingOf(fields: Fields, { generationDefaults }: GenerationLimits): G
     presencePenalty: fields.number('presence_penalty', { min: -2, max: 2 }),
     frequencyPenalty: fields.number('frequency_penalty', { min: -2, max: 2 }),
     logitBias: fields.object('logit_bias') as LogitBias | undefined,
-    seed: fields.integer('seed', { min: 0 }),
+    seed: seedOf(fields),
   }
+}
+
+// OpenAI's may be below 0.
+function seedOf(fields: Fields): number | undefined {
+  const seed = fields.integer('seed', { min: -NEGATIVE_SEEDS })
+  return seed !== undefined && seed < 0 ? NEGATIVE_SEEDS + seed : seed
 }
 
 function stopOf(fields: Fields): string[] | undefined {

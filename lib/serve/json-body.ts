@@ -5,6 +5,9 @@ import { messageOf } from '../support/realms.js'
 import { ApiError } from './api-error.js'
 import { ClientGoneError } from './exchange.js'
 
+// Twice what a schema may have. Whatever walks through a body may use the stack.
+const MOST_LEVELS = 256
+
 /**
  * The JSON object of a request's body.
  *
@@ -31,6 +34,7 @@ export async function readJsonBody(
     throw new ApiError(400, `the body must be JSON: ${messageOf(error)}`)
   }
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    checkLevels(value)
     return value as Record<string, unknown>
   }
   throw new ApiError(400, 'the body must be a JSON object')
@@ -64,5 +68,21 @@ function decoded(bytes: Buffer): string {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
   } catch {
     throw new ApiError(400, 'the body must be UTF-8')
+  }
+}
+
+function checkLevels(value: object): void {
+  let level: object[] = [value]
+  for (let levels = 1; level.length > 0; levels++) {
+    if (levels > MOST_LEVELS) {
+      throw new ApiError(400, `the body must have at most ${MOST_LEVELS} levels`)
+    }
+    const next: object[] = []
+    for (const one of level) {
+      for (const child of Object.values(one)) {
+        if (typeof child === 'object' && child !== null) next.push(child)
+      }
+    }
+    level = next
   }
 }

@@ -63,6 +63,7 @@ export class Metrics {
       counter('prompt_seconds_total', 'Seconds that prompts took', this.#promptSeconds),
       counter('generation_seconds_total', 'Seconds that texts took', this.#generationSeconds),
       gauge('texts', 'Texts that run or wait', texts),
+      gauge('resident_bytes', 'Main memory of the process', process.memoryUsage.rss()),
       gauge('model_loaded', 'Whether the model is loaded', model ? 1 : 0),
       { name: 'model_bytes', type: 'gauge', help: 'Memory of the model', values: memory },
     ]

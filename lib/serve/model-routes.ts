@@ -5,19 +5,19 @@ import { type Exchange, sendJson, sendText } from './exchange.js'
 import { checkModelName, type Serving } from './serving.js'
 
 /** The model, and what clients choose by. */
-function describeModel({ name, created, model: { model }, settings }: Serving): object {
+function describeModel({ name, created, model: { facts }, settings }: Serving): object {
   return {
     id: name,
     object: 'model',
     created,
     owned_by: 'ssm-metal',
     max_tokens: settings.maxTokens,
-    ...(model && {
-      architecture: model.architecture,
-      device: model.device.name,
-      has_chat_template: model.chatTemplate !== undefined,
-      state_bytes: model.stateBytes,
-      ...(model.maxContext !== undefined && { max_context: model.maxContext }),
+    ...(facts && {
+      architecture: facts.architecture,
+      device: facts.device,
+      has_chat_template: facts.hasChatTemplate,
+      state_bytes: facts.stateBytes,
+      ...(facts.maxContext !== undefined && { max_context: facts.maxContext }),
     }),
   }
 }

@@ -3,7 +3,7 @@
 import { randomUUID } from 'node:crypto'
 import type { GenerateResult, TextChunk } from '../generation/generate.js'
 import type { Model } from '../model.js'
-import { answers, type AskedPrompt } from './answers.js'
+import { answers, type AskedPrompt, runsOf } from './answers.js'
 import { EventStream } from './event-stream.js'
 import { type Exchange, sendJson } from './exchange.js'
 import type { GenerationRequest } from './generation-fields.js'
@@ -39,15 +39,17 @@ export const newId = (kind: string) => `${kind}-${randomUUID().replaceAll('-', '
 export async function answerTexts(exchange: Exchange, model: Model, asked: Asked): Promise<void> {
   const { response, serving, controller } = exchange
   const { operation, request, choices, form } = asked
-  const leave = serving.gate.enter(choices)
+  const { n, options, stream } = request
+  const runs = runsOf(n, options)
+  const leave = serving.gate.enter((choices / n) * runs)
   try {
-    const { n, options, stream } = request
     const prompts = await asked.prompts()
     const reply = new Reply(exchange, asked)
     const listener = stream ? reply : undefined
     const results = await answers(model, prompts, { operation, n, options, controller }, listener)
     for (const texts of results) {
-      for (const [i, result] of texts.entries()) serving.metrics.countText(result, i === 0)
+      const generated = texts.slice(0, runs)
+      for (const [i, result] of generated.entries()) serving.metrics.countText(result, i === 0)
     }
     if (stream) return await reply.end(results)
     sendJson(response, 200, {
@@ -79,10 +81,12 @@ class Reply {
     return { id, object, created: this.#created, model: this.#exchange.serving.name }
   }
 
-  async onChunk(index: number, chunk: TextChunk): Promise<void> {
-    const choice = this.#asked.form.chunk(index, chunk)
+  async onChunk(index: number, chunk: TextChunk, partial: GenerateResult): Promise<void> {
+    const { form, choices, request } = this.#asked
+    const choice = form.chunk(index, chunk)
     await this.#begin(index)
-    if (choice) await this.#send([choice])
+    const isTimed = request.timingsPerToken && choices === 1
+    if (choice) await this.#send([choice], isTimed ? { timings: timingsOf(partial) } : {})
   }
 
   async onEnd(index: number, result: GenerateResult): Promise<void> {

@@ -14,24 +14,33 @@ export function inputMessages(input: unknown, instructions: string | undefined):
   if (!Array.isArray(input) || input.length === 0) {
     throw badField('input', 'input must be a text or a list of items')
   }
-  const messages: ChatMessage[] = [...first]
+  const conversation: Conversation = { messages: [...first], thoughts: undefined }
   for (const [index, item] of input.entries()) {
     const path = `input[${index}]`
-    if (typeof item !== 'object' || item === null) throw badField(path, `${path} must be an object`)
-    addItem(messages, new Fields(item as Record<string, unknown>, `${path}.`))
+    if (typeof item !== 'object' || item === null || Array.isArray(item)) {
+      throw badField(path, `${path} must be an object`)
+    }
+    addItem(conversation, new Fields(item as Record<string, unknown>, `${path}.`))
   }
-  return messages
+  return conversation.messages
 }
 
-function addItem(messages: ChatMessage[], item: Fields): void {
+interface Conversation {
+  readonly messages: ChatMessage[]
+  /** Those before the answer that comes next. */
+  thoughts: string | undefined
+}
+
+function addItem(conversation: Conversation, item: Fields): void {
+  const { messages } = conversation
   item.ignored('id', 'status')
   const type = item.string('type') ?? 'message'
   switch (type) {
     case 'message':
-      messages.push(message(item))
+      messages.push(withThoughts(conversation, message(item)))
       break
     case 'function_call':
-      addCall(messages, item)
+      addCall(conversation, item)
       break
     case 'function_call_output':
       messages.push({
@@ -41,8 +50,8 @@ function addItem(messages: ChatMessage[], item: Fields): void {
       })
       break
     case 'reasoning':
-      // Thoughts of earlier turns, which the templates of models that think leave out.
-      item.ignored('summary', 'content', 'encrypted_content')
+      item.ignored('summary', 'encrypted_content')
+      conversation.thoughts = thoughtsOf(item)
       break
     default:
       throw new ApiError(
@@ -66,8 +75,26 @@ function message(item: Fields): ChatMessage {
   return { role: role === 'developer' ? 'system' : role, content: textOf(item, 'content') }
 }
 
+/** Thoughts belong to the answer that follows. */
+function withThoughts(conversation: Conversation, message: ChatMessage): ChatMessage {
+  const { thoughts } = conversation
+  conversation.thoughts = undefined
+  if (thoughts === undefined || message.role !== 'assistant') return message
+  return { ...message, reasoning_content: thoughts }
+}
+
+/** Undefined where they are a summary, or encrypted. */
+function thoughtsOf(item: Fields): string | undefined {
+  const parts = item.list('content') ?? []
+  const texts = parts.map((part) => (part as { text?: unknown } | null)?.text)
+  return texts.every((text) => typeof text === 'string') && texts.length > 0
+    ? texts.join('')
+    : undefined
+}
+
 // Calls that follow an answer are that answer's.
-function addCall(messages: ChatMessage[], item: Fields): void {
+function addCall(conversation: Conversation, item: Fields): void {
+  const { messages } = conversation
   const [name, id, text] = [item.string('name'), item.string('call_id'), item.string('arguments')]
   if (name === undefined) throw item.wrong('name', 'a string', name)
   const call = {
@@ -76,8 +103,12 @@ function addCall(messages: ChatMessage[], item: Fields): void {
     function: { name, arguments: parsedArguments(text ?? '{}') },
   }
   const last = messages.at(-1)
-  if (last?.role === 'assistant') last.tool_calls = [...(last.tool_calls ?? []), call]
-  else messages.push({ role: 'assistant', content: '', tool_calls: [call] })
+  if (last?.role === 'assistant' && conversation.thoughts === undefined) {
+    last.tool_calls = [...(last.tool_calls ?? []), call]
+    return
+  }
+  const answer = { role: 'assistant', content: '', tool_calls: [call] }
+  messages.push(withThoughts(conversation, answer))
 }
 
 function textOf(item: Fields, name: string): string {

@@ -1,7 +1,7 @@
 // The output of a response: its items, and the events that tell how they come about.
 
 import { randomUUID } from 'node:crypto'
-import type { WrittenCall } from './tools/calls.js'
+import type { WrittenCall } from './tools/call.js'
 
 type Json = Record<string, unknown>
 

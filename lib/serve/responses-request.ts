@@ -35,10 +35,11 @@ export function responsesRequest(fields: Fields, limits: GenerationLimits): Resp
   fields.neutral('background', [false])
   fields.neutral('n', [1], 'a response has one answer')
   fields.neutral('truncation', ['disabled'])
-  fields.neutral('include')
+  checkIncluded(fields)
   fields.neutral('prompt')
   fields.neutral('top_logprobs', [0])
   fields.neutral('max_tool_calls')
+  fields.neutral('timings_per_token', [false], 'the last event has them')
   fields.end()
   return {
     ...request,
@@ -61,11 +62,20 @@ export function responsesRequest(fields: Fields, limits: GenerationLimits): Resp
   }
 }
 
+// Thoughts come as they are, so that nobody needs them encrypted.
+function checkIncluded(fields: Fields): void {
+  for (const name of fields.list('include') ?? []) {
+    if (name === 'reasoning.encrypted_content') continue
+    throw fields.wrong('include', "a list of 'reasoning.encrypted_content' or nothing", name)
+  }
+}
+
 function effortOf(fields: Fields): string | undefined {
   const reasoning = fields.fields('reasoning')
   const effort = reasoning?.string('effort')
-  reasoning?.neutral('summary')
-  reasoning?.neutral('generate_summary')
+  // Thoughts come whole.
+  reasoning?.neutral('summary', ['auto'])
+  reasoning?.neutral('generate_summary', ['auto'])
   reasoning?.end()
   return effort
 }

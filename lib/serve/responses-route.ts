@@ -11,7 +11,7 @@ import { readJsonBody } from './json-body.js'
 import { ResponseOutput } from './response-output.js'
 import { type ResponsesRequest, responsesRequest } from './responses-request.js'
 import { checkModelName } from './serving.js'
-import type { SplitCalls } from './tools/call-splitter.js'
+import { type AddedParts, AnswerParts } from './tools/answer-parts.js'
 import { type ToolPlan, toolPlan } from './tools/tool-plan.js'
 import { timingsOf, usageOf } from './usage.js'
 
@@ -33,7 +33,7 @@ export async function responsesRoute(exchange: Exchange): Promise<void> {
       const all = {
         operation: 'responses',
         n: 1,
-        options: { ...options, responseFormat: plan.responseFormat ?? options.responseFormat },
+        options,
         controller,
       }
       const [results] = await answers(model, [prompt], all, asked.stream ? reply : undefined)
@@ -49,33 +49,29 @@ export async function responsesRoute(exchange: Exchange): Promise<void> {
 class ResponseReply implements AnswerListener {
   readonly #exchange: Exchange
   readonly #asked: ResponsesRequest
-  readonly #plan: ToolPlan
-  readonly #splitter: ReturnType<ToolPlan['splitter']>
+  readonly #parts: AnswerParts
   readonly #output = new ResponseOutput()
   readonly #id = `resp_${randomUUID().replaceAll('-', '')}`
   readonly #created = Math.floor(Date.now() / 1000)
-  #calls = 0
   #sequence = 0
   #events: EventStream | undefined
 
   constructor(exchange: Exchange, asked: ResponsesRequest, plan: ToolPlan) {
     this.#exchange = exchange
     this.#asked = asked
-    this.#plan = plan
-    this.#splitter = plan.splitter()
+    this.#parts = new AnswerParts(plan)
   }
 
   /** The answer to who does not stream. */
   whole(result: GenerateResult): object {
-    const { text, reasoning } = result
-    this.#add({ text, reasoning })
+    this.#add(this.#parts.push(result))
     this.#end(result)
     return this.#response(result)
   }
 
   async onChunk(_: number, chunk: TextChunk): Promise<void> {
     await this.#begin()
-    await this.#send(this.#add(chunk))
+    await this.#send(this.#add(this.#parts.push(chunk)))
   }
 
   async onEnd(_: number, result: GenerateResult): Promise<void> {
@@ -87,24 +83,17 @@ class ResponseReply implements AnswerListener {
     this.#events!.end()
   }
 
-  #add({ text, reasoning = '' }: { text: string; reasoning?: string | undefined }) {
-    const split = this.#splitter ? this.#splitter.push(text) : { text, calls: [] }
-    return [...this.#output.add('reasoning', reasoning), ...this.#addSplit(split)]
+  #add({ text, reasoning, calls }: AddedParts) {
+    return [
+      ...this.#output.add('reasoning', reasoning),
+      ...this.#output.add('message', text),
+      ...calls.flatMap((call) => this.#output.call(call)),
+    ]
   }
 
   #end({ finishReason }: GenerateResult) {
-    const rest = this.#splitter ? this.#addSplit(this.#splitter.flush()) : []
+    const rest = this.#add(this.#parts.flush())
     return [...rest, ...this.#output.close(finishReason === 'length' ? 'incomplete' : 'completed')]
-  }
-
-  #addSplit({ text, calls }: SplitCalls) {
-    const events = this.#output.add('message', text)
-    for (const call of calls) {
-      if (this.#calls > 0 && !this.#plan.isParallel) continue
-      this.#calls += 1
-      events.push(...this.#output.call(call))
-    }
-    return events
   }
 
   async #begin(): Promise<void> {

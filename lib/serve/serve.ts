@@ -4,22 +4,27 @@ import { basename } from 'node:path'
 import type { Model } from '../model.js'
 import { type ServeOptions, SERVING } from '../options/serving.js'
 import { UnsupportedOptionError } from '../support/errors.js'
+import { onAbort, type Signal } from '../support/abort.js'
 import { checkOptions } from '../support/option-checks.js'
 import { optionNames, optionValues } from '../support/option-table.js'
 import { Access, isLoopback } from './access.js'
 import { Gate } from './gate.js'
 import { Metrics } from './metrics.js'
 import { ServedModel } from './served-model.js'
-import { HttpServer } from './server.js'
+import { type Arrival, HttpServer } from './server.js'
 import type { Serving } from './serving.js'
 
 export interface ServedFacts {
-  /** Loads the model, again after it was unloaded. */
-  load(): Promise<Model>
+  /** Loads the model, again after it was unloaded. `signal`: it is not needed any more. */
+  load(signal: AbortSignal): Promise<Model>
   /** Texts that may run and wait: no more than the model's `maxStreams` and `maxQueue` together. */
   places: number
   /** What the model was asked for by: its path or Hub name. */
   model: string | undefined
+  /** Ends the start; from then on there is `stop`. */
+  signal?: Signal | undefined
+  /** What a client may take to send a request. Defaults to what docs/serve.md says. */
+  arrival?: Arrival | undefined
   log(message: string): void
 }
 
@@ -65,7 +70,9 @@ export async function serve(
     isDraining: false,
     log,
   }
-  const server = new HttpServer(serving)
+  const server = new HttpServer(serving, facts.arrival)
+  const { signal } = facts
+  const forget = onAbort(signal, () => model.dispose(signal?.reason))
   try {
     await model.use(async ({ tokenizer }) => {
       if (tokenizer) return
@@ -85,6 +92,8 @@ export async function serve(
   } catch (error) {
     model.dispose()
     throw error
+  } finally {
+    forget()
   }
 }
 

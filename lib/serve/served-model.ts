@@ -4,10 +4,20 @@ import type { Model } from '../model.js'
 import { DisposedError } from '../support/errors.js'
 
 export interface ServedModelOptions {
-  load(): Promise<Model>
+  /** `signal`: the server has stopped. */
+  load(signal: AbortSignal): Promise<Model>
   /** Milliseconds without use after which it is unloaded; 0 keeps it. */
   unloadAfterMs: number
   log(message: string): void
+}
+
+/** What is known of a model since it was first loaded. */
+export interface ModelFacts {
+  readonly architecture: string
+  readonly device: string
+  readonly hasChatTemplate: boolean
+  readonly stateBytes: number
+  readonly maxContext: number | undefined
 }
 
 /** @example const tokens = await served.use(async (model) => model.encode('Hello')) */
@@ -15,10 +25,10 @@ export class ServedModel {
   readonly #options: ServedModelOptions
   #loading: Promise<Model> | undefined
   #model: Model | undefined
+  #facts: ModelFacts | undefined
+  readonly #ended = new AbortController()
   #users = 0
   #timer: NodeJS.Timeout | undefined
-  #isDisposed = false
-
   constructor(options: ServedModelOptions) {
     this.#options = options
   }
@@ -26,6 +36,10 @@ export class ServedModel {
   /** While it is loaded. */
   get model(): Model | undefined {
     return this.#model
+  }
+
+  get facts(): ModelFacts | undefined {
+    return this.#facts
   }
 
   /** Does work with the model, which stays loaded until it is done. */
@@ -40,29 +54,32 @@ export class ServedModel {
     }
   }
 
-  dispose(): void {
-    this.#isDisposed = true
+  /** Frees it; ends a loading under way with `reason`. */
+  dispose(reason?: unknown): void {
+    this.#ended.abort(reason)
     clearTimeout(this.#timer)
     this.#model?.dispose()
     this.#model = undefined
   }
 
   async #loaded(): Promise<Model> {
-    if (this.#isDisposed) throw new DisposedError('[serve] the server has stopped')
+    const { signal } = this.#ended
+    if (signal.aborted) throw new DisposedError('[serve] the server has stopped')
     if (this.#model) return this.#model
     // All who wait for it share one loading; a failure may pass.
-    this.#loading ??= this.#options.load().finally(() => {
+    this.#loading ??= this.#options.load(signal).finally(() => {
       this.#loading = undefined
     })
     const model = await this.#loading
-    if (this.#isDisposed) model.dispose()
+    if (signal.aborted) model.dispose()
     else this.#model = model
+    this.#facts ??= factsOf(model)
     return model
   }
 
   #unloadLater(): void {
     const { unloadAfterMs, log } = this.#options
-    if (unloadAfterMs === 0 || this.#isDisposed) return
+    if (unloadAfterMs === 0 || !this.#model) return
     this.#timer = setTimeout(() => {
       this.#model?.dispose()
       this.#model = undefined
@@ -70,4 +87,15 @@ export class ServedModel {
     }, unloadAfterMs)
     this.#timer.unref()
   }
+}
+
+function factsOf({
+  architecture,
+  device,
+  chatTemplate,
+  stateBytes,
+  maxContext,
+}: Model): ModelFacts {
+  const hasChatTemplate = chatTemplate !== undefined
+  return { architecture, device: device.name, hasChatTemplate, stateBytes, maxContext }
 }

@@ -29,7 +29,11 @@ export async function detokenizeRoute({ request, response, serving }: Exchange):
   const isId = (token: unknown) => Number.isSafeInteger(token) && (token as number) >= 0
   if (!tokens?.every(isId)) throw fields.wrong('tokens', 'a list of token ids', tokens)
   fields.end()
-  await serving.model.use(async ({ tokenizer }) => {
+  await serving.model.use(async ({ tokenizer, config }) => {
+    const most = config.vocabSize - 1
+    if ((tokens as number[]).some((token) => token > most)) {
+      throw fields.wrong('tokens', `a list of token ids up to ${most}`, tokens)
+    }
     sendJson(response, 200, { content: tokenizer!.decode(tokens as number[], PIECE) })
   })
 }

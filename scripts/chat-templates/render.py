@@ -278,4 +278,5 @@ def main(place, count, seed):
         json.dump(result, output, ensure_ascii=False, indent=1)
 
 
-main(*sys.argv[1:])
+if __name__ == "__main__":
+    main(*sys.argv[1:])

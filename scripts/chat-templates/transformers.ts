@@ -46,13 +46,16 @@ export function rendersOf(
   place: string,
   { count, seed }: { count: number; seed: number },
 ): Renders {
-  const script = fileURLToPath(new URL('render.py', import.meta.url))
-  const output = execFileSync(python(), [script, place, String(count), String(seed)], {
+  return JSON.parse(runPython('render.py', [place, String(count), String(seed)])) as Renders
+}
+
+/** What a script of this folder prints. */
+export function runPython(script: string, args: readonly string[]): string {
+  return execFileSync(python(), [fileURLToPath(new URL(script, import.meta.url)), ...args], {
     encoding: 'utf8',
     maxBuffer: 2 ** 30,
     stdio: ['ignore', 'pipe', 'inherit'],
   })
-  return JSON.parse(output) as Renders
 }
 
 function python(): string {

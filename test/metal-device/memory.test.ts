@@ -136,6 +136,8 @@ describe('residency', () => {
       'without a request: 1',
       'a run after a pause requests: 1',
       'it beats again: 1',
+      'a beat commits: 1',
+      'a run waits for that: 1',
     ])
   })
 })

@@ -1,15 +1,10 @@
 // Chats with a model that thinks: thoughts apart from the answer, counted, and dropped from later prompts.
 
-import { readFile, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { describe, expect, it, onTestFinished, vi } from 'vitest'
 import { type Chat, type GenerateOptions, loadModel, type Model } from '../../lib/index.js'
-import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { lineTemplate, recordPrompts, THINKING_TEMPLATE } from '../support/chats.js'
-import { FIXTURES, temporaryFolder } from '../support/checkpoints.js'
-import { writeScriptedModel } from '../support/scripted-model.js'
-
-const plain = await Tokenizer.fromFolder(join(FIXTURES, 'tokenizer-250'))
+import { temporaryFolder } from '../support/checkpoints.js'
+import { writeTaggedModel } from '../support/scripted-model.js'
 
 /** How a tokenizer has the tags: as tokens of its own, or in pieces. */
 const TAGS = {
@@ -22,16 +17,7 @@ type TagKind = keyof typeof TAGS
 /** A model that says the parts of `script` one after the other, then ends. No token may come twice; ` s` is one, `~` parts it. */
 async function modelSaying(script: string, kind: TagKind = 'special tokens'): Promise<Model> {
   const folder = await temporaryFolder()
-  const { pieces, special } = TAGS[kind]
-  const ids = new Map<string, number>(pieces.map((content, i) => [content, 250 + i]))
-  const parts = script.split(new RegExp(`(${pieces.join('|')})|~`)).filter((part) => part)
-  const tokens = parts.flatMap((part) => ids.get(part) ?? [...plain.encode(part)])
-  await writeScriptedModel(folder, tokens)
-  const file = join(folder, 'tokenizer.json')
-  const json = JSON.parse(await readFile(file, 'utf8'))
-  for (const [content, id] of ids)
-    json.added_tokens.push({ ...json.added_tokens[0], id, content, special })
-  await writeFile(file, JSON.stringify(json))
+  await writeTaggedModel(folder, script, TAGS[kind])
   const model = await loadModel(folder, { promptCache: false })
   onTestFinished(() => model.dispose())
   return model
@@ -216,6 +202,15 @@ describe('what an answer must look like', () => {
       expect(text).toMatch(/^[0-9]{2}$/)
     },
   )
+
+  it('is still to come where thoughts would end the text', async () => {
+    // Behind its last token the model would end.
+    const model = await modelSaying('<think>Hm!')
+    using chat = chatOf(model, { template: `${THINKING_TEMPLATE}<think>` })
+    const { text, reasoning, finishReason } = await say(chat, { responseFormat, maxTokens: 20 })
+    expect({ text, finishReason }).toEqual({ text: '', finishReason: 'length' })
+    expect(reasoning).toMatch(/^Hm!./s)
+  })
 
   it('is that of all text where the prompt opened no thoughts', async () => {
     const model = await modelSaying('<think>Hm!</think>Yes.')

@@ -206,12 +206,24 @@ describe('a header that states an operation wrongly is refused by its name', () 
     for (const part of ['metal', 'native', 'scripts/operations.mjs']) {
       cpSync(new URL(part, root), join(copy, part), { recursive: true })
     }
-    const write = (table: string) =>
-      spawnSync(process.execPath, ['scripts/operations.mjs', table], {
+    const write = (...tables: string[]) =>
+      spawnSync(process.execPath, ['scripts/operations.mjs', ...tables], {
         cwd: copy,
         encoding: 'utf8',
       })
-    expect(write('metal_operations.cpp').status).toBe(0)
+    // Each folder is compiled as one file, all of it.
+    const folders = {
+      'cpu_operations.cpp': 'native/cpu/operations',
+      'fast_operations.cpp': 'native/cpu/fast/operations',
+      'metal_operations.cpp': 'native/metal/operations',
+    }
+    expect(write(...Object.keys(folders)).status).toBe(0)
+    for (const [name, folder] of Object.entries(folders)) {
+      const text = readFileSync(join(copy, name), 'utf8')
+      const included = [...text.matchAll(/^#include "(.*\.cpp)"$/gm)].map(([, file]) => file)
+      const files = readdirSync(join(copy, folder)).filter((file) => file.endsWith('.cpp'))
+      expect(included.sort()).toEqual(files.map((file) => `${folder}/${file}`).sort())
+    }
     rmSync(join(copy, 'native/metal/operations/add.cpp'))
     expect(write('metal_operations.cpp').stderr).toBe(
       'metal/add.h states an operation without dispatch code: native/metal/operations/add.cpp\n',

@@ -93,6 +93,7 @@ describe('the tarball', () => {
       'models',
       'native',
       'package.json',
+      'page',
     ]
     const folders = new Set(files.map((file) => file.split('/')[0]!))
     expect([...folders].sort()).toEqual([...allowed, 'prebuilds', 'scripts'])
@@ -101,11 +102,15 @@ describe('the tarball', () => {
       'dist/index.d.ts',
       'dist/index.d.cts',
       'dist/cli.js',
+      'dist/ai-sdk/index.js',
+      'dist/ai-sdk/index.d.ts',
+      'dist/ai-sdk/index.d.cts',
       'native/addon/addon.cpp',
     ]) {
       expect(files).toContain(name)
     }
     expect(files.filter((file) => file.startsWith('docs/'))).toEqual([
+      'docs/ai-sdk.md',
       'docs/bundling.md',
       'docs/chat.md',
       'docs/convert.md',
@@ -124,6 +129,11 @@ describe('the tarball', () => {
       'docs/streams.md',
       'docs/structured-output.md',
       'docs/text.md',
+    ])
+    expect(files.filter((file) => file.startsWith('page/'))).toEqual([
+      'page/index.html',
+      'page/page.css',
+      'page/page.js',
     ])
     expect(files.filter((file) => file.startsWith('scripts/'))).toEqual([
       'scripts/embed-metal.mjs',
@@ -299,9 +309,10 @@ describe('installed', () => {
   )
 
   it('can be required from CommonJS', async () => {
-    const code = 'console.log(typeof require("ssm-metal").loadModel)'
+    const code =
+      'console.log(typeof require("ssm-metal").loadModel, typeof require("ssm-metal/ai-sdk").ssmMetal)'
     const { stdout } = await runWell('node', ['--input-type=commonjs', '-e', code], project)
-    expect(stdout.trim()).toBe('function')
+    expect(stdout.trim()).toBe('function function')
   })
 
   it(

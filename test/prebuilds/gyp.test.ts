@@ -12,18 +12,16 @@ const filesOf = (folder: string) =>
   readdirSync(join(root, folder))
     .filter((name) => name.endsWith('.cpp'))
     .map((name) => `${folder}/${name}`)
-const listed = [
-  'native',
-  'native/addon',
-  'native/cpu',
-  'native/cpu/operations',
-  'native/cpu/fast/operations',
-].flatMap(filesOf)
+const listed = ['native', 'native/addon', 'native/cpu'].flatMap(filesOf)
 const metal = readdirSync(join(root, 'native/metal'), { encoding: 'utf8', recursive: true })
-  .filter((name) => /\.(cpp|mm)$/.test(name))
+  .filter((name) => /^(?!operations\/).*\.(cpp|mm)$/.test(name))
   .map((name) => `native/metal/${name}`)
+// The tables include them (test/ops/operations-table.test.ts).
+const operations = ['cpu', 'cpu/fast', 'metal'].flatMap((folder) =>
+  filesOf(`native/${folder}/operations`),
+)
 const gen = 'Release/obj/gen'
-const tables = [`${gen}/operations.cpp`, `${gen}/cpu_operations.cpp`]
+const tables = ['', 'cpu_', 'fast_'].map((name) => `${gen}/${name}operations.cpp`)
 const metalTables = [`${gen}/kernel_sources.cpp`, `${gen}/metal_operations.cpp`]
 
 const avx2 = ['-mavx2', '-mfma', '-mf16c']
@@ -181,7 +179,7 @@ test('the package has all that the build on a Mac reads', () => {
     }),
   )
   const files = packed[0]!.files.map(({ path }) => path)
-  expect(files).toEqual(expect.arrayContaining([...listed, ...metal]))
+  expect(files).toEqual(expect.arrayContaining([...listed, ...metal, ...operations]))
   const kernels = readdirSync(join(root, 'metal')).filter((name) => /\.(metal|h)$/.test(name))
   expect(files).toEqual(expect.arrayContaining(kernels.map((name) => `metal/${name}`)))
   expect(files).toEqual(

@@ -95,6 +95,27 @@ describe('names and pages', () => {
     }
   })
 
+  it('for other machines goes by any address, by no foreign name, and with the key', async () => {
+    const open = await serverForTest({ host: '0.0.0.0', apiKey: 'the-key' })
+    const url = open.url.replace('0.0.0.0', '127.0.0.1')
+    const as = async (path: string, host: string) =>
+      (await ask(`${url}${path}`, { headers: { host } })).status
+    expect(await as('/health', '192.168.1.7:8080')).toBe(200)
+    expect(await as('/health', '[fe80::1]:8080')).toBe(200)
+    expect(await as('/health', 'evil.example')).toBe(403)
+    expect(await as('/v1/models', '192.168.1.7')).toBe(401)
+  })
+
+  it.each([
+    [{ allowOrigin: ['*'] }],
+    [{ allowOrigin: ['https://app.example/'] }],
+    [{ allowOrigin: ['app.example'] }],
+    [{ allowHost: ['models.example:8080'] }],
+    [{ allowHost: ['https://models.example'] }],
+  ])('says of %j that it would never match', async (options) => {
+    await expect(startServer(options)).rejects.toThrow(/\[serve\] allow(Host|Origin) must have/)
+  })
+
   it('does not listen for other machines without a key', async () => {
     await expect(startServer({ host: '0.0.0.0' })).rejects.toThrow('no key is set')
     await serverForTest({ host: '0.0.0.0', auth: false })

@@ -110,6 +110,42 @@ describe('POST /v1/completions', () => {
     expect(texts).toEqual(expected.map(({ text }) => text))
   })
 
+  it('gives n times one text at temperature 0, from one run', async () => {
+    const body = { prompt: [prompt, 'The sea'], n: 2, max_tokens: 6, temperature: 0 }
+    const counted = async () => {
+      const text = await (await fetch(`${server.url}/metrics`)).text()
+      return Number(/generated_tokens_total (\d+)/.exec(text)![1])
+    }
+    const before = await counted()
+    const { choices, usage } = await json(server.post('/v1/completions', body))
+    expect((await counted()) - before).toBe(12)
+    expect(usage.completion_tokens).toBe(24)
+    const [first, second] = await Promise.all(
+      body.prompt.map((one) => model.generate(one, { maxTokens: 6 })),
+    )
+    const texts = [first, first, second, second].map((result) => result!.text)
+    expect(choices.map(({ text }: { text: string }) => text)).toEqual(texts)
+
+    const streamed = ['', '', '', '']
+    const events = await server.post('/v1/completions', { ...body, stream: true }).then(eventsOf)
+    for (const {
+      choices: [{ index, text }],
+    } of events)
+      streamed[index] += text
+    expect(streamed).toEqual(texts)
+    expect(events.filter(({ choices: [choice] }) => choice.finish_reason)).toHaveLength(4)
+  })
+
+  it('takes a seed below 0', async () => {
+    const ask = async (seed: number) => {
+      const body = { prompt, max_tokens: 8, seed, temperature: 1 }
+      return (await json(server.post('/v1/completions', body))).choices[0].text
+    }
+    const [one, same, other] = await Promise.all([ask(-1), ask(-1), ask(-2)])
+    expect(one).toBe(same)
+    expect(one).not.toBe(other)
+  })
+
   it('ends at stop texts, which are left out', async () => {
     const greedy = { temperature: 0, max_tokens: 30 }
     const { text } = await model.generate(prompt, { maxTokens: 30 })
@@ -212,13 +248,42 @@ describe('POST /v1/chat/completions', () => {
       top_p: 0.5,
       temperature: 0,
       unknown_and_null: null,
+      seed: null,
+      logprobs: false,
+      top_logprobs: null,
+      max_completion_tokens: null,
+      functions: [],
+      function_call: 'auto',
+      stream: false,
+      stream_options: null,
+      prediction: null,
+      audio: null,
+      web_search_options: null,
+      verbosity: 'medium',
+      reasoning_effort: 'medium',
+      safety_identifier: 'a',
+      prompt_cache_key: 'b',
+      prompt_cache_retention: '24h',
     }
-    const response = await server.post('/v1/chat/completions', {
-      messages,
-      max_tokens: 2,
-      ...nothing,
-    })
-    expect(response.status).toBe(200)
+    const said = [
+      ...messages,
+      {
+        role: 'assistant',
+        content: [
+          { type: 'text', text: 'I ' },
+          { type: 'refusal', refusal: 'cannot.' },
+        ],
+        refusal: null,
+        audio: null,
+        annotations: [],
+        function_call: null,
+        tool_calls: [],
+      },
+      { role: 'user', name: 'me', content: 'Why?' },
+    ]
+    const body = { messages: said, max_tokens: 2, ...nothing }
+    const response = await server.post('/v1/chat/completions', body)
+    expect([response.status, (await json(response)).error]).toEqual([200, undefined])
   })
 })
 
@@ -228,7 +293,7 @@ describe('fields that are wrong', () => {
     ['top_p', { top_p: '1' }],
     ['n', { n: 0 }],
     ['n', { n: 1.5 }],
-    ['seed', { seed: -1 }],
+    ['seed', { seed: 1.5 }],
     ['stop', { stop: [''] }],
     ['stop', { stop: Array(17).fill('a') }],
     ['logit_bias', { logit_bias: [1] }],

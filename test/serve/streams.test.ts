@@ -3,24 +3,14 @@
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from 'vitest'
-import { json, serverForTest, type TestServer } from '../support/serving.js'
-
-const endless = {
-  prompt: 'Once upon a time',
-  max_tokens: 30_000,
-  temperature: 0.5,
-  seed: 1,
-  logit_bias: { 0: -100 },
-}
-
-const metric = async ({ url }: TestServer, name: string) => {
-  const text = await (await fetch(`${url}/metrics`)).text()
-  return Number(new RegExp(`^ssm_metal_${name} (\\S+)$`, 'm').exec(text)![1])
-}
-
-async function untilTexts(server: TestServer, count: number): Promise<void> {
-  while ((await metric(server, 'texts')) !== count) await sleep(5)
-}
+import {
+  endless,
+  json,
+  metric,
+  serverForTest,
+  type TestServer,
+  untilTexts,
+} from '../support/serving.js'
 
 /** Starts an endless stream; resolves when its first text is there. */
 async function begun(server: TestServer, controller = new AbortController()) {
@@ -86,7 +76,7 @@ describe('a client that does not read', () => {
 
 describe('limits of time', () => {
   it('end a stream with an error, and a whole answer with a 504', async () => {
-    const server = await serverForTest({ totalTimeout: 0.3 })
+    const server = await serverForTest({ totalTimeout: 3 })
     const [streamed, whole] = await Promise.all([
       server.post('/v1/completions', { ...endless, stream: true }),
       server.post('/v1/completions', endless),
@@ -123,23 +113,6 @@ describe('stopping', () => {
       last = new TextDecoder().decode(value)
     }
     expect(last).toContain('the server is shutting down')
-  })
-})
-
-describe('ten turns of a client that keeps no state', () => {
-  it('cost their new text only', async () => {
-    const server = await serverForTest()
-    const messages = [{ role: 'system', content: 'A story for children.' }]
-    let before = 0
-    for (let turn = 1; turn <= 10; turn++) {
-      messages.push({ role: 'user', content: `What came ${turn} days later, and then?` })
-      const body = { messages, max_tokens: 6, temperature: 0, logit_bias: { 0: -100 } }
-      const { choices, usage } = await json(server.post('/v1/chat/completions', body))
-      messages.push(choices[0].message)
-      expect(usage.prompt_tokens_details.cached_tokens).toBe(before)
-      // The last token was drawn but not read.
-      before = usage.total_tokens - 1
-    }
   })
 })
 

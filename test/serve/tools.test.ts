@@ -1,10 +1,14 @@
-// Calls of tools: found in what models write, and forced.
+// Calls of tools that a request forces, through the server.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import { CallSplitter } from '../../lib/serve/tools/call-splitter.js'
-import { callFormatOf } from '../../lib/serve/tools/calls.js'
-import { parsePythonCalls } from '../../lib/serve/tools/python-calls.js'
-import { eventsOf, json, startServer, type TestServer } from '../support/serving.js'
+import {
+  eventsOf,
+  json,
+  serverForTest,
+  startServer,
+  type TestServer,
+  TOOL_TEMPLATE,
+} from '../support/serving.js'
 
 const weather = {
   name: 'weather',
@@ -19,87 +23,11 @@ const weather = {
   },
 }
 const clock = { name: 'clock', parameters: { type: 'object', properties: {} } }
-const rome = { name: 'weather', arguments: { city: 'Rome', days: 3 } }
-const noArguments = { name: 'clock', arguments: {} }
-
-// A part of the chat template that tells the form, and an answer in that form. The templates are those that the models
-// are published with; the form of LFM2 is in Liquid AI's documentation of tool use too.
-const FORMS = [
-  [
-    'ibm-granite/granite-4.0-h-tiny, chat_template.jinja',
-    'For each tool call, return a json object with function name and arguments within <tool_call></tool_call> XML tags',
-    'I look.\n<tool_call>\n{"name": "weather", "arguments": {"city": "Rome", "days": 3}}\n</tool_call>\n<tool_call>\n{"name": "clock", "arguments": {}}\n</tool_call>',
-  ],
-  [
-    'nvidia/NVIDIA-Nemotron-Nano-9B-v2, tokenizer_config.json',
-    "{{- '<TOOLCALL>[' -}}",
-    'I look.\n<TOOLCALL>[{"name": "weather", "arguments": {"city": "Rome", "days": 3}}, {"name": "clock", "arguments": {}}]</TOOLCALL>\n',
-  ],
-  [
-    'LiquidAI/LFM2-1.2B, chat_template.jinja',
-    'List of tools: <|tool_list_start|>[',
-    'I look.<|tool_call_start|>[weather(city="Rome", days=3), clock()]<|tool_call_end|>',
-  ],
-  [
-    'Qwen/Qwen3.5, chat_template.jinja',
-    '<tool_call>\n<function=example_function_name>\n<parameter=example_parameter_1>',
-    'I look.\n\n<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</parameter>\n<parameter=days>\n3\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=clock>\n</function>\n</tool_call>',
-  ],
-] as const
-
-describe.each(FORMS)('%s', (_, template, answer) => {
-  const format = callFormatOf(template)!
-
-  it.each([1, 2, 5, 1000])('is found in pieces of %i characters', (size) => {
-    const splitter = new CallSplitter(format, [weather, clock])
-    let text = ''
-    const calls: object[] = []
-    const take = (split: { text: string; calls: object[] }) => {
-      text += split.text
-      calls.push(...split.calls)
-    }
-    for (let i = 0; i < answer.length; i += size) take(splitter.push(answer.slice(i, i + size)))
-    take(splitter.flush())
-    expect(text).toBe('I look.')
-    expect(calls).toEqual([rome, noArguments])
-  })
-
-  it('is text where it is no call', () => {
-    const text = `Write ${format.open}so or so${format.close} for a call.`
-    const splitter = new CallSplitter(format, [weather])
-    expect(splitter.push(text).text + splitter.flush().text).toContain('so or so')
-  })
-})
-
-describe('calls in Python', () => {
-  it('have values of all kinds', () => {
-    const text = `[a.b(x='it\\'s', y=[1, -2.5, {"k": None}], z=True), c()]`
-    expect(parsePythonCalls(text)).toEqual([
-      { name: 'a.b', arguments: { x: "it's", y: [1, -2.5, { k: null }], z: true } },
-      { name: 'c', arguments: {} },
-    ])
-  })
-
-  it.each(['', '[', 'a', 'a(', 'a(1)', 'a(x=)', 'a(x=b)', '[a()] and', `a(x=${'['.repeat(100)}`])(
-    '%s is none',
-    (text) => {
-      expect(parsePythonCalls(text)).toBeUndefined()
-    },
-  )
-})
-
-// As Qwen's and Granite's, shorter.
-const TEMPLATE = `
-{%- if tools %}{{ '<tools>' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '</tools>' }}{% endif %}
-{%- for message in messages %}{{ message.role ~ ': ' ~ message.content }}
-{%- for call in message.tool_calls or [] %}{{ '<tool_call>' ~ (call.function | tojson) ~ '</tool_call>' }}{% endfor %}{{ ';' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}`
 
 describe('tool_choice', () => {
   let server: TestServer
   beforeAll(async () => {
-    server = await startServer({}, { chatTemplate: TEMPLATE })
+    server = await startServer({}, { chatTemplate: TOOL_TEMPLATE })
   })
   afterAll(() => server.stop())
 
@@ -115,7 +43,8 @@ describe('tool_choice', () => {
       { role: 'tool', tool_call_id: '1', content: 'noon' },
     ],
     tools,
-    max_tokens: 60,
+    parallel_tool_calls: false,
+    max_tokens: 100,
     seed: 3,
   }
 
@@ -156,10 +85,41 @@ describe('tool_choice', () => {
     }
   })
 
-  it('names a tool that is there', async () => {
-    const tool_choice = { type: 'function', function: { name: 'other' } }
+  it.each([
+    { type: 'function', function: { name: 'other' } },
+    { type: 'allowed_tools', allowed_tools: { mode: 'required', tools: [{ name: 'clock' }] } },
+    'any',
+  ])('%j is a 400', async (tool_choice) => {
     const response = await server.post('/v1/chat/completions', { ...asked, tool_choice })
     expect([response.status, (await json(response)).error.param]).toEqual([400, 'tool_choice'])
+  })
+
+  it('takes some of the tools', async () => {
+    const some = { mode: 'required', tools: [{ type: 'function', function: { name: 'clock' } }] }
+    const tool_choice = { type: 'allowed_tools', allowed_tools: some }
+    const { choices } = await json(server.post('/v1/chat/completions', { ...asked, tool_choice }))
+    expect(choices[0].message.tool_calls[0].function).toEqual({ name: 'clock', arguments: '{}' })
+  })
+
+  it('gives one call or more where several may be made, whole ones where the text is cut', async () => {
+    const body = { ...asked, parallel_tool_calls: true, tool_choice: 'required' }
+    const { choices } = await json(server.post('/v1/chat/completions', body))
+    const [{ message, finish_reason }] = choices
+    expect(message.tool_calls.length).toBeGreaterThan(0)
+    expect(finish_reason).toBe(message.content === null ? 'tool_calls' : 'length')
+    for (const { function: called } of message.tool_calls) JSON.parse(called.arguments)
+  })
+
+  it('says what of a schema cannot be kept to', async () => {
+    const parameters = { type: 'object', properties: { a: { not: {} } } }
+    const tools = [{ type: 'function', function: { name: 'f', parameters } }]
+    const body = { ...asked, tools, tool_choice: 'required', stream: true }
+    const response = await server.post('/v1/chat/completions', body)
+    expect(response.status).toBe(400)
+    expect((await json(response)).error).toMatchObject({
+      param: 'tools',
+      message: expect.stringContaining('"f" uses "not" at /properties/a'),
+    })
   })
 
   it('works for responses, whole and streamed', async () => {
@@ -172,7 +132,8 @@ describe('tool_choice', () => {
       input,
       tools: [{ type: 'function', ...weather }],
       tool_choice: 'required',
-      max_output_tokens: 60,
+      parallel_tool_calls: false,
+      max_output_tokens: 100,
       seed: 3,
     }
     const whole = await json(server.post('/v1/responses', body))
@@ -197,6 +158,40 @@ describe('tool_choice', () => {
   })
 })
 
+// What tells a form in published templates, with the tools and nothing else that they have.
+const FORM_TEMPLATES = {
+  'a list of JSON': '<TOOLCALL>',
+  Python: '<|tool_call_start|>',
+  XML: '<tool_call><function=',
+}
+
+describe.each(Object.entries(FORM_TEMPLATES))('a template of calls in %s', (_, mark) => {
+  it.each(['', '<think>'])('has one called, behind thoughts, opened by "%s"', async (opening) => {
+    const tags = opening === '' ? '' : '</think>'
+    const chatTemplate = `{# ${mark} ${tags} #}{{ tools | tojson }}{{ messages[-1].content }}\n${opening}`
+    const server = await serverForTest({}, { chatTemplate })
+    const body = {
+      messages: [{ role: 'user', content: 'Weather?' }],
+      tools: [{ type: 'function', function: weather }],
+      tool_choice: { type: 'function', function: { name: 'weather' } },
+      seed: 1,
+      max_tokens: 100,
+    }
+    const { choices } = await json(server.post('/v1/chat/completions', body))
+    const [{ message, finish_reason }] = choices
+    if (opening !== '') {
+      // The model does not know the tag that ends its thoughts.
+      expect([finish_reason, message.tool_calls]).toEqual(['length', undefined])
+      expect(message.reasoning_content).not.toBe('')
+      return
+    }
+    expect(finish_reason).toBe('tool_calls')
+    const { city, days } = JSON.parse(message.tool_calls[0].function.arguments)
+    expect(['Rome', 'Oslo']).toContain(city)
+    expect(days).toBeGreaterThan(0)
+  })
+})
+
 describe('responses', () => {
   it('are text, whole and streamed', async () => {
     const server = await startServer()
@@ -213,9 +208,48 @@ describe('responses', () => {
       const deltas = [...text.matchAll(/^data: (\{"type":"response.output_text.delta".*)$/gm)]
       const streamed = deltas.map(([, data]) => JSON.parse(data!).delta).join('')
       expect(streamed).toBe(whole.output[0].content[0].text)
-      for (const fields of [{ store: true }, { previous_response_id: 'resp_1' }, { n: 2 }]) {
-        expect((await server.post('/v1/responses', { ...body, ...fields })).status).toBe(400)
+      const refused = {
+        store: true,
+        previous_response_id: 'resp_1',
+        n: 2,
+        conversation: 'conv_1',
+        background: true,
+        truncation: 'auto',
+        include: ['file_search_call.results'],
+        top_logprobs: 2,
+        reasoning: { effort: 'high' },
+        text: { verbosity: 'low' },
+        tools: [{ type: 'web_search' }],
       }
+      for (const [name, value] of Object.entries(refused)) {
+        const response = await server.post('/v1/responses', { ...body, [name]: value })
+        expect([name, response.status]).toEqual([name, 400])
+      }
+      const nothing = {
+        store: false,
+        previous_response_id: null,
+        conversation: null,
+        background: false,
+        truncation: 'disabled',
+        include: ['reasoning.encrypted_content'],
+        top_logprobs: 0,
+        reasoning: { effort: 'medium', summary: 'auto' },
+        text: { verbosity: 'medium', format: { type: 'text' } },
+        tools: [],
+        tool_choice: 'auto',
+        parallel_tool_calls: true,
+        max_tool_calls: null,
+        prompt: null,
+        service_tier: 'auto',
+        stream_options: null,
+        metadata: { a: '1' },
+        user: 'me',
+        safety_identifier: 'a',
+        prompt_cache_key: 'b',
+      }
+      const same = await json(server.post('/v1/responses', { ...body, ...nothing }))
+      expect(same.output).toMatchObject([{ content: whole.output[0].content }])
+      expect(same).toMatchObject({ metadata: { a: '1' }, tool_choice: 'auto', user: 'me' })
     } finally {
       await server.stop()
     }

@@ -63,7 +63,7 @@ const newest = (folder: string): Map<string, number> =>
       .map((name) => [name, statSync(join(folder, name)).mtimeMs]),
   )
 
-test('five new files and two edits, and nothing but them is compiled', () => {
+test('five new files and two edits, and nothing but tables is compiled', () => {
   const parts = ['lib', 'native', 'metal', 'scripts', 'build', 'binding.gyp', 'package.json']
   for (const part of [...parts, 'tsconfig.json', 'vitest.config.ts', 'test']) {
     cpSync(join(root, part), join(copy, part), {
@@ -104,7 +104,6 @@ test('five new files and two edits, and nothing but them is compiled', () => {
   run(process.execPath, [gyp, 'configure', 'build', '--jobs', 'max'], env)
   const compiled = [...newest(objects)].filter(([name, time]) => before.get(name) !== time)
   expect(compiled.map(([name]) => name.replace(/^.*?(gen|native)\//, '')).sort()).toEqual([
-    'cpu/operations/l2_norm.o',
     'cpu_operations.o',
     'operations.o',
   ])
@@ -130,7 +129,7 @@ function onTheRig(): string {
   const entries: Entry[] = JSON.parse(readFileSync(join(rig, 'compile_commands.json'), 'utf8'))
   const folder = join(copy, 'rig')
   mkdirSync(join(folder, 'kernels'), { recursive: true })
-  const tables = ['operations', 'cpu_operations', 'metal_operations'].map((name) => `${name}.cpp`)
+  const tables = ['', 'cpu_', 'fast_', 'metal_'].map((name) => `${name}operations.cpp`)
   const scripts = (name: string) => join(copy, `scripts/${name}.mjs`)
   run(process.execPath, [scripts('operations'), ...tables.map((name) => join(folder, name))])
   run(process.execPath, [scripts('embed-metal'), join(folder, 'kernel_sources.cpp')])
@@ -156,13 +155,10 @@ function onTheRig(): string {
     )
     if (generated) compile(entry, join(folder, generated))
     else linked.push(join(entry.directory, output))
-    // A file of l2_norm beside each of rms_norm.
-    const place = /(native\/(?:cpu|metal)\/operations|build\/kernels)\/rms_norm\.cpp$/.exec(
-      entry.file,
-    )?.[1]
-    if (!place) continue
-    const own = place === 'build/kernels' ? join(folder, 'kernels') : join(copy, place)
-    compile(entry, join(own, 'l2_norm.cpp'))
+    // Its kernel beside that of rms_norm.
+    if (entry.file === join(rig, 'kernels/rms_norm.cpp')) {
+      compile(entry, join(folder, 'kernels/l2_norm.cpp'))
+    }
   }
   const addon = join(folder, 'metal_device.node')
   const compiler = entries[0]!.command.split(' ')[0]!

@@ -1,7 +1,8 @@
 // A model that says what it is told: each token is followed by a fixed other one.
 
-import { cp } from 'node:fs/promises'
+import { cp, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
 import { FIXTURES, rawTensor, type RawTensors } from './checkpoints.js'
 import { mlpLayer, type RandomModel, randomWeights, writeRene } from './random-checkpoint.js'
 
@@ -41,4 +42,28 @@ export async function writeScriptedModel(folder: string, script: ArrayLike<numbe
   )
   await writeRene(folder, model, weights)
   await cp(join(FIXTURES, 'tokenizer-250'), folder, { recursive: true })
+}
+
+/**
+ * The same with a script in words, and pieces of tags that are tokens of their own, six at most. ` s` is one token,
+ * `~` parts it.
+ */
+export async function writeTaggedModel(
+  folder: string,
+  script: string,
+  { pieces, special }: { pieces: readonly string[]; special: boolean },
+): Promise<void> {
+  const plain = await Tokenizer.fromFolder(join(FIXTURES, 'tokenizer-250'))
+  const ids = new Map(pieces.map((content, i) => [content, plain.vocabSize + i]))
+  const between = pieces.map((piece) => piece.replace(/[|\\]/g, '\\$&')).join('|')
+  const parts = script.split(new RegExp(`(${between})|~`)).filter((part) => part)
+  await writeScriptedModel(
+    folder,
+    parts.flatMap((part) => ids.get(part) ?? [...plain.encode(part)]),
+  )
+  const file = join(folder, 'tokenizer.json')
+  const json = JSON.parse(await readFile(file, 'utf8'))
+  for (const [content, id] of ids)
+    json.added_tokens.push({ ...json.added_tokens[0], id, content, special })
+  await writeFile(file, JSON.stringify(json))
 }

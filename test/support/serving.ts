@@ -1,9 +1,10 @@
 // A server for a test, and what is asked of it.
 
+import { setTimeout as sleep } from 'node:timers/promises'
 import { onTestFinished } from 'vitest'
 import { type LoadOptions, loadModel, PLAIN_CHAT_TEMPLATE } from '../../lib/index.js'
 import type { ServeOptions } from '../../lib/options/serving.js'
-import { type RunningServer, serve } from '../../lib/serve/serve.js'
+import { type RunningServer, serve, type ServedFacts } from '../../lib/serve/serve.js'
 
 export interface TestServer extends RunningServer {
   /** What the server has logged. */
@@ -12,18 +13,28 @@ export interface TestServer extends RunningServer {
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>
 }
 
+/** Tools and calls as Qwen's and Granite's templates have them, shorter. */
+export const TOOL_TEMPLATE = `
+{%- if tools %}{{ '<tools>' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '</tools>' }}{% endif %}
+{%- for message in messages %}{{ message.role ~ ': ' ~ message.content }}
+{%- for call in message.tool_calls or [] %}{{ '<tool_call>' ~ (call.function | tojson) ~ '</tool_call>' }}{% endfor %}{{ ';' }}
+{%- endfor %}
+{%- if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}`
+
 /** Serves the built-in model, with a chat template, on a free port until `stop`. */
 export async function startServer(
   options: ServeOptions = {},
   loading: LoadOptions = {},
   path?: string,
+  more: Partial<ServedFacts> = {},
 ): Promise<TestServer> {
   const lines: string[] = []
   const load = () => loadModel(path, { chatTemplate: PLAIN_CHAT_TEMPLATE, ...loading })
   const { maxStreams = 32, maxQueue = 128 } = loading
   const places = maxStreams + maxQueue
   const log = (line: string) => void lines.push(line)
-  const server = await serve({ load, places, model: path, log }, { port: 0, ...options })
+  const facts = { load, places, model: path, log, ...more }
+  const server = await serve(facts, { port: 0, ...options })
   const post = (path: string, body: unknown, init: RequestInit = {}) =>
     fetch(server.url + path, {
       method: 'POST',
@@ -39,6 +50,26 @@ export async function serverForTest(...given: Parameters<typeof startServer>): P
   const server = await startServer(...given)
   onTestFinished(() => server.stop())
   return server
+}
+
+/** A text that does not end within a test. */
+export const endless = {
+  prompt: 'Once upon a time',
+  max_tokens: 30_000,
+  temperature: 0.5,
+  seed: 1,
+  logit_bias: { 0: -100 },
+}
+
+/** A number of /metrics, of which the server has told nothing yet where it is 0. `name`: as a pattern. */
+export async function metric({ url }: TestServer, name: string): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return Number(new RegExp(`^ssm_metal_${name} (\\S+)$`, 'm').exec(text)?.[1] ?? 0)
+}
+
+/** Resolves when so many texts run or wait. */
+export async function untilTexts(server: TestServer, count: number): Promise<void> {
+  while ((await metric(server, 'texts')) !== count) await sleep(5)
 }
 
 /** The data of a stream's events; `[DONE]` must be the last and is left out. */

@@ -1,6 +1,11 @@
 // Parts the calls of a model from its text, as both arrive.
 
-import type { CallFormat, OfferedTool, WrittenCall } from './calls.js'
+import type { BlockEnd } from './block-end.js'
+import type { OfferedTool, WrittenCall } from './call.js'
+import type { CallFormat } from './calls.js'
+
+/** Tags at which a block may end that has no end by its quotes. */
+const MOST_TRIES = 8
 
 export interface SplitCalls {
   text: string
@@ -21,17 +26,15 @@ export class CallSplitter {
   readonly #format: CallFormat
   readonly #tools: readonly OfferedTool[]
   #held = ''
-  #isOpen: boolean
+  /** White space before the tag of an open block. */
+  #space = ''
+  /** Of an open block. */
+  #end: BlockEnd | undefined
+  #hasCalls = false
 
-  /** @param isOpen Whether the prompt ends with the tag that begins a call. */
-  constructor(
-    format: CallFormat,
-    tools: readonly OfferedTool[],
-    { isOpen = false }: { isOpen?: boolean } = {},
-  ) {
+  constructor(format: CallFormat, tools: readonly OfferedTool[]) {
     this.#format = format
     this.#tools = tools
-    this.#isOpen = isOpen
   }
 
   push(piece: string): SplitCalls {
@@ -43,29 +46,34 @@ export class CallSplitter {
 
   /** What is still held, at the end: a block that a stop token has ended counts. */
   flush(): SplitCalls {
-    const held = this.#held
+    const result: SplitCalls = { text: '', calls: [] }
+    if (this.#end) this.#calls(this.#held.length, this.#held.length, result)
+    while (this.#end || this.#open(result)) {
+      if (!this.#endAnywhere(result)) this.#noCall(result)
+    }
+    const isSpace = this.#held.trim() === ''
+    if (!(isSpace && this.#hasCalls)) result.text += this.#held
     this.#held = ''
-    if (!this.#isOpen) return { text: held.trim() === '' ? '' : held, calls: [] }
-    this.#isOpen = false
-    return this.#block(held, '')
+    return result
   }
 
   #step(result: SplitCalls): boolean {
-    const { open, close } = this.#format
-    if (this.#isOpen) {
-      const end = this.#held.indexOf(close)
-      if (end < 0) return false
-      const { text, calls } = this.#block(this.#held.slice(0, end), close)
-      result.text += text
-      result.calls.push(...calls)
-      this.#isOpen = false
-      this.#held = this.#held.slice(end + close.length)
-      return true
-    }
+    if (!this.#end) return this.#open(result)
+    const end = this.#end.find(this.#held)
+    if (end < 0) return false
+    if (!this.#calls(end, end + this.#format.close.length, result)) this.#noCall(result)
+    return true
+  }
+
+  /** Goes on to where a block begins; false where none does. */
+  #open(result: SplitCalls): boolean {
+    const { open } = this.#format
     const begin = this.#held.indexOf(open)
     if (begin >= 0) {
-      result.text += this.#held.slice(0, begin).trimEnd()
-      this.#isOpen = true
+      const text = this.#held.slice(0, begin).trimEnd()
+      result.text += text
+      this.#space = this.#held.slice(text.length, begin)
+      this.#end = this.#format.blockEnd()
       this.#held = this.#held.slice(begin + open.length)
       return true
     }
@@ -75,9 +83,37 @@ export class CallSplitter {
     return false
   }
 
-  #block(block: string, close: string): SplitCalls {
-    const calls = this.#format.parse(block.trim(), this.#tools)
-    return calls ? { text: '', calls } : { text: this.#format.open + block + close, calls: [] }
+  /** Closes a block whose end was not found, at the first tag behind calls. */
+  #endAnywhere(result: SplitCalls): boolean {
+    const { close } = this.#format
+    const held = this.#held
+    let end = held.indexOf(close)
+    for (let tries = 0; end >= 0 && tries < MOST_TRIES; tries++) {
+      if (this.#calls(end, end + close.length, result)) return true
+      end = held.indexOf(close, end + 1)
+    }
+    return false
+  }
+
+  /** Adds the calls of a block up to `end`, and goes on from `next`; false where it has none. */
+  #calls(end: number, next: number, result: SplitCalls): boolean {
+    const calls = this.#format.parse(this.#held.slice(0, end).trim(), this.#tools)
+    if (!calls) return false
+    result.calls.push(...calls)
+    this.#hasCalls = true
+    this.#end = undefined
+    this.#held = this.#held.slice(next)
+    return true
+  }
+
+  /** What was held is no call, up to its first closing tag; without one its beginning is none. */
+  #noCall(result: SplitCalls): void {
+    const { open, close } = this.#format
+    const at = this.#held.indexOf(close)
+    const end = at < 0 ? 0 : at + close.length
+    result.text += this.#space + open + this.#held.slice(0, end)
+    this.#held = this.#held.slice(end)
+    this.#end = undefined
   }
 }
 

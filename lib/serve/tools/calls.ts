@@ -1,108 +1,98 @@
-// Calls of tools that a model has written, in the forms that published templates ask for.
+// The forms that published templates ask for calls in.
 
-import { parsePythonCalls } from './python-calls.js'
-import { parseXmlCalls } from './xml-calls.js'
+import { valueText } from '../../grammar/json-nodes.js'
+import type { Tokenizer } from '../../tokenizer/tokenizer.js'
+import { type BlockEnd, JSON_QUOTING, QuotedBlockEnd, TaggedBlockEnd } from './block-end.js'
+import type { OfferedTool, WrittenCall } from './call.js'
+import { type CallGrammar, JSON_GRAMMAR, PYTHON_GRAMMAR, XML_GRAMMAR } from './call-grammar.js'
+import { parseJsonCalls } from './json-calls.js'
+import { parsePythonCalls, PYTHON_QUOTING, pythonCall } from './python-calls.js'
+import { PARAMETER_END, parseXmlCalls, xmlCall } from './xml-calls.js'
 
-/** A call as the model wrote it. */
-export interface WrittenCall {
-  readonly name: string
-  readonly arguments: Readonly<Record<string, unknown>>
-}
-
-/** A tool that a request offers. */
-export interface OfferedTool {
-  readonly name: string
-  readonly description?: string | undefined
-  /** JSON schema of the arguments; without it there are none. */
-  readonly parameters?: Readonly<Record<string, unknown>> | undefined
-}
+export type { OfferedTool, WrittenCall } from './call.js'
 
 /** How a model writes calls: between two tags, one block a call or one for all. */
 export interface CallFormat {
   readonly open: string
   readonly close: string
-  /** What a forced call has between the tag and its JSON. */
-  readonly lead?: string
+  /** What stands between a tag and a call, before and behind it. */
+  readonly around: readonly [before: string, behind: string]
+  /** What stands between two calls of a block; undefined where each has a block of its own. */
+  readonly between?: string
+  /** A call within a block. */
+  readonly grammar: CallGrammar
+  /** Looks for the end of a block. */
+  blockEnd(): BlockEnd
   /** The calls of a block; undefined for what is none. */
   parse(block: string, tools: readonly OfferedTool[]): WrittenCall[] | undefined
-  /** The schema of a block whose text is JSON: such a one can be forced. */
-  schemaOf?(tools: readonly OfferedTool[]): object
+  write(call: WrittenCall): string
 }
+
+const TOOL_CALL = { open: '<tool_call>', close: '</tool_call>', around: ['\n', '\n'] } as const
 
 /** `{"name": ..., "arguments": {...}}`: Granite, Qwen 2.5 and 3, Hermes. */
 const JSON_CALLS: CallFormat = {
-  open: '<tool_call>',
-  close: '</tool_call>',
-  lead: '\n',
-  parse: (block) => jsonCalls(block),
-  schemaOf: (tools) => anyOf(tools.map(callSchema)),
+  ...TOOL_CALL,
+  grammar: JSON_GRAMMAR,
+  blockEnd: () => new QuotedBlockEnd(TOOL_CALL.close, JSON_QUOTING),
+  parse: parseJsonCalls,
+  write: ({ name, arguments: given }) => valueText({ name, arguments: given }),
 }
 
 /** `[{"name": ..., "arguments": {...}}]`: Nemotron-H and Nemotron Nano 2. */
 const JSON_LIST: CallFormat = {
+  ...JSON_CALLS,
   open: '<TOOLCALL>',
   close: '</TOOLCALL>',
-  parse: (block) => jsonCalls(block),
-  schemaOf: (tools) => ({
-    type: 'array',
-    items: anyOf(tools.map(callSchema)),
-    minItems: 1,
-    maxItems: 1,
-  }),
+  around: ['[', ']'],
+  between: ', ',
+  blockEnd: () => new QuotedBlockEnd('</TOOLCALL>', JSON_QUOTING),
 }
 
 /** `[name(key="value")]`: LFM2. */
 const PYTHON_CALLS: CallFormat = {
   open: '<|tool_call_start|>',
   close: '<|tool_call_end|>',
-  parse: (block) => parsePythonCalls(block) ?? jsonCalls(block),
+  around: ['[', ']'],
+  between: ', ',
+  grammar: PYTHON_GRAMMAR,
+  blockEnd: () => new QuotedBlockEnd('<|tool_call_end|>', PYTHON_QUOTING),
+  parse: (block) => parsePythonCalls(block) ?? parseJsonCalls(block),
+  write: pythonCall,
 }
 
 /** `<function=name><parameter=key>value</parameter></function>`: Qwen 3.5, Qwen3-Coder, Nemotron 3. */
 const XML_CALLS: CallFormat = {
-  open: '<tool_call>',
-  close: '</tool_call>',
-  parse: (block, tools) => parseXmlCalls(block, tools) ?? jsonCalls(block),
+  ...TOOL_CALL,
+  grammar: XML_GRAMMAR,
+  blockEnd: () => new TaggedBlockEnd(TOOL_CALL.close, ['<parameter=', PARAMETER_END]),
+  parse: (block, tools) => parseXmlCalls(block, tools) ?? parseJsonCalls(block),
+  write: xmlCall,
 }
 
 /**
- * The form that a template asks for; undefined where it is not known.
+ * The form that a template asks for, or the tokens of its model; undefined where it is not known.
  *
- * @example callFormatOf(model.chatTemplate.text)?.open // '<tool_call>'
+ * @example callFormatOf(model.chatTemplate.text, model.tokenizer)?.open // '<tool_call>'
  */
-export function callFormatOf(template: string): CallFormat | undefined {
+export function callFormatOf(
+  template: string,
+  tokenizer?: Pick<Tokenizer, 'specialTokenId'>,
+): CallFormat | undefined {
   if (template.includes('<TOOLCALL>')) return JSON_LIST
   if (template.includes('<function=')) return XML_CALLS
   if (/<\|tool_(?:call|list)_start\|>/.test(template)) return PYTHON_CALLS
-  return template.includes('<tool_call>') ? JSON_CALLS : undefined
+  if (template.includes('<tool_call>')) return JSON_CALLS
+  // Some of LFM2.5's templates list the tools, and say nothing of calls.
+  const isListed = /\btools\b/.test(template)
+  const hasTag = tokenizer?.specialTokenId(PYTHON_CALLS.open) !== undefined
+  return isListed && hasTag ? PYTHON_CALLS : undefined
 }
 
-function jsonCalls(block: string): WrittenCall[] | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(block)
-  } catch {
-    return undefined
-  }
-  const calls = (Array.isArray(value) ? value : [value]).map(callOf)
-  return calls.every((call) => call !== undefined) ? calls : undefined
+/** Calls as the model would have written them, tags included. */
+export function writtenCalls(format: CallFormat, calls: readonly WrittenCall[]): string {
+  const { open, close, around, between } = format
+  const block = (text: string) => open + around[0] + text + around[1] + close
+  const texts = calls.map((call) => format.write(call))
+  return between === undefined ? texts.map(block).join('\n') : block(texts.join(between))
 }
-
-function callOf(value: unknown): WrittenCall | undefined {
-  const { name, arguments: given = {} } = (value ?? {}) as Record<string, unknown>
-  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
-  if (typeof name !== 'string' || !isObject) return undefined
-  return { name, arguments: given as Record<string, unknown> }
-}
-
-function callSchema({ name, parameters }: OfferedTool): object {
-  return {
-    type: 'object',
-    properties: { name: { const: name }, arguments: parameters ?? { type: 'object' } },
-    required: ['name', 'arguments'],
-    additionalProperties: false,
-  }
-}
-
-const anyOf = (schemas: readonly object[]) =>
-  schemas.length === 1 ? schemas[0]! : { anyOf: schemas }

@@ -1,6 +1,8 @@
 // Calls as Python writes them: `[weather(city="Rome", days=3), clock()]`.
 
-import type { WrittenCall } from './calls.js'
+import { PYTHON_NOTATION, valueText } from '../../grammar/json-nodes.js'
+import type { Quoting } from './block-end.js'
+import type { WrittenCall } from './call.js'
 
 const WORDS: Readonly<Record<string, unknown>> = {
   True: true,
@@ -27,6 +29,25 @@ export function parsePythonCalls(text: string): WrittenCall[] | undefined {
   }
 }
 
+// Templates write texts between quotes as they are, and so do models: `'it's'` is one string.
+function endsString(text: string, position: number): boolean | undefined {
+  const next = /\s*(\S?)/y
+  next.lastIndex = position + 1
+  const [, sign = ''] = next.exec(text)!
+  return sign === '' ? undefined : ',)]}:'.includes(sign)
+}
+
+/** How the strings of calls stand in a text. */
+export const PYTHON_QUOTING: Quoting = { quotes: `"'`, endsString, isOneLine: false }
+
+/** A call as the model would have written it. */
+export function pythonCall({ name, arguments: given }: WrittenCall): string {
+  const parts = Object.entries(given).map(
+    ([key, value]) => `${key}=${valueText(value, PYTHON_NOTATION)}`,
+  )
+  return `${name}(${parts.join(', ')})`
+}
+
 class NoCallError extends Error {}
 
 class CallReader {
@@ -45,7 +66,7 @@ class CallReader {
   }
 
   #call(): WrittenCall {
-    const name = this.#match(/[\w.]+/y)
+    const name = this.#match(/[\w.-]+/y)
     this.#need('(')
     const entries = this.#items(')', () => {
       const key = this.#match(/\w+/y)
@@ -88,7 +109,7 @@ class CallReader {
     for (;;) {
       const next = this.#text[this.#position++]
       if (next === undefined) throw new NoCallError()
-      if (next === quote) return value
+      if (next === quote && endsString(this.#text, this.#position - 1) !== false) return value
       value += next === '\\' ? this.#escape() : next
     }
   }

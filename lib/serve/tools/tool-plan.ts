@@ -3,17 +3,17 @@
 import type { ResponseFormat } from '../../grammar/response-format.js'
 import type { Model } from '../../model.js'
 import { ApiError, badField } from '../api-error.js'
+import type { OfferedTool } from './call.js'
 import { CallSplitter } from './call-splitter.js'
-import { type CallFormat, callFormatOf, type OfferedTool } from './calls.js'
+import { callFormatOf } from './calls.js'
+import { type BeforeCalls, forcedCalls } from './forced-calls.js'
 import type { ToolRequest } from './tool-request.js'
 
 export interface ToolPlan {
   /** As templates take them; undefined for none. */
   readonly tools: readonly object[] | undefined
-  /** What the prompt ends with, where a call has to be made. */
-  readonly lead: string
-  /** What the rest of such a call has to keep to. */
-  readonly responseFormat: ResponseFormat | undefined
+  /** What the answer has to match where a call has to be made; `before`: of a model that thinks. */
+  grammar(before: BeforeCalls | undefined): string | undefined
   /** Special tokens that the tags around calls are. */
   readonly shown: ReadonlyMap<number, string> | undefined
   readonly isParallel: boolean
@@ -22,21 +22,20 @@ export interface ToolPlan {
 }
 
 /**
- * @throws ApiError where the model's template writes calls in a way that is not known, or a call cannot be forced.
- * @example const { tools, lead } = toolPlan(model, request.tools, undefined)
+ * @throws ApiError where the model's template writes calls in a way that is not known.
+ * @example const { tools, splitter } = toolPlan(model, request.tools, undefined)
  */
 export function toolPlan(
   model: Model,
-  { tools, required, isParallel }: ToolRequest,
+  { tools, required, isParallel, isOneNamed }: ToolRequest,
   responseFormat: ResponseFormat | undefined,
 ): ToolPlan {
   if (tools.length === 0) return NO_TOOLS
-  const templates = [...(model.chatTemplate?.templates.values() ?? [])].join('\n')
-  const format = callFormatOf(templates)
+  const format = callFormatOf(templateTexts(model), model.tokenizer)
   if (!format) {
     throw new ApiError(
       400,
-      "tools: this model's chat template writes calls in no way that the server knows: leave tools out, or serve a model that was made for them",
+      "tools: this model's chat template writes calls in no form that is known: leave tools out, or take a model that was made for them",
       { param: 'tools', code: 'unsupported_parameter' },
     )
   }
@@ -47,24 +46,28 @@ export function toolPlan(
       'response_format cannot be kept to where tool_choice asks for a call',
     )
   }
+  const specialTokenId = (text: string) => model.tokenizer?.specialTokenId(text)
   const shown = [format.open, format.close].flatMap((tag) => {
-    const id = model.tokenizer?.specialTokenId(tag)
+    const id = specialTokenId(tag)
     return id === undefined ? [] : [[id, tag] as const]
   })
+  const forced = { format, tools: required, isParallel: isParallel && !isOneNamed, specialTokenId }
   return {
     tools: tools.map(templateTool),
-    lead: isForced ? format.open + (format.lead ?? '') : '',
-    responseFormat: isForced ? forced(format, required) : undefined,
+    grammar: (before) => (isForced ? forcedCalls(forced, before) : undefined),
     shown: new Map(shown),
     isParallel,
-    splitter: () => new CallSplitter(format, tools, { isOpen: isForced }),
+    splitter: () => new CallSplitter(format, tools),
   }
 }
 
+/** All of a model's templates. */
+export const templateTexts = ({ chatTemplate }: Model) =>
+  [...(chatTemplate?.templates.values() ?? [])].join('\n')
+
 const NO_TOOLS: ToolPlan = {
   tools: undefined,
-  lead: '',
-  responseFormat: undefined,
+  grammar: () => undefined,
   shown: undefined,
   isParallel: true,
   splitter: () => undefined,
@@ -76,13 +79,4 @@ function templateTool({ name, description, parameters }: OfferedTool): object {
     type: 'function',
     function: { ...called, parameters: parameters ?? { type: 'object', properties: {} } },
   }
-}
-
-function forced({ schemaOf }: CallFormat, required: readonly OfferedTool[]): ResponseFormat {
-  if (schemaOf) return { type: 'json_schema', schema: schemaOf(required), strict: true }
-  throw new ApiError(
-    400,
-    "tool_choice: a call can be forced only of models that write calls as JSON, which this one's template does not",
-    { param: 'tool_choice', code: 'unsupported_parameter' },
-  )
 }

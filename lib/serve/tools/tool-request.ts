@@ -2,13 +2,15 @@
 
 import { ApiError, badField } from '../api-error.js'
 import { Fields } from '../fields.js'
-import type { OfferedTool } from './calls.js'
+import type { OfferedTool } from './call.js'
 
 export interface ToolRequest {
   /** What may be called; empty for none. */
   readonly tools: readonly OfferedTool[]
   /** A call of one of these has to be made; empty where it need not be. */
   readonly required: readonly OfferedTool[]
+  /** That is one call of a tool that the request names. */
+  readonly isOneNamed: boolean
   /** Whether there may be several calls. */
   readonly isParallel: boolean
 }
@@ -74,18 +76,36 @@ function offeredTool(tool: Fields, functionOf: (tool: Fields) => Fields): Offere
 function chosen(
   fields: Fields,
   tools: readonly OfferedTool[],
-): Pick<ToolRequest, 'tools' | 'required'> {
+): Pick<ToolRequest, 'tools' | 'required' | 'isOneNamed'> {
   const choice = fields.any('tool_choice')
-  if (choice === undefined || choice === 'auto') return { tools, required: [] }
-  if (choice === 'none') return { tools: [], required: [] }
-  const required =
-    choice === 'required' ? tools : tools.filter(({ name }) => name === nameIn(choice))
-  if (required.length > 0) return { tools, required }
-  throw fields.wrong(
-    'tool_choice',
-    "'none', 'auto', 'required' or { type: 'function', function: { name } } with the name of a tool that is given",
-    choice,
-  )
+  const allowed = allowedIn(choice)
+  if (allowed) {
+    const some = tools.filter(({ name }) => allowed.names.includes(name))
+    if (some.length === 0) throw wrongChoice(fields, choice)
+    return { tools: some, required: allowed.isRequired ? some : [], isOneNamed: false }
+  }
+  if (choice === undefined || choice === 'auto') return { tools, required: [], isOneNamed: false }
+  if (choice === 'none') return { tools: [], required: [], isOneNamed: false }
+  const isOneNamed = choice !== 'required'
+  const required = isOneNamed ? tools.filter(({ name }) => name === nameIn(choice)) : tools
+  if (required.length > 0) return { tools, required, isOneNamed }
+  throw wrongChoice(fields, choice)
+}
+
+function wrongChoice(fields: Fields, choice: unknown): ApiError {
+  const expected =
+    "'none', 'auto', 'required' or { type: 'function', function: { name } } with the name of a tool that is given"
+  return fields.wrong('tool_choice', expected, choice)
+}
+
+/** Of a choice among some of the tools: in chats with an object of its own, in responses without. */
+function allowedIn(choice: unknown): { names: unknown[]; isRequired: boolean } | undefined {
+  const { type, allowed_tools: inner = choice } = (choice ?? {}) as Record<string, unknown>
+  if (type !== 'allowed_tools') return undefined
+  const { mode, tools } = (inner ?? {}) as Record<string, unknown>
+  const isMode = mode === 'auto' || mode === 'required'
+  const names = isMode && Array.isArray(tools) ? tools.map(nameIn) : []
+  return { names, isRequired: mode === 'required' }
 }
 
 function nameIn(choice: unknown): unknown {

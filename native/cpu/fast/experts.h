@@ -120,9 +120,10 @@ class ExpertsProduct {
         const ExpertRun& run = runs[item / blocks];
         const size_t at = first_tile[item / blocks], n = item % blocks * block_cols;
         const size_t cols = std::min<size_t>(block_cols, p_.outputs - n);
-        multiply_strip(packed + at * tile * inputs, first_tile[item / blocks + 1] - at, weight_,
-                       weight_row(run, n), cols, inputs, sums + sums_size, sums, block_cols,
-                       kernels_);
+        multiply_strip(packed + at * tile * inputs, run.products.size(), weight_,
+                       weight_row(run, n), cols,
+                       std::min<size_t>(block_cols, p_.outputs - n - cols), inputs,
+                       sums + sums_size, sums, block_cols, kernels_);
         for (size_t r = 0; r < run.products.size(); ++r) {
           finish(run.products[r], n, cols, sums + r * block_cols);
         }

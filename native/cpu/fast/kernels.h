@@ -30,6 +30,15 @@ struct PlainRows {
   size_t count;
 };
 
+// Memory that is read soon, for a kernel to fetch while it computes: rows of `bytes`, row_bytes
+// apart.
+struct UpcomingRows {
+  const uint8_t* first;
+  size_t row_bytes;
+  size_t count;
+  size_t bytes;
+};
+
 // Tokens that the SSD kernels take at once, at most.
 inline constexpr size_t kLongestSsdChunk = 64;
 // Arrays over the tokens of a chunk have so many elements, with any finite values after the last
@@ -106,8 +115,9 @@ struct Kernels {
   void (*pack_rows)(const float* x, size_t x_stride, size_t rows, size_t depth, float* packed);
   void (*pack_plain)(const PlainRows& w, size_t first_col, size_t depth, float* packed);
   void (*pack_quantized)(const QuantizedRows& w, size_t first_col, size_t depth, float* packed);
-  void (*multiply_tiles)(const float* a, size_t a_stride, size_t tiles, const float* b,
-                         size_t panels, size_t depth, float* sums, size_t sums_stride, bool add);
+  void (*multiply_tiles)(const float* a, size_t a_stride, size_t rows, const float* b,
+                         size_t panels, size_t depth, float* sums, size_t sums_stride, bool add,
+                         const UpcomingRows& upcoming);
   // cpu/fast/ssd_chunk_kernels.h
   SsdSizes (*ssd_sizes)(size_t length, size_t head_dim, size_t d_state);
   void (*ssd_scores)(const SsdGroup& group);

@@ -129,7 +129,11 @@ SSM_INLINE void masked_block(const QuantizedRows& w, size_t first, const float* 
   size_t left = row_words;  // of a row
   for (size_t chunk = 0; chunk < groups; chunk += kScaleChunk, x_sums += kScaleChunk) {
     const size_t count = groups - chunk < kScaleChunk ? groups - chunk : kScaleChunk;
-    load_numbers(numbers, w, first, groups, chunk, count);
+    if constexpr (kRows > 1) {
+      load_numbers(numbers, w, first, groups, chunk, count);
+    } else {
+      call_load_numbers(numbers, w, first, groups, chunk, count);
+    }
     add_biases(total, numbers.biases, x_sums, packed_stride, count);
     for (size_t g = 0; g < count; g += kGroups) {
       Floats products[kInputs][kRows] = {};

@@ -46,19 +46,25 @@ inline const float* pack_tiles(const LinearInput& x, size_t first, size_t rows, 
   return packed;
 }
 
-// sums (tiles of rows, sums_stride) = `tiles` packed tiles times rows n to n + cols of the weight,
-// which are packed to `panels`, kMatMatDepth columns at a time.
+// sums (tiles of rows, sums_stride) = `rows` rows in packed tiles times rows n to n + cols of the
+// weight, which are packed to `panels`, kMatMatDepth columns at a time. `following`: rows behind
+// them that the thread is likely to be asked for next.
 template <class Weight>
-void multiply_strip(const float* packed, size_t tiles, const Weight& weight, size_t n, size_t cols,
-                    size_t inputs, float* panels, float* sums, size_t sums_stride,
+void multiply_strip(const float* packed, size_t rows, const Weight& weight, size_t n, size_t cols,
+                    size_t following, size_t inputs, float* panels, float* sums, size_t sums_stride,
                     const Kernels& kernels) {
   const size_t tile = kernels.tile_rows;
   for (size_t k = 0; k < inputs; k += kMatMatDepth) {
     const size_t depth = std::min(kMatMatDepth, inputs - k);
     weight.pack(n, cols, k, depth, panels);
-    kernels.multiply_tiles(packed + k * tile, tile * inputs, tiles, panels,
+    const size_t next = k + depth;
+    const UpcomingRows upcoming =
+        next < inputs
+            ? weight.upcoming(n, cols, next, std::min(kMatMatDepth, inputs - next))
+            : weight.upcoming(n + cols, following, 0, std::min<size_t>(kMatMatDepth, inputs));
+    kernels.multiply_tiles(packed + k * tile, tile * inputs, rows, panels,
                            (cols + kernels.tile_cols - 1) / kernels.tile_cols, depth, sums,
-                           sums_stride, k > 0);
+                           sums_stride, k > 0, upcoming);
   }
 }
 
@@ -99,8 +105,9 @@ void multiply_matrix(const Operation& operation, const Params& p, size_t scale, 
         const size_t end_row = std::min(rows, first_row + strip * tile);
         const size_t n = item / strips * block_cols;
         const size_t cols = std::min<size_t>(block_cols, p.outputs - n);
-        multiply_strip(packed_rows + first_row * inputs, (end_row - first_row + tile - 1) / tile,
-                       weight, n, cols, inputs, panels, sums, block_cols, kernels);
+        multiply_strip(packed_rows + first_row * inputs, end_row - first_row, weight, n, cols,
+                       std::min<size_t>(block_cols, p.outputs - n - cols), inputs, panels, sums,
+                       block_cols, kernels);
         for (size_t r = first_row; r < end_row; ++r) {
           out.finish(first + r, n, cols, sums + (r - first_row) * block_cols, kernels);
         }

@@ -60,7 +60,6 @@ void pack_plain_panel(const uint8_t* w, size_t row_bytes, size_t count, size_t d
       for (size_t n = 0; n < kWidth; ++n) {
         const uint8_t* from = row[n] + k * Weights::kBytes;
         v[n] = Weights::load_floats(from);
-        __builtin_prefetch(from + kTileCols * row_bytes);  // the next panel's
       }
       transpose(v);
 #pragma GCC unroll 16
@@ -110,7 +109,7 @@ SSM_INLINE Floats group_numbers(const void* numbers, const size_t (&row)[kWidth]
   return Numbers::load_floats(gathered);
 }
 
-// `count` words of each of kWidth rows, and zeros; the next panel's words are on their way then.
+// `count` words of each of kWidth rows, and zeros.
 SSM_INLINE void load_row_words(Words (&v)[kWidth], const uint32_t* words,
                                const size_t (&row)[kWidth], size_t row_words, size_t count) {
   if (count == kWidth) {
@@ -118,7 +117,6 @@ SSM_INLINE void load_row_words(Words (&v)[kWidth], const uint32_t* words,
     for (size_t n = 0; n < kWidth; ++n) {
       const uint32_t* from = words + row[n] * row_words;
       v[n] = load<Words>(from);
-      __builtin_prefetch(from + kTileCols * row_words);
     }
   } else {
     for (size_t n = 0; n < kWidth; ++n) {
@@ -222,35 +220,86 @@ static void pack_quantized(const QuantizedRows& w, size_t first_col, size_t dept
   });
 }
 
-// A tile of sums = a · b, or += with `add`.
-SSM_INLINE void multiply_tile(const float* a, const float* b, size_t depth, float* sums,
-                              size_t sums_stride, bool add) {
-  for (size_t i = 0; i < kTileRows; ++i) __builtin_prefetch(sums + i * sums_stride, 1);
-  Tile tile;
+// Fetches rows into the second-level cache, some lines at a time.
+class Fetcher {
+ public:
+  // In so many steps.
+  Fetcher(const UpcomingRows& rows, size_t steps) : rows_(rows) {
+    const size_t lines = rows.count * ((rows.bytes + kLine - 1) / kLine);
+    step_ = (lines + steps - 1) / steps;
+  }
+  SSM_INLINE void step() {
+    for (size_t i = 0; i < step_ && row_ < rows_.count; ++i) {
+      __builtin_prefetch(rows_.first + row_ * rows_.row_bytes + at_, 0, 2);
+      at_ += kLine;
+      if (at_ >= rows_.bytes) {
+        at_ = 0;
+        ++row_;
+      }
+    }
+  }
+
+ private:
+  static constexpr size_t kLine = 64;
+  const UpcomingRows& rows_;
+  size_t step_, row_ = 0, at_ = 0;
+};
+
+// Between fetches.
+inline constexpr size_t kFetchDepth = 32;
+
+// The first kRows rows of a tile of sums = a · b, or += with `add`.
+template <size_t kRows>
+SSM_INLINE void multiply_rows(const float* a, const float* b, size_t depth, float* sums,
+                              size_t sums_stride, bool add, Fetcher& fetcher) {
+  for (size_t i = 0; i < kRows; ++i) __builtin_prefetch(sums + i * sums_stride, 1);
+  TileOf<kRows> tile;
   clear(tile);
-  add_product(tile, a, 1, kTileRows, b, depth);
+  for (size_t k = 0; k < depth; k += kFetchDepth) {
+    fetcher.step();
+    add_product(tile, a + k * kTileRows, 1, kTileRows, b + k * kTileCols,
+                depth - k < kFetchDepth ? depth - k : kFetchDepth);
+  }
   if (add) {
-    for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+    for_tile<kRows>([&](size_t i, size_t j) __attribute__((always_inline)) {
       tile.sums[i][j] += load(sums + i * sums_stride + j * kWidth);
     });
   }
-  for_tile([&](size_t i, size_t j) __attribute__((always_inline)) {
+  for_tile<kRows>([&](size_t i, size_t j) __attribute__((always_inline)) {
     store(sums + i * sums_stride + j * kWidth, tile.sums[i][j]);
   });
 }
 
-// sums (tiles * kTileRows, sums_stride) = a · b, or += with `add`: `tiles` tiles of packed rows, a
-// tile a_stride apart, times `panels` panels.
-static void multiply_tiles(const float* a, size_t a_stride, size_t tiles, const float* b,
-                           size_t panels, size_t depth, float* sums, size_t sums_stride, bool add) {
+// `rows` rows of a tile, and perhaps some that nobody reads: a tile that is mostly empty costs less
+// than a full one. The order of sums is the same in all.
+SSM_INLINE void multiply_tile(const float* a, const float* b, size_t depth, float* sums,
+                              size_t sums_stride, size_t rows, bool add, Fetcher& fetcher) {
+  // The fewest that keep the multipliers busy: two vectors each of four cycles' latency, two begun
+  // in a cycle.
+  constexpr size_t kFew = 4, kSome = 8;
+  if (rows <= kFew) return multiply_rows<kFew>(a, b, depth, sums, sums_stride, add, fetcher);
+  if constexpr (kSome < kTileRows) {
+    if (rows <= kSome) return multiply_rows<kSome>(a, b, depth, sums, sums_stride, add, fetcher);
+  }
+  multiply_rows<kTileRows>(a, b, depth, sums, sums_stride, add, fetcher);
+}
+
+// sums (rows, sums_stride) = a · b, or += with `add`: packed tiles with `rows` rows in all, a tile
+// a_stride apart, times `panels` panels. There must be room for sums of whole tiles.
+static void multiply_tiles(const float* a, size_t a_stride, size_t rows, const float* b,
+                           size_t panels, size_t depth, float* sums, size_t sums_stride, bool add,
+                           const UpcomingRows& upcoming) {
   // So many tiles of a stay in the second-level cache while the panels pass.
   constexpr size_t kTiles = 96 / kTileRows;
+  const size_t tiles = (rows + kTileRows - 1) / kTileRows;
+  Fetcher fetcher(upcoming, tiles * panels * ((depth + kFetchDepth - 1) / kFetchDepth));
   for (size_t first = 0; first < tiles; first += kTiles) {
     const size_t last = tiles - first < kTiles ? tiles : first + kTiles;
     for (size_t panel = 0; panel < panels; ++panel) {
       for (size_t t = first; t < last; ++t) {
         multiply_tile(a + t * a_stride, b + panel * depth * kTileCols, depth,
-                      sums + t * kTileRows * sums_stride + panel * kTileCols, sums_stride, add);
+                      sums + t * kTileRows * sums_stride + panel * kTileCols, sums_stride,
+                      rows - t * kTileRows, add, fetcher);
       }
     }
   }

@@ -55,7 +55,7 @@ SSM_INLINE void ordered_block(const QuantizedRows& w, size_t first, const float*
   Floats total[kInputs][kRows] = {};
   for (size_t chunk = 0; chunk < groups; chunk += kScaleChunk, x_sums += kScaleChunk) {
     const size_t count = groups - chunk < kScaleChunk ? groups - chunk : kScaleChunk;
-    load_numbers(numbers, w, first, groups, chunk, count);
+    call_load_numbers(numbers, w, first, groups, chunk, count);
     if (w.biases != nullptr) add_biases(total, numbers.biases, x_sums, packed_stride, count);
     for (size_t g = 0; g < count; ++g) {
       Floats products[kInputs][kRows] = {};

@@ -130,6 +130,15 @@ SSM_INLINE void load_numbers(GroupNumbers<kRows>& to, const QuantizedRows& w, si
   }
 }
 
+// The same as a call: for loops that are not those of most weights, or much slower than the call.
+// All formats of scales are more code than the loop, and take the compiler longer.
+template <size_t kRows>
+__attribute__((noinline)) void call_load_numbers(GroupNumbers<kRows>& to, const QuantizedRows& w,
+                                                 size_t first, size_t groups, size_t chunk,
+                                                 size_t count) {
+  load_numbers(to, w, first, groups, chunk, count);
+}
+
 // Adds the biases of `count` groups times the sums of x over them.
 template <size_t kRows, size_t kInputs>
 SSM_INLINE void add_biases(Floats (&total)[kInputs][kRows], const float* biases,

@@ -14,27 +14,32 @@ inline constexpr size_t kTileRows = kWidth == 16 ? 14 : kWidth == 8 ? 6 : 8;
 inline constexpr size_t kTileVectors = kWidth == 4 ? 3 : 2;
 inline constexpr size_t kTileCols = kTileVectors * kWidth;
 
-struct Tile {
-  Floats sums[kTileRows][kTileVectors];
+template <size_t kRows>
+struct TileOf {
+  Floats sums[kRows][kTileVectors];
 };
+using Tile = TileOf<kTileRows>;
 
 // Calls body(row, vector) for all of a tile. Unrolled, because what stays in registers needs
 // indices that are constant: gcc would keep the tile in memory.
-template <class Body>
+template <size_t kRows = kTileRows, class Body>
 SSM_INLINE void for_tile(Body body) {
 #pragma GCC unroll 14
-  for (size_t i = 0; i < kTileRows; ++i) {
+  for (size_t i = 0; i < kRows; ++i) {
 #pragma GCC unroll 3
     for (size_t j = 0; j < kTileVectors; ++j) body(i, j);
   }
 }
 
-SSM_INLINE void clear(Tile& tile) {
-  for_tile([&](size_t i, size_t j) __attribute__((always_inline)) { tile.sums[i][j] = Floats{}; });
+template <size_t kRows>
+SSM_INLINE void clear(TileOf<kRows>& tile) {
+  for_tile<kRows>([&](size_t i, size_t j)
+                      __attribute__((always_inline)) { tile.sums[i][j] = Floats{}; });
 }
 
 // sums[i] += sum over k of a[i * row_step + k * depth_step] * b[k], one k after the other.
-SSM_INLINE void add_product(Tile& tile, const float* a, size_t row_step, size_t depth_step,
+template <size_t kRows>
+SSM_INLINE void add_product(TileOf<kRows>& tile, const float* a, size_t row_step, size_t depth_step,
                             const float* b, size_t depth) {
 #pragma GCC unroll 4
   for (size_t k = 0; k < depth; ++k, a += depth_step, b += kTileCols) {
@@ -42,7 +47,7 @@ SSM_INLINE void add_product(Tile& tile, const float* a, size_t row_step, size_t 
 #pragma GCC unroll 3
     for (size_t j = 0; j < kTileVectors; ++j) columns[j] = load(b + j * kWidth);
 #pragma GCC unroll 14
-    for (size_t i = 0; i < kTileRows; ++i) {
+    for (size_t i = 0; i < kRows; ++i) {
       const Floats row = splat(a[i * row_step]);
 #pragma GCC unroll 3
       for (size_t j = 0; j < kTileVectors; ++j) tile.sums[i][j] += row * columns[j];

@@ -33,6 +33,12 @@ struct FloatWeight {
   void pack(size_t first, size_t count, size_t col, size_t depth, float* to) const {
     kernels.pack_plain(rows(first, count), col, depth, to);
   }
+  // What `pack` reads.
+  UpcomingRows upcoming(size_t first, size_t count, size_t col, size_t depth) const {
+    const size_t bytes = size_of(type);
+    return {static_cast<const uint8_t*>(weights) + (first * inputs + col) * bytes, row_bytes(),
+            count, depth * bytes};
+  }
   // As float32 (count, inputs).
   void unpack(size_t first, size_t count, float* to) const {
     with_float_type(type, [&](auto* typed) {
@@ -67,6 +73,11 @@ struct QuantizedWeight {
   }
   void pack(size_t first, size_t count, size_t col, size_t depth, float* to) const {
     kernels.pack_quantized(rows(first, count), col, depth, to);
+  }
+  UpcomingRows upcoming(size_t first, size_t count, size_t col, size_t depth) const {
+    const auto* words = reinterpret_cast<const uint8_t*>(matrix.words);
+    return {words + first * row_bytes() + col * matrix.bits / 8, row_bytes(), count,
+            depth * matrix.bits / 8};
   }
   void unpack(size_t first, size_t count, float* to) const {
     for (size_t n = 0; n < count; ++n) matrix.dequantize_row(first + n, to + n * matrix.cols);

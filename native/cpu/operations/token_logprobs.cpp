@@ -33,8 +33,8 @@ std::vector<uint32_t> most_probable(const float* logits, uint32_t vocabulary, ui
 }
 
 // Reports on one row of logits in `places` places of its slot.
-void report(const float* logits, uint32_t vocabulary, uint32_t drawn, uint32_t places,
-            uint32_t* reported, float* logprobs) {
+void write_report(const float* logits, uint32_t vocabulary, uint32_t drawn, uint32_t places,
+                  uint32_t* reported, float* logprobs) {
   const double largest = *std::max_element(logits, logits + vocabulary);
   double sum = 0;
   for (size_t v = 0; v < vocabulary; ++v) sum += std::exp(logits[v] - largest);
@@ -64,9 +64,9 @@ void token_logprobs(const Operation& operation, ThreadPool& threads) {
       const size_t s = rows[b];
       if (s >= p.slots || selection[s].alternatives == 0) continue;
       const uint32_t asked = std::min(selection[s].alternatives - 1, p.vocabulary);
-      report(p.has_logits != 0 ? logits + b * p.vocabulary : kept + s * p.vocabulary, p.vocabulary,
-             token[s], std::min(asked + 1, p.places), reported + s * p.places,
-             logprobs + s * p.places);
+      write_report(p.has_logits != 0 ? logits + b * p.vocabulary : kept + s * p.vocabulary,
+                   p.vocabulary, token[s], std::min(asked + 1, p.places), reported + s * p.places,
+                   logprobs + s * p.places);
     }
   });
 }

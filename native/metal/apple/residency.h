@@ -54,7 +54,9 @@ class Residency {
   [[maybe_unused]] id set_ = nil;  // an MTLResidencySet, which macOS 14 has no name for
 
   std::mutex mutex_;
-  std::vector<id<MTLBuffer>> added_, removed_;  // since the last commit
+  std::vector<id<MTLBuffer>> added_, removed_;  // that no commit has taken yet
+  // A commit has taken some and is not over: who needs it waits for set_mutex_.
+  bool is_adding_ = false, is_removing_ = false;
   Clock::time_point in_use_until_{};
   bool stopping_ = false;
   std::condition_variable wake_;

@@ -53,7 +53,7 @@ void Residency::before_run() {
     const std::lock_guard lock(mutex_);
     was_idle = Clock::now() >= in_use_until_;
     in_use_until_ = Clock::now() + pace_.linger;
-    if (!was_idle && added_.empty()) return;
+    if (!was_idle && added_.empty() && !is_adding_) return;
   }
   if (was_idle) wake_.notify_one();
   update(was_idle);  // a set that was idle may have been reclaimed
@@ -63,7 +63,7 @@ void Residency::let_go() {
   if (set_ == nil) return;
   {
     const std::lock_guard lock(mutex_);
-    if (removed_.empty()) return;
+    if (removed_.empty() && !is_removing_) return;
   }
   update(false);
 }
@@ -96,10 +96,16 @@ void Residency::update([[maybe_unused]] bool wanted) {
       const std::lock_guard lock(mutex_);
       added.swap(added_);
       removed.swap(removed_);
+      is_adding_ = !added.empty();
+      is_removing_ = !removed.empty();
     }
     for (const id<MTLBuffer> &buffer : added) [set addAllocation:buffer];
     for (const id<MTLBuffer> &buffer : removed) [set removeAllocation:buffer];
     if (!added.empty() || !removed.empty()) [set commit];
+    {
+      const std::lock_guard lock(mutex_);
+      is_adding_ = is_removing_ = false;
+    }
     if (wanted || !added.empty()) [set requestResidency];
   }
 #endif

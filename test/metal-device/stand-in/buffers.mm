@@ -1,4 +1,7 @@
 // Buffers, and the set of those that stay resident.
+#include <chrono>
+#include <thread>
+
 #include "objects.h"
 #include "system.h"
 
@@ -43,6 +46,10 @@ using namespace metal_stand_in;
 }
 - (void)commit {
   auto &set = state<ResidencySet>(self);
+  uint64_t wanted = 1;
+  if (controls().hold_commit.compare_exchange_strong(wanted, 2)) {
+    while (controls().hold_commit != 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   const std::lock_guard lock(set.mutex);
   set.committed = set.members;
   controls().residency_commits += 1;

@@ -33,11 +33,15 @@ void print(const char *step) {
               controls().residency_requests.load());
 }
 
-// Waits until `number` has grown by `by`, at most 10 s.
+// Waits until `number` is `least` or more, at most 10 s.
+bool reaches(const std::atomic<uint64_t> &number, uint64_t least) {
+  for (int i = 0; i < 10000 && number < least; ++i) std::this_thread::sleep_for(1ms);
+  return number >= least;
+}
+
+// Waits until it has grown by `by`.
 bool grows(const std::atomic<uint64_t> &number, uint64_t by) {
-  const uint64_t before = number;
-  for (int i = 0; i < 10000 && number < before + by; ++i) std::this_thread::sleep_for(1ms);
-  return number >= before + by;
+  return reaches(number, number + by);
 }
 
 }  // namespace
@@ -87,6 +91,22 @@ int main() {
     std::printf("a run after a pause requests: %d\n",
                 controls().residency_requests == requests + 1);
     std::printf("it beats again: %d\n", grows(controls().residency_requests, 5));
+  }
+  {
+    // A beat commits a buffer when a run comes that needs it: the run must not go on before that.
+    Residency residency(device, {5ms, 1h});
+    residency.before_run();
+    const uint64_t commits = controls().residency_commits;
+    controls().hold_commit = 1;
+    residency.add(make_buffer(device));
+    std::printf("a beat commits: %d\n", reaches(controls().hold_commit, 2));
+    std::thread release([] {
+      std::this_thread::sleep_for(50ms);
+      controls().hold_commit = 0;
+    });
+    residency.before_run();
+    std::printf("a run waits for that: %d\n", controls().residency_commits == commits + 1);
+    release.join();
   }
   return 0;
 }

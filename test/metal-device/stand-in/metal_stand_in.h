@@ -35,6 +35,8 @@ struct Controls {
   std::atomic<uint64_t> least_gpu_time{0};
   // The next completions, this many, are told in reverse order when the last of them has ended.
   std::atomic<uint64_t> reverse_completions{0};
+  // 1: the next commit of a residency set makes it 2 and waits until it is 0.
+  std::atomic<uint64_t> hold_commit{0};
   // Of the GPU.
   std::atomic<uint64_t> working_set{uint64_t{16} << 30};  // recommendedMaxWorkingSetSize
   std::atomic<uint64_t> allocated_elsewhere{0};           // by this process, besides our buffers

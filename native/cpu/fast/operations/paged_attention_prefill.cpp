@@ -92,11 +92,12 @@ void pack_queries(const PrefillSizes& s, const TokenBlock& block, const Kernels&
 // Takes `count` keys from position `first` on, whose panels are packed, into one head.
 void attend_page(const PrefillSizes& s, const TokenBlock& block, size_t h, size_t first,
                  size_t count, float scale, const Kernels& kernels, const PrefillWork& work) {
-  const size_t tile = kernels.tile_rows, tiles = (block.tokens + tile - 1) / tile;
+  const size_t tile = kernels.tile_rows;
   const auto panels = [&](size_t n) { return (n + kernels.tile_cols - 1) / kernels.tile_cols; };
   float* sums = work.sums + h * s.tokens * s.sum_stride;
-  kernels.multiply_tiles(work.queries + h * s.tokens * s.head_dim, tile * s.head_dim, tiles,
-                         work.keys, panels(count), s.head_dim, work.scores, s.key_stride, false);
+  kernels.multiply_tiles(work.queries + h * s.tokens * s.head_dim, tile * s.head_dim, block.tokens,
+                         work.keys, panels(count), s.head_dim, work.scores, s.key_stride, false,
+                         {});
   for (size_t t = 0; t < block.tokens; ++t) {
     const size_t past_end = block.position + t + 1;  // of what the token sees
     const size_t visible = std::min(count, past_end - std::min(past_end, first));
@@ -108,8 +109,8 @@ void attend_page(const PrefillSizes& s, const TokenBlock& block, size_t h, size_
     kernels.pack_rows(work.scores + t * s.key_stride, s.key_stride,
                       std::min(tile, block.tokens - t), count, work.weights + t * count);
   }
-  kernels.multiply_tiles(work.weights, tile * count, tiles, work.values, panels(s.head_dim), count,
-                         sums, s.sum_stride, true);
+  kernels.multiply_tiles(work.weights, tile * count, block.tokens, work.values, panels(s.head_dim),
+                         count, sums, s.sum_stride, true, {});
 }
 
 void finish_block(const PrefillSizes& s, const TokenBlock& block, const Kernels& kernels,
