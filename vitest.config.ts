@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 import { HAS_NODE_22, NODE_22 } from './test/clients/node-22.js'
+import { LM_EVAL_PACKAGES } from './test/lm-eval/environment.js'
 import { MLX_PACKAGES } from './test/mlx/environment.js'
 import { BROWSER } from './test/page/environment.js'
 import { compile } from './test/support/compiled.js'
@@ -160,6 +161,7 @@ export default defineConfig({
             'test/clients',
             'test/software-metal',
             'test/metal-device',
+            'test/lm-eval',
             'test/mlx',
             'test/page',
             'test/gpu',
@@ -188,6 +190,10 @@ export default defineConfig({
       // Against the real mlx-lm, where it has been installed (npm run test:mlx).
       ...(existsSync(MLX_PACKAGES)
         ? [{ test: { ...test, name: 'mlx', include: ['test/mlx/*.test.ts'] } }]
+        : []),
+      // Against the real lm-eval-harness, where it has been installed (npm run test:lm-eval).
+      ...(existsSync(LM_EVAL_PACKAGES)
+        ? [{ test: { ...test, name: 'lm-eval', include: ['test/lm-eval/*.test.ts'] } }]
         : []),
       // The server's page, where a browser has been installed (npm run test:page).
       ...(existsSync(BROWSER)

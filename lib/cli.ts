@@ -3,7 +3,9 @@
 
 import { benchCommand } from './cli/bench.js'
 import { buildCommand } from './cli/build.js'
+import { chatCommand, runCommand } from './cli/chat.js'
 import { convertCommand } from './cli/convert.js'
+import { evalCommand } from './cli/eval.js'
 import { generateCommand } from './cli/generate.js'
 import { infoCommand } from './cli/info.js'
 import { handleOutputErrors } from './cli/interrupt.js'
@@ -27,8 +29,11 @@ process.exitCode = await runProgram(
     version: VERSION,
     commands: [
       generateCommand,
+      chatCommand,
+      runCommand,
       serveCommand,
       perplexityCommand,
+      evalCommand,
       benchCommand,
       showCommand,
       convertCommand,

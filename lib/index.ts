@@ -46,7 +46,11 @@ export type { ChatOptions, ChatTemplateOptions } from './options/chat.js'
 export type { ConvertOptions, ConvertProgress, ConvertQuantization } from './options/converting.js'
 export type { LoadOptions, LoadProgress, PromptCacheOptions } from './options/loading.js'
 export type { ClassifyOptions, PerplexityOptions, ScoreOptions } from './options/scoring.js'
-export type { PrefillSessionOptions, SaveSessionOptions } from './options/sessions.js'
+export type {
+  PrefillSessionOptions,
+  SaveSessionOptions,
+  ScoreSessionOptions,
+} from './options/sessions.js'
 export type { TuneOptions, TuneProgress } from './options/tune.js'
 export type { TokenLogprob } from './engine/logprobs.js'
 export type { Machine } from './machine/machine.js'

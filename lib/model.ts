@@ -158,6 +158,7 @@ export class Model {
       check: (operation) => this.#check(operation),
       tokens: (...prompt) => reader.tokens(...prompt),
       stream: (operation, wanted) => this.#generator.start(operation, wanted),
+      scoreAfter: (...asked) => this.#scorer.scoreAfter(...asked),
       holds: (owner) => this.#held.add(owner),
       letsGo: (owner) => this.#held.delete(owner),
     }
@@ -170,6 +171,11 @@ export class Model {
   get maxContext(): number | undefined {
     const { maxContext } = this.engine.context
     return Number.isFinite(maxContext) ? maxContext : undefined
+  }
+
+  /** @internal Which model this is, wherever its files are. */
+  identity(): Promise<ModelIdentity> {
+    return this.#sessions.identity()
   }
 
   /** `mamba2` or `rene`. */

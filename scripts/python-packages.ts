@@ -6,14 +6,19 @@ import { dirname, join } from 'node:path'
 
 /**
  * Installs packages into `folder`, unless it is there: lines as in a requirements file. Wheels only, and with `hashed`
- * only those whose hashes the lines name. Throws what failed, after `lead`.
+ * only those whose hashes the lines name. Those that are `alone` come without what they depend on. Throws what failed,
+ * after `lead`.
  *
  *     installPackages('.cache/mlx', ['mlx-lm==0.32.2'], { lead: '[mlx]', hashed: false })
  */
 export function installPackages(
   folder: string,
   requirements: readonly string[],
-  { lead, hashed }: { lead: string; hashed: boolean },
+  {
+    lead,
+    hashed,
+    alone = [],
+  }: { lead: string; hashed: boolean; alone?: readonly string[] | undefined },
 ): void {
   if (existsSync(folder)) return
   mkdirSync(dirname(folder), { recursive: true })
@@ -27,6 +32,9 @@ export function installPackages(
     run(lead, 'python3', '-m', 'venv', environment)
     const pip = join(environment, 'bin/pip')
     run(lead, pip, 'install', ...options, ...hashes, '--target', target, '-r', list)
+    if (alone.length > 0) {
+      run(lead, pip, 'install', ...options, '--no-deps', '--target', target, ...alone)
+    }
     if (!existsSync(folder)) renameSync(target, folder)
   } finally {
     for (const path of [environment, target, list]) rmSync(path, { recursive: true, force: true })

@@ -1,8 +1,5 @@
 // ssm-metal generate
 
-import { constants } from 'node:fs'
-import { access } from 'node:fs/promises'
-import { dirname } from 'node:path'
 import { addAbortSignal } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import type { GenerateResult } from '../generation/generate.js'
@@ -10,20 +7,22 @@ import type { ResponseFormat } from '../grammar/response-format.js'
 import type { Model } from '../model.js'
 import type { Session } from '../sessions/session.js'
 import { GENERATION } from '../options/generation.js'
-import { isMissing, readSmallFile } from '../support/small-file.js'
+import { readSmallFile } from '../support/small-file.js'
 import { defineCommand, type OptionValues, UsageError } from './command.js'
 import { formatBytes } from '../support/format.js'
 import { optionsOf } from './flags.js'
+import { harmless } from './harmless.js'
 import { interruptible, OutputClosedError } from './interrupt.js'
 import { loadFromOptions } from './load.js'
 import { generateOptions } from './options.js'
 import { exitCodes } from './program.js'
+import { repetitionPenalty } from './repetition-penalty.js'
+import { loadIfThere } from './session-file.js'
 
 type GenerateValues = OptionValues<typeof generateOptions>
 
 export const generateCommand = defineCommand({
   name: 'generate',
-  aliases: ['run'],
   summary: 'continue a text',
   usage: '[-m MODEL] -p PROMPT [options]',
   options: generateOptions,
@@ -48,7 +47,9 @@ export const generateCommand = defineCommand({
       })
       let interrupted = false
       try {
-        for await (const { text } of stream) if (!options.json) process.stdout.write(text)
+        for await (const { text } of stream) {
+          if (!options.json) process.stdout.write(process.stdout.isTTY ? harmless(text) : text)
+        }
       } catch (error) {
         if (!signal.aborted) throw error
         interrupted = true
@@ -86,26 +87,7 @@ function responseFormatOf({ jsonSchema, regex }: GenerateValues): ResponseFormat
 
 /** The session in a file; a new one where there is no file yet. */
 async function sessionOf(model: Model, file: string): Promise<Session> {
-  try {
-    return await model.loadSession(file)
-  } catch (error) {
-    const { cause } = error as Error
-    if (cause === undefined || !isMissing(cause)) throw error
-    // Said before any text is generated, not after it.
-    const folder = dirname(file)
-    await access(folder, constants.W_OK).catch((error: Error) => {
-      throw new Error(`--session ${file}: no file can be written in ${folder}: ${error.message}`)
-    })
-    return model.createSession()
-  }
-}
-
-// The built-in model is so small that greedy text from it often falls into a loop: its card advises a
-// penalty, and what is done unasked is said.
-function repetitionPenalty({ model, repeatPenalty }: GenerateValues): number | undefined {
-  if (model !== undefined || repeatPenalty !== undefined) return repeatPenalty
-  process.stderr.write('ssm-metal: with --repeat-penalty 1.1, as its card advises\n')
-  return 1.1
+  return (await loadIfThere(file, () => model.loadSession(file))) ?? model.createSession()
 }
 
 // In the form that users of mlx_lm.generate know.

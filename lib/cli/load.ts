@@ -13,7 +13,10 @@ import { ProgressLine } from './progress.js'
 export async function loadFromOptions(
   options: OptionValues<typeof modelOptions>,
   signal: AbortSignal,
-  more: Pick<LoadOptions, 'promptCache' | 'chatTemplate' | 'maxStreams' | 'maxQueue'> = {},
+  more: Pick<
+    LoadOptions,
+    'promptCache' | 'chatTemplate' | 'maxStreams' | 'maxQueue' | 'quantize'
+  > = {},
 ): Promise<Model> {
   const asked = optionsOf(LOADING, options)
   const line = new ProgressLine()

@@ -1,12 +1,11 @@
 // ssm-metal serve: OpenAI's API over HTTP.
 
 import { once } from 'node:events'
-import { PLAIN_CHAT_TEMPLATE } from '../chat/plain-template.js'
-import { LARGEST_TEMPLATE } from '../chat/template-files.js'
 import { MODEL_LOADING, MOST_STREAMS } from '../options/loading.js'
 import { SERVING } from '../options/serving.js'
 import { serve } from '../serve/serve.js'
 import { readSmallFile } from '../support/small-file.js'
+import { chatTemplateFrom, chatTemplateOption } from './chat-template-option.js'
 import { defineCommand, type OptionTable, type OptionValues, UsageError } from './command.js'
 import { flagsOf, optionsOf } from './flags.js'
 import { interruptible } from './interrupt.js'
@@ -29,11 +28,7 @@ const serveOptions = {
     description: 'file with the key that clients need; or set SSM_METAL_API_KEY',
   },
   ...modelOptions,
-  'chat-template': {
-    type: 'string',
-    placeholder: 'FILE',
-    description: "chat template in the place of the model's; plain is one for base models",
-  },
+  ...chatTemplateOption,
   'max-tokens': maxTokens,
   'max-streams': {
     type: 'integer',
@@ -69,7 +64,7 @@ export const serveCommand = defineCommand({
   moreExamples: ['ssm-metal serve --chat-template plain --port 8081'],
   async run({ options }) {
     const apiKey = apiKeyOf(options)
-    const chatTemplate = chatTemplateOf(options)
+    const chatTemplate = chatTemplateFrom(options)
     const { maxStreams, maxQueue, promptCache } = options
     const log = (message: string) => process.stderr.write(`ssm-metal serve: ${message}\n`)
     return interruptible(async (signal) => {
@@ -117,12 +112,4 @@ function apiKeyOf({ apiKeyFile, noAuth }: Values): string | undefined {
   if (noAuth)
     throw new UsageError('a key is set, and --no-auth would not ask for it: leave one out')
   return key
-}
-
-function chatTemplateOf({ chatTemplate }: Values): string | undefined {
-  if (chatTemplate === undefined) return undefined
-  if (chatTemplate === 'plain') return PLAIN_CHAT_TEMPLATE
-  const text = readSmallFile(chatTemplate, LARGEST_TEMPLATE)
-  if (text !== undefined) return text
-  throw new Error(`--chat-template: there is no file ${chatTemplate}`)
 }

@@ -14,6 +14,14 @@ export const PREFILL_SESSION = {
   signal: { type: 'signal', description: 'ends the call between two chunks of the prompt' },
 } as const satisfies OptionTable<PrefillSessionOptions>
 
+/** Text comes after other text: nothing is put around it. */
+export type ScoreSessionOptions = Omit<PrefillSessionOptions, 'addSpecialTokens'>
+
+export const SCORE_SESSION = {
+  parseSpecial: PROMPT.parseSpecial,
+  signal: { type: 'signal', description: 'ends the call' },
+} as const satisfies OptionTable<ScoreSessionOptions>
+
 export interface SaveSessionOptions {
   /** Stores the state in this type; `float16` takes half the space and loses precision. By default as it is. */
   dtype?: 'float32' | 'float16' | undefined

@@ -37,12 +37,27 @@ export async function perplexity(
 ): Promise<Perplexity> {
   checkOptions('perplexity', options, optionNames(PERPLEXITY))
   optionValue('perplexity', PERPLEXITY, 'signal', options)
-  const { signal, onProgress } = options
   if (typeof text !== 'string') {
     throw new TypeError(`[perplexity] the text must be a string but is ${describe(text)}`)
   }
-  const prefillChunkSize = optionValue('perplexity', PERPLEXITY, 'prefillChunkSize', options)
-  const ids = model.encode(text, { parseSpecial: options.parseSpecial })
+  const tokens = textToPredict(model, text, options)
+  return perplexityOf(await tokenLosses(model, tokens, options), Buffer.byteLength(text))
+}
+
+/** Tokens, each to be predicted from those before it. */
+export interface TokensToPredict {
+  /** What the first one is predicted from. */
+  start: number
+  tokens: Uint32Array
+}
+
+/** The tokens of a text. Throws as {@link perplexity} does. */
+export function textToPredict(
+  model: Model,
+  text: string,
+  { parseSpecial }: Pick<PerplexityOptions, 'parseSpecial'> = {},
+): TokensToPredict {
+  const ids = model.encode(text, { parseSpecial })
   // A stale configuration may name one that the model does not have.
   const start = model.endOfText.find(({ id }) => id < model.config.paddedVocabSize)?.id
   if (start === undefined) {
@@ -52,34 +67,74 @@ export async function perplexity(
   // own, when it begins with one.
   const tokens = ids[0] === start ? ids.subarray(1) : ids
   if (tokens.length === 0) throw new RangeError('[perplexity] the text holds nothing to predict')
+  return { start, tokens }
+}
+
+/** -log p of each token, in nats. */
+export async function tokenLosses(
+  model: Model,
+  { start, tokens }: TokensToPredict,
+  options: Omit<PerplexityOptions, 'parseSpecial'> = {},
+): Promise<Float32Array> {
+  const { signal, onProgress } = options
+  const prefillChunkSize = optionValue('perplexity', PERPLEXITY, 'prefillChunkSize', options)
   model.engine.checkContext('perplexity', tokens.length)
   const inputs = new Uint32Array(tokens.length)
   inputs[0] = start
   inputs.set(tokens.subarray(0, -1), 1)
-  let sum = 0
-  let squares = 0
+  const all = new Float32Array(tokens.length)
   let done = 0
   const onLosses = (losses: Float32Array) => {
-    for (const loss of losses) {
-      sum += loss
-      squares += loss * loss
-    }
+    all.set(losses, done)
     done += losses.length
     onProgress?.({ tokens: done, total: tokens.length })
   }
   using scorer = new Scorer(model.languageModel)
   await scorer.negativeLogLikelihoods(inputs, tokens, onLosses, { signal, prefillChunkSize })
-  const count = tokens.length
-  const mean = sum / count
-  const variance = count > 1 ? Math.max(0, squares - count * mean * mean) / (count - 1) : 0
-  const bytes = Buffer.byteLength(text)
+  return all
+}
+
+/** What losses of a text of so many bytes come to. */
+export function perplexityOf(losses: Float32Array, bytes: number): Perplexity {
+  const { mean, error } = meanOf(losses)
   return {
-    tokens: count,
+    tokens: losses.length,
     bytes,
-    negativeLogLikelihood: sum,
+    negativeLogLikelihood: mean * losses.length,
     perplexity: Math.exp(mean),
     // Of exp(mean), to first order: exp(mean) times the standard error of the mean.
-    perplexityError: Math.exp(mean) * Math.sqrt(variance / count),
-    bitsPerByte: sum / Math.LN2 / bytes,
+    perplexityError: Math.exp(mean) * error,
+    bitsPerByte: (mean * losses.length) / Math.LN2 / bytes,
   }
+}
+
+/** How much better or worse a text is predicted, in bits per byte. */
+export interface PerplexityChange {
+  bitsPerByte: number
+  /** Standard error of the difference, token by token: most of what makes a text hard is the same for both. */
+  bitsPerByteError: number
+}
+
+/** What other losses of the same tokens come to, against `losses`. */
+export function perplexityChange(
+  losses: Float32Array,
+  others: Float32Array,
+  bytes: number,
+): PerplexityChange {
+  const { mean, error } = meanOf(others.map((loss, i) => loss - losses[i]!))
+  const perNat = losses.length / Math.LN2 / bytes
+  return { bitsPerByte: mean * perNat, bitsPerByteError: error * perNat }
+}
+
+/** Mean and its standard error, taking values as independent. */
+function meanOf(values: Float32Array): { mean: number; error: number } {
+  const count = values.length
+  let [sum, squares] = [0, 0]
+  for (const value of values) {
+    sum += value
+    squares += value * value
+  }
+  const mean = sum / count
+  const variance = count > 1 ? Math.max(0, squares - count * mean * mean) / (count - 1) : 0
+  return { mean, error: Math.sqrt(variance / count) }
 }

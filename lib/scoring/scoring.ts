@@ -4,7 +4,7 @@ import { Admission } from '../engine/admission.js'
 import type { CachedPrompt } from '../engine/cached-prompts.js'
 import { scoreContinuations, type TokenScores } from '../engine/continuations.js'
 import type { Engine } from '../engine/engine.js'
-import type { Moments } from '../engine/moments.js'
+import type { Moment, Moments } from '../engine/moments.js'
 import { prefixMoment } from '../engine/prefix-moment.js'
 import {
   type ContinuationTokens,
@@ -87,7 +87,7 @@ export class PrefixScorer {
     const asked = listOf('score', 'continuations', continuations)
     const texts = { prefix, continuations: asked, noun: 'continuation' }
     const scored = await this.#run('score', texts, options)
-    return scored.scores.map((_, i) => scoreOf(scored, i))
+    return scored.scores.map((_, i) => ownScoreOf(scored, i))
   }
 
   /** See `Model.classify`. */
@@ -124,6 +124,29 @@ export class PrefixScorer {
       label: all[0]!.label,
       probabilities: all,
       usage: usageOf(context.length, cachedTokens, completionTokens),
+    }
+  }
+
+  /**
+   * See `Session.score`: candidates, each at least one token, after a moment with logits.
+   *
+   * @throws the reason of `signal`; ContextLengthError where one does not fit.
+   */
+  async scoreAfter(
+    operation: string,
+    from: Moment,
+    candidates: readonly Uint32Array[],
+    { signal }: Pick<ScoreOptions, 'signal'>,
+  ): Promise<Score[]> {
+    await this.#turns.enter(operation, signal)
+    try {
+      const scores = await scoreContinuations(this.#engine, from, candidates, { operation, signal })
+      return scores.map((score, i) => {
+        const { length } = candidates[i]!
+        return scoreOf(candidates[i]!, score, usageOf(from.position, from.position, length))
+      })
+    } finally {
+      this.#turns.leave()
     }
   }
 
@@ -176,20 +199,27 @@ function listOf<T>(operation: string, name: string, values: readonly T[]): T[] {
 }
 
 // The tokens of the prefix that other continuations change are not its own.
-function scoreOf(
+function ownScoreOf(
   { context, candidates, ofPrefix, scores, cachedTokens }: Scored,
   i: number,
 ): Score {
   const first = ofPrefix[i]!
-  const tokens = Array.from(candidates[i]!.subarray(first))
-  const logprobs = Array.from(scores[i]!.logprobs.subarray(first))
-  const best = scores[i]!.best.subarray(first)
+  const tokens = candidates[i]!.subarray(first)
+  const { logprobs, best } = scores[i]!
+  return scoreOf(
+    tokens,
+    { logprobs: logprobs.subarray(first), best: best.subarray(first) },
+    usageOf(context.length + first, i === 0 ? cachedTokens : context.length, tokens.length),
+  )
+}
+
+function scoreOf(tokens: Uint32Array, { logprobs, best }: TokenScores, usage: Usage): Score {
   return {
     logprob: sum(logprobs),
-    tokens,
-    logprobs,
+    tokens: Array.from(tokens),
+    logprobs: Array.from(logprobs),
     isGreedy: tokens.every((token, at) => token === best[at]),
-    usage: usageOf(context.length + first, i === 0 ? cachedTokens : context.length, tokens.length),
+    usage,
   }
 }
 

@@ -13,14 +13,18 @@ import {
   type PrefillSessionOptions,
   SAVE_SESSION,
   type SaveSessionOptions,
+  SCORE_SESSION,
+  type ScoreSessionOptions,
 } from '../options/sessions.js'
 import { pageBytesOf, SequenceState } from '../engine/sequence-state.js'
+import type { Moment } from '../engine/moments.js'
 import type { Snapshot } from '../engine/snapshot.js'
 import type { Engine } from '../engine/engine.js'
 import type { EngineStream, StreamSettings } from '../engine/stream.js'
 import type { Wanted } from '../generation/generator.js'
 import type { ModelIdentity } from '../models/model-identity.js'
 import type { LanguageModel } from '../models/language-model.js'
+import type { Score } from '../scoring/scoring.js'
 import { writeSessionFile } from './session-file.js'
 import { savedContents } from './session-saving.js'
 import { type CheckpointHost, SessionCheckpoint } from './session-checkpoint.js'
@@ -40,6 +44,13 @@ export interface SessionHost extends CheckpointHost {
   /** Tokens of a prompt; what the tokenizer puts around a text only at the beginning of a sequence. */
   tokens(operation: string, prompt: Prompt, options: PromptOptions, isFirst: boolean): Uint32Array
   stream(operation: string, wanted: Wanted): TextStream
+  /** Scores candidates after a moment with logits. */
+  scoreAfter(
+    operation: string,
+    from: Moment,
+    candidates: readonly Uint32Array[],
+    options: Pick<ScoreSessionOptions, 'signal'>,
+  ): Promise<Score[]>
   /** Counts the memory of what is alive. */
   holds(owner: Session | SessionCheckpoint): void
   letsGo(owner: Session | SessionCheckpoint): void
@@ -120,6 +131,37 @@ export class Session {
       } finally {
         before?.close()
       }
+    })
+  }
+
+  /**
+   * How likely each continuation is after what the session holds, which stays as it is: `prefill` takes one in. A text
+   * is tokenised by itself.
+   *
+   * @throws RangeError for an empty continuation, and for a session that has nothing to go on from: a new one, one that
+   *   was loaded from a file, or one whose last prompt was aborted between two chunks. SessionBusyError, SessionLostError.
+   * @example
+   * const [{ logprob }] = await session.score([line]) // how unexpected a line of a log is
+   * await session.prefill(line)
+   */
+  async score(
+    continuations: readonly Prompt[],
+    options: ScoreSessionOptions = {},
+  ): Promise<Score[]> {
+    checkOptions('score', options, optionNames(SCORE_SESSION))
+    const { parseSpecial } = optionValues('score', SCORE_SESSION, options)
+    const { signal } = options
+    this.#check('score')
+    if (!Array.isArray(continuations) || continuations.length === 0) {
+      throw new RangeError('[score] there are no continuations: give an array of at least one')
+    }
+    const candidates = continuations.map((continuation) =>
+      this.#host.tokens('score', continuation, { parseSpecial }, false),
+    )
+    return this.withSnapshot('score', (snapshot) => {
+      if (!snapshot.hasLogits) throw nothingToGoOnFrom('score')
+      const from = { snapshot, position: this.position }
+      return this.#host.scoreAfter('score', from, candidates, { signal })
     })
   }
 
@@ -273,9 +315,7 @@ export class Session {
         if (typeof prompt === 'string' && wasFirst !== (this.position === 0)) read()
         before = await this.#sequence.settle(operation, settings.signal)
         if (tokens.length === 0 && !this.#sequence.state.hasLogits) {
-          throw new RangeError(
-            `[${operation}] the prompt is empty, and this session has nothing to go on from: give at least one token`,
-          )
+          throw nothingToGoOnFrom(operation, 'the prompt is empty, and ')
         }
         return await this.#sequence.begin(operation, tokens, settings, {
           before,
@@ -333,4 +373,10 @@ export class Session {
       { cause: lost },
     )
   }
+}
+
+function nothingToGoOnFrom(operation: string, lead = ''): RangeError {
+  return new RangeError(
+    `[${operation}] ${lead}this session has nothing to go on from: give at least one token`,
+  )
 }

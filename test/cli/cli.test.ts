@@ -86,10 +86,12 @@ describe('generate', () => {
     expect(finishReason).toBe('length')
   })
 
-  it('-p - reads the prompt from standard input; run is the same verb', async () => {
+  it('-p - reads the prompt from standard input', async () => {
     const input = 'Once\nupon a 日 time\n'
     const expected = await model.generate(input, { maxTokens: 8 })
-    const { code, stdout } = await run(['run', ...RENE, '-p', '-', '-n', '8', '--json'], { input })
+    const { code, stdout } = await run(['generate', ...RENE, '-p', '-', '-n', '8', '--json'], {
+      input,
+    })
     expect(code).toBe(0)
     expect(JSON.parse(stdout).prompt).toBe(input)
     expect(JSON.parse(stdout).tokens).toEqual(expected.tokens)
@@ -531,6 +533,9 @@ describe('help', () => {
     [['--help'], /generate[\s\S]*show[\s\S]*info/],
     [['generate', '--help'], /--max-tokens[\s\S]*--temp[\s\S]*--seed[\s\S]*--json/],
     [['help', 'generate'], /--max-tokens/],
+    [['chat', '--help'], /--system[\s\S]*--session[\s\S]*--max-tokens/],
+    [['run', '--help'], /NAME[\s\S]*--system/],
+    [['eval', '--help'], /TASK\.jsonl[\s\S]*--shots[\s\S]*--results/],
     [['show', '--help'], /MODEL/],
     [['info', '--help'], /--json/],
     [['tune', '--help'], /--quick[\s\S]*--dry-run[\s\S]*--reset/],

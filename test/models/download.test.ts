@@ -299,6 +299,18 @@ describe('the command line', () => {
     expect(model.config.architecture).toBe('rene')
   })
 
+  it('run fetches a model that is not there, and talks with it', async () => {
+    const words = ['run', 'org/rene', '--chat-template', 'plain', '-n', '3', '--json']
+    const first = await run(words, { input: 'Once\n' })
+    expect(first.code).toBe(0)
+    expect(fetched()).toContain('model.safetensors')
+    const { message, tokens } = JSON.parse(first.stdout)
+    expect([message, tokens.length]).toEqual(['Once', 3])
+    const requests = fetched().length
+    expect((await run(words, { input: 'Once\n' })).stdout).toContain(JSON.stringify(tokens))
+    expect(fetched()).toHaveLength(requests)
+  })
+
   it('pull is stopped by Control-C, and goes on', async () => {
     hub.rate = 2e5
     const child = startChild(CLI, ['pull', 'org/rene'], { env: hub.env(cache) })

@@ -9,6 +9,7 @@ import { CommandList } from '../../lib/operations/device.js'
 import { SessionBusyError, SessionLostError } from '../../lib/support/errors.js'
 import { loadModel, type Model, type Session } from '../../lib/index.js'
 import { fingerprint, promptOf, SESSION_CASES } from '../support/session-cases.js'
+import { expectClose } from '../tolerance.js'
 import { seededIntegers } from '../unit/random.js'
 
 const fixture = (name: string) =>
@@ -40,6 +41,39 @@ describe('a session', () => {
   })
   afterAll(() => model.dispose())
   const greedy = { ignoreEos: true }
+
+  test('scores continuations as the model does after its tokens, and stays as it is', async () => {
+    const [prefix, ...continuations] = [[1, 2, 3, 4, 5], [6, 7, 8], [9]] as const
+    using session = model.createSession()
+    await session.prefill(prefix)
+    const before = await fingerprint(session)
+    const scores = await session.score(continuations)
+    const expected = await model.score(prefix, continuations)
+    for (const [i, { logprobs, tokens, isGreedy, usage }] of scores.entries()) {
+      expectClose(logprobs, expected[i]!.logprobs, 'float32')
+      expect({ tokens, isGreedy }).toEqual({
+        tokens: continuations[i],
+        isGreedy: expected[i]!.isGreedy,
+      })
+      expect(usage).toEqual({ ...expected[i]!.usage, cachedTokens: prefix.length })
+    }
+    expect(await fingerprint(session)).toBe(before)
+    // Also after a text, whose last token has not been consumed.
+    const { tokens } = await session.generate([6], { maxTokens: 3, ...greedy })
+    const [score] = await session.score([[7, 8]])
+    const [whole] = await model.score([...prefix, 6, ...tokens], [[7, 8]])
+    expectClose(score!.logprobs, whole!.logprobs, 'float32')
+  })
+
+  test('has nothing to score after at the beginning, and takes no empty continuation', async () => {
+    using session = model.createSession()
+    await expect(session.score([[1]])).rejects.toThrow(
+      /\[score\] this session has nothing to go on/,
+    )
+    await session.prefill([1])
+    await expect(session.score([])).rejects.toThrow(/there are no continuations/)
+    await expect(session.score([[]])).rejects.toThrow(/\[score\] .*empty/)
+  })
 
   test.each(['prefill', 'generate'] as const)(
     'holds the finished chunks when %s is aborted in a prompt',
