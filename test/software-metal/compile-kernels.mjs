@@ -340,7 +340,9 @@ function table(name, entries) {
       '}',
       `const ArgumentInfo arguments${i}[] = {${rows.join(', ') || '{}'}};`,
       `const ConstantInfo constants${i}[] = {${used.map(constantRow).join(', ') || '{}'}};`,
-      `const KernelRegistration registration${i}({"${host}${suffix}", call${i}, arguments${i}, ${rows.length}, constants${i}, ${used.length}});`,
+      // Made without a constructor that writes: a library may be loaded while the checker watches a kernel on another thread.
+      `constinit const KernelInfo kernel${i}{"${host}${suffix}", call${i}, arguments${i}, ${rows.length}, constants${i}, ${used.length}};`,
+      `const KernelRegistration registration${i}(kernel${i});`,
     )
   })
   return [...lines, '}'].join('\n')
