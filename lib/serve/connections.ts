@@ -35,6 +35,8 @@ export class Connections {
   end(socket: Socket, request: Carried): void {
     const requests = this.#requests.get(socket)
     requests?.delete(request)
+    // The time for reading this answer is not that for making the next one.
+    if (requests && requests.size > 0) socket.setTimeout(0)
     if (this.#isDraining && requests?.size === 0) socket.destroySoon()
   }
 

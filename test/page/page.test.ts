@@ -22,7 +22,8 @@ let page: Page
 let complaints: string[]
 beforeAll(async () => {
   ;[browser, server] = await Promise.all([startBrowser(), startServer({ maxTokens: 4096 })])
-})
+  // What unpacks the browser the first time.
+}, 120_000)
 afterAll(async () => {
   await browser?.close()
   await server?.stop()

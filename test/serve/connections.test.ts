@@ -5,7 +5,14 @@ import { describe, expect, it } from 'vitest'
 import { loadModel } from '../../lib/index.js'
 import { serve } from '../../lib/serve/serve.js'
 import { RawConnection, rawRequest } from '../support/raw-http.js'
-import { endless, json, metric, serverForTest, untilTexts } from '../support/serving.js'
+import {
+  endless,
+  json,
+  metric,
+  serverForTest,
+  type TestServer,
+  untilTexts,
+} from '../support/serving.js'
 
 const POST = 'POST /v1/completions HTTP/1.1'
 const body = JSON.stringify(endless)
@@ -66,19 +73,35 @@ describe('a client that goes away', () => {
 })
 
 describe('an answer that nobody reads', () => {
-  it('does not keep its connection', async () => {
-    // Eight megabytes are more than the system holds for a client.
-    const options = { idleTimeout: 0.2, drainTimeout: 3600, alias: 'a'.repeat(2 ** 23) }
-    const server = await serverForTest(options)
+  // Eight megabytes are more than the system holds for a client.
+  const options = { idleTimeout: 0.3, drainTimeout: 3600, alias: 'a'.repeat(2 ** 23) }
+
+  /** A connection whose client has not begun to read the first answer. */
+  async function unread(server: TestServer, more = ''): Promise<RawConnection> {
     const connection = new RawConnection(server.url)
     connection.socket.pause()
-    await connection.send(rawRequest('GET /v1/models HTTP/1.1'))
-    while ((await metric(server, 'requests_total\\{route="/v1/models",status="200"\\}')) !== 1) {
-      await sleep(5)
-    }
+    await connection.send(rawRequest('GET /v1/models HTTP/1.1') + more)
+    const name = 'requests_total\\{route="/v1/models",status="200"\\}'
+    while ((await metric(server, name)) !== 1) await sleep(5)
+    return connection
+  }
+
+  it('does not keep its connection', async () => {
+    const server = await serverForTest(options)
+    const connection = await unread(server)
     // Waits for the answers that are on their way.
     await server.stop()
     connection.socket.destroy()
+  })
+
+  it('takes no time from the next one', async () => {
+    const server = await serverForTest(options)
+    // Nothing is sent while this is made.
+    const long = JSON.stringify({ ...endless, max_tokens: 400 })
+    const headers = { connection: 'close' }
+    const connection = await unread(server, rawRequest(POST, { body: long, headers }))
+    connection.socket.resume()
+    expect((await connection.answers()).map(({ status }) => status)).toEqual([200, 200])
   })
 })
 
