@@ -1,7 +1,7 @@
 // ssm-metal serve: OpenAI's API over HTTP.
 
 import { once } from 'node:events'
-import { MODEL_LOADING, MOST_STREAMS } from '../options/loading.js'
+import { MODEL_LOADING, PROMPT_CACHE } from '../options/loading.js'
 import { SERVING } from '../options/serving.js'
 import { serve } from '../serve/serve.js'
 import { readSmallFile } from '../support/small-file.js'
@@ -32,20 +32,20 @@ const serveOptions = {
   'max-tokens': maxTokens,
   'max-streams': {
     type: 'integer',
-    minimum: 1,
-    maximum: MOST_STREAMS,
+    minimum: MODEL_LOADING.maxStreams.min,
+    maximum: MODEL_LOADING.maxStreams.max,
     default: MODEL_LOADING.maxStreams.default,
     description: 'texts that run at once',
   },
   'max-queue': {
     type: 'integer',
-    minimum: 0,
+    minimum: MODEL_LOADING.maxQueue.min,
     default: DEFAULT_QUEUE,
     description: 'texts that wait for a place; one more is told to come again',
   },
   'prompt-cache': {
     type: 'integer',
-    minimum: 0,
+    minimum: PROMPT_CACHE.maxBytes.min,
     placeholder: 'BYTES',
     description:
       'memory for states of earlier prompts; 0 for none, by default an eighth of what is free',

@@ -109,6 +109,7 @@ describe('the tarball', () => {
     ]) {
       expect(files).toContain(name)
     }
+    const recipe = (name: string) => `docs/recipes/${name}.md`
     expect(files.filter((file) => file.startsWith('docs/'))).toEqual([
       'docs/ai-sdk.md',
       'docs/bundling.md',
@@ -119,10 +120,8 @@ describe('the tarball', () => {
       'docs/pages.md',
       'docs/prompt-cache.md',
       'docs/published-files.md',
-      ...['README', 'benchmark', 'chat', 'classify', 'convert', 'electron', 'fork', 'script'].map(
-        (name) => `docs/recipes/${name}.md`,
-      ),
-      ...['server', 'watch', 'workers'].map((name) => `docs/recipes/${name}.md`),
+      ...['benchmark', 'chat', 'classify', 'convert', 'electron', 'fork'].map(recipe),
+      ...['README', 'script', 'server', 'watch', 'workers'].map(recipe),
       'docs/scoring.md',
       'docs/serve.md',
       'docs/sessions.md',

@@ -55,5 +55,5 @@ describe('recipes that are type-checked only', () => {
     const wrong = 'import { loadModel } from "ssm-metal"\nawait loadModel(1)'
     const errors = errorsOf([...modules.map(({ text }) => text), wrong])
     expect(errors).toEqual([expect.stringMatching(/^2: .*'number' is not assignable/)])
-  })
+  }, 120_000)
 })
