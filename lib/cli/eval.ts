@@ -60,9 +60,9 @@ function json(
   file: string,
   seconds: number,
 ): string {
-  const values = Object.entries(figures).flatMap(([name, { value, stderr }]) => [
+  const values = Object.entries(figures).flatMap(([name, { value, standardError }]) => [
     [name, value],
-    ...(stderr === undefined ? [] : [[`${name}_stderr`, stderr]]),
+    ...(standardError === undefined ? [] : [[`${name}_stderr`, standardError]]),
   ])
   return `${JSON.stringify({ file, ...facts, shotsFrom: shotsFrom ?? null, ...Object.fromEntries(values), seconds })}\n`
 }
@@ -78,9 +78,11 @@ function table(
   return twoColumns([
     ['task', `${task}, ${questions} questions of ${basename(file)}`],
     ['examples', `${shots}${from}`],
-    ...Object.entries(figures).map(([name, { value, stderr }]): [string, string] => [
+    ...Object.entries(figures).map(([name, { value, standardError }]): [string, string] => [
       name,
-      stderr === undefined ? value.toFixed(4) : `${value.toFixed(4)} ± ${stderr.toFixed(4)}`,
+      standardError === undefined
+        ? value.toFixed(4)
+        : `${value.toFixed(4)} ± ${standardError.toFixed(4)}`,
     ]),
     ...(cut > 0 ? [['cut on the left', `${cut} questions`] as const] : []),
     [

@@ -11,7 +11,7 @@ export interface Answers {
 export interface Figure {
   value: number
   /** Standard error; undefined for one question, and where items count by their lengths. */
-  stderr: number | undefined
+  standardError: number | undefined
 }
 
 export interface Answered {
@@ -29,11 +29,11 @@ export function figureOf(metric: Metric, answered: readonly Answered[]): Figure 
     case 'perplexity':
       return perplexityOf(answered.map(({ answers }) => answers.logprobs[0]!))
     case 'word_perplexity':
-      return { value: Math.exp(perUnit(answered, wordsOf)), stderr: undefined }
+      return { value: Math.exp(perUnit(answered, wordsOf)), standardError: undefined }
     case 'byte_perplexity':
-      return { value: Math.exp(perUnit(answered, Buffer.byteLength)), stderr: undefined }
+      return { value: Math.exp(perUnit(answered, Buffer.byteLength)), standardError: undefined }
     case 'bits_per_byte':
-      return { value: perUnit(answered, Buffer.byteLength) / Math.LN2, stderr: undefined }
+      return { value: perUnit(answered, Buffer.byteLength) / Math.LN2, standardError: undefined }
   }
 }
 
@@ -54,16 +54,16 @@ const largest = (values: readonly number[]): number =>
 function meanOf(values: readonly number[]): Figure {
   const count = values.length
   const mean = values.reduce((sum, value) => sum + value, 0) / count
-  if (count < 2) return { value: mean, stderr: undefined }
+  if (count < 2) return { value: mean, standardError: undefined }
   const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0)
-  return { value: mean, stderr: Math.sqrt(squares / (count - 1) / count) }
+  return { value: mean, standardError: Math.sqrt(squares / (count - 1) / count) }
 }
 
 // Of exp, to first order.
 function perplexityOf(logprobs: readonly number[]): Figure {
   const mean = meanOf(logprobs)
   const value = Math.exp(-mean.value)
-  return { value, stderr: mean.stderr && value * mean.stderr }
+  return { value, standardError: mean.standardError && value * mean.standardError }
 }
 
 /** -log p of texts by what they have of a unit. */

@@ -144,9 +144,9 @@ beforeAll(async () => {
     figures.set(
       task,
       Object.fromEntries(
-        Object.entries(found.figures).flatMap(([name, { value, stderr }]) => [
+        Object.entries(found.figures).flatMap(([name, { value, standardError }]) => [
           [name, value],
-          ...(stderr === undefined ? [] : [[`${name}_stderr`, stderr]]),
+          ...(standardError === undefined ? [] : [[`${name}_stderr`, standardError]]),
         ]),
       ),
     )

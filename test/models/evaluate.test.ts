@@ -131,7 +131,7 @@ describe('evaluate', () => {
     const mean = right.reduce((a, b) => a + b) / 4
     expect(figures.acc!.value).toBe(mean)
     const variance = right.reduce((sum, value) => sum + (value - mean) ** 2, 0) / 3
-    expect(figures.acc!.stderr).toBeCloseTo(Math.sqrt(variance / 4), 12)
+    expect(figures.acc!.standardError).toBeCloseTo(Math.sqrt(variance / 4), 12)
   })
 
   it('goes on from a file of results, also from one that was cut within a line', async () => {

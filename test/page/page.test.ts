@@ -291,22 +291,10 @@ describe.each([
 /** Nothing is cut off, and axe-core finds nothing. */
 async function expectAccessible(name: string): Promise<void> {
   if (PICTURES) await page.screenshot({ path: join(PICTURES, `${name}.png`) })
-  const layout = await page.evaluate(() => {
-    const box = (id: string) => document.getElementById(id)!.getBoundingClientRect()
-    const { scrollWidth, scrollHeight, clientWidth, clientHeight } = document.documentElement
-    return {
-      isTooWide: scrollWidth > clientWidth,
-      isTooHigh: scrollHeight > clientHeight,
-      isCovered: box('send').bottom > innerHeight || box('input').top < 0,
-      hasLog: box('log').height > 40,
-    }
-  })
-  expect(layout, name).toEqual({
-    isTooWide: false,
-    isTooHigh: false,
-    isCovered: false,
-    hasLog: true,
-  })
+  // A window of another size takes a moment.
+  await expect
+    .poll(() => page.evaluate(layout), { message: name, timeout: 10_000 })
+    .toEqual({ isTooWide: false, isTooHigh: false, isCovered: false, hasLog: true })
   await page.evaluate(axe())
   const { violations } = await page.evaluate<
     [],
@@ -316,4 +304,16 @@ async function expectAccessible(name: string): Promise<void> {
     violations.map(({ id, nodes }) => [id, nodes[0]?.html]),
     name,
   ).toEqual([])
+}
+
+/** Runs in the page. */
+function layout() {
+  const box = (id: string) => document.getElementById(id)!.getBoundingClientRect()
+  const { scrollWidth, scrollHeight, clientWidth, clientHeight } = document.documentElement
+  return {
+    isTooWide: scrollWidth > clientWidth,
+    isTooHigh: scrollHeight > clientHeight,
+    isCovered: box('send').bottom > innerHeight || box('input').top < 0,
+    hasLog: box('log').height > 40,
+  }
 }
