@@ -2,6 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { exchangeRaw, RawConnection, rawRequest } from '../../test/support/raw-http.js'
+import { weather } from '../../test/support/tools.js'
 import { eventData } from './clients.js'
 
 /** Reads tools, and has calls written as Granite and Qwen write them. */
@@ -21,20 +22,6 @@ const WORDS =
     ' ',
   )
 
-const TOOL = {
-  type: 'function',
-  function: {
-    name: 'weather',
-    parameters: {
-      type: 'object',
-      properties: {
-        city: { enum: ['Rome', 'Oslo'] },
-        days: { type: 'integer', minimum: 1, maximum: 9 },
-      },
-      required: ['city', 'days'],
-    },
-  },
-}
 const SCHEMA = {
   type: 'object',
   properties: {
@@ -192,7 +179,7 @@ export class SoakClient {
     const messages = [{ role: 'user', content: 'The weather?' }]
     const { choices } = await this.#json('/v1/chat/completions', {
       messages,
-      tools: [TOOL],
+      tools: [{ type: 'function', function: weather }],
       tool_choice: 'required',
       max_tokens: 200,
       seed: this.#draw(1e6),

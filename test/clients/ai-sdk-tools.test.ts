@@ -18,7 +18,7 @@ import { loadModel, type Model, PLAIN_CHAT_TEMPLATE } from '../../lib/index.js'
 import { THINKING_TEMPLATE } from '../support/chats.js'
 import { temporaryFolder } from '../support/checkpoints.js'
 import { writeTaggedModel } from '../support/scripted-model.js'
-import { TOOL_TEMPLATE } from '../support/serving.js'
+import { TOOL_TEMPLATE } from '../support/tools.js'
 
 globalThis.AI_SDK_LOG_WARNINGS = false
 

@@ -8,13 +8,8 @@ import OpenAI, {
   RateLimitError,
 } from 'openai'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  serverForTest,
-  startServer,
-  type TestServer,
-  TOOL_TEMPLATE,
-  untilTexts,
-} from '../support/serving.js'
+import { serverForTest, startServer, type TestServer, untilTexts } from '../support/serving.js'
+import { TOOL_TEMPLATE } from '../support/tools.js'
 
 let server: TestServer
 let client: OpenAI

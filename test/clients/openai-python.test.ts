@@ -6,7 +6,8 @@ import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { installPackages } from '../../scripts/python-packages.js'
-import { startServer, type TestServer, TOOL_TEMPLATE } from '../support/serving.js'
+import { startServer, type TestServer } from '../support/serving.js'
+import { TOOL_TEMPLATE } from '../support/tools.js'
 
 const VERSION = '3.57.0'
 const PACKAGES = fileURLToPath(new URL(`../../.cache/openai-${VERSION}`, import.meta.url))

@@ -8,9 +8,10 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, it } from 'vitest'
 import { GrammarEngine } from '../../lib/grammar/grammar.js'
 import { CallSplitter } from '../../lib/serve/tools/call-splitter.js'
-import { type CallFormat, callFormatOf, type OfferedTool } from '../../lib/serve/tools/calls.js'
+import type { CallFormat, OfferedTool } from '../../lib/serve/tools/calls.js'
 import { type BeforeCalls, forcedCalls } from '../../lib/serve/tools/forced-calls.js'
 import { Tokenizer } from '../../lib/tokenizer/tokenizer.js'
+import { CALL_FORMATS, type Form } from '../support/call-forms.js'
 import { FIXTURES } from '../support/checkpoints.js'
 import { randomSchema } from '../support/random-schema.js'
 import { allowedTokens } from '../unit/grammar-walk.js'
@@ -18,21 +19,14 @@ import { seededIntegers } from '../unit/random.js'
 
 type Integers = (below: number) => number
 
-const FORMATS = {
-  JSON: callFormatOf('within <tool_call></tool_call> XML tags')!,
-  'a list of JSON': callFormatOf("{{- '<TOOLCALL>[' -}}")!,
-  Python: callFormatOf('List of tools: <|tool_list_start|>[')!,
-  XML: callFormatOf('<tool_call>\n<function=example_function_name>')!,
-} as const
-type Form = keyof typeof FORMATS
-const FORMS = Object.keys(FORMATS) as Form[]
+const FORMS = Object.keys(CALL_FORMATS) as Form[]
 
 const THINK = { open: '<think>', close: '</think>' }
 
 /** How a tokenizer has the tags: ordinary tokens spell them, or each is a special token. */
 const [plain, tagged] = await Promise.all([
   Tokenizer.fromFolder(join(FIXTURES, 'tokenizer')),
-  withTags(Object.values(FORMATS)),
+  withTags(Object.values(CALL_FORMATS)),
 ])
 const engines = [plain, tagged].map(
   (tokenizer) => new GrammarEngine({ tokenizer, vocabulary: tokenizer.vocabSize }),
@@ -105,7 +99,7 @@ interface Asked {
 
 function grammarOf(form: Form, { tools, tokenizer = plain, isParallel = false, before }: Asked) {
   const specialTokenId = (text: string) => tokenizer.specialTokenId(text)
-  return forcedCalls({ format: FORMATS[form], tools, isParallel, specialTokenId }, before)
+  return forcedCalls({ format: CALL_FORMATS[form], tools, isParallel, specialTokenId }, before)
 }
 
 /** The calls of some random texts, of which nothing else is there. */
@@ -115,7 +109,7 @@ async function callsOf(form: Form, asked: Asked, count: number) {
   for (let seed = 0; seed < count; seed++) {
     const text = await written(grammar, asked.tokenizer ?? plain, seededIntegers(seed))
     if (text === undefined) continue
-    const splitter = new CallSplitter(FORMATS[form], asked.tools)
+    const splitter = new CallSplitter(CALL_FORMATS[form], asked.tools)
     const parts = [splitter.push(text), splitter.flush()]
     expect(parts.map((part) => part.text).join(''), text).toBe('')
     all.push(parts.flatMap(({ calls }) => calls))
@@ -191,7 +185,7 @@ describe.each(FORMS)('a forced call in %s', (form) => {
       }
       const text = await written(grammar, plain, integer)
       if (text === undefined) continue
-      const splitter = new CallSplitter(FORMATS[form], [{ name: 'f', parameters }])
+      const splitter = new CallSplitter(CALL_FORMATS[form], [{ name: 'f', parameters }])
       const calls = [splitter.push(text), splitter.flush()].flatMap((part) => part.calls)
       expect(calls, text).toHaveLength(1)
       expect(
@@ -243,7 +237,7 @@ describe.each(FORMS)('a forced call in %s', (form) => {
       }
       return texts
     }
-    const [{ open }, newlines] = [FORMATS[form], /^\n{0,2}/]
+    const [{ open }, newlines] = [CALL_FORMATS[form], /^\n{0,2}/]
     const free = await textsOf(false, false)
     const thinking = free.filter((text) => text.startsWith('<think>'))
     expect(thinking.length, kind).toBeGreaterThan(1)
@@ -270,13 +264,13 @@ describe('special tokens', () => {
 
   it.each(FORMS)('begin a call in %s, and nothing that spells them does', async (form) => {
     const grammar = grammarOf(form, { tools, tokenizer: tagged })
-    expect(await allowedAtFirst(grammar)).toEqual([tagged.specialTokenId(FORMATS[form].open)])
+    expect(await allowedAtFirst(grammar)).toEqual([tagged.specialTokenId(CALL_FORMATS[form].open)])
   })
 
   it('stand in no text', async () => {
     const allowed = await allowedAtFirst({ type: 'regex', pattern: '[^]*' })
     expect(allowed.length).toBeGreaterThan(100)
-    for (const { open, close } of [...Object.values(FORMATS), THINK]) {
+    for (const { open, close } of [...Object.values(CALL_FORMATS), THINK]) {
       expect(allowed).not.toContain(tagged.specialTokenId(open))
       expect(allowed).not.toContain(tagged.specialTokenId(close))
     }

@@ -2,9 +2,10 @@
 
 import { describe, expect, it } from 'vitest'
 import { CallSplitter, type SplitCalls } from '../../lib/serve/tools/call-splitter.js'
-import { type CallFormat, callFormatOf, writtenCalls } from '../../lib/serve/tools/calls.js'
+import { type CallFormat, writtenCalls } from '../../lib/serve/tools/calls.js'
 import { parsePythonCalls } from '../../lib/serve/tools/python-calls.js'
 import { parseXmlCalls } from '../../lib/serve/tools/xml-calls.js'
+import { CALL_FORMATS, type Form } from '../support/call-forms.js'
 import { seededIntegers } from '../unit/random.js'
 
 const clock = { name: 'clock' }
@@ -21,15 +22,6 @@ const note = {
   },
 }
 const tools = [clock, note]
-
-// A part of a published chat template that tells the form.
-const FORMATS = {
-  JSON: callFormatOf('within <tool_call></tool_call> XML tags')!,
-  'a list of JSON': callFormatOf("{{- '<TOOLCALL>[' -}}")!,
-  Python: callFormatOf('List of tools: <|tool_list_start|>[')!,
-  XML: callFormatOf('<tool_call>\n<function=example_function_name>')!,
-} as const
-type Form = keyof typeof FORMATS
 
 /** The text and the calls of pieces. */
 function splitOf(format: CallFormat, pieces: readonly string[]): SplitCalls {
@@ -74,8 +66,8 @@ const CALLS = [
   },
 ]
 
-describe.each(Object.keys(FORMATS) as Form[])('calls in %s', (form) => {
-  const format = FORMATS[form]
+describe.each(Object.keys(CALL_FORMATS) as Form[])('calls in %s', (form) => {
+  const format = CALL_FORMATS[form]
   const { open, close } = format
 
   it('are found, several and with a text before', () => {

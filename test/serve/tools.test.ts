@@ -1,27 +1,9 @@
 // Calls of tools that a request forces, through the server.
 
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
-import {
-  eventsOf,
-  json,
-  serverForTest,
-  startServer,
-  type TestServer,
-  TOOL_TEMPLATE,
-} from '../support/serving.js'
+import { eventsOf, json, serverForTest, startServer, type TestServer } from '../support/serving.js'
+import { TOOL_TEMPLATE, weather } from '../support/tools.js'
 
-const weather = {
-  name: 'weather',
-  description: 'The weather of a city',
-  parameters: {
-    type: 'object',
-    properties: {
-      city: { enum: ['Rome', 'Oslo'] },
-      days: { type: 'integer', minimum: 1, maximum: 9 },
-    },
-    required: ['city', 'days'],
-  },
-}
 const clock = { name: 'clock', parameters: { type: 'object', properties: {} } }
 
 describe('tool_choice', () => {

@@ -13,14 +13,6 @@ export interface TestServer extends RunningServer {
   post(path: string, body: unknown, init?: RequestInit): Promise<Response>
 }
 
-/** Tools and calls as Qwen's and Granite's templates have them, shorter. */
-export const TOOL_TEMPLATE = `
-{%- if tools %}{{ '<tools>' }}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{{ '</tools>' }}{% endif %}
-{%- for message in messages %}{{ message.role ~ ': ' ~ message.content }}
-{%- for call in message.tool_calls or [] %}{{ '<tool_call>' ~ (call.function | tojson) ~ '</tool_call>' }}{% endfor %}{{ ';' }}
-{%- endfor %}
-{%- if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}`
-
 /** Serves the built-in model, with a chat template, on a free port until `stop`. */
 export async function startServer(
   options: ServeOptions = {},
